@@ -1,0 +1,51 @@
+# One library a room; each sees only the rooms before it (tests/lint checks the includes).
+add_library(trireme_flags INTERFACE)
+target_include_directories(trireme_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(trireme_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror>)
+target_link_libraries(trireme_flags INTERFACE fmt::fmt OpenMP::OpenMP_CXX Threads::Threads)
+if(TRIREME_SANITIZE)
+  target_compile_options(trireme_flags INTERFACE -fsanitize=${TRIREME_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  target_link_options(trireme_flags INTERFACE -fsanitize=${TRIREME_SANITIZE})
+endif()
+
+function(trireme_room name folder)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/(cuda|nccl)/|/main\\.cpp$")
+  add_library(trireme_${name} STATIC ${sources})
+  target_link_libraries(trireme_${name} PUBLIC trireme_flags ${ARGN})
+endfunction()
+
+trireme_room(runtime runtime nlohmann_json::nlohmann_json)
+target_link_libraries(trireme_runtime PRIVATE MPI::MPI_C DNNL::dnnl ${PCRE2_LIBRARY})
+target_include_directories(trireme_runtime PRIVATE ${PCRE2_INCLUDE_DIR})
+# Op bodies: vectors up to 512 bits wide where the machine has them (chosen at run time), no errno from math functions.
+file(GLOB cpu_ops CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/ops/cpu/*.cpp)
+set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_OPTIONS
+  "-fno-math-errno;-fno-trapping-math;-mprefer-vector-width=512;$<$<CONFIG:Release>:-O3>")
+if(TRIREME_SANITIZE)
+  # The loader runs the choosers of function versions before a sanitizer is ready.
+  set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_DEFINITIONS TRIREME_ONE_VERSION)
+endif()
+
+# CUDA and NCCL: the real thing, or a file that says "not built".
+file(GLOB_RECURSE cuda_real CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/*/cuda/*.cpp ${CMAKE_SOURCE_DIR}/runtime/*/cuda/*.cu
+  ${CMAKE_SOURCE_DIR}/runtime/comm/nccl/*.cpp)
+set(cuda_stub ${cuda_real})
+list(FILTER cuda_real EXCLUDE REGEX "/not_built[^/]*\\.cpp$")
+list(FILTER cuda_stub INCLUDE REGEX "/not_built[^/]*\\.cpp$")
+if(TRIREME_HAS_CUDA)
+  target_sources(trireme_runtime PRIVATE ${cuda_real})
+  target_include_directories(trireme_runtime SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
+  target_link_libraries(trireme_runtime PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${NCCL_LIBRARY})
+else()
+  target_sources(trireme_runtime PRIVATE ${cuda_stub})
+endif()
+
+trireme_room(parallel parallel trireme_runtime)
+trireme_room(models models trireme_parallel)
+trireme_room(launch launch trireme_models Boost::program_options)
+add_executable(trireme launch/main.cpp)
+target_link_libraries(trireme PRIVATE trireme_launch)
+set_target_properties(trireme PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
