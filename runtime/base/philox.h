@@ -26,9 +26,9 @@ constexpr std::array<uint32_t, 4> philox4x32(uint64_t key, uint64_t counter_low,
   return c;
 }
 
-/// A uniform number in (0, 1) with 24 bits: never 0, never 1.
+/// A uniform number in (0, 1) with 23 bits: never 0, never 1.
 constexpr float uniform_from_bits(uint32_t bits) {
-  return (static_cast<float>(bits >> 8) + 0.5f) * 0x1.0p-24f;
+  return (static_cast<float>(bits >> 9) + 0.5f) * 0x1.0p-23f;
 }
 
 /// Four standard normal numbers (Box-Muller) at `counter` of the stream `key`.
