@@ -51,7 +51,8 @@ struct fp16 {
     } else if (magnitude >= 0x00800000u) {
       out = magnitude + 0x38000000u;
     } else {
-      out = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude + 0x38800000u) - std::bit_cast<float>(0x38800000u));
+      out = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude + 0x38800000u) -
+                                    std::bit_cast<float>(0x38800000u));
     }
     return std::bit_cast<float>(out | sign);
   }

@@ -9,8 +9,9 @@
 namespace trireme {
 
 /// Calls body(begin, end) for contiguous ranges that cover [0, n), on at most `num_threads` threads of the
-/// caller's own OpenMP team; no range but the last is shorter than `grain`. `body` must not throw. The ranges depend on the
-/// number of threads: a body whose result is a sum across elements must use blocks of a fixed size instead.
+/// caller's own OpenMP team; no range but the last is shorter than `grain`. `body` must not throw. The ranges
+/// depend on the number of threads: a body whose result is a sum across elements must use blocks of a fixed
+/// size instead.
 template <class Body>
 void parallel_for(int num_threads, int64_t n, int64_t grain, Body&& body) {
   if (n <= 0) return;
@@ -19,7 +20,7 @@ void parallel_for(int num_threads, int64_t n, int64_t grain, Body&& body) {
     body(int64_t{0}, n);
     return;
   }
-#pragma omp parallel for num_threads(static_cast<int>(chunks)) schedule(static, 1)
+#pragma omp parallel for num_threads(static_cast <int>(chunks)) schedule(static, 1)
   for (int64_t c = 0; c < chunks; ++c) body(n * c / chunks, n * (c + 1) / chunks);
 }
 

@@ -35,7 +35,7 @@ TEST(Half, EveryBf16ValueSurvivesTheRoundTrip) {
 }
 
 TEST(Half, RoundsToNearestEven) {
-  EXPECT_EQ(static_cast<float>(bf16(1.0f + 0x1p-8f)), 1.0f);            // a tie goes to the even mantissa
+  EXPECT_EQ(static_cast<float>(bf16(1.0f + 0x1p-8f)), 1.0f);  // a tie goes to the even mantissa
   EXPECT_EQ(static_cast<float>(bf16(1.0f + 3 * 0x1p-8f)), 1.0f + 0x1p-6f);
   EXPECT_EQ(static_cast<float>(fp16(1.0f + 0x1p-11f)), 1.0f);
   EXPECT_EQ(static_cast<float>(fp16(1.0f + 3 * 0x1p-11f)), 1.0f + 0x1p-9f);

@@ -1,0 +1,117 @@
+#include "runtime/device/allocator.h"
+
+#include <bit>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+std::string_view to_string(MemoryCategory category) {
+  constexpr std::string_view kNames[kNumMemoryCategories] = {"weights", "gradients", "optimizer",
+                                                             "activations", "buffers"};
+  return kNames[static_cast<size_t>(category)];
+}
+
+namespace {
+
+// Eight sizes per power of two: at most 12.5 % is lost, and micro-batches of varying length still find cached
+// blocks.
+size_t rounded_size(size_t bytes) {
+  if (bytes <= 256) return 256;
+  const size_t step = std::max<size_t>(std::bit_floor(bytes - 1) / 8, 256);
+  return (bytes + step - 1) / step * step;
+}
+
+void add(MemoryUsage& usage, int64_t bytes) {
+  usage.current += bytes;
+  usage.peak = std::max(usage.peak, usage.current);
+}
+
+}  // namespace
+
+struct Allocator::State {
+  std::unique_ptr<MemorySource> source;
+  mutable std::mutex mutex;
+  std::multimap<size_t, void*> cached;
+  MemoryStats stats;
+
+  ~State() { trim(); }
+
+  void trim() {
+    for (const auto& [size, pointer] : cached) {
+      source->release(pointer, size);
+      stats.reserved -= static_cast<int64_t>(size);
+    }
+    cached.clear();
+  }
+
+  void* take(size_t size) {
+    if (const auto hit = cached.find(size); hit != cached.end()) {
+      void* pointer = hit->second;
+      cached.erase(hit);
+      return pointer;
+    }
+    void* pointer = source->allocate(size);
+    if (pointer == nullptr && !cached.empty()) {
+      trim();
+      pointer = source->allocate(size);
+    }
+    if (pointer != nullptr) {
+      stats.reserved += static_cast<int64_t>(size);
+      ++stats.num_device_allocations;
+    }
+    return pointer;
+  }
+
+  void account(MemoryCategory category, int64_t bytes) {
+    add(stats.by_category[static_cast<size_t>(category)], bytes);
+    add(stats.total, bytes);
+  }
+};
+
+Allocator::Allocator(std::unique_ptr<MemorySource> source) : state_(std::make_shared<State>()) {
+  state_->source = std::move(source);
+}
+
+Allocator::~Allocator() = default;
+
+std::shared_ptr<std::byte> Allocator::allocate(size_t bytes, MemoryCategory category) {
+  const size_t size = rounded_size(bytes);
+  void* pointer;
+  {
+    const std::lock_guard lock(state_->mutex);
+    pointer = state_->take(size);
+    if (pointer == nullptr) {
+      throw_environment("out of memory on {}: {} MiB for {} do not fit beside {} MiB already in use",
+                        state_->source->name(), size >> 20, to_string(category),
+                        state_->stats.total.current >> 20);
+    }
+    state_->account(category, static_cast<int64_t>(size));
+  }
+  return {static_cast<std::byte*>(pointer), [state = state_, size, category](std::byte* block) {
+            const std::lock_guard lock(state->mutex);
+            state->account(category, -static_cast<int64_t>(size));
+            state->cached.emplace(size, block);
+          }};
+}
+
+MemoryStats Allocator::stats() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->stats;
+}
+
+void Allocator::reset_peaks() {
+  const std::lock_guard lock(state_->mutex);
+  for (auto& usage : state_->stats.by_category) usage.peak = usage.current;
+  state_->stats.total.peak = state_->stats.total.current;
+}
+
+void Allocator::trim() {
+  const std::lock_guard lock(state_->mutex);
+  state_->trim();
+}
+
+}  // namespace trireme

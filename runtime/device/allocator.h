@@ -1,0 +1,64 @@
+// A caching allocator that accounts for every byte by what it is for.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace trireme {
+
+/// What a piece of memory is for; the banner predicts and the end of a run reports peaks in these terms.
+enum class MemoryCategory : uint8_t { weights, gradients, optimizer, activations, buffers };
+inline constexpr int kNumMemoryCategories = 5;
+std::string_view to_string(MemoryCategory category);
+
+struct MemoryUsage {
+  int64_t current = 0;  ///< bytes in use now, as rounded by the allocator
+  int64_t peak = 0;     ///< the most bytes in use at one time
+};
+
+struct MemoryStats {
+  std::array<MemoryUsage, kNumMemoryCategories> by_category;
+  MemoryUsage total;     ///< its peak is of the sum, not the sum of the peaks
+  int64_t reserved = 0;  ///< bytes taken from the device, in use or cached
+  int64_t num_device_allocations = 0;
+};
+
+/// Takes memory from a device and gives it back.
+class MemorySource {
+ public:
+  virtual ~MemorySource() = default;
+  /// Returns null when the device has not enough memory. Aligned to 256 bytes at least.
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* pointer, size_t bytes) noexcept = 0;
+  virtual std::string_view name() const = 0;
+};
+
+/// Thread-safe. Freed blocks are kept and handed out again for requests of the same rounded size; when the
+/// device refuses, all cached blocks are given back and the request is tried once more.
+class Allocator {
+ public:
+  explicit Allocator(std::unique_ptr<MemorySource> source);
+  ~Allocator();
+  Allocator(const Allocator&) = delete;
+  Allocator& operator=(const Allocator&) = delete;
+
+  /// A block of at least `bytes` bytes, uninitialised; it returns to the cache when the last owner lets go,
+  /// which may be after the allocator itself is gone. Throws EnvironmentError (resources) with the sizes when
+  /// memory runs out.
+  std::shared_ptr<std::byte> allocate(size_t bytes, MemoryCategory category);
+
+  MemoryStats stats() const;
+  /// Sets every peak to what is in use now.
+  void reset_peaks();
+  /// Gives cached blocks back to the device.
+  void trim();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace trireme

@@ -1,0 +1,30 @@
+// Where one rank computes: its device, compute stream, memory and threads. Handed down to every op.
+#pragma once
+
+#include <memory>
+
+#include "runtime/device/allocator.h"
+#include "runtime/device/device.h"
+#include "runtime/device/stream.h"
+
+namespace trireme {
+
+class Context {
+ public:
+  /// `num_threads` is for arithmetic on the CPU (1 or more). Throws EnvironmentError when the device is not
+  /// there or the program was built without it, naming what was asked for and what exists.
+  explicit Context(Device device = {}, int num_threads = 1);
+
+  Device device() const { return device_; }
+  int num_threads() const { return num_threads_; }
+  Allocator& allocator() const { return *allocator_; }
+  Stream& stream() const { return *stream_; }
+
+ private:
+  Device device_;
+  int num_threads_;
+  std::unique_ptr<Allocator> allocator_;
+  std::unique_ptr<Stream> stream_;
+};
+
+}  // namespace trireme

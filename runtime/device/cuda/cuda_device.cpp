@@ -1,0 +1,116 @@
+#include "runtime/device/cuda/cuda_device.h"
+
+#include <cuda_runtime.h>
+#include <nccl.h>
+
+#include "runtime/base/error.h"
+
+namespace trireme::cuda {
+
+namespace {
+
+void check(cudaError_t status, const char* call) {
+  if (status != cudaSuccess) {
+    throw_environment("{} failed: {} ({})", call, cudaGetErrorString(status), cudaGetErrorName(status));
+  }
+}
+
+// The count stays as it was when the call fails, so it starts at 0.
+std::pair<int, cudaError_t> count_devices() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  return {status == cudaSuccess ? count : 0, status};
+}
+
+void select(int index) {
+  const int count = num_devices();
+  if (index < 0 || index >= count) {
+    throw_environment(
+        "no device cuda:{}: {}", index,
+        count == 0 ? why_no_device() : fmt::format("{} device(s) visible, numbered from 0", count));
+  }
+  check(cudaSetDevice(index), "cudaSetDevice");
+}
+
+class CudaEvent final : public Event {
+ public:
+  explicit CudaEvent(cudaStream_t stream) {
+    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    check(cudaEventRecord(event_, stream), "cudaEventRecord");
+  }
+  ~CudaEvent() override { cudaEventDestroy(event_); }
+  void synchronize() override { check(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
+  cudaEvent_t get() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+class CudaStream final : public Stream {
+ public:
+  explicit CudaStream(int index) : index_(index) {
+    select(index);
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  }
+  ~CudaStream() override { cudaStreamDestroy(stream_); }
+  Device device() const override { return {DeviceType::cuda, index_}; }
+  std::shared_ptr<Event> record() override { return std::make_shared<CudaEvent>(stream_); }
+  void wait(Event& event) override {
+    if (auto* on_device = dynamic_cast<CudaEvent*>(&event)) {
+      check(cudaStreamWaitEvent(stream_, on_device->get(), 0), "cudaStreamWaitEvent");
+    } else {
+      event.synchronize();
+    }
+  }
+  void synchronize() override { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+
+ private:
+  int index_;
+  cudaStream_t stream_ = nullptr;
+};
+
+class CudaMemory final : public MemorySource {
+ public:
+  explicit CudaMemory(int index) : index_(index), name_(fmt::format("cuda:{}", index)) { select(index); }
+  void* allocate(size_t bytes) override {
+    check(cudaSetDevice(index_), "cudaSetDevice");
+    void* pointer = nullptr;
+    const cudaError_t status = cudaMalloc(&pointer, bytes);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();  // clears the error, or the next launch would report it
+      return nullptr;
+    }
+    check(status, "cudaMalloc");
+    return pointer;
+  }
+  void release(void* pointer, size_t) noexcept override { cudaFree(pointer); }
+  std::string_view name() const override { return name_; }
+
+ private:
+  int index_;
+  std::string name_;
+};
+
+}  // namespace
+
+bool is_built() { return true; }
+
+std::string build_description() {
+  int nccl = 0;
+  ncclGetVersion(&nccl);
+  return fmt::format("CUDA {}.{}, NCCL {}.{}.{}", CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10,
+                     nccl / 10000, nccl % 10000 / 100, nccl % 100);
+}
+
+int num_devices() { return count_devices().first; }
+
+std::string why_no_device() {
+  const auto [count, status] = count_devices();
+  if (count > 0) return "";
+  return status == cudaSuccess ? "the driver shows no device" : cudaGetErrorString(status);
+}
+
+std::unique_ptr<Stream> make_compute_stream(int index) { return std::make_unique<CudaStream>(index); }
+std::unique_ptr<MemorySource> make_memory_source(int index) { return std::make_unique<CudaMemory>(index); }
+
+}  // namespace trireme::cuda

@@ -1,0 +1,26 @@
+// NVIDIA GPUs as devices. Every function is safe to call in a program built without CUDA or on a machine
+// without a driver.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/device/allocator.h"
+#include "runtime/device/stream.h"
+
+namespace trireme::cuda {
+
+/// True when the program was built with the CUDA toolkit.
+bool is_built();
+/// "CUDA 13.0, NCCL 2.28.9", or "not built".
+std::string build_description();
+/// Visible devices; 0 without a driver.
+int num_devices();
+/// Why num_devices() is 0, in the driver's words; empty when a device is there.
+std::string why_no_device();
+
+/// Both throw EnvironmentError when device `index` is not there.
+std::unique_ptr<Stream> make_compute_stream(int index);
+std::unique_ptr<MemorySource> make_memory_source(int index);
+
+}  // namespace trireme::cuda

@@ -1,0 +1,20 @@
+// Stands in for cuda_device.cpp in a program built without CUDA.
+#include "runtime/base/error.h"
+#include "runtime/device/cuda/cuda_device.h"
+
+namespace trireme::cuda {
+
+bool is_built() { return false; }
+std::string build_description() { return "not built"; }
+int num_devices() { return 0; }
+std::string why_no_device() {
+  return "this program was built without CUDA (configure with -DTRIREME_CUDA=ON)";
+}
+std::unique_ptr<Stream> make_compute_stream(int index) {
+  throw_environment("no device cuda:{}: {}", index, why_no_device());
+}
+std::unique_ptr<MemorySource> make_memory_source(int index) {
+  throw_environment("no device cuda:{}: {}", index, why_no_device());
+}
+
+}  // namespace trireme::cuda

@@ -1,0 +1,31 @@
+// Streams: first-in first-out queues of work on a device.
+#pragma once
+
+#include <memory>
+
+#include "runtime/device/device.h"
+
+namespace trireme {
+
+/// A point in a stream's work. Done once everything submitted before it was recorded has finished.
+class Event {
+ public:
+  virtual ~Event() = default;
+  /// Blocks the calling thread until the event is done.
+  virtual void synchronize() = 0;
+};
+
+/// Work submitted to one stream runs in the order of submission. Two streams are ordered only by wait().
+/// Ops on a CPU compute stream have finished when their call returns, so its events are done when recorded.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual Device device() const = 0;
+  virtual std::shared_ptr<Event> record() = 0;
+  /// Work submitted to this stream from now on starts after `event` is done.
+  virtual void wait(Event& event) = 0;
+  /// Blocks the calling thread until all submitted work has finished.
+  virtual void synchronize() = 0;
+};
+
+}  // namespace trireme

@@ -1,0 +1,46 @@
+// How CPU bodies get vector code for the machine they run on: plain loops that the compiler vectorises, in functions that it
+// compiles for several instruction sets; the loader picks one at start.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+#include "runtime/base/half.h"
+
+/// On the definition of a loop's function (no template): AVX-512, AVX2 and SSE2 versions. What it calls must be inlined.
+#ifdef TRIREME_ONE_VERSION
+#define TRIREME_VECTORIZED
+#else
+#define TRIREME_VECTORIZED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#endif
+#define TRIREME_INLINE inline __attribute__((always_inline))
+
+namespace trireme::ops::cpu {
+
+/// exp(x) to about 2 ulp for x in [-87, 88], clamped outside: e^-87 stands for every smaller value. Cephes' expf: x = n ln 2 + r and
+/// a polynomial in r.
+TRIREME_INLINE float fast_exp(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  const float n = std::nearbyint(x * 1.44269504f);
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  return p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+}
+
+/// tanh(x), absolute error below 1e-6.
+TRIREME_INLINE float fast_tanh(float x) {
+  const float e = fast_exp(2.0f * x);
+  return 1.0f - 2.0f / (e + 1.0f);
+}
+
+TRIREME_INLINE float fast_sigmoid(float x) { return 1.0f / (1.0f + fast_exp(-x)); }
+
+}  // namespace trireme::ops::cpu

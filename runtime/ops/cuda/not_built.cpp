@@ -1,0 +1,54 @@
+// Stands in for the CUDA bodies in a program built without them. A context for a CUDA device cannot be made
+// there, so a call that comes here is a defect.
+#include "runtime/ops/activation.h"
+#include "runtime/ops/adamw.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/embedding.h"
+#include "runtime/ops/gemm.h"
+#include "runtime/ops/norm.h"
+#include "runtime/ops/random.h"
+#include "runtime/ops/rotary.h"
+
+namespace trireme::ops::cuda {
+
+namespace {
+using CT = const Tensor&;
+using CC = const Columns&;
+[[noreturn]] void missing(const char* op) {
+  throw InternalError(fmt::format("{} has no CUDA body in this build", op));
+}
+}  // namespace
+
+void gelu(Context&, CT, CT) { missing("gelu"); }
+void gelu_backward(Context&, CT, CT, CT) { missing("gelu_backward"); }
+void swiglu(Context&, CT, CT) { missing("swiglu"); }
+void swiglu_backward(Context&, CT, CT, CT) { missing("swiglu_backward"); }
+void adamw(Context&, const AdamWOptions&, CT, CT, CT, CT, CT) { missing("adamw"); }
+void attention(Context&, const AttentionShape&, CC, CC, CC, CT, CT) { missing("attention"); }
+void attention_backward(Context&, const AttentionShape&, CC, CC, CC, CT, CT, CT, CC, CC, CC) {
+  missing("attention_backward");
+}
+void cross_entropy(Context&, CT, CT, float, CT, CT) { missing("cross_entropy"); }
+void fill(Context&, CT, double) { missing("fill"); }
+void scale(Context&, CT, float) { missing("scale"); }
+void add(Context&, CT, CT, CT) { missing("add"); }
+void accumulate(Context&, CT, CT) { missing("accumulate"); }
+void copy(Context&, CT, CT) { missing("copy"); }
+void add_sum(Context&, CT, CT) { missing("add_sum"); }
+void add_sum_of_squares(Context&, CT, CT) { missing("add_sum_of_squares"); }
+void embedding(Context&, CT, CT, CT, CT, CT) { missing("embedding"); }
+void embedding_backward(Context&, CT, CT, CT) { missing("embedding_backward"); }
+void gemm(Context&, const GemmOptions&, CT, CT, CT, CT) { missing("gemm"); }
+void add_column_sums(Context&, CT, CT) { missing("add_column_sums"); }
+void layer_norm(Context&, CT, CT, CT, CT, float, CT, CT, CT, CT) { missing("layer_norm"); }
+void layer_norm_backward(Context&, CT, CT, CT, CT, CT, CT, CT, CT, CT) { missing("layer_norm_backward"); }
+void rms_norm(Context&, CT, CT, CT, float, CT, CT, CT) { missing("rms_norm"); }
+void rms_norm_backward(Context&, CT, CT, CT, CT, CT, CT, CT) { missing("rms_norm_backward"); }
+void fill_normal(Context&, CT, uint64_t, std::string_view, const Shape&, const Shape&, float, float) {
+  missing("fill_normal");
+}
+void rotary(Context&, CC, int64_t, CT, CT, bool) { missing("rotary"); }
+
+}  // namespace trireme::ops::cuda

@@ -1,0 +1,25 @@
+#include "runtime/ops/dispatch.h"
+
+namespace trireme::ops {
+
+void expect_shape(const char* op, const char* argument, const Tensor& t, const Shape& shape) {
+  TRIREME_CHECK(t, "{}: {} is undefined", op, argument);
+  TRIREME_CHECK(t.shape() == shape, "{}: {} is {}, expected {}", op, argument, to_string(t.shape()),
+                to_string(shape));
+}
+
+void expect_dtype(const char* op, const char* argument, const Tensor& t, DType dtype) {
+  TRIREME_CHECK(t, "{}: {} is undefined", op, argument);
+  TRIREME_CHECK(t.dtype() == dtype, "{}: {} is {}, expected {}", op, argument, to_string(t.dtype()),
+                to_string(dtype));
+}
+
+void expect_columns(const char* op, const char* argument, const Columns& c, int64_t rows, int64_t count) {
+  TRIREME_CHECK(c.matrix && c.matrix.shape().rank() == 2, "{}: {} is no matrix", op, argument);
+  TRIREME_CHECK(c.rows() == rows && c.count == count, "{}: {} has {} rows and {} columns, expected {} and {}",
+                op, argument, c.rows(), c.count, rows, count);
+  TRIREME_CHECK(c.begin >= 0 && c.begin + c.count <= c.stride(), "{}: {} reaches column {} of {}", op,
+                argument, c.begin + c.count, c.stride());
+}
+
+}  // namespace trireme::ops

@@ -1,0 +1,46 @@
+// How an op finds its body. Conventions for all ops:
+//   * ops/x.h holds the contract, ops/x.cpp the checks and the dispatch, ops/cpu/x.cpp and ops/cuda/x.cu the
+//   bodies;
+//   * tensors are handles: outputs are passed by const reference too and come last, an undefined tensor means
+//   "absent";
+//   * all tensors of a call lie on the context's device; the work is submitted to the context's stream;
+//   * arithmetic is fp32 or wider, whatever the storage type; results do not depend on the number of threads.
+#pragma once
+
+#include "runtime/base/error.h"
+#include "runtime/device/context.h"
+#include "runtime/tensor/tensor.h"
+
+/// Declares the bodies of an op beside its contract.
+#define TRIREME_OP_BODIES(name, ...) \
+  namespace cpu {                    \
+  void name(__VA_ARGS__);            \
+  }                                  \
+  namespace cuda {                   \
+  void name(__VA_ARGS__);            \
+  }
+
+/// Calls the body for the context's device.
+#define TRIREME_DISPATCH(name, ctx, ...)                                                             \
+  ((ctx).device().type == ::trireme::DeviceType::cpu ? ::trireme::ops::cpu::name((ctx), __VA_ARGS__) \
+                                                     : ::trireme::ops::cuda::name((ctx), __VA_ARGS__))
+
+namespace trireme::ops {
+
+/// Columns [begin, begin + count) of a [rows, width] matrix: how packed projections are read and written in
+/// place.
+struct Columns {
+  Tensor matrix;
+  int64_t begin = 0;
+  int64_t count = 0;
+
+  int64_t rows() const { return matrix.dim(0); }
+  int64_t stride() const { return matrix.dim(1); }
+};
+
+/// Checks used by every op; the message names the op, the argument and what it has.
+void expect_shape(const char* op, const char* argument, const Tensor& t, const Shape& shape);
+void expect_dtype(const char* op, const char* argument, const Tensor& t, DType dtype);
+void expect_columns(const char* op, const char* argument, const Columns& c, int64_t rows, int64_t count);
+
+}  // namespace trireme::ops

@@ -1,0 +1,38 @@
+// Elementwise helpers, copies and sums.
+#pragma once
+
+#include "runtime/ops/dispatch.h"
+
+namespace trireme::ops {
+
+/// t = value everywhere. f32, bf16, f16, f64, i32.
+void fill(Context& ctx, const Tensor& t, double value);
+TRIREME_OP_BODIES(fill, Context& ctx, const Tensor& t, double value)
+
+/// t *= factor. Compute types.
+void scale(Context& ctx, const Tensor& t, float factor);
+TRIREME_OP_BODIES(scale, Context& ctx, const Tensor& t, float factor)
+
+/// y = a + b, same shape, one compute type. y may be a or b.
+void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y);
+TRIREME_OP_BODIES(add, Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y)
+
+/// y += x, where y is f32 and x any compute type of as many elements.
+void accumulate(Context& ctx, const Tensor& x, const Tensor& y);
+TRIREME_OP_BODIES(accumulate, Context& ctx, const Tensor& x, const Tensor& y)
+
+/// to = from, converted between f32, bf16 and f16 (round to nearest even), or copied where the types are
+/// equal (any type).
+void copy(Context& ctx, const Tensor& from, const Tensor& to);
+TRIREME_OP_BODIES(copy, Context& ctx, const Tensor& from, const Tensor& to)
+
+/// out[0] += the sum of t's elements; out is [1] f64. Compute types; summed in f64 over blocks of a fixed
+/// size.
+void add_sum(Context& ctx, const Tensor& t, const Tensor& out);
+TRIREME_OP_BODIES(add_sum, Context& ctx, const Tensor& t, const Tensor& out)
+
+/// out[0] += the sum of t's squared elements, as add_sum.
+void add_sum_of_squares(Context& ctx, const Tensor& t, const Tensor& out);
+TRIREME_OP_BODIES(add_sum_of_squares, Context& ctx, const Tensor& t, const Tensor& out)
+
+}  // namespace trireme::ops

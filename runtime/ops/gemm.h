@@ -1,0 +1,34 @@
+// Matrix products.
+#pragma once
+
+#include "runtime/ops/dispatch.h"
+
+namespace trireme::ops {
+
+struct GemmOptions {
+  bool transpose_a = false;
+  bool transpose_b = false;
+  bool accumulate = false;  ///< c += instead of c =
+  float alpha = 1.0f;
+};
+
+/// c[M,N] = alpha * op(a)[M,K] · op(b)[K,N] (+ bias[N] on every row) (+ c). a and b of one compute type; c of
+/// that type or f32; bias f32 or absent; sums in fp32. M, N or K may be 0 (K = 0: the product is zero).
+void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b, const Tensor& bias,
+          const Tensor& c);
+TRIREME_OP_BODIES(gemm, Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b,
+                  const Tensor& bias, const Tensor& c)
+
+/// y[N,O] = x[N,I] · w[O,I]^T + bias[O]. bias f32 or absent.
+void linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y);
+/// dx[N,I] = dy[N,O] · w[O,I].
+void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& dx);
+/// dw[O,I] += dy^T · x and dbias[O] += column sums of dy. dw and dbias (may be absent) f32.
+void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dw,
+                            const Tensor& dbias);
+
+/// out[C] += column sums of x[N,C]; out f32.
+void add_column_sums(Context& ctx, const Tensor& x, const Tensor& out);
+TRIREME_OP_BODIES(add_column_sums, Context& ctx, const Tensor& x, const Tensor& out)
+
+}  // namespace trireme::ops
