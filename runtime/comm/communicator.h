@@ -1,0 +1,102 @@
+// Communicator: collectives among a group of ranks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "runtime/tensor/tensor.h"
+
+namespace trireme {
+
+enum class ReduceOp : uint8_t { sum, max, min };
+
+/// An operation under way.
+class Work {
+ public:
+  virtual ~Work() = default;
+  /// Orders the stream the operation was issued with after it (on the CPU: blocks until it is done). Throws what the operation threw.
+  virtual void wait() = 0;
+};
+using WorkPtr = std::shared_ptr<Work>;
+
+/// A group of ranks that call the same operations in the same order. Every call is made by all ranks of the group (send and
+/// receive: by the pair), with equal types, counts and options; a rank that throws aborts the group, and the others throw an
+/// EnvironmentError that names it instead of waiting.
+///
+/// Order: operations of one communicator run one after the other in the order of the calls, blocking and asynchronous alike. They
+/// start after the work submitted so far to the stream passed in. Tensors of an asynchronous operation are left alone until its
+/// Work was waited for. Two communicators are not ordered to one another.
+///
+/// Types: f32, f64, bf16, f16, i32, i64, u8 (reductions: all but u8). Sums of bf16 and f16 are carried out in fp32, in the order of the ranks,
+/// and rounded once. Counts are 64-bit. The result of a reduction is equal on all ranks, bit for bit, and from run to run.
+///
+/// The public calls are not virtual: they check, and hand over to the backend's private functions.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  /// What the group is for ("world", "data", "tensor"): named in errors.
+  const std::string& name() const { return name_; }
+  /// "self", "mpi", "threads" or "nccl".
+  virtual std::string_view backend() const = 0;
+
+  /// t = the reduction over all ranks, in place.
+  void all_reduce(Stream& stream, const Tensor& t, ReduceOp op = ReduceOp::sum);
+  [[nodiscard]] WorkPtr all_reduce_async(Stream& stream, const Tensor& t, ReduceOp op = ReduceOp::sum);
+
+  /// out = the ranks' `in` one after the other; out has size() * in.numel() elements. `in` may be this rank's part of `out`.
+  void all_gather(Stream& stream, const Tensor& in, const Tensor& out);
+  [[nodiscard]] WorkPtr all_gather_async(Stream& stream, const Tensor& in, const Tensor& out);
+
+  /// out = this rank's part (in.numel() / size() elements) of the reduction of `in`. `out` may be that part of `in`; `in` is scratch
+  /// afterwards in that case.
+  void reduce_scatter(Stream& stream, const Tensor& in, const Tensor& out, ReduceOp op = ReduceOp::sum);
+  [[nodiscard]] WorkPtr reduce_scatter_async(Stream& stream, const Tensor& in, const Tensor& out,
+                                             ReduceOp op = ReduceOp::sum);
+
+  /// t = root's t.
+  void broadcast(Stream& stream, const Tensor& t, int root);
+  [[nodiscard]] WorkPtr broadcast_async(Stream& stream, const Tensor& t, int root);
+
+  /// Part r of `in` goes to rank r, whose part of `out` it becomes at this rank's place. in.numel() is a multiple of size().
+  void all_to_all(Stream& stream, const Tensor& in, const Tensor& out);
+  [[nodiscard]] WorkPtr all_to_all_async(Stream& stream, const Tensor& in, const Tensor& out);
+  /// As all_to_all with parts of any length (also 0): counts in elements, one a rank, packed one after the other.
+  void all_to_all_v(Stream& stream, const Tensor& in, std::span<const int64_t> send_counts, const Tensor& out,
+                    std::span<const int64_t> receive_counts);
+  [[nodiscard]] WorkPtr all_to_all_v_async(Stream& stream, const Tensor& in, std::span<const int64_t> send_counts,
+                                           const Tensor& out, std::span<const int64_t> receive_counts);
+
+  /// Point to point. Messages of a pair arrive in the order they were sent. A blocking send may return before the message is received,
+  /// and need not.
+  void send(Stream& stream, const Tensor& t, int to);
+  void receive(Stream& stream, const Tensor& t, int from);
+  [[nodiscard]] WorkPtr send_async(Stream& stream, const Tensor& t, int to);
+  [[nodiscard]] WorkPtr receive_async(Stream& stream, const Tensor& t, int from);
+
+  /// Returns when all ranks have called it and their earlier operations are done.
+  void barrier(Stream& stream);
+
+  /// A communicator of the ranks that pass the same `color`, ordered by (key, rank). Every rank of the group calls it.
+  std::unique_ptr<Communicator> split(int color, int key, std::string name);
+
+  /// Makes every pending and later operation of all ranks of the job fail instead of waiting. Safe to call from any thread; never waits.
+  virtual void abort(std::string_view reason) noexcept = 0;
+
+ protected:
+  Communicator(int rank, int size, std::string name) : rank_(rank), size_(size), name_(std::move(name)) {}
+
+ private:
+  int rank_;
+  int size_;
+  std::string name_;
+};
+
+}  // namespace trireme
