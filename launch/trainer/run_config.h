@@ -1,0 +1,69 @@
+// Everything a training run is told: plain structs, filled by the command line, read by the trainer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "models/config/model_config.h"
+#include "parallel/optimizer/lr_schedule.h"
+#include "parallel/plan/parallel_plan.h"
+#include "runtime/device/device.h"
+#include "runtime/tensor/dtype.h"
+
+namespace trireme {
+
+struct DataConfig {
+  std::string text;    ///< text or JSONL to tokenize in memory; either this or tokens
+  std::string tokens;  ///< token file to train on
+  std::string
+      valid_tokens;  ///< token file to evaluate on; empty: the last valid_fraction of the training data
+  std::string tokenizer = "byte";  ///< byte, char, bpe (trained on the text), or the path of one
+  int64_t bpe_vocab = 4096;        ///< size of a tokenizer trained here
+  double valid_fraction = 0.1;     ///< last part of the text or token file, kept for evaluation; 0: none
+};
+
+struct TrainConfig {
+  int64_t steps = 2000;
+  int64_t seq_len = 0;       ///< tokens a sample; 0: the model's max_positions
+  int64_t micro_batch = 8;   ///< samples that go through a rank at once
+  int64_t global_batch = 0;  ///< samples an optimizer step; 0: micro_batch * data ranks
+  uint64_t seed = 1337;
+  DType precision =
+      DType::f32;          ///< of compute and activations: f32 or bf16; master weights and reductions are f32
+  int64_t eval_every = 0;  ///< steps between evaluations; 0: only at start and end
+  int64_t eval_batches = 0;          ///< global batches an evaluation; 0: the whole validation set
+  int64_t log_every = 10;            ///< steps between printed lines; metrics.jsonl has every step
+  std::string sample_prompt = "\n";  ///< prompt of the text generated at the end
+  int64_t sample_tokens = 200;       ///< tokens generated at the end; 0: none
+};
+
+struct OptimizerConfig {
+  double lr = 6e-4;
+  double min_lr = 0;
+  int64_t warmup = 0;
+  LrScheduleKind schedule = LrScheduleKind::cosine;
+  double decay_fraction = 0.1;  ///< WSD: share of the steps that decays
+  double weight_decay = 0.1;    ///< on matrices and embeddings only
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double clip = 1.0;  ///< largest global gradient norm; 0: no clipping
+};
+
+struct RunOptions {
+  std::string dir;               ///< run directory; empty: runs/NAME with NAME from model, data and time
+  std::string device = "auto";   ///< auto, cpu or cuda
+  std::string backend = "auto";  ///< auto, self, mpi or nccl
+  int threads = 0;               ///< threads a rank; 0: the host's cores divided by its ranks
+};
+
+struct RunConfig {
+  ModelConfig model;
+  DataConfig data;
+  TrainConfig train;
+  OptimizerConfig optimizer;
+  ParallelPlan parallel;
+  RunOptions run;
+};
+
+}  // namespace trireme

@@ -1,0 +1,58 @@
+// What model: the plain description that everything about its structure is computed from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trireme {
+
+enum class ModelFamily : uint8_t { gpt2, llama };
+enum class NormKind : uint8_t { layer_norm, rms_norm };
+enum class ActivationKind : uint8_t { gelu, swiglu };
+enum class PositionKind : uint8_t { learned, rotary };
+
+/// One decoder-only, pre-norm Transformer. The family sets the five kinds; the numbers come from a preset or
+/// from options.
+struct ModelConfig {
+  std::string name = "custom";  ///< preset it came from
+  ModelFamily family = ModelFamily::gpt2;
+
+  int64_t vocab_size = 0;  ///< 0 until the tokenizer is known
+  int64_t num_layers = 12;
+  int64_t hidden_size = 768;
+  int64_t num_heads = 12;
+  int64_t num_kv_heads = 12;     ///< divides num_heads; fewer than num_heads is grouped-query attention
+  int64_t ffn_size = 3072;       ///< width between the two (SwiGLU: three) feed-forward matrices
+  int64_t max_positions = 1024;  ///< rows of the learned position table; the longest sequence
+
+  NormKind norm = NormKind::layer_norm;
+  ActivationKind activation = ActivationKind::gelu;
+  PositionKind positions = PositionKind::learned;
+  bool bias = true;             ///< on every linear layer and LayerNorm
+  bool tied_embeddings = true;  ///< the output head is the token embedding
+
+  double norm_eps = 1e-5;
+  double rotary_theta = 10000.0;
+  /// Llama-3.1's stretching of low rotary frequencies; a factor of 1 is none.
+  double rotary_scaling_factor = 1.0;
+  double rotary_low_freq_factor = 1.0;
+  double rotary_high_freq_factor = 4.0;
+  int64_t rotary_original_positions = 8192;
+
+  /// Weights start as N(0, init_std); projections back into the residual stream as N(0, init_std / sqrt(2 *
+  /// num_layers)) (GPT-2, Radford et al. 2019, section 2.3).
+  double init_std = 0.02;
+
+  int64_t head_dim() const { return hidden_size / num_heads; }
+  int64_t qkv_size() const { return (num_heads + 2 * num_kv_heads) * head_dim(); }
+};
+
+std::string_view to_string(ModelFamily family);
+
+/// What is wrong with the numbers, each fault with the values and the nearest that work; empty when nothing
+/// is.
+std::vector<std::string> faults_of(const ModelConfig& config);
+
+}  // namespace trireme

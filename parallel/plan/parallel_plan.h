@@ -1,0 +1,33 @@
+// The layout of a job: a handful of integers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace trireme {
+
+struct ParallelPlan {
+  int data = 0;  ///< data-parallel degree; 0: what is left of the world after the other degrees
+  int tensor = 1;
+  int pipeline = 1;
+  int context = 1;
+  int expert = 1;
+  int zero_stage = 0;     ///< 0..3 (arXiv 1910.02054)
+  bool sequence = false;  ///< sequence parallelism beside tensor parallelism (arXiv 2205.05198)
+  std::string schedule = "1f1b";
+  int virtual_stages = 1;
+  double bucket_mib =
+      25.0;             ///< gradients are reduced in buckets of this size while the backward pass still runs
+  bool overlap = true;  ///< false: all buckets are reduced after the backward pass
+
+  /// Ranks of one model replica.
+  int ranks_per_replica() const { return tensor * pipeline * context; }
+  int world_size() const { return data * ranks_per_replica(); }
+};
+
+/// Sets data where it is 0. Returns the faults of the plan for this world: each with the numbers and the
+/// nearest layouts that work.
+std::vector<std::string> resolve(ParallelPlan& plan, int world_size);
+
+}  // namespace trireme
