@@ -51,6 +51,9 @@ struct ModelConfig {
 
 std::string_view to_string(ModelFamily family);
 
+/// Standard deviation of the initial projections back into the residual stream.
+float residual_init_std(const ModelConfig& config);
+
 /// What is wrong with the numbers, each fault with the values and the nearest that work; empty when nothing
 /// is.
 std::vector<std::string> faults_of(const ModelConfig& config);

@@ -1,0 +1,31 @@
+// Attention: causal self-attention with grouped queries and, for rotary models, rotated queries and keys.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/config/model_config.h"
+#include "models/layers/linear.h"
+#include "parallel/module/micro_batch.h"
+
+namespace trireme {
+
+class Attention {
+ public:
+  /// Parameters `name`.{query,key,value,output}.{weight,bias}. `rotary` is the model's table (undefined for
+  /// learned positions).
+  Attention(const ModelConfig& config, const std::string& name, const Tensor& rotary);
+
+  Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
+  void backward_weight(Context& ctx, Saved& saved) const;
+  void collect(std::vector<ParameterBlock*>& blocks);
+
+ private:
+  int64_t num_heads_, num_kv_heads_, head_dim_;
+  Tensor rotary_;
+  ParameterBlock qkv_weight_, qkv_bias_, output_weight_, output_bias_;
+  Linear qkv_, output_;
+};
+
+}  // namespace trireme

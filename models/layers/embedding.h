@@ -1,0 +1,28 @@
+// Embedding: the first layer; tokens to vectors.
+#pragma once
+
+#include "models/config/model_config.h"
+#include "parallel/module/layer.h"
+
+namespace trireme {
+
+class Embedding final : public Layer {
+ public:
+  /// Parameters embedding.tokens.weight and, for learned positions, embedding.positions.weight.
+  explicit Embedding(const ModelConfig& config);
+
+  /// [rows, C] from the micro-batch's tokens; x is undefined.
+  Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
+  /// Undefined: tokens have no gradient.
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
+  void backward_weight(Context& ctx, Saved& saved) override;
+  void collect(std::vector<ParameterBlock*>& blocks) override;
+
+  /// The token table, for a head that is tied to it.
+  const ParameterBlock& tokens() const { return tokens_; }
+
+ private:
+  ParameterBlock tokens_, positions_;
+};
+
+}  // namespace trireme

@@ -1,0 +1,79 @@
+#include "models/layers/feed_forward.h"
+
+#include "runtime/ops/activation.h"
+
+namespace trireme {
+
+namespace {
+
+struct FeedForwardState {
+  Saved up_linear, down_linear;
+  Tensor h;  // before the activation
+};
+
+ParameterBlock up_block(const ModelConfig& c, const std::string& name, const char* suffix, bool matrix) {
+  ParameterBlock block;
+  const Shape shape = matrix ? Shape{c.ffn_size, c.hidden_size} : Shape{c.ffn_size};
+  const float std = matrix ? static_cast<float>(c.init_std) : 0.0f;
+  if (c.activation == ActivationKind::swiglu) {
+    block.members.push_back(Parameter::whole(name + ".gate" + suffix, shape, 0.0f, std));
+  }
+  block.members.push_back(Parameter::whole(name + ".up" + suffix, shape, 0.0f, std));
+  return block;
+}
+
+}  // namespace
+
+FeedForward::FeedForward(const ModelConfig& config, const std::string& name)
+    : activation_(config.activation),
+      up_weight_(up_block(config, name, ".weight", true)),
+      down_weight_(single(name + ".down.weight", {config.hidden_size, config.ffn_size}, 0.0f,
+                          residual_init_std(config))),
+      up_(up_weight_, up_bias_),
+      down_(down_weight_, down_bias_) {
+  if (config.bias) {
+    up_bias_ = up_block(config, name, ".bias", false);
+    down_bias_ = single(name + ".down.bias", {config.hidden_size}, 0.0f, 0.0f);
+  }
+}
+
+Tensor FeedForward::forward(Context& ctx, const Tensor& x, Saved& saved) const {
+  auto& state = saved.emplace<FeedForwardState>();
+  state.h = up_.forward(ctx, x, state.up_linear);
+  const bool gated = activation_ == ActivationKind::swiglu;
+  const Tensor a = Tensor::empty(ctx, {x.dim(0), state.h.dim(1) / (gated ? 2 : 1)}, x.dtype());
+  if (gated) {
+    ops::swiglu(ctx, state.h, a);
+  } else {
+    ops::gelu(ctx, state.h, a);
+  }
+  return down_.forward(ctx, a, state.down_linear);
+}
+
+Tensor FeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
+  auto& state = saved.get<FeedForwardState>();
+  const Tensor da = down_.backward_input(ctx, dy, state.down_linear);
+  if (activation_ == ActivationKind::swiglu) {
+    ops::swiglu_backward(ctx, state.h, da, state.h);  // in place: h is not needed again
+  } else {
+    ops::gelu_backward(ctx, state.h, da, da);
+  }
+  const Tensor dh = activation_ == ActivationKind::swiglu ? state.h : da;
+  state.h = Tensor();
+  return up_.backward_input(ctx, dh, state.up_linear);
+}
+
+void FeedForward::backward_weight(Context& ctx, Saved& saved) const {
+  auto& state = saved.get<FeedForwardState>();
+  down_.backward_weight(ctx, state.down_linear);
+  up_.backward_weight(ctx, state.up_linear);
+  saved.clear();
+}
+
+void FeedForward::collect(std::vector<ParameterBlock*>& blocks) {
+  for (ParameterBlock* block : {&up_weight_, &up_bias_, &down_weight_, &down_bias_}) {
+    if (*block) blocks.push_back(block);
+  }
+}
+
+}  // namespace trireme

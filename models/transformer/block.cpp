@@ -1,0 +1,55 @@
+#include "models/transformer/block.h"
+
+#include "runtime/ops/elementwise.h"
+
+namespace trireme {
+
+namespace {
+
+struct BlockState {
+  Saved attention_norm, attention, ffn_norm, ffn;
+};
+
+std::string layer_name(int64_t index) { return fmt::format("layers.{}", index); }
+
+}  // namespace
+
+TransformerBlock::TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary)
+    : attention_norm_(config, layer_name(index) + ".attention_norm"),
+      attention_(config, layer_name(index) + ".attention", rotary),
+      ffn_norm_(config, layer_name(index) + ".ffn_norm"),
+      ffn_(config, layer_name(index) + ".ffn") {}
+
+Tensor TransformerBlock::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
+  auto& state = saved.emplace<BlockState>();
+  const Tensor normed = attention_norm_.forward(ctx, x, Tensor(), state.attention_norm).y;
+  const Tensor attended = attention_.forward(ctx, mb, normed, state.attention);
+  const auto [sum, normed_sum] = ffn_norm_.forward(ctx, attended, x, state.ffn_norm);
+  const Tensor out = ffn_.forward(ctx, normed_sum, state.ffn);
+  ops::add(ctx, out, sum, out);
+  return out;
+}
+
+Tensor TransformerBlock::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
+  auto& state = saved.get<BlockState>();
+  const Tensor dnormed_sum = ffn_.backward_input(ctx, dy, state.ffn);
+  const Tensor dsum = ffn_norm_.backward(ctx, dnormed_sum, dy, state.ffn_norm);
+  const Tensor dnormed = attention_.backward_input(ctx, dsum, state.attention);
+  return attention_norm_.backward(ctx, dnormed, dsum, state.attention_norm);
+}
+
+void TransformerBlock::backward_weight(Context& ctx, Saved& saved) {
+  auto& state = saved.get<BlockState>();
+  ffn_.backward_weight(ctx, state.ffn);
+  attention_.backward_weight(ctx, state.attention);
+  saved.clear();
+}
+
+void TransformerBlock::collect(std::vector<ParameterBlock*>& blocks) {
+  attention_norm_.collect(blocks);
+  attention_.collect(blocks);
+  ffn_norm_.collect(blocks);
+  ffn_.collect(blocks);
+}
+
+}  // namespace trireme

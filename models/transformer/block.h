@@ -1,0 +1,29 @@
+// TransformerBlock: attention and feed-forward, each behind a norm and beside a residual path (pre-norm, as
+// in GPT-2 and Llama).
+#pragma once
+
+#include "models/layers/attention.h"
+#include "models/layers/feed_forward.h"
+#include "models/layers/norm.h"
+#include "parallel/module/layer.h"
+
+namespace trireme {
+
+class TransformerBlock final : public Layer {
+ public:
+  /// Parameters layers.`index`.*. `rotary` as in Attention.
+  TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary);
+
+  Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
+  void backward_weight(Context& ctx, Saved& saved) override;
+  void collect(std::vector<ParameterBlock*>& blocks) override;
+
+ private:
+  Norm attention_norm_;
+  Attention attention_;
+  Norm ffn_norm_;
+  FeedForward ffn_;
+};
+
+}  // namespace trireme

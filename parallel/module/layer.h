@@ -1,0 +1,36 @@
+// Layer: the contract of everything that trains.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "parallel/module/micro_batch.h"
+#include "parallel/module/parameter.h"
+#include "parallel/module/saved.h"
+
+namespace trireme {
+
+/// A piece of a stage with an explicit backward pass. For one micro-batch the calls are forward,
+/// backward_input, backward_weight, in this order and with the same Saved; other micro-batches may come
+/// between. Gradients of parameters are added to, as sums over tokens; vectors (gains) may receive theirs in
+/// backward_input already.
+class Layer {
+ public:
+  virtual ~Layer() = default;
+  /// The output for input x ([rows, C]; undefined for a layer that begins with tokens, as is the output of
+  /// one that ends in a loss).
+  virtual Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) = 0;
+  /// The gradient of x, given that of the output. Keeps in `saved` what backward_weight needs, and lets go of
+  /// the rest.
+  virtual Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) = 0;
+  /// Adds to the parameters' gradients and clears `saved`.
+  virtual void backward_weight(Context& ctx, Saved& saved) = 0;
+  /// Appends the layer's own blocks in the order of the forward pass. A block that another layer owns (tied
+  /// weights) is not listed.
+  virtual void collect(std::vector<ParameterBlock*>& blocks) = 0;
+};
+
+/// Told that the gradients of a layer's blocks are complete for the step.
+using GradientsReady = std::function<void(std::span<ParameterBlock* const>)>;
+
+}  // namespace trireme

@@ -1,0 +1,22 @@
+// The samples that go through a stage at once.
+#pragma once
+
+#include "runtime/tensor/tensor.h"
+
+namespace trireme {
+
+/// batch sequences of seq_len tokens, row-major: row b * seq_len + t.
+struct MicroBatch {
+  int64_t batch = 0;
+  int64_t seq_len = 0;
+  Tensor tokens;   ///< [rows] i32
+  Tensor targets;  ///< [rows] i32; ops::kIgnoredTarget does not count. Absent when only logits are asked for
+  Tensor positions;          ///< [rows] i32: place of the token in its sequence
+  Tensor loss_sum;           ///< [1] f64: the last stage adds the sum of the rows' losses. May be absent
+  bool training = true;      ///< false: nothing is kept for a backward pass
+  float gradient_scale = 1;  ///< factor on the loss in the backward pass
+
+  int64_t rows() const { return batch * seq_len; }
+};
+
+}  // namespace trireme

@@ -1,0 +1,42 @@
+// Parameters: named blocks of trainable numbers and where this rank keeps its part of them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/tensor/tensor.h"
+
+namespace trireme {
+
+/// One named tensor of the model and the block of it that this rank holds. Name and global shape do not
+/// depend on the layout: initial values, checkpoints and comparisons go by them.
+struct Parameter {
+  std::string name;    ///< "layers.3.attention.query.weight"
+  Shape global_shape;  ///< of the whole tensor
+  Shape offset;        ///< where this rank's block begins, one entry a dim
+  Shape shape;         ///< extent of this rank's block
+  float init_mean = 0;
+  float init_std = 0;
+
+  /// A parameter that this rank holds whole.
+  static Parameter whole(std::string name, const Shape& shape, float init_mean, float init_std);
+};
+
+/// Parameters that lie back to back, so that one GEMM reads them as one matrix (query, key and value; gate
+/// and up). All members are matrices with equal columns, or all are vectors. Matrices have the compute type
+/// and are decayed by the optimizer; vectors (norm gains, biases) stay in f32 and are not. A block without
+/// members stands for "this layer has none".
+struct ParameterBlock {
+  std::vector<Parameter> members;
+  Tensor weight;    ///< members one below the other; set by ParameterStorage
+  Tensor gradient;  ///< f32, laid out as weight: the *sum* over tokens; set by ParameterStorage
+
+  explicit operator bool() const { return !members.empty(); }
+  bool is_matrix() const { return members.front().shape.rank() == 2; }
+  Shape shape() const;  ///< of the members together
+};
+
+/// A block of one parameter that this rank holds whole.
+ParameterBlock single(std::string name, const Shape& shape, float init_mean, float init_std);
+
+}  // namespace trireme
