@@ -1,10 +1,13 @@
 #include "models/transformer/transformer.h"
 
+#include <algorithm>
+
 #include <fmt/ranges.h>
 
 #include "models/layers/rotary_table.h"
 #include "models/transformer/block.h"
 #include "runtime/base/error.h"
+#include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
@@ -48,6 +51,7 @@ MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::s
   mb.seq_len = seq_len;
   mb.tokens = to_device(tokens);
   if (!targets.empty()) mb.targets = to_device(targets);
+  mb.num_targets = std::ranges::count_if(targets, [](int32_t t) { return t != ops::kIgnoredTarget; });
   mb.positions = to_device(positions);
   return mb;
 }

@@ -11,6 +11,7 @@ struct MicroBatch {
   int64_t seq_len = 0;
   Tensor tokens;   ///< [rows] i32
   Tensor targets;  ///< [rows] i32; ops::kIgnoredTarget does not count. Absent when only logits are asked for
+  int64_t num_targets = 0;   ///< targets that count
   Tensor positions;          ///< [rows] i32: place of the token in its sequence
   Tensor loss_sum;           ///< [1] f64: the last stage adds the sum of the rows' losses. May be absent
   bool training = true;      ///< false: nothing is kept for a backward pass

@@ -1,0 +1,94 @@
+#include "parallel/training/training_step.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/ops/elementwise.h"
+
+namespace trireme {
+
+namespace {
+
+Tensor zero_sum(Context& ctx) {
+  const Tensor sum = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
+  ops::fill(ctx, sum, 0);
+  return sum;
+}
+
+// Waits for the stream and reads one number.
+double read(Context& ctx, const Tensor& t) {
+  double value = 0;
+  ops::copy(ctx, t, Tensor::borrow(&value, {1}, DType::f64));
+  ctx.stream().synchronize();
+  return value;
+}
+
+}  // namespace
+
+TrainingStep::TrainingStep(Context& ctx, Communicator& data, Stage& stage, ParameterStorage& storage,
+                           const TrainingStepOptions& options)
+    : ctx_(ctx),
+      data_(data),
+      stage_(stage),
+      storage_(storage),
+      clip_(options.clip),
+      reducer_(data, storage, options.bucket_bytes, options.overlap),
+      optimizer_(ctx, storage, options.adamw) {}
+
+BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches) {
+  const Tensor loss_sum = zero_sum(ctx_);
+  int64_t num_targets = 0;
+  for (size_t i = 0; i < micro_batches.size(); ++i) {
+    MicroBatch& mb = micro_batches[i];
+    mb.training = true;
+    mb.loss_sum = loss_sum;
+    num_targets += mb.num_targets;
+    StageSaved saved;
+    stage_.forward(ctx_, mb, Tensor(), saved);
+    GradientsReady ready;
+    if (i + 1 == micro_batches.size()) {
+      ready = [this](std::span<ParameterBlock* const> blocks) { reducer_.ready(ctx_.stream(), blocks); };
+    }
+    stage_.backward(ctx_, Tensor(), saved, ready);
+  }
+  reducer_.finish(ctx_.stream());
+  return reduce_totals(loss_sum, num_targets);
+}
+
+double TrainingStep::gradient_norm(const BatchTotals& totals) {
+  if (totals.num_targets == 0) return 0;
+  const Tensor squares = zero_sum(ctx_);
+  for (const ParameterGroup& group : storage_.groups())
+    ops::add_sum_of_squares(ctx_, group.gradients, squares);
+  return std::sqrt(read(ctx_, squares)) / static_cast<double>(totals.num_targets);
+}
+
+void TrainingStep::update(const BatchTotals& totals, double norm, double lr) {
+  const double mean = 1.0 / static_cast<double>(std::max<int64_t>(totals.num_targets, 1));
+  const double shrink = clip_ > 0 && norm > clip_ ? clip_ / norm : 1.0;
+  optimizer_.step(ctx_, lr, mean * shrink);
+  storage_.zero_gradients(ctx_);
+}
+
+BatchTotals TrainingStep::evaluate(std::span<MicroBatch> micro_batches) {
+  const Tensor loss_sum = zero_sum(ctx_);
+  int64_t num_targets = 0;
+  for (MicroBatch& mb : micro_batches) {
+    mb.training = false;
+    mb.loss_sum = loss_sum;
+    num_targets += mb.num_targets;
+    StageSaved saved;
+    stage_.forward(ctx_, mb, Tensor(), saved);
+  }
+  return reduce_totals(loss_sum, num_targets);
+}
+
+BatchTotals TrainingStep::reduce_totals(const Tensor& loss_sum, int64_t num_targets) {
+  const Tensor totals = Tensor::empty(ctx_, {2}, DType::f64, MemoryCategory::buffers);
+  ops::copy(ctx_, loss_sum, totals.slice(0, 1));
+  ops::fill(ctx_, totals.slice(1, 2), static_cast<double>(num_targets));
+  data_.all_reduce(ctx_.stream(), totals);
+  return {read(ctx_, totals.slice(0, 1)), std::llround(read(ctx_, totals.slice(1, 2)))};
+}
+
+}  // namespace trireme
