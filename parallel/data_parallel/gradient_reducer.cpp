@@ -1,5 +1,7 @@
 #include "parallel/data_parallel/gradient_reducer.h"
 
+#include <utility>
+
 #include "runtime/base/error.h"
 
 namespace trireme {
