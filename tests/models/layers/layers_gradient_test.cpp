@@ -1,0 +1,187 @@
+// Every layer's backward pass against finite differences, in both families and with odd sizes.
+#include <array>
+
+#include <gtest/gtest.h>
+
+#include "models/layers/rotary_table.h"
+#include "models/transformer/block.h"
+#include "models/transformer/transformer.h"
+#include "runtime/ops/elementwise.h"
+#include "tests/support/gradient_check.h"
+#include "tests/support/tensors.h"
+
+namespace trireme {
+namespace {
+
+ModelConfig small(ModelFamily family, int64_t heads, int64_t kv_heads, int64_t head_dim) {
+  ModelConfig c;
+  c.family = family;
+  c.vocab_size = 17;
+  c.num_layers = 1;
+  c.num_heads = heads;
+  c.num_kv_heads = kv_heads;
+  c.hidden_size = heads * head_dim;
+  c.ffn_size = 19;
+  c.max_positions = 8;
+  if (family == ModelFamily::llama) {
+    c.norm = NormKind::rms_norm;
+    c.activation = ActivationKind::swiglu;
+    c.positions = PositionKind::rotary;
+    c.bias = c.tied_embeddings = false;
+  }
+  return c;
+}
+
+std::vector<int32_t> pattern(int64_t n, int32_t modulus, int32_t step) {
+  std::vector<int32_t> out(static_cast<size_t>(n));
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] = static_cast<int32_t>(i * static_cast<size_t>(step) % static_cast<size_t>(modulus));
+  return out;
+}
+
+MicroBatch micro_batch(Context& ctx, int64_t batch, int64_t seq_len) {
+  auto targets = pattern(batch * seq_len, 17, 5);
+  if (targets.size() > 1) targets[1] = -1;
+  return make_micro_batch(ctx, batch, seq_len, pattern(batch * seq_len, 17, 7), targets);
+}
+
+// A piece of a block as a layer of its own.
+template <class Part>
+class Alone final : public Layer {
+ public:
+  template <class... Args>
+  explicit Alone(Args&&... args) : part_(std::forward<Args>(args)...) {}
+  Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
+    if constexpr (requires { part_.forward(ctx, mb, x, saved); })
+      return part_.forward(ctx, mb, x, saved);
+    else
+      return part_.forward(ctx, x, saved);
+  }
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override {
+    return part_.backward_input(ctx, dy, saved);
+  }
+  void backward_weight(Context& ctx, Saved& saved) override { part_.backward_weight(ctx, saved); }
+  void collect(std::vector<ParameterBlock*>& blocks) override { part_.collect(blocks); }
+
+ private:
+  Part part_;
+};
+
+// The norm with its residual: x enters both as the branch and, doubled, as the residual path; both outputs
+// count.
+class NormWithResidual final : public Layer {
+ public:
+  explicit NormWithResidual(const ModelConfig& c) : norm_(c, "norm") {}
+  Tensor forward(Context& ctx, const MicroBatch&, const Tensor& x, Saved& saved) override {
+    const auto [sum, y] = norm_.forward(ctx, x, x, saved);
+    const Tensor out = Tensor::empty(ctx, x.shape(), x.dtype());
+    ops::add(ctx, sum, y, out);
+    return out;
+  }
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override {
+    const Tensor dsum = norm_.backward(ctx, dy, dy, saved);
+    ops::scale(ctx, dsum, 2.0f);
+    return dsum;
+  }
+  void backward_weight(Context&, Saved&) override {}
+  void collect(std::vector<ParameterBlock*>& blocks) override { norm_.collect(blocks); }
+
+ private:
+  Norm norm_;
+};
+
+void check(Layer& layer, int64_t batch, int64_t seq_len, int64_t width) {
+  Context ctx;
+  const test::RandomParameters parameters(ctx, layer, 0.3f);
+  const Tensor x = width > 0 ? test::random_tensor(ctx, {batch * seq_len, width}, DType::f32, 5) : Tensor();
+  test::check_gradients(ctx, layer, micro_batch(ctx, batch, seq_len), x);
+}
+
+TEST(LayerGradients, Norms) {
+  for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
+    for (const int64_t width : {2, 7, 40}) {
+      NormWithResidual norm(small(family, 1, 1, width));
+      check(norm, 1, 3, width);
+    }
+  }
+}
+
+TEST(LayerGradients, AttentionOfGpt2) {
+  for (const int64_t head_dim : {1, 5, 16}) {
+    Alone<Attention> attention(small(ModelFamily::gpt2, 3, 3, head_dim), "attention", Tensor());
+    check(attention, 2, 7, 3 * head_dim);
+  }
+}
+
+TEST(LayerGradients, AttentionOfLlamaWithGroupedQueries) {
+  Context ctx;
+  const ModelConfig config = small(ModelFamily::llama, 6, 2, 4);
+  Alone<Attention> attention(config, "attention", rotary_table(ctx, config, 8));
+  check(attention, 2, 5, 24);
+}
+
+TEST(LayerGradients, FeedForward) {
+  Alone<FeedForward> gelu(small(ModelFamily::gpt2, 1, 1, 9), "ffn");
+  check(gelu, 1, 5, 9);
+  Alone<FeedForward> swiglu(small(ModelFamily::llama, 1, 1, 8), "ffn");
+  check(swiglu, 1, 5, 8);
+}
+
+TEST(LayerGradients, Blocks) {
+  Context ctx;
+  TransformerBlock gpt2(small(ModelFamily::gpt2, 3, 3, 4), 0, Tensor());
+  check(gpt2, 2, 5, 12);
+  const ModelConfig config = small(ModelFamily::llama, 4, 2, 4);
+  TransformerBlock llama(config, 0, rotary_table(ctx, config, 8));
+  check(llama, 2, 5, 16);
+  check(llama, 1, 1, 16);
+}
+
+TEST(LayerGradients, Embedding) {
+  Embedding learned(small(ModelFamily::gpt2, 1, 1, 6));
+  check(learned, 2, 5, 0);
+  Embedding plain(small(ModelFamily::llama, 1, 1, 6));
+  check(plain, 2, 5, 0);
+}
+
+TEST(LayerGradients, LossHead) {
+  LossHead gpt2(small(ModelFamily::gpt2, 1, 1, 6), nullptr);
+  check(gpt2, 2, 5, 6);
+  LossHead llama(small(ModelFamily::llama, 1, 1, 6), nullptr);
+  check(llama, 1, 3, 6);
+}
+
+// A whole tied model: the token table is both embedding and head.
+class WholeModel final : public Layer {
+ public:
+  explicit WholeModel(const ModelConfig& c) : embedding_(c), head_(c, &embedding_.tokens()) {}
+  Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
+    auto& parts = saved.emplace<std::array<Saved, 2>>();
+    return head_.forward(ctx, mb, embedding_.forward(ctx, mb, x, parts[0]), parts[1]);
+  }
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override {
+    auto& parts = saved.get<std::array<Saved, 2>>();
+    return embedding_.backward_input(ctx, head_.backward_input(ctx, dy, parts[1]), parts[0]);
+  }
+  void backward_weight(Context& ctx, Saved& saved) override {
+    auto& parts = saved.get<std::array<Saved, 2>>();
+    head_.backward_weight(ctx, parts[1]);
+    embedding_.backward_weight(ctx, parts[0]);
+  }
+  void collect(std::vector<ParameterBlock*>& blocks) override {
+    embedding_.collect(blocks);
+    head_.collect(blocks);
+  }
+
+ private:
+  Embedding embedding_;
+  LossHead head_;
+};
+
+TEST(LayerGradients, TiedEmbeddingReceivesBothGradients) {
+  WholeModel model(small(ModelFamily::gpt2, 1, 1, 6));
+  check(model, 2, 5, 0);
+}
+
+}  // namespace
+}  // namespace trireme

@@ -1,0 +1,137 @@
+// A small GPT-2 and a small Llama against Hugging Face's models in PyTorch: tests/golden/make_model_golden.py
+// made the files.
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "models/transformer/transformer.h"
+#include "parallel/training/training_step.h"
+#include "runtime/comm/self/self_communicator.h"
+#include "runtime/io/safetensors.h"
+#include "tests/support/tensors.h"
+
+namespace trireme {
+namespace {
+
+class Golden {
+ public:
+  explicit Golden(const std::string& name)
+      : file_(SafetensorsReader::open(std::string(TRIREME_SOURCE_DIR "/tests/golden/") + name +
+                                      ".safetensors")) {}
+
+  template <class T = float>
+  std::vector<T> read(const std::string& name) const {
+    const auto& entry = file_.at(name);
+    EXPECT_EQ(entry.dtype, DTypeOf<T>::value) << name;
+    const T* values = reinterpret_cast<const T*>(entry.data.data());
+    return {values, values + entry.data.size() / sizeof(T)};
+  }
+
+ private:
+  SafetensorsReader file_;
+};
+
+// |a - b| relative to the largest element of b.
+double relative_difference(std::span<const float> a, std::span<const float> b) {
+  EXPECT_EQ(a.size(), b.size());
+  double difference = 0, largest = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    difference = std::max(difference, std::abs(static_cast<double>(a[i]) - b[i]));
+    largest = std::max(largest, std::abs(static_cast<double>(b[i])));
+  }
+  return difference / largest;
+}
+
+ModelConfig golden_config(bool llama) {
+  ModelConfig c;
+  c.vocab_size = 61;
+  c.num_layers = 2;
+  c.hidden_size = 32;
+  c.num_heads = c.num_kv_heads = 4;
+  c.ffn_size = 128;
+  c.max_positions = 16;
+  if (llama) {
+    c.family = ModelFamily::llama;
+    c.norm = NormKind::rms_norm;
+    c.activation = ActivationKind::swiglu;
+    c.positions = PositionKind::rotary;
+    c.bias = c.tied_embeddings = false;
+    c.num_kv_heads = 2;
+    c.ffn_size = 48;
+  }
+  return c;
+}
+
+class GoldenModel : public testing::TestWithParam<bool> {
+ protected:
+  GoldenModel()
+      : golden_(GetParam() ? "llama_tiny" : "gpt2_tiny"),
+        model_(ctx_, golden_config(GetParam()), 16, DType::f32) {
+    for (const ParameterView& view : model_.storage().parameters()) {
+      const auto values = golden_.read("weight/" + view.parameter->name);
+      EXPECT_EQ(static_cast<int64_t>(values.size()), view.master.numel()) << view.parameter->name;
+      std::copy(values.begin(), values.end(), view.master.data<float>());
+    }
+    const auto tokens = golden_.read<int32_t>("tokens"), targets = golden_.read<int32_t>("targets");
+    batch_ = make_micro_batch(ctx_, 2, 13, tokens, targets);
+  }
+
+  void expect_weights(const std::string& prefix, double bound) {
+    for (const ParameterView& view : model_.storage().parameters()) {
+      const std::string& name = view.parameter->name;
+      // AdamW divides a gradient by its own size, also where the exact gradient is zero: softmax ignores a
+      // key's bias.
+      if (name.ends_with("key.bias")) continue;
+      EXPECT_LT(relative_difference(test::to_vector(view.master), golden_.read(prefix + name)), bound)
+          << name;
+    }
+  }
+
+  Context ctx_;
+  Golden golden_;
+  Transformer model_;
+  MicroBatch batch_;
+};
+
+TEST_P(GoldenModel, LogitsLossAndEveryGradientAgree) {
+  EXPECT_LT(relative_difference(test::to_vector(model_.logits(ctx_, batch_)), golden_.read("logits")), 1e-5);
+  SelfCommunicator self;
+  TrainingStep step(ctx_, self, model_.stage(), model_.storage(), {});
+  const BatchTotals totals = step.accumulate({&batch_, 1});
+  EXPECT_EQ(totals.num_targets, 25);
+  EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
+  for (const ParameterView& view : model_.storage().parameters()) {
+    auto gradient = test::to_vector(view.gradient);
+    for (float& g : gradient) g /= static_cast<float>(totals.num_targets);
+    const auto expected = golden_.read("grad/" + view.parameter->name);
+    if (view.parameter->name.ends_with("key.bias")) {  // exactly zero but for rounding
+      for (const float g : gradient) EXPECT_NEAR(g, 0, 1e-7) << view.parameter->name;
+    } else {
+      EXPECT_LT(relative_difference(gradient, expected), 1e-5) << view.parameter->name;
+    }
+  }
+}
+
+TEST_P(GoldenModel, TenStepsOfAdamWAgree) {
+  SelfCommunicator self;
+  TrainingStepOptions options;
+  options.adamw = {0.9, 0.95, 1e-8, 0.1};
+  options.clip = 1.0;
+  TrainingStep step(ctx_, self, model_.stage(), model_.storage(), options);
+  const auto losses = golden_.read("losses"), norms = golden_.read("grad_norms");
+  for (size_t i = 0; i < 10; ++i) {
+    const BatchTotals totals = step.accumulate({&batch_, 1});
+    EXPECT_NEAR(totals.mean_loss(), losses[i], 1e-5 * losses[i]) << "step " << i;
+    const double norm = step.gradient_norm(totals);
+    EXPECT_NEAR(norm, norms[i], 1e-5 * norms[i]) << "step " << i;
+    step.update(totals, norm, 1e-3);
+    if (i == 0) expect_weights("after1/", 1e-5);
+  }
+  expect_weights("after10/", 1e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GoldenModel, testing::Bool(),
+                         [](const auto& p) { return p.param ? "Llama" : "Gpt2"; });
+
+}  // namespace
+}  // namespace trireme
