@@ -14,6 +14,12 @@ void expect_dtype(const char* op, const char* argument, const Tensor& t, DType d
                 to_string(dtype));
 }
 
+void expect_compute_type(const char* op, const char* argument, const Tensor& t) {
+  TRIREME_CHECK(t, "{}: {} is undefined", op, argument);
+  TRIREME_CHECK(is_compute_type(t.dtype()), "{}: {} is {}, expected f32, bf16 or f16", op, argument,
+                to_string(t.dtype()));
+}
+
 void expect_columns(const char* op, const char* argument, const Columns& c, int64_t rows, int64_t count) {
   TRIREME_CHECK(c.matrix && c.matrix.shape().rank() == 2, "{}: {} is no matrix", op, argument);
   TRIREME_CHECK(c.rows() == rows && c.count == count, "{}: {} has {} rows and {} columns, expected {} and {}",

@@ -41,6 +41,7 @@ struct Columns {
 /// Checks used by every op; the message names the op, the argument and what it has.
 void expect_shape(const char* op, const char* argument, const Tensor& t, const Shape& shape);
 void expect_dtype(const char* op, const char* argument, const Tensor& t, DType dtype);
+void expect_compute_type(const char* op, const char* argument, const Tensor& t);
 void expect_columns(const char* op, const char* argument, const Columns& c, int64_t rows, int64_t count);
 
 }  // namespace trireme::ops
