@@ -24,6 +24,8 @@ target_include_directories(trireme_runtime PRIVATE ${PCRE2_INCLUDE_DIR})
 file(GLOB cpu_ops CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/ops/cpu/*.cpp)
 set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_OPTIONS
   "-fno-math-errno;-fno-trapping-math;-mprefer-vector-width=512;$<$<CONFIG:Release>:-O3>")
+# Random numbers must not depend on whether the machine has fused multiply-adds.
+set_property(SOURCE ${CMAKE_SOURCE_DIR}/runtime/ops/cpu/random.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
 if(TRIREME_SANITIZE)
   # The loader runs the choosers of function versions before a sanitizer is ready.
   set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_DEFINITIONS TRIREME_ONE_VERSION)

@@ -1,0 +1,106 @@
+#include "runtime/ops/elementwise.h"
+
+#include <cstring>
+#include <vector>
+
+#include "runtime/ops/cpu/support.h"
+
+namespace trireme::ops::cpu {
+
+namespace {
+
+template <class T>
+void fill_with(Context& ctx, const Tensor& t, T value) {
+  T* out = t.data<T>();
+  parallel_elements(ctx, t.numel(),
+                    [&](int64_t begin, int64_t end) { std::fill(out + begin, out + end, value); });
+}
+
+/// out[0] += the sums of blocks of kSumBlock elements, in the order of the blocks.
+constexpr int64_t kSumBlock = 4096;
+template <class BlockSum>
+void add_block_sums(Context& ctx, int64_t numel, const Tensor& out, BlockSum&& block_sum) {
+  std::vector<double> sums(static_cast<size_t>((numel + kSumBlock - 1) / kSumBlock));
+  parallel_for(ctx.num_threads(), static_cast<int64_t>(sums.size()), kGrain / kSumBlock,
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t b = begin; b < end; ++b) {
+                   const int64_t first = b * kSumBlock;
+                   sums[static_cast<size_t>(b)] = block_sum(first, std::min(kSumBlock, numel - first));
+                 }
+               });
+  for (const double sum : sums) out.data<double>()[0] += sum;
+}
+
+}  // namespace
+
+void fill(Context& ctx, const Tensor& t, double value) {
+  if (t.dtype() == DType::f64) return fill_with(ctx, t, value);
+  if (t.dtype() == DType::i32) return fill_with(ctx, t, static_cast<int32_t>(value));
+  with_compute_type(t.dtype(),
+                    [&]<class T>(T) { fill_with(ctx, t, static_cast<T>(static_cast<float>(value))); });
+}
+
+void scale(Context& ctx, const Tensor& t, float factor) {
+  with_compute_type(t.dtype(), [&]<class T>(T) {
+    T* values = t.data<T>();
+    parallel_elements(ctx, t.numel(),
+                      [&](int64_t begin, int64_t end) { scale_range(values + begin, factor, end - begin); });
+  });
+}
+
+void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {
+  with_compute_type(y.dtype(), [&]<class T>(T) {
+    const T *first = a.data<T>(), *second = b.data<T>();
+    T* out = y.data<T>();
+    parallel_elements(ctx, y.numel(), [&](int64_t begin, int64_t end) {
+      add_range(first + begin, second + begin, out + begin, end - begin);
+    });
+  });
+}
+
+void accumulate(Context& ctx, const Tensor& x, const Tensor& y) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>();
+    auto* out = y.data<float>();
+    parallel_elements(ctx, y.numel(), [&](int64_t begin, int64_t end) {
+      accumulate_range(in + begin, out + begin, end - begin);
+    });
+  });
+}
+
+void copy(Context& ctx, const Tensor& from, const Tensor& to) {
+  if (from.dtype() == to.dtype()) {
+    const auto* in = static_cast<const std::byte*>(from.raw());
+    auto* out = static_cast<std::byte*>(to.raw());
+    return parallel_for(ctx.num_threads(), to.bytes(), 4 * kGrain, [&](int64_t begin, int64_t end) {
+      std::memcpy(out + begin, in + begin, static_cast<size_t>(end - begin));
+    });
+  }
+  with_compute_type(from.dtype(), [&]<class From>(From) {
+    with_compute_type(to.dtype(), [&]<class To>(To) {
+      const From* in = from.data<From>();
+      To* out = to.data<To>();
+      parallel_elements(ctx, to.numel(), [&](int64_t begin, int64_t end) {
+        convert_range(in + begin, out + begin, end - begin);
+      });
+    });
+  });
+}
+
+void add_sum(Context& ctx, const Tensor& t, const Tensor& out) {
+  with_compute_type(t.dtype(), [&]<class T>(T) {
+    const T* values = t.data<T>();
+    add_block_sums(ctx, t.numel(), out,
+                   [&](int64_t first, int64_t n) { return sum_range(values + first, n); });
+  });
+}
+
+void add_sum_of_squares(Context& ctx, const Tensor& t, const Tensor& out) {
+  with_compute_type(t.dtype(), [&]<class T>(T) {
+    const T* values = t.data<T>();
+    add_block_sums(ctx, t.numel(), out,
+                   [&](int64_t first, int64_t n) { return sum_of_squares_range(values + first, n); });
+  });
+}
+
+}  // namespace trireme::ops::cpu

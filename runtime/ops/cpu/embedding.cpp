@@ -1,0 +1,47 @@
+#include "runtime/ops/embedding.h"
+
+#include "runtime/ops/cpu/support.h"
+
+namespace trireme::ops::cpu {
+
+void embedding(Context& ctx, const Tensor& ids, const Tensor& token_table, const Tensor& positions,
+               const Tensor& position_table, const Tensor& out) {
+  const int64_t width = out.dim(1);
+  expect_indices("embedding", "ids", ids, token_table.dim(0));
+  if (positions) expect_indices("embedding", "positions", positions, position_table.dim(0));
+  const auto *id = ids.data<int32_t>(), *position = data_or_null<int32_t>(positions);
+  with_compute_type(out.dtype(), [&]<class T>(T) {
+    const T *tokens = token_table.data<T>(), *places = data_or_null<T>(position_table);
+    T* rows = out.data<T>();
+    parallel_for(ctx.num_threads(), out.dim(0), row_grain(width), [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        const T* token = tokens + id[n] * width;
+        if (position != nullptr) {
+          add_range(token, places + position[n] * width, rows + n * width, width);
+        } else {
+          std::copy(token, token + width, rows + n * width);
+        }
+      }
+    });
+  });
+}
+
+void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dout, const Tensor& dtable) {
+  const int64_t num_rows = dout.dim(0), width = dout.dim(1);
+  expect_indices("embedding_backward", "ids", ids, dtable.dim(0));
+  const auto* id = ids.data<int32_t>();
+  auto* table = dtable.data<float>();
+  with_compute_type(dout.dtype(), [&]<class T>(T) {
+    const T* rows = dout.data<T>();
+    // Each thread owns columns and meets the rows in order: no two threads add to one element. At least a
+    // cache line of columns each.
+    parallel_for(ctx.num_threads(), width, std::max<int64_t>(16, row_grain(num_rows)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t n = 0; n < num_rows; ++n) {
+                     accumulate_range(rows + n * width + begin, table + id[n] * width + begin, end - begin);
+                   }
+                 });
+  });
+}
+
+}  // namespace trireme::ops::cpu

@@ -1,0 +1,93 @@
+// Compiled without contraction to fused multiply-adds (cmake/targets.cmake): the versions for the instruction
+// sets, and so all machines, give the same numbers.
+#include "runtime/ops/random.h"
+
+#include "runtime/base/philox.h"
+#include "runtime/ops/cpu/support.h"
+
+namespace trireme::ops::cpu {
+
+namespace {
+
+/// The 4 n numbers of counters first, first + 1, ...
+TRIREME_VECTORIZED void normal_range(uint64_t key, int64_t first, float mean, float std, float* out,
+                                     int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const auto x = philox_normal4(key, static_cast<uint64_t>(first + i), 0);
+    out[4 * i] = mean + std * x[0];
+    out[4 * i + 1] = mean + std * x[1];
+    out[4 * i + 2] = mean + std * x[2];
+    out[4 * i + 3] = mean + std * x[3];
+  }
+}
+
+/// Where the elements of a block lie in the flattened global tensor: runs of equal length, as long as can be.
+class BlockRuns {
+ public:
+  BlockRuns(const Shape& block, const Shape& global, const Shape& offset)
+      : block_(block), num_outer_(block.rank()) {
+    int64_t stride = 1;
+    bool contiguous = true;
+    for (int i = block.rank() - 1; i >= 0; --i) {
+      strides_[static_cast<size_t>(i)] = stride;
+      first_ += offset[i] * stride;
+      stride *= global[i];
+      if (contiguous) {
+        length_ *= block[i];
+        num_outer_ = i;
+        contiguous = block[i] == global[i];
+      }
+    }
+  }
+
+  int64_t length() const { return length_; }
+  int64_t begin_of(int64_t run) const {
+    int64_t at = first_;
+    for (int i = num_outer_ - 1; i >= 0; --i) {
+      at += run % block_[i] * strides_[static_cast<size_t>(i)];
+      run /= block_[i];
+    }
+    return at;
+  }
+
+ private:
+  Shape block_;
+  std::array<int64_t, Shape::kMaxRank> strides_{};
+  int64_t first_ = 0;
+  int64_t length_ = 1;
+  int num_outer_;  // dims that count the runs; the dims behind them make up one run
+};
+
+/// Global elements [g, g + n), which may begin and end inside a counter's four numbers.
+void fill_run(uint64_t key, int64_t g, float mean, float std, float* out, int64_t n) {
+  constexpr int64_t kCounters = 256;
+  float numbers[4 * kCounters];
+  while (n > 0) {
+    const int64_t skip = g % 4, counters = std::min(kCounters, (skip + n + 3) / 4);
+    normal_range(key, g / 4, mean, std, numbers, counters);
+    const int64_t taken = std::min(n, 4 * counters - skip);
+    std::copy(numbers + skip, numbers + skip + taken, out);
+    out += taken;
+    g += taken;
+    n -= taken;
+  }
+}
+
+}  // namespace
+
+void fill_normal(Context& ctx, const Tensor& t, uint64_t seed, std::string_view name, const Shape& global,
+                 const Shape& offset, float mean, float std) {
+  const uint64_t key = stream_key(seed, name);
+  const BlockRuns runs(t.shape(), global, offset);
+  auto* out = t.data<float>();
+  parallel_elements(ctx, t.numel(), [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t within = begin % runs.length(), n = std::min(runs.length() - within, end - begin);
+      fill_run(key, runs.begin_of(begin / runs.length()) + within, mean, std, out + begin, n);
+      begin += n;
+    }
+  });
+}
+
+}  // namespace trireme::ops::cpu

@@ -1,0 +1,67 @@
+#include "runtime/ops/elementwise.h"
+
+namespace trireme::ops {
+
+namespace {
+
+void expect_numel(const char* op, const char* argument, const Tensor& t, int64_t numel) {
+  TRIREME_CHECK(t, "{}: {} is undefined", op, argument);
+  TRIREME_CHECK(t.numel() == numel, "{}: {} is {}, expected {} elements", op, argument, to_string(t.shape()),
+                numel);
+}
+
+void check_sum(const char* op, const Tensor& t, const Tensor& out) {
+  expect_compute_type(op, "t", t);
+  expect_shape(op, "out", out, {1});
+  expect_dtype(op, "out", out, DType::f64);
+}
+
+}  // namespace
+
+void fill(Context& ctx, const Tensor& t, double value) {
+  TRIREME_CHECK(t, "fill: t is undefined");
+  TRIREME_CHECK(is_compute_type(t.dtype()) || t.dtype() == DType::f64 || t.dtype() == DType::i32,
+                "fill: t is {}", to_string(t.dtype()));
+  TRIREME_DISPATCH(fill, ctx, t, value);
+}
+
+void scale(Context& ctx, const Tensor& t, float factor) {
+  expect_compute_type("scale", "t", t);
+  TRIREME_DISPATCH(scale, ctx, t, factor);
+}
+
+void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {
+  expect_compute_type("add", "a", a);
+  for (const auto& [name, t] : {std::pair{"b", &b}, {"y", &y}}) {
+    expect_shape("add", name, *t, a.shape());
+    expect_dtype("add", name, *t, a.dtype());
+  }
+  TRIREME_DISPATCH(add, ctx, a, b, y);
+}
+
+void accumulate(Context& ctx, const Tensor& x, const Tensor& y) {
+  expect_compute_type("accumulate", "x", x);
+  expect_numel("accumulate", "y", y, x.numel());
+  expect_dtype("accumulate", "y", y, DType::f32);
+  TRIREME_DISPATCH(accumulate, ctx, x, y);
+}
+
+void copy(Context& ctx, const Tensor& from, const Tensor& to) {
+  TRIREME_CHECK(from, "copy: from is undefined");
+  expect_numel("copy", "to", to, from.numel());
+  TRIREME_CHECK(from.dtype() == to.dtype() || (is_compute_type(from.dtype()) && is_compute_type(to.dtype())),
+                "copy: {} does not convert to {}", to_string(from.dtype()), to_string(to.dtype()));
+  TRIREME_DISPATCH(copy, ctx, from, to);
+}
+
+void add_sum(Context& ctx, const Tensor& t, const Tensor& out) {
+  check_sum("add_sum", t, out);
+  TRIREME_DISPATCH(add_sum, ctx, t, out);
+}
+
+void add_sum_of_squares(Context& ctx, const Tensor& t, const Tensor& out) {
+  check_sum("add_sum_of_squares", t, out);
+  TRIREME_DISPATCH(add_sum_of_squares, ctx, t, out);
+}
+
+}  // namespace trireme::ops
