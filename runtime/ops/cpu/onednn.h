@@ -24,7 +24,8 @@ struct MatmulProblem {
 };
 
 /// Solves the problem on ctx.num_threads() threads. Returns false, having done nothing, where oneDNN has no
-/// fast implementation of it for this machine. Throws EnvironmentError with oneDNN's words when it fails.
+/// fast implementation of a half type for this machine; f32 always has one. Throws EnvironmentError with
+/// oneDNN's words when it fails.
 bool matmul(Context& ctx, const MatmulProblem& problem, const void* a, const void* b, const float* bias,
             void* c);
 

@@ -82,8 +82,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(std::pair{DType::f32, DType::f32}, std::pair{DType::bf16, DType::bf16},
                     std::pair{DType::bf16, DType::f32}, std::pair{DType::f16, DType::f16},
                     std::pair{DType::f16, DType::f32}),
-    [](const auto& info) {
-      return fmt::format("{}To{}", to_string(info.param.first), to_string(info.param.second));
+    [](const auto& types) {
+      return fmt::format("{}To{}", to_string(types.param.first), to_string(types.param.second));
     });
 
 TEST(Gemm, LargeSizesMatchDoublePrecision) {
