@@ -1,0 +1,51 @@
+// The matrix products of oneDNN behind plain types.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+
+#include "runtime/device/context.h"
+#include "runtime/tensor/dtype.h"
+
+namespace trireme::ops::cpu::onednn {
+
+/// c[M,N] = alpha * op(a)[M,K] · op(b)[K,N] (+ bias[N]) (+ c), all matrices dense and row-major before op().
+struct MatmulProblem {
+  int64_t m = 0, n = 0, k = 0;
+  DType in = DType::f32;
+  DType out = DType::f32;
+  bool transpose_a = false;
+  bool transpose_b = false;
+  bool has_bias = false;
+  bool accumulate = false;
+  float alpha = 1.0f;
+
+  friend auto operator<=>(const MatmulProblem&, const MatmulProblem&) = default;
+};
+
+/// Solves the problem on ctx.num_threads() threads. Returns false, having done nothing, where oneDNN has no
+/// fast implementation of a half type for this machine; f32 always has one. Throws EnvironmentError with
+/// oneDNN's words when it fails.
+bool matmul(Context& ctx, const MatmulProblem& problem, const void* a, const void* b, const float* bias,
+            void* c);
+
+/// c[M,N] = alpha * op(a)·op(b) + beta * c in float, with the given row lengths (in elements) of the matrices
+/// as they lie in memory. Runs on as many threads as OpenMP gives the calling thread.
+void sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+           int64_t stride_a, const float* b, int64_t stride_b, float beta, float* c, int64_t stride_c);
+
+/// For its lifetime, calls from this thread use `n` threads.
+class ThreadCount {
+ public:
+  explicit ThreadCount(int n);
+  /// The number in force for this thread.
+  static int current();
+  ~ThreadCount();
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+
+ private:
+  int before_;
+};
+
+}  // namespace trireme::ops::cpu::onednn

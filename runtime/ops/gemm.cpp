@@ -1,0 +1,64 @@
+#include "runtime/ops/gemm.h"
+
+namespace trireme::ops {
+
+namespace {
+
+void expect_matrix(const char* op, const char* argument, const Tensor& t) {
+  TRIREME_CHECK(t && t.shape().rank() == 2, "{}: {} is {}, expected a matrix", op, argument,
+                t ? to_string(t.shape()) : "undefined");
+}
+
+void expect_compute_type(const char* op, const char* argument, const Tensor& t) {
+  TRIREME_CHECK(is_compute_type(t.dtype()), "{}: {} is {}, expected f32, bf16 or f16", op, argument,
+                to_string(t.dtype()));
+}
+
+}  // namespace
+
+void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b, const Tensor& bias,
+          const Tensor& c) {
+  expect_matrix("gemm", "a", a);
+  expect_matrix("gemm", "b", b);
+  expect_compute_type("gemm", "a", a);
+  expect_dtype("gemm", "b", b, a.dtype());
+  const int64_t m = a.dim(options.transpose_a ? 1 : 0), k = a.dim(options.transpose_a ? 0 : 1);
+  const int64_t n = b.dim(options.transpose_b ? 0 : 1);
+  TRIREME_CHECK(b.dim(options.transpose_b ? 1 : 0) == k, "gemm: a{} is {}, b{} is {}",
+                options.transpose_a ? "^T" : "", to_string(a.shape()), options.transpose_b ? "^T" : "",
+                to_string(b.shape()));
+  expect_shape("gemm", "c", c, {m, n});
+  if (c.dtype() != DType::f32) expect_dtype("gemm", "c", c, a.dtype());
+  if (bias) {
+    expect_shape("gemm", "bias", bias, {n});
+    expect_dtype("gemm", "bias", bias, DType::f32);
+  }
+  if (m == 0 || n == 0) return;
+  TRIREME_DISPATCH(gemm, ctx, options, a, b, bias, c);
+}
+
+void linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y) {
+  gemm(ctx, {.transpose_b = true}, x, w, bias, y);
+}
+
+void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& dx) {
+  gemm(ctx, {}, dy, w, {}, dx);
+}
+
+void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dw,
+                            const Tensor& dbias) {
+  expect_dtype("linear_backward_weight", "dw", dw, DType::f32);
+  gemm(ctx, {.transpose_a = true, .accumulate = true}, dy, x, {}, dw);
+  if (dbias) add_column_sums(ctx, dy, dbias);
+}
+
+void add_column_sums(Context& ctx, const Tensor& x, const Tensor& out) {
+  expect_matrix("add_column_sums", "x", x);
+  expect_compute_type("add_column_sums", "x", x);
+  expect_shape("add_column_sums", "out", out, {x.dim(1)});
+  expect_dtype("add_column_sums", "out", out, DType::f32);
+  if (x.numel() == 0) return;
+  TRIREME_DISPATCH(add_column_sums, ctx, x, out);
+}
+
+}  // namespace trireme::ops

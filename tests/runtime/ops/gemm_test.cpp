@@ -1,0 +1,195 @@
+#include "runtime/ops/gemm.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "runtime/ops/cpu/onednn.h"
+#include "tests/support/tensors.h"
+
+namespace trireme {
+namespace {
+
+using test::make_tensor;
+using test::random_tensor;
+using test::to_vector;
+
+// What rounding the result to its type may cost, relative to its size.
+double epsilon(DType dtype) {
+  return dtype == DType::bf16 ? 0x1p-8 : dtype == DType::f16 ? 0x1p-11 : 0x1p-23;
+}
+
+struct Product {
+  int64_t m, n, k;
+  DType in, out;
+  bool with_bias = false;
+  ops::GemmOptions options;
+};
+
+// Checks ops::gemm against sums in double precision. The error allowed grows with the sum of magnitudes, as
+// the error of any order of a float sum does.
+void expect_product(const Product& p, int num_threads) {
+  SCOPED_TRACE(fmt::format("{}x{}x{} {}->{} ta={} tb={} accumulate={} alpha={} bias={} threads={}", p.m, p.n,
+                           p.k, to_string(p.in), to_string(p.out), p.options.transpose_a,
+                           p.options.transpose_b, p.options.accumulate, p.options.alpha, p.with_bias,
+                           num_threads));
+  Context ctx({}, num_threads);
+  const bool ta = p.options.transpose_a, tb = p.options.transpose_b;
+  const Tensor a = random_tensor(ctx, ta ? Shape{p.k, p.m} : Shape{p.m, p.k}, p.in, 1);
+  const Tensor b = random_tensor(ctx, tb ? Shape{p.n, p.k} : Shape{p.k, p.n}, p.in, 2);
+  const Tensor c = random_tensor(ctx, {p.m, p.n}, p.out, 3);
+  const Tensor bias = p.with_bias ? random_tensor(ctx, {p.n}, DType::f32, 4) : Tensor();
+  const auto av = to_vector(a), bv = to_vector(b), before = to_vector(c);
+  const auto bias_v = p.with_bias ? to_vector(bias) : std::vector<float>(static_cast<size_t>(p.n));
+  ops::gemm(ctx, p.options, a, b, bias, c);
+  const auto after = to_vector(c);
+  for (int64_t i = 0; i < p.m; ++i) {
+    for (int64_t j = 0; j < p.n; ++j) {
+      double sum = 0, magnitude = 0;
+      for (int64_t l = 0; l < p.k; ++l) {
+        const double term =
+            static_cast<double>(av[ta ? l * p.m + i : i * p.k + l]) * bv[tb ? j * p.k + l : l * p.n + j];
+        sum += term;
+        magnitude += std::abs(term);
+      }
+      const int64_t at = i * p.n + j;
+      const double before_it = p.options.accumulate ? before[at] : 0.0;
+      const double expected = p.options.alpha * sum + bias_v[j] + before_it;
+      const double allowed = 1e-6 * (magnitude + std::abs(bias_v[j]) + std::abs(before_it)) +
+                             2 * epsilon(p.out) * std::abs(expected);
+      ASSERT_NEAR(after[at], expected, allowed) << "at " << i << ", " << j;
+    }
+  }
+}
+
+class GemmTypes : public testing::TestWithParam<std::pair<DType, DType>> {};
+
+TEST_P(GemmTypes, MatchDoublePrecisionInEveryCombination) {
+  const auto& [in, out] = GetParam();
+  const int64_t sizes[][3] = {{1, 1, 1},   {3, 5, 7}, {33, 65, 17}, {1, 96, 64},
+                              {64, 1, 33}, {5, 7, 0}, {0, 7, 5},    {5, 0, 7}};
+  for (const auto& [m, n, k] : sizes) {
+    for (int bits = 0; bits < 64; ++bits) {
+      const ops::GemmOptions options{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0,
+                                     (bits & 8) != 0 ? -0.5f : 1.0f};
+      expect_product({m, n, k, in, out, (bits & 16) != 0, options}, (bits & 32) != 0 ? 2 : 1);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , GemmTypes,
+    testing::Values(std::pair{DType::f32, DType::f32}, std::pair{DType::bf16, DType::bf16},
+                    std::pair{DType::bf16, DType::f32}, std::pair{DType::f16, DType::f16},
+                    std::pair{DType::f16, DType::f32}),
+    [](const auto& types) {
+      return fmt::format("{}To{}", to_string(types.param.first), to_string(types.param.second));
+    });
+
+TEST(Gemm, LargeSizesMatchDoublePrecision) {
+  for (const DType in : {DType::f32, DType::bf16}) {
+    expect_product({257, 513, 1031, in, in, true, {false, true, false, 1.0f}}, 2);
+    expect_product({513, 257, 1031, in, in, false, {false, false, false, 1.0f}}, 2);
+    expect_product({257, 513, 1031, in, DType::f32, false, {true, false, true, 1.0f}}, 2);
+  }
+}
+
+TEST(Gemm, RefusesOperandsThatDoNotFit) {
+  Context ctx;
+  const Tensor a = random_tensor(ctx, {2, 3}, DType::f32, 1), b = random_tensor(ctx, {4, 5}, DType::f32, 2);
+  const Tensor c = random_tensor(ctx, {2, 5}, DType::f32, 3),
+               half = random_tensor(ctx, {3, 5}, DType::bf16, 4);
+  EXPECT_THROW(ops::gemm(ctx, {}, a, b, {}, c), InternalError);
+  EXPECT_THROW(ops::gemm(ctx, {}, a, half, {}, c), InternalError);
+  const Tensor right = random_tensor(ctx, {3, 5}, DType::f32, 2),
+               bias = random_tensor(ctx, {4}, DType::f32, 5);
+  EXPECT_THROW(ops::gemm(ctx, {}, a, right, bias, c), InternalError);
+  EXPECT_THROW(ops::gemm(ctx, {}, a, right, {}, Tensor::empty(ctx, {2, 5}, DType::bf16)), InternalError);
+}
+
+// More problems than are kept described: those that come back must still be right.
+TEST(Gemm, ForgottenProblemsAreDescribedAgain) {
+  for (int round = 0; round < 2; ++round) {
+    for (int64_t n = 1; n <= 300; ++n) expect_product({2, n, 3, DType::f32, DType::f32, true, {}}, 1);
+  }
+}
+
+TEST(Gemm, ScratchMemoryIsAccountedForAndGivenBack) {
+  Context ctx;
+  const Tensor a = random_tensor(ctx, {64, 64}, DType::f16, 1),
+               c = random_tensor(ctx, {64, 64}, DType::f16, 2);
+  const auto before = ctx.allocator().stats().total.current;
+  ops::gemm(ctx, {}, a, a, {}, c);
+  EXPECT_EQ(ctx.allocator().stats().total.current, before);
+  EXPECT_GE(ctx.allocator().stats().by_category[static_cast<size_t>(MemoryCategory::buffers)].peak,
+            2 * 64 * 64 * 4);
+}
+
+TEST(Gemm, LeavesTheThreadCountOfTheCallerAlone) {
+  const ops::cpu::onednn::ThreadCount one(1);
+  expect_product({33, 65, 17, DType::f32, DType::f32, false, {}}, 2);
+  EXPECT_EQ(ops::cpu::onednn::ThreadCount::current(), 1);
+}
+
+TEST(Linear, ForwardAndBackwardAreTheProductsOfTheContract) {
+  Context ctx({}, 2);
+  const int64_t n = 9, in = 5, out = 7;
+  const Tensor x = random_tensor(ctx, {n, in}, DType::f32, 1),
+               w = random_tensor(ctx, {out, in}, DType::f32, 2);
+  const Tensor bias = random_tensor(ctx, {out}, DType::f32, 3),
+               dy = random_tensor(ctx, {n, out}, DType::f32, 4);
+  const Tensor y = Tensor::empty(ctx, {n, out}, DType::f32), dx = Tensor::empty(ctx, {n, in}, DType::f32);
+  const Tensor dw = random_tensor(ctx, {out, in}, DType::f32, 5),
+               dbias = random_tensor(ctx, {out}, DType::f32, 6);
+  const auto dw_before = to_vector(dw), dbias_before = to_vector(dbias);
+  ops::linear(ctx, x, w, bias, y);
+  ops::linear_backward_input(ctx, dy, w, dx);
+  ops::linear_backward_weight(ctx, dy, x, dw, dbias);
+  const auto xv = to_vector(x), wv = to_vector(w), bv = to_vector(bias), dyv = to_vector(dy);
+  std::vector<double> y_ref(n * out), dx_ref(n * in), dw_ref(dw_before.begin(), dw_before.end());
+  std::vector<double> dbias_ref(dbias_before.begin(), dbias_before.end());
+  for (int64_t r = 0; r < n; ++r) {
+    for (int64_t o = 0; o < out; ++o) {
+      y_ref[r * out + o] = bv[o];
+      dbias_ref[o] += dyv[r * out + o];
+      for (int64_t i = 0; i < in; ++i) {
+        y_ref[r * out + o] += static_cast<double>(xv[r * in + i]) * wv[o * in + i];
+        dx_ref[r * in + i] += static_cast<double>(dyv[r * out + o]) * wv[o * in + i];
+        dw_ref[o * in + i] += static_cast<double>(dyv[r * out + o]) * xv[r * in + i];
+      }
+    }
+  }
+  const auto expect = [](const Tensor& got, const std::vector<double>& expected) {
+    const auto values = to_vector(got);
+    for (size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(values[i], expected[i], 1e-5) << i;
+  };
+  expect(y, y_ref);
+  expect(dx, dx_ref);
+  expect(dw, dw_ref);
+  expect(dbias, dbias_ref);
+}
+
+TEST(ColumnSums, MatchDoublePrecisionAndDoNotDependOnThreads) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    for (const auto& [rows, columns] :
+         {std::pair<int64_t, int64_t>{0, 3}, {1, 1}, {7, 5}, {8, 129}, {1001, 771}}) {
+      Context one, two({}, 2);
+      const Tensor x = random_tensor(one, {rows, columns}, dtype, 1);
+      const Tensor out = random_tensor(one, {columns}, DType::f32, 2),
+                   same = random_tensor(one, {columns}, DType::f32, 2);
+      const auto xv = to_vector(x), before = to_vector(out);
+      ops::add_column_sums(one, x, out);
+      ops::add_column_sums(two, x, same);
+      const auto after = to_vector(out);
+      EXPECT_EQ(after, to_vector(same));
+      for (int64_t c = 0; c < columns; ++c) {
+        double sum = before[c];
+        for (int64_t r = 0; r < rows; ++r) sum += xv[r * columns + c];
+        EXPECT_NEAR(after[c], sum, 1e-4) << rows << "x" << columns << " column " << c;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace trireme
