@@ -1,0 +1,80 @@
+#include "runtime/data/tokenizer_factory.h"
+
+#include <filesystem>
+
+#include "runtime/base/error.h"
+#include "runtime/data/bpe_tokenizer.h"
+#include "runtime/data/bpe_trainer.h"
+#include "runtime/data/byte_tokenizer.h"
+#include "runtime/data/char_tokenizer.h"
+#include "runtime/data/huggingface_json.h"
+#include "runtime/io/json_file.h"
+
+namespace trireme {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_folder(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+std::unique_ptr<Tokenizer> load_file(const std::string& path) {
+  const nlohmann::json json = read_json_file(path);
+  if (json.is_object() && json.contains("type")) {
+    const std::string& type = json_string(json["type"], "\"type\"", path);
+    if (type == "trireme-byte") return std::make_unique<ByteTokenizer>();
+    if (type == "trireme-char") return CharTokenizer::from_json(json, path);
+    throw_bad_input("{}: the type \"{}\" is none of trireme-byte and trireme-char", path, type);
+  }
+  if (!json.is_object() || !json.contains("model")) {
+    throw_bad_input(
+        "{} is no tokenizer: neither \"model\" (Hugging Face) nor \"type\" (trireme) is in it. For GPT-2's "
+        "encoder.json with vocab.bpe name their folder",
+        path);
+  }
+  return std::make_unique<BpeTokenizer>(read_huggingface_json(json, path));
+}
+
+std::unique_ptr<Tokenizer> load_folder(const std::string& folder) {
+  const fs::path in(folder);
+  if (fs::exists(in / "tokenizer.json")) return load_file(in / "tokenizer.json");
+  const auto load_pair = [&](const char* vocab, const char* merges) -> std::unique_ptr<Tokenizer> {
+    if (!fs::exists(in / vocab) || !fs::exists(in / merges)) return nullptr;
+    return std::make_unique<BpeTokenizer>(read_gpt2_files(in / vocab, in / merges));
+  };
+  if (auto tokenizer = load_pair("encoder.json", "vocab.bpe")) return tokenizer;
+  if (auto tokenizer = load_pair("vocab.json", "merges.txt")) return tokenizer;
+  throw_bad_input(
+      "the folder {} holds no tokenizer: neither tokenizer.json, nor encoder.json with vocab.bpe, nor "
+      "vocab.json with merges.txt",
+      folder);
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec) {
+  if (spec == "byte") return std::make_unique<ByteTokenizer>();
+  if (spec == "char" || spec == "bpe") {
+    throw_usage("the tokenizer '{}' must be trained on a text; name its file here, or give a text", spec);
+  }
+  return is_folder(spec) ? load_folder(spec) : load_file(spec);
+}
+
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec, const TextInput& input,
+                                          int64_t bpe_vocab_size) {
+  if (spec == "char") {
+    CharTrainer trainer;
+    for_each_document(input, [&](const Document& document) { trainer.add(document.text, document.origin); });
+    return trainer.train();
+  }
+  if (spec == "bpe") {
+    BpeTrainer trainer;
+    for_each_document(input, [&](const Document& document) { trainer.add(document.text, document.origin); });
+    return trainer.train(bpe_vocab_size);
+  }
+  return load_tokenizer(spec);
+}
+
+}  // namespace trireme

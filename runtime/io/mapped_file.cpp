@@ -1,0 +1,42 @@
+#include "runtime/io/mapped_file.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <sys/mman.h>
+
+#include "runtime/base/error.h"
+#include "runtime/io/file.h"
+
+namespace trireme {
+
+MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
+  const FileDescriptor file = open_for_reading(path_);
+  const int64_t size = regular_file_size(file.get(), path_);
+  if (size == 0) return;  // mmap refuses an empty range
+  void* address = ::mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_SHARED, file.get(), 0);
+  if (address == MAP_FAILED) {
+    throw_environment("cannot map {} ({} bytes) into memory: {}", path_, size, std::strerror(errno));
+  }
+  bytes_ = {static_cast<const std::byte*>(address), static_cast<size_t>(size)};
+}
+
+MappedFile::~MappedFile() { unmap(); }
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)), bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  if (this == &other) return *this;
+  unmap();
+  path_ = std::move(other.path_);
+  bytes_ = std::exchange(other.bytes_, {});
+  return *this;
+}
+
+void MappedFile::unmap() noexcept {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace trireme

@@ -1,0 +1,34 @@
+// A file seen through memory, for data larger than anyone wants to read at once.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace trireme {
+
+/// A read-only memory map of a whole regular file. Several ranks of a host share its pages. The file must not
+/// shrink while it is mapped: the kernel ends a process that touches a page past the end.
+class MappedFile {
+ public:
+  /// UserError(bad_input) with the kernel's words when `path` is missing, unreadable, or not a regular file;
+  /// EnvironmentError when the map itself fails. An empty file is an empty span.
+  explicit MappedFile(std::string path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  const std::string& path() const { return path_; }
+  size_t size() const { return bytes_.size(); }
+  std::span<const std::byte> bytes() const { return bytes_; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
+
+ private:
+  void unmap() noexcept;
+
+  std::string path_;
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace trireme
