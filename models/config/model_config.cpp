@@ -1,13 +1,119 @@
 #include "models/config/model_config.h"
 
+#include <algorithm>
 #include <cmath>
+
+#include <fmt/format.h>
 
 namespace trireme {
 
+namespace {
+
+/// The divisors of n nearest to x, below and above: "3 or 4".
+std::string nearest_divisors(int64_t n, int64_t x) {
+  int64_t below = 1, above = n;
+  for (int64_t d = 1; d <= n / d; ++d) {
+    if (n % d != 0) continue;
+    for (const int64_t divisor : {d, n / d}) {
+      if (divisor <= x) below = std::max(below, divisor);
+      if (divisor >= x) above = std::min(above, divisor);
+    }
+  }
+  return x > n || below == above ? fmt::format("{}", below) : fmt::format("{} or {}", below, above);
+}
+
+/// The multiples of n nearest to x: "120 or 130".
+std::string nearest_multiples(int64_t n, int64_t x) {
+  const int64_t below = x / n * n;
+  return below == 0 ? fmt::format("{}", n) : fmt::format("{} or {}", below, below + n);
+}
+
+class Faults {
+ public:
+  template <class... Args>
+  void add(fmt::format_string<Args...> format, Args&&... args) {
+    list_.push_back(fmt::format(format, std::forward<Args>(args)...));
+  }
+  bool need_positive(const char* key, int64_t value) {
+    if (value < 1) add("model.{} is {}: it must be 1 or more", key, value);
+    return value >= 1;
+  }
+  std::vector<std::string> take() { return std::move(list_); }
+
+ private:
+  std::vector<std::string> list_;
+};
+
+void check_heads(const ModelConfig& c, Faults& faults) {
+  if (c.hidden_size % c.num_heads != 0) {
+    faults.add("model.hidden {} does not divide by model.heads {}: nearest are hidden {}, or heads {}",
+               c.hidden_size, c.num_heads, nearest_multiples(c.num_heads, c.hidden_size),
+               nearest_divisors(c.hidden_size, c.num_heads));
+  } else if (c.positions == PositionKind::rotary && c.head_dim() % 2 != 0) {
+    faults.add(
+        "model.hidden {} / model.heads {} = {} numbers a head: rotary positions turn pairs, so it must be "
+        "even; nearest are hidden {}",
+        c.hidden_size, c.num_heads, c.head_dim(), nearest_multiples(2 * c.num_heads, c.hidden_size));
+  }
+  if (c.num_heads % c.num_kv_heads != 0) {
+    faults.add("model.kv-heads {} does not divide model.heads {}: nearest are kv-heads {}", c.num_kv_heads,
+               c.num_heads, nearest_divisors(c.num_heads, c.num_kv_heads));
+  }
+}
+
+void check_constants(const ModelConfig& c, Faults& faults) {
+  if (!(c.norm_eps > 0)) faults.add("model.norm-eps is {}: it must be above 0", c.norm_eps);
+  if (!(c.init_std > 0)) faults.add("model.init-std is {}: it must be above 0", c.init_std);
+  if (c.positions != PositionKind::rotary) return;
+  if (!(c.rotary_theta > 0)) faults.add("model.rotary-theta is {}: it must be above 0", c.rotary_theta);
+  if (!(c.rotary_scaling_factor >= 1)) {
+    faults.add("model.rotary-scaling is {}: it must be 1 (none) or more", c.rotary_scaling_factor);
+  }
+  if (!(c.rotary_low_freq_factor > 0 && c.rotary_high_freq_factor > c.rotary_low_freq_factor)) {
+    faults.add("rotary frequency factors {} and {}: they must be above 0, the second above the first",
+               c.rotary_low_freq_factor, c.rotary_high_freq_factor);
+  }
+  faults.need_positive("rotary-original-positions", c.rotary_original_positions);
+}
+
+}  // namespace
+
 std::string_view to_string(ModelFamily family) { return family == ModelFamily::gpt2 ? "gpt2" : "llama"; }
+
+void apply_family(ModelConfig& config, ModelFamily family) {
+  const bool llama = family == ModelFamily::llama;
+  config.family = family;
+  config.norm = llama ? NormKind::rms_norm : NormKind::layer_norm;
+  config.activation = llama ? ActivationKind::swiglu : ActivationKind::gelu;
+  config.positions = llama ? PositionKind::rotary : PositionKind::learned;
+  config.bias = !llama;
+  config.tied_embeddings = !llama;
+}
+
+int64_t default_ffn_size(const ModelConfig& config) {
+  if (config.activation == ActivationKind::gelu) return 4 * config.hidden_size;
+  constexpr int64_t kMultiple = 256;
+  return (8 * config.hidden_size / 3 + kMultiple - 1) / kMultiple * kMultiple;
+}
 
 float residual_init_std(const ModelConfig& config) {
   return static_cast<float>(config.init_std / std::sqrt(2.0 * static_cast<double>(config.num_layers)));
+}
+
+std::vector<std::string> faults_of(const ModelConfig& config) {
+  Faults faults;
+  if (config.vocab_size < 0) {
+    faults.add("model.vocab is {}: it must be 1 or more, or 0 for the tokenizer's", config.vocab_size);
+  }
+  const bool heads_positive = static_cast<int>(faults.need_positive("hidden", config.hidden_size)) &
+                              static_cast<int>(faults.need_positive("heads", config.num_heads)) &
+                              static_cast<int>(faults.need_positive("kv-heads", config.num_kv_heads));
+  faults.need_positive("layers", config.num_layers);
+  faults.need_positive("ffn", config.ffn_size);
+  faults.need_positive("max-positions", config.max_positions);
+  if (heads_positive) check_heads(config, faults);
+  check_constants(config, faults);
+  return faults.take();
 }
 
 }  // namespace trireme

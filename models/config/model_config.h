@@ -54,6 +54,13 @@ std::string_view to_string(ModelFamily family);
 /// Standard deviation of the initial projections back into the residual stream.
 float residual_init_std(const ModelConfig& config);
 
+/// Sets what the family fixes: gpt2 has LayerNorm, GELU, learned positions, biases and a tied head; llama
+/// RMSNorm, SwiGLU, rotary positions, no biases and a head of its own.
+void apply_family(ModelConfig& config, ModelFamily family);
+/// The family's feed-forward width: 4 * hidden (GELU), or 8/3 * hidden up to a multiple of 256 (SwiGLU, as
+/// Llama).
+int64_t default_ffn_size(const ModelConfig& config);
+
 /// What is wrong with the numbers, each fault with the values and the nearest that work; empty when nothing
 /// is.
 std::vector<std::string> faults_of(const ModelConfig& config);

@@ -1,0 +1,38 @@
+// Predicted bytes of a rank, in the allocator's categories.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "models/config/model_config.h"
+#include "runtime/device/allocator.h"
+#include "runtime/tensor/dtype.h"
+
+namespace trireme {
+
+struct MemoryEstimate {
+  std::array<int64_t, kNumMemoryCategories> bytes{};
+
+  int64_t& operator[](MemoryCategory category) { return bytes[static_cast<size_t>(category)]; }
+  int64_t operator[](MemoryCategory category) const { return bytes[static_cast<size_t>(category)]; }
+  int64_t total() const;
+};
+
+/// The peak of a rank that holds the whole model and trains micro-batches of `micro_batch` x `seq_len`
+/// tokens. With e = bytes of `precision`, C = hidden, H / K = query / key-value heads, D = head size, F =
+/// feed-forward, V = vocabulary:
+///
+///   weights, gradients, optimizer   state_bytes()
+///   activations  tokens * (layers * layer + last + work)
+///     layer  saved for the backward pass: inputs and outputs of both norms 4C, query, key and value (H +
+///     2K)D,
+///            attention's output HD, feed-forward 2F (GELU: before and after) or 3F (SwiGLU: gate, up,
+///            product), all * e, and in f32 a mean and a scale a norm and the log-sum-exp of each head: (4 +
+///            H) * 4
+///     last   input and output of the final norm 2C, and the logits V, which their gradient overwrites, all *
+///     e work   the widest gradients alive at once in one layer: (2C + 2F) * e
+///   buffers      ids and targets of the micro-batch, 4 bytes each
+MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64_t micro_batch,
+                               int64_t seq_len);
+
+}  // namespace trireme

@@ -1,0 +1,96 @@
+#include "models/config/model_size.h"
+
+#include <fmt/format.h>
+
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+namespace {
+
+class Table {
+ public:
+  explicit Table(const ModelConfig& config) : config_(config) {}
+
+  void weight(std::string name, Shape shape) { rows_.push_back({std::move(name), shape}); }
+
+  void linear(const std::string& name, int64_t out, int64_t in) {
+    weight(name + ".weight", {out, in});
+    if (config_.bias) weight(name + ".bias", {out});
+  }
+
+  void norm(const std::string& name) {
+    weight(name + ".gain", {config_.hidden_size});
+    if (config_.bias && config_.norm == NormKind::layer_norm) weight(name + ".bias", {config_.hidden_size});
+  }
+
+  void layer(const std::string& prefix) {
+    const int64_t hidden = config_.hidden_size, ffn = config_.ffn_size;
+    const int64_t queries = config_.num_heads * config_.head_dim();
+    const int64_t keys = config_.num_kv_heads * config_.head_dim();
+    norm(prefix + "attention_norm");
+    linear(prefix + "attention.query", queries, hidden);
+    linear(prefix + "attention.key", keys, hidden);
+    linear(prefix + "attention.value", keys, hidden);
+    linear(prefix + "attention.output", hidden, queries);
+    norm(prefix + "ffn_norm");
+    if (config_.activation == ActivationKind::swiglu) linear(prefix + "ffn.gate", ffn, hidden);
+    linear(prefix + "ffn.up", ffn, hidden);
+    linear(prefix + "ffn.down", hidden, ffn);
+  }
+
+  std::vector<ParameterInfo> take() { return std::move(rows_); }
+
+ private:
+  const ModelConfig& config_;
+  std::vector<ParameterInfo> rows_;
+};
+
+}  // namespace
+
+std::vector<ParameterInfo> parameter_table(const ModelConfig& config) {
+  Table table(config);
+  table.weight("embedding.tokens.weight", {config.vocab_size, config.hidden_size});
+  if (config.positions == PositionKind::learned) {
+    table.weight("embedding.positions.weight", {config.max_positions, config.hidden_size});
+  }
+  for (int64_t i = 0; i < config.num_layers; ++i) table.layer(fmt::format("layers.{}.", i));
+  table.norm("final_norm");
+  if (!config.tied_embeddings) table.weight("head.weight", {config.vocab_size, config.hidden_size});
+  return table.take();
+}
+
+ModelSize size_of(const ModelConfig& config) {
+  ModelSize size;
+  for (const ParameterInfo& row : parameter_table(config)) {
+    const bool embedding = row.name.starts_with("embedding.");
+    size.parameters += row.count();
+    if (!embedding && row.name != "head.weight") size.non_embedding += row.count();
+    if (!embedding && row.shape.rank() == 2) size.matmul += row.count();
+  }
+  if (config.tied_embeddings) size.matmul += config.vocab_size * config.hidden_size;
+  return size;
+}
+
+double forward_flops_per_token(const ModelConfig& config, int64_t seq_len) {
+  const double matmul = 2.0 * static_cast<double>(size_of(config).matmul);
+  const double attention = 2.0 * static_cast<double>(seq_len) *
+                           static_cast<double>(config.num_heads * config.head_dim() * config.num_layers);
+  return matmul + attention;
+}
+
+double training_flops_per_token(const ModelConfig& config, int64_t seq_len) {
+  return 3 * forward_flops_per_token(config, seq_len);
+}
+
+StateBytes state_bytes(int64_t parameters, DType precision) {
+  TRIREME_CHECK(is_compute_type(precision), "{}", to_string(precision));
+  const int64_t f32 = parameters * static_cast<int64_t>(size_of(DType::f32));
+  StateBytes bytes;
+  bytes.weights = parameters * static_cast<int64_t>(size_of(precision));
+  bytes.gradients = f32;
+  bytes.optimizer = 2 * f32 + (precision == DType::f32 ? 0 : f32);
+  return bytes;
+}
+
+}  // namespace trireme

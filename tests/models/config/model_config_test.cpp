@@ -1,0 +1,77 @@
+#include "models/config/model_config.h"
+
+#include <gmock/gmock.h>
+
+#include "models/config/presets.h"
+
+namespace trireme {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(ModelConfig, PresetsHaveNoFaultsAndTheirOwnNames) {
+  for (const Preset& preset : presets()) {
+    EXPECT_THAT(faults_of(preset.config), testing::IsEmpty()) << preset.config.name;
+    EXPECT_EQ(find_preset(preset.config.name), &preset);
+  }
+  EXPECT_EQ(find_preset("gpt2-124"), nullptr);
+}
+
+TEST(ModelConfig, FamiliesSetTheKinds) {
+  ModelConfig config;
+  apply_family(config, ModelFamily::llama);
+  EXPECT_EQ(config.norm, NormKind::rms_norm);
+  EXPECT_EQ(config.positions, PositionKind::rotary);
+  EXPECT_FALSE(config.bias || config.tied_embeddings);
+  EXPECT_EQ(default_ffn_size(config), 2048);  // 8/3 * 768
+  config.hidden_size = 4096;
+  EXPECT_EQ(default_ffn_size(config), 11008);  // Llama 1 and 2, 7B
+  apply_family(config, ModelFamily::gpt2);
+  EXPECT_EQ(config.activation, ActivationKind::gelu);
+  EXPECT_TRUE(config.bias && config.tied_embeddings);
+  EXPECT_EQ(default_ffn_size(config), 4 * 4096);
+}
+
+TEST(ModelConfig, EveryFaultIsListedWithNumbersAndNeighbours) {
+  ModelConfig config;
+  config.hidden_size = 100;
+  config.num_heads = 12;
+  config.num_kv_heads = 5;
+  config.num_layers = 0;
+  config.norm_eps = 0;
+  EXPECT_THAT(faults_of(config), ElementsAre(HasSubstr("model.layers is 0"),
+                                             AllOf(HasSubstr("model.hidden 100"), HasSubstr("model.heads 12"),
+                                                   HasSubstr("96 or 108"), HasSubstr("10 or 20")),
+                                             AllOf(HasSubstr("model.kv-heads 5"), HasSubstr("4 or 6")),
+                                             HasSubstr("model.norm-eps is 0")));
+}
+
+TEST(ModelConfig, NoDivisionByZeroOrNegativeSizes) {
+  ModelConfig config;
+  config.hidden_size = -1;
+  config.num_heads = 0;
+  config.num_kv_heads = 0;
+  EXPECT_EQ(faults_of(config).size(), 3u);
+}
+
+TEST(ModelConfig, MoreHeadsThanNumbers) {
+  ModelConfig config;
+  config.hidden_size = 8;
+  config.num_heads = config.num_kv_heads = 12;
+  EXPECT_THAT(faults_of(config),
+              ElementsAre(AllOf(HasSubstr("nearest are hidden 12"), HasSubstr("heads 8"))));
+}
+
+TEST(ModelConfig, RotaryPairsNeedAnEvenHead) {
+  ModelConfig config;
+  apply_family(config, ModelFamily::llama);
+  config.hidden_size = 60;
+  EXPECT_THAT(faults_of(config), ElementsAre(AllOf(HasSubstr("= 5 numbers a head"), HasSubstr("48 or 72"))));
+  apply_family(config, ModelFamily::gpt2);
+  EXPECT_THAT(faults_of(config), testing::IsEmpty());
+}
+
+}  // namespace
+}  // namespace trireme

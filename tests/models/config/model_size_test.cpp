@@ -1,0 +1,111 @@
+#include "models/config/model_size.h"
+
+#include <map>
+
+#include <gmock/gmock.h>
+
+#include "models/config/memory_estimate.h"
+#include "models/config/presets.h"
+
+namespace trireme {
+namespace {
+
+const ModelConfig& preset(const char* name) {
+  const Preset* found = find_preset(name);
+  if (found == nullptr) throw std::runtime_error(name);
+  return found->config;
+}
+
+TEST(ModelSize, PublishedTotals) {
+  const std::map<const char*, int64_t> totals = {
+      {"gpt2-124m", 124'439'808},     {"gpt2-355m", 354'823'168},      {"gpt2-774m", 774'030'080},
+      {"gpt2-1.5b", 1'557'611'200},   {"llama3-1b", 1'235'814'400},    {"llama3-8b", 8'030'261'248},
+      {"llama3-70b", 70'553'706'496}, {"llama3-405b", 405'853'388'800}};
+  for (const auto& [name, total] : totals) EXPECT_EQ(size_of(preset(name)).parameters, total) << name;
+  EXPECT_NEAR(static_cast<double>(size_of(preset("gpt3-175b")).parameters), 174.6e9, 0.05e9);
+}
+
+TEST(ModelSize, NonEmbeddingAndMatmulOfGpt2Small) {
+  const ModelSize size = size_of(preset("gpt2-124m"));
+  EXPECT_EQ(size.non_embedding, 124'439'808 - (50257 + 1024) * 768);
+  EXPECT_EQ(size.matmul, 12 * 12 * 768 * 768 + 50257 * 768);
+}
+
+TEST(ModelSize, TableOfAGpt2Layer) {
+  ModelConfig config = preset("gpt2-tiny");
+  config.vocab_size = 11;
+  config.num_layers = 1;
+  std::vector<std::string> rows;
+  for (const auto& row : parameter_table(config)) rows.push_back(row.name + " " + to_string(row.shape));
+  EXPECT_THAT(rows, testing::ElementsAre(
+                        "embedding.tokens.weight [11, 128]", "embedding.positions.weight [256, 128]",
+                        "layers.0.attention_norm.gain [128]", "layers.0.attention_norm.bias [128]",
+                        "layers.0.attention.query.weight [128, 128]", "layers.0.attention.query.bias [128]",
+                        "layers.0.attention.key.weight [128, 128]", "layers.0.attention.key.bias [128]",
+                        "layers.0.attention.value.weight [128, 128]", "layers.0.attention.value.bias [128]",
+                        "layers.0.attention.output.weight [128, 128]", "layers.0.attention.output.bias [128]",
+                        "layers.0.ffn_norm.gain [128]", "layers.0.ffn_norm.bias [128]",
+                        "layers.0.ffn.up.weight [512, 128]", "layers.0.ffn.up.bias [512]",
+                        "layers.0.ffn.down.weight [128, 512]", "layers.0.ffn.down.bias [128]",
+                        "final_norm.gain [128]", "final_norm.bias [128]"));
+}
+
+TEST(ModelSize, TableOfALlamaLayerWithGroupedQueries) {
+  ModelConfig config = preset("llama-tiny");
+  config.vocab_size = 11;
+  config.num_layers = 1;
+  std::vector<std::string> rows;
+  for (const auto& row : parameter_table(config)) rows.push_back(row.name + " " + to_string(row.shape));
+  EXPECT_THAT(rows,
+              testing::ElementsAre(
+                  "embedding.tokens.weight [11, 128]", "layers.0.attention_norm.gain [128]",
+                  "layers.0.attention.query.weight [128, 128]", "layers.0.attention.key.weight [64, 128]",
+                  "layers.0.attention.value.weight [64, 128]", "layers.0.attention.output.weight [128, 128]",
+                  "layers.0.ffn_norm.gain [128]", "layers.0.ffn.gate.weight [384, 128]",
+                  "layers.0.ffn.up.weight [384, 128]", "layers.0.ffn.down.weight [128, 384]",
+                  "final_norm.gain [128]", "head.weight [11, 128]"));
+}
+
+TEST(ModelSize, RmsNormHasNoBiasEvenWhereLinearLayersHaveOne) {
+  ModelConfig config = preset("llama-tiny");
+  config.vocab_size = 11;
+  config.bias = true;
+  for (const auto& row : parameter_table(config)) {
+    EXPECT_FALSE(row.name.ends_with("norm.bias")) << row.name;
+  }
+  // A layer's biases: query, key, value, output, gate, up, down.
+  const int64_t without = size_of(preset("llama-tiny")).non_embedding;
+  EXPECT_EQ(size_of(config).non_embedding - without, 4 * (128 + 64 + 64 + 128 + 384 + 384 + 128));
+}
+
+TEST(ModelSize, FlopsByHand) {
+  // GPT-2 small at 1024: 2 * 123,532,032 for the matrices, 2 * 1024 * 768 * 12 for causal attention.
+  const double forward = 2.0 * 123'532'032 + 2.0 * 1024 * 768 * 12;
+  EXPECT_DOUBLE_EQ(forward_flops_per_token(preset("gpt2-124m"), 1024), forward);
+  EXPECT_DOUBLE_EQ(training_flops_per_token(preset("gpt2-124m"), 1024), 3 * forward);
+}
+
+TEST(ModelSize, StateOfFullAndHalfPrecision) {
+  EXPECT_EQ(state_bytes(10, DType::f32).total(), 10 * (4 + 4 + 8));
+  const StateBytes half = state_bytes(10, DType::bf16);
+  EXPECT_EQ(half.weights, 20);
+  EXPECT_EQ(half.optimizer, 120) << "moments and master weights";
+}
+
+TEST(MemoryEstimate, GrowsWithTokensAndHalvesItsSavedTensorsInBf16) {
+  const ModelConfig& config = preset("gpt2-124m");
+  const auto activations = [&](DType precision, int64_t micro_batch) {
+    return estimate_memory(config, precision, micro_batch, 1024)[MemoryCategory::activations];
+  };
+  EXPECT_EQ(activations(DType::f32, 8), 8 * activations(DType::f32, 1));
+  // One token: 12 layers of 4C + 3C + C + 2 * 4C numbers, norms' and softmax's statistics, final norm,
+  // logits, work.
+  const int64_t saved = 12 * 16 * 768, last = 2 * 768 + 50257, work = 2 * (768 + 3072),
+                statistics = 12 * (4 + 12) * 4;
+  EXPECT_EQ(activations(DType::f32, 1), 1024 * ((saved + last + work) * 4 + statistics));
+  EXPECT_EQ(activations(DType::bf16, 1), 1024 * ((saved + last + work) * 2 + statistics));
+  EXPECT_EQ(estimate_memory(config, DType::f32, 1, 1024)[MemoryCategory::weights], 4 * 124'439'808);
+}
+
+}  // namespace
+}  // namespace trireme

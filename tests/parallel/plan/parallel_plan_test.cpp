@@ -1,0 +1,61 @@
+#include "parallel/plan/parallel_plan.h"
+
+#include <gmock/gmock.h>
+
+namespace trireme {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+TEST(ParallelPlan, DataTakesTheWholeWorldWhenLeftOpen) {
+  for (const int world : {1, 2, 7}) {
+    ParallelPlan plan;
+    EXPECT_THAT(resolve(plan, world), IsEmpty());
+    EXPECT_EQ(plan.data, world);
+    EXPECT_EQ(plan.world_size(), world);
+  }
+}
+
+TEST(ParallelPlan, ADataDegreeThatDoesNotFitTheWorld) {
+  ParallelPlan plan{.data = 4};
+  EXPECT_THAT(resolve(plan, 2), ElementsAre(AllOf(HasSubstr("2 ranks were started"), HasSubstr("mpirun -n 4"),
+                                                  HasSubstr("--parallel.data 2"))));
+}
+
+TEST(ParallelPlan, EveryPartThatIsNotAvailableIsRefusedByName) {
+  ParallelPlan plan{.data = 1, .zero_stage = 2, .sequence = true, .schedule = "gpipe", .virtual_stages = 2};
+  plan.tensor = plan.pipeline = plan.context = plan.expert = 2;
+  const auto faults = resolve(plan, 8);
+  ASSERT_EQ(faults.size(), 8u);
+  for (const char* key :
+       {"parallel.tensor 2", "parallel.pipeline 2", "parallel.context 2", "parallel.expert 2",
+        "parallel.zero 2", "parallel.sequence on", "parallel.schedule gpipe", "parallel.virtual-stages 2"}) {
+    EXPECT_THAT(faults, Contains(AllOf(HasSubstr(key), HasSubstr("--parallel.data N"))));
+  }
+}
+
+TEST(ParallelPlan, AReplicaThatDoesNotDivideTheWorld) {
+  ParallelPlan plan{.tensor = 2, .pipeline = 3};
+  EXPECT_THAT(resolve(plan, 8),
+              Contains(AllOf(HasSubstr("8 ranks were started"), HasSubstr("= 6"), HasSubstr("6 or 12"))));
+}
+
+TEST(ParallelPlan, NumbersOutOfRange) {
+  ParallelPlan plan{.data = -1, .tensor = 0, .zero_stage = 4, .bucket_mib = 0};
+  EXPECT_THAT(
+      resolve(plan, 1),
+      testing::IsSupersetOf({HasSubstr("parallel.data is -1"), HasSubstr("parallel.tensor is 0"),
+                             HasSubstr("parallel.zero is 4"), HasSubstr("parallel.bucket-mib is 0")}));
+}
+
+TEST(ParallelPlan, HugeDegreesDoNotOverflow) {
+  ParallelPlan plan{.data = 1000000, .tensor = 1000000, .pipeline = 1000000};
+  EXPECT_THAT(resolve(plan, 1), Contains(HasSubstr("start 1000000000000000000")));
+}
+
+}  // namespace
+}  // namespace trireme
