@@ -1,0 +1,24 @@
+// A sample of text from a model that lies whole on this rank.
+#pragma once
+
+#include <string>
+
+#include "models/transformer/transformer.h"
+#include "runtime/data/tokenizer.h"
+
+namespace trireme {
+
+struct TextSampleOptions {
+  std::string prompt = "\n";
+  int64_t num_tokens = 200;
+  double temperature = 0.8;
+  uint64_t seed = 0;
+};
+
+/// The prompt and num_tokens tokens after it, drawn from softmax(logits / temperature) with Philox numbers,
+/// so equal seeds give equal text. The model sees the last `context` tokens. Stops early at the tokenizer's
+/// end of text.
+std::string sample_text(Context& ctx, Transformer& model, const Tokenizer& tokenizer, int64_t context,
+                        const TextSampleOptions& options);
+
+}  // namespace trireme

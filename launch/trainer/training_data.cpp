@@ -1,0 +1,95 @@
+#include "launch/trainer/training_data.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "runtime/base/error.h"
+#include "runtime/data/token_file.h"
+#include "runtime/data/tokenize.h"
+#include "runtime/data/tokenizer_factory.h"
+
+namespace trireme {
+
+namespace {
+
+bool is_trained_here(const std::string& spec) { return spec == "char" || spec == "bpe"; }
+
+std::shared_ptr<const TokenSource> part(const std::shared_ptr<const TokenSource>& whole, int64_t begin,
+                                        int64_t end) {
+  return begin < end ? std::make_shared<TokenSlice>(whole, begin, end) : nullptr;
+}
+
+// Splits [0, validation_begin) and the rest.
+void split(TrainingData& data, std::shared_ptr<const TokenSource> whole, int64_t validation_begin) {
+  data.train = part(whole, 0, validation_begin);
+  data.validation = part(whole, validation_begin, whole->num_tokens());
+  if (!data.train) throw_usage("--data.valid-fraction leaves no token of {} to train on", whole->name());
+}
+
+TrainingData from_text(Context& ctx, Communicator& world, const DataConfig& config) {
+  TrainingData data;
+  std::vector<int32_t> ids;
+  std::array<int64_t, 3> sizes{};  // tokens, where validation begins, vocabulary
+  if (world.rank() == 0) {
+    const TextInput input{{config.text}};
+    data.tokenizer = make_tokenizer(config.tokenizer, input, config.bpe_vocab);
+    std::vector<int32_t> validation;
+    const auto append_to = [](std::vector<int32_t>& to) {
+      return [&to](std::span<const int32_t> from) { to.insert(to.end(), from.begin(), from.end()); };
+    };
+    tokenize(input, *data.tokenizer, config.valid_fraction, ctx.num_threads(), append_to(ids),
+             append_to(validation));
+    sizes = {static_cast<int64_t>(ids.size() + validation.size()), static_cast<int64_t>(ids.size()),
+             data.tokenizer->vocab_size()};
+    ids.insert(ids.end(), validation.begin(), validation.end());
+  }
+  world.broadcast(ctx.stream(), Tensor::borrow(sizes.data(), {3}, DType::i64), 0);
+  ids.resize(static_cast<size_t>(sizes[0]));
+  world.broadcast(ctx.stream(), Tensor::borrow(ids.data(), {sizes[0]}, DType::i32), 0);
+  data.vocab_size = sizes[2];
+  split(data, std::make_shared<TokenVector>(std::move(ids), config.text), sizes[1]);
+  return data;
+}
+
+TrainingData from_token_files(Communicator& world, const DataConfig& config, int64_t model_vocab) {
+  TrainingData data;
+  const auto train = TokenFile::open(config.tokens);
+  if (world.rank() == 0 && config.tokenizer != "byte" && !is_trained_here(config.tokenizer)) {
+    data.tokenizer = load_tokenizer(config.tokenizer);
+    if (train->fingerprint() && *train->fingerprint() != data.tokenizer->fingerprint()) {
+      throw_bad_input(
+          "{} was not made with the tokenizer {}: their fingerprints differ ({:016x} and {:016x})",
+          config.tokens, config.tokenizer, *train->fingerprint(), data.tokenizer->fingerprint());
+    }
+  }
+  if (!train->max_vocab() && model_vocab == 0) {
+    throw_usage("{} does not say how many ids its vocabulary has: give --model.vocab", config.tokens);
+  }
+  data.vocab_size = train->max_vocab().value_or(model_vocab);
+  if (config.valid_tokens.empty()) {
+    const auto kept = std::llround(static_cast<double>(train->num_tokens()) * config.valid_fraction);
+    split(data, train, train->num_tokens() - kept);
+  } else {
+    data.train = train;
+    data.validation = TokenFile::open(config.valid_tokens);
+  }
+  return data;
+}
+
+}  // namespace
+
+TrainingData load_training_data(Context& ctx, Communicator& world, const DataConfig& config,
+                                int64_t model_vocab) {
+  TrainingData data =
+      config.text.empty() ? from_token_files(world, config, model_vocab) : from_text(ctx, world, config);
+  if (model_vocab != 0 && model_vocab < data.vocab_size) {
+    throw_usage(
+        "--model.vocab {} is smaller than the vocabulary of the data, {}: give {} or more, or leave it out",
+        model_vocab, data.vocab_size, data.vocab_size);
+  }
+  data.vocab_size = std::max(data.vocab_size, model_vocab);
+  return data;
+}
+
+}  // namespace trireme
