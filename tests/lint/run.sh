@@ -2,7 +2,7 @@
 # Checks layering, headers, formatting and shell scripts. All faults are shown; the exit status says whether there are any.
 # Usage: tests/lint/run.sh [--fix] [BUILD-FOLDER]     --fix formats the sources in place; the folder is build/ by default
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
 fix=
 if [[ ${1:-} == --fix ]]; then
@@ -31,6 +31,14 @@ formatter=$(command -v clang-format-14 || command -v clang-format) || {
   exit 1
 }
 format() { sources '*.h' '*.cpp' '*.cuh' '*.cu' | xargs -0 -r -n 16 -P 2 "$formatter" --style=file "$@"; }
+formatting() {
+  local complaints
+  if ! complaints=$(format --dry-run -Werror 2>&1); then
+    echo "lint: these files want formatting (tests/lint/run.sh --fix):"
+    sed -n 's/^\([^ :]*\):[0-9]*:[0-9]*: error.*/  \1/p' <<<"$complaints" | sort -u
+    return 1
+  fi
+}
 
 shell_scripts() {
   local script status=0
@@ -52,7 +60,7 @@ headers() {
 
 if [[ $fix ]]; then format -i; fi
 check layering python3 tests/lint/check_layers.py . tests/lint/rules.txt
-check formatting format --dry-run -Werror
+check formatting formatting
 check shell shell_scripts
 check headers headers
 
