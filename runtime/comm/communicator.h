@@ -7,31 +7,48 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/base/error.h"
 #include "runtime/tensor/tensor.h"
 
 namespace trireme {
 
 enum class ReduceOp : uint8_t { sum, max, min };
 
-/// An operation under way.
+constexpr std::string_view to_string(ReduceOp op) {
+  constexpr std::string_view kNames[] = {"sum", "max", "min"};
+  return kNames[static_cast<size_t>(op)];
+}
+
+struct CommCall;
+
+/// An operation under way. It keeps the storage of its tensors alive; borrowed memory is the caller's to
+/// keep.
 class Work {
  public:
   virtual ~Work() = default;
-  /// Orders the stream the operation was issued with after it (on the CPU: blocks until it is done). Throws what the operation threw.
+  /// Orders the stream the operation was issued with after it (on the CPU: blocks until it is done). Throws
+  /// what the operation threw.
   virtual void wait() = 0;
 };
 using WorkPtr = std::shared_ptr<Work>;
 
-/// A group of ranks that call the same operations in the same order. Every call is made by all ranks of the group (send and
-/// receive: by the pair), with equal types, counts and options; a rank that throws aborts the group, and the others throw an
-/// EnvironmentError that names it instead of waiting.
+/// A group of ranks that call the same operations in the same order. Every call is made by all ranks of the
+/// group (send and receive: by the pair), with equal types, counts and options; a rank that throws aborts the
+/// group, and the others throw an EnvironmentError that names it instead of waiting.
 ///
-/// Order: operations of one communicator run one after the other in the order of the calls, blocking and asynchronous alike. They
-/// start after the work submitted so far to the stream passed in. Tensors of an asynchronous operation are left alone until its
-/// Work was waited for. Two communicators are not ordered to one another.
+/// Order: collectives of one communicator run one after the other in the order of the calls, blocking and
+/// asynchronous alike. Point-to-point calls are ordered only among those of the same peer and direction
+/// (messages of a pair arrive in the order they were sent), not to collectives: so two ranks may both call
+/// send_async and then receive_async without waiting for each other. Operations start after the work
+/// submitted so far to the stream passed in. Tensors of an asynchronous operation are left alone until its
+/// Work was waited for. Two communicators are not ordered to one another. A communicator is used by one
+/// thread at a time (abort: by any).
 ///
-/// Types: f32, f64, bf16, f16, i32, i64, u8 (reductions: all but u8). Sums of bf16 and f16 are carried out in fp32, in the order of the ranks,
-/// and rounded once. Counts are 64-bit. The result of a reduction is equal on all ranks, bit for bit, and from run to run.
+/// Types: f32, f64, bf16, f16, i32, i64, u8 (reductions: all but u8). Sums of bf16 and f16 are carried out in
+/// fp32, in the order of the ranks, and rounded once. Counts are 64-bit. The result of a reduction is equal
+/// on all ranks, bit for bit, and from run to run. Tensors lie on the stream's device and must not overlap
+/// but where a call says so. Arguments that break the contract throw InternalError on the rank that passed
+/// them, before anything is sent.
 ///
 /// The public calls are not virtual: they check, and hand over to the backend's private functions.
 class Communicator {
@@ -51,12 +68,13 @@ class Communicator {
   void all_reduce(Stream& stream, const Tensor& t, ReduceOp op = ReduceOp::sum);
   [[nodiscard]] WorkPtr all_reduce_async(Stream& stream, const Tensor& t, ReduceOp op = ReduceOp::sum);
 
-  /// out = the ranks' `in` one after the other; out has size() * in.numel() elements. `in` may be this rank's part of `out`.
+  /// out = the ranks' `in` one after the other; out has size() * in.numel() elements. `in` may be this rank's
+  /// part of `out`.
   void all_gather(Stream& stream, const Tensor& in, const Tensor& out);
   [[nodiscard]] WorkPtr all_gather_async(Stream& stream, const Tensor& in, const Tensor& out);
 
-  /// out = this rank's part (in.numel() / size() elements) of the reduction of `in`. `out` may be that part of `in`; `in` is scratch
-  /// afterwards in that case.
+  /// out = this rank's part (in.numel() / size() elements) of the reduction of `in`. `out` may be that part
+  /// of `in`; `in` is scratch afterwards in that case.
   void reduce_scatter(Stream& stream, const Tensor& in, const Tensor& out, ReduceOp op = ReduceOp::sum);
   [[nodiscard]] WorkPtr reduce_scatter_async(Stream& stream, const Tensor& in, const Tensor& out,
                                              ReduceOp op = ReduceOp::sum);
@@ -65,35 +83,47 @@ class Communicator {
   void broadcast(Stream& stream, const Tensor& t, int root);
   [[nodiscard]] WorkPtr broadcast_async(Stream& stream, const Tensor& t, int root);
 
-  /// Part r of `in` goes to rank r, whose part of `out` it becomes at this rank's place. in.numel() is a multiple of size().
+  /// Part r of `in` goes to rank r, whose part of `out` it becomes at this rank's place. in.numel() is a
+  /// multiple of size().
   void all_to_all(Stream& stream, const Tensor& in, const Tensor& out);
   [[nodiscard]] WorkPtr all_to_all_async(Stream& stream, const Tensor& in, const Tensor& out);
-  /// As all_to_all with parts of any length (also 0): counts in elements, one a rank, packed one after the other.
+  /// As all_to_all with parts of any length (also 0): counts in elements, one a rank, packed one after the
+  /// other.
   void all_to_all_v(Stream& stream, const Tensor& in, std::span<const int64_t> send_counts, const Tensor& out,
                     std::span<const int64_t> receive_counts);
-  [[nodiscard]] WorkPtr all_to_all_v_async(Stream& stream, const Tensor& in, std::span<const int64_t> send_counts,
-                                           const Tensor& out, std::span<const int64_t> receive_counts);
+  [[nodiscard]] WorkPtr all_to_all_v_async(Stream& stream, const Tensor& in,
+                                           std::span<const int64_t> send_counts, const Tensor& out,
+                                           std::span<const int64_t> receive_counts);
 
-  /// Point to point. Messages of a pair arrive in the order they were sent. A blocking send may return before the message is received,
-  /// and need not.
+  /// Point to point, with another rank than this one. Sender and receiver name the same number of elements. A
+  /// blocking send may return before the message is received, and need not.
   void send(Stream& stream, const Tensor& t, int to);
   void receive(Stream& stream, const Tensor& t, int from);
   [[nodiscard]] WorkPtr send_async(Stream& stream, const Tensor& t, int to);
   [[nodiscard]] WorkPtr receive_async(Stream& stream, const Tensor& t, int from);
 
-  /// Returns when all ranks have called it and their earlier operations are done.
+  /// Returns when all ranks have called it and their earlier collectives are done.
   void barrier(Stream& stream);
 
-  /// A communicator of the ranks that pass the same `color`, ordered by (key, rank). Every rank of the group calls it.
+  /// A communicator of the ranks that pass the same `color` (0 or more), ordered by (key, rank). Every rank
+  /// of the group calls it.
   std::unique_ptr<Communicator> split(int color, int key, std::string name);
 
-  /// Makes every pending and later operation of all ranks of the job fail instead of waiting. Safe to call from any thread; never waits.
-  virtual void abort(std::string_view reason) noexcept = 0;
+  /// Makes every pending and later operation of all ranks of the job fail instead of waiting. Safe to call
+  /// from any thread; never waits. Where ranks are processes it ends them all, this one included, with
+  /// `code`.
+  virtual void abort(std::string_view reason, ExitCode code = ExitCode::internal) noexcept = 0;
 
  protected:
   Communicator(int rank, int size, std::string name) : rank_(rank), size_(size), name_(std::move(name)) {}
 
  private:
+  /// Carries out a call whose arguments were checked. `run` returns when it is done (CPU) or in the stream's
+  /// order (CUDA).
+  virtual void run(Stream& stream, CommCall call) = 0;
+  virtual WorkPtr start(Stream& stream, CommCall call) = 0;
+  virtual std::unique_ptr<Communicator> split_into(int color, int key, std::string name) = 0;
+
   int rank_;
   int size_;
   std::string name_;

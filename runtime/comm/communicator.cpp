@@ -1,0 +1,203 @@
+#include "runtime/comm/communicator.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "runtime/comm/comm_call.h"
+
+namespace trireme {
+
+namespace {
+
+/// The checks of one call: messages name the operation, the communicator and the argument.
+class Check {
+ public:
+  Check(CommKind kind, const Communicator& comm, const Stream& stream)
+      : where_(fmt::format("{} on communicator '{}'", to_string(kind), comm.name())),
+        comm_(comm),
+        device_(stream.device()) {}
+
+  void tensor(const char* argument, const Tensor& t) const {
+    TRIREME_CHECK(t, "{}: {} is undefined", where_, argument);
+    TRIREME_CHECK(t.device() == device_, "{}: {} lies on {}, the stream is of {}", where_, argument,
+                  to_string(t.device()), to_string(device_));
+  }
+  void pair(const Tensor& in, const Tensor& out) const {
+    tensor("in", in);
+    tensor("out", out);
+    TRIREME_CHECK(in.dtype() == out.dtype(), "{}: in is {}, out is {}", where_, to_string(in.dtype()),
+                  to_string(out.dtype()));
+  }
+  void reducible(const Tensor& t) const {
+    TRIREME_CHECK(t.dtype() != DType::u8, "{}: u8 cannot be reduced", where_);
+  }
+  void parts(const char* whole_name, const Tensor& whole, const Tensor& part) const {
+    TRIREME_CHECK(whole.numel() == comm_.size() * part.numel(),
+                  "{}: {} has {} elements, not {} ranks times {}", where_, whole_name, whole.numel(),
+                  comm_.size(), part.numel());
+    const std::byte* own = begin(whole) + comm_.rank() * part.bytes();
+    TRIREME_CHECK(begin(part) == own || disjoint(whole, part),
+                  "{}: in and out overlap other than at this rank's part", where_);
+  }
+  void apart(const Tensor& in, const Tensor& out) const {
+    TRIREME_CHECK(disjoint(in, out), "{}: in and out overlap", where_);
+  }
+  void counts(const char* argument, const Tensor& t, std::span<const int64_t> counts) const {
+    TRIREME_CHECK(static_cast<int>(counts.size()) == comm_.size(), "{}: {} counts of {} for {} ranks", where_,
+                  counts.size(), argument, comm_.size());
+    TRIREME_CHECK(std::ranges::all_of(counts, [](int64_t c) { return c >= 0; }),
+                  "{}: a count of {} is negative", where_, argument);
+    const int64_t total = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+    TRIREME_CHECK(total == t.numel(), "{}: the counts of {} sum to {}, it has {} elements", where_, argument,
+                  total, t.numel());
+  }
+  void root(int root) const {
+    TRIREME_CHECK(0 <= root && root < comm_.size(), "{}: rank {} of {} ranks", where_, root, comm_.size());
+  }
+  void peer(int peer) const {
+    root(peer);
+    TRIREME_CHECK(peer != comm_.rank(), "{}: the peer of rank {} is itself", where_, peer);
+  }
+
+ private:
+  static const std::byte* begin(const Tensor& t) { return static_cast<const std::byte*>(t.raw()); }
+  static bool disjoint(const Tensor& a, const Tensor& b) {
+    return a.numel() == 0 || b.numel() == 0 || begin(a) + a.bytes() <= begin(b) ||
+           begin(b) + b.bytes() <= begin(a);
+  }
+
+  std::string where_;
+  const Communicator& comm_;
+  Device device_;
+};
+
+CommCall all_reduce_call(const Communicator& comm, const Stream& stream, const Tensor& t, ReduceOp op) {
+  const Check check(CommKind::all_reduce, comm, stream);
+  check.tensor("t", t);
+  check.reducible(t);
+  return {.kind = CommKind::all_reduce, .in = t, .out = t, .op = op};
+}
+
+CommCall all_gather_call(const Communicator& comm, const Stream& stream, const Tensor& in,
+                         const Tensor& out) {
+  const Check check(CommKind::all_gather, comm, stream);
+  check.pair(in, out);
+  check.parts("out", out, in);
+  return {.kind = CommKind::all_gather, .in = in, .out = out};
+}
+
+CommCall reduce_scatter_call(const Communicator& comm, const Stream& stream, const Tensor& in,
+                             const Tensor& out, ReduceOp op) {
+  const Check check(CommKind::reduce_scatter, comm, stream);
+  check.pair(in, out);
+  check.reducible(in);
+  check.parts("in", in, out);
+  return {.kind = CommKind::reduce_scatter, .in = in, .out = out, .op = op};
+}
+
+CommCall broadcast_call(const Communicator& comm, const Stream& stream, const Tensor& t, int root) {
+  const Check check(CommKind::broadcast, comm, stream);
+  check.tensor("t", t);
+  check.root(root);
+  return {.kind = CommKind::broadcast, .in = t, .out = t, .peer = root};
+}
+
+CommCall all_to_all_call(CommKind kind, const Communicator& comm, const Stream& stream, const Tensor& in,
+                         std::span<const int64_t> send_counts, const Tensor& out,
+                         std::span<const int64_t> receive_counts) {
+  const Check check(kind, comm, stream);
+  check.pair(in, out);
+  check.counts("in", in, send_counts);
+  check.counts("out", out, receive_counts);
+  check.apart(in, out);
+  return {.kind = kind,
+          .in = in,
+          .out = out,
+          .send_counts = {send_counts.begin(), send_counts.end()},
+          .receive_counts = {receive_counts.begin(), receive_counts.end()}};
+}
+
+CommCall all_to_all_call(const Communicator& comm, const Stream& stream, const Tensor& in,
+                         const Tensor& out) {
+  Check(CommKind::all_to_all, comm, stream).tensor("in", in);
+  const std::vector<int64_t> counts(static_cast<size_t>(comm.size()), in.numel() / comm.size());
+  return all_to_all_call(CommKind::all_to_all, comm, stream, in, counts, out, counts);
+}
+
+CommCall message_call(CommKind kind, const Communicator& comm, const Stream& stream, const Tensor& t,
+                      int peer) {
+  const Check check(kind, comm, stream);
+  check.tensor("t", t);
+  check.peer(peer);
+  return {.kind = kind, .in = t, .out = t, .peer = peer};
+}
+
+}  // namespace
+
+void Communicator::all_reduce(Stream& stream, const Tensor& t, ReduceOp op) {
+  run(stream, all_reduce_call(*this, stream, t, op));
+}
+WorkPtr Communicator::all_reduce_async(Stream& stream, const Tensor& t, ReduceOp op) {
+  return start(stream, all_reduce_call(*this, stream, t, op));
+}
+
+void Communicator::all_gather(Stream& stream, const Tensor& in, const Tensor& out) {
+  run(stream, all_gather_call(*this, stream, in, out));
+}
+WorkPtr Communicator::all_gather_async(Stream& stream, const Tensor& in, const Tensor& out) {
+  return start(stream, all_gather_call(*this, stream, in, out));
+}
+
+void Communicator::reduce_scatter(Stream& stream, const Tensor& in, const Tensor& out, ReduceOp op) {
+  run(stream, reduce_scatter_call(*this, stream, in, out, op));
+}
+WorkPtr Communicator::reduce_scatter_async(Stream& stream, const Tensor& in, const Tensor& out, ReduceOp op) {
+  return start(stream, reduce_scatter_call(*this, stream, in, out, op));
+}
+
+void Communicator::broadcast(Stream& stream, const Tensor& t, int root) {
+  run(stream, broadcast_call(*this, stream, t, root));
+}
+WorkPtr Communicator::broadcast_async(Stream& stream, const Tensor& t, int root) {
+  return start(stream, broadcast_call(*this, stream, t, root));
+}
+
+void Communicator::all_to_all(Stream& stream, const Tensor& in, const Tensor& out) {
+  run(stream, all_to_all_call(*this, stream, in, out));
+}
+WorkPtr Communicator::all_to_all_async(Stream& stream, const Tensor& in, const Tensor& out) {
+  return start(stream, all_to_all_call(*this, stream, in, out));
+}
+
+void Communicator::all_to_all_v(Stream& stream, const Tensor& in, std::span<const int64_t> send_counts,
+                                const Tensor& out, std::span<const int64_t> receive_counts) {
+  run(stream, all_to_all_call(CommKind::all_to_all_v, *this, stream, in, send_counts, out, receive_counts));
+}
+WorkPtr Communicator::all_to_all_v_async(Stream& stream, const Tensor& in,
+                                         std::span<const int64_t> send_counts, const Tensor& out,
+                                         std::span<const int64_t> receive_counts) {
+  return start(stream,
+               all_to_all_call(CommKind::all_to_all_v, *this, stream, in, send_counts, out, receive_counts));
+}
+
+void Communicator::send(Stream& stream, const Tensor& t, int to) {
+  run(stream, message_call(CommKind::send, *this, stream, t, to));
+}
+WorkPtr Communicator::send_async(Stream& stream, const Tensor& t, int to) {
+  return start(stream, message_call(CommKind::send, *this, stream, t, to));
+}
+void Communicator::receive(Stream& stream, const Tensor& t, int from) {
+  run(stream, message_call(CommKind::receive, *this, stream, t, from));
+}
+WorkPtr Communicator::receive_async(Stream& stream, const Tensor& t, int from) {
+  return start(stream, message_call(CommKind::receive, *this, stream, t, from));
+}
+
+void Communicator::barrier(Stream& stream) { run(stream, {.kind = CommKind::barrier}); }
+
+std::unique_ptr<Communicator> Communicator::split(int color, int key, std::string name) {
+  TRIREME_CHECK(color >= 0, "split of communicator '{}' by color {}", name_, color);
+  return split_into(color, key, std::move(name));
+}
+
+}  // namespace trireme

@@ -1,0 +1,61 @@
+#include "runtime/comm/self/self_communicator.h"
+
+#include <atomic>
+#include <cstring>
+
+#include "runtime/comm/comm_call.h"
+
+namespace trireme {
+
+namespace {
+
+class DoneWork final : public Work {
+ public:
+  void wait() override {}
+};
+
+class SelfCommunicator final : public Communicator {
+ public:
+  SelfCommunicator(std::string name, AbortHook on_abort)
+      : Communicator(0, 1, std::move(name)), on_abort_(std::move(on_abort)) {}
+
+  std::string_view backend() const override { return "self"; }
+
+  void abort(std::string_view reason, ExitCode code) noexcept override {
+    aborted_ = true;
+    if (on_abort_) on_abort_(reason, code);
+  }
+
+ private:
+  void run(Stream& stream, CommCall call) override {
+    throw_if_aborted();
+    if (!call.in || call.in.raw() == call.out.raw()) return;
+    stream.synchronize();
+    std::memcpy(call.out.raw(), call.in.raw(), static_cast<size_t>(call.in.bytes()));
+  }
+
+  WorkPtr start(Stream& stream, CommCall call) override {
+    run(stream, std::move(call));
+    return std::make_shared<DoneWork>();
+  }
+
+  std::unique_ptr<Communicator> split_into(int, int, std::string name) override {
+    throw_if_aborted();
+    return make_self_communicator(std::move(name), on_abort_);
+  }
+
+  void throw_if_aborted() const {
+    if (aborted_) throw_environment("communicator '{}' was aborted", name());
+  }
+
+  AbortHook on_abort_;
+  std::atomic<bool> aborted_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_self_communicator(std::string name, AbortHook on_abort) {
+  return std::make_unique<SelfCommunicator>(std::move(name), std::move(on_abort));
+}
+
+}  // namespace trireme

@@ -1,0 +1,110 @@
+#include "runtime/comm/threads/thread_communicator.h"
+
+#include <exception>
+#include <thread>
+
+#include "runtime/comm/threads/thread_group.h"
+#include "runtime/comm/work_queue.h"
+
+namespace trireme {
+
+namespace {
+
+class MessageWork final : public Work {
+ public:
+  MessageWork(std::shared_ptr<ThreadGroup> group, std::shared_ptr<ThreadGroup::Message> message)
+      : group_(std::move(group)), message_(std::move(message)) {}
+  void wait() override { group_->await(*message_); }
+
+ private:
+  std::shared_ptr<ThreadGroup> group_;
+  std::shared_ptr<ThreadGroup::Message> message_;
+};
+
+class ThreadCommunicator final : public Communicator {
+ public:
+  ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank)
+      : Communicator(rank, group->size(), group->name()), group_(std::move(group)) {}
+
+  // While an exception unwinds, the other ranks may never come to what is still queued.
+  ~ThreadCommunicator() override {
+    if (std::uncaught_exceptions() > uncaught_ && queue_.pending())
+      abort("an exception left operations behind", ExitCode::internal);
+  }
+
+  std::string_view backend() const override { return "threads"; }
+
+  void abort(std::string_view reason, ExitCode) noexcept override {
+    group_->job().abort(group_->world_rank(rank()), reason);
+  }
+
+ private:
+  void run(Stream& stream, CommCall call) override {
+    if (call.is_point_to_point()) return start(stream, std::move(call))->wait();
+    stream.synchronize();
+    queue_.run([&] { group_->collective(rank(), call); });
+  }
+
+  WorkPtr start(Stream& stream, CommCall call) override {
+    if (call.is_point_to_point()) {
+      stream.synchronize();
+      return std::make_shared<MessageWork>(group_, group_->post(rank(), call));
+    }
+    return queue_.push([group = group_, rank = rank(), ready = stream.record(), call = std::move(call)] {
+      ready->synchronize();
+      group->collective(rank, call);
+    });
+  }
+
+  std::unique_ptr<Communicator> split_into(int color, int key, std::string name) override {
+    ThreadGroup::Split split;
+    queue_.run([&] { split = group_->split(rank(), color, key, name); });
+    return std::make_unique<ThreadCommunicator>(split.group, split.rank);
+  }
+
+  int uncaught_ = std::uncaught_exceptions();
+  std::shared_ptr<ThreadGroup> group_;
+  WorkQueue queue_;
+};
+
+std::string text_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "an exception of an unknown type";
+  }
+}
+
+}  // namespace
+
+void run_thread_ranks(int num_ranks, const std::function<void(Communicator& world)>& body) {
+  TRIREME_CHECK(num_ranks >= 1, "{} ranks", num_ranks);
+  std::vector<int> world_ranks;
+  for (int r = 0; r < num_ranks; ++r) world_ranks.push_back(r);
+  const auto job = std::make_shared<ThreadJob>();
+  const auto group = std::make_shared<ThreadGroup>(job, "world", world_ranks);
+  std::vector<std::exception_ptr> errors(world_ranks.size());
+  std::vector<std::thread> threads;
+  for (const int r : world_ranks) {
+    threads.emplace_back([&, r] {
+      ThreadCommunicator world(group, r);
+      try {
+        body(world);
+      } catch (...) {
+        errors[static_cast<size_t>(r)] = std::current_exception();
+        job->abort(r, text_of(errors[static_cast<size_t>(r)]));
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  const int culprit = job->culprit();
+  if (culprit >= 0 && errors[static_cast<size_t>(culprit)])
+    std::rethrow_exception(errors[static_cast<size_t>(culprit)]);
+  for (const auto& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+}
+
+}  // namespace trireme
