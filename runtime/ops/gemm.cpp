@@ -9,11 +9,6 @@ void expect_matrix(const char* op, const char* argument, const Tensor& t) {
                 t ? to_string(t.shape()) : "undefined");
 }
 
-void expect_compute_type(const char* op, const char* argument, const Tensor& t) {
-  TRIREME_CHECK(is_compute_type(t.dtype()), "{}: {} is {}, expected f32, bf16 or f16", op, argument,
-                to_string(t.dtype()));
-}
-
 }  // namespace
 
 void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b, const Tensor& bias,

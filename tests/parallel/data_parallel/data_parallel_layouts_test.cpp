@@ -4,15 +4,15 @@
 #include <gtest/gtest.h>
 
 #include "runtime/comm/self/self_communicator.h"
-#include "runtime/comm/threads/thread_group.h"
+#include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/layout_run.h"
 
 namespace trireme::test {
 namespace {
 
 LayoutResult run_on_one_rank(const LayoutRun& run) {
-  SelfCommunicator self;
-  return run_layout(self, run);
+  const auto self = make_self_communicator();
+  return run_layout(*self, run);
 }
 
 // All ranks' results; they must be equal bit for bit.
