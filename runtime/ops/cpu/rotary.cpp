@@ -6,25 +6,23 @@ namespace trireme::ops::cpu {
 
 namespace {
 
-/// Turns the pairs (i, i + half) of every head in a row by the angles of (cosine, sign * sine).
+/// Turns the pairs (i, i + half) of a head by the angles of (cosine, sign * sine). One head a call: inside a
+/// loop over the heads the compiler gives up on fp16.
 template <class T>
-TRIREME_INLINE void rotate_loop(T* row, int64_t num_heads, int64_t half, const float* cosine,
-                                const float* sine, float sign) {
-  for (int64_t h = 0; h < num_heads; ++h) {
-    T *low = row + 2 * h * half, *high = low + half;
+TRIREME_INLINE void rotate_loop(T* head, int64_t half, const float* cosine, const float* sine, float sign) {
+  T *low = head, *high = head + half;
 #pragma omp simd
-    for (int64_t i = 0; i < half; ++i) {
-      const float a = low[i], b = high[i], c = cosine[i], s = sign * sine[i];
-      store(low + i, a * c - b * s);
-      store(high + i, a * s + b * c);
-    }
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = low[i], b = high[i], c = cosine[i], s = sign * sine[i];
+    store(low + i, a * c - b * s);
+    store(high + i, a * s + b * c);
   }
 }
 
-#define TRIREME_DEFINE_KERNEL(T)                                                                   \
-  TRIREME_VECTORIZED void rotate_row(T* row, int64_t num_heads, int64_t half, const float* cosine, \
-                                     const float* sine, float sign) {                              \
-    rotate_loop(row, num_heads, half, cosine, sine, sign);                                         \
+#define TRIREME_DEFINE_KERNEL(T)                                                                     \
+  TRIREME_VECTORIZED void rotate_head(T* head, int64_t half, const float* cosine, const float* sine, \
+                                      float sign) {                                                  \
+    rotate_loop(head, half, cosine, sine, sign);                                                     \
   }
 TRIREME_EACH_COMPUTE_TYPE(TRIREME_DEFINE_KERNEL)
 
@@ -42,7 +40,10 @@ void rotary(Context& ctx, const Columns& heads, int64_t head_dim, const Tensor& 
     parallel_for(ctx.num_threads(), heads.rows(), row_grain(heads.count), [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
         const float* cosine = angles + position[n] * head_dim;
-        rotate_row(first + n * heads.stride(), heads.count / head_dim, half, cosine, cosine + half, sign);
+        T* row = first + n * heads.stride();
+        for (int64_t c = 0; c < heads.count; c += head_dim) {
+          rotate_head(row + c, half, cosine, cosine + half, sign);
+        }
       }
     });
   });

@@ -29,6 +29,17 @@ TEST(Philox, NormalNumbersHaveTheMomentsOfANormalDistribution) {
   EXPECT_NEAR(fourth / (4.0 * n), 3.0, 0.06);
 }
 
+TEST(Philox, LogarithmAndDirectionFollowTheMathLibrary) {
+  for (uint32_t k = 0; k < 1u << 23; k += 7) {
+    const uint32_t bits = k << 9;
+    const double u = uniform_from_bits(bits), angle = 2 * std::numbers::pi * (k + 0.5) * 0x1p-23;
+    ASSERT_NEAR(log_polynomial(uniform_from_bits(bits)) / std::log(u), 1.0, 1.2e-7) << k;
+    const Direction d = direction_from_bits(bits);
+    ASSERT_NEAR(d.cosine, std::cos(angle), 1.5e-7) << k;
+    ASSERT_NEAR(d.sine, std::sin(angle), 1.5e-7) << k;
+  }
+}
+
 TEST(Philox, UniformNumbersLieStrictlyInside) {
   EXPECT_GT(uniform_from_bits(0), 0.0f);
   EXPECT_LT(uniform_from_bits(~0u), 1.0f);

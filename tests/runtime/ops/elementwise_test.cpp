@@ -1,0 +1,122 @@
+#include "runtime/ops/elementwise.h"
+
+#include <limits>
+
+#include "tests/runtime/ops/op_test.h"
+
+namespace trireme::test {
+namespace {
+
+using ElementwiseTest = OpTest;
+TRIREME_FOR_COMPUTE_TYPES(ElementwiseTest);
+
+constexpr int64_t kSizes[] = {0, 1, 13, 4096, 4097, 70001};
+
+Tensor zero_sum(Context& ctx, double initial = 0) {
+  const Tensor out = Tensor::empty(ctx, {1}, DType::f64);
+  *out.data<double>() = initial;
+  return out;
+}
+
+TEST_P(ElementwiseTest, FillScaleAddAccumulate) {
+  for (const int64_t n : kSizes) {
+    const Tensor a = random_tensor(ctx_, {n}, dtype(), 1), b = random_tensor(ctx_, {n}, dtype(), 2);
+    const Tensor total = random_tensor(ctx_, {n, 1}, DType::f32, 3),
+                 filled = Tensor::empty(ctx_, {n}, dtype());
+    const auto as = to_vector(a), bs = to_vector(b), totals = to_vector(total);
+    std::vector<double> sum, scaled, accumulated;
+    for (size_t i = 0; i < as.size(); ++i) {
+      sum.push_back(double{as[i]} + bs[i]);
+      scaled.push_back(double{as[i]} * -1.7f);
+      accumulated.push_back(double{as[i]} + totals[i]);
+    }
+    ops::accumulate(threads_, a, total);
+    expect_close(to_vector(total), accumulated, 1e-6);
+    ops::add(threads_, a, b, b);
+    expect_close(to_vector(b), sum, tolerance());
+    ops::scale(threads_, a, -1.7f);
+    expect_close(to_vector(a), scaled, tolerance());
+    ops::fill(threads_, filled, 0.5);
+    EXPECT_EQ(to_vector(filled), std::vector<float>(static_cast<size_t>(n), 0.5f));
+  }
+}
+
+TEST_P(ElementwiseTest, CopyRoundsAsTheTypesDo) {
+  for (const int64_t n : kSizes) {
+    Tensor from = random_tensor(ctx_, {n}, dtype(), 4);
+    if (n > 20000) {  // more than one thread's share
+      float specials[] = {
+          std::numeric_limits<float>::infinity(), 1e-6f, -1e-6f, 6e-8f, 65504.0f, 1e30f, -0.0f};
+      std::vector<float> values = to_vector(from);
+      std::copy(std::begin(specials), std::end(specials), values.begin());
+      from = make_tensor(ctx_, {n}, dtype(), values);
+    }
+    for (const DType to_type : {DType::f32, DType::bf16, DType::f16}) {
+      const Tensor to = Tensor::empty(ctx_, {1, n}, to_type);
+      ops::copy(threads_, from, to);
+      EXPECT_TRUE(same_bits(to, make_tensor(ctx_, {n}, to_type, to_vector(from)))) << to_string(to_type);
+    }
+  }
+}
+
+TEST_P(ElementwiseTest, CopyKeepsNotANumber) {
+  const Tensor from = full(ctx_, {100}, dtype(), std::numeric_limits<float>::quiet_NaN());
+  for (const DType to_type : {DType::f32, DType::bf16, DType::f16}) {
+    const Tensor to = full(ctx_, {100}, to_type, 1.0f);
+    ops::copy(ctx_, from, to);
+    EXPECT_THAT(to_vector(to), testing::Each(testing::IsNan()));
+  }
+}
+
+TEST_P(ElementwiseTest, SumsAreExactToDoublesAndIndependentOfThreads) {
+  for (const int64_t n : kSizes) {
+    const Tensor t = random_tensor(ctx_, {n}, dtype(), 5);
+    const Tensor sum = zero_sum(ctx_, 0.25), squares = zero_sum(ctx_, 0.25);
+    const Tensor other_sum = zero_sum(ctx_, 0.25), other_squares = zero_sum(ctx_, 0.25);
+    long double expected_sum = 0.25L, expected_squares = 0.25L;
+    for (const float x : to_vector(t)) {
+      expected_sum += x;
+      expected_squares += static_cast<long double>(x) * x;
+    }
+    ops::add_sum(ctx_, t, sum);
+    ops::add_sum_of_squares(ctx_, t, squares);
+    EXPECT_NEAR(*sum.data<double>(), static_cast<double>(expected_sum), 1e-11);
+    EXPECT_NEAR(*squares.data<double>(), static_cast<double>(expected_squares),
+                1e-15 * static_cast<double>(n + 1));
+    ops::add_sum(threads_, t, other_sum);
+    ops::add_sum_of_squares(threads_, t, other_squares);
+    EXPECT_TRUE(same_bits(sum, other_sum));
+    EXPECT_TRUE(same_bits(squares, other_squares));
+  }
+}
+
+TEST_P(ElementwiseTest, RefusesWhatDoesNotFit) {
+  const Tensor t = full(ctx_, {4}, dtype(), 1.0f), other = full(ctx_, {5}, dtype(), 1.0f);
+  const Tensor ids = make_indices(ctx_, {1, 2, 3, 4});
+  EXPECT_THROW(ops::fill(ctx_, Tensor::empty(ctx_, {4}, DType::u8), 0), InternalError);
+  EXPECT_THROW(ops::scale(ctx_, ids, 2.0f), InternalError);
+  EXPECT_THROW(ops::add(ctx_, t, other, t), InternalError);
+  EXPECT_THROW(ops::add(ctx_, t, t, other), InternalError);
+  EXPECT_THROW(ops::add(ctx_, t, t, ids), InternalError);
+  EXPECT_THROW(ops::accumulate(ctx_, other, full(ctx_, {4}, DType::f32, 0.0f)), InternalError);
+  EXPECT_THROW(ops::accumulate(ctx_, t, ids), InternalError);
+  EXPECT_THROW(ops::copy(ctx_, t, other), InternalError);
+  EXPECT_THROW(ops::copy(ctx_, t, ids), InternalError);
+  EXPECT_THROW(ops::add_sum(ctx_, t, Tensor::empty(ctx_, {2}, DType::f64)), InternalError);
+  EXPECT_THROW(ops::add_sum_of_squares(ctx_, t, full(ctx_, {1}, DType::f32, 0.0f)), InternalError);
+}
+
+TEST(Elementwise, FillsAndCopiesOtherTypes) {
+  Context ctx;
+  const Tensor ids = make_indices(ctx, {1, 2, 3}), other = make_indices(ctx, {0, 0, 0});
+  ops::copy(ctx, ids, other);
+  EXPECT_TRUE(same_bits(ids, other));
+  ops::fill(ctx, ids, -7);
+  EXPECT_EQ(ids.data<int32_t>()[2], -7);
+  const Tensor sum = zero_sum(ctx);
+  ops::fill(ctx, sum, 0.1);
+  EXPECT_EQ(*sum.data<double>(), 0.1);
+}
+
+}  // namespace
+}  // namespace trireme::test
