@@ -1,7 +1,5 @@
 #include "runtime/ops/cpu/convert.h"
 
-#include <cstring>
-
 #include "runtime/base/error.h"
 #include "runtime/ops/cpu/vectorize.h"
 
@@ -9,33 +7,59 @@ namespace trireme::ops::cpu {
 
 namespace {
 
-TRIREME_VECTORIZED void widen(const bf16* in, float* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = in[i];
+template <class From, class To>
+TRIREME_INLINE void convert_rows(const From* __restrict in, int64_t in_stride, To* __restrict out,
+                                 int64_t out_stride, int64_t rows, int64_t columns) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      out[r * out_stride + c] = static_cast<To>(static_cast<float>(in[r * in_stride + c]));
+    }
+  }
 }
-TRIREME_VECTORIZED void widen(const fp16* in, float* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = in[i];
-}
-TRIREME_VECTORIZED void narrow(const float* in, bf16* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = bf16(in[i]);
-}
-TRIREME_VECTORIZED void narrow(const float* in, fp16* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = fp16(in[i]);
-}
+
+#define TRIREME_CONVERT(From, To)                                                                 \
+  TRIREME_VECTORIZED void convert(const From* in, int64_t in_stride, To* out, int64_t out_stride, \
+                                  int64_t rows, int64_t columns) {                                \
+    convert_rows(in, in_stride, out, out_stride, rows, columns);                                  \
+  }
+TRIREME_CONVERT(float, float)
+TRIREME_CONVERT(bf16, float)
+TRIREME_CONVERT(fp16, float)
+TRIREME_CONVERT(float, bf16)
+TRIREME_CONVERT(float, fp16)
+#undef TRIREME_CONVERT
 
 }  // namespace
 
-void to_float(DType dtype, const void* in, float* out, int64_t n) {
-  if (dtype == DType::bf16) return widen(static_cast<const bf16*>(in), out, n);
-  if (dtype == DType::f16) return widen(static_cast<const fp16*>(in), out, n);
-  TRIREME_CHECK(dtype == DType::f32, "{} to float", to_string(dtype));
-  std::memcpy(out, in, static_cast<size_t>(n) * sizeof(float));
+void rows_to_float(DType dtype, const void* in, int64_t stride, float* out, int64_t rows, int64_t columns) {
+  switch (dtype) {
+    case DType::f32:
+      return convert(static_cast<const float*>(in), stride, out, columns, rows, columns);
+    case DType::bf16:
+      return convert(static_cast<const bf16*>(in), stride, out, columns, rows, columns);
+    case DType::f16:
+      return convert(static_cast<const fp16*>(in), stride, out, columns, rows, columns);
+    default:
+      TRIREME_CHECK(false, "{} is no compute type", to_string(dtype));
+  }
 }
 
+void rows_from_float(DType dtype, const float* in, void* out, int64_t stride, int64_t rows, int64_t columns) {
+  switch (dtype) {
+    case DType::f32:
+      return convert(in, columns, static_cast<float*>(out), stride, rows, columns);
+    case DType::bf16:
+      return convert(in, columns, static_cast<bf16*>(out), stride, rows, columns);
+    case DType::f16:
+      return convert(in, columns, static_cast<fp16*>(out), stride, rows, columns);
+    default:
+      TRIREME_CHECK(false, "{} is no compute type", to_string(dtype));
+  }
+}
+
+void to_float(DType dtype, const void* in, float* out, int64_t n) { rows_to_float(dtype, in, n, out, 1, n); }
 void from_float(DType dtype, const float* in, void* out, int64_t n) {
-  if (dtype == DType::bf16) return narrow(in, static_cast<bf16*>(out), n);
-  if (dtype == DType::f16) return narrow(in, static_cast<fp16*>(out), n);
-  TRIREME_CHECK(dtype == DType::f32, "float to {}", to_string(dtype));
-  std::memcpy(out, in, static_cast<size_t>(n) * sizeof(float));
+  rows_from_float(dtype, in, out, n, 1, n);
 }
 
 }  // namespace trireme::ops::cpu

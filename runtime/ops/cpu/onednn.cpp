@@ -127,7 +127,7 @@ class MatmulCache {
     try {
       return Matmul(engine_, problem);
     } catch (const dnnl::error& e) {
-      if (e.status == dnnl_unimplemented) return Matmul();
+      if (e.status == dnnl_unimplemented && problem.in != DType::f32) return Matmul();
       throw;
     }
   }

@@ -1,0 +1,48 @@
+#include "runtime/ops/attention.h"
+
+namespace trireme::ops {
+
+namespace {
+
+void expect_attention(const char* op, const AttentionShape& s, const Columns& q, const Columns& k,
+                      const Columns& v, const Tensor& out, const Tensor& lse) {
+  TRIREME_CHECK(s.num_kv_heads > 0 && s.num_heads % s.num_kv_heads == 0,
+                "{}: {} heads over {} key/value heads", op, s.num_heads, s.num_kv_heads);
+  expect_columns(op, "q", q, s.batch * s.q_len, s.num_heads * s.head_dim);
+  expect_columns(op, "k", k, s.batch * s.kv_len, s.num_kv_heads * s.head_dim);
+  expect_columns(op, "v", v, s.batch * s.kv_len, s.num_kv_heads * s.head_dim);
+  const DType dtype = q.matrix.dtype();
+  TRIREME_CHECK(is_compute_type(dtype), "{}: q is {}, expected f32, bf16 or f16", op, to_string(dtype));
+  expect_dtype(op, "k", k.matrix, dtype);
+  expect_dtype(op, "v", v.matrix, dtype);
+  expect_shape(op, "out", out, {s.batch * s.q_len, s.num_heads * s.head_dim});
+  expect_dtype(op, "out", out, dtype);
+  expect_shape(op, "lse", lse, {s.batch, s.num_heads, s.q_len});
+  expect_dtype(op, "lse", lse, DType::f32);
+}
+
+}  // namespace
+
+void attention(Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,
+               const Columns& v, const Tensor& out, const Tensor& lse) {
+  expect_attention("attention", shape, q, k, v, out, lse);
+  if (out.numel() == 0) return;
+  TRIREME_DISPATCH(attention, ctx, shape, q, k, v, out, lse);
+}
+
+void attention_backward(Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,
+                        const Columns& v, const Tensor& out, const Tensor& lse, const Tensor& dout,
+                        const Columns& dq, const Columns& dk, const Columns& dv) {
+  const char* op = "attention_backward";
+  expect_attention(op, shape, q, k, v, out, lse);
+  expect_shape(op, "dout", dout, out.shape());
+  expect_dtype(op, "dout", dout, out.dtype());
+  expect_columns(op, "dq", dq, q.rows(), q.count);
+  expect_columns(op, "dk", dk, k.rows(), k.count);
+  expect_columns(op, "dv", dv, v.rows(), v.count);
+  for (const Columns* gradient : {&dq, &dk, &dv}) expect_dtype(op, "gradient", gradient->matrix, out.dtype());
+  if (shape.batch == 0 || shape.head_dim == 0) return;
+  TRIREME_DISPATCH(attention_backward, ctx, shape, q, k, v, out, lse, dout, dq, dk, dv);
+}
+
+}  // namespace trireme::ops

@@ -1,0 +1,100 @@
+#include <limits>
+
+#include "runtime/ops/attention.h"
+#include "runtime/ops/cpu/attention_rows.h"
+#include "runtime/ops/cpu/attention_tiles.h"
+
+namespace trireme::ops::cpu {
+
+namespace {
+
+using namespace attention_tiles;
+
+struct Backward {
+  const AttentionShape& s;
+  const Columns &q, &k, &v;
+  const Tensor &out, &lse, &dout;
+  const Columns &dq, &dk, &dv;
+
+  struct Memory {
+    Memory(const AttentionShape& s, DType dtype, Scratch scratch) {
+      const int64_t widened = dtype == DType::f32 ? 0 : s.head_dim;
+      p = {scratch.take(kBlock * score_stride(s.kv_len)), score_stride(s.kv_len)};
+      dp = {scratch.take(kBlock * score_stride(s.kv_len)), score_stride(s.kv_len)};
+      for (float** block : {&q, &out, &dout, &dq}) *block = scratch.take(kBlock * widened);
+      for (float** all : {&k, &v, &dk, &dv}) *all = scratch.take(s.kv_len * widened);
+      size = scratch.taken();
+    }
+    Tile p, dp;
+    float *q, *out, *dout, *dq, *k, *v, *dk, *dv;
+    int64_t size;
+  };
+
+  // Keys and values of one head and their gradients.
+  struct KeyValues {
+    Tile k, v, dk, dv;
+  };
+
+  Memory memory(float* begin) const { return {s, out.dtype(), Scratch(begin)}; }
+
+  // One key/value head with all the query heads that read it, in their order: nobody else adds to its
+  // gradients.
+  void run(int64_t b, int64_t kv_head, const Memory& m) const {
+    const int64_t d = s.head_dim, group = s.num_heads / s.num_kv_heads;
+    const auto rows_of = [&](const Columns& c) {
+      return HeadRows(c.matrix, b * s.kv_len, s.kv_len, c.begin + kv_head * d, d);
+    };
+    const KeyValues kv{rows_of(k).load(m.k), rows_of(v).load(m.v), rows_of(dk).tile(m.dk),
+                       rows_of(dv).tile(m.dv)};
+    set_zero(kv.dk, s.kv_len, d);
+    set_zero(kv.dv, s.kv_len, d);
+    for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
+      for (int64_t begin = 0; begin < s.q_len; begin += kBlock) run_block(b, h, begin, kv, m);
+    }
+    rows_of(dk).store(kv.dk);
+    rows_of(dv).store(kv.dv);
+  }
+
+  // FlashAttention-2, algorithm 2, with a block of queries against all the keys it sees.
+  void run_block(int64_t b, int64_t h, int64_t begin, const KeyValues& kv, const Memory& m) const {
+    const int64_t d = s.head_dim, rows = std::min(kBlock, s.q_len - begin);
+    const int64_t keys = visible_keys(s, begin + rows - 1);
+    const auto rows_of = [&](const Tensor& matrix, int64_t column) {
+      return HeadRows(matrix, b * s.q_len + begin, rows, column + h * d, d);
+    };
+    const HeadRows dq_rows = rows_of(dq.matrix, dq.begin);
+    const Tile dqueries = dq_rows.tile(m.dq);
+    if (keys == 0) {
+      set_zero(dqueries, rows, d);
+      return dq_rows.store(dqueries);
+    }
+    const Tile queries = rows_of(q.matrix, q.begin).load(m.q);
+    const Tile o = rows_of(out, 0).load(m.out), d_o = rows_of(dout, 0).load(m.dout);
+    product(false, true, rows, keys, d, s.scale, queries, kv.k, 0.0f, m.p);
+    product(false, true, rows, keys, d, 1.0f, d_o, kv.v, 0.0f, m.dp);
+    const float* row_lse = lse.data<float>() + (b * s.num_heads + h) * s.q_len + begin;
+    for (int64_t i = 0; i < rows; ++i) {
+      const bool is_blind = row_lse[i] == -std::numeric_limits<float>::infinity();
+      const int64_t n = is_blind ? 0 : visible_keys(s, begin + i);
+      const float delta = attention_rows::dot(o.row(i), d_o.row(i), d);
+      attention_rows::score_gradient(m.p.row(i), m.dp.row(i), n, keys, row_lse[i], delta, s.scale);
+    }
+    product(true, false, keys, d, rows, 1.0f, m.p, d_o, 1.0f, kv.dv);
+    product(true, false, keys, d, rows, 1.0f, m.dp, queries, 1.0f, kv.dk);
+    product(false, false, rows, d, keys, 1.0f, m.dp, kv.k, 0.0f, dqueries);
+    dq_rows.store(dqueries);
+  }
+};
+
+}  // namespace
+
+void attention_backward(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
+                        const Columns& v, const Tensor& out, const Tensor& lse, const Tensor& dout,
+                        const Columns& dq, const Columns& dk, const Columns& dv) {
+  const Backward backward{s, q, k, v, out, lse, dout, dq, dk, dv};
+  run_tasks(ctx, s.batch * s.num_kv_heads, backward.memory(nullptr).size, [&](int64_t t, float* scratch) {
+    backward.run(t / s.num_kv_heads, t % s.num_kv_heads, backward.memory(scratch));
+  });
+}
+
+}  // namespace trireme::ops::cpu

@@ -1,0 +1,118 @@
+// What the forward and the backward pass of attention share: tasks with scratch memory, a head's rows as
+// floats, the causal mask.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+
+#include "runtime/base/parallel_for.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/cpu/convert.h"
+#include "runtime/ops/cpu/onednn.h"
+
+namespace trireme::ops::cpu::attention_tiles {
+
+/// Queries of a block. Larger blocks waste more above the causal diagonal, smaller ones make products too
+/// small for their overhead.
+inline constexpr int64_t kBlock = 64;
+
+/// Floats from one row of scores to the next: whole vectors, and no power of two, whose rows would compete
+/// for the same cache sets.
+inline int64_t score_stride(int64_t kv_len) { return (kv_len + 15) / 16 * 16 + 16; }
+
+/// How many keys query `i` sees.
+inline int64_t visible_keys(const AttentionShape& s, int64_t i) {
+  return s.causal ? std::clamp<int64_t>(i + 1 + s.kv_len - s.q_len, 0, s.kv_len) : s.kv_len;
+}
+
+/// Rows of floats, `stride` apart.
+struct Tile {
+  float* data;
+  int64_t stride;
+
+  float* row(int64_t i) const { return data + i * stride; }
+};
+
+/// Rows [row, row + count) of one head: the head_dim columns from `column` on of a matrix of any compute
+/// type.
+class HeadRows {
+ public:
+  HeadRows(const Tensor& matrix, int64_t row, int64_t count, int64_t column, int64_t head_dim)
+      : dtype_(matrix.dtype()), stride_(matrix.dim(1)), count_(count), head_dim_(head_dim) {
+    const int64_t first = row * stride_ + column;
+    data_ = static_cast<std::byte*>(matrix.raw()) + first * static_cast<int64_t>(size_of(dtype_));
+  }
+
+  /// The rows to compute on: where they lie if they are floats, else room for them in `scratch`.
+  Tile tile(float* scratch) const {
+    return dtype_ == DType::f32 ? Tile{reinterpret_cast<float*>(data_), stride_} : Tile{scratch, head_dim_};
+  }
+  /// The same with the rows' values in it.
+  Tile load(float* scratch) const {
+    if (dtype_ != DType::f32) rows_to_float(dtype_, data_, stride_, scratch, count_, head_dim_);
+    return tile(scratch);
+  }
+  /// Brings back what was written to tile(scratch).
+  void store(const Tile& tile) const {
+    if (dtype_ != DType::f32) rows_from_float(dtype_, tile.data, data_, stride_, count_, head_dim_);
+  }
+
+ private:
+  DType dtype_;
+  int64_t stride_, count_, head_dim_;
+  std::byte* data_;
+};
+
+/// c[m,n] = alpha * op(a)[m,k] · op(b)[k,n] + beta * c.
+inline void product(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
+                    const Tile& a, const Tile& b, float beta, const Tile& c) {
+  onednn::sgemm(transpose_a, transpose_b, m, n, k, alpha, a.data, a.stride, b.data, b.stride, beta, c.data,
+                c.stride);
+}
+
+inline void set_zero(const Tile& tile, int64_t rows, int64_t columns) {
+  for (int64_t i = 0; i < rows; ++i) std::fill_n(tile.row(i), columns, 0.0f);
+}
+
+/// Calls task(t, scratch) for every t in [0, num_tasks) on the context's threads, each with scratch_floats
+/// floats of its own. Tasks differ in length, so a thread takes the next one when it is free; products inside
+/// a task run on its thread alone.
+template <class Task>
+void run_tasks(Context& ctx, int64_t num_tasks, int64_t scratch_floats, Task&& task) {
+  const int64_t workers = std::min<int64_t>(ctx.num_threads(), num_tasks);
+  const Tensor scratch = Tensor::empty(ctx, {workers, scratch_floats}, DType::f32, MemoryCategory::buffers);
+  std::atomic<int64_t> next = 0;
+  std::exception_ptr failure;  // an exception must not leave a thread of the team
+  std::atomic_flag has_failed;
+  parallel_for(static_cast<int>(workers), workers, 1, [&](int64_t worker, int64_t) {
+    const onednn::ThreadCount one(1);
+    try {
+      for (int64_t t = next++; t < num_tasks; t = next++) {
+        task(t, scratch.data<float>() + worker * scratch_floats);
+      }
+    } catch (...) {
+      next = num_tasks;
+      if (!has_failed.test_and_set()) failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+}
+
+/// Hands out pieces of a task's scratch memory, or adds up what is needed when it starts from nothing.
+class Scratch {
+ public:
+  explicit Scratch(float* begin = nullptr) : begin_(begin) {}
+  float* take(int64_t floats) {
+    float* piece = begin_ == nullptr ? nullptr : begin_ + taken_;
+    taken_ += (floats + 15) / 16 * 16;
+    return piece;
+  }
+  int64_t taken() const { return taken_; }
+
+ private:
+  float* begin_;
+  int64_t taken_ = 0;
+};
+
+}  // namespace trireme::ops::cpu::attention_tiles
