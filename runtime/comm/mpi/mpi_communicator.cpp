@@ -1,0 +1,408 @@
+#include "runtime/comm/mpi/mpi_communicator.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <numeric>
+
+#include <mpi.h>
+#include <unistd.h>
+
+#include "runtime/comm/comm_call.h"
+#include "runtime/comm/mpi/mpi_error.h"
+#include "runtime/comm/reduction.h"
+#include "runtime/comm/work_queue.h"
+
+namespace trireme {
+
+namespace {
+
+constexpr int kExchangeTag = 0;
+constexpr int kMessageTag = 1;
+constexpr int64_t kScratchBytes = 4 << 20;  // what the other ranks' parts of a reduction are received into
+
+MPI_Datatype type_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return MPI_FLOAT;
+    case DType::f64:
+      return MPI_DOUBLE;
+    case DType::i32:
+      return MPI_INT32_T;
+    case DType::i64:
+      return MPI_INT64_T;
+    case DType::bf16:
+    case DType::f16:
+      return MPI_UINT16_T;
+    case DType::u8:
+      return MPI_BYTE;
+  }
+  return MPI_DATATYPE_NULL;
+}
+
+MPI_Op op_of(ReduceOp op) { return op == ReduceOp::sum ? MPI_SUM : op == ReduceOp::max ? MPI_MAX : MPI_MIN; }
+
+int64_t element_bytes(const Tensor& t) { return static_cast<int64_t>(size_of(t.dtype())); }
+std::byte* bytes(const Tensor& t) { return static_cast<std::byte*>(t.raw()); }
+
+struct Part {
+  std::byte* data;
+  int64_t bytes;
+};
+
+/// One MPI communicator and the operations on it. Owned by the communicator and by all its operations under
+/// way.
+class MpiGroup {
+ public:
+  MpiGroup(MPI_Comm comm, std::string name, const MpiOptions& options)
+      : comm_(comm), name_(std::move(name)), options_(options) {
+    MPI_Comm_rank(comm_, &rank_);
+    MPI_Comm_size(comm_, &size_);
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+  }
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  const std::string& name() const { return name_; }
+  void check(int code, const char* call) const { mpi::check(code, call, name_, rank_); }
+
+  void collective(const CommCall& call);
+  std::shared_ptr<MpiGroup> split(int color, int key, std::string name);
+  /// Begins a send or receive; cut messages are several requests, in order.
+  std::vector<MPI_Request> post(const CommCall& call);
+  void free() noexcept;
+
+ private:
+  /// Calls f(offset, count) for pieces of [0, n) elements that one MPI call may carry; once at least.
+  template <class F>
+  void for_pieces(int64_t n, int64_t element, F&& f) const;
+  void compare(const CommCall& call);
+  void all_reduce(const CommCall& call);
+  void all_gather(const CommCall& call);
+  void all_to_all(const CommCall& call);
+  /// send[r] goes to rank r, receive[r] comes from it; this rank's own entries are ignored.
+  void exchange(std::span<const Part> send, std::span<const Part> receive);
+  /// out = this rank's part of the reduction of `in`, in the order of the ranks; part r of `in` is elements
+  /// [offsets[r], offsets[r + 1]).
+  void reduce_parts(ReduceOp op, DType dtype, std::byte* in, std::span<const int64_t> offsets,
+                    std::byte* out);
+  /// Sends this rank's part of `data` to all, and receives theirs.
+  void gather_parts(DType dtype, std::byte* data, std::span<const int64_t> offsets);
+
+  MPI_Comm comm_;
+  std::string name_;
+  MpiOptions options_;
+  int rank_ = 0;
+  int size_ = 1;
+  std::vector<std::byte> scratch_;
+};
+
+template <class F>
+void MpiGroup::for_pieces(int64_t n, int64_t element, F&& f) const {
+  const int64_t limit = std::max<int64_t>(options_.max_message_bytes / element, 1);
+  int64_t offset = 0;
+  do {
+    const int64_t count = std::min(limit, n - offset);
+    f(offset, static_cast<int>(count));
+    offset += count;
+  } while (offset < n);
+}
+
+void MpiGroup::collective(const CommCall& call) {
+  if (options_.check_calls) compare(call);
+  switch (call.kind) {
+    case CommKind::all_reduce:
+      return all_reduce(call);
+    case CommKind::all_gather:
+      return all_gather(call);
+    case CommKind::reduce_scatter: {
+      std::vector<int64_t> offsets(static_cast<size_t>(size_) + 1);
+      for (size_t r = 0; r < offsets.size(); ++r) offsets[r] = static_cast<int64_t>(r) * call.out.numel();
+      return reduce_parts(call.op, call.in.dtype(), bytes(call.in), offsets, bytes(call.out));
+    }
+    case CommKind::broadcast:
+      return for_pieces(call.out.numel(), element_bytes(call.out), [&](int64_t offset, int count) {
+        check(MPI_Bcast(bytes(call.out) + offset * element_bytes(call.out), count, type_of(call.out.dtype()),
+                        call.peer, comm_),
+              "MPI_Bcast");
+      });
+    case CommKind::all_to_all:
+    case CommKind::all_to_all_v:
+      return all_to_all(call);
+    case CommKind::barrier:
+      return check(MPI_Barrier(comm_), "MPI_Barrier");
+    case CommKind::send:
+    case CommKind::receive:
+    case CommKind::split:
+      return;
+  }
+}
+
+void MpiGroup::compare(const CommCall& call) {
+  constexpr int kNumbers = sizeof(CommSignature) / sizeof(int64_t);
+  const CommSignature mine = signature_of(call);
+  std::vector<CommSignature> all(static_cast<size_t>(size_));
+  check(MPI_Allgather(&mine, kNumbers, MPI_INT64_T, all.data(), kNumbers, MPI_INT64_T, comm_),
+        "MPI_Allgather");
+  std::string mismatch = describe_mismatch(name_, all);
+  if (mismatch.empty() && call.kind == CommKind::all_to_all_v) {
+    std::vector<int64_t> sent(static_cast<size_t>(size_) * static_cast<size_t>(size_)), expected(sent.size());
+    check(MPI_Allgather(call.send_counts.data(), size_, MPI_INT64_T, sent.data(), size_, MPI_INT64_T, comm_),
+          "MPI_Allgather");
+    check(MPI_Allgather(call.receive_counts.data(), size_, MPI_INT64_T, expected.data(), size_, MPI_INT64_T,
+                        comm_),
+          "MPI_Allgather");
+    mismatch = describe_count_mismatch(name_, sent, expected, size_);
+  }
+  if (!mismatch.empty()) throw InternalError(mismatch);
+}
+
+void MpiGroup::all_reduce(const CommCall& call) {
+  const Tensor& t = call.out;
+  if (element_bytes(t) > 2) {
+    return for_pieces(t.numel(), element_bytes(t), [&](int64_t offset, int count) {
+      check(MPI_Allreduce(MPI_IN_PLACE, bytes(t) + offset * element_bytes(t), count, type_of(t.dtype()),
+                          op_of(call.op), comm_),
+            "MPI_Allreduce");
+    });
+  }
+  std::vector<int64_t> offsets(static_cast<size_t>(size_) + 1);
+  for (size_t r = 0; r < offsets.size(); ++r) offsets[r] = t.numel() * static_cast<int64_t>(r) / size_;
+  reduce_parts(call.op, t.dtype(), bytes(t), offsets,
+               bytes(t) + offsets[static_cast<size_t>(rank_)] * element_bytes(t));
+  gather_parts(t.dtype(), bytes(t), offsets);
+}
+
+void MpiGroup::all_gather(const CommCall& call) {
+  const Tensor &in = call.in, &out = call.out;
+  std::byte* own = bytes(out) + rank_ * in.bytes();
+  const bool in_place = bytes(in) == own;
+  if (out.bytes() <= options_.max_message_bytes) {
+    const int count = static_cast<int>(in.numel());
+    return check(MPI_Allgather(in_place ? MPI_IN_PLACE : in.raw(), count, type_of(in.dtype()), out.raw(),
+                               count, type_of(in.dtype()), comm_),
+                 "MPI_Allgather");
+  }
+  if (!in_place) std::memcpy(own, in.raw(), static_cast<size_t>(in.bytes()));
+  std::vector<int64_t> offsets(static_cast<size_t>(size_) + 1);
+  for (size_t r = 0; r < offsets.size(); ++r) offsets[r] = static_cast<int64_t>(r) * in.numel();
+  gather_parts(in.dtype(), bytes(out), offsets);
+}
+
+void MpiGroup::all_to_all(const CommCall& call) {
+  const int64_t element = element_bytes(call.in);
+  std::vector<Part> send, receive;
+  int64_t from = 0, to = 0;
+  for (size_t r = 0; r < call.send_counts.size(); ++r) {
+    send.push_back({bytes(call.in) + from, call.send_counts[r] * element});
+    receive.push_back({bytes(call.out) + to, call.receive_counts[r] * element});
+    from += send.back().bytes;
+    to += receive.back().bytes;
+  }
+  const Part &own_in = send[static_cast<size_t>(rank_)], &own_out = receive[static_cast<size_t>(rank_)];
+  TRIREME_CHECK(own_in.bytes == own_out.bytes,
+                "all_to_all_v on communicator '{}': rank {} sends {} bytes to itself and expects {}", name_,
+                rank_, own_in.bytes, own_out.bytes);
+  if (own_in.bytes > 0) std::memcpy(own_out.data, own_in.data, static_cast<size_t>(own_in.bytes));
+  exchange(send, receive);
+}
+
+void MpiGroup::exchange(std::span<const Part> send, std::span<const Part> receive) {
+  std::vector<MPI_Request> requests;
+  const auto in_pieces = [&](const Part& part, auto&& begin) {
+    if (part.bytes == 0) return;
+    for_pieces(part.bytes, 1, [&](int64_t offset, int count) {
+      requests.push_back(MPI_REQUEST_NULL);
+      begin(part.data + offset, count, &requests.back());
+    });
+  };
+  for (int step = 1; step < size_; ++step) {
+    const int from = (rank_ + size_ - step) % size_;
+    in_pieces(receive[static_cast<size_t>(from)], [&](std::byte* data, int count, MPI_Request* request) {
+      check(MPI_Irecv(data, count, MPI_BYTE, from, kExchangeTag, comm_, request), "MPI_Irecv");
+    });
+  }
+  for (int step = 1; step < size_; ++step) {
+    const int to = (rank_ + step) % size_;
+    in_pieces(send[static_cast<size_t>(to)], [&](std::byte* data, int count, MPI_Request* request) {
+      check(MPI_Isend(data, count, MPI_BYTE, to, kExchangeTag, comm_, request), "MPI_Isend");
+    });
+  }
+  check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+}
+
+void MpiGroup::reduce_parts(ReduceOp op, DType dtype, std::byte* in, std::span<const int64_t> offsets,
+                            std::byte* out) {
+  const auto element = static_cast<int64_t>(size_of(dtype));
+  const auto length = [&](int r) {
+    return offsets[static_cast<size_t>(r) + 1] - offsets[static_cast<size_t>(r)];
+  };
+  int64_t longest = 0;
+  for (int r = 0; r < size_; ++r) longest = std::max(longest, length(r));
+  const int64_t segment =
+      std::clamp<int64_t>(kScratchBytes / (element * size_), 1, std::max<int64_t>(longest, 1));
+  if (const auto needed = static_cast<size_t>(segment * element * size_); scratch_.size() < needed)
+    scratch_.resize(needed);
+  std::vector<Part> send(static_cast<size_t>(size_)), receive(send.size());
+  std::vector<const std::byte*> parts(send.size());
+  for (int64_t begin = 0; begin < longest; begin += segment) {
+    const auto count = [&](int r) { return std::clamp<int64_t>(length(r) - begin, 0, segment); };
+    for (int r = 0; r < size_; ++r) {
+      const auto at = static_cast<size_t>(r);
+      std::byte* landing = scratch_.data() + r * segment * element;
+      send[at] = {in + (offsets[at] + begin) * element, count(r) * element};
+      receive[at] = {landing, count(rank_) * element};
+      parts[at] = r == rank_ ? send[at].data : landing;
+    }
+    exchange(send, receive);
+    reduce_in_order(op, dtype, parts, count(rank_), out + begin * element);
+  }
+}
+
+void MpiGroup::gather_parts(DType dtype, std::byte* data, std::span<const int64_t> offsets) {
+  const auto element = static_cast<int64_t>(size_of(dtype));
+  std::vector<Part> receive;
+  for (size_t r = 0; r + 1 < offsets.size(); ++r) {
+    receive.push_back({data + offsets[r] * element, (offsets[r + 1] - offsets[r]) * element});
+  }
+  const std::vector<Part> send(receive.size(), receive[static_cast<size_t>(rank_)]);
+  exchange(send, receive);
+}
+
+std::shared_ptr<MpiGroup> MpiGroup::split(int color, int key, std::string name) {
+  if (options_.check_calls) compare({.kind = CommKind::split});
+  MPI_Comm part = MPI_COMM_NULL;
+  check(MPI_Comm_split(comm_, color, key, &part), "MPI_Comm_split");
+  return std::make_shared<MpiGroup>(part, std::move(name), options_);
+}
+
+std::vector<MPI_Request> MpiGroup::post(const CommCall& call) {
+  std::vector<MPI_Request> requests;
+  for_pieces(call.in.bytes(), 1, [&](int64_t offset, int count) {
+    std::byte* data = bytes(call.in) + offset;
+    requests.push_back(MPI_REQUEST_NULL);
+    if (call.kind == CommKind::send) {
+      check(MPI_Isend(data, count, MPI_BYTE, call.peer, kMessageTag, comm_, &requests.back()), "MPI_Isend");
+    } else {
+      check(MPI_Irecv(data, count, MPI_BYTE, call.peer, kMessageTag, comm_, &requests.back()), "MPI_Irecv");
+    }
+  });
+  return requests;
+}
+
+void MpiGroup::free() noexcept {
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  if (finalized == 0) MPI_Comm_free(&comm_);
+}
+
+class MessageWork final : public Work {
+ public:
+  MessageWork(std::shared_ptr<MpiGroup> group, CommCall call)
+      : group_(std::move(group)), call_(std::move(call)), requests_(group_->post(call_)) {}
+
+  // MPI may still read and write the tensor: it is waited for, or, where an exception is about to end the
+  // job, left behind.
+  ~MessageWork() override {
+    if (requests_.empty()) return;
+    if (std::uncaught_exceptions() > uncaught_) {
+      new Tensor(call_.in);
+    } else {
+      MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE);
+    }
+  }
+
+  void wait() override {
+    std::vector<MPI_Status> statuses(requests_.size());
+    const int code = MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), statuses.data());
+    const bool received = !requests_.empty() && call_.kind == CommKind::receive;
+    requests_.clear();
+    if (code == MPI_ERR_IN_STATUS) {
+      for (const MPI_Status& s : statuses) group_->check(s.MPI_ERROR, to_string(call_.kind).data());
+    }
+    group_->check(code, "MPI_Waitall");
+    if (received) check_length(statuses);
+  }
+
+ private:
+  void check_length(std::span<const MPI_Status> statuses) const {
+    int64_t total = 0;
+    for (const MPI_Status& s : statuses) {
+      int count = 0;
+      MPI_Get_count(&s, MPI_BYTE, &count);
+      total += count;
+    }
+    TRIREME_CHECK(total == call_.in.bytes(),
+                  "calls do not match on communicator '{}': rank {} receives {} bytes, rank {} sent {}",
+                  group_->name(), group_->rank(), call_.in.bytes(), call_.peer, total);
+  }
+
+  int uncaught_ = std::uncaught_exceptions();
+  std::shared_ptr<MpiGroup> group_;
+  CommCall call_;
+  std::vector<MPI_Request> requests_;
+};
+
+class MpiCommunicator final : public Communicator {
+ public:
+  explicit MpiCommunicator(std::shared_ptr<MpiGroup> group)
+      : Communicator(group->rank(), group->size(), group->name()), group_(std::move(group)) {}
+
+  // An operation under way cannot be called back: while an exception unwinds nothing is waited for, since the
+  // job is about to end.
+  ~MpiCommunicator() override {
+    if (std::uncaught_exceptions() > uncaught_) {
+      queue_.detach();
+    } else {
+      queue_.run([&] { group_->free(); });
+    }
+  }
+
+  std::string_view backend() const override { return "mpi"; }
+
+  void abort(std::string_view reason, ExitCode code) noexcept override {
+    const std::string line = fmt::format("communicator '{}', rank {}: {}\n", name(), rank(), reason);
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+    MpiEnvironment::abort(code);
+  }
+
+ private:
+  void run(Stream& stream, CommCall call) override {
+    if (call.is_point_to_point()) return start(stream, std::move(call))->wait();
+    stream.synchronize();
+    queue_.run([&] { group_->collective(call); });
+  }
+
+  WorkPtr start(Stream& stream, CommCall call) override {
+    if (call.is_point_to_point()) {
+      stream.synchronize();
+      return std::make_shared<MessageWork>(group_, std::move(call));
+    }
+    return queue_.push([group = group_, ready = stream.record(), call = std::move(call)] {
+      ready->synchronize();
+      group->collective(call);
+    });
+  }
+
+  std::unique_ptr<Communicator> split_into(int color, int key, std::string name) override {
+    std::shared_ptr<MpiGroup> part;
+    queue_.run([&] { part = group_->split(color, key, std::move(name)); });
+    return std::make_unique<MpiCommunicator>(std::move(part));
+  }
+
+  int uncaught_ = std::uncaught_exceptions();
+  std::shared_ptr<MpiGroup> group_;
+  WorkQueue queue_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_mpi_world(const MpiOptions& options) {
+  MPI_Comm comm = MPI_COMM_NULL;
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  mpi::check(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup", "world", rank);
+  return std::make_unique<MpiCommunicator>(std::make_shared<MpiGroup>(comm, "world", options));
+}
+
+}  // namespace trireme

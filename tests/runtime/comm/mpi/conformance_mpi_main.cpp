@@ -1,0 +1,131 @@
+// The conformance suite under mpirun. Rank 0 prints the results, the others only their failures; the exit
+// code is of all ranks together.
+#include <fmt/format.h>
+
+#include "runtime/comm/mpi/mpi_environment.h"
+#include "tests/runtime/comm/communicator_conformance.h"
+
+namespace trireme {
+namespace {
+
+using test::ConformanceCase;
+
+/// "whole": as in use. "pieces": every message cut into odd pieces, with calls compared.
+struct Variant {
+  std::string name;
+  MpiOptions options;
+};
+void PrintTo(const Variant& v, std::ostream* out) { *out << v.name; }
+
+MpiEnvironment* g_environment = nullptr;  // gtest's cases take no arguments from main
+
+class MpiConformance : public testing::TestWithParam<std::tuple<Variant, ConformanceCase>> {
+ protected:
+  /// A rank that throws would leave the others waiting: it ends the job.
+  void together(const std::function<void(Communicator&)>& body) {
+    try {
+      const auto world = g_environment->make_world(std::get<0>(GetParam()).options);
+      body(*world);
+    } catch (const std::exception& e) {
+      fmt::print(stderr, "rank {}: {}\n", g_environment->rank(), e.what());
+      MpiEnvironment::abort(ExitCode::internal);
+    }
+  }
+};
+TEST_P(MpiConformance, Conforms) { together(std::get<1>(GetParam()).body); }
+
+INSTANTIATE_TEST_SUITE_P(
+    All, MpiConformance,
+    testing::Combine(testing::Values(Variant{"whole", {}},
+                                     Variant{"pieces", {.check_calls = true, .max_message_bytes = 1003}}),
+                     testing::ValuesIn(test::conformance_cases())),
+    [](const auto& test_info) {
+      return std::get<1>(test_info.param).name + "_" + std::get<0>(test_info.param).name;
+    });
+
+TEST(MpiEnvironment, HostsHoldAllRanks) {
+  int total = 0;
+  for (const MpiHost& host : g_environment->hosts()) {
+    EXPECT_FALSE(host.name.empty());
+    total += host.num_ranks;
+  }
+  EXPECT_EQ(total, g_environment->size());
+  EXPECT_LT(g_environment->local_rank(), g_environment->local_size());
+  EXPECT_THAT(g_environment->version(), testing::HasSubstr("MPI"));
+}
+
+TEST(MpiCommunicator, CheckedCallsThatDifferAreNamed) {
+  const auto world = g_environment->make_world({.check_calls = true});
+  if (world->size() == 1) return;
+  Context ctx;
+  const Tensor t = Tensor::empty(ctx, {12}, DType::f32);
+  const bool odd = world->rank() == 1;
+  const auto expect_named = [&](const std::string& expected, const std::function<void()>& call) {
+    try {
+      call();
+      ADD_FAILURE() << "nothing was noticed";
+    } catch (const InternalError& e) {
+      EXPECT_THAT(e.what(), testing::HasSubstr(expected));
+    }
+  };
+  expect_named("rank 1: all_reduce(sum, f32, 11 elements)",
+               [&] { world->all_reduce(ctx.stream(), odd ? t.slice(0, 11) : t); });
+  expect_named("rank 1: barrier()", [&] {
+    if (odd) {
+      world->barrier(ctx.stream());
+    } else {
+      world->all_reduce_async(ctx.stream(), t)->wait();
+    }
+  });
+  expect_named("rank 1: split()", [&] {
+    if (odd) (void)world->split(0, 0, "x");
+    world->broadcast(ctx.stream(), t, 0);
+  });
+}
+
+/// A message that is longer or shorter than what is awaited is found by the receiver.
+TEST(MpiCommunicator, MessagesOfAnotherLengthAreRefused) {
+  const auto world = g_environment->make_world({});
+  if (world->size() == 1) return;
+  Context ctx;
+  const Tensor t = Tensor::empty(ctx, {12}, DType::f32);
+  if (world->rank() == 0) {
+    world->send(ctx.stream(), t.slice(0, 5), 1);
+    world->send(ctx.stream(), t, 1);
+  } else if (world->rank() == 1) {
+    EXPECT_THROW(world->receive(ctx.stream(), t, 0), InternalError);
+    EXPECT_THROW(world->receive(ctx.stream(), t.slice(0, 5), 0), EnvironmentError);
+  }
+}
+
+/// Prints failures with the rank.
+class FailurePrinter : public testing::EmptyTestEventListener {
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    fmt::print(stderr, "rank {}: {}:{}: {}\n", g_environment->rank(),
+               result.file_name() ? result.file_name() : "?", result.line_number(), result.message());
+  }
+};
+
+int run_all(int argc, char** argv) {
+  MpiEnvironment environment;
+  g_environment = &environment;
+  testing::InitGoogleTest(&argc, argv);
+  if (environment.rank() != 0) {
+    auto& listeners = testing::UnitTest::GetInstance()->listeners();
+    delete listeners.Release(listeners.default_result_printer());
+    listeners.Append(new FailurePrinter);
+  }
+  const int result = RUN_ALL_TESTS();
+  const auto world = environment.make_world();
+  Context ctx;
+  const Tensor failed = Tensor::empty(ctx, {1}, DType::i32);
+  failed.data<int32_t>()[0] = result;
+  world->all_reduce(ctx.stream(), failed, ReduceOp::max);
+  return failed.data<int32_t>()[0];
+}
+
+}  // namespace
+}  // namespace trireme
+
+int main(int argc, char** argv) { return trireme::run_all(argc, argv); }
