@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Installs, builds, and runs every test that this machine can run.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+usage() {
+  cat <<'END'
+Usage: tests/run.sh [--quick]
+
+Installs the Debian packages that are missing, builds the release preset (with CUDA where the toolkit is), runs
+ctest, then builds the asan and tsan presets and runs the runtime and parallel tests under them.
+
+  --quick   without the sanitizers
+END
+}
+
+sanitizers=yes
+for option in "$@"; do
+  case $option in
+    --quick) sanitizers= ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "tests: unknown option $option" >&2; usage >&2; exit 2 ;;
+  esac
+done
+
+jobs=$(nproc)
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1  # another clone's objects serve here
+summary=()
+failed=
+
+# step NAME COMMAND...: runs it and keeps its result and time for the summary.
+step() {
+  local name=$1 begin=$SECONDS result=passed
+  shift
+  printf '\n== %s\n' "$name"
+  "$@" || result=FAILED
+  if [[ $result == FAILED ]]; then failed=yes; fi
+  summary+=("$(printf '%-8s %s (%d s)' "$result" "$name" $((SECONDS - begin)))")
+  [[ $result == passed ]]
+}
+
+# configure_and_build PRESET FOLDER CUDA TARGET...
+configure_and_build() {
+  local preset=$1 folder=$2 cuda=$3
+  shift 3
+  cmake --preset "$preset" -DTRIREME_TESTS=ON -DTRIREME_CUDA="$cuda" && cmake --build "$folder" --target "$@"
+}
+
+# under_sanitizer FOLDER PROGRAM FILTER: OpenMP's threads are left out, since the sanitizers do not know their barriers;
+# the ranks-as-threads, streams and progress threads of the tests are what is looked at.
+under_sanitizer() {
+  local program=$1/tests/$2 filter=$3
+  if [[ $("$program" --gtest_list_tests --gtest_filter="$filter" | wc -l) -lt 2 ]]; then
+    echo "$program has no test that matches $filter" >&2
+    return 1
+  fi
+  OMP_NUM_THREADS=1 OMP_THREAD_LIMIT=1 TSAN_OPTIONS=halt_on_error=1 "$program" --gtest_brief=1 --gtest_filter="$filter"
+}
+
+step packages launch/setup.sh build text tests || exit 1
+if step "build release" configure_and_build release build AUTO all; then
+  step "ctest" ctest --test-dir build --output-on-failure --no-tests=error -j "$jobs"
+fi
+if [[ $sanitizers ]]; then
+  for sanitizer in asan tsan; do
+    if step "build $sanitizer" configure_and_build $sanitizer build-$sanitizer OFF runtime_tests parallel_tests; then
+      step "$sanitizer runtime" under_sanitizer build-$sanitizer runtime_tests '*'
+      step "$sanitizer parallel" under_sanitizer build-$sanitizer parallel_tests '*'
+    fi
+  done
+fi
+
+printf '\n== summary\n'
+printf '%s\n' "${summary[@]}"
+if [[ $failed ]]; then
+  echo "tests: FAILED after $SECONDS s"
+  exit 1
+fi
+echo "tests: all passed in $SECONDS s"
