@@ -20,13 +20,15 @@ struct DataConfig {
   std::string tokenizer = "byte";  ///< byte, char, bpe (trained on the text), or the path of one
   int64_t bpe_vocab = 4096;        ///< size of a tokenizer trained here
   double valid_fraction = 0.1;     ///< last part of the text or token file, kept for evaluation; 0: none
+
+  friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };
 
 struct TrainConfig {
   int64_t steps = 2000;
-  int64_t seq_len = 0;       ///< tokens a sample; 0: the model's max_positions
+  int64_t seq_len = 0;       ///< tokens a sample; 0 until complete()
   int64_t micro_batch = 8;   ///< samples that go through a rank at once
-  int64_t global_batch = 0;  ///< samples an optimizer step; 0: micro_batch * data ranks
+  int64_t global_batch = 0;  ///< samples an optimizer step; 0 until complete()
   uint64_t seed = 1337;
   DType precision =
       DType::f32;          ///< of compute and activations: f32 or bf16; master weights and reductions are f32
@@ -35,6 +37,8 @@ struct TrainConfig {
   int64_t log_every = 10;            ///< steps between printed lines; metrics.jsonl has every step
   std::string sample_prompt = "\n";  ///< prompt of the text generated at the end
   int64_t sample_tokens = 200;       ///< tokens generated at the end; 0: none
+
+  friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
 };
 
 struct OptimizerConfig {
@@ -48,13 +52,17 @@ struct OptimizerConfig {
   double beta2 = 0.95;
   double eps = 1e-8;
   double clip = 1.0;  ///< largest global gradient norm; 0: no clipping
+
+  friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;
 };
 
 struct RunOptions {
-  std::string dir;               ///< run directory; empty: runs/NAME with NAME from model, data and time
+  std::string dir;               ///< run directory; empty: runs/MODEL-DATA; a number is added when it exists
   std::string device = "auto";   ///< auto, cpu or cuda
   std::string backend = "auto";  ///< auto, self, mpi or nccl
   int threads = 0;               ///< threads a rank; 0: the host's cores divided by its ranks
+
+  friend bool operator==(const RunOptions&, const RunOptions&) = default;
 };
 
 struct RunConfig {
@@ -64,6 +72,12 @@ struct RunConfig {
   OptimizerConfig optimizer;
   ParallelPlan parallel;
   RunOptions run;
+
+  /// Micro-batches a rank adds up before an optimizer step; of a complete configuration.
+  int64_t accumulation() const { return train.global_batch / (train.micro_batch * parallel.data); }
+  int64_t tokens_per_step() const { return train.global_batch * train.seq_len; }
+
+  friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };
 
 }  // namespace trireme

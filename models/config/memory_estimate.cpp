@@ -1,5 +1,6 @@
 #include "models/config/memory_estimate.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "models/config/model_size.h"
@@ -31,8 +32,12 @@ MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64
   estimate[MemoryCategory::weights] = state.weights;
   estimate[MemoryCategory::gradients] = state.gradients;
   estimate[MemoryCategory::optimizer] = state.optimizer;
-  estimate[MemoryCategory::activations] =
-      tokens * (config.num_layers * layer_bytes_per_token(config, element) + last + work);
+  const double activations =
+      static_cast<double>(tokens) *
+      (static_cast<double>(config.num_layers * layer_bytes_per_token(config, element)) +
+       static_cast<double>(last + work));
+  // Absurd sizes are to be shown as such, not to overflow.
+  estimate[MemoryCategory::activations] = static_cast<int64_t>(std::min(activations, 1e18));
   estimate[MemoryCategory::buffers] = tokens * 2 * static_cast<int64_t>(sizeof(int32_t));
   return estimate;
 }

@@ -47,6 +47,8 @@ struct ModelConfig {
 
   int64_t head_dim() const { return hidden_size / num_heads; }
   int64_t qkv_size() const { return (num_heads + 2 * num_kv_heads) * head_dim(); }
+
+  friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
 std::string_view to_string(ModelFamily family);

@@ -24,6 +24,8 @@ struct ParallelPlan {
   /// Ranks of one model replica.
   int ranks_per_replica() const { return tensor * pipeline * context; }
   int world_size() const { return data * ranks_per_replica(); }
+
+  friend bool operator==(const ParallelPlan&, const ParallelPlan&) = default;
 };
 
 /// Sets data where it is 0. Returns the faults of the plan for this world: each with the numbers and the

@@ -1,0 +1,20 @@
+// --help.
+#pragma once
+
+#include <span>
+#include <string>
+#include <utility>
+
+#include "launch/cli/option.h"
+
+namespace trireme {
+
+/// A switch or argument of one command: how it is written, and what it does.
+using HelpLine = std::pair<std::string, std::string>;
+
+/// Two columns, the second wrapped, at most 100 characters wide.
+std::string help_lines(std::span<const HelpLine> lines);
+/// `options` by section, with what they take and their defaults.
+std::string help_options(std::span<const Option> options);
+
+}  // namespace trireme

@@ -1,0 +1,86 @@
+#include <limits>
+
+#include "launch/cli/option_table.h"
+#include "launch/cli/option_values.h"
+
+namespace trireme {
+
+namespace {
+using namespace option_values;
+constexpr int64_t kMostRanks = 1 << 20;
+}  // namespace
+
+std::vector<Option> parallel_options() {
+  const std::string section = "parallel";
+  return {
+      {section, "data", "dp",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.data; }, 0, kMostRanks),
+       "data-parallel ranks; 0: what the other degrees leave", "all ranks"},
+      {section, "tensor", "tp",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.tensor; }, 1, kMostRanks),
+       "tensor-parallel ranks", ""},
+      {section, "pipeline", "pp",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.pipeline; }, 1, kMostRanks),
+       "pipeline stages", ""},
+      {section, "context", "cp",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.context; }, 1, kMostRanks),
+       "context-parallel ranks", ""},
+      {section, "expert", "ep",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.expert; }, 1, kMostRanks),
+       "expert-parallel ranks", ""},
+      {section, "zero", "zero",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.zero_stage; }, 0, 3),
+       "ZeRO stage", ""},
+      {section, "sequence", "", on_off([](auto& c) -> auto& { return c.parallel.sequence; }),
+       "sequence parallelism beside tensor parallelism", ""},
+      {section, "schedule", "",
+       text(
+           [](auto& c) -> auto& { return c.parallel.schedule; }, "NAME"),
+       "pipeline schedule", ""},
+      {section, "virtual-stages", "",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.virtual_stages; }, 1, kMostRanks),
+       "stages of a rank in an interleaved pipeline", ""},
+      {section, "bucket-mib", "",
+       real(
+           [](auto& c) -> auto& { return c.parallel.bucket_mib; }, 0.001),
+       "gradients are reduced in buckets of this size", ""},
+      {section, "overlap", "", on_off([](auto& c) -> auto& { return c.parallel.overlap; }),
+       "reduce buckets while the backward pass still runs", ""},
+  };
+}
+
+std::vector<Option> run_options() {
+  const std::string section = "run";
+  const auto names = [](std::initializer_list<const char*> list) {
+    std::vector<std::pair<std::string, std::string>> pairs;
+    for (const char* name : list) pairs.emplace_back(name, name);
+    return pairs;
+  };
+  return {
+      {section, "dir", "",
+       text(
+           [](auto& c) -> auto& { return c.run.dir; }, "DIR"),
+       "where the run's files go; a number is added when it exists", "runs/MODEL-DATA"},
+      {section, "device", "",
+       choice<std::string>(
+           [](auto& c) -> auto& { return c.run.device; }, names({"auto", "cpu", "cuda"})),
+       "auto: CUDA where a device is found", ""},
+      {section, "backend", "",
+       choice<std::string>(
+           [](auto& c) -> auto& { return c.run.backend; }, names({"auto", "self", "mpi", "nccl"})),
+       "of communication among ranks", ""},
+      {section, "threads", "",
+       whole(
+           [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),
+       "threads a rank; 0: the host's cores divided by its ranks", ""},
+  };
+}
+
+}  // namespace trireme

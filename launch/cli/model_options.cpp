@@ -1,0 +1,134 @@
+#include <fmt/format.h>
+
+#include "launch/cli/nearest_name.h"
+#include "launch/cli/option_table.h"
+#include "launch/cli/option_values.h"
+#include "models/config/presets.h"
+
+namespace trireme {
+
+namespace {
+
+using namespace option_values;
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const Preset& preset : presets()) names.push_back(preset.config.name);
+  return names;
+}
+
+OptionValue preset_value() {
+  OptionValue value;
+  value.placeholder = "NAME";
+  value.set = [](RunConfig& config, const std::string& text) -> std::string {
+    const Preset* preset = find_preset(text);
+    if (preset == nullptr) {
+      return fmt::format("one of {}{}", fmt::join(preset_names(), ", "), did_you_mean(text, preset_names()));
+    }
+    config.model = preset->config;
+    return "";
+  };
+  value.get = [](const RunConfig& config) { return find_preset(config.model.name) ? config.model.name : ""; };
+  return value;
+}
+
+OptionValue family_value() {
+  OptionValue value;
+  value.placeholder = "gpt2|llama";
+  value.set = [](RunConfig& config, const std::string& text) -> std::string {
+    for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
+      if (to_string(family) != text) continue;
+      if (family != config.model.family) {
+        if (find_preset(config.model.name)) {
+          return fmt::format("{}, the family of preset {}", to_string(config.model.family),
+                             config.model.name);
+        }
+        apply_family(config.model, family);
+      }
+      return "";
+    }
+    return "one of gpt2, llama";
+  };
+  value.get = [](const RunConfig& config) { return std::string(to_string(config.model.family)); };
+  return value;
+}
+
+std::string needs_rotary(const RunConfig& config) {
+  if (config.model.positions == PositionKind::rotary) return "";
+  return fmt::format("family {} has learned positions; rotary ones come with --model.family llama",
+                     to_string(config.model.family));
+}
+
+std::string needs_scaling(const RunConfig& config) {
+  const std::string reason = needs_rotary(config);
+  if (!reason.empty() || config.model.rotary_scaling_factor > 1) return reason;
+  return "it belongs to --model.rotary-scaling above 1";
+}
+
+}  // namespace
+
+std::vector<Option> model_options() {
+  const std::string section = "model";
+  return {
+      {section, "preset", "preset", preset_value(), "a model by name; trireme info lists them", "none"},
+      {section, "family", "", family_value(),
+       "gpt2: LayerNorm, GELU, learned positions, biases, tied head; llama: RMSNorm, SwiGLU, rotary "
+       "positions, none, "
+       "own head",
+       ""},
+      {section, "layers", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.num_layers; }, 1, 1 << 14),
+       "Transformer blocks", ""},
+      {section, "hidden", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.hidden_size; }, 1, 1 << 20),
+       "width of the residual stream; a multiple of heads", ""},
+      {section, "heads", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.num_heads; }, 1, 1 << 20),
+       "attention heads", ""},
+      {section, "kv-heads", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.num_kv_heads; }, 1, 1 << 20),
+       "key-value heads; fewer than heads is grouped-query attention", "heads"},
+      {section, "ffn", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.ffn_size; }, 1, 1 << 22),
+       "width of the feed-forward part", "4 x hidden; llama: 8/3 x hidden, up to a multiple of 256"},
+      {section, "vocab", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.vocab_size; }, 0, 1 << 28),
+       "rows of the token embedding; 0: the tokenizer's size", ""},
+      {section, "max-positions", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.max_positions; }, 1, 1 << 28),
+       "the longest sequence; rows of a learned position table", "train.seq-len where given, else 1024"},
+      {section, "bias", "", on_off([](auto& c) -> auto& { return c.model.bias; }),
+       "biases on linear layers and LayerNorm", "on; llama: off"},
+      {section, "tied", "", on_off([](auto& c) -> auto& { return c.model.tied_embeddings; }),
+       "the output head is the token embedding", "on; llama: off"},
+      {section, "norm-eps", "",
+       real(
+           [](auto& c) -> auto& { return c.model.norm_eps; }, 1e-12),
+       "added to the variance in norms", ""},
+      {section, "init-std", "",
+       real(
+           [](auto& c) -> auto& { return c.model.init_std; }, 1e-12),
+       "standard deviation of initial weights", ""},
+      {section, "rotary-theta", "",
+       real(
+           [](auto& c) -> auto& { return c.model.rotary_theta; }, 1),
+       "base of rotary frequencies", "", needs_rotary},
+      {section, "rotary-scaling", "",
+       real(
+           [](auto& c) -> auto& { return c.model.rotary_scaling_factor; }, 1),
+       "Llama 3.1's stretching of low rotary frequencies; 1: none", "", needs_rotary},
+      {section, "rotary-original-positions", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.rotary_original_positions; }, 1),
+       "sequence length before stretching", "", needs_scaling},
+  };
+}
+
+}  // namespace trireme

@@ -1,0 +1,38 @@
+#include "launch/cli/option_table.h"
+
+#include <algorithm>
+
+namespace trireme {
+
+std::span<const OptionSection> option_sections() {
+  static constexpr OptionSection kSections[] = {
+      {"model", "Model: a preset, and numbers that override it"},
+      {"data", "Data: what is read"},
+      {"train", "Training"},
+      {"optimizer", "Optimizer: AdamW and the learning rate"},
+      {"parallel", "Layout: how ranks share the work"},
+      {"run", "This run"},
+  };
+  return kSections;
+}
+
+std::vector<Option> all_options() {
+  std::vector<Option> all;
+  for (auto&& part : {model_options(), data_options(), train_options(), optimizer_options(),
+                      parallel_options(), run_options()}) {
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+std::vector<Option> select_options(std::vector<Option> table,
+                                   std::span<const std::string_view> keys_or_sections) {
+  std::erase_if(table, [&](const Option& option) {
+    return std::ranges::none_of(keys_or_sections, [&](std::string_view name) {
+      return name == option.section || name == option.key();
+    });
+  });
+  return table;
+}
+
+}  // namespace trireme

@@ -1,0 +1,33 @@
+// Every option of a run, in the order in which they are applied: the preset, the family, then the numbers.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "launch/cli/option.h"
+
+namespace trireme {
+
+struct OptionSection {
+  std::string_view name;
+  std::string_view title;
+};
+
+/// model, data, train, optimizer, parallel, run.
+std::span<const OptionSection> option_sections();
+
+std::vector<Option> model_options();
+std::vector<Option> data_options();
+std::vector<Option> train_options();
+std::vector<Option> optimizer_options();
+std::vector<Option> parallel_options();
+std::vector<Option> run_options();
+/// All of the above.
+std::vector<Option> all_options();
+
+/// The options of `table` whose keys are listed ("train.seq-len"), or whose sections are ("model").
+std::vector<Option> select_options(std::vector<Option> table,
+                                   std::span<const std::string_view> keys_or_sections);
+
+}  // namespace trireme

@@ -1,0 +1,179 @@
+#include "launch/cli/run_arguments.h"
+
+#include <algorithm>
+
+#include "launch/cli/command_line.h"
+#include "launch/cli/ini_file.h"
+#include "launch/cli/nearest_name.h"
+#include "launch/trainer/complete_config.h"
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+namespace {
+
+using Faults = std::vector<std::string>;
+
+/// The settings of each source, by the keys of the table.
+class Sources {
+ public:
+  Sources(const ArgumentRules& rules, std::span<const std::string> args, RunArguments& result, Faults& faults)
+      : rules_(rules), result_(result), faults_(faults) {
+    std::vector<std::string> keys = rules.switches;
+    keys.emplace_back("config");
+    for (const Option& option : rules.options) {
+      keys.push_back(option.key());
+      if (!option.alias.empty()) keys.push_back(option.alias);
+    }
+    take(read_command_line(args, keys), keys, true);
+    if (config_.empty()) return;
+    keys.clear();
+    for (const Option& option : rules.options) keys.push_back(option.key());
+    take(read_ini(config_), keys, false);
+  }
+
+  std::vector<Setting> file, command_line;
+
+ private:
+  void take(Settings settings, std::span<const std::string> keys, bool is_command_line) {
+    faults_.insert(faults_.end(), settings.faults.begin(), settings.faults.end());
+    for (Setting& setting : settings.list) {
+      if (std::ranges::find(keys, setting.key) == keys.end()) {
+        faults_.push_back(fmt::format("{}: {}{} is no option of trireme {}{}", setting.where,
+                                      is_command_line ? "--" : "", setting.key, rules_.command,
+                                      did_you_mean(setting.key, keys, is_command_line ? "--" : "")));
+      } else if (is_command_line && setting.key == "config") {
+        if (!setting.text) faults_.push_back("command line: --config needs a FILE");
+        config_ = setting.text.value_or("");
+      } else if (is_command_line &&
+                 std::ranges::find(rules_.switches, setting.key) != rules_.switches.end()) {
+        if (setting.text)
+          faults_.push_back(
+              fmt::format("command line: --{} takes no value, given '{}'", setting.key, *setting.text));
+        result_.switches.insert(setting.key);
+      } else {
+        (is_command_line ? command_line : file).push_back(std::move(setting));
+      }
+    }
+  }
+
+  const ArgumentRules& rules_;
+  RunArguments& result_;
+  Faults& faults_;
+  std::string config_;
+};
+
+bool names(const Setting& setting, const Option& option) {
+  return setting.key == option.key() || (!option.alias.empty() && setting.key == option.alias);
+}
+
+const Setting* last_of(const std::vector<Setting>& settings, const Option& option) {
+  const auto found =
+      std::find_if(settings.rbegin(), settings.rend(), [&](const Setting& s) { return names(s, option); });
+  return found == settings.rend() ? nullptr : &*found;
+}
+
+void apply(const Option& option, const Setting& setting, RunConfig& config, Faults& faults) {
+  if (!setting.text && !option.value.is_switch) {
+    faults.push_back(
+        fmt::format("{}: {} needs a value: {}", setting.where, option.key(), option.value.placeholder));
+    return;
+  }
+  const std::string text = setting.text.value_or("on");
+  const std::string allowed = option.value.set(config, text);
+  if (!allowed.empty()) {
+    faults.push_back(fmt::format("{}: {} is '{}'; allowed: {}", setting.where, option.key(), text, allowed));
+  }
+}
+
+struct Built {
+  RunConfig config;
+  std::set<std::string> given;
+};
+
+/// Row by row, because a preset comes before the numbers that override it; of a row, the file before the
+/// command line.
+Built build(const ArgumentRules& rules, std::span<const std::vector<Setting>* const> layers, Faults& faults) {
+  Built built;
+  for (const Option& option : rules.options) {
+    for (const std::vector<Setting>* layer : layers) {
+      const Setting* setting = last_of(*layer, option);
+      if (setting == nullptr) continue;
+      apply(option, *setting, built.config, faults);
+      built.given.insert(option.key());
+    }
+  }
+  return built;
+}
+
+/// The command line's text replaces the file's tokens, and the other way round.
+void replace_data_source(Sources& sources, std::vector<std::string>& notes) {
+  const std::pair<const char*, const char*> pairs[] = {{"data.text", "data.tokens"},
+                                                       {"data.tokens", "data.text"}};
+  const auto has = [](const std::vector<Setting>& list, std::string_view key) {
+    return std::ranges::any_of(list, [&](const Setting& s) { return s.key == key; });
+  };
+  for (const auto& [chosen, replaced] : pairs) {
+    if (!has(sources.command_line, chosen) || !has(sources.file, replaced)) continue;
+    std::erase_if(sources.file,
+                  [&, key = std::string_view(replaced)](const Setting& s) { return s.key == key; });
+    notes.push_back(fmt::format("--{} replaces {} of the file", chosen, replaced));
+  }
+}
+
+/// A key without effect is a fault, unless it had one until the command line changed something else.
+void check_effects(const ArgumentRules& rules, const Sources& sources, const RunConfig& config,
+                   int world_size, RunArguments& result, Faults& faults) {
+  Faults unused;
+  const std::vector<Setting>* file_alone[] = {&sources.file};
+  Built from_file = build(rules, file_alone, unused);
+  complete(from_file.config, from_file.given, world_size, rules.needs_data);
+  for (const Option& option : rules.options) {
+    const Setting* in_file = last_of(sources.file, option);
+    const Setting* setting = last_of(sources.command_line, option);
+    if (setting == nullptr) setting = in_file;
+    if (setting == nullptr || !option.no_effect) continue;
+    const std::string reason = option.no_effect(config);
+    if (reason.empty()) continue;
+    const std::string sentence =
+        fmt::format("{}: {} has no effect: {}", setting->where, option.key(), reason);
+    const bool overridden = setting == in_file && option.no_effect(from_file.config).empty();
+    (overridden ? result.notes : faults).push_back(sentence);
+  }
+}
+
+}  // namespace
+
+void throw_faults(const std::vector<std::string>& faults, const std::string& command) {
+  std::string message = faults.front();
+  if (faults.size() > 1) {
+    message = fmt::format("{} faults:", faults.size());
+    for (size_t i = 0; i < faults.size(); ++i) message += fmt::format("\n  {}. {}", i + 1, faults[i]);
+  }
+  throw_usage("{}\nall options: trireme {} --help", message, command);
+}
+
+bool asks_for_help(std::span<const std::string> args) {
+  return std::ranges::any_of(args, [](const std::string& arg) { return arg == "-h" || arg == "--help"; });
+}
+
+RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std::string> args,
+                                 int world_size) {
+  RunArguments result;
+  Faults faults;
+  Sources sources(rules, args, result, faults);
+  replace_data_source(sources, result.notes);
+  const std::vector<Setting>* layers[] = {&sources.file, &sources.command_line};
+  Built built = build(rules, layers, faults);
+  result.config = std::move(built.config);
+  const ParallelPlan& plan = result.config.parallel;
+  const bool imagined = result.switches.contains("dry-run") && plan.data > 0;
+  const int ranks = imagined ? plan.data * plan.ranks_per_replica() : world_size;
+  const Faults whole = complete(result.config, built.given, ranks, rules.needs_data);
+  faults.insert(faults.end(), whole.begin(), whole.end());
+  check_effects(rules, sources, result.config, ranks, result, faults);
+  if (!faults.empty()) throw_faults(faults, rules.command);
+  return result;
+}
+
+}  // namespace trireme

@@ -1,0 +1,121 @@
+#include "launch/trainer/complete_config.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "models/config/presets.h"
+
+namespace trireme {
+
+namespace {
+
+using Faults = std::vector<std::string>;
+
+void complete_model(ModelConfig& model, const std::set<std::string>& given, int64_t seq_len) {
+  const Preset* preset = find_preset(model.name);
+  const bool grouped = preset != nullptr && preset->config.num_kv_heads != preset->config.num_heads;
+  if (!given.contains("model.kv-heads") && given.contains("model.heads") && !grouped) {
+    model.num_kv_heads = model.num_heads;
+  }
+  if (!given.contains("model.ffn") && (preset == nullptr || given.contains("model.hidden"))) {
+    model.ffn_size = default_ffn_size(model);
+  }
+  if (preset == nullptr && !given.contains("model.max-positions") && seq_len > 0)
+    model.max_positions = seq_len;
+}
+
+/// A model with stretched positions was itself trained on the shorter sequences first.
+int64_t default_seq_len(const ModelConfig& model) {
+  const bool stretched = model.positions == PositionKind::rotary && model.rotary_scaling_factor > 1;
+  return stretched ? std::min(model.rotary_original_positions, model.max_positions) : model.max_positions;
+}
+
+void check_batch(const RunConfig& config, Faults& faults) {
+  const int64_t micro = config.train.micro_batch, ranks = config.parallel.data,
+                global = config.train.global_batch;
+  const int64_t unit = micro * ranks;
+  if (global % unit == 0 && global > 0) return;
+  const int64_t below = global / unit;
+  const std::string smaller = below > 0 ? fmt::format("{} (accumulation {}) or ", below * unit, below) : "";
+  std::string other;
+  if (global % ranks == 0 && global > 0) {
+    int64_t divisor = std::min(micro, global / ranks);
+    while (global / ranks % divisor != 0) --divisor;
+    other = fmt::format(", or --train.micro-batch {}", divisor);
+  }
+  faults.push_back(fmt::format(
+      "train.global-batch {} is no multiple of train.micro-batch {} x {} data rank{} = {}: nearest "
+      "are {}{} (accumulation {}){}",
+      global, micro, ranks, ranks == 1 ? "" : "s", unit, smaller, (below + 1) * unit, below + 1, other));
+}
+
+void check_optimizer(const RunConfig& config, Faults& faults) {
+  const OptimizerConfig& optimizer = config.optimizer;
+  if (optimizer.warmup > config.train.steps) {
+    faults.push_back(
+        fmt::format("optimizer.warmup {} is more than train.steps {}: the rate would never be reached",
+                    optimizer.warmup, config.train.steps));
+  }
+  if (optimizer.schedule != LrScheduleKind::constant && optimizer.min_lr > optimizer.lr) {
+    faults.push_back(
+        fmt::format("optimizer.min-lr {} is above optimizer.lr {}", optimizer.min_lr, optimizer.lr));
+  }
+}
+
+void check_data(const RunConfig& config, Faults& faults) {
+  const DataConfig& data = config.data;
+  if (data.text.empty() && data.tokens.empty()) {
+    faults.push_back("nothing to train on: give --data.text FILE or --data.tokens FILE");
+  }
+  if (!data.tokens.empty() && (data.tokenizer == "bpe" || data.tokenizer == "char")) {
+    faults.push_back(fmt::format(
+        "data.tokenizer {} is made from a text, but data.tokens {} has none: name the tokenizer's "
+        "file that made the tokens, or byte",
+        data.tokenizer, data.tokens));
+  }
+}
+
+void check_backend(const RunConfig& config, int world_size, Faults& faults) {
+  const RunOptions& run = config.run;
+  if (run.backend == "self" && world_size > 1) {
+    faults.push_back(
+        fmt::format("run.backend self is for one rank, {} were started: use mpi or auto", world_size));
+  }
+  if (run.backend == "nccl" && run.device == "cpu") {
+    faults.push_back("run.backend nccl needs GPUs, but run.device is cpu: use mpi or auto");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> complete(RunConfig& config, const std::set<std::string>& given, int world_size,
+                                  bool needs_data) {
+  complete_model(config.model, given, config.train.seq_len);
+  Faults faults = faults_of(config.model);
+  const Faults layout = resolve(config.parallel, world_size);
+  faults.insert(faults.end(), layout.begin(), layout.end());
+  if (config.train.seq_len == 0) config.train.seq_len = default_seq_len(config.model);
+  if (config.train.seq_len > config.model.max_positions) {
+    faults.push_back(fmt::format("train.seq-len {} is more than model.max-positions {}", config.train.seq_len,
+                                 config.model.max_positions));
+  }
+  if (config.parallel.data > 0) {
+    if (config.train.global_batch == 0)
+      config.train.global_batch = config.train.micro_batch * config.parallel.data;
+    check_batch(config, faults);
+  }
+  check_optimizer(config, faults);
+  if (needs_data) check_data(config, faults);
+  check_backend(config, world_size, faults);
+  return faults;
+}
+
+int64_t known_vocab_size(const RunConfig& config) {
+  constexpr int64_t kBytesAndEnd = 257;
+  if (config.model.vocab_size > 0) return config.model.vocab_size;
+  if (config.data.tokenizer == "byte") return kBytesAndEnd;
+  return config.data.tokenizer == "bpe" ? config.data.bpe_vocab : 0;
+}
+
+}  // namespace trireme

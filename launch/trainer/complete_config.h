@@ -1,0 +1,23 @@
+// What a configuration leaves open, and what is wrong with it as a whole.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "launch/trainer/run_config.h"
+
+namespace trireme {
+
+/// Fills in what follows from the rest: key-value heads, feed-forward width and positions (unless named in
+/// `given`, keys like "model.ffn"), the sequence length, the data-parallel degree and the global batch.
+/// Returns every fault of model, layout, batch arithmetic, data and optimizer, each with its numbers and the
+/// nearest values that work. Completing a complete configuration changes nothing.
+std::vector<std::string> complete(RunConfig& config, const std::set<std::string>& given, int world_size,
+                                  bool needs_data);
+
+/// Tokens of the vocabulary as far as it is known before any data is read: the model's, or the tokenizer's to
+/// be made. 0: not known yet.
+int64_t known_vocab_size(const RunConfig& config);
+
+}  // namespace trireme
