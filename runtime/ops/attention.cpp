@@ -12,7 +12,7 @@ void expect_attention(const char* op, const AttentionShape& s, const Columns& q,
   expect_columns(op, "k", k, s.batch * s.kv_len, s.num_kv_heads * s.head_dim);
   expect_columns(op, "v", v, s.batch * s.kv_len, s.num_kv_heads * s.head_dim);
   const DType dtype = q.matrix.dtype();
-  TRIREME_CHECK(is_compute_type(dtype), "{}: q is {}, expected f32, bf16 or f16", op, to_string(dtype));
+  expect_compute_type(op, "q", q.matrix);
   expect_dtype(op, "k", k.matrix, dtype);
   expect_dtype(op, "v", v.matrix, dtype);
   expect_shape(op, "out", out, {s.batch * s.q_len, s.num_heads * s.head_dim});

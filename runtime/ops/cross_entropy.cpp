@@ -5,8 +5,8 @@ namespace trireme::ops {
 void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, float gradient_scale,
                    const Tensor& loss, const Tensor& dlogits) {
   const char* op = "cross_entropy";
-  TRIREME_CHECK(logits && logits.shape().rank() == 2 && is_compute_type(logits.dtype()),
-                "{}: logits are no matrix of a compute type", op);
+  TRIREME_CHECK(logits && logits.shape().rank() == 2, "{}: logits are no matrix", op);
+  expect_compute_type(op, "logits", logits);
   const int64_t n = logits.dim(0);
   expect_shape(op, "targets", targets, {n});
   expect_dtype(op, "targets", targets, DType::i32);

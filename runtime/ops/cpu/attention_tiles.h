@@ -6,10 +6,9 @@
 #include <atomic>
 #include <exception>
 
-#include "runtime/base/parallel_for.h"
 #include "runtime/ops/attention.h"
-#include "runtime/ops/cpu/convert.h"
 #include "runtime/ops/cpu/onednn.h"
+#include "runtime/ops/cpu/support.h"
 
 namespace trireme::ops::cpu::attention_tiles {
 
@@ -39,29 +38,35 @@ struct Tile {
 class HeadRows {
  public:
   HeadRows(const Tensor& matrix, int64_t row, int64_t count, int64_t column, int64_t head_dim)
-      : dtype_(matrix.dtype()), stride_(matrix.dim(1)), count_(count), head_dim_(head_dim) {
-    const int64_t first = row * stride_ + column;
-    data_ = static_cast<std::byte*>(matrix.raw()) + first * static_cast<int64_t>(size_of(dtype_));
-  }
+      : matrix_(matrix), begin_(row * matrix.dim(1) + column), count_(count), head_dim_(head_dim) {}
 
   /// The rows to compute on: where they lie if they are floats, else room for them in `scratch`.
   Tile tile(float* scratch) const {
-    return dtype_ == DType::f32 ? Tile{reinterpret_cast<float*>(data_), stride_} : Tile{scratch, head_dim_};
+    if (matrix_.dtype() == DType::f32) return {matrix_.data<float>() + begin_, matrix_.dim(1)};
+    return {scratch, head_dim_};
   }
   /// The same with the rows' values in it.
   Tile load(float* scratch) const {
-    if (dtype_ != DType::f32) rows_to_float(dtype_, data_, stride_, scratch, count_, head_dim_);
-    return tile(scratch);
+    const Tile to = tile(scratch);
+    for_each_half_row([&](const auto* row, int64_t i) { convert_range(row, to.row(i), head_dim_); });
+    return to;
   }
   /// Brings back what was written to tile(scratch).
-  void store(const Tile& tile) const {
-    if (dtype_ != DType::f32) rows_from_float(dtype_, tile.data, data_, stride_, count_, head_dim_);
+  void store(const Tile& from) const {
+    for_each_half_row([&](auto* row, int64_t i) { convert_range(from.row(i), row, head_dim_); });
   }
 
  private:
-  DType dtype_;
-  int64_t stride_, count_, head_dim_;
-  std::byte* data_;
+  template <class F>
+  void for_each_half_row(F&& f) const {
+    if (matrix_.dtype() == DType::f32) return;
+    with_compute_type(matrix_.dtype(), [&]<class T>(T) {
+      for (int64_t i = 0; i < count_; ++i) f(matrix_.data<T>() + begin_ + i * matrix_.dim(1), i);
+    });
+  }
+
+  const Tensor& matrix_;
+  int64_t begin_, count_, head_dim_;
 };
 
 /// c[m,n] = alpha * op(a)[m,k] · op(b)[k,n] + beta * c.

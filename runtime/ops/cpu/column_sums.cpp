@@ -1,5 +1,4 @@
-#include "runtime/base/parallel_for.h"
-#include "runtime/ops/cpu/vectorize.h"
+#include "runtime/ops/cpu/support.h"
 #include "runtime/ops/gemm.h"
 
 namespace trireme::ops::cpu {
@@ -24,37 +23,21 @@ TRIREME_INLINE void add_columns_of(const T* __restrict x, int64_t rows, int64_t 
   }
 }
 
-TRIREME_VECTORIZED void add_columns(const float* x, int64_t rows, int64_t stride, int64_t columns,
-                                    float* out) {
-  add_columns_of(x, rows, stride, columns, out);
-}
-TRIREME_VECTORIZED void add_columns(const bf16* x, int64_t rows, int64_t stride, int64_t columns,
-                                    float* out) {
-  add_columns_of(x, rows, stride, columns, out);
-}
-TRIREME_VECTORIZED void add_columns(const fp16* x, int64_t rows, int64_t stride, int64_t columns,
-                                    float* out) {
-  add_columns_of(x, rows, stride, columns, out);
-}
-
-template <class T>
-void add_column_sums_of(Context& ctx, const Tensor& x, const Tensor& out) {
-  parallel_for(ctx.num_threads(), x.dim(1), 64, [&](int64_t begin, int64_t end) {
-    add_columns(x.data<T>() + begin, x.dim(0), x.dim(1), end - begin, out.data<float>() + begin);
-  });
-}
+#define TRIREME_ADD_COLUMNS(T)                                                                   \
+  TRIREME_VECTORIZED void add_columns(const T* x, int64_t rows, int64_t stride, int64_t columns, \
+                                      float* out) {                                              \
+    add_columns_of(x, rows, stride, columns, out);                                               \
+  }
+TRIREME_EACH_COMPUTE_TYPE(TRIREME_ADD_COLUMNS)
 
 }  // namespace
 
 void add_column_sums(Context& ctx, const Tensor& x, const Tensor& out) {
-  switch (x.dtype()) {
-    case DType::f32:
-      return add_column_sums_of<float>(ctx, x, out);
-    case DType::bf16:
-      return add_column_sums_of<bf16>(ctx, x, out);
-    default:
-      return add_column_sums_of<fp16>(ctx, x, out);
-  }
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    parallel_for(ctx.num_threads(), x.dim(1), 64, [&](int64_t begin, int64_t end) {
+      add_columns(x.data<T>() + begin, x.dim(0), x.dim(1), end - begin, out.data<float>() + begin);
+    });
+  });
 }
 
 }  // namespace trireme::ops::cpu

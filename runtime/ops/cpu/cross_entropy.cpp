@@ -2,8 +2,7 @@
 
 #include <limits>
 
-#include "runtime/base/parallel_for.h"
-#include "runtime/ops/cpu/vectorize.h"
+#include "runtime/ops/cpu/support.h"
 
 namespace trireme::ops::cpu {
 
@@ -53,60 +52,44 @@ TRIREME_INLINE double sum_of_exponents(const T* x, int64_t n, float max) {
 template <class T>
 TRIREME_INLINE float row_of(const T* x, int64_t n, int32_t target, float scale, T* dx) {
   if (target == kIgnoredTarget) {
-    for (int64_t i = 0; dx != nullptr && i < n; ++i) dx[i] = T(0.0f);
+    for (int64_t i = 0; dx != nullptr && i < n; ++i) store(dx + i, 0.0f);
     return 0.0f;
   }
   const float max = max_of(x, n), at_target = x[target];
   const double sum = sum_of_exponents(x, n, max);
   if (dx != nullptr) {
     const float factor = static_cast<float>(scale / sum);
-    for (int64_t i = 0; i < n; ++i) dx[i] = T(factor * fast_exp(x[i] - max));
-    dx[target] = T(factor * fast_exp(at_target - max) - scale);
+    for (int64_t i = 0; i < n; ++i) store(dx + i, factor * fast_exp(x[i] - max));
+    store(dx + target, factor * fast_exp(at_target - max) - scale);
   }
   return static_cast<float>(std::log(sum) + (static_cast<double>(max) - at_target));
 }
 
-TRIREME_VECTORIZED float row(const float* x, int64_t n, int32_t target, float scale, float* dx) {
-  return row_of(x, n, target, scale, dx);
-}
-TRIREME_VECTORIZED float row(const bf16* x, int64_t n, int32_t target, float scale, bf16* dx) {
-  return row_of(x, n, target, scale, dx);
-}
-TRIREME_VECTORIZED float row(const fp16* x, int64_t n, int32_t target, float scale, fp16* dx) {
-  return row_of(x, n, target, scale, dx);
-}
-
-template <class T>
-void cross_entropy_of(Context& ctx, const Tensor& logits, const int32_t* targets, float scale, float* loss,
-                      const Tensor& dlogits) {
-  const int64_t v = logits.dim(1);
-  const T* x = logits.data<T>();
-  T* dx = dlogits ? dlogits.data<T>() : nullptr;
-  parallel_for(ctx.num_threads(), logits.dim(0), std::max<int64_t>(1, (1 << 13) / v),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t r = begin; r < end; ++r) {
-                   loss[r] = row(x + r * v, v, targets[r], scale, dx == nullptr ? nullptr : dx + r * v);
-                 }
-               });
-}
+#define TRIREME_ROW(T)                                                                      \
+  TRIREME_VECTORIZED float row(const T* x, int64_t n, int32_t target, float scale, T* dx) { \
+    return row_of(x, n, target, scale, dx);                                                 \
+  }
+TRIREME_EACH_COMPUTE_TYPE(TRIREME_ROW)
 
 }  // namespace
 
 void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, float gradient_scale,
                    const Tensor& loss, const Tensor& dlogits) {
+  const int64_t v = logits.dim(1);
   const int32_t* t = targets.data<int32_t>();
   for (int64_t r = 0; r < logits.dim(0); ++r) {
-    TRIREME_CHECK(t[r] == kIgnoredTarget || (t[r] >= 0 && t[r] < logits.dim(1)),
-                  "cross_entropy: target {} of row {} is outside [0, {})", t[r], r, logits.dim(1));
+    TRIREME_CHECK(t[r] == kIgnoredTarget || (t[r] >= 0 && t[r] < v),
+                  "cross_entropy: targets[{}] is {}, the logits have {} columns", r, t[r], v);
   }
-  switch (logits.dtype()) {
-    case DType::f32:
-      return cross_entropy_of<float>(ctx, logits, t, gradient_scale, loss.data<float>(), dlogits);
-    case DType::bf16:
-      return cross_entropy_of<bf16>(ctx, logits, t, gradient_scale, loss.data<float>(), dlogits);
-    default:
-      return cross_entropy_of<fp16>(ctx, logits, t, gradient_scale, loss.data<float>(), dlogits);
-  }
+  with_compute_type(logits.dtype(), [&]<class T>(T) {
+    const T* x = logits.data<T>();
+    T* dx = data_or_null<T>(dlogits);
+    parallel_for(ctx.num_threads(), logits.dim(0), row_grain(v), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        loss.data<float>()[r] = row(x + r * v, v, t[r], gradient_scale, dx == nullptr ? nullptr : dx + r * v);
+      }
+    });
+  });
 }
 
 }  // namespace trireme::ops::cpu

@@ -1,54 +1,39 @@
-#include <cstring>
-
-#include "runtime/base/parallel_for.h"
-#include "runtime/ops/cpu/convert.h"
-#include "runtime/ops/cpu/onednn.h"
 #include "runtime/ops/gemm.h"
+
+#include "runtime/ops/cpu/onednn.h"
+#include "runtime/ops/elementwise.h"
 
 namespace trireme::ops::cpu {
 
 namespace {
 
-constexpr int64_t kGrain = 1 << 15;  // elements; less is not worth a thread
-
-Tensor converted(Context& ctx, const Tensor& from, DType dtype) {
-  const Tensor to = Tensor::empty(ctx, from.shape(), dtype, MemoryCategory::buffers);
-  parallel_for(ctx.num_threads(), from.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    to_float(from.dtype(), from.flat_slice(begin, {end - begin}).raw(), to.data<float>() + begin,
-             end - begin);
-  });
-  return to;
+Tensor scratch_like(Context& ctx, const Tensor& t) {
+  return Tensor::empty(ctx, t.shape(), DType::f32, MemoryCategory::buffers);
 }
 
-void round_into(Context& ctx, const Tensor& from, const Tensor& to) {
-  parallel_for(ctx.num_threads(), from.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    from_float(to.dtype(), from.data<float>() + begin, to.flat_slice(begin, {end - begin}).raw(),
-               end - begin);
-  });
+Tensor in_float(Context& ctx, const Tensor& t) {
+  const Tensor wide = scratch_like(ctx, t);
+  cpu::copy(ctx, t, wide);
+  return wide;
 }
 
 // K = 0: the product is zero, the bias and what is accumulated on remain.
 void empty_product(Context& ctx, const GemmOptions& options, const Tensor& bias, const Tensor& c) {
-  if (!bias && options.accumulate) return;
-  const Tensor sum = options.accumulate ? converted(ctx, c, DType::f32)
-                                        : Tensor::empty(ctx, c.shape(), DType::f32, MemoryCategory::buffers);
-  float* out = sum.data<float>();
-  const int64_t n = c.dim(1);
-  for (int64_t i = 0; i < c.numel(); ++i) {
-    out[i] = (options.accumulate ? out[i] : 0.0f) + (bias ? bias.data<float>()[i % n] : 0.0f);
-  }
-  round_into(ctx, sum, c);
+  if (!options.accumulate) cpu::fill(ctx, c, 0.0);
+  if (!bias) return;
+  const Tensor sum = in_float(ctx, c);
+  for (int64_t i = 0; i < c.numel(); ++i) sum.data<float>()[i] += bias.data<float>()[i % c.dim(1)];
+  cpu::copy(ctx, sum, c);
 }
 
 // Types that this machine cannot multiply: fp32 arithmetic on the rounded values.
 void gemm_in_float(Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b,
                    const Tensor& bias, const Tensor& c) {
-  const Tensor a32 = converted(ctx, a, DType::f32), b32 = converted(ctx, b, DType::f32);
-  if (c.dtype() == DType::f32) return cpu::gemm(ctx, options, a32, b32, bias, c);
-  const Tensor c32 = options.accumulate ? converted(ctx, c, DType::f32)
-                                        : Tensor::empty(ctx, c.shape(), DType::f32, MemoryCategory::buffers);
-  cpu::gemm(ctx, options, a32, b32, bias, c32);
-  round_into(ctx, c32, c);
+  const Tensor wide_a = in_float(ctx, a), wide_b = in_float(ctx, b);
+  if (c.dtype() == DType::f32) return cpu::gemm(ctx, options, wide_a, wide_b, bias, c);
+  const Tensor wide_c = options.accumulate ? in_float(ctx, c) : scratch_like(ctx, c);
+  cpu::gemm(ctx, options, wide_a, wide_b, bias, wide_c);
+  cpu::copy(ctx, wide_c, c);
 }
 
 }  // namespace

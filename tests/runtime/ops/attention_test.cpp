@@ -1,0 +1,272 @@
+#include "runtime/ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/tensors.h"
+
+namespace trireme {
+namespace {
+
+using ops::AttentionShape;
+using ops::Columns;
+using test::make_tensor;
+using test::random_tensor;
+using test::to_vector;
+
+using Doubles = std::vector<double>;
+
+// q, k and v packed side by side with other columns around them, as projections are.
+struct Packed {
+  Packed(Context& ctx, const AttentionShape& s, DType dtype, uint64_t seed) {
+    const int64_t d = s.head_dim, kv = s.num_kv_heads * d, heads = s.num_heads * d;
+    if (s.q_len == s.kv_len) {
+      const Tensor qkv = random_tensor(ctx, {s.batch * s.q_len, 3 + heads + 2 * kv}, dtype, seed);
+      q = {qkv, 1, heads};
+      k = {qkv, 2 + heads, kv};
+      v = {qkv, 2 + heads + kv, kv};
+    } else {
+      q = {random_tensor(ctx, {s.batch * s.q_len, heads + 2}, dtype, seed), 2, heads};
+      const Tensor both = random_tensor(ctx, {s.batch * s.kv_len, 2 * kv}, dtype, seed + 100);
+      k = {both, 0, kv};
+      v = {both, kv, kv};
+    }
+  }
+  Columns q, k, v;
+};
+
+// The columns as [rows, count] doubles.
+Doubles values_of(const Columns& c) {
+  const auto all = to_vector(c.matrix);
+  Doubles values;
+  for (int64_t r = 0; r < c.rows(); ++r) {
+    const auto begin = all.begin() + r * c.stride() + c.begin;
+    values.insert(values.end(), begin, begin + c.count);
+  }
+  return values;
+}
+
+// The values outside the columns, which nobody may touch.
+std::vector<float> values_around(const Tensor& matrix, std::vector<Columns> columns) {
+  auto all = to_vector(matrix);
+  for (const Columns& c : columns) {
+    if (c.matrix.raw() != matrix.raw()) continue;
+    for (int64_t r = 0; r < c.rows(); ++r) std::fill_n(all.begin() + r * c.stride() + c.begin, c.count, 0.0f);
+  }
+  return all;
+}
+
+// Attention by its definition, in double precision, with its gradients.
+struct Reference {
+  Doubles out, lse, dq, dk, dv;
+
+  Reference(const AttentionShape& s, const Packed& in, const Doubles& dout) {
+    const auto q = values_of(in.q), k = values_of(in.k), v = values_of(in.v);
+    const int64_t d = s.head_dim, group = s.num_heads / s.num_kv_heads;
+    const int64_t q_width = s.num_heads * d, kv_width = s.num_kv_heads * d;
+    out.resize(q.size()), dq.resize(q.size()), dk.resize(k.size()), dv.resize(v.size());
+    for (int64_t b = 0; b < s.batch; ++b) {
+      for (int64_t h = 0; h < s.num_heads; ++h) {
+        for (int64_t i = 0; i < s.q_len; ++i) {
+          const int64_t at_q = (b * s.q_len + i) * q_width + h * d;
+          const auto at_kv = [&](int64_t j) { return (b * s.kv_len + j) * kv_width + h / group * d; };
+          const int64_t n =
+              s.causal ? std::clamp<int64_t>(i + 1 + s.kv_len - s.q_len, 0, s.kv_len) : s.kv_len;
+          Doubles p(n);
+          double sum = 0, delta = 0;
+          for (int64_t j = 0; j < n; ++j) {
+            double score = 0;
+            for (int64_t c = 0; c < d; ++c) score += q[at_q + c] * k[at_kv(j) + c];
+            p[j] = std::exp(s.scale * score);
+            sum += p[j];
+          }
+          lse.push_back(std::log(sum));
+          for (int64_t j = 0; j < n; ++j) {
+            p[j] /= sum;
+            for (int64_t c = 0; c < d; ++c) out[at_q + c] += p[j] * v[at_kv(j) + c];
+          }
+          for (int64_t c = 0; c < d; ++c) delta += out[at_q + c] * dout[at_q + c];
+          for (int64_t j = 0; j < n; ++j) {
+            double dp = 0;
+            for (int64_t c = 0; c < d; ++c) {
+              dp += dout[at_q + c] * v[at_kv(j) + c];
+              dv[at_kv(j) + c] += p[j] * dout[at_q + c];
+            }
+            const double ds = p[j] * (dp - delta) * s.scale;
+            for (int64_t c = 0; c < d; ++c) {
+              dq[at_q + c] += ds * k[at_kv(j) + c];
+              dk[at_kv(j) + c] += ds * q[at_q + c];
+            }
+          }
+        }
+      }
+    }
+  }
+};
+
+struct BothPasses {
+  BothPasses(Context& ctx, const AttentionShape& s, DType dtype)
+      : in(ctx, s, dtype, 1),
+        gradients(ctx, s, dtype, 2),
+        out(Tensor::empty(ctx, {s.batch * s.q_len, s.num_heads * s.head_dim}, dtype)),
+        lse(Tensor::empty(ctx, {s.batch, s.num_heads, s.q_len}, DType::f32)),
+        dout(random_tensor(ctx, out.shape(), dtype, 3)) {
+    ops::attention(ctx, s, in.q, in.k, in.v, out, lse);
+    ops::attention_backward(ctx, s, in.q, in.k, in.v, out, lse, dout, gradients.q, gradients.k, gradients.v);
+  }
+
+  std::vector<Doubles> results() const {
+    return {values_of({out, 0, out.dim(1)}), values_of({lse.view({1, lse.numel()}), 0, lse.numel()}),
+            values_of(gradients.q), values_of(gradients.k), values_of(gradients.v)};
+  }
+
+  Packed in, gradients;
+  Tensor out, lse, dout;
+};
+
+void expect_near(const char* what, const Doubles& got, const Doubles& expected, double relative) {
+  ASSERT_EQ(got.size(), expected.size()) << what;
+  double largest = 1;
+  for (const double x : expected) largest = std::isinf(x) ? largest : std::max(largest, std::abs(x));
+  for (size_t i = 0; i < got.size(); ++i) {
+    if (std::isinf(expected[i])) {
+      ASSERT_EQ(got[i], expected[i]) << what << "[" << i << "]";
+    } else {
+      ASSERT_NEAR(got[i], expected[i], relative * largest) << what << "[" << i << "]";
+    }
+  }
+}
+
+std::string describe(const AttentionShape& s, DType dtype) {
+  return fmt::format("batch {} q_len {} kv_len {} heads {}/{} head_dim {} causal {} {}", s.batch, s.q_len,
+                     s.kv_len, s.num_heads, s.num_kv_heads, s.head_dim, s.causal, to_string(dtype));
+}
+
+void expect_attention(AttentionShape s, DType dtype) {
+  SCOPED_TRACE(describe(s, dtype));
+  s.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
+  Context one, two({}, 2);
+  const BothPasses run(one, s, dtype);
+  const Reference expected(s, run.in, values_of({run.dout, 0, run.dout.dim(1)}));
+  const double tolerance = dtype == DType::bf16 ? 0x1p-7 : dtype == DType::f16 ? 0x1p-10 : 5e-6;
+  const auto got = run.results();
+  expect_near("out", got[0], expected.out, tolerance);
+  expect_near("lse", got[1], expected.lse, 5e-6);
+  expect_near("dq", got[2], expected.dq, tolerance);
+  expect_near("dk", got[3], expected.dk, tolerance);
+  expect_near("dv", got[4], expected.dv, tolerance);
+  EXPECT_EQ(got, BothPasses(two, s, dtype).results()) << "two threads";
+
+  const Packed untouched(one, s, dtype, 2);
+  const std::vector<Columns> columns{run.gradients.q, run.gradients.k, run.gradients.v};
+  for (size_t i = 0; i < 3; ++i) {
+    const Columns& before = std::array{untouched.q, untouched.k, untouched.v}[i];
+    EXPECT_EQ(values_around(columns[i].matrix, columns),
+              values_around(before.matrix, {untouched.q, untouched.k, untouched.v}))
+        << "columns beside the gradient";
+  }
+}
+
+class Attention : public testing::TestWithParam<DType> {};
+
+TEST_P(Attention, MatchesDoublePrecisionForwardAndBackward) {
+  for (const bool causal : {true, false}) {
+    expect_attention({1, 1, 1, 1, 1, 1, 1, causal}, GetParam());
+    expect_attention({2, 5, 5, 2, 2, 3, 1, causal}, GetParam());
+    expect_attention({2, 64, 64, 2, 2, 16, 1, causal}, GetParam());
+    expect_attention({1, 131, 131, 3, 3, 33, 1, causal}, GetParam());
+    expect_attention({2, 70, 70, 6, 2, 8, 1, causal}, GetParam());   // grouped queries
+    expect_attention({1, 66, 66, 4, 1, 12, 1, causal}, GetParam());  // one key/value head
+    expect_attention({2, 3, 141, 4, 2, 8, 1, causal}, GetParam());   // few queries behind many keys
+    expect_attention({1, 1, 77, 2, 2, 64, 1, causal}, GetParam());
+    expect_attention({2, 150, 20, 2, 1, 8, 1, causal}, GetParam());  // causal: whole blocks see no key
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, Attention, testing::Values(DType::f32, DType::bf16, DType::f16),
+                         [](const auto& types) { return std::string(to_string(types.param)); });
+
+TEST(AttentionEdges, WithoutKeysOutputAndGradientAreZero) {
+  Context ctx;
+  const AttentionShape s{1, 3, 0, 2, 2, 4, 0.5f, false};
+  const BothPasses run(ctx, s, DType::f32);
+  for (const float x : to_vector(run.out)) EXPECT_EQ(x, 0.0f);
+  for (const float x : to_vector(run.lse)) EXPECT_EQ(x, -std::numeric_limits<float>::infinity());
+  for (const double x : values_of(run.gradients.q)) EXPECT_EQ(x, 0.0);
+}
+
+TEST(AttentionEdges, HugeScoresDoNotOverflow) {
+  Context ctx;
+  const AttentionShape s{1, 40, 40, 1, 1, 8, 1000.0f, true};
+  const BothPasses run(ctx, s, DType::f32);
+  for (const auto& values : run.results()) {
+    for (const double x : values) EXPECT_TRUE(std::isfinite(x));
+  }
+}
+
+// A row of keys cut in two: outputs joined by their lse, and gradients of each part from the whole row's out
+// and lse, are those of the whole.
+TEST(AttentionEdges, BlocksOfKeysJoinToTheWholeRow) {
+  Context ctx;
+  const int64_t len = 24, cut = 10;
+  const AttentionShape whole{1, len, len, 2, 1, 4, 0.5f, false};
+  const BothPasses run(ctx, whole, DType::f32);
+  Doubles joined(static_cast<size_t>(run.out.numel())), dq(joined.size());
+  for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, cut}, {cut, len}}) {
+    AttentionShape part = whole;
+    part.kv_len = end - begin;
+    const auto rows = [&, b = begin, e = end](const Columns& c) {
+      return Columns{c.matrix.slice(b, e), c.begin, c.count};
+    };
+    const Columns k = rows(run.in.k), v = rows(run.in.v);
+    const Tensor out = Tensor::empty(ctx, run.out.shape(), DType::f32),
+                 lse = Tensor::empty(ctx, run.lse.shape(), DType::f32);
+    const Tensor dq_part = Tensor::empty(ctx, run.out.shape(), DType::f32);
+    const Tensor dk = Tensor::empty(ctx, {end - begin, 4}, DType::f32),
+                 dv = Tensor::empty(ctx, {end - begin, 4}, DType::f32);
+    ops::attention(ctx, part, run.in.q, k, v, out, lse);
+    ops::attention_backward(ctx, part, run.in.q, k, v, run.out, run.lse, run.dout, {dq_part, 0, 8},
+                            {dk, 0, 4}, {dv, 0, 4});
+    for (int64_t i = 0; i < len; ++i) {
+      for (int64_t c = 0; c < 8; ++c) {
+        const auto at_lse = static_cast<size_t>(c / 4 * len + i), at = static_cast<size_t>(i * 8 + c);
+        joined[at] +=
+            out.data<float>()[at] * std::exp(lse.data<float>()[at_lse] - run.lse.data<float>()[at_lse]);
+        dq[at] += dq_part.data<float>()[at];
+      }
+    }
+    expect_near("dk", values_of({dk, 0, 4}), values_of(rows(run.gradients.k)), 1e-5);
+    expect_near("dv", values_of({dv, 0, 4}), values_of(rows(run.gradients.v)), 1e-5);
+  }
+  expect_near("out", joined, values_of({run.out, 0, 8}), 1e-5);
+  expect_near("dq", dq, values_of(run.gradients.q), 1e-5);
+}
+
+TEST(AttentionEdges, MemoryGrowsWithTheKeysNotWithTheirSquare) {
+  const auto peak = [](int64_t len) {
+    Context ctx;
+    const BothPasses run(ctx, {1, len, len, 1, 1, 8, 1.0f, true}, DType::f32);
+    return ctx.allocator().stats().by_category[static_cast<size_t>(MemoryCategory::buffers)].peak;
+  };
+  EXPECT_LT(peak(2048), 5 * peak(512));
+}
+
+TEST(AttentionEdges, RefusesArgumentsThatDoNotFit) {
+  Context ctx;
+  const AttentionShape s{1, 4, 4, 2, 2, 4, 1.0f, true};
+  const Packed in(ctx, s, DType::f32, 1);
+  const Tensor out = Tensor::empty(ctx, {4, 8}, DType::f32), lse = Tensor::empty(ctx, {1, 2, 4}, DType::f32);
+  AttentionShape wrong = s;
+  wrong.num_kv_heads = 3;
+  EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
+  EXPECT_THROW(ops::attention(ctx, s, in.q, in.k, in.v, out, Tensor::empty(ctx, {1, 2, 5}, DType::f32)),
+               InternalError);
+  EXPECT_THROW(ops::attention(ctx, s, in.q, in.k, in.v, Tensor::empty(ctx, {4, 8}, DType::bf16), lse),
+               InternalError);
+}
+
+}  // namespace
+}  // namespace trireme

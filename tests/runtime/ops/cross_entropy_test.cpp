@@ -1,0 +1,125 @@
+#include "runtime/ops/cross_entropy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/tensors.h"
+
+namespace trireme {
+namespace {
+
+using test::make_tensor;
+using test::random_tensor;
+using test::to_vector;
+
+Tensor make_targets(Context& ctx, const std::vector<int32_t>& values) {
+  const Tensor t = Tensor::empty(ctx, {static_cast<int64_t>(values.size())}, DType::i32);
+  std::copy(values.begin(), values.end(), t.data<int32_t>());
+  return t;
+}
+
+struct Result {
+  std::vector<float> loss, gradient;
+  friend bool operator==(const Result&, const Result&) = default;
+};
+
+Result run(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets, float scale,
+           bool in_place = false) {
+  const Tensor loss = Tensor::empty(ctx, {logits.dim(0)}, DType::f32);
+  const Tensor gradient = in_place ? logits : Tensor::empty(ctx, logits.shape(), logits.dtype());
+  ops::cross_entropy(ctx, logits, make_targets(ctx, targets), scale, loss, gradient);
+  return {to_vector(loss), to_vector(gradient)};
+}
+
+void expect_definition(const Tensor& logits, const std::vector<int32_t>& targets, float scale,
+                       const Result& got) {
+  const int64_t v = logits.dim(1);
+  const auto x = to_vector(logits);
+  const double rounding = logits.dtype() == DType::bf16  ? 0x1p-8
+                          : logits.dtype() == DType::f16 ? 0x1p-11
+                                                         : 1e-6;
+  for (int64_t r = 0; r < logits.dim(0); ++r) {
+    double max = -std::numeric_limits<double>::infinity(), sum = 0;
+    for (int64_t i = 0; i < v; ++i) max = std::max<double>(max, x[r * v + i]);
+    for (int64_t i = 0; i < v; ++i) sum += std::exp(x[r * v + i] - max);
+    const bool counts = targets[r] != ops::kIgnoredTarget;
+    const double loss = counts ? std::log(sum) + max - x[r * v + targets[r]] : 0.0;
+    ASSERT_NEAR(got.loss[r], loss, 1e-6 * std::max(1.0, loss)) << "row " << r;
+    for (int64_t i = 0; i < v; ++i) {
+      const double p = std::exp(x[r * v + i] - max) / sum;
+      const double gradient = counts ? scale * (p - (i == targets[r] ? 1.0 : 0.0)) : 0.0;
+      // fp16 steps by 2^-24 near zero.
+      ASSERT_NEAR(got.gradient[r * v + i], gradient, rounding * std::abs(gradient) + 0x1p-24)
+          << r << ", " << i;
+    }
+  }
+}
+
+class CrossEntropy : public testing::TestWithParam<DType> {};
+
+TEST_P(CrossEntropy, MatchesDoublePrecisionOnAnyNumberOfThreads) {
+  Context one, two({}, 2);
+  for (const auto& [rows, v] :
+       {std::pair<int64_t, int64_t>{1, 1}, {3, 5}, {64, 33}, {7, 1023}, {5, 1025}, {3, 50257}}) {
+    SCOPED_TRACE(fmt::format("{}x{}", rows, v));
+    const Tensor logits = random_tensor(one, {rows, v}, GetParam(), 7, 4.0f);
+    std::vector<int32_t> targets;
+    for (int64_t r = 0; r < rows; ++r) {
+      targets.push_back(r % 3 == 2 ? ops::kIgnoredTarget : static_cast<int32_t>((r * 7919 + v - 1) % v));
+    }
+    const Result got = run(one, logits, targets, 0.25f);
+    expect_definition(logits, targets, 0.25f, got);
+    EXPECT_EQ(run(two, logits, targets, 0.25f), got) << "two threads";
+    EXPECT_EQ(run(one, logits, targets, 0.25f, true), got) << "in place";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, CrossEntropy, testing::Values(DType::f32, DType::bf16, DType::f16),
+                         [](const auto& types) { return std::string(to_string(types.param)); });
+
+TEST(CrossEntropyEdges, ALargeVocabularyLosesNoDigits) {
+  Context ctx;
+  const Tensor logits = make_tensor(ctx, {1, 131072}, DType::f32, std::vector<float>(131072, 0.0f));
+  EXPECT_FLOAT_EQ(run(ctx, logits, {5}, 1.0f).loss[0], std::log(131072.0f));
+}
+
+TEST(CrossEntropyEdges, ExtremeLogits) {
+  Context ctx;
+  const float inf = std::numeric_limits<float>::infinity();
+  const Tensor logits = make_tensor(ctx, {2, 3}, DType::f32, {1e30f, -1e30f, 0.0f, -inf, 3.0f, 3.0f});
+  const Result got = run(ctx, logits, {0, 1}, 1.0f);
+  EXPECT_EQ(got.loss[0], 0.0f);
+  EXPECT_FLOAT_EQ(got.loss[1], std::log(2.0f));
+  EXPECT_NEAR(got.gradient[1], 0.0f, 1e-37f);
+  EXPECT_NEAR(got.gradient[3], 0.0f, 1e-37f);
+  EXPECT_FLOAT_EQ(got.gradient[4], -0.5f);
+}
+
+TEST(CrossEntropyEdges, ALogitThatIsNoNumberReachesTheLoss) {
+  Context ctx;
+  for (const int64_t at : {0, 40, 69}) {
+    std::vector<float> values(70, 1.0f);
+    values[at] = std::nanf("");
+    EXPECT_TRUE(std::isnan(run(ctx, make_tensor(ctx, {1, 70}, DType::f32, values), {3}, 1.0f).loss[0])) << at;
+  }
+}
+
+TEST(CrossEntropyEdges, TheLossComesWithoutAGradientToo) {
+  Context ctx;
+  const Tensor logits = random_tensor(ctx, {4, 9}, DType::f32, 1), loss = Tensor::empty(ctx, {4}, DType::f32);
+  ops::cross_entropy(ctx, logits, make_targets(ctx, {0, 8, -1, 4}), 1.0f, loss, {});
+  EXPECT_EQ(to_vector(loss), run(ctx, logits, {0, 8, -1, 4}, 1.0f).loss);
+}
+
+TEST(CrossEntropyEdges, RefusesATargetOutsideTheVocabulary) {
+  Context ctx;
+  const Tensor logits = random_tensor(ctx, {2, 9}, DType::f32, 1);
+  EXPECT_THROW(run(ctx, logits, {0, 9}, 1.0f), InternalError);
+  EXPECT_THROW(run(ctx, logits, {-2, 0}, 1.0f), InternalError);
+}
+
+}  // namespace
+}  // namespace trireme

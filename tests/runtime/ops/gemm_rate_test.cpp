@@ -1,0 +1,19 @@
+#include "runtime/ops/gemm_rate.h"
+
+#include <gtest/gtest.h>
+
+namespace trireme {
+namespace {
+
+TEST(GemmRate, LiesBetweenWhatAnyProcessorAndNoProcessorReaches) {
+  Context ctx;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const double rate = ops::measure_gemm_rate(ctx, dtype);
+    EXPECT_GT(rate, 1e8) << to_string(dtype);
+    EXPECT_LT(rate, 1e15) << to_string(dtype);
+  }
+  EXPECT_EQ(ctx.allocator().stats().total.current, 0);
+}
+
+}  // namespace
+}  // namespace trireme
