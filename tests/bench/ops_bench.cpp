@@ -1,0 +1,271 @@
+// Speed of the ops, on the shapes of GPT-2 124M with 1024 tokens where nothing else is said. Rates: FLOP/s of
+// the arithmetic that the maths needs (half of the scores in causal attention), bytes/s of the tensors read
+// and written once.
+#include <cmath>
+
+#include <benchmark/benchmark.h>
+
+#include "runtime/ops/activation.h"
+#include "runtime/ops/adamw.h"
+#include "runtime/ops/attention.h"
+#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/gemm.h"
+#include "runtime/ops/norm.h"
+#include "tests/support/tensors.h"
+
+namespace trireme {
+namespace {
+
+using benchmark::State;
+using test::random_tensor;
+
+constexpr int64_t kTokens = 1024;
+
+// Arguments 0 and 1 of every benchmark.
+DType dtype_of(const State& state) { return static_cast<DType>(state.range(0)); }
+Context context_of(const State& state) { return Context({}, static_cast<int>(state.range(1))); }
+
+void set_rates(State& state, double flops, double bytes) {
+  using benchmark::Counter;
+  const auto rate = Counter::kIsIterationInvariantRate;
+  if (flops > 0) state.counters["FLOP/s"] = Counter(flops, rate, Counter::kIs1000);
+  if (bytes > 0) state.counters["bytes/s"] = Counter(bytes, rate, Counter::kIs1000);
+}
+
+template <class... Tensors>
+double bytes_of(const Tensors&... tensors) {
+  return static_cast<double>((tensors.bytes() + ...));
+}
+
+void run_linear(State& state, void (*pass)(Context&, DType, int64_t, int64_t, State&)) {
+  Context ctx = context_of(state);
+  const int64_t in = state.range(2), out = state.range(3);
+  pass(ctx, dtype_of(state), in, out, state);
+  set_rates(state, 2.0 * kTokens * static_cast<double>(in * out), 0);
+}
+
+void linear_forward(State& state) {
+  run_linear(state, [](Context& ctx, DType dtype, int64_t in, int64_t out, State& loop) {
+    const Tensor x = random_tensor(ctx, {kTokens, in}, dtype, 1), w = random_tensor(ctx, {out, in}, dtype, 2);
+    const Tensor bias = out < 50000 ? random_tensor(ctx, {out}, DType::f32, 3) : Tensor();
+    const Tensor y = Tensor::empty(ctx, {kTokens, out}, dtype);
+    for (auto _ : loop) ops::linear(ctx, x, w, bias, y);
+  });
+}
+
+void linear_backward_input(State& state) {
+  run_linear(state, [](Context& ctx, DType dtype, int64_t in, int64_t out, State& loop) {
+    const Tensor dy = random_tensor(ctx, {kTokens, out}, dtype, 1),
+                 w = random_tensor(ctx, {out, in}, dtype, 2);
+    const Tensor dx = Tensor::empty(ctx, {kTokens, in}, dtype);
+    for (auto _ : loop) ops::linear_backward_input(ctx, dy, w, dx);
+  });
+}
+
+void linear_backward_weight(State& state) {
+  run_linear(state, [](Context& ctx, DType dtype, int64_t in, int64_t out, State& loop) {
+    const Tensor dy = random_tensor(ctx, {kTokens, out}, dtype, 1),
+                 x = random_tensor(ctx, {kTokens, in}, dtype, 2);
+    const Tensor dw = random_tensor(ctx, {out, in}, DType::f32, 3),
+                 dbias = random_tensor(ctx, {out}, DType::f32, 4);
+    for (auto _ : loop) ops::linear_backward_weight(ctx, dy, x, dw, out < 50000 ? dbias : Tensor());
+  });
+}
+
+void linear_sizes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"dtype", "threads", "in", "out"})->Unit(benchmark::kMicrosecond)->UseRealTime();
+  for (const auto dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t threads : {1, 2}) {
+      for (const auto& [in, out] :
+           {std::pair<int64_t, int64_t>{768, 2304}, {768, 768}, {768, 3072}, {3072, 768}, {768, 50257}}) {
+        bench->Args({static_cast<int64_t>(dtype), threads, in, out});
+      }
+    }
+  }
+}
+BENCHMARK(linear_forward)->Apply(linear_sizes);
+BENCHMARK(linear_backward_input)->Apply(linear_sizes);
+BENCHMARK(linear_backward_weight)->Apply(linear_sizes);
+
+// What a product costs beside its arithmetic.
+void gemm_tiny(State& state) {
+  Context ctx = context_of(state);
+  const Tensor a = random_tensor(ctx, {8, 8}, dtype_of(state), 1),
+               bias = random_tensor(ctx, {8}, DType::f32, 2);
+  const Tensor c = Tensor::empty(ctx, {8, 8}, dtype_of(state));
+  for (auto _ : state) ops::gemm(ctx, {.transpose_b = true}, a, a, bias, c);
+}
+
+void gemm_square(State& state) {
+  Context ctx = context_of(state);
+  const Tensor a = random_tensor(ctx, {1024, 1024}, dtype_of(state), 1),
+               c = Tensor::empty(ctx, a.shape(), a.dtype());
+  for (auto _ : state) ops::gemm(ctx, {.transpose_b = true}, a, a, {}, c);
+  set_rates(state, 2.0 * 1024 * 1024 * 1024, 0);
+}
+
+struct AttentionData {
+  AttentionData(Context& ctx, const State& state)
+      : dtype(dtype_of(state)),
+        shape{.batch = state.range(2),
+              .q_len = state.range(3),
+              .kv_len = state.range(3),
+              .num_heads = 12,
+              .num_kv_heads = 12,
+              .head_dim = 64,
+              .scale = 0.125f,
+              .causal = true},
+        qkv(random_tensor(ctx, {shape.batch * shape.q_len, 3 * width}, dtype, 1)),
+        dqkv(Tensor::empty(ctx, qkv.shape(), dtype)),
+        out(Tensor::empty(ctx, {qkv.dim(0), width}, dtype)),
+        dout(random_tensor(ctx, out.shape(), dtype, 2)),
+        lse(Tensor::empty(ctx, {shape.batch, 12, shape.q_len}, DType::f32)) {}
+
+  // Two products forward, five backward, over the half of the scores that is seen.
+  double flops(int products) const {
+    const auto t = static_cast<double>(shape.q_len);
+    return products * 2.0 * static_cast<double>(shape.batch * width) * t * (t + 1) / 2;
+  }
+  ops::Columns part(const Tensor& packed, int64_t i) const { return {packed, i * width, width}; }
+  void forward(Context& ctx) const {
+    ops::attention(ctx, shape, part(qkv, 0), part(qkv, 1), part(qkv, 2), out, lse);
+  }
+  void backward(Context& ctx) const {
+    ops::attention_backward(ctx, shape, part(qkv, 0), part(qkv, 1), part(qkv, 2), out, lse, dout,
+                            part(dqkv, 0), part(dqkv, 1), part(dqkv, 2));
+  }
+
+  static constexpr int64_t width = 768;
+  DType dtype;
+  ops::AttentionShape shape;
+  Tensor qkv, dqkv, out, dout, lse;
+};
+
+void attention_forward(State& state) {
+  Context ctx = context_of(state);
+  const AttentionData data(ctx, state);
+  for (auto _ : state) data.forward(ctx);
+  set_rates(state, data.flops(2), 0);
+}
+
+void attention_backward(State& state) {
+  Context ctx = context_of(state);
+  const AttentionData data(ctx, state);
+  data.forward(ctx);
+  for (auto _ : state) data.backward(ctx);
+  set_rates(state, data.flops(5), 0);
+}
+
+void attention_sizes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"dtype", "threads", "batch", "len"})->Unit(benchmark::kMicrosecond)->UseRealTime();
+  for (const auto dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t threads : {1, 2}) {
+      for (const auto& [batch, len] : {std::pair<int64_t, int64_t>{16, 64}, {4, 256}, {1, 1024}}) {
+        bench->Args({static_cast<int64_t>(dtype), threads, batch, len});
+      }
+    }
+  }
+}
+BENCHMARK(attention_forward)->Apply(attention_sizes);
+BENCHMARK(attention_backward)->Apply(attention_sizes);
+
+void cross_entropy(State& state) {
+  Context ctx = context_of(state);
+  const Tensor logits = random_tensor(ctx, {kTokens, 50257}, dtype_of(state), 1);
+  const Tensor targets = Tensor::empty(ctx, {kTokens}, DType::i32),
+               loss = Tensor::empty(ctx, {kTokens}, DType::f32);
+  ops::fill(ctx, targets, 17);
+  for (auto _ : state) ops::cross_entropy(ctx, logits, targets, 1.0f, loss, logits);
+  set_rates(state, 0, 2 * bytes_of(logits));
+}
+
+void column_sums(State& state) {
+  Context ctx = context_of(state);
+  const Tensor x = random_tensor(ctx, {kTokens, 3072}, dtype_of(state), 1),
+               out = random_tensor(ctx, {3072}, DType::f32, 2);
+  for (auto _ : state) ops::add_column_sums(ctx, x, out);
+  set_rates(state, 0, bytes_of(x));
+}
+
+void gelu(State& state) {
+  Context ctx = context_of(state);
+  const Tensor x = random_tensor(ctx, {kTokens, 3072}, dtype_of(state), 1),
+               y = Tensor::empty(ctx, x.shape(), x.dtype());
+  for (auto _ : state) ops::gelu(ctx, x, y);
+  set_rates(state, 0, bytes_of(x, y));
+}
+
+void gelu_backward(State& state) {
+  Context ctx = context_of(state);
+  const Tensor x = random_tensor(ctx, {kTokens, 3072}, dtype_of(state), 1),
+               dx = Tensor::empty(ctx, x.shape(), x.dtype());
+  for (auto _ : state) ops::gelu_backward(ctx, x, x, dx);
+  set_rates(state, 0, bytes_of(x, x, dx));
+}
+
+struct NormData {
+  NormData(Context& ctx, DType dtype)
+      : x(random_tensor(ctx, {kTokens, 768}, dtype, 1)),
+        residual(random_tensor(ctx, {kTokens, 768}, dtype, 2)),
+        gain(random_tensor(ctx, {768}, DType::f32, 3)),
+        bias(random_tensor(ctx, {768}, DType::f32, 4)),
+        sum(Tensor::empty(ctx, x.shape(), dtype)),
+        y(Tensor::empty(ctx, x.shape(), dtype)),
+        mean(Tensor::empty(ctx, {kTokens}, DType::f32)),
+        rstd(Tensor::empty(ctx, {kTokens}, DType::f32)) {}
+  void forward(Context& ctx) const {
+    ops::layer_norm(ctx, x, residual, gain, bias, 1e-5f, sum, y, mean, rstd);
+  }
+  Tensor x, residual, gain, bias, sum, y, mean, rstd;
+};
+
+void layer_norm(State& state) {
+  Context ctx = context_of(state);
+  const NormData data(ctx, dtype_of(state));
+  for (auto _ : state) data.forward(ctx);
+  set_rates(state, 0, bytes_of(data.x, data.residual, data.sum, data.y));
+}
+
+void layer_norm_backward(State& state) {
+  Context ctx = context_of(state);
+  const NormData data(ctx, dtype_of(state));
+  data.forward(ctx);
+  for (auto _ : state) {
+    ops::layer_norm_backward(ctx, data.x, data.residual, data.sum, data.gain, data.mean, data.rstd, data.y,
+                             data.gain, data.bias);
+  }
+  set_rates(state, 0, bytes_of(data.x, data.residual, data.sum, data.y));
+}
+
+void adamw(State& state) {
+  Context ctx = context_of(state);
+  const Shape shape{10'000'000};
+  const Tensor w = random_tensor(ctx, shape, DType::f32, 1, 0.02f),
+               g = random_tensor(ctx, shape, DType::f32, 2);
+  const Tensor m = Tensor::empty(ctx, shape, DType::f32), v = Tensor::empty(ctx, shape, DType::f32);
+  const Tensor copy = dtype_of(state) == DType::f32 ? Tensor() : Tensor::empty(ctx, shape, dtype_of(state));
+  ops::fill(ctx, m, 0);
+  ops::fill(ctx, v, 0);
+  for (auto _ : state) ops::adamw(ctx, {.lr = 1e-4f}, g, w, m, v, copy);
+  set_rates(state, 0, bytes_of(w, w, g, m, m, v, v) + (copy ? bytes_of(copy) : 0));
+}
+
+void plain_sizes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"dtype", "threads"})->Unit(benchmark::kMicrosecond)->UseRealTime();
+  for (const auto dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t threads : {1, 2}) bench->Args({static_cast<int64_t>(dtype), threads});
+  }
+}
+BENCHMARK(gemm_tiny)->Apply(plain_sizes);
+BENCHMARK(gemm_square)->Apply(plain_sizes);
+BENCHMARK(cross_entropy)->Apply(plain_sizes);
+BENCHMARK(column_sums)->Apply(plain_sizes);
+BENCHMARK(gelu)->Apply(plain_sizes);
+BENCHMARK(gelu_backward)->Apply(plain_sizes);
+BENCHMARK(layer_norm)->Apply(plain_sizes);
+BENCHMARK(layer_norm_backward)->Apply(plain_sizes);
+BENCHMARK(adamw)->Apply(plain_sizes);
+
+}  // namespace
+}  // namespace trireme
