@@ -46,7 +46,8 @@ std::string sample_text(Context& ctx, Transformer& model, const Tokenizer& token
     mb.training = false;
     const auto bits = philox4x32(key, static_cast<uint64_t>(i), 0);
     std::vector<float> logits = last_logits(ctx, model.logits(ctx, mb));
-    logits.resize(static_cast<size_t>(tokenizer.vocab_size()));  // a padded vocabulary has rows without a token
+    logits.resize(
+        static_cast<size_t>(tokenizer.vocab_size()));  // a padded vocabulary has rows without a token
     const int32_t next = draw(std::move(logits), options.temperature, uniform_from_bits(bits[0]));
     if (tokenizer.end_of_text() == next) break;
     tokens.push_back(next);

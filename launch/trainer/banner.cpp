@@ -1,0 +1,136 @@
+#include "launch/trainer/banner.h"
+
+#include <fmt/format.h>
+
+#include "launch/trainer/build_info.h"
+#include "launch/trainer/complete_config.h"
+#include "launch/trainer/number_text.h"
+#include "models/config/model_size.h"
+
+namespace trireme {
+
+namespace {
+
+std::string line(const char* label, const std::string& text) {
+  return text.empty() ? "" : fmt::format("  {:<11}{}\n", label, text);
+}
+
+std::string plural(int64_t count, const char* noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+std::string hosts_text(const RunPlace& place, int world_size) {
+  std::string text = plural(world_size, "rank");
+  if (place.hosts.empty()) return text;
+  text += place.hosts.size() == 1 ? " on " : fmt::format(" on {} hosts: ", place.hosts.size());
+  constexpr size_t kMostShown = 8;
+  for (size_t i = 0; i < place.hosts.size() && i < kMostShown; ++i) {
+    text += (i > 0 ? ", " : "") + place.hosts[i].name;
+    if (place.hosts.size() > 1) text += fmt::format(" x {}", place.hosts[i].num_ranks);
+  }
+  return text + (place.hosts.size() > kMostShown ? ", ..." : "");
+}
+
+std::string layout_text(const ParallelPlan& plan) {
+  return fmt::format(
+      "data {} x tensor {} x pipeline {} x context {}; gradients reduced in buckets of {} MiB {}", plan.data,
+      plan.tensor, plan.pipeline, plan.context, plan.bucket_mib,
+      plan.overlap ? "during the backward pass" : "after the backward pass");
+}
+
+std::string optimizer_text(const RunConfig& config) {
+  const OptimizerConfig& o = config.optimizer;
+  std::string rate = fmt::format("lr {:g} {}", o.lr, to_string(o.schedule));
+  if (o.schedule != LrScheduleKind::constant) rate += fmt::format(" to {:g}", o.min_lr);
+  return fmt::format("AdamW, {}, warm-up {}, betas {:g} {:g}, weight decay {:g}, {}", rate, o.warmup, o.beta1,
+                     o.beta2, o.weight_decay, o.clip > 0 ? fmt::format("clip {:g}", o.clip) : "no clipping");
+}
+
+std::string data_text(const RunConfig& config) {
+  const DataConfig& data = config.data;
+  if (data.text.empty() && data.tokens.empty()) return "";
+  std::string text =
+      fmt::format("{}, tokenizer {}", data.text.empty() ? data.tokens : data.text, data.tokenizer);
+  if (data.tokenizer == "bpe") text += fmt::format(" of {}", data.bpe_vocab);
+  if (!data.valid_tokens.empty()) return text + fmt::format("; evaluated on {}", data.valid_tokens);
+  return text + (data.valid_fraction > 0
+                     ? fmt::format("; evaluated on the last {:g}%", 100 * data.valid_fraction)
+                     : "; no evaluation");
+}
+
+std::string compute_text(const RunConfig& config, const RunPlace& place) {
+  std::string text = precision_name(config.train.precision);
+  if (!place.device.empty()) text += " on " + place.device;
+  if (place.threads_per_rank > 0) text += ", " + plural(place.threads_per_rank, "thread") + " a rank";
+  return place.backend.empty() ? text : text + ", communication by " + place.backend;
+}
+
+}  // namespace
+
+std::string precision_name(DType precision) {
+  return precision == DType::f32 ? "fp32" : std::string(to_string(precision));
+}
+
+std::string model_line(const ModelConfig& c) {
+  ModelConfig usual = c;
+  apply_family(usual, c.family);
+  std::string text = fmt::format("{} ({}): {} layers, hidden {}, {} heads", c.name, to_string(c.family),
+                                 c.num_layers, c.hidden_size, c.num_heads);
+  if (c.num_kv_heads != c.num_heads) text += fmt::format(" ({} key-value)", c.num_kv_heads);
+  text += fmt::format(", feed-forward {}", c.ffn_size);
+  if (c.vocab_size > 0) text += fmt::format(", vocabulary {}", c.vocab_size);
+  if (c.bias != usual.bias) text += c.bias ? ", biases" : ", no biases";
+  if (c.tied_embeddings != usual.tied_embeddings)
+    text += c.tied_embeddings ? ", tied head" : ", head of its own";
+  return text;
+}
+
+std::string memory_line(const MemoryEstimate& estimate) {
+  std::string parts;
+  for (int i = 0; i < kNumMemoryCategories; ++i) {
+    const auto category = static_cast<MemoryCategory>(i);
+    parts += fmt::format("{}{} {}", i > 0 ? ", " : "", to_string(category),
+                         short_bytes(static_cast<double>(estimate[category])));
+  }
+  return fmt::format("{} a rank: {}", short_bytes(static_cast<double>(estimate.total())), parts);
+}
+
+std::string batch_line(const RunConfig& config) {
+  return fmt::format(
+      "global batch {} = micro-batch {} x accumulation {} x {}; {} tokens each, {} a step, {} steps",
+      config.train.global_batch, config.train.micro_batch, config.accumulation(),
+      plural(config.parallel.data, "data rank"), config.train.seq_len, grouped(config.tokens_per_step()),
+      config.train.steps);
+}
+
+std::string size_lines(const RunConfig& config) {
+  ModelConfig model = config.model;
+  model.vocab_size = known_vocab_size(config);
+  const ModelSize size = size_of(model);
+  std::string parameters =
+      fmt::format("{} ({} besides embeddings)", grouped(size.parameters), grouped(size.non_embedding));
+  if (model.vocab_size == 0) {
+    parameters = fmt::format("{} + {} for each token of the vocabulary", grouped(size.parameters),
+                             (model.tied_embeddings ? 1 : 2) * model.hidden_size);
+  }
+  const MemoryEstimate memory =
+      estimate_memory(model, config.train.precision, config.train.micro_batch, config.train.seq_len);
+  return line("parameters", parameters) +
+         line("memory", "predicted " + memory_line(memory) +
+                            (model.vocab_size == 0 ? "; the vocabulary's part comes on top" : "")) +
+         line("arithmetic", fmt::format("{}FLOP a token, {}FLOP a step",
+                                        short_count(training_flops_per_token(model, config.train.seq_len)),
+                                        short_count(training_flops_per_token(model, config.train.seq_len) *
+                                                    static_cast<double>(config.tokens_per_step()))));
+}
+
+std::string banner(const RunConfig& config, const RunPlace& place) {
+  const int world_size = config.parallel.world_size();
+  return build_line() + "\n" + line("ranks", hosts_text(place, world_size)) +
+         line("layout", layout_text(config.parallel)) + line("compute", compute_text(config, place)) +
+         line("model", model_line(config.model)) + size_lines(config) + line("data", data_text(config)) +
+         line("batch", batch_line(config)) + line("optimizer", optimizer_text(config)) +
+         line("files", place.run_directory);
+}
+
+}  // namespace trireme

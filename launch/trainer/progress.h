@@ -1,0 +1,51 @@
+// What rank 0 prints while a run goes on.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "launch/trainer/step_metrics.h"
+
+namespace trireme {
+
+/// "step 10/2000 | loss 4.1234 | gnorm 1.83 | lr 6.00e-04 | 123 ms | 40.3k tok/s | 0.31 TFLOP/s | MFU 22% |
+/// mem 310 MiB | eta 3m".
+std::string step_line(const StepMetrics& metrics, int64_t total_steps, double eta_seconds);
+/// "step 250/2000 | val loss 1.8912".
+std::string evaluation_line(const StepMetrics& metrics, int64_t total_steps);
+
+/// On a terminal one line that is written over; in a file or pipe a plain line every `log_every` steps and at
+/// the end.
+class Progress {
+ public:
+  using LogLine = std::function<void(std::string_view)>;
+
+  /// `log` (may be empty) gets the plain lines, also where a terminal shows the other kind.
+  Progress(std::FILE* out, bool is_terminal, int64_t total_steps, int64_t log_every, LogLine log);
+  /// Leaves the cursor on a line of its own.
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void step(const StepMetrics& metrics);
+  /// Needs metrics.val_loss.
+  void evaluation(const StepMetrics& metrics);
+  /// A line of its own, between steps.
+  void note(std::string_view line);
+
+ private:
+  void end_open_line();
+
+  std::FILE* out_;
+  bool is_terminal_;
+  int64_t total_steps_;
+  int64_t log_every_;
+  LogLine log_;
+  double mean_step_ms_ = 0;
+  bool is_line_open_ = false;
+};
+
+}  // namespace trireme

@@ -1,0 +1,90 @@
+#include "launch/trainer/run_directory.h"
+
+#include <chrono>
+#include <vector>
+
+#include <unistd.h>
+#include <nlohmann/json.hpp>
+
+#include "launch/trainer/tensorboard_event.h"
+#include "launch/trainer/tfrecord.h"
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path create_numbered(const fs::path& wanted) {
+  std::error_code error;
+  const fs::path name = wanted.has_filename() ? wanted : wanted.parent_path();  // "runs/x/" is "runs/x"
+  if (name.has_parent_path()) fs::create_directories(name.parent_path(), error);
+  if (error) throw_environment("{}: cannot be created: {}", name.parent_path().string(), error.message());
+  for (int number = 1;; ++number) {
+    fs::path path = name;
+    if (number > 1) path += fmt::format("-{}", number);
+    // Of several runs that start together, one creates it; the others see false and go on to the next number.
+    const bool created = fs::create_directory(path, error);
+    const bool taken = !error || error == std::errc::file_exists || error == std::errc::not_a_directory;
+    if (error && !(taken && fs::exists(fs::symlink_status(path)))) {
+      throw_environment("{}: cannot be created: {}", path.string(), error.message());
+    }
+    if (created) return path;
+  }
+}
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+fs::path events_name() {
+  char host[256] = "host";
+  ::gethostname(host, sizeof host - 1);
+  return fmt::format("events.out.tfevents.{:010}.{}", static_cast<int64_t>(now()), host);
+}
+
+}  // namespace
+
+std::filesystem::path wanted_directory(const RunConfig& config) {
+  if (!config.run.dir.empty()) return config.run.dir;
+  const fs::path data = config.data.text.empty() ? config.data.tokens : config.data.text;
+  return fs::path("runs") / fmt::format("{}-{}", config.model.name, data.stem().string());
+}
+
+std::string to_json_line(const StepMetrics& m) {
+  nlohmann::ordered_json json = {{"step", m.step},       {"time", m.time},           {"tokens", m.tokens},
+                                 {"loss", m.loss},       {"grad_norm", m.grad_norm}, {"lr", m.lr},
+                                 {"step_ms", m.step_ms}, {"tok_s", m.tok_s},         {"tflops", m.tflops},
+                                 {"mfu", m.mfu},         {"mem_bytes", m.mem_bytes}};
+  if (m.val_loss) json["val_loss"] = *m.val_loss;
+  return json.dump();
+}
+
+RunDirectory::RunDirectory(const fs::path& wanted, std::string_view config_ini)
+    : path_(create_numbered(wanted)),
+      metrics_(path_ / "metrics.jsonl"),
+      events_(path_ / events_name()),
+      log_(path_ / "log.txt") {
+  AppendFile(path_ / "config.ini").write(config_ini);
+  events_.write(tfrecord(first_event(now())));
+}
+
+void RunDirectory::write(const StepMetrics& m) {
+  metrics_.write(to_json_line(m) + "\n");
+  const auto single = [](double value) { return static_cast<float>(value); };
+  std::vector<Scalar> scalars = {{"loss/train", single(m.loss)},
+                                 {"optimizer/grad_norm", single(m.grad_norm)},
+                                 {"optimizer/lr", single(m.lr)},
+                                 {"speed/step_ms", single(m.step_ms)},
+                                 {"speed/tokens_per_second", single(m.tok_s)},
+                                 {"speed/tflops", single(m.tflops)},
+                                 {"speed/mfu", single(m.mfu)},
+                                 {"memory/peak_mib", single(static_cast<double>(m.mem_bytes) / (1 << 20))}};
+  if (m.val_loss) scalars.push_back({"loss/validation", single(*m.val_loss)});
+  events_.write(tfrecord(scalar_event(m.time, m.step, scalars)));
+}
+
+void RunDirectory::log(std::string_view line) { log_.write(std::string(line) + "\n"); }
+
+}  // namespace trireme

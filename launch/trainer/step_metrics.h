@@ -1,0 +1,24 @@
+// What a training step measured: one struct for the step line, metrics.jsonl and TensorBoard.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace trireme {
+
+struct StepMetrics {
+  int64_t step = 0;      ///< optimizer steps done; 0 is the state before the first
+  double time = 0;       ///< seconds since 1970
+  int64_t tokens = 0;    ///< tokens trained on since the start of training, over all ranks
+  double loss = 0;       ///< mean over the tokens of the global batch, natural logarithm
+  double grad_norm = 0;  ///< global, before clipping
+  double lr = 0;
+  double step_ms = 0;              ///< wall time of the step
+  double tok_s = 0;                ///< over all ranks
+  double tflops = 0;               ///< model FLOPs a second over all ranks, / 1e12
+  double mfu = 0;                  ///< model FLOPs as a share (0 to 1) of what the ranks' devices can do
+  int64_t mem_bytes = 0;           ///< peak of allocated bytes, this rank
+  std::optional<double> val_loss;  ///< where this step was evaluated
+};
+
+}  // namespace trireme
