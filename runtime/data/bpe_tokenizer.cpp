@@ -95,7 +95,8 @@ void BpeTokenizer::encode_plain(std::string_view text, const Place& place, std::
   pretokenizer_.split(whole, [&](std::string_view word) {
     if (cache_->append(word, ids)) return;
     const auto offset = static_cast<uint64_t>(word.data() - whole.data());
-    encode_word(word, {place.file, place.offset + offset - std::min(offset, shift)}, ids);
+    // The first word's own bytes begin behind the space put before it.
+    encode_word(word, {place.file, place.offset + offset - shift}, ids);
   });
 }
 

@@ -166,6 +166,10 @@ BpeModel read_huggingface_json(const json& root, const std::string& name) {
   builder.set_vocab(vocab);
   if (!is_absent(root, "added_tokens")) read_added_tokens(root["added_tokens"], builder, name);
   builder.finish_tokens();
+  if (builder.model.add_prefix_space &&
+      std::ranges::find(builder.model.tokens, " ") == builder.model.tokens.end()) {
+    throw_bad_input("{}: add_prefix_space needs a token for the space, which is not in the vocabulary", name);
+  }
   read_merges(json_member(model, "merges", name), builder, name);
   return std::move(builder.model);
 }

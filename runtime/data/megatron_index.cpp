@@ -32,7 +32,7 @@ class IndexReader {
       expected_offset = offset + length * width;
     }
     if (out.runs.empty()) out.runs.push_back({0, 0});
-    check_whole(out, width);
+    check_whole(out.num_tokens, width);
     return out;
   }
 
@@ -116,13 +116,11 @@ class IndexReader {
     }
   }
 
-  // An index made for this very file describes all of it.
-  void check_whole(const TokenLayout& layout, int64_t width) const {
-    const bool in_one_piece = layout.runs.size() == 1 && layout.runs[0].byte_offset == 0;
-    if (in_one_piece && layout.num_tokens * width != static_cast<int64_t>(data_.size())) {
-      throw_bad_input("{} describes {} tokens of {} bytes, but {} is {} bytes long", index_.path(),
-                      layout.num_tokens, width, data_.path(), data_.size());
-    }
+  // An index made for this very file describes all of it, once.
+  void check_whole(int64_t num_tokens, int64_t width) const {
+    if (num_tokens * width == static_cast<int64_t>(data_.size())) return;
+    throw_bad_input("{} describes {} tokens of {} bytes, but {} is {} bytes long", index_.path(), num_tokens,
+                    width, data_.path(), data_.size());
   }
 
   const MappedFile& data_;
