@@ -82,7 +82,7 @@ TEST_P(ElementwiseTest, SumsAreExactToDoublesAndIndependentOfThreads) {
     ops::add_sum_of_squares(ctx_, t, squares);
     EXPECT_NEAR(*sum.data<double>(), static_cast<double>(expected_sum), 1e-11);
     EXPECT_NEAR(*squares.data<double>(), static_cast<double>(expected_squares),
-                1e-15 * static_cast<double>(n + 1));
+                1e-14 * static_cast<double>(n + 1));
     ops::add_sum(threads_, t, other_sum);
     ops::add_sum_of_squares(threads_, t, other_squares);
     EXPECT_TRUE(same_bits(sum, other_sum));
