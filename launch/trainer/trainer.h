@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstdio>
-#include <string>
+#include <string_view>
 #include <vector>
 
+#include "launch/trainer/banner.h"
 #include "launch/trainer/run_config.h"
 #include "runtime/comm/communicator.h"
 
@@ -13,14 +14,14 @@ namespace trireme {
 /// How this process was started.
 struct Job {
   Communicator* world = nullptr;
-  int local_rank = 0;  ///< among the ranks of this host
-  int local_size = 1;
-  std::vector<std::string> hosts;  ///< "node1 (8 ranks)", in the order of their first ranks
+  std::vector<HostInfo> hosts;  ///< in the order of their first ranks
+  int local_size = 1;           ///< ranks of this host
 };
 
 /// Trains as the complete configuration says; every rank of the world calls it. Rank 0 writes the banner, the
-/// step lines and the summary to `out`, and the run directory. Throws UserError (numerics) when the loss or
-/// the gradient norm is not finite.
-void train(const RunConfig& config, const Job& job, std::FILE* out);
+/// step lines and the summary to `out`, and the run directory: config.ini (the text `config_ini`), metrics,
+/// log, and at the end model.safetensors with the f32 weights under their global names and tokenizer.json.
+/// Throws UserError (numerics) when the loss or the gradient norm is not finite.
+void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);
 
 }  // namespace trireme

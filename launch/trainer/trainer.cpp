@@ -1,0 +1,232 @@
+#include "launch/trainer/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <thread>
+
+#include <unistd.h>
+
+#include "launch/trainer/batch_schedule.h"
+#include "launch/trainer/number_text.h"
+#include "launch/trainer/progress.h"
+#include "launch/trainer/run_directory.h"
+#include "launch/trainer/step_metrics.h"
+#include "launch/trainer/text_sample.h"
+#include "launch/trainer/training_data.h"
+#include "models/config/model_size.h"
+#include "parallel/training/training_step.h"
+#include "runtime/base/error.h"
+#include "runtime/device/cpu/cpu_device.h"
+#include "runtime/io/safetensors.h"
+#include "runtime/ops/gemm_rate.h"
+
+namespace trireme {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+TrainingStepOptions step_options(const RunConfig& c) {
+  TrainingStepOptions options;
+  options.adamw = {c.optimizer.beta1, c.optimizer.beta2, c.optimizer.eps, c.optimizer.weight_decay};
+  options.clip = c.optimizer.clip;
+  options.bucket_bytes = static_cast<int64_t>(c.parallel.bucket_mib * (1 << 20));
+  options.overlap = c.parallel.overlap;
+  return options;
+}
+
+/// One rank's part of a run.
+class Trainer {
+ public:
+  Trainer(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);
+  void run();
+
+ private:
+  bool is_main() const { return world_.rank() == 0; }
+  void open_directory(std::string_view config_ini);
+  std::optional<double> evaluate();
+  StepMetrics train_step(int64_t step);
+  double sum_over_ranks(double value);
+  void save_model();
+  void summarize(Progress& progress, double seconds);
+
+  RunConfig config_;
+  Job job_;
+  Communicator& world_;
+  std::FILE* out_;
+  Context ctx_;
+  TrainingData data_;
+  std::optional<Transformer> model_;
+  std::optional<TrainingStep> step_;
+  std::optional<BatchReader> reader_, validation_;
+  Replica replica_;
+  LrSchedule schedule_;
+  double peak_flops_ = 0;  // of all ranks
+  int64_t tokens_seen_ = 0;
+  std::optional<RunDirectory> directory_;  // on the main rank
+};
+
+// A rank that is bound to some cores uses those; unbound ranks of a host share its cores.
+int threads_of_rank(const RunConfig& config, const Job& job) {
+  if (config.run.threads > 0) return config.run.threads;
+  const int allowed = cpu::num_available_cores();
+  const bool is_bound = allowed < static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(1, is_bound ? allowed : allowed / job.local_size);
+}
+
+Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out)
+    : config_(config), job_(job), world_(*job.world), out_(out), ctx_({}, threads_of_rank(config, job)) {
+  data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
+  config_.model.vocab_size = data_.vocab_size;
+  replica_ = {world_.rank(), world_.size()};
+  const int64_t seq_len = config_.train.seq_len;
+  reader_.emplace(
+      data_.train,
+      SampleOrder::shuffled(config_.train.seed, data_.train->num_tokens(), seq_len, data_.train->name()),
+      data_.vocab_size);
+  if (data_.validation) {
+    validation_.emplace(
+        data_.validation,
+        SampleOrder::sequential(data_.validation->num_tokens(), seq_len, data_.validation->name()),
+        data_.vocab_size);
+  }
+  model_.emplace(ctx_, config_.model, seq_len, config_.train.precision);
+  model_->storage().initialize(ctx_, config_.train.seed);
+  step_.emplace(ctx_, world_, model_->stage(), model_->storage(), step_options(config_));
+  const OptimizerConfig& o = config_.optimizer;
+  schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
+  if (is_main()) open_directory(config_ini);
+  peak_flops_ = sum_over_ranks(ops::measure_gemm_rate(ctx_, config_.train.precision));
+}
+
+void Trainer::open_directory(std::string_view config_ini) {
+  directory_.emplace(wanted_directory(config_), config_ini);
+  RunPlace place;
+  place.hosts = job_.hosts;
+  place.device = fmt::format("cpu: {}, {}", cpu::processor_name(), cpu::matrix_isa());
+  place.backend = world_.backend();
+  place.threads_per_rank = ctx_.num_threads();
+  place.run_directory = directory_->path().string();
+  const std::string text = banner(config_, place);
+  directory_->log(text);
+  fmt::print(out_, "{}", text);
+  std::fflush(out_);
+}
+
+double Trainer::sum_over_ranks(double value) {
+  world_.all_reduce(ctx_.stream(), Tensor::borrow(&value, {1}, DType::f64));
+  return value;
+}
+
+std::optional<double> Trainer::evaluate() {
+  if (!validation_) return std::nullopt;
+  const TrainConfig& t = config_.train;
+  int64_t samples = validation_->order().samples_per_epoch();
+  if (t.eval_batches > 0) samples = std::min(samples, t.eval_batches * t.global_batch);
+  auto micro_batches = evaluation_micro_batches(ctx_, *validation_, replica_, samples, t.micro_batch);
+  return step_->evaluate(micro_batches).mean_loss();
+}
+
+StepMetrics Trainer::train_step(int64_t step) {
+  const auto begin = Clock::now();
+  const TrainConfig& t = config_.train;
+  auto micro_batches = training_micro_batches(ctx_, *reader_, replica_, step, t.global_batch, t.micro_batch);
+  const BatchTotals totals = step_->accumulate(micro_batches);
+  StepMetrics m;
+  m.step = step + 1;
+  m.loss = totals.mean_loss();
+  m.grad_norm = step_->gradient_norm(totals);
+  if (!std::isfinite(m.loss) || !std::isfinite(m.grad_norm)) {
+    throw_user(
+        ExitCode::numerics,
+        "step {}: the loss is {} and the gradient norm {}; the weights of step {} were left as they are",
+        m.step, m.loss, m.grad_norm, step);
+  }
+  m.lr = schedule_.at(step);
+  step_->update(totals, m.grad_norm, m.lr);
+  tokens_seen_ += config_.tokens_per_step();
+  m.tokens = tokens_seen_;
+  m.step_ms = seconds_since(begin) * 1e3;
+  m.time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  m.tok_s = static_cast<double>(config_.tokens_per_step()) / m.step_ms * 1e3;
+  const double flops = training_flops_per_token(config_.model, t.seq_len) * m.tok_s;
+  m.tflops = flops * 1e-12;
+  m.mfu = flops / peak_flops_;
+  m.mem_bytes = ctx_.allocator().stats().total.peak;
+  return m;
+}
+
+void Trainer::run() {
+  const TrainConfig& t = config_.train;
+  const auto log = [this](std::string_view line) {
+    if (directory_) directory_->log(line);
+  };
+  Progress progress(out_, ::isatty(::fileno(out_)) != 0, t.steps, t.log_every, log);
+  const auto begin = Clock::now();
+  StepMetrics m;
+  m.val_loss = evaluate();
+  if (is_main()) {
+    progress.note(
+        fmt::format("MFU is against {:.2f} TFLOP/s: the {} GEMM rate of {} rank(s), measured just now",
+                    peak_flops_ * 1e-12, precision_name(t.precision), world_.size()));
+  }
+  if (is_main() && m.val_loss) progress.evaluation(m);
+  for (int64_t step = 0; step < t.steps; ++step) {
+    m = train_step(step);
+    if (m.step == t.steps || (t.eval_every > 0 && m.step % t.eval_every == 0)) m.val_loss = evaluate();
+    if (!is_main()) continue;
+    directory_->write(m);
+    progress.step(m);
+    if (m.val_loss) progress.evaluation(m);
+  }
+  if (is_main()) {
+    save_model();
+    summarize(progress, seconds_since(begin));
+  }
+  world_.barrier(ctx_.stream());
+}
+
+void Trainer::save_model() {
+  std::vector<TensorSpec> specs;
+  for (const ParameterView& view : model_->storage().parameters()) {
+    specs.push_back({view.parameter->name, DType::f32, view.master.shape()});
+  }
+  SafetensorsWriter file((directory_->path() / "model.safetensors").string(), specs, {{"format", "trireme"}});
+  for (const ParameterView& view : model_->storage().parameters()) {
+    file.write(view.parameter->name,
+               {static_cast<const std::byte*>(view.master.raw()), static_cast<size_t>(view.master.bytes())});
+  }
+  file.commit();
+  if (data_.tokenizer) data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
+}
+
+void Trainer::summarize(Progress& progress, double seconds) {
+  const MemoryStats stats = ctx_.allocator().stats();
+  MemoryEstimate measured;
+  for (size_t i = 0; i < kNumMemoryCategories; ++i) measured.bytes[i] = stats.by_category[i].peak;
+  progress.note(fmt::format("{} steps, {} tokens in {} | peak memory measured {}", config_.train.steps,
+                            grouped(tokens_seen_), short_duration(seconds), memory_line(measured)));
+  if (data_.tokenizer && config_.train.sample_tokens > 0) {
+    const TextSampleOptions options{config_.train.sample_prompt, config_.train.sample_tokens, 0.8,
+                                    config_.train.seed};
+    const std::string text = sample_text(ctx_, *model_, *data_.tokenizer, config_.train.seq_len, options);
+    progress.note(fmt::format("\n--- sample ---\n{}\n--------------", text));
+  }
+  progress.note(
+      fmt::format("files in {}: config.ini metrics.jsonl log.txt model.safetensors{} and TensorBoard events",
+                  directory_->path().string(), data_.tokenizer ? " tokenizer.json" : ""));
+}
+
+}  // namespace
+
+void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out) {
+  Trainer(config, config_ini, job, out).run();
+}
+
+}  // namespace trireme
