@@ -1,0 +1,34 @@
+// The commands of the program. Each takes the arguments behind its name, prints to standard output, and
+// throws what main() turns into an exit code.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace trireme {
+
+/// This process among those that were started together.
+struct RankPlace {
+  int rank = 0;
+  int world_size = 1;
+};
+
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  void (*run)(std::span<const std::string> args, const RankPlace& place);
+};
+
+/// In the order of the help text.
+std::span<const Command> commands();
+/// What `trireme` says about itself.
+std::string program_help();
+/// Runs the command that args[0] names, or prints help or the version. UserError (usage) with the nearest
+/// name when there is no such command. Only rank 0 prints.
+void run_program(std::span<const std::string> args, const RankPlace& place);
+
+void run_train(std::span<const std::string> args, const RankPlace& place);
+void run_info(std::span<const std::string> args, const RankPlace& place);
+
+}  // namespace trireme

@@ -1,0 +1,127 @@
+#include <fmt/format.h>
+
+#include "launch/cli/help_text.h"
+#include "launch/cli/option_table.h"
+#include "launch/cli/run_arguments.h"
+#include "launch/commands/commands.h"
+#include "launch/trainer/banner.h"
+#include "launch/trainer/build_info.h"
+#include "launch/trainer/complete_config.h"
+#include "launch/trainer/number_text.h"
+#include "models/config/memory_estimate.h"
+#include "models/config/model_size.h"
+#include "models/config/presets.h"
+#include "runtime/device/cpu/cpu_device.h"
+#include "runtime/device/cuda/cuda_device.h"
+
+namespace trireme {
+
+namespace {
+
+std::vector<Option> info_options() {
+  static constexpr std::string_view kKept[] = {"model",         "data.tokenizer",    "data.bpe-vocab",
+                                               "train.seq-len", "train.micro-batch", "train.precision"};
+  return select_options(all_options(), kKept);
+}
+
+std::string info_help() {
+  const HelpLine lines[] = {
+      {"--params", "the table of all parameters: name, shape, count"},
+      {"-h, --help", "this text"},
+  };
+  return fmt::format(
+      "usage: trireme info                                     this machine and the presets\n"
+      "       trireme info --preset NAME [--params] [options]  the size of a model, without allocating "
+      "it\n\n{}{}",
+      help_lines(lines), help_options(info_options()));
+}
+
+void print_machine() {
+  const BuildInfo build = build_info();
+  std::vector<HelpLine> lines = {
+      {"version", fmt::format("{} ({})", build.version, build.compiler)},
+      {"processor", cpu::processor_name()},
+      {"cores", fmt::format("{} for this process", cpu::num_available_cores())},
+      {"matrix arithmetic", cpu::matrix_isa()},
+      {"CUDA devices", cuda::num_devices() > 0 ? fmt::to_string(cuda::num_devices())
+                                               : fmt::format("none: {}", cuda::why_no_device())},
+  };
+  for (const auto& [name, version] : build.libraries) lines.emplace_back("built with " + name, version);
+  fmt::print("{}", help_lines(lines));
+}
+
+/// The sizes of a model whose vocabulary may be open.
+std::string parameters_text(const ModelConfig& model) {
+  return model.vocab_size > 0 ? short_count(static_cast<double>(size_of(model).parameters))
+                              : short_count(static_cast<double>(size_of(model).parameters)) + " + vocab";
+}
+
+void print_presets() {
+  fmt::print("\n  {:<12} {:>12} {:>7} {:>7} {:>8} {:>8} {:>7}  {}\n", "preset", "parameters", "layers",
+             "hidden", "heads", "ffn", "vocab", "");
+  for (const Preset& preset : presets()) {
+    const ModelConfig& c = preset.config;
+    const std::string heads = c.num_kv_heads == c.num_heads
+                                  ? fmt::to_string(c.num_heads)
+                                  : fmt::format("{}/{}", c.num_heads, c.num_kv_heads);
+    fmt::print("  {:<12} {:>12} {:>7} {:>7} {:>8} {:>8} {:>7}  {}\n", c.name, parameters_text(c),
+               c.num_layers, c.hidden_size, heads, c.ffn_size,
+               c.vocab_size > 0 ? fmt::to_string(c.vocab_size) : "-", preset.description);
+  }
+  fmt::print(
+      "\nheads: query/key-value; vocab -: the tokenizer's. More: trireme info --preset NAME --params\n");
+}
+
+void print_table(const ModelConfig& model) {
+  fmt::print("\n  {:<40} {:>20} {:>18}\n", "parameter", "shape", "count");
+  for (const ParameterInfo& row : parameter_table(model)) {
+    fmt::print("  {:<40} {:>20} {:>18}\n", row.name, to_string(row.shape), grouped(row.count()));
+  }
+}
+
+void print_model(const RunConfig& config, bool with_table) {
+  ModelConfig model = config.model;
+  model.vocab_size = known_vocab_size(config);
+  const ModelSize size = size_of(model);
+  const int64_t seq_len = config.train.seq_len;
+  const StateBytes state = state_bytes(size.parameters, config.train.precision);
+  const auto bytes = [](int64_t count) { return short_bytes(static_cast<double>(count)); };
+  const HelpLine lines[] = {
+      {"model", model_line(model)},
+      {"vocabulary", config.model.vocab_size > 0 ? fmt::to_string(model.vocab_size)
+                     : model.vocab_size > 0
+                         ? fmt::format("{}, of --data.tokenizer {}", model.vocab_size, config.data.tokenizer)
+                         : "known once the tokenizer is; counted as 0 here (--model.vocab N sets it)"},
+      {"parameters", grouped(size.parameters)},
+      {"besides embeddings", grouped(size.non_embedding)},
+      {"FLOPs a token, forward",
+       fmt::format("{:.4g} at {} tokens a sample", forward_flops_per_token(model, seq_len), seq_len)},
+      {"FLOPs a token, training", fmt::format("{:.4g}", training_flops_per_token(model, seq_len))},
+      {"state, " + precision_name(config.train.precision),
+       fmt::format("{}: weights {}, gradients {}, optimizer {}", bytes(state.total()), bytes(state.weights),
+                   bytes(state.gradients), bytes(state.optimizer))},
+      {"predicted memory", fmt::format("{} (micro-batch {} x {} tokens)",
+                                       memory_line(estimate_memory(model, config.train.precision,
+                                                                   config.train.micro_batch, seq_len)),
+                                       config.train.micro_batch, seq_len)},
+  };
+  fmt::print("{}", help_lines(lines));
+  if (with_table) print_table(model);
+}
+
+}  // namespace
+
+void run_info(std::span<const std::string> args, const RankPlace& place) {
+  if (place.rank != 0) return;
+  if (asks_for_help(args)) {
+    fmt::print("{}", info_help());
+  } else if (args.empty()) {
+    print_machine();
+    print_presets();
+  } else {
+    const RunArguments arguments = parse_run_arguments({"info", info_options(), {"params"}, false}, args, 1);
+    print_model(arguments.config, arguments.switches.contains("params"));
+  }
+}
+
+}  // namespace trireme

@@ -1,0 +1,52 @@
+#include <fmt/format.h>
+
+#include "launch/cli/config_file.h"
+#include "launch/cli/help_text.h"
+#include "launch/cli/option_table.h"
+#include "launch/cli/run_arguments.h"
+#include "launch/commands/commands.h"
+#include "launch/trainer/banner.h"
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+namespace {
+
+std::string train_help() {
+  const HelpLine lines[] = {
+      {"--config FILE",
+       "INI file with sections model, data, train, optimizer, parallel, run; options win over it"},
+      {"--dry-run",
+       "print the resolved configuration, batch arithmetic, parameters and predicted memory, and stop; with "
+       "--dp N as if N ranks were started"},
+      {"-h, --help", "this text"},
+  };
+  return fmt::format(
+      "usage: trireme train [options]\n       mpirun -n RANKS trireme train [options]\n\n"
+      "  trireme train --data.text book.txt --model.preset gpt2-3m --train.steps 500\n"
+      "  mpirun -n 2 trireme train --config run.ini --optimizer.lr 1e-3\n\n"
+      "A resolved config.ini in the run directory starts the same run again. Defaults stand in "
+      "[brackets].\n\n{}{}",
+      help_lines(lines), help_options(all_options()));
+}
+
+}  // namespace
+
+void run_train(std::span<const std::string> args, const RankPlace& place) {
+  if (asks_for_help(args)) {
+    if (place.rank == 0) fmt::print("{}", train_help());
+    return;
+  }
+  const ArgumentRules rules{"train", all_options(), {"dry-run"}, true};
+  const RunArguments arguments = parse_run_arguments(rules, args, place.world_size);
+  const std::string config_ini = write_config(arguments.config);
+  if (arguments.switches.contains("dry-run")) {
+    if (place.rank != 0) return;
+    for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
+    fmt::print("{}\n{}", banner(arguments.config, {}), config_ini);
+    return;
+  }
+  throw_usage("this build checks a run (--dry-run) and cannot train yet");
+}
+
+}  // namespace trireme
