@@ -8,6 +8,8 @@
 
 #include "launch/commands/commands.h"
 #include "runtime/base/error.h"
+#include "runtime/comm/launcher.h"
+#include "runtime/comm/mpi/mpi_environment.h"
 
 namespace {
 
@@ -38,8 +40,30 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
   return code;
 }
 
+// A rank that fails ends the others too: they may wait for it in a collective for ever.
+[[noreturn]] void end_job(ExitCode code) {
+  std::fflush(nullptr);
+  trireme::MpiEnvironment::abort(code);
+}
+
+ExitCode run_under_mpi(const std::vector<std::string>& args) {
+  const trireme::MpiEnvironment mpi;
+  const ExitCode code = run(args, {mpi.rank(), mpi.size(), &mpi});
+  // What is wrong with the arguments every rank has found by itself; anything else, perhaps one alone.
+  if (code != ExitCode::ok && code != ExitCode::usage) end_job(code);
+  return code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  return static_cast<int>(run(std::vector<std::string>(argv + 1, argv + argc), RankPlace{}));
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  try {
+    if (trireme::launched_under_mpi()) return static_cast<int>(run_under_mpi(args));
+    trireme::check_launcher(1);
+  } catch (const trireme::Error& error) {
+    report(error.what(), error.code(), {});
+    return static_cast<int>(error.code());
+  }
+  return static_cast<int>(run(args, {}));
 }

@@ -8,10 +8,13 @@
 
 namespace trireme {
 
+class MpiEnvironment;
+
 /// This process among those that were started together.
 struct RankPlace {
   int rank = 0;
   int world_size = 1;
+  const MpiEnvironment* mpi = nullptr;  ///< null: one process, started without a launcher
 };
 
 struct Command {

@@ -6,7 +6,9 @@
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
 #include "launch/trainer/banner.h"
-#include "runtime/base/error.h"
+#include "launch/trainer/trainer.h"
+#include "runtime/comm/mpi/mpi_environment.h"
+#include "runtime/comm/self/self_communicator.h"
 
 namespace trireme {
 
@@ -46,7 +48,16 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
     fmt::print("{}\n{}", banner(arguments.config, {}), config_ini);
     return;
   }
-  throw_usage("this build checks a run (--dry-run) and cannot train yet");
+  if (place.rank == 0) {
+    for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
+  }
+  const std::unique_ptr<Communicator> world = place.mpi != nullptr ? place.mpi->make_world() : make_self_communicator();
+  Job job{world.get(), {}, 1};
+  if (place.mpi != nullptr) {
+    for (const MpiHost& host : place.mpi->hosts()) job.hosts.push_back({host.name, host.num_ranks});
+    job.local_size = place.mpi->local_size();
+  }
+  train(arguments.config, config_ini, job, stdout);
 }
 
 }  // namespace trireme
