@@ -33,14 +33,18 @@ void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dout, con
   auto* table = dtable.data<float>();
   with_compute_type(dout.dtype(), [&]<class T>(T) {
     const T* rows = dout.data<T>();
-    // Each thread owns columns and meets the rows in order: no two threads add to one element. At least a
-    // cache line of columns each.
-    parallel_for(ctx.num_threads(), width, std::max<int64_t>(16, row_grain(num_rows)),
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t n = 0; n < num_rows; ++n) {
-                     accumulate_range(rows + n * width + begin, table + id[n] * width + begin, end - begin);
-                   }
-                 });
+    // Each thread owns the table's rows of some residues, so that frequent ids (often small ones) are spread,
+    // and meets the gradient's rows in order: no two threads add to one element. Splitting the columns
+    // instead was four times slower on two threads.
+    constexpr int64_t kResidues = 64;
+    const int64_t grain = kResidues * kGrain / std::max<int64_t>(1, dout.numel());
+    parallel_for(ctx.num_threads(), kResidues, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t n = 0; n < num_rows; ++n) {
+        const int64_t residue = id[n] % kResidues;
+        if (residue < begin || residue >= end) continue;
+        accumulate_range(rows + n * width, table + id[n] * width, width);
+      }
+    });
   });
 }
 
