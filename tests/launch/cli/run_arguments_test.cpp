@@ -247,7 +247,7 @@ TEST(OptionTable, KeysAreUniqueAndTheirDefaultsReadBack) {
   std::set<std::string> seen;
   for (const Option& option : all_options()) {
     EXPECT_TRUE(seen.insert(option.key()).second) << option.key();
-    if (!option.alias.empty()) EXPECT_TRUE(seen.insert(option.alias).second) << option.alias;
+    EXPECT_TRUE(option.alias.empty() || seen.insert(option.alias).second) << option.alias;
     RunConfig config;
     const std::string text = option.value.get(config);
     if (option.key() != "model.preset") {
