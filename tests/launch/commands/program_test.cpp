@@ -1,6 +1,8 @@
 // The program as people start it: what it prints, and its exit codes.
 #include <array>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -10,7 +12,6 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::StartsWith;
 
 struct Outcome {
@@ -80,6 +81,33 @@ TEST(Program, InfoShowsMachinePresetsAndTables) {
   EXPECT_EQ(run("info --optimizer.lr 1").code, 2) << "no option of info";
 }
 
-TEST(Program, OutputThatCannotBeWritten) { EXPECT_EQ(run("info > /dev/full").code, 7); }
+TEST(Program, OutputThatCannotBeWritten) {
+  EXPECT_EQ(run("info > /dev/full").code, 7);
+  EXPECT_EQ(run("train --help > /dev/full").code, 7);
+}
+
+TEST(Program, DataIsBuiltAndInspected) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "program_test_data";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "a.txt") << std::string(2000, 'a') << "\n";
+  const std::string where = folder.string();
+  const Outcome built = run("data build " + where + "/a.txt --out " + where + "/tokens --valid-fraction 0.2");
+  EXPECT_EQ(built.code, 0) << built.output;
+  const Outcome inspected = run("data inspect " + where + "/tokens/train.tok --show 4");
+  EXPECT_EQ(inspected.code, 0) << inspected.output;
+  EXPECT_EQ(run("data inspect " + where + "/a.txt").code, 3) << "an odd number of bytes is no nanoGPT file";
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Program, DataNamesItsFaults) {
+  const Outcome build = run("data build --tokeniser bpe --bpe-vocab few");
+  EXPECT_EQ(build.code, 2);
+  EXPECT_THAT(build.output, AllOf(HasSubstr("5 faults"), HasSubstr("did you mean --tokenizer?"),
+                                  HasSubstr("'few'"), HasSubstr("FILE"), HasSubstr("--out")));
+  EXPECT_THAT(run("data biuld").output, HasSubstr("did you mean build?"));
+  EXPECT_EQ(run("data").code, 0);
+  EXPECT_EQ(run("data build /no/such --out /tmp/x").code, 3);
+}
 
 }  // namespace
