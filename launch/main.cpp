@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
@@ -21,7 +22,7 @@ void report(const std::string& message, ExitCode code, const RankPlace& place) {
   if (code == ExitCode::usage && place.rank != 0) return;
   const std::string who =
       place.world_size > 1 && code != ExitCode::usage ? fmt::format("rank {}: ", place.rank) : std::string();
-  fmt::print(stderr, "trireme: error: {}{}\n", who, message);
+  std::fputs(fmt::format("trireme: error: {}{}\n", who, message).c_str(), stderr);  // never throws
 }
 
 ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
@@ -32,6 +33,8 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
     return ExitCode::ok;
   } catch (const trireme::Error& error) {
     report(error.what(), code = error.code(), place);
+  } catch (const std::system_error& error) {  // as fmt says that standard output is full
+    report(error.what(), code = ExitCode::resources, place);
   } catch (const std::bad_alloc&) {
     report("out of memory", code = ExitCode::resources, place);
   } catch (const std::exception& error) {

@@ -68,7 +68,7 @@ Settings read_command_line(std::span<const std::string> args, std::span<const st
       takes_value = false;
     }
     for (; used < option.value.size(); ++used) {
-      settings.faults.push_back(fmt::format("command line: '{}' belongs to no option", option.value[used]));
+      settings.arguments.push_back(option.value[used]);
     }
   }
   return settings;

@@ -37,6 +37,9 @@ class Sources {
  private:
   void take(Settings settings, std::span<const std::string> keys, bool is_command_line) {
     faults_.insert(faults_.end(), settings.faults.begin(), settings.faults.end());
+    for (const std::string& argument : settings.arguments) {
+      faults_.push_back(fmt::format("command line: '{}' belongs to no option", argument));
+    }
     for (Setting& setting : settings.list) {
       if (std::ranges::find(keys, setting.key) == keys.end()) {
         faults_.push_back(fmt::format("{}: {}{} is no option of trireme {}{}", setting.where,

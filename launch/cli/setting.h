@@ -16,6 +16,7 @@ struct Setting {
 /// What was read, and what could not be: faults are for the user, one sentence each.
 struct Settings {
   std::vector<Setting> list;
+  std::vector<std::string> arguments;  ///< of the command line: what stands alone, behind no option
   std::vector<std::string> faults;
 };
 

@@ -14,6 +14,7 @@ namespace trireme {
 std::span<const Command> commands() {
   static constexpr Command kCommands[] = {
       {"train", "train a model", run_train},
+      {"data", "make token files and tokenizers from text, and look into token files", run_data},
       {"info", "this machine, the presets, and the size of any model", run_info},
   };
   return kCommands;

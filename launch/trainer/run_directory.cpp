@@ -8,6 +8,7 @@
 
 #include "launch/trainer/tensorboard_event.h"
 #include "launch/trainer/tfrecord.h"
+#include "models/config/presets.h"
 #include "runtime/base/error.h"
 
 namespace trireme {
@@ -49,7 +50,11 @@ fs::path events_name() {
 std::filesystem::path wanted_directory(const RunConfig& config) {
   if (!config.run.dir.empty()) return config.run.dir;
   const fs::path data = config.data.text.empty() ? config.data.tokens : config.data.text;
-  return fs::path("runs") / fmt::format("{}-{}", config.model.name, data.stem().string());
+  const ModelConfig& model = config.model;
+  const std::string name = find_preset(model.name) ? model.name
+                                                   : fmt::format("{}-{}x{}", to_string(model.family),
+                                                                 model.num_layers, model.hidden_size);
+  return fs::path("runs") / fmt::format("{}-{}", name, data.stem().string());
 }
 
 std::string to_json_line(const StepMetrics& m) {

@@ -11,7 +11,7 @@
 
 namespace trireme {
 
-/// config.run.dir, or runs/MODEL-DATA: "runs/gpt2-3m-bible".
+/// config.run.dir, or runs/MODEL-DATA: "runs/gpt2-3m-bible", "runs/gpt2-6x192-bible".
 std::filesystem::path wanted_directory(const RunConfig& config);
 
 /// One object without line end, with the keys step, time, tokens, loss, grad_norm, lr, step_ms, tok_s,

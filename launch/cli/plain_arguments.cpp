@@ -1,0 +1,44 @@
+#include "launch/cli/plain_arguments.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "launch/cli/command_line.h"
+#include "launch/cli/help_text.h"
+#include "launch/cli/nearest_name.h"
+
+namespace trireme {
+
+std::string help_plain(std::span<const PlainOption> options) {
+  std::vector<HelpLine> lines;
+  for (const PlainOption& option : options) {
+    lines.emplace_back(fmt::format("--{} {}", option.name, option.placeholder),
+                       fmt::format("{} [{}]", option.help, option.shown_default));
+  }
+  return help_lines(lines);
+}
+
+std::vector<std::string> parse_plain_arguments(const std::string& command,
+                                               std::span<const PlainOption> options,
+                                               std::span<const std::string> args,
+                                               std::vector<std::string>& faults) {
+  std::vector<std::string> names;
+  for (const PlainOption& option : options) names.push_back(option.name);
+  Settings settings = read_command_line(args, names);
+  faults.insert(faults.end(), settings.faults.begin(), settings.faults.end());
+  for (const Setting& setting : settings.list) {
+    const auto option = std::ranges::find(options, setting.key, &PlainOption::name);
+    if (option == options.end()) {
+      faults.push_back(fmt::format("--{} is no option of trireme {}{}", setting.key, command,
+                                   did_you_mean(setting.key, names, "--")));
+    } else if (!setting.text) {
+      faults.push_back(fmt::format("--{} needs a value: {}", setting.key, option->placeholder));
+    } else if (const std::string allowed = option->set(*setting.text); !allowed.empty()) {
+      faults.push_back(fmt::format("--{} is '{}'; allowed: {}", setting.key, *setting.text, allowed));
+    }
+  }
+  return settings.arguments;
+}
+
+}  // namespace trireme

@@ -1,0 +1,137 @@
+// The arguments of `trireme data`; data_command.h does the work.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "launch/cli/help_text.h"
+#include "launch/cli/nearest_name.h"
+#include "launch/cli/option_values.h"
+#include "launch/cli/plain_arguments.h"
+#include "launch/cli/run_arguments.h"
+#include "launch/commands/commands.h"
+#include "launch/commands/data_command.h"
+#include "runtime/base/error.h"
+#include "runtime/device/cpu/cpu_device.h"
+
+namespace trireme {
+
+namespace {
+
+using option_values::parse_number;
+
+auto into(std::string& field) {
+  return [&field](const std::string& text) {
+    field = text;
+    return std::string();
+  };
+}
+
+template <class T>
+auto whole_into(T& field, int64_t least, int64_t most) {
+  return [&field, least, most](const std::string& text) -> std::string {
+    const auto number = parse_number<int64_t>(text);
+    if (!number || *number < least || *number > most) {
+      return fmt::format("a whole number from {} to {}", least, most);
+    }
+    field = static_cast<T>(*number);
+    return "";
+  };
+}
+
+std::vector<PlainOption> build_options(DataBuildOptions& o) {
+  const auto fraction = [&o](const std::string& text) -> std::string {
+    const auto number = parse_number<double>(text);
+    if (!number || !(*number >= 0 && *number < 1)) return "a number from 0 up to, not including, 1";
+    o.validation_fraction = *number;
+    return "";
+  };
+  return {
+      {"out", "DIR", "where tokenizer.json, train.tok and validation.tok go", "required", into(o.out_dir)},
+      {"tokenizer", "byte|char|bpe|PATH", "bpe is trained on the files; PATH: a tokenizer's file",
+       o.tokenizer, into(o.tokenizer)},
+      {"bpe-vocab", "N", "size of a BPE vocabulary trained here", fmt::to_string(o.bpe_vocab),
+       whole_into(o.bpe_vocab, 257, 1 << 24)},
+      {"valid-fraction", "X", "last part of the text, kept for evaluation; 0: none",
+       fmt::to_string(o.validation_fraction), fraction},
+      {"json-field", "NAME", "member of a JSONL object that holds the text", o.input.json_field,
+       into(o.input.json_field)},
+      {"threads", "N", "that tokenize", "all cores", whole_into(o.num_threads, 1, 4096)},
+  };
+}
+
+std::vector<PlainOption> inspect_options(DataInspectOptions& o) {
+  const auto format = [&o](const std::string& text) -> std::string {
+    for (const auto known : {TokenFormat::automatic, TokenFormat::trireme, TokenFormat::llmc,
+                             TokenFormat::nanogpt, TokenFormat::megatron}) {
+      if (to_string(known) != text) continue;
+      o.format = known;
+      return "";
+    }
+    return "one of auto, trireme, llmc, nanogpt, megatron";
+  };
+  return {
+      {"format", "NAME", "of the file: auto, trireme, llmc, nanogpt, megatron", "auto", format},
+      {"tokenizer", "byte|PATH", "shows the first tokens as text and checks the ids", "none",
+       into(o.tokenizer)},
+      {"show", "N", "tokens shown", fmt::to_string(o.show_tokens), whole_into(o.show_tokens, 0, 1 << 20)},
+  };
+}
+
+std::string data_help() {
+  DataBuildOptions build;
+  DataInspectOptions inspect;
+  return fmt::format(
+      "usage: trireme data build FILE... --out DIR [options]    text or JSONL files to token files\n"
+      "       trireme data inspect FILE [options]               check a token file and show what is in it\n\n"
+      "  trireme data build bible.txt --out data/bible --tokenizer bpe --bpe-vocab 4096\n"
+      "  trireme train --data.tokens data/bible/train.tok --data.valid-tokens data/bible/validation.tok \\\n"
+      "                --data.tokenizer data/bible/tokenizer.json\n\nbuild\n{}\ninspect\n{}",
+      help_plain(build_options(build)), help_plain(inspect_options(inspect)));
+}
+
+void build(std::span<const std::string> args) {
+  DataBuildOptions options;
+  options.num_threads = cpu::num_available_cores();
+  std::vector<std::string> faults;
+  options.input.files = parse_plain_arguments("data build", build_options(options), args, faults);
+  if (options.input.files.empty()) faults.emplace_back("nothing to tokenize: name a text or JSONL FILE");
+  if (options.out_dir.empty()) faults.emplace_back("--out DIR is missing: where the token files go");
+  const bool has_vocab =
+      std::ranges::any_of(args, [](const auto& arg) { return arg.starts_with("--bpe-vocab"); });
+  if (has_vocab && options.tokenizer != "bpe") {
+    faults.push_back(
+        fmt::format("--bpe-vocab has no effect with --tokenizer {}: it belongs to bpe", options.tokenizer));
+  }
+  if (!faults.empty()) throw_faults(faults, "data");
+  run_data_build(options, stdout);
+}
+
+void inspect(std::span<const std::string> args) {
+  DataInspectOptions options;
+  std::vector<std::string> faults;
+  const auto files = parse_plain_arguments("data inspect", inspect_options(options), args, faults);
+  if (files.size() != 1)
+    faults.push_back(fmt::format("one token FILE is inspected at a time, given {}", files.size()));
+  if (!faults.empty()) throw_faults(faults, "data");
+  options.file = files.front();
+  run_data_inspect(options, stdout);
+}
+
+}  // namespace
+
+void run_data(std::span<const std::string> args, const RankPlace& place) {
+  if (place.rank != 0) return;
+  const std::vector<std::string> names = {"build", "inspect"};
+  if (args.empty() || asks_for_help(args)) {
+    fmt::print("{}", data_help());
+  } else if (args[0] == "build") {
+    build(args.subspan(1));
+  } else if (args[0] == "inspect") {
+    inspect(args.subspan(1));
+  } else {
+    throw_usage("'{}' is no part of trireme data{}; there are build and inspect", args[0],
+                did_you_mean(args[0], names));
+  }
+}
+
+}  // namespace trireme

@@ -1,0 +1,269 @@
+#include "launch/cli/run_arguments.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+
+#include "launch/cli/config_file.h"
+#include "launch/cli/help_text.h"
+#include "launch/cli/option_table.h"
+#include "models/config/presets.h"
+#include "runtime/base/error.h"
+
+namespace trireme {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+using Args = std::vector<std::string>;
+
+ArgumentRules train_rules() { return {"train", all_options(), {"dry-run"}, true}; }
+
+RunArguments parse(Args args, int world_size = 1) {
+  args.insert(args.begin(), {"--data.text", "a.txt"});
+  return parse_run_arguments(train_rules(), args, world_size);
+}
+
+std::string fault_of(const Args& args, int world_size = 1) {
+  try {
+    parse_run_arguments(train_rules(), args, world_size);
+  } catch (const UserError& error) {
+    EXPECT_EQ(error.code(), ExitCode::usage);
+    return error.what();
+  }
+  return "no fault";
+}
+
+class ConfigFile {
+ public:
+  explicit ConfigFile(const std::string& text)
+      : path_(std::filesystem::path(testing::TempDir()) /
+              (std::string(testing::UnitTest::GetInstance()->current_test_info()->name()) + ".ini")) {
+    std::ofstream(path_) << text;
+  }
+  ~ConfigFile() { std::filesystem::remove(path_); }
+  std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+TEST(RunArguments, DefaultsAreCompleted) {
+  const RunConfig config = parse({}, 3).config;
+  EXPECT_EQ(config.parallel.data, 3);
+  EXPECT_EQ(config.train.global_batch, 24);
+  EXPECT_EQ(config.train.seq_len, 1024);
+  EXPECT_EQ(config.accumulation(), 1);
+}
+
+TEST(RunArguments, EveryWayToWriteAnOption) {
+  const RunConfig config =
+      parse({"--train.steps=7", "--model.bias", "off", "--parallel.overlap=off", "--optimizer.lr", "1e-3",
+             "--dp", "2", "--train.sample-prompt=", "--train.seed", "5"},
+            2)
+          .config;
+  EXPECT_EQ(config.train.steps, 7);
+  EXPECT_FALSE(config.model.bias || config.parallel.overlap);
+  EXPECT_EQ(config.optimizer.lr, 1e-3);
+  EXPECT_EQ(config.train.sample_prompt, "");
+  EXPECT_EQ(config.train.seed, 5u);
+  EXPECT_TRUE(parse({"--model.family", "llama", "--model.bias"}).config.model.bias) << "a switch alone is on";
+  EXPECT_EQ(parse({"--train.sample-prompt", "-1"}).config.train.sample_prompt, "-1");
+}
+
+TEST(RunArguments, TheLastOfEqualOptionsWins) {
+  EXPECT_EQ(parse({"--train.steps", "7", "--train.steps", "8"}).config.train.steps, 8);
+}
+
+TEST(RunArguments, PresetFirstThenTheNumbersWhateverTheirOrder) {
+  const RunConfig config = parse({"--model.layers", "3", "--model.preset", "gpt2-124m"}).config;
+  EXPECT_EQ(config.model.num_layers, 3);
+  EXPECT_EQ(config.model.vocab_size, 50257);
+  EXPECT_EQ(config.model.name, "gpt2-124m");
+}
+
+TEST(RunArguments, WidthsFollowWhatWasGiven) {
+  const ModelConfig wide = parse({"--model.hidden", "128", "--model.heads", "4"}).config.model;
+  EXPECT_EQ(wide.ffn_size, 512);
+  EXPECT_EQ(wide.num_kv_heads, 4);
+  const ModelConfig llama =
+      parse({"--model.family", "llama", "--model.hidden", "4096", "--model.heads", "32"}).config.model;
+  EXPECT_EQ(llama.ffn_size, 11008);
+  EXPECT_FALSE(llama.tied_embeddings);
+  const ModelConfig grouped = parse({"--preset", "llama3-8b", "--model.heads", "16"}).config.model;
+  EXPECT_EQ(grouped.num_kv_heads, 8) << "a preset's grouped heads stay";
+  EXPECT_EQ(grouped.ffn_size, 14336);
+}
+
+TEST(RunArguments, PositionsOfACustomModelFollowTheSequenceLength) {
+  EXPECT_EQ(parse({"--train.seq-len", "64"}).config.model.max_positions, 64);
+  EXPECT_EQ(parse({"--model.preset", "gpt2-tiny", "--train.seq-len", "64"}).config.model.max_positions, 256);
+  EXPECT_EQ(parse({"--model.preset", "llama3-8b"}).config.train.seq_len, 8192);
+  EXPECT_THAT(fault_of({"--data.text", "a", "--model.preset", "gpt2-tiny", "--train.seq-len", "512"}),
+              AllOf(HasSubstr("train.seq-len 512"), HasSubstr("model.max-positions 256")));
+}
+
+TEST(RunArguments, AllFaultsAtOnceWithPlaceAndNumbers) {
+  const ConfigFile file("[train]\nsteps = many\nstep-count = 3\n[optimizer]\nlr 3\n");
+  const std::string fault =
+      fault_of({"--config", file.path(), "--dp", "2", "--tp", "2", "--layers", "4", "--train.global-batch",
+                "33", "--model.heads", "7", "--model.preset", "gpt2-124", "--optimizer.decay-fraction", "0.5",
+                "stray", "--optimizer.beta1"},
+               4);
+  const std::string path = file.path();
+  for (const std::string& part :
+       {path + ":2: train.steps is 'many'; allowed: a whole number, 1 or more",
+        path + ":3: train.step-count is no option of trireme train; did you mean train.steps?",
+        path + ":5: 'lr 3' is neither", std::string("parallel.tensor 2 is not available"),
+        std::string("--layers is no option of trireme train; did you mean --model.layers?"),
+        std::string("nearest are 32 (accumulation 2) or 48 (accumulation 3)"),
+        std::string("model.hidden 768 does not divide"), std::string("did you mean gpt2-124m?"),
+        std::string("optimizer.decay-fraction has no effect"), std::string("'stray'"),
+        std::string("optimizer.beta1 needs a value"), std::string("nothing to train on")}) {
+    EXPECT_THAT(fault, HasSubstr(part));
+  }
+  EXPECT_THAT(fault, AllOf(HasSubstr("12 faults:"), HasSubstr("\n  12. "), Not(HasSubstr("\n  13. "))));
+}
+
+TEST(RunArguments, OneFaultIsOneSentence) {
+  EXPECT_THAT(fault_of({"--data.text", "a", "--train.precision", "fp16"}),
+              testing::StartsWith("command line: train.precision is 'fp16'; allowed: one of fp32, bf16\n"));
+}
+
+TEST(RunArguments, BatchArithmeticNamesWhatWorks) {
+  EXPECT_THAT(
+      fault_of({"--data.text", "a", "--train.micro-batch", "5", "--train.global-batch", "12"}, 2),
+      AllOf(HasSubstr("12 is no multiple of train.micro-batch 5 x 2 data ranks = 10"),
+            HasSubstr("10 (accumulation 1) or 20 (accumulation 2)"), HasSubstr("--train.micro-batch 3")));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--train.micro-batch", "8", "--train.global-batch", "3"}),
+              AllOf(HasSubstr("nearest are 8 (accumulation 1)"), HasSubstr("--train.micro-batch 3")));
+  const RunConfig config = parse({"--train.micro-batch", "3", "--train.global-batch", "12"}, 2).config;
+  EXPECT_EQ(config.accumulation(), 2);
+  EXPECT_EQ(config.tokens_per_step(), 12 * 1024);
+}
+
+TEST(RunArguments, OptionsWithoutEffectAreFaults) {
+  const std::pair<Args, const char*> cases[] = {
+      {{"--optimizer.decay-fraction", "0.2"}, "--optimizer.schedule wsd"},
+      {{"--optimizer.min-lr", "1e-5", "--optimizer.schedule", "constant"}, "constant does not decay"},
+      {{"--data.bpe-vocab", "512"}, "--data.tokenizer bpe"},
+      {{"--train.sample-prompt", "x", "--train.sample-tokens", "0"}, "--train.sample-tokens is 0"},
+      {{"--data.tokens", "b.bin"}, "--data.tokens is given too"},
+      {{"--train.eval-every", "5", "--data.valid-fraction", "0"}, "no validation data"},
+      {{"--train.eval-batches", "5", "--data.valid-fraction", "0"}, "no validation data"},
+      {{"--data.valid-fraction", "0.2", "--data.valid-tokens", "v.bin"}, "--data.valid-tokens names"},
+      {{"--model.rotary-theta", "500000"}, "--model.family llama"},
+      {{"--model.rotary-original-positions", "64", "--model.family", "llama"},
+       "--model.rotary-scaling above 1"}};
+  for (auto [args, reason] : cases) {
+    args.insert(args.begin(), {"--data.text", "a"});
+    EXPECT_THAT(fault_of(args), AllOf(HasSubstr("has no effect"), HasSubstr(reason))) << args[2];
+  }
+}
+
+TEST(RunArguments, WhatTheCommandLineDisablesInAFileIsANote) {
+  const ConfigFile file("[optimizer]\nmin-lr = 1e-5\n[data]\ntext = a.txt\n");
+  const RunArguments result = parse_run_arguments(
+      train_rules(),
+      Args{"--config", file.path(), "--optimizer.schedule", "constant", "--data.tokens", "b.bin"}, 1);
+  EXPECT_THAT(result.notes, ElementsAre(HasSubstr("--data.tokens replaces data.text"),
+                                        AllOf(HasSubstr(".ini:2: optimizer.min-lr has no effect"))));
+  EXPECT_EQ(result.config.data.text, "");
+}
+
+TEST(RunArguments, FileThenCommandLine) {
+  const ConfigFile file(
+      "# a comment\n[train]\nsteps = 5  # five\nseed=9\n[data]\ntext = \"a b.txt\" ; quoted\n");
+  const RunConfig config =
+      parse_run_arguments(train_rules(), Args{"--train.steps", "6", "--config", file.path()}, 1).config;
+  EXPECT_EQ(config.train.steps, 6);
+  EXPECT_EQ(config.train.seed, 9u);
+  EXPECT_EQ(config.data.text, "a b.txt");
+}
+
+TEST(RunArguments, AConfigThatCannotBeRead) {
+  EXPECT_THAT(fault_of({"--config", "/no/such.ini"}),
+              AllOf(HasSubstr("/no/such.ini"), HasSubstr("No such file")));
+  EXPECT_THAT(fault_of({"--config", "/tmp"}), HasSubstr("directory"));
+}
+
+TEST(RunArguments, LayoutsOfADryRunNeedNoRanks) {
+  EXPECT_EQ(parse({"--dry-run", "--dp", "8"}, 1).config.train.global_batch, 64);
+  EXPECT_THAT(fault_of({"--data.text", "a", "--dp", "8"}), HasSubstr("mpirun -n 8"));
+}
+
+TEST(RunArguments, AFamilyAgainstItsPreset) {
+  EXPECT_THAT(fault_of({"--data.text", "a", "--preset", "gpt2-tiny", "--model.family", "llama"}),
+              HasSubstr("allowed: gpt2, the family of preset gpt2-tiny"));
+}
+
+TEST(RunArguments, OtherChecksAcrossOptions) {
+  EXPECT_THAT(fault_of({"--data.text", "a", "--optimizer.warmup", "3000"}),
+              AllOf(HasSubstr("optimizer.warmup 3000"), HasSubstr("train.steps 2000")));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--optimizer.lr", "1e-4", "--optimizer.min-lr", "1e-3"}),
+              HasSubstr("is above"));
+  EXPECT_THAT(fault_of({"--data.tokens", "a.bin", "--data.tokenizer", "bpe"}),
+              HasSubstr("is made from a text"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "self"}, 2),
+              HasSubstr("run.backend self is for one rank"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "nccl", "--run.device", "cpu"}),
+              HasSubstr("needs GPUs"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--train.steps", "1e3"}), HasSubstr("whole number"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--optimizer.lr", "nan"}), HasSubstr("a number, 0 or more"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--train.steps", "99999999999999999999"}),
+              HasSubstr("whole number"));
+}
+
+TEST(RunArguments, WrittenConfigsReadBackEqual) {
+  std::vector<Args> runs = {
+      {},
+      {"--train.sample-prompt", " \"In the\\\tbeginning\n# ; "},
+      {"--optimizer.schedule", "wsd", "--optimizer.decay-fraction", "0.3", "--train.precision", "bf16"},
+      {"--optimizer.schedule", "constant", "--train.sample-tokens", "0", "--data.valid-fraction", "0"},
+      {"--model.family", "llama", "--model.rotary-theta", "12345.678", "--model.kv-heads", "3",
+       "--model.tied", "on"},
+      {"--optimizer.lr", "0.1234567890123456", "--parallel.overlap", "off", "--model.bias", "off"},
+      {"--preset", "llama3-1b", "--train.seq-len", "128", "--data.tokenizer", "bpe", "--data.bpe-vocab",
+       "999"},
+      {"--preset", "gpt2-124m", "--model.hidden", "384", "--train.global-batch", "48"}};
+  for (const Preset& preset : presets()) runs.push_back({"--preset", preset.config.name});
+  for (const Args& args : runs) {
+    const RunConfig config = parse(args, 2).config;
+    const std::string text = write_config(config);
+    const ConfigFile file(text);
+    const RunArguments again = parse_run_arguments(train_rules(), Args{"--config", file.path()}, 2);
+    EXPECT_EQ(again.config, config) << text;
+    EXPECT_EQ(write_config(again.config), text);
+    EXPECT_THAT(again.notes, IsEmpty());
+  }
+}
+
+TEST(OptionTable, KeysAreUniqueAndTheirDefaultsReadBack) {
+  std::set<std::string> seen;
+  for (const Option& option : all_options()) {
+    EXPECT_TRUE(seen.insert(option.key()).second) << option.key();
+    EXPECT_TRUE(option.alias.empty() || seen.insert(option.alias).second) << option.alias;
+    RunConfig config;
+    const std::string text = option.value.get(config);
+    if (option.key() != "model.preset") {
+      EXPECT_EQ(option.value.set(config, text), "") << option.key();
+      EXPECT_EQ(config, RunConfig()) << option.key();
+    }
+  }
+}
+
+TEST(HelpText, ShowsEveryOptionWithinAHundredColumns) {
+  const std::string help = help_options(all_options());
+  for (const Option& option : all_options()) EXPECT_THAT(help, HasSubstr("--" + option.key()));
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+  EXPECT_THAT(help, AllOf(HasSubstr("optimizer steps [2000]"), HasSubstr("--parallel.data, --dp N")));
+}
+
+}  // namespace
+}  // namespace trireme

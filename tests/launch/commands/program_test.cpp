@@ -1,0 +1,113 @@
+// The program as people start it: what it prints, and its exit codes.
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <sys/wait.h>
+
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Outcome {
+  int code;
+  std::string output;  ///< standard output and error
+};
+
+Outcome run(const std::string& arguments) {
+  const std::string command = std::string(TRIREME_BINARY_DIR "/trireme ") + arguments + " 2>&1";
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  Outcome outcome{-1, ""};
+  std::array<char, 4096> buffer;
+  for (size_t n; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    outcome.output.append(buffer.data(), n);
+  const int status = ::pclose(pipe);
+  if (WIFEXITED(status)) outcome.code = WEXITSTATUS(status);
+  return outcome;
+}
+
+TEST(Program, HelpAndVersion) {
+  for (const char* arguments : {"", "--help", "-h", "help"}) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.code, 0);
+    EXPECT_THAT(outcome.output, AllOf(HasSubstr("usage: trireme COMMAND"), HasSubstr("exit codes")));
+  }
+  EXPECT_THAT(run("--version").output, StartsWith("trireme 0.1.0 ("));
+  EXPECT_THAT(run("train --help").output, HasSubstr("--train.micro-batch N"));
+  EXPECT_THAT(run("info -h").output, HasSubstr("--params"));
+}
+
+TEST(Program, AnUnknownCommand) {
+  const Outcome outcome = run("trian");
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.output, HasSubstr("trireme: error: 'trian' is no command; did you mean train?"));
+}
+
+TEST(Program, WrongOptionsAreListedAtOnceWithExitCodeTwo) {
+  const Outcome outcome = run("train --data.text x --train.stesp 3 --optimizer.lr fast --model.heads 7");
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.output,
+              AllOf(StartsWith("trireme: error: 3 faults:"), HasSubstr("did you mean --train.steps?"),
+                    HasSubstr("'fast'"), HasSubstr("model.heads 7")));
+}
+
+TEST(Program, ADryRunNeedsNoDataAndPrintsARunnableConfig) {
+  const Outcome outcome = run("train --data.text /no/such/text --preset gpt2-124m --dp 4 --dry-run");
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(
+      outcome.output,
+      AllOf(HasSubstr("global batch 32 = micro-batch 8 x accumulation 1 x 4 data ranks"),
+            HasSubstr("124,439,808"), HasSubstr("predicted"), HasSubstr("\n[model]\npreset = gpt2-124m")));
+}
+
+TEST(Program, ShippedConfigsAreWithoutFaults) {
+  const std::string configs = TRIREME_SOURCE_DIR "/launch/configs/";
+  EXPECT_EQ(run("train --dry-run --config " + configs + "shakespeare-char.ini --dp 4").code, 0);
+  EXPECT_EQ(run("train --dry-run --config " + configs + "quickstart.ini --data.text x --dp 2").code, 0);
+}
+
+TEST(Program, InfoShowsMachinePresetsAndTables) {
+  const Outcome machine = run("info");
+  EXPECT_EQ(machine.code, 0);
+  EXPECT_THAT(machine.output, AllOf(HasSubstr("processor"), HasSubstr("llama3-405b"), HasSubstr("405.9B")));
+  const Outcome model = run("info --preset llama3-405b --params");
+  EXPECT_EQ(model.code, 0);
+  EXPECT_THAT(model.output, AllOf(HasSubstr("405,853,388,800"), HasSubstr("layers.125.ffn.gate.weight")));
+  EXPECT_EQ(run("info --optimizer.lr 1").code, 2) << "no option of info";
+}
+
+TEST(Program, OutputThatCannotBeWritten) {
+  EXPECT_EQ(run("info > /dev/full").code, 7);
+  EXPECT_EQ(run("train --help > /dev/full").code, 7);
+}
+
+TEST(Program, DataIsBuiltAndInspected) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "program_test_data";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "a.txt") << std::string(2000, 'a') << "\n";
+  const std::string where = folder.string();
+  const Outcome built = run("data build " + where + "/a.txt --out " + where + "/tokens --valid-fraction 0.2");
+  EXPECT_EQ(built.code, 0) << built.output;
+  const Outcome inspected = run("data inspect " + where + "/tokens/train.tok --show 4");
+  EXPECT_EQ(inspected.code, 0) << inspected.output;
+  EXPECT_EQ(run("data inspect " + where + "/a.txt").code, 3) << "an odd number of bytes is no nanoGPT file";
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Program, DataNamesItsFaults) {
+  const Outcome build = run("data build --tokeniser bpe --bpe-vocab few");
+  EXPECT_EQ(build.code, 2);
+  EXPECT_THAT(build.output, AllOf(HasSubstr("5 faults"), HasSubstr("did you mean --tokenizer?"),
+                                  HasSubstr("'few'"), HasSubstr("FILE"), HasSubstr("--out")));
+  EXPECT_THAT(run("data biuld").output, HasSubstr("did you mean build?"));
+  EXPECT_EQ(run("data").code, 0);
+  EXPECT_EQ(run("data build /no/such --out /tmp/x").code, 3);
+}
+
+}  // namespace

@@ -1,0 +1,127 @@
+#include "launch/trainer/progress.h"
+
+#include <memory>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "launch/trainer/banner.h"
+#include "launch/trainer/complete_config.h"
+#include "launch/trainer/number_text.h"
+#include "models/config/presets.h"
+
+namespace trireme {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+StepMetrics step(int64_t number) {
+  return {.step = number,
+          .time = 0,
+          .tokens = 0,
+          .loss = 4.1234,
+          .grad_norm = 1.83,
+          .lr = 6e-4,
+          .step_ms = 90.4,
+          .tok_s = 40300,
+          .tflops = 0.312,
+          .mfu = 0.22,
+          .mem_bytes = int64_t{310} << 20,
+          .val_loss = std::nullopt};
+}
+
+/// What a Progress prints for the steps 1 to `steps`.
+std::string printed(bool is_terminal, int steps, std::vector<std::string>& log) {
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
+  {
+    Progress progress(file.get(), is_terminal, steps, 2,
+                      [&](std::string_view line) { log.emplace_back(line); });
+    for (int i = 1; i <= steps; ++i) progress.step(step(i));
+  }
+  std::string text(static_cast<size_t>(std::ftell(file.get())), '\0');
+  std::rewind(file.get());
+  EXPECT_EQ(std::fread(text.data(), 1, text.size(), file.get()), text.size());
+  return text;
+}
+
+TEST(Progress, TheStepLine) {
+  EXPECT_EQ(step_line(step(10), 2000, 179.9),
+            "step 10/2000 | loss 4.1234 | gnorm 1.83 | lr 6.00e-04 | 90 ms | 40.3k tok/s | 0.31 TFLOP/s | "
+            "MFU 22% | "
+            "mem 310 MiB | eta 3m");
+  StepMetrics evaluated = step(10);
+  evaluated.val_loss = 1.88;
+  EXPECT_EQ(evaluation_line(evaluated, 2000), "step 10/2000 | val loss 1.8800");
+}
+
+TEST(Progress, PlainLinesEveryFewStepsAndAtTheEnd) {
+  std::vector<std::string> log;
+  const std::string text = printed(false, 5, log);
+  EXPECT_THAT(log, ElementsAre(HasSubstr("step 2/5"), HasSubstr("step 4/5"), HasSubstr("step 5/5")));
+  EXPECT_EQ(text, log[0] + "\n" + log[1] + "\n" + log[2] + "\n");
+  EXPECT_THAT(log[2], HasSubstr("eta 0s"));
+}
+
+TEST(Progress, OneLineOnATerminal) {
+  std::vector<std::string> log;
+  const std::string text = printed(true, 3, log);
+  EXPECT_EQ(std::ranges::count(text, '\r'), 3);
+  EXPECT_EQ(std::ranges::count(text, '\n'), 1);
+  EXPECT_TRUE(text.ends_with('\n'));
+  EXPECT_EQ(log.size(), 2u);
+}
+
+TEST(NumberText, Counts) {
+  EXPECT_EQ(short_count(950), "950");
+  EXPECT_EQ(short_count(40300), "40.3k");
+  EXPECT_EQ(short_count(999960), "1.00M");
+  EXPECT_EQ(short_count(124439808), "124.4M");
+  EXPECT_EQ(short_count(1.746e11), "174.6B");
+  EXPECT_EQ(grouped(0), "0");
+  EXPECT_EQ(grouped(999), "999");
+  EXPECT_EQ(grouped(-123456), "-123,456");
+  EXPECT_EQ(grouped(124439808), "124,439,808");
+}
+
+TEST(NumberText, BytesAndTimes) {
+  EXPECT_EQ(short_bytes(310.0 * (1 << 20)), "310 MiB");
+  EXPECT_EQ(short_bytes(512 * 1024), "512 KiB");
+  EXPECT_EQ(short_bytes(1.25 * (1 << 30)), "1.25 GiB");
+  EXPECT_EQ(short_duration(44.7), "45s");
+  EXPECT_EQ(short_duration(179.9), "3m");
+  EXPECT_EQ(short_duration(2 * 3600 + 300), "2h05m");
+  EXPECT_EQ(short_duration(3 * 86400 + 4 * 3600), "3d04h");
+  EXPECT_EQ(short_duration(1.0 / 0.0), "?");
+}
+
+RunConfig some_run(const char* preset) {
+  RunConfig config;
+  config.model = find_preset(preset)->config;
+  config.data.text = "bible.txt";
+  config.train.global_batch = 32;
+  EXPECT_THAT(complete(config, {}, 2, true), testing::IsEmpty());
+  return config;
+}
+
+TEST(Banner, SaysWhatIsInForce) {
+  const RunPlace place{{{"node1", 1}, {"node2", 1}}, "cpu", "mpi", 2, "runs/x"};
+  const std::string text = banner(some_run("gpt2-124m"), place);
+  for (const char* part :
+       {"trireme 0.1.0", "2 ranks on 2 hosts: node1 x 1, node2 x 1", "data 2 x tensor 1", "124,439,808",
+        "global batch 32 = micro-batch 8 x accumulation 2 x 2 data ranks", "32,768 a step",
+        "communication by mpi", "2 threads a rank", "weights 475 MiB", "lr 0.0006 cosine to 0", "runs/x"}) {
+    EXPECT_THAT(text, HasSubstr(part));
+  }
+}
+
+TEST(Banner, AVocabularyThatIsNotKnownYet) {
+  RunConfig config = some_run("gpt2-tiny");
+  config.data.tokenizer = "char";
+  EXPECT_THAT(banner(config, {}), HasSubstr("826,112 + 128 for each token of the vocabulary"));
+  config.data.tokenizer = "bpe";
+  EXPECT_THAT(banner(config, {}), HasSubstr("1,350,400 ("));
+}
+
+}  // namespace
+}  // namespace trireme

@@ -1,0 +1,153 @@
+#include "launch/trainer/run_directory.h"
+
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "launch/trainer/tfrecord.h"
+#include "runtime/base/error.h"
+
+namespace trireme {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string content(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+StepMetrics some_step() {
+  return {.step = 3,
+          .time = 1.5e9,
+          .tokens = 300,
+          .loss = 4.25,
+          .grad_norm = 1.5,
+          .lr = 6e-4,
+          .step_ms = 12.5,
+          .tok_s = 8000,
+          .tflops = 0.25,
+          .mfu = 0.22,
+          .mem_bytes = 1 << 20,
+          .val_loss = std::nullopt};
+}
+
+class RunDirectoryTest : public testing::Test {
+ protected:
+  RunDirectoryTest()
+      : root_(
+            fs::path(testing::TempDir()) /
+            (std::string("run_directory_") + testing::UnitTest::GetInstance()->current_test_info()->name())) {
+    fs::remove_all(root_);
+    fs::create_directories(root_);
+  }
+  ~RunDirectoryTest() override { fs::remove_all(root_); }
+
+  fs::path root_;
+};
+
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const EnvironmentError& error) {
+    EXPECT_EQ(error.code(), ExitCode::resources);
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST_F(RunDirectoryTest, NamesComeFromModelAndData) {
+  RunConfig config;
+  config.model.name = "gpt2-3m";
+  config.data.text = "books/bible.txt";
+  EXPECT_EQ(wanted_directory(config), "runs/gpt2-3m-bible");
+  config.model.name = "custom";
+  EXPECT_EQ(wanted_directory(config), "runs/gpt2-12x768-bible");
+  config.run.dir = "elsewhere/x";
+  EXPECT_EQ(wanted_directory(config), "elsewhere/x");
+}
+
+TEST_F(RunDirectoryTest, AnExistingNameGetsANumber) {
+  EXPECT_EQ(RunDirectory(root_ / "a" / "run", "x").path(), root_ / "a" / "run");
+  EXPECT_EQ(RunDirectory(root_ / "a" / "run", "y").path(), root_ / "a" / "run-2");
+  EXPECT_EQ(RunDirectory(root_ / "a" / "run/", "z").path(), root_ / "a" / "run-3");
+  EXPECT_EQ(content(root_ / "a" / "run" / "config.ini"), "x");
+  EXPECT_EQ(content(root_ / "a" / "run-2" / "config.ini"), "y");
+  std::ofstream(root_ / "file") << "in the way";
+  EXPECT_EQ(RunDirectory(root_ / "file", "").path(), root_ / "file-2");
+}
+
+TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
+  RunDirectory run(root_ / "run", "");
+  StepMetrics metrics = some_step();
+  run.write(metrics);
+  metrics.step = 4;
+  metrics.val_loss = 2.5;
+  metrics.loss = std::numeric_limits<double>::quiet_NaN();
+  run.write(metrics);
+  std::istringstream lines(content(run.path() / "metrics.jsonl"));
+  std::string first, second;
+  std::getline(lines, first);
+  std::getline(lines, second);
+  EXPECT_EQ(
+      first,
+      R"({"step":3,"time":1500000000.0,"tokens":300,"loss":4.25,"grad_norm":1.5,"lr":0.0006,"step_ms":12.5,)"
+      R"("tok_s":8000.0,"tflops":0.25,"mfu":0.22,"mem_bytes":1048576})");
+  const auto parsed = nlohmann::json::parse(second);
+  EXPECT_EQ(parsed["val_loss"], 2.5);
+  EXPECT_TRUE(parsed["loss"].is_null());
+}
+
+TEST_F(RunDirectoryTest, LogLines) {
+  RunDirectory run(root_ / "run", "");
+  run.log("one");
+  run.log("two");
+  EXPECT_EQ(content(run.path() / "log.txt"), "one\ntwo\n");
+}
+
+TEST_F(RunDirectoryTest, EventsAreIntactRecords) {
+  RunDirectory run(root_ / "run", "");
+  run.write(some_step());
+  std::string bytes;
+  for (const auto& entry : fs::directory_iterator(run.path())) {
+    if (entry.path().filename().string().starts_with("events.out.tfevents.")) bytes = content(entry.path());
+  }
+  int records = 0;
+  while (!bytes.empty()) {
+    const auto size =
+        static_cast<unsigned char>(bytes.at(0)) + 256u * static_cast<unsigned char>(bytes.at(1));
+    const std::string payload = bytes.substr(12, size);
+    ASSERT_EQ(bytes.substr(0, size + 16), tfrecord(payload));
+    EXPECT_THAT(payload, HasSubstr(records == 0 ? "brain.Event:2" : "loss/train"));
+    bytes.erase(0, size + 16);
+    ++records;
+  }
+  EXPECT_EQ(records, 2);
+}
+
+TEST_F(RunDirectoryTest, AParentThatIsAFile) {
+  std::ofstream(root_ / "file") << "x";
+  EXPECT_THAT(error_of([&] { RunDirectory(root_ / "file" / "run", ""); }),
+              AllOf(HasSubstr((root_ / "file").string()), HasSubstr("Not a directory")));
+}
+
+TEST_F(RunDirectoryTest, ADirectoryThatCannotBeMade) {
+  EXPECT_THAT(error_of([] { RunDirectory("/proc/trireme-run", ""); }),
+              HasSubstr("/proc/trireme-run: cannot be created"));
+}
+
+TEST_F(RunDirectoryTest, AFullDisk) {
+  AppendFile full("/dev/full");
+  EXPECT_THAT(error_of([&] { full.write("x"); }),
+              AllOf(HasSubstr("/dev/full"), HasSubstr("No space left on device")));
+}
+
+}  // namespace
+}  // namespace trireme
