@@ -18,7 +18,7 @@ struct ParameterInfo {
   int64_t count() const { return shape.numel(); }
 };
 
-/// Every parameter in the order of the forward pass. Needs a config without faults.
+/// Every parameter, layer by layer; weights beside their biases. Needs a config without faults.
 std::vector<ParameterInfo> parameter_table(const ModelConfig& config);
 
 struct ModelSize {

@@ -1,0 +1,51 @@
+// The table that is computed from a config names exactly what the model holds.
+#include <map>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "models/config/model_size.h"
+#include "models/transformer/transformer.h"
+
+namespace trireme {
+namespace {
+
+ModelConfig small(ModelFamily family) {
+  ModelConfig config;
+  apply_family(config, family);
+  config.vocab_size = 11;
+  config.num_layers = 2;
+  config.hidden_size = 24;
+  config.num_heads = 6;
+  config.num_kv_heads = 2;
+  config.ffn_size = 20;
+  config.max_positions = 8;
+  return config;
+}
+
+void expect_equal_to_the_model(const ModelConfig& config) {
+  Context ctx;
+  Transformer model(ctx, config, 8, DType::f32);
+  std::map<std::string, std::string> computed, held;
+  for (const ParameterInfo& row : parameter_table(config)) computed[row.name] = to_string(row.shape);
+  for (const ParameterView& view : model.storage().parameters()) {
+    held[view.parameter->name] = to_string(view.master.shape());
+  }
+  EXPECT_EQ(computed, held);
+}
+
+TEST(ParameterTable, IsTheModels) {
+  for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
+    for (const bool bias : {false, true}) {
+      for (const bool tied : {false, true}) {
+        ModelConfig config = small(family);
+        config.bias = bias;
+        config.tied_embeddings = tied;
+        expect_equal_to_the_model(config);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace trireme
