@@ -1,6 +1,7 @@
 #include "launch/trainer/progress.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "launch/trainer/number_text.h"
 #include "runtime/base/error.h"
@@ -19,6 +20,11 @@ std::string step_line(const StepMetrics& m, int64_t total_steps, double eta_seco
 std::string evaluation_line(const StepMetrics& m, int64_t total_steps) {
   TRIREME_CHECK(m.val_loss.has_value());
   return fmt::format("step {}/{} | val loss {:.4f}", m.step, total_steps, *m.val_loss);
+}
+
+bool is_watched(std::FILE* out) {
+  // mpirun gives ranks a pseudo-terminal as standard output, but pipes as standard error.
+  return ::isatty(::fileno(out)) != 0 && ::isatty(STDERR_FILENO) != 0;
 }
 
 Progress::Progress(std::FILE* out, bool is_terminal, int64_t total_steps, int64_t log_every, LogLine log)

@@ -17,6 +17,10 @@ std::string step_line(const StepMetrics& metrics, int64_t total_steps, double et
 /// "step 250/2000 | val loss 1.8912".
 std::string evaluation_line(const StepMetrics& metrics, int64_t total_steps);
 
+/// True when people watch `out` on a terminal. Under mpirun it is false: there standard output is a terminal
+/// of mpirun's own, wherever that sends it.
+bool is_watched(std::FILE* out);
+
 /// On a terminal one line that is written over; in a file or pipe a plain line every `log_every` steps and at
 /// the end.
 class Progress {

@@ -6,8 +6,6 @@
 #include <optional>
 #include <thread>
 
-#include <unistd.h>
-
 #include "launch/trainer/batch_schedule.h"
 #include "launch/trainer/number_text.h"
 #include "launch/trainer/progress.h"
@@ -167,7 +165,7 @@ void Trainer::run() {
   const auto log = [this](std::string_view line) {
     if (directory_) directory_->log(line);
   };
-  Progress progress(out_, ::isatty(::fileno(out_)) != 0, t.steps, t.log_every, log);
+  Progress progress(out_, is_watched(out_), t.steps, t.log_every, log);
   const auto begin = Clock::now();
   StepMetrics m;
   m.val_loss = evaluate();
