@@ -27,8 +27,9 @@ struct MpiHost {
 /// mpirun, as one rank.
 ///
 /// The destructor finalizes MPI when the process is healthy; while an exception unwinds it ends the whole
-/// job, since other ranks may wait for this one for ever. main() catches, and calls abort() with the error's
-/// exit code.
+/// job, since other ranks may wait for this one for ever. So main() catches while this object lives, and
+/// calls abort() with the error's exit code; it makes the object inside another try, for what the constructor
+/// throws.
 class MpiEnvironment {
  public:
   /// Throws EnvironmentError when MPI cannot be started, UserError as check_launcher() does.
