@@ -42,8 +42,9 @@ void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tenso
           const Tensor& c) {
   const int64_t m = c.dim(0), n = c.dim(1), k = a.dim(options.transpose_a ? 0 : 1);
   if (k == 0) return empty_product(ctx, options, bias, c);
-  // oneDNN 2.6's sgemm is never slower than its fp32 matmul and up to 1.9 times as fast where K is long (the
-  // gradient through an output layer); but it has no bias.
+  // Backward products and an output layer have no bias. There oneDNN 2.6's sgemm beats its fp32 matmul by
+  // some percent on GPT-2's shapes, and by 1.9 where K is the vocabulary: 207 against 111 GFLOP/s on two
+  // cores of Zen 4.
   if (a.dtype() == DType::f32 && !bias) {
     const onednn::ThreadCount threads(ctx.num_threads());
     return onednn::sgemm(options.transpose_a, options.transpose_b, m, n, k, options.alpha, a.data<float>(),
