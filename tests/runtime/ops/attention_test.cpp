@@ -163,7 +163,7 @@ void expect_attention(AttentionShape s, DType dtype) {
   const Packed untouched(one, s, dtype, 2);
   const std::vector<Columns> columns{run.gradients.q, run.gradients.k, run.gradients.v};
   for (size_t i = 0; i < 3; ++i) {
-    const Columns& before = std::array{untouched.q, untouched.k, untouched.v}[i];
+    const Columns before = std::array{untouched.q, untouched.k, untouched.v}[i];
     EXPECT_EQ(values_around(columns[i].matrix, columns),
               values_around(before.matrix, {untouched.q, untouched.k, untouched.v}))
         << "columns beside the gradient";
