@@ -59,7 +59,7 @@ under_sanitizer() {
 
 # What tsan looks at in the runtime: ranks as threads and everything that talks between them. Ops have OpenMP's threads
 # alone, which it cannot follow.
-communication='*Thread*:*FailureBeside*:*SelfCo*:MeshGroups*'
+communication='ThreadRanks.*:*ThreadsConformance*:*FailureBeside*:*SelfCo*:MeshGroups*'
 
 step packages launch/setup.sh build text tests || exit 1
 if step "build release" configure_and_build release build AUTO all; then
