@@ -51,7 +51,8 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
   if (place.rank == 0) {
     for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
   }
-  const std::unique_ptr<Communicator> world = place.mpi != nullptr ? place.mpi->make_world() : make_self_communicator();
+  const std::unique_ptr<Communicator> world =
+      place.mpi != nullptr ? place.mpi->make_world() : make_self_communicator();
   Job job{world.get(), {}, 1};
   if (place.mpi != nullptr) {
     for (const MpiHost& host : place.mpi->hosts()) job.hosts.push_back({host.name, host.num_ranks});

@@ -44,11 +44,12 @@ using WorkPtr = std::shared_ptr<Work>;
 /// Work was waited for. Two communicators are not ordered to one another. A communicator is used by one
 /// thread at a time (abort: by any).
 ///
-/// Types: f32, f64, bf16, f16, i32, i64, u8 (reductions: all but u8). Sums of bf16 and f16 are carried out in
-/// fp32, in the order of the ranks, and rounded once. Counts are 64-bit. The result of a reduction is equal
-/// on all ranks, bit for bit, and from run to run. Tensors lie on the stream's device and must not overlap
-/// but where a call says so. Arguments that break the contract throw InternalError on the rank that passed
-/// them, before anything is sent.
+/// Types: f32, f64, bf16, f16, i32, i64, u8 (reductions: all but u8). Floating-point sums are carried out in
+/// the order of the ranks, those of bf16 and f16 in fp32 and rounded once, so no bit depends on the backend
+/// or on how data is cut into calls. Counts are 64-bit. The result of a reduction is equal on all ranks, bit
+/// for bit, and from run to run. Tensors lie on the stream's device and must not overlap but where a call
+/// says so. Arguments that break the contract throw InternalError on the rank that passed them, before
+/// anything is sent.
 ///
 /// The public calls are not virtual: they check, and hand over to the backend's private functions.
 class Communicator {

@@ -38,7 +38,8 @@ void training_step(benchmark::State& state, const Case& c) {
   TrainingStep step(ctx, *self, model.stage(), model.storage(), {});
   const auto ids = random_ids(c.batch * c.seq_len + 1, config.vocab_size);
   const std::span all(ids);
-  MicroBatch mb = make_micro_batch(ctx, c.batch, c.seq_len, all.first(ids.size() - 1), all.last(ids.size() - 1));
+  MicroBatch mb =
+      make_micro_batch(ctx, c.batch, c.seq_len, all.first(ids.size() - 1), all.last(ids.size() - 1));
   const auto run = [&] {
     const BatchTotals totals = step.accumulate({&mb, 1});
     step.update(totals, step.gradient_norm(totals), 1e-4);

@@ -6,6 +6,7 @@
 
 #include "models/transformer/transformer.h"
 #include "runtime/base/philox.h"
+#include "runtime/comm/self/self_communicator.h"
 #include "tests/support/tensors.h"
 
 namespace trireme::test {
@@ -108,6 +109,25 @@ double largest_difference(const std::map<std::string, std::vector<float>>& a,
     }
   }
   return largest;
+}
+
+LayoutResult run_on_one_rank(const LayoutRun& run) {
+  const auto self = make_self_communicator();
+  return run_layout(*self, run);
+}
+
+void expect_follows(const LayoutResult& result, const LayoutResult& one) {
+  std::string worst;
+  EXPECT_LT(largest_difference(result.gradients, one.gradients, worst), 1e-5) << worst;
+  for (size_t i = 0; i < one.losses.size(); ++i) {
+    EXPECT_NEAR(result.losses[i], one.losses[i], 1e-5 * one.losses[i]) << "step " << i;
+    EXPECT_NEAR(result.norms[i], one.norms[i], (i == 0 ? 1e-5 : 1e-4) * one.norms[i]) << "step " << i;
+  }
+  for (const auto& [name, weights] : one.weights) {
+    if (name.ends_with("key.bias")) continue;  // AdamW makes full steps of its rounding noise
+    std::string which;
+    EXPECT_LT(largest_difference({{name, result.weights.at(name)}}, {{name, weights}}, which), 1e-4) << name;
+  }
 }
 
 }  // namespace trireme::test

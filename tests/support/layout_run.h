@@ -34,6 +34,13 @@ struct LayoutResult {
 /// number.
 LayoutResult run_layout(Communicator& data, const LayoutRun& run);
 
+/// The same run on one rank.
+LayoutResult run_on_one_rank(const LayoutRun& run);
+
+/// Fails the test unless gradients and losses are within 1e-5 of one rank's, norms of later steps and weights
+/// within 1e-4.
+void expect_follows(const LayoutResult& result, const LayoutResult& one);
+
 /// A small model of either family with 3 layers and odd sizes.
 ModelConfig tiny_model(ModelFamily family);
 

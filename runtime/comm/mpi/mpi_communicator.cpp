@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kExchangeTag = 0;
 constexpr int kMessageTag = 1;
+constexpr int64_t kSmallBytes = 16 << 10;   // of all ranks together
 constexpr int64_t kScratchBytes = 4 << 20;  // what the other ranks' parts of a reduction are received into
 
 MPI_Datatype type_of(DType dtype) {
@@ -78,6 +79,7 @@ class MpiGroup {
   void for_pieces(int64_t n, int64_t element, F&& f) const;
   void compare(const CommCall& call);
   void all_reduce(const CommCall& call);
+  void all_reduce_small(const CommCall& call);
   void all_gather(const CommCall& call);
   void all_to_all(const CommCall& call);
   /// send[r] goes to rank r, receive[r] comes from it; this rank's own entries are ignored.
@@ -157,20 +159,35 @@ void MpiGroup::compare(const CommCall& call) {
   if (!mismatch.empty()) throw InternalError(mismatch);
 }
 
+// MPI's own all-reduce adds in an order that depends on the message's length. Sums of floating-point numbers
+// add up in the order of the ranks instead, so that neither buckets nor backends change a bit.
 void MpiGroup::all_reduce(const CommCall& call) {
   const Tensor& t = call.out;
-  if (element_bytes(t) > 2) {
+  const bool any_order = call.op != ReduceOp::sum || t.dtype() == DType::i32 || t.dtype() == DType::i64;
+  if (any_order && element_bytes(t) > 2) {
     return for_pieces(t.numel(), element_bytes(t), [&](int64_t offset, int count) {
       check(MPI_Allreduce(MPI_IN_PLACE, bytes(t) + offset * element_bytes(t), count, type_of(t.dtype()),
                           op_of(call.op), comm_),
             "MPI_Allreduce");
     });
   }
+  if (t.bytes() * size_ <= std::min(kSmallBytes, options_.max_message_bytes)) return all_reduce_small(call);
   std::vector<int64_t> offsets(static_cast<size_t>(size_) + 1);
   for (size_t r = 0; r < offsets.size(); ++r) offsets[r] = t.numel() * static_cast<int64_t>(r) / size_;
   reduce_parts(call.op, t.dtype(), bytes(t), offsets,
                bytes(t) + offsets[static_cast<size_t>(rank_)] * element_bytes(t));
   gather_parts(t.dtype(), bytes(t), offsets);
+}
+
+// Every rank receives everything and adds up by itself: one message a rank instead of two.
+void MpiGroup::all_reduce_small(const CommCall& call) {
+  const Tensor& t = call.out;
+  std::vector<std::byte> all(static_cast<size_t>(t.bytes() * size_));
+  const int count = static_cast<int>(t.bytes());
+  check(MPI_Allgather(t.raw(), count, MPI_BYTE, all.data(), count, MPI_BYTE, comm_), "MPI_Allgather");
+  std::vector<const std::byte*> parts(static_cast<size_t>(size_));
+  for (size_t r = 0; r < parts.size(); ++r) parts[r] = all.data() + r * static_cast<size_t>(count);
+  reduce_in_order(call.op, t.dtype(), parts, t.numel(), bytes(t));
 }
 
 void MpiGroup::all_gather(const CommCall& call) {

@@ -1,5 +1,5 @@
-// How CPU bodies get vector code for the machine they run on: plain loops that the compiler vectorises, in functions that it
-// compiles for several instruction sets; the loader picks one at start.
+// How CPU bodies get vector code for the machine they run on: plain loops that the compiler vectorises, in
+// functions that it compiles for several instruction sets; the loader picks one at start.
 #pragma once
 
 #include <bit>
@@ -8,7 +8,8 @@
 
 #include "runtime/base/half.h"
 
-/// On the definition of a loop's function (no template): AVX-512, AVX2 and SSE2 versions. What it calls must be inlined.
+/// On the definition of a loop's function (no template): AVX-512, AVX2 and SSE2 versions. What it calls must
+/// be inlined.
 #ifdef TRIREME_ONE_VERSION
 #define TRIREME_VECTORIZED
 #else
@@ -18,8 +19,8 @@
 
 namespace trireme::ops::cpu {
 
-/// exp(x) to about 2 ulp for x in [-87, 88], clamped outside: e^-87 stands for every smaller value. Cephes' expf: x = n ln 2 + r and
-/// a polynomial in r.
+/// exp(x) to about 2 ulp for x in [-87, 88], clamped outside: e^-87 stands for every smaller value. Cephes'
+/// expf: x = n ln 2 + r and a polynomial in r.
 TRIREME_INLINE float fast_exp(float x) {
   x = x < -87.0f ? -87.0f : x;
   x = x > 88.0f ? 88.0f : x;

@@ -126,7 +126,8 @@ TEST_P(GoldenModel, TenStepsOfAdamWAgree) {
     const double norm = step.gradient_norm(totals);
     EXPECT_NEAR(norm, norms[i], 1e-5 * norms[i]) << "step " << i;
     step.update(totals, norm, 1e-3);
-    // A first step moves every weight by lr * g / |g|: where g is only rounding noise above 0, so is the step.
+    // A first step moves every weight by lr * g / |g|: where g is only rounding noise above 0, so is the
+    // step.
     if (i == 0) expect_weights("after1/", 3e-5);
   }
   expect_weights("after10/", 1e-4);

@@ -1,19 +1,11 @@
 // Data parallelism follows one rank: gradients, norms, losses and weights.
-#include <mutex>
-
 #include <gtest/gtest.h>
 
-#include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/layout_run.h"
 
 namespace trireme::test {
 namespace {
-
-LayoutResult run_on_one_rank(const LayoutRun& run) {
-  const auto self = make_self_communicator();
-  return run_layout(*self, run);
-}
 
 // All ranks' results; they must be equal bit for bit.
 LayoutResult run_on_threads(int size, const LayoutRun& run) {
@@ -28,20 +20,6 @@ LayoutResult run_on_threads(int size, const LayoutRun& run) {
     EXPECT_EQ(other.weights, results[0].weights);
   }
   return results[0];
-}
-
-void expect_follows(const LayoutResult& result, const LayoutResult& one) {
-  std::string worst;
-  EXPECT_LT(largest_difference(result.gradients, one.gradients, worst), 1e-5) << worst;
-  for (size_t i = 0; i < one.losses.size(); ++i) {
-    EXPECT_NEAR(result.losses[i], one.losses[i], 1e-5 * one.losses[i]) << "step " << i;
-    EXPECT_NEAR(result.norms[i], one.norms[i], (i == 0 ? 1e-5 : 1e-4) * one.norms[i]) << "step " << i;
-  }
-  for (const auto& [name, weights] : one.weights) {
-    if (name.ends_with("key.bias")) continue;  // AdamW makes full steps of its rounding noise
-    std::string which;
-    EXPECT_LT(largest_difference({{name, result.weights.at(name)}}, {{name, weights}}, which), 1e-4) << name;
-  }
 }
 
 struct Case {

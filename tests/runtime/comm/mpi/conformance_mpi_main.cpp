@@ -1,9 +1,9 @@
-// The conformance suite under mpirun. Rank 0 prints the results, the others only their failures; the exit
-// code is of all ranks together.
+// The conformance suite under mpirun.
 #include <fmt/format.h>
 
 #include "runtime/comm/mpi/mpi_environment.h"
 #include "tests/runtime/comm/communicator_conformance.h"
+#include "tests/support/mpi_test_main.h"
 
 namespace trireme {
 namespace {
@@ -17,17 +17,15 @@ struct Variant {
 };
 void PrintTo(const Variant& v, std::ostream* out) { *out << v.name; }
 
-MpiEnvironment* g_environment = nullptr;  // gtest's cases take no arguments from main
-
 class MpiConformance : public testing::TestWithParam<std::tuple<Variant, ConformanceCase>> {
  protected:
   /// A rank that throws would leave the others waiting: it ends the job.
   void together(const std::function<void(Communicator&)>& body) {
     try {
-      const auto world = g_environment->make_world(std::get<0>(GetParam()).options);
+      const auto world = test::mpi_environment->make_world(std::get<0>(GetParam()).options);
       body(*world);
     } catch (const std::exception& e) {
-      fmt::print(stderr, "rank {}: {}\n", g_environment->rank(), e.what());
+      fmt::print(stderr, "rank {}: {}\n", test::mpi_environment->rank(), e.what());
       MpiEnvironment::abort(ExitCode::internal);
     }
   }
@@ -45,17 +43,17 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(MpiEnvironment, HostsHoldAllRanks) {
   int total = 0;
-  for (const MpiHost& host : g_environment->hosts()) {
+  for (const MpiHost& host : test::mpi_environment->hosts()) {
     EXPECT_FALSE(host.name.empty());
     total += host.num_ranks;
   }
-  EXPECT_EQ(total, g_environment->size());
-  EXPECT_LT(g_environment->local_rank(), g_environment->local_size());
-  EXPECT_THAT(g_environment->version(), testing::HasSubstr("MPI"));
+  EXPECT_EQ(total, test::mpi_environment->size());
+  EXPECT_LT(test::mpi_environment->local_rank(), test::mpi_environment->local_size());
+  EXPECT_THAT(test::mpi_environment->version(), testing::HasSubstr("MPI"));
 }
 
 TEST(MpiCommunicator, CheckedCallsThatDifferAreNamed) {
-  const auto world = g_environment->make_world({.check_calls = true});
+  const auto world = test::mpi_environment->make_world({.check_calls = true});
   if (world->size() == 1) return;
   Context ctx;
   const Tensor t = Tensor::empty(ctx, {12}, DType::f32);
@@ -85,7 +83,7 @@ TEST(MpiCommunicator, CheckedCallsThatDifferAreNamed) {
 
 /// A message that is longer or shorter than what is awaited is found by the receiver.
 TEST(MpiCommunicator, MessagesOfAnotherLengthAreRefused) {
-  const auto world = g_environment->make_world({});
+  const auto world = test::mpi_environment->make_world({});
   if (world->size() == 1) return;
   Context ctx;
   const Tensor t = Tensor::empty(ctx, {12}, DType::f32);
@@ -98,34 +96,7 @@ TEST(MpiCommunicator, MessagesOfAnotherLengthAreRefused) {
   }
 }
 
-/// Prints failures with the rank.
-class FailurePrinter : public testing::EmptyTestEventListener {
-  void OnTestPartResult(const testing::TestPartResult& result) override {
-    if (!result.failed()) return;
-    fmt::print(stderr, "rank {}: {}:{}: {}\n", g_environment->rank(),
-               result.file_name() ? result.file_name() : "?", result.line_number(), result.message());
-  }
-};
-
-int run_all(int argc, char** argv) {
-  MpiEnvironment environment;
-  g_environment = &environment;
-  testing::InitGoogleTest(&argc, argv);
-  if (environment.rank() != 0) {
-    auto& listeners = testing::UnitTest::GetInstance()->listeners();
-    delete listeners.Release(listeners.default_result_printer());
-    listeners.Append(new FailurePrinter);
-  }
-  const int result = RUN_ALL_TESTS();
-  const auto world = environment.make_world();
-  Context ctx;
-  const Tensor failed = Tensor::empty(ctx, {1}, DType::i32);
-  failed.data<int32_t>()[0] = result;
-  world->all_reduce(ctx.stream(), failed, ReduceOp::max);
-  return failed.data<int32_t>()[0];
-}
-
 }  // namespace
 }  // namespace trireme
 
-int main(int argc, char** argv) { return trireme::run_all(argc, argv); }
+int main(int argc, char** argv) { return trireme::test::run_mpi_tests(argc, argv); }

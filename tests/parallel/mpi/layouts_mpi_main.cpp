@@ -1,0 +1,34 @@
+// Data parallelism over MPI follows one rank. Every rank compares with a run of its own; the exit code is of
+// all ranks together.
+#include <gtest/gtest.h>
+
+#include "tests/support/layout_run.h"
+#include "tests/support/mpi_test_main.h"
+
+namespace trireme::test {
+namespace {
+
+class MpiLayouts : public testing::TestWithParam<ModelFamily> {};
+
+TEST_P(MpiLayouts, DataParallelFollowsOneRank) {
+  const auto world = mpi_environment->make_world();
+  for (const bool unequal : {false, true}) {
+    LayoutRun run;
+    run.model = tiny_model(GetParam());
+    run.unequal_targets = unequal;
+    run.options.bucket_bytes = 4096;
+    const LayoutResult result = run_layout(*world, run);
+    expect_follows(result, run_on_one_rank(run));
+    run.options.bucket_bytes = 50000;
+    run.options.overlap = false;
+    EXPECT_EQ(run_layout(*world, run).weights, result.weights) << "buckets and overlap change bits";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, MpiLayouts, testing::Values(ModelFamily::gpt2, ModelFamily::llama),
+                         [](const auto& p) { return std::string(to_string(p.param)); });
+
+}  // namespace
+}  // namespace trireme::test
+
+int main(int argc, char** argv) { return trireme::test::run_mpi_tests(argc, argv); }
