@@ -115,13 +115,12 @@ std::string size_lines(const RunConfig& config) {
   }
   const MemoryEstimate memory =
       estimate_memory(model, config.train.precision, config.train.micro_batch, config.train.seq_len);
+  const double token_flops = training_flops_per_token(model, config.train.seq_len);
   return line("parameters", parameters) +
          line("memory", "predicted " + memory_line(memory) +
                             (model.vocab_size == 0 ? "; the vocabulary's part comes on top" : "")) +
-         line("arithmetic", fmt::format("{}FLOP a token, {}FLOP a step",
-                                        short_count(training_flops_per_token(model, config.train.seq_len)),
-                                        short_count(training_flops_per_token(model, config.train.seq_len) *
-                                                    static_cast<double>(config.tokens_per_step()))));
+         line("arithmetic", fmt::format("{:.4g} MFLOP a token, {:.4g} GFLOP a step", token_flops * 1e-6,
+                                        token_flops * static_cast<double>(config.tokens_per_step()) * 1e-9));
 }
 
 std::string banner(const RunConfig& config, const RunPlace& place) {

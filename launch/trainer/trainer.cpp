@@ -57,6 +57,7 @@ class Trainer {
   RunConfig config_;
   Job job_;
   Communicator& world_;
+  ParallelContext parallel_;
   std::FILE* out_;
   Context ctx_;
   TrainingData data_;
@@ -79,10 +80,15 @@ int threads_of_rank(const RunConfig& config, const Job& job) {
 }
 
 Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out)
-    : config_(config), job_(job), world_(*job.world), out_(out), ctx_({}, threads_of_rank(config, job)) {
+    : config_(config),
+      job_(job),
+      world_(*job.world),
+      parallel_(world_, config.parallel),
+      out_(out),
+      ctx_({}, threads_of_rank(config, job)) {
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
-  replica_ = {world_.rank(), world_.size()};
+  replica_ = {parallel_.data().rank(), parallel_.data().size()};
   const int64_t seq_len = config_.train.seq_len;
   reader_.emplace(
       data_.train,
@@ -96,7 +102,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   }
   model_.emplace(ctx_, config_.model, seq_len, config_.train.precision);
   model_->storage().initialize(ctx_, config_.train.seed);
-  step_.emplace(ctx_, world_, model_->stage(), model_->storage(), step_options(config_));
+  step_.emplace(ctx_, parallel_, model_->stage(), model_->storage(), step_options(config_));
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
   if (is_main()) open_directory(config_ini);

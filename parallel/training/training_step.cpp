@@ -25,14 +25,14 @@ double read(Context& ctx, const Tensor& t) {
 
 }  // namespace
 
-TrainingStep::TrainingStep(Context& ctx, Communicator& data, Stage& stage, ParameterStorage& storage,
-                           const TrainingStepOptions& options)
+TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, Stage& stage,
+                           ParameterStorage& storage, const TrainingStepOptions& options)
     : ctx_(ctx),
-      data_(data),
+      parallel_(parallel),
       stage_(stage),
       storage_(storage),
       clip_(options.clip),
-      reducer_(data, storage, options.bucket_bytes, options.overlap),
+      reducer_(parallel.gradients(), storage, options.bucket_bytes, options.overlap),
       optimizer_(ctx, storage, options.adamw) {}
 
 BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches) {
@@ -87,7 +87,7 @@ BatchTotals TrainingStep::reduce_totals(const Tensor& loss_sum, int64_t num_targ
   const Tensor totals = Tensor::empty(ctx_, {2}, DType::f64, MemoryCategory::buffers);
   ops::copy(ctx_, loss_sum, totals.slice(0, 1));
   ops::fill(ctx_, totals.slice(1, 2), static_cast<double>(num_targets));
-  data_.all_reduce(ctx_.stream(), totals);
+  parallel_.gradients().all_reduce(ctx_.stream(), totals);
   return {read(ctx_, totals.slice(0, 1)), std::llround(read(ctx_, totals.slice(1, 2)))};
 }
 

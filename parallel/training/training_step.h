@@ -6,6 +6,7 @@
 #include "parallel/data_parallel/gradient_reducer.h"
 #include "parallel/module/stage.h"
 #include "parallel/optimizer/adamw_optimizer.h"
+#include "parallel/plan/parallel_context.h"
 
 namespace trireme {
 
@@ -31,7 +32,7 @@ struct TrainingStepOptions {
 class TrainingStep {
  public:
   /// Everything passed in outlives the step.
-  TrainingStep(Context& ctx, Communicator& data, Stage& stage, ParameterStorage& storage,
+  TrainingStep(Context& ctx, const ParallelContext& parallel, Stage& stage, ParameterStorage& storage,
                const TrainingStepOptions& options);
 
   /// Forward and backward passes of this rank's micro-batches and the reduction over the data-parallel ranks.
@@ -49,7 +50,7 @@ class TrainingStep {
   BatchTotals reduce_totals(const Tensor& loss_sum, int64_t num_targets);
 
   Context& ctx_;
-  Communicator& data_;
+  const ParallelContext& parallel_;
   Stage& stage_;
   ParameterStorage& storage_;
   double clip_;

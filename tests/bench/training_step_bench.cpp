@@ -35,7 +35,8 @@ void training_step(benchmark::State& state, const Case& c) {
   Transformer model(ctx, config, c.seq_len, c.precision);
   model.storage().initialize(ctx, 1);
   const auto self = make_self_communicator();
-  TrainingStep step(ctx, *self, model.stage(), model.storage(), {});
+  const ParallelContext one_rank(*self, {.data = 1});
+  TrainingStep step(ctx, one_rank, model.stage(), model.storage(), {});
   const auto ids = random_ids(c.batch * c.seq_len + 1, config.vocab_size);
   const std::span all(ids);
   MicroBatch mb =

@@ -14,9 +14,12 @@ failed=()
 
 # sources PATTERN...: the project's files with such names, wherever git or a tarball put them.
 sources() {
-  local names=() pattern
+  local names=() pattern rooms=() room
+  for room in runtime parallel models cluster launch tests; do
+    if [[ -d $room ]]; then rooms+=("$room"); fi
+  done
   for pattern in "$@"; do names+=(-o -name "$pattern"); done
-  find runtime parallel models cluster launch tests -type f \( "${names[@]:1}" \) -print0 2>/dev/null
+  find "${rooms[@]}" -type f \( "${names[@]:1}" \) -print0 2>/dev/null
 }
 
 check() {

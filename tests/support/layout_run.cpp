@@ -43,14 +43,15 @@ std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t st
 
 }  // namespace
 
-LayoutResult run_layout(Communicator& data, const LayoutRun& run) {
+LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
+  const ParallelContext parallel(world, {.data = world.size()});
   Context ctx({}, run.num_threads);
   Transformer model(ctx, run.model, run.seq_len, run.precision);
   model.storage().initialize(ctx, 7);
-  TrainingStep step(ctx, data, model.stage(), model.storage(), run.options);
+  TrainingStep step(ctx, parallel, model.stage(), model.storage(), run.options);
   LayoutResult result;
   for (int64_t s = 0; s < run.steps; ++s) {
-    auto batches = read_step(ctx, run, s, data.rank(), data.size());
+    auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size());
     const BatchTotals totals = step.accumulate(batches);
     if (s == 0) {
       for (const ParameterView& view : model.storage().parameters()) {

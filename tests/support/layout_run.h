@@ -30,7 +30,7 @@ struct LayoutResult {
   std::map<std::string, std::vector<float>> weights;    ///< after the last step
 };
 
-/// Runs with every rank of `data` as a data-parallel replica; the global batch does not depend on their
+/// Runs with every rank of `world` as a data-parallel replica; the global batch does not depend on their
 /// number.
 LayoutResult run_layout(Communicator& data, const LayoutRun& run);
 

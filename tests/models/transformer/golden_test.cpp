@@ -97,7 +97,8 @@ class GoldenModel : public testing::TestWithParam<bool> {
 TEST_P(GoldenModel, LogitsLossAndEveryGradientAgree) {
   EXPECT_LT(relative_difference(test::to_vector(model_.logits(ctx_, batch_)), golden_.read("logits")), 1e-5);
   const auto self = make_self_communicator();
-  TrainingStep step(ctx_, *self, model_.stage(), model_.storage(), {});
+  const ParallelContext one_rank(*self, {.data = 1});
+  TrainingStep step(ctx_, one_rank, model_.stage(), model_.storage(), {});
   const BatchTotals totals = step.accumulate({&batch_, 1});
   EXPECT_EQ(totals.num_targets, 25);
   EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
@@ -115,10 +116,11 @@ TEST_P(GoldenModel, LogitsLossAndEveryGradientAgree) {
 
 TEST_P(GoldenModel, TenStepsOfAdamWAgree) {
   const auto self = make_self_communicator();
+  const ParallelContext one_rank(*self, {.data = 1});
   TrainingStepOptions options;
   options.adamw = {0.9, 0.95, 1e-8, 0.1};
   options.clip = 1.0;
-  TrainingStep step(ctx_, *self, model_.stage(), model_.storage(), options);
+  TrainingStep step(ctx_, one_rank, model_.stage(), model_.storage(), options);
   const auto losses = golden_.read("losses"), norms = golden_.read("grad_norms");
   for (size_t i = 0; i < 10; ++i) {
     const BatchTotals totals = step.accumulate({&batch_, 1});
