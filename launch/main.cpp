@@ -17,30 +17,12 @@ namespace {
 using trireme::ExitCode;
 using trireme::RankPlace;
 
-/// What every rank finds wrong is said by rank 0; what befell one rank, by that rank.
-void report(const std::string& message, ExitCode code, const RankPlace& place) {
-  if (code == ExitCode::usage && place.rank != 0) return;
+/// What every rank finds wrong (in the arguments) is said by rank 0; what befell one rank, by that rank.
+void report(const std::string& message, const RankPlace& place, bool by_all) {
+  if (by_all && place.rank != 0) return;
   const std::string who =
-      place.world_size > 1 && code != ExitCode::usage ? fmt::format("rank {}: ", place.rank) : std::string();
+      place.world_size > 1 && !by_all ? fmt::format("rank {}: ", place.rank) : std::string();
   std::fputs(fmt::format("trireme: error: {}{}\n", who, message).c_str(), stderr);  // never throws
-}
-
-ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
-  ExitCode code = ExitCode::internal;
-  try {
-    trireme::run_program(args, place);
-    if (std::fflush(stdout) != 0) trireme::throw_environment("standard output cannot be written");
-    return ExitCode::ok;
-  } catch (const trireme::Error& error) {
-    report(error.what(), code = error.code(), place);
-  } catch (const std::system_error& error) {  // as fmt says that standard output is full
-    report(error.what(), code = ExitCode::resources, place);
-  } catch (const std::bad_alloc&) {
-    report("out of memory", code = ExitCode::resources, place);
-  } catch (const std::exception& error) {
-    report(error.what(), code, place);
-  }
-  return code;
 }
 
 // A rank that fails ends the others too: they may wait for it in a collective for ever.
@@ -49,12 +31,30 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
   trireme::MpiEnvironment::abort(code);
 }
 
-ExitCode run_under_mpi(const std::vector<std::string>& args) {
-  const trireme::MpiEnvironment mpi;
-  const ExitCode code = run(args, {mpi.rank(), mpi.size(), &mpi});
-  // What is wrong with the arguments every rank has found by itself; anything else, perhaps one alone.
-  if (code != ExitCode::ok && code != ExitCode::usage) end_job(code);
+// Says what went wrong. Returns when this process may end in good order.
+ExitCode fail(const std::string& message, ExitCode code, const RankPlace& place) {
+  constexpr double kPatience = 5;  // seconds; ranks read their arguments within milliseconds of each other
+  const bool by_all =
+      code == ExitCode::usage && (place.mpi == nullptr || place.mpi->all_ranks_arrive(kPatience));
+  report(message, place, by_all);
+  if (place.mpi != nullptr && !by_all) end_job(code);
   return code;
+}
+
+ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
+  try {
+    trireme::run_program(args, place);
+    if (std::fflush(stdout) != 0) trireme::throw_environment("standard output cannot be written");
+    return ExitCode::ok;
+  } catch (const trireme::Error& error) {
+    return fail(error.what(), error.code(), place);
+  } catch (const std::system_error& error) {  // as fmt says that standard output is full
+    return fail(error.what(), ExitCode::resources, place);
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory", ExitCode::resources, place);
+  } catch (const std::exception& error) {
+    return fail(error.what(), ExitCode::internal, place);
+  }
 }
 
 }  // namespace
@@ -62,11 +62,13 @@ ExitCode run_under_mpi(const std::vector<std::string>& args) {
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
   try {
-    if (trireme::launched_under_mpi()) return static_cast<int>(run_under_mpi(args));
+    if (trireme::launched_under_mpi()) {
+      const trireme::MpiEnvironment mpi;
+      return static_cast<int>(run(args, {mpi.rank(), mpi.size(), &mpi}));
+    }
     trireme::check_launcher(1);
   } catch (const trireme::Error& error) {
-    report(error.what(), error.code(), {});
-    return static_cast<int>(error.code());
+    return static_cast<int>(fail(error.what(), error.code(), {}));
   }
   return static_cast<int>(run(args, {}));
 }

@@ -8,6 +8,11 @@
 
 namespace trireme {
 
+/// To be called once by a thread that will ask for teams of `num_threads`: throws UserError where
+/// OMP_THREAD_LIMIT would give it fewer, and turns OMP_DYNAMIC off for it. Libraries divide their work by the
+/// number they asked for.
+void prepare_threads(int num_threads);
+
 /// Calls body(begin, end) for contiguous ranges that cover [0, n), on at most `num_threads` threads of the
 /// caller's own OpenMP team; no range but the last is shorter than `grain`. `body` must not throw. The ranges
 /// depend on the number of threads: a body whose result is a sum across elements must use blocks of a fixed

@@ -1,6 +1,7 @@
 #include "runtime/device/context.h"
 
 #include "runtime/base/error.h"
+#include "runtime/base/parallel_for.h"
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
 
@@ -12,6 +13,7 @@ std::string to_string(Device device) {
 
 Context::Context(Device device, int num_threads) : device_(device), num_threads_(num_threads) {
   TRIREME_CHECK(num_threads >= 1, "num_threads is {}", num_threads);
+  prepare_threads(num_threads);
   const bool on_cpu = device.type == DeviceType::cpu;
   stream_ = on_cpu ? cpu::make_compute_stream() : cuda::make_compute_stream(device.index);
   allocator_ = std::make_unique<Allocator>(on_cpu ? cpu::make_memory_source()

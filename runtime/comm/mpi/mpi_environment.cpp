@@ -1,9 +1,11 @@
 #include "runtime/comm/mpi/mpi_environment.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <thread>
 
 #include <mpi.h>
 
@@ -47,6 +49,18 @@ MpiEnvironment::~MpiEnvironment() {
   if (finalized != 0) return;
   if (std::uncaught_exceptions() > uncaught_) abort(ExitCode::internal);
   MPI_Finalize();
+}
+
+bool MpiEnvironment::all_ranks_arrive(double seconds) const {
+  MPI_Request request = MPI_REQUEST_NULL;
+  mpi::check(MPI_Ibarrier(MPI_COMM_WORLD, &request), "MPI_Ibarrier", "world", rank_);
+  const double end = MPI_Wtime() + seconds;
+  int done = 0;
+  while (done == 0 && MPI_Wtime() < end) {
+    mpi::check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test", "world", rank_);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return done != 0;
 }
 
 void MpiEnvironment::find_hosts() {

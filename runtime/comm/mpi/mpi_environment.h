@@ -52,6 +52,10 @@ class MpiEnvironment {
   /// object.
   std::unique_ptr<Communicator> make_world(const MpiOptions& options = {}) const;
 
+  /// True when every rank of the job makes this call within `seconds`: what befell this rank befell all, and
+  /// they may end in good order. Waits no longer.
+  bool all_ranks_arrive(double seconds) const;
+
   /// Ends every process of the job with `code`, this one included. From any thread; never waits for a rank.
   [[noreturn]] static void abort(ExitCode code) noexcept;
 
