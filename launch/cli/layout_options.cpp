@@ -71,7 +71,7 @@ std::vector<Option> run_options() {
       {section, "device", "",
        choice<std::string>(
            [](auto& c) -> auto& { return c.run.device; }, names({"auto", "cpu", "cuda"})),
-       "auto: CUDA where a device is found", ""},
+       "auto: the CPU in this version", ""},
       {section, "backend", "",
        choice<std::string>(
            [](auto& c) -> auto& { return c.run.backend; }, names({"auto", "self", "mpi", "nccl"})),

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "models/config/presets.h"
+#include "runtime/device/cuda/cuda_device.h"
 
 namespace trireme {
 
@@ -82,8 +83,14 @@ void check_backend(const RunConfig& config, int world_size, Faults& faults) {
     faults.push_back(
         fmt::format("run.backend self is for one rank, {} were started: use mpi or auto", world_size));
   }
-  if (run.backend == "nccl" && run.device == "cpu") {
-    faults.push_back("run.backend nccl needs GPUs, but run.device is cpu: use mpi or auto");
+  // Until the ops have CUDA bodies. Allowed: what trains as asked.
+  if (run.device == "cuda") {
+    faults.push_back(fmt::format(
+        "run.device cuda is not available in this version, which trains on CPUs: use cpu or auto{}",
+        cuda::num_devices() > 0 ? "" : fmt::format(" (and {})", cuda::why_no_device())));
+  }
+  if (run.backend == "nccl") {
+    faults.push_back("run.backend nccl needs GPUs, which this version does not train on: use mpi or auto");
   }
 }
 

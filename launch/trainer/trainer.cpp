@@ -216,6 +216,14 @@ void Trainer::summarize(Progress& progress, double seconds) {
   for (size_t i = 0; i < kNumMemoryCategories; ++i) measured.bytes[i] = stats.by_category[i].peak;
   progress.note(fmt::format("{} steps, {} tokens in {} | peak memory measured {}", config_.train.steps,
                             grouped(tokens_seen_), short_duration(seconds), memory_line(measured)));
+  const auto state = measured[MemoryCategory::weights] + measured[MemoryCategory::gradients] +
+                     measured[MemoryCategory::optimizer];
+  progress.note(fmt::format(
+      "that is {:.1f} bytes a parameter for weights, gradients and optimizer, and {} a token of a "
+      "micro-batch for activations",
+      static_cast<double>(state) / static_cast<double>(size_of(config_.model).parameters),
+      short_bytes(static_cast<double>(measured[MemoryCategory::activations]) /
+                  static_cast<double>(config_.train.micro_batch * config_.train.seq_len))));
   if (data_.tokenizer && config_.train.sample_tokens > 0) {
     const TextSampleOptions options{config_.train.sample_prompt, config_.train.sample_tokens, 0.8,
                                     config_.train.seed};
