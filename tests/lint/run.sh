@@ -48,7 +48,7 @@ shell_scripts() {
   while IFS= read -r -d '' script; do
     bash -n "$script" || status=1
     if command -v shellcheck >/dev/null; then shellcheck "$script" || status=1; fi
-  done < <(sources '*.sh'; printf '%s\0' .ci/run)
+  done < <(sources '*.sh' '*.sbatch'; printf '%s\0' .ci/run)
   command -v shellcheck >/dev/null || echo "lint: no shellcheck here, scripts were only parsed"
   return $status
 }
