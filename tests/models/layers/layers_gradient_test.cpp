@@ -15,7 +15,6 @@ namespace {
 
 ModelConfig small(ModelFamily family, int64_t heads, int64_t kv_heads, int64_t head_dim) {
   ModelConfig c;
-  c.family = family;
   c.vocab_size = 17;
   c.num_layers = 1;
   c.num_heads = heads;
@@ -23,12 +22,7 @@ ModelConfig small(ModelFamily family, int64_t heads, int64_t kv_heads, int64_t h
   c.hidden_size = heads * head_dim;
   c.ffn_size = 19;
   c.max_positions = 8;
-  if (family == ModelFamily::llama) {
-    c.norm = NormKind::rms_norm;
-    c.activation = ActivationKind::swiglu;
-    c.positions = PositionKind::rotary;
-    c.bias = c.tied_embeddings = false;
-  }
+  apply_family(c, family);
   return c;
 }
 

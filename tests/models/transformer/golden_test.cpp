@@ -52,11 +52,7 @@ ModelConfig golden_config(bool llama) {
   c.ffn_size = 128;
   c.max_positions = 16;
   if (llama) {
-    c.family = ModelFamily::llama;
-    c.norm = NormKind::rms_norm;
-    c.activation = ActivationKind::swiglu;
-    c.positions = PositionKind::rotary;
-    c.bias = c.tied_embeddings = false;
+    apply_family(c, ModelFamily::llama);
     c.num_kv_heads = 2;
     c.ffn_size = 48;
   }
