@@ -2,6 +2,7 @@
 // and drawings read the same lists.
 #pragma once
 
+#include <compare>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,7 +28,7 @@ struct Action {
   int micro_batch = 0;
   int chunk = 0;
   int peer = -1;
-  bool operator==(const Action&) const = default;
+  auto operator<=>(const Action&) const = default;
 };
 
 bool is_send(ActionKind kind);

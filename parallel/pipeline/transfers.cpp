@@ -1,7 +1,7 @@
 // How tensors go from stage to stage; declared in schedule.h.
+#include <algorithm>
 #include <map>
 #include <set>
-#include <tuple>
 
 #include "parallel/pipeline/schedule.h"
 
@@ -24,8 +24,6 @@ struct Inbox {
   std::vector<Action> receives;
   size_t taken = 0;
 };
-
-auto key(const Action& a) { return std::tuple(a.kind, a.micro_batch, a.chunk, a.peer); }
 
 /// Takes `needed`, and before it all that was sent before it.
 void take(const Action& needed, Inbox& inbox, std::vector<Action>& actions) {
@@ -74,12 +72,12 @@ void derive_transfers(Schedule& s) {
   }
   for (int stage = 0; stage < s.num_stages; ++stage) {
     std::vector<Action> actions;
-    std::set<decltype(key(Action()))> received;
+    std::set<Action> received;
     for (const Action& compute : s.actions_of_stage[static_cast<size_t>(stage)]) {
       const auto needed = receive_before(s, stage, compute);
       const size_t before = actions.size();
-      if (needed && !received.contains(key(*needed))) take(*needed, inboxes[{stage, needed->peer}], actions);
-      for (size_t i = before; i < actions.size(); ++i) received.insert(key(actions[i]));
+      if (needed && !received.contains(*needed)) take(*needed, inboxes[{stage, needed->peer}], actions);
+      for (size_t i = before; i < actions.size(); ++i) received.insert(actions[i]);
       actions.push_back(compute);
       if (const auto send = send_after(s, stage, compute)) actions.push_back(*send);
     }
