@@ -1,6 +1,7 @@
 #include "parallel/pipeline/check_schedule.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -125,34 +126,42 @@ class StageCheck {
   std::set<std::tuple<ActionKind, int, int>> done_;
 };
 
-/// Positions of `stage`'s sends to, or receives from, `peer`.
-std::vector<size_t> transfers(const Schedule& s, int stage, int peer, bool (*is_kind)(ActionKind)) {
-  std::vector<size_t> positions;
-  const auto& actions = actions_of(s, stage);
-  for (size_t i = 0; i < actions.size(); ++i) {
-    if (is_kind(actions[i].kind) && actions[i].peer == peer) positions.push_back(i);
-  }
-  return positions;
-}
+/// What goes from one stage to one other, in order.
+struct Link {
+  std::vector<size_t> sends, receives;  ///< positions on the sender and on the receiver
+};
 
 /// The first message from stage `from` to stage `to` that is not taken for what it is. A later one says no
 /// more.
-void check_pair(const Schedule& s, int from, int to, Faults& faults) {
-  const auto sends = transfers(s, from, to, is_send), receives = transfers(s, to, from, is_receive);
+void check_link(const Schedule& s, int from, int to, const Link& link, Faults& faults) {
+  const auto& [sends, receives] = link;
   for (size_t i = 0; i < std::max(sends.size(), receives.size()); ++i) {
-    const auto sent = [&] { return at(from, sends[i], actions_of(s, from)[sends[i]]); };
-    const auto received = [&] { return at(to, receives[i], actions_of(s, to)[receives[i]]); };
-    if (i >= sends.size()) {
-      faults.push_back(received() + " takes what is never sent");
-    } else if (i >= receives.size()) {
-      faults.push_back(sent() + " is never received");
-    } else if (receive_of(s, from, actions_of(s, from)[sends[i]]) != actions_of(s, to)[receives[i]]) {
-      faults.push_back(fmt::format("{} meets another message: {}", received(), sent()));
+    const Action* send = i < sends.size() ? &actions_of(s, from)[sends[i]] : nullptr;
+    const Action* receive = i < receives.size() ? &actions_of(s, to)[receives[i]] : nullptr;
+    if (!send) {
+      faults.push_back(at(to, receives[i], *receive) + " takes what is never sent");
+    } else if (!receive) {
+      faults.push_back(at(from, sends[i], *send) + " is never received");
+    } else if (receive_of(s, from, *send) != *receive) {
+      faults.push_back(at(to, receives[i], *receive) +
+                       " meets another message: " + at(from, sends[i], *send));
     } else {
       continue;
     }
     return;
   }
+}
+
+void check_links(const Schedule& s, Faults& faults) {
+  std::map<std::pair<int, int>, Link> links;  // by (from, to)
+  for (int stage = 0; stage < s.num_stages; ++stage) {
+    const auto& actions = actions_of(s, stage);
+    for (size_t i = 0; i < actions.size(); ++i) {
+      if (is_send(actions[i].kind)) links[{stage, actions[i].peer}].sends.push_back(i);
+      if (is_receive(actions[i].kind)) links[{actions[i].peer, stage}].receives.push_back(i);
+    }
+  }
+  for (const auto& [ends, link] : links) check_link(s, ends.first, ends.second, link, faults);
 }
 
 void check_deadlock(const Schedule& s, Faults& faults) {
@@ -178,9 +187,7 @@ std::vector<std::string> check_schedule(const Schedule& schedule) {
   check_numbers(schedule, faults);
   if (!faults.empty()) return faults;
   for (int stage = 0; stage < schedule.num_stages; ++stage) StageCheck(schedule, stage, faults).run();
-  for (int from = 0; from < schedule.num_stages; ++from) {
-    for (int to = 0; to < schedule.num_stages; ++to) check_pair(schedule, from, to, faults);
-  }
+  check_links(schedule, faults);
   check_deadlock(schedule, faults);
   return faults;
 }
