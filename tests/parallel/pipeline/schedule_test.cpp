@@ -114,14 +114,9 @@ TEST(ScheduleFormulas, BubbleAndActivationsOfGpipeAndOneFOneB) {
 TEST(ScheduleFormulas, BubbleAndActivationsOfInterleaved) {
   for_each_schedule("interleaved", [](const Schedule& s) {
     const int p = s.num_stages, m = s.num_micro_batches, v = s.num_chunks;
-    const Timeline timeline = simulate(s);
-    const double ideal = (p - 1.0) / (v * m + p - 1.0);
-    if (m % p == 0) {
-      EXPECT_NEAR(timeline.bubble, ideal, 1e-12);
-    } else {
-      EXPECT_GE(timeline.bubble, ideal - 1e-12);
-      EXPECT_LE(timeline.bubble, (p - 1.0) / (m + p - 1.0) + 1e-12);
-    }
+    const Timeline timeline = simulate(s, {1, 1.5, 0.25});
+    const double idle = p - 1.0 + (v - 1.0) * std::max(0, p - m);  // in forwards and backwards of a chunk
+    EXPECT_NEAR(timeline.bubble, idle / (v * m + idle), 1e-12);
     const int largest_group = (m + std::max(1, m / p) - 1) / std::max(1, m / p);
     for (int stage = 0; stage < p && v > 1; ++stage) {
       EXPECT_EQ(timeline.peak_activations_of_stage[static_cast<size_t>(stage)],
@@ -136,10 +131,13 @@ TEST(ScheduleFormulas, ZeroBubbleHalvesTheBubbleAtTheActivationsOfOneFOneB) {
     const Timeline timeline = simulate(s), plain = simulate(make_schedule("1f1b", p, m));
     EXPECT_LE(std::ranges::max(timeline.peak_activations_of_stage),
               std::ranges::max(plain.peak_activations_of_stage));
-    EXPECT_LE(timeline.makespan, plain.makespan + 1e-12);
-    if (m < p) return;
-    EXPECT_NEAR(timeline.bubble, (p - 1.0) / (3 * m + p - 1.0), 1e-12);
-    EXPECT_LE(timeline.bubble, plain.bubble / 2 + 1e-12);
+    const double idle = 2 * (p - 1) - (std::min(m, p) - 1);
+    EXPECT_NEAR(timeline.bubble, idle / (3 * m + idle), 1e-12);
+    if (m >= p) {
+      EXPECT_LE(timeline.bubble, plain.bubble / 2 + 1e-12);
+    }
+    const ActionCosts costs{1, 1.25, 0.75};
+    EXPECT_NEAR(simulate(s, costs).makespan, m * 3.0 + (p - 1) * 2.25 - (std::min(m, p) - 1) * 0.75, 1e-9);
   });
 }
 
