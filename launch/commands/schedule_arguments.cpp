@@ -17,7 +17,7 @@ namespace trireme {
 namespace {
 
 /// Stages x micro-batches x chunks: what is drawn and proved in about a second.
-constexpr int64_t kMostCells = int64_t{1} << 20;
+constexpr int64_t kMostCells = int64_t{1} << 18;
 
 std::string set_costs(ActionCosts& costs, const std::string& text) {
   double* const fields[] = {&costs.forward, &costs.backward_input, &costs.backward_weight,

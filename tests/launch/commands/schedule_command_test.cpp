@@ -41,7 +41,7 @@ size_t count(const std::string& text, const std::string& part) {
 TEST(ScheduleCommand, DrawsARowAStage) {
   const Schedule schedule = make_schedule("1f1b", 2, 2);
   EXPECT_EQ(timeline_text(schedule, simulate(schedule)),
-            "stage 0 F0 F1    B0---    B1---\nstage 1    F0 B0--- F1 B1---\n");
+            "stage 0 F0 F1       B0---    B1---\nstage 1    F0 B0--- F1 B1---\n");
 }
 
 TEST(ScheduleCommand, SaysBubblePeaksAndProof) {
@@ -97,7 +97,7 @@ TEST(ScheduleCommand, AFileThatCannotRunIsRefusedWithItsFaults) {
   const TemporaryFolder folder;
   ScheduleOptions options;
   options.file = folder.write("s.txt", "F0 F1 B0 B1\nF0 B0 F1\n");
-  expect_error(ExitCode::bad_input, {options.file, "2 faults", "stage 1 lacks B1", "stage 0, action 6"},
+  expect_error(ExitCode::bad_input, {options.file, "3 faults", "stage 1 lacks B1", "stage 0, action 6"},
                [&] { printed(options); });
 }
 
