@@ -10,11 +10,22 @@
 
 namespace trireme {
 
+std::function<std::string(const std::string&)> text_into(std::string& field) {
+  return [&field](const std::string& text) {
+    field = text;
+    return std::string();
+  };
+}
+
 std::string help_plain(std::span<const PlainOption> options) {
   std::vector<HelpLine> lines;
   for (const PlainOption& option : options) {
-    lines.emplace_back(fmt::format("--{} {}", option.name, option.placeholder),
-                       fmt::format("{} [{}]", option.help, option.shown_default));
+    if (option.placeholder.empty()) {
+      lines.emplace_back("--" + option.name, option.help);
+    } else {
+      lines.emplace_back(fmt::format("--{} {}", option.name, option.placeholder),
+                         fmt::format("{} [{}]", option.help, option.shown_default));
+    }
   }
   return help_lines(lines);
 }
@@ -32,6 +43,12 @@ std::vector<std::string> parse_plain_arguments(const std::string& command,
     if (option == options.end()) {
       faults.push_back(fmt::format("--{} is no option of trireme {}{}", setting.key, command,
                                    did_you_mean(setting.key, names, "--")));
+    } else if (option->placeholder.empty()) {
+      if (setting.text) {
+        faults.push_back(
+            fmt::format("--{} is a switch and takes no value; given '{}'", setting.key, *setting.text));
+      }
+      option->set("");
     } else if (!setting.text) {
       faults.push_back(fmt::format("--{} needs a value: {}", setting.key, option->placeholder));
     } else if (const std::string allowed = option->set(*setting.text); !allowed.empty()) {

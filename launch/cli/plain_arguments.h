@@ -1,22 +1,42 @@
 // Options of the small commands, which fill no run configuration.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "launch/cli/option_values.h"
+
 namespace trireme {
 
 struct PlainOption {
   std::string name;         ///< without dashes
-  std::string placeholder;  ///< "N"
+  std::string placeholder;  ///< "N"; empty: a switch, which takes no value (`set` gets none)
   std::string help;
   std::string shown_default;
   /// Takes the text; returns what is allowed when it is something else, or nothing.
   std::function<std::string(const std::string& text)> set;
 };
+
+/// A `set` for text as it is.
+std::function<std::string(const std::string&)> text_into(std::string& field);
+
+/// A `set` for whole numbers of [least, most].
+template <class T>
+std::function<std::string(const std::string&)> whole_into(T& field, int64_t least, int64_t most) {
+  return [&field, least, most](const std::string& text) -> std::string {
+    const auto number = option_values::parse_number<int64_t>(text);
+    if (!number || *number < least || *number > most)
+      return fmt::format("a whole number from {} to {}", least, most);
+    field = static_cast<T>(*number);
+    return "";
+  };
+}
 
 /// The options' help, in the layout of help_lines().
 std::string help_plain(std::span<const PlainOption> options);

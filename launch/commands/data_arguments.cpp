@@ -19,25 +19,6 @@ namespace {
 
 using option_values::parse_number;
 
-auto into(std::string& field) {
-  return [&field](const std::string& text) {
-    field = text;
-    return std::string();
-  };
-}
-
-template <class T>
-auto whole_into(T& field, int64_t least, int64_t most) {
-  return [&field, least, most](const std::string& text) -> std::string {
-    const auto number = parse_number<int64_t>(text);
-    if (!number || *number < least || *number > most) {
-      return fmt::format("a whole number from {} to {}", least, most);
-    }
-    field = static_cast<T>(*number);
-    return "";
-  };
-}
-
 std::vector<PlainOption> build_options(DataBuildOptions& o) {
   const auto fraction = [&o](const std::string& text) -> std::string {
     const auto number = parse_number<double>(text);
@@ -46,15 +27,16 @@ std::vector<PlainOption> build_options(DataBuildOptions& o) {
     return "";
   };
   return {
-      {"out", "DIR", "where tokenizer.json, train.tok and validation.tok go", "required", into(o.out_dir)},
+      {"out", "DIR", "where tokenizer.json, train.tok and validation.tok go", "required",
+       text_into(o.out_dir)},
       {"tokenizer", "byte|char|bpe|PATH", "bpe is trained on the files; PATH: a tokenizer's file",
-       o.tokenizer, into(o.tokenizer)},
+       o.tokenizer, text_into(o.tokenizer)},
       {"bpe-vocab", "N", "size of a BPE vocabulary trained here", fmt::to_string(o.bpe_vocab),
        whole_into(o.bpe_vocab, 257, 1 << 24)},
       {"valid-fraction", "X", "last part of the text, kept for evaluation; 0: none",
        fmt::to_string(o.validation_fraction), fraction},
       {"json-field", "NAME", "member of a JSONL object that holds the text", o.input.json_field,
-       into(o.input.json_field)},
+       text_into(o.input.json_field)},
       {"threads", "N", "that tokenize", "all cores", whole_into(o.num_threads, 1, 4096)},
   };
 }
@@ -72,7 +54,7 @@ std::vector<PlainOption> inspect_options(DataInspectOptions& o) {
   return {
       {"format", "NAME", "of the file: auto, trireme, llmc, nanogpt, megatron", "auto", format},
       {"tokenizer", "byte|PATH", "shows the first tokens as text and checks the ids", "none",
-       into(o.tokenizer)},
+       text_into(o.tokenizer)},
       {"show", "N", "tokens shown", fmt::to_string(o.show_tokens), whole_into(o.show_tokens, 0, 1 << 20)},
   };
 }
