@@ -1,5 +1,6 @@
 #include "models/layers/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/ops/attention.h"
@@ -24,36 +25,55 @@ Heads split_heads(const Tensor& qkv, const ops::AttentionShape& s) {
   return {{qkv, 0, q}, {qkv, q, kv}, {qkv, q + kv, kv}};
 }
 
-ParameterBlock qkv_block(const ModelConfig& c, const std::string& name, const char* suffix, bool matrix) {
+// How many tensor ranks hold the same key-value heads.
+int copies_of_kv_heads(const ModelConfig& c, const TensorParallel& tensor) {
+  return static_cast<int>(std::max<int64_t>(1, tensor.size() / c.num_kv_heads));
+}
+
+// This rank's part of `num_heads` that are divided over groups of `num_copies` ranks.
+Part heads_of_rank(int64_t num_heads, int num_copies, const TensorParallel& tensor) {
+  const int64_t num_groups = tensor.size() / num_copies, group = tensor.rank() / num_copies;
+  return {num_heads * group / num_groups, num_heads * (group + 1) / num_groups};
+}
+
+ParameterBlock qkv_block(const ModelConfig& c, const std::string& name, const char* suffix, bool matrix,
+                         const TensorParallel& tensor) {
   ParameterBlock block;
   const float std = matrix ? static_cast<float>(c.init_std) : 0.0f;
-  const auto member = [&](const char* part, int64_t heads) {
-    const int64_t rows = heads * c.head_dim();
+  const auto member = [&](const char* part, int64_t num_heads, int num_copies) {
+    const int64_t rows = num_heads * c.head_dim();
     const Shape shape = matrix ? Shape{rows, c.hidden_size} : Shape{rows};
-    block.members.push_back(Parameter::whole(name + part + suffix, shape, 0.0f, std));
+    const Part heads = heads_of_rank(num_heads, num_copies, tensor);
+    Parameter p = Parameter::part_of(name + part + suffix, shape, 0,
+                                     {heads.begin * c.head_dim(), heads.end * c.head_dim()}, 0.0f, std);
+    p.num_copies = num_copies;
+    p.is_gradient_partial = num_copies > 1;
+    block.members.push_back(std::move(p));
   };
-  member(".query", c.num_heads);
-  member(".key", c.num_kv_heads);
-  member(".value", c.num_kv_heads);
+  member(".query", c.num_heads, 1);
+  member(".key", c.num_kv_heads, copies_of_kv_heads(c, tensor));
+  member(".value", c.num_kv_heads, copies_of_kv_heads(c, tensor));
   return block;
 }
 
 }  // namespace
 
-Attention::Attention(const ModelConfig& config, const std::string& name, const Tensor& rotary)
-    : num_heads_(config.num_heads),
-      num_kv_heads_(config.num_kv_heads),
+Attention::Attention(const ModelConfig& config, const std::string& name, const Tensor& rotary,
+                     const TensorParallel& tensor)
+    : num_heads_(config.num_heads / tensor.size()),
+      num_kv_heads_(heads_of_rank(config.num_kv_heads, copies_of_kv_heads(config, tensor), tensor).size()),
       head_dim_(config.head_dim()),
       rotary_(rotary),
-      qkv_weight_(qkv_block(config, name, ".weight", true)),
-      output_weight_(single(name + ".output.weight",
-                            {config.hidden_size, config.num_heads * config.head_dim()}, 0.0f,
-                            residual_init_std(config))),
-      qkv_(qkv_weight_, qkv_bias_),
-      output_(output_weight_, output_bias_) {
+      qkv_weight_(qkv_block(config, name, ".weight", true, tensor)),
+      output_weight_(single(tensor.divided(name + ".output.weight",
+                                           {config.hidden_size, config.num_heads * config.head_dim()}, 1,
+                                           0.0f, residual_init_std(config)))),
+      tensor_(tensor),
+      qkv_(tensor, qkv_weight_, qkv_bias_),
+      output_(tensor, output_weight_, output_bias_) {
   if (config.bias) {
-    qkv_bias_ = qkv_block(config, name, ".bias", false);
-    output_bias_ = single(name + ".output.bias", {config.hidden_size}, 0.0f, 0.0f);
+    qkv_bias_ = qkv_block(config, name, ".bias", false, tensor);
+    output_bias_ = single(tensor.copied(name + ".output.bias", {config.hidden_size}, 0.0f, 0.0f));
   }
 }
 
@@ -67,7 +87,8 @@ Tensor Attention::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, S
                  head_dim_,
                  1.0f / std::sqrt(static_cast<float>(head_dim_)),
                  true};
-  state.qkv = qkv_.forward(ctx, x, state.qkv_linear);
+  const bool divided_rows = tensor_.divides_rows(mb);
+  state.qkv = qkv_.forward(ctx, x, divided_rows, state.qkv_linear);
   if (rotary_) {
     state.positions = mb.positions;
     ops::rotary(ctx, {state.qkv, 0, (num_heads_ + num_kv_heads_) * head_dim_}, head_dim_, mb.positions,
@@ -77,7 +98,7 @@ Tensor Attention::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, S
   state.lse = Tensor::empty(ctx, {mb.batch, num_heads_, mb.seq_len}, DType::f32);
   const Heads heads = split_heads(state.qkv, state.shape);
   ops::attention(ctx, state.shape, heads.q, heads.k, heads.v, state.out, state.lse);
-  return output_.forward(ctx, state.out, state.output_linear);
+  return output_.forward(ctx, state.out, divided_rows, state.output_linear);
 }
 
 Tensor Attention::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {

@@ -1,20 +1,21 @@
-// Attention: causal self-attention with grouped queries and, for rotary models, rotated queries and keys.
+// Attention: causal self-attention with grouped queries and, for rotary models, rotated queries and keys. Its
+// heads are divided over the tensor ranks.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "models/config/model_config.h"
-#include "models/layers/linear.h"
-#include "parallel/module/micro_batch.h"
+#include "parallel/tensor_parallel/linear.h"
 
 namespace trireme {
 
 class Attention {
  public:
   /// Parameters `name`.{query,key,value,output}.{weight,bias}. `rotary` is the model's table (undefined for
-  /// learned positions).
-  Attention(const ModelConfig& config, const std::string& name, const Tensor& rotary);
+  /// learned positions). Where tensor ranks are more than key-value heads, neighbours hold copies of one.
+  Attention(const ModelConfig& config, const std::string& name, const Tensor& rotary,
+            const TensorParallel& tensor);
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
@@ -22,10 +23,13 @@ class Attention {
   void collect(std::vector<ParameterBlock*>& blocks);
 
  private:
-  int64_t num_heads_, num_kv_heads_, head_dim_;
+  int64_t num_heads_, num_kv_heads_;  // of this rank
+  int64_t head_dim_;
   Tensor rotary_;
   ParameterBlock qkv_weight_, qkv_bias_, output_weight_, output_bias_;
-  Linear qkv_, output_;
+  TensorParallel tensor_;
+  ColumnParallelLinear qkv_;
+  RowParallelLinear output_;
 };
 
 }  // namespace trireme

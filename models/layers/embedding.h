@@ -3,15 +3,19 @@
 
 #include "models/config/model_config.h"
 #include "parallel/module/layer.h"
+#include "parallel/tensor_parallel/tensor_parallel.h"
+#include "runtime/ops/embedding.h"
 
 namespace trireme {
 
 class Embedding final : public Layer {
  public:
-  /// Parameters embedding.tokens.weight and, for learned positions, embedding.positions.weight.
-  explicit Embedding(const ModelConfig& config);
+  /// Parameters embedding.tokens.weight, whose rows are divided over the tensor ranks, and, for learned
+  /// positions, embedding.positions.weight, whole on each.
+  Embedding(const ModelConfig& config, const TensorParallel& tensor);
 
-  /// [rows, C] from the micro-batch's tokens; x is undefined.
+  /// [rows, C] from the micro-batch's tokens; x is undefined. Each rank looks up the tokens it holds, the
+  /// first adds the positions, and the terms are summed.
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   /// Undefined: tokens have no gradient.
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
@@ -22,6 +26,9 @@ class Embedding final : public Layer {
   const ParameterBlock& tokens() const { return tokens_; }
 
  private:
+  ops::TablePart part() const;
+
+  TensorParallel tensor_;
   ParameterBlock tokens_, positions_;
 };
 

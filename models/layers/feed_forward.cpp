@@ -11,43 +11,46 @@ struct FeedForwardState {
   Tensor h;  // before the activation
 };
 
-ParameterBlock up_block(const ModelConfig& c, const std::string& name, const char* suffix, bool matrix) {
+ParameterBlock up_block(const ModelConfig& c, const std::string& name, const char* suffix, bool matrix,
+                        const TensorParallel& tensor) {
   ParameterBlock block;
   const Shape shape = matrix ? Shape{c.ffn_size, c.hidden_size} : Shape{c.ffn_size};
   const float std = matrix ? static_cast<float>(c.init_std) : 0.0f;
   if (c.activation == ActivationKind::swiglu) {
-    block.members.push_back(Parameter::whole(name + ".gate" + suffix, shape, 0.0f, std));
+    block.members.push_back(tensor.divided(name + ".gate" + suffix, shape, 0, 0.0f, std));
   }
-  block.members.push_back(Parameter::whole(name + ".up" + suffix, shape, 0.0f, std));
+  block.members.push_back(tensor.divided(name + ".up" + suffix, shape, 0, 0.0f, std));
   return block;
 }
 
 }  // namespace
 
-FeedForward::FeedForward(const ModelConfig& config, const std::string& name)
+FeedForward::FeedForward(const ModelConfig& config, const std::string& name, const TensorParallel& tensor)
     : activation_(config.activation),
-      up_weight_(up_block(config, name, ".weight", true)),
-      down_weight_(single(name + ".down.weight", {config.hidden_size, config.ffn_size}, 0.0f,
-                          residual_init_std(config))),
-      up_(up_weight_, up_bias_),
-      down_(down_weight_, down_bias_) {
+      up_weight_(up_block(config, name, ".weight", true, tensor)),
+      down_weight_(single(tensor.divided(name + ".down.weight", {config.hidden_size, config.ffn_size}, 1,
+                                         0.0f, residual_init_std(config)))),
+      tensor_(tensor),
+      up_(tensor, up_weight_, up_bias_),
+      down_(tensor, down_weight_, down_bias_) {
   if (config.bias) {
-    up_bias_ = up_block(config, name, ".bias", false);
-    down_bias_ = single(name + ".down.bias", {config.hidden_size}, 0.0f, 0.0f);
+    up_bias_ = up_block(config, name, ".bias", false, tensor);
+    down_bias_ = single(tensor.copied(name + ".down.bias", {config.hidden_size}, 0.0f, 0.0f));
   }
 }
 
-Tensor FeedForward::forward(Context& ctx, const Tensor& x, Saved& saved) const {
+Tensor FeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<FeedForwardState>();
-  state.h = up_.forward(ctx, x, state.up_linear);
+  const bool divided_rows = tensor_.divides_rows(mb);
+  state.h = up_.forward(ctx, x, divided_rows, state.up_linear);
   const bool gated = activation_ == ActivationKind::swiglu;
-  const Tensor a = Tensor::empty(ctx, {x.dim(0), state.h.dim(1) / (gated ? 2 : 1)}, x.dtype());
+  const Tensor a = Tensor::empty(ctx, {mb.rows(), state.h.dim(1) / (gated ? 2 : 1)}, x.dtype());
   if (gated) {
     ops::swiglu(ctx, state.h, a);
   } else {
     ops::gelu(ctx, state.h, a);
   }
-  return down_.forward(ctx, a, state.down_linear);
+  return down_.forward(ctx, a, divided_rows, state.down_linear);
 }
 
 Tensor FeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {

@@ -1,6 +1,6 @@
 #include "models/layers/loss_head.h"
 
-#include "runtime/ops/cross_entropy.h"
+#include "parallel/tensor_parallel/vocabulary.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
@@ -12,26 +12,30 @@ struct LossHeadState {
   Tensor dlogits;
 };
 
-ParameterBlock head_block(const ModelConfig& c, bool tied) {
+ParameterBlock head_block(const ModelConfig& c, bool tied, const TensorParallel& tensor) {
   if (tied) return {};
-  return single("head.weight", {c.vocab_size, c.hidden_size}, 0.0f, static_cast<float>(c.init_std));
+  return single(
+      tensor.divided("head.weight", {c.vocab_size, c.hidden_size}, 0, 0.0f, static_cast<float>(c.init_std)));
 }
 
 }  // namespace
 
-LossHead::LossHead(const ModelConfig& config, const ParameterBlock* tied_to)
-    : norm_(config, "final_norm"),
-      own_weight_(head_block(config, tied_to != nullptr)),
+LossHead::LossHead(const ModelConfig& config, const ParameterBlock* tied_to, const TensorParallel& tensor)
+    : vocab_size_(config.vocab_size),
+      tensor_(tensor),
+      norm_(config, "final_norm", tensor),
+      own_weight_(head_block(config, tied_to != nullptr, tensor)),
       weight_(tied_to != nullptr ? tied_to : &own_weight_),
-      linear_(*weight_, no_bias_) {}
+      linear_(tensor, *weight_, no_bias_) {}
 
 Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
   auto& state = saved.emplace<LossHeadState>();
   const Tensor y = norm_.forward(ctx, x, Tensor(), state.norm).y;
-  const Tensor logits = linear_.forward(ctx, y, state.linear);
+  const Tensor logits = linear_.forward(ctx, y, tensor_.divides_rows(mb), state.linear);
   const Tensor loss = Tensor::empty(ctx, {mb.rows()}, DType::f32);
   if (mb.training) state.dlogits = logits;
-  ops::cross_entropy(ctx, logits, mb.targets, mb.gradient_scale, loss, state.dlogits);
+  vocabulary_cross_entropy(ctx, tensor_, vocab_size_, logits, mb.targets, mb.gradient_scale, loss,
+                           state.dlogits);
   if (mb.loss_sum) ops::add_sum(ctx, loss, mb.loss_sum);
   return Tensor();
 }
@@ -53,9 +57,10 @@ void LossHead::collect(std::vector<ParameterBlock*>& blocks) {
   if (own_weight_) blocks.push_back(&own_weight_);
 }
 
-Tensor LossHead::logits(Context& ctx, const Tensor& x) const {
+Tensor LossHead::logits(Context& ctx, const MicroBatch& mb, const Tensor& x) const {
   Saved norm, linear;
-  return linear_.forward(ctx, norm_.forward(ctx, x, Tensor(), norm).y, linear);
+  const Tensor y = norm_.forward(ctx, x, Tensor(), norm).y;
+  return gather_logits(ctx, tensor_, vocab_size_, linear_.forward(ctx, y, tensor_.divides_rows(mb), linear));
 }
 
 }  // namespace trireme

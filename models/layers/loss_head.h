@@ -3,33 +3,36 @@
 
 #include <memory>
 
-#include "models/layers/linear.h"
 #include "models/layers/norm.h"
 #include "parallel/module/layer.h"
+#include "parallel/tensor_parallel/linear.h"
 
 namespace trireme {
 
 class LossHead final : public Layer {
  public:
-  /// Parameters final_norm.* and head.weight; no head.weight where `tied_to` (which outlives the head) is
-  /// given.
-  LossHead(const ModelConfig& config, const ParameterBlock* tied_to);
+  /// Parameters final_norm.* and head.weight, whose rows are divided over the tensor ranks; no head.weight
+  /// where `tied_to` (which outlives the head) is given.
+  LossHead(const ModelConfig& config, const ParameterBlock* tied_to, const TensorParallel& tensor);
 
-  /// Adds the losses of the micro-batch's targets to its loss_sum and returns an undefined tensor. In
-  /// training the logits become their own gradient at once, so that [rows, V] is held only once.
+  /// Adds the losses of the micro-batch's targets to its loss_sum, equal on all tensor ranks, and returns an
+  /// undefined tensor. In training the logits become their own gradient at once, so that [rows, V / ranks] is
+  /// held only once.
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
   void collect(std::vector<ParameterBlock*>& blocks) override;
 
-  /// [rows, V] for x[rows, C]: for generation, and for those who compare.
-  Tensor logits(Context& ctx, const Tensor& x) const;
+  /// [rows, V], on every tensor rank: for generation, and for those who compare.
+  Tensor logits(Context& ctx, const MicroBatch& micro_batch, const Tensor& x) const;
 
  private:
+  int64_t vocab_size_;
+  TensorParallel tensor_;
   Norm norm_;
   ParameterBlock own_weight_, no_bias_;
   const ParameterBlock* weight_;
-  Linear linear_;
+  ColumnParallelLinear linear_;
 };
 
 }  // namespace trireme

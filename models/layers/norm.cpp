@@ -10,12 +10,13 @@ struct NormState {
 };
 }  // namespace
 
-Norm::Norm(const ModelConfig& config, const std::string& name)
+Norm::Norm(const ModelConfig& config, const std::string& name, const TensorParallel& tensor)
     : kind_(config.norm),
       eps_(static_cast<float>(config.norm_eps)),
-      gain_(single(name + ".gain", {config.hidden_size}, 1.0f, 0.0f)) {
-  if (kind_ == NormKind::layer_norm && config.bias)
-    bias_ = single(name + ".bias", {config.hidden_size}, 0.0f, 0.0f);
+      gain_(single(tensor.copied(name + ".gain", {config.hidden_size}, 1.0f, 0.0f, true))) {
+  if (kind_ == NormKind::layer_norm && config.bias) {
+    bias_ = single(tensor.copied(name + ".bias", {config.hidden_size}, 0.0f, 0.0f, true));
+  }
 }
 
 Norm::Output Norm::forward(Context& ctx, const Tensor& x, const Tensor& residual, Saved& saved) const {

@@ -5,15 +5,16 @@
 #include <vector>
 
 #include "models/config/model_config.h"
-#include "parallel/module/parameter.h"
 #include "parallel/module/saved.h"
+#include "parallel/tensor_parallel/tensor_parallel.h"
 
 namespace trireme {
 
 class Norm {
  public:
-  /// Parameters `name`.gain and, for a LayerNorm with biases, `name`.bias.
-  Norm(const ModelConfig& config, const std::string& name);
+  /// Parameters `name`.gain and, for a LayerNorm with biases, `name`.bias: whole on every tensor rank. Rows
+  /// are independent, so that it may be any share of them that a rank normalises.
+  Norm(const ModelConfig& config, const std::string& name, const TensorParallel& tensor);
 
   struct Output {
     Tensor sum;  ///< x + residual, or x

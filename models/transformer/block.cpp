@@ -14,18 +14,19 @@ std::string layer_name(int64_t index) { return fmt::format("layers.{}", index); 
 
 }  // namespace
 
-TransformerBlock::TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary)
-    : attention_norm_(config, layer_name(index) + ".attention_norm"),
-      attention_(config, layer_name(index) + ".attention", rotary),
-      ffn_norm_(config, layer_name(index) + ".ffn_norm"),
-      ffn_(config, layer_name(index) + ".ffn") {}
+TransformerBlock::TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary,
+                                   const TensorParallel& tensor)
+    : attention_norm_(config, layer_name(index) + ".attention_norm", tensor),
+      attention_(config, layer_name(index) + ".attention", rotary, tensor),
+      ffn_norm_(config, layer_name(index) + ".ffn_norm", tensor),
+      ffn_(config, layer_name(index) + ".ffn", tensor) {}
 
 Tensor TransformerBlock::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
   auto& state = saved.emplace<BlockState>();
   const Tensor normed = attention_norm_.forward(ctx, x, Tensor(), state.attention_norm).y;
   const Tensor attended = attention_.forward(ctx, mb, normed, state.attention);
   const auto [sum, normed_sum] = ffn_norm_.forward(ctx, attended, x, state.ffn_norm);
-  const Tensor out = ffn_.forward(ctx, normed_sum, state.ffn);
+  const Tensor out = ffn_.forward(ctx, mb, normed_sum, state.ffn);
   ops::add(ctx, out, sum, out);
   return out;
 }

@@ -1,5 +1,5 @@
 // TransformerBlock: attention and feed-forward, each behind a norm and beside a residual path (pre-norm, as
-// in GPT-2 and Llama).
+// in GPT-2 and Llama). Input and output lie in the outer region of tensor parallelism.
 #pragma once
 
 #include "models/layers/attention.h"
@@ -12,7 +12,8 @@ namespace trireme {
 class TransformerBlock final : public Layer {
  public:
   /// Parameters layers.`index`.*. `rotary` as in Attention.
-  TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary);
+  TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary,
+                   const TensorParallel& tensor);
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;

@@ -4,6 +4,7 @@
 
 #include <fmt/ranges.h>
 
+#include "models/config/tensor_parallel_faults.h"
 #include "models/layers/rotary_table.h"
 #include "models/transformer/block.h"
 #include "runtime/base/error.h"
@@ -12,18 +13,23 @@
 
 namespace trireme {
 
-Transformer::Transformer(Context& ctx, const ModelConfig& config, int64_t max_seq_len, DType compute_type)
+Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
+                         int64_t max_seq_len, DType compute_type)
     : config_(config) {
-  if (const auto faults = faults_of(config); !faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
+  const TensorParallel tensor(parallel);
+  auto faults = faults_of(config);
+  if (faults.empty()) faults = tensor_parallel_faults(config, tensor.size());
+  if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
   const Tensor rotary =
       config.positions == PositionKind::rotary ? rotary_table(ctx, config, max_seq_len) : Tensor();
   std::vector<std::unique_ptr<Layer>> layers;
-  auto embedding = std::make_unique<Embedding>(config);
-  auto head = std::make_unique<LossHead>(config, config.tied_embeddings ? &embedding->tokens() : nullptr);
+  auto embedding = std::make_unique<Embedding>(config, tensor);
+  auto head =
+      std::make_unique<LossHead>(config, config.tied_embeddings ? &embedding->tokens() : nullptr, tensor);
   head_ = head.get();
   layers.push_back(std::move(embedding));
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    layers.push_back(std::make_unique<TransformerBlock>(config, i, rotary));
+    layers.push_back(std::make_unique<TransformerBlock>(config, i, rotary, tensor));
   }
   layers.push_back(std::move(head));
   stage_ = std::make_unique<Stage>(std::move(layers));
@@ -31,7 +37,9 @@ Transformer::Transformer(Context& ctx, const ModelConfig& config, int64_t max_se
 }
 
 Tensor Transformer::logits(Context& ctx, const MicroBatch& micro_batch) {
-  return head_->logits(ctx, stage_->infer(ctx, micro_batch, Tensor(), stage_->num_layers() - 1));
+  MicroBatch mb = micro_batch;
+  mb.training = false;
+  return head_->logits(ctx, mb, stage_->infer(ctx, mb, Tensor(), stage_->num_layers() - 1));
 }
 
 MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::span<const int32_t> tokens,

@@ -13,15 +13,18 @@ namespace trireme {
 
 class Transformer {
  public:
-  /// Weights are uninitialised until storage().initialize(). `max_seq_len` bounds the positions of the rotary
-  /// table. Throws UserError (usage) with the faults of the config.
-  Transformer(Context& ctx, const ModelConfig& config, int64_t max_seq_len, DType compute_type);
+  /// This rank's part of the model. Weights are uninitialised until storage().initialize(). `max_seq_len`
+  /// bounds the positions of the rotary table. `parallel` outlives the model. Throws UserError (usage) with
+  /// the faults of the config.
+  Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config, int64_t max_seq_len,
+              DType compute_type);
 
   const ModelConfig& config() const { return config_; }
   Stage& stage() { return *stage_; }
   ParameterStorage& storage() { return *storage_; }
 
-  /// [rows, V] in the compute type, for tokens and positions of the micro-batch.
+  /// [rows, V] in the compute type, for tokens and positions of the micro-batch; every tensor rank calls it
+  /// and gets all.
   Tensor logits(Context& ctx, const MicroBatch& micro_batch);
 
  private:

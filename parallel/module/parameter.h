@@ -8,6 +8,14 @@
 
 namespace trireme {
 
+/// The indices [begin, end) of a dim.
+struct Part {
+  int64_t begin = 0;
+  int64_t end = 0;
+
+  int64_t size() const { return end - begin; }
+};
+
 /// One named tensor of the model and the block of it that this rank holds. Name and global shape do not
 /// depend on the layout: initial values, checkpoints and comparisons go by them.
 struct Parameter {
@@ -17,9 +25,16 @@ struct Parameter {
   Shape shape;         ///< extent of this rank's block
   float init_mean = 0;
   float init_std = 0;
+  /// Neighbours on the tensor axis that hold this same block: the ranks whose rank / num_copies is equal.
+  int num_copies = 1;
+  /// Each of them computes only a part of the gradient: it must be summed over the copies.
+  bool is_gradient_partial = false;
 
   /// A parameter that this rank holds whole.
   static Parameter whole(std::string name, const Shape& shape, float init_mean, float init_std);
+  /// One of which this rank holds `part` of dim `dim`.
+  static Parameter part_of(std::string name, const Shape& shape, int dim, Part part, float init_mean,
+                           float init_std);
 };
 
 /// Parameters that lie back to back, so that one GEMM reads them as one matrix (query, key and value; gate
@@ -36,7 +51,7 @@ struct ParameterBlock {
   Shape shape() const;  ///< of the members together
 };
 
-/// A block of one parameter that this rank holds whole.
-ParameterBlock single(std::string name, const Shape& shape, float init_mean, float init_std);
+/// A block of one parameter.
+ParameterBlock single(Parameter parameter);
 
 }  // namespace trireme

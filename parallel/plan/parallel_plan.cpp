@@ -11,17 +11,15 @@ void refuse_what_is_not_available(const ParallelPlan& plan, std::vector<std::str
   const auto refuse = [&](bool asked, const char* key, const std::string& value) {
     if (!asked) return;
     faults.push_back(
-        fmt::format("parallel.{} {} is not available in this version: all ranks train data-parallel "
-                    "(--parallel.data N, short --dp N)",
+        fmt::format("parallel.{} {} is not available in this version: ranks train data- and tensor-parallel "
+                    "(--parallel.data N, --parallel.tensor N)",
                     key, value));
   };
   const ParallelPlan usual;
-  refuse(plan.tensor > 1, "tensor", fmt::to_string(plan.tensor));
   refuse(plan.pipeline > 1, "pipeline", fmt::to_string(plan.pipeline));
   refuse(plan.context > 1, "context", fmt::to_string(plan.context));
   refuse(plan.expert > 1, "expert", fmt::to_string(plan.expert));
   refuse(plan.zero_stage > 0, "zero", fmt::to_string(plan.zero_stage));
-  refuse(plan.sequence, "sequence", "on");
   refuse(plan.schedule != usual.schedule, "schedule", plan.schedule);
   refuse(plan.virtual_stages > 1, "virtual-stages", fmt::to_string(plan.virtual_stages));
 }
@@ -39,6 +37,11 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
   at_least("virtual-stages", plan.virtual_stages, 1);
   if (plan.zero_stage < 0 || plan.zero_stage > 3) {
     faults.push_back(fmt::format("parallel.zero is {}: it must be 0, 1, 2 or 3", plan.zero_stage));
+  }
+  if (plan.sequence && plan.tensor == 1) {
+    faults.push_back(
+        "parallel.sequence divides the tokens over the ranks of parallel.tensor, which is 1: ask for 2 or "
+        "more");
   }
   if (!(plan.bucket_mib > 0)) {
     faults.push_back(fmt::format("parallel.bucket-mib is {}: it must be above 0", plan.bucket_mib));

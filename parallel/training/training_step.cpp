@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "parallel/optimizer/gradient_norm.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
@@ -32,6 +33,7 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, Stage&
       stage_(stage),
       storage_(storage),
       clip_(options.clip),
+      partial_gradients_(parallel.tensor(), stage.blocks()),
       reducer_(parallel.gradients(), storage, options.bucket_bytes, options.overlap),
       optimizer_(ctx, storage, options.adamw) {}
 
@@ -47,7 +49,10 @@ BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches) {
     stage_.forward(ctx_, mb, Tensor(), saved);
     GradientsReady ready;
     if (i + 1 == micro_batches.size()) {
-      ready = [this](std::span<ParameterBlock* const> blocks) { reducer_.ready(ctx_.stream(), blocks); };
+      ready = [this](std::span<ParameterBlock* const> blocks) {
+        partial_gradients_.sum(ctx_, blocks);
+        reducer_.ready(ctx_.stream(), blocks);
+      };
     }
     stage_.backward(ctx_, Tensor(), saved, ready);
   }
@@ -57,9 +62,7 @@ BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches) {
 
 double TrainingStep::gradient_norm(const BatchTotals& totals) {
   if (totals.num_targets == 0) return 0;
-  const Tensor squares = zero_sum(ctx_);
-  for (const ParameterGroup& group : storage_.groups())
-    ops::add_sum_of_squares(ctx_, group.gradients, squares);
+  const Tensor squares = sum_of_squared_gradients(ctx_, storage_, parallel_.tensor());
   return std::sqrt(read(ctx_, squares)) / static_cast<double>(totals.num_targets);
 }
 

@@ -7,6 +7,7 @@
 #include "parallel/module/stage.h"
 #include "parallel/optimizer/adamw_optimizer.h"
 #include "parallel/plan/parallel_context.h"
+#include "parallel/tensor_parallel/partial_gradients.h"
 
 namespace trireme {
 
@@ -54,6 +55,7 @@ class TrainingStep {
   Stage& stage_;
   ParameterStorage& storage_;
   double clip_;
+  PartialGradients partial_gradients_;
   GradientReducer reducer_;
   AdamWOptimizer optimizer_;
 };

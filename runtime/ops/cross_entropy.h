@@ -1,7 +1,7 @@
 // Softmax cross-entropy fused with its gradient.
 #pragma once
 
-#include "runtime/ops/dispatch.h"
+#include "runtime/ops/embedding.h"
 
 namespace trireme::ops {
 
@@ -16,5 +16,23 @@ void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, fl
                    const Tensor& loss, const Tensor& dlogits);
 TRIREME_OP_BODIES(cross_entropy, Context& ctx, const Tensor& logits, const Tensor& targets,
                   float gradient_scale, const Tensor& loss, const Tensor& dlogits)
+
+/// Cross-entropy over a divided vocabulary, first half. logits [N,V] are the columns `part` of rows whose
+/// other columns lie elsewhere; targets [N] i32 count over all columns. statistics [N,3] f32 receives for
+/// each row the largest logit here, the sum of exp(logit - largest), and the target's logit, or 0 where the
+/// target lies elsewhere or is ignored.
+void cross_entropy_statistics(Context& ctx, const Tensor& logits, const Tensor& targets,
+                              const TablePart& part, const Tensor& statistics);
+TRIREME_OP_BODIES(cross_entropy_statistics, Context& ctx, const Tensor& logits, const Tensor& targets,
+                  const TablePart& part, const Tensor& statistics)
+/// Second half: statistics [P,N,3] f32 of all P parts of the vocabulary. loss [N] f32 as in cross_entropy,
+/// the same bits wherever it is computed; dlogits ([N,V]; may be absent or logits itself) are this part's
+/// columns of its dlogits.
+void cross_entropy_of_part(Context& ctx, const Tensor& logits, const Tensor& targets, const TablePart& part,
+                           const Tensor& statistics, float gradient_scale, const Tensor& loss,
+                           const Tensor& dlogits);
+TRIREME_OP_BODIES(cross_entropy_of_part, Context& ctx, const Tensor& logits, const Tensor& targets,
+                  const TablePart& part, const Tensor& statistics, float gradient_scale, const Tensor& loss,
+                  const Tensor& dlogits)
 
 }  // namespace trireme::ops

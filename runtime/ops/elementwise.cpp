@@ -54,6 +54,13 @@ void copy(Context& ctx, const Tensor& from, const Tensor& to) {
   TRIREME_DISPATCH(copy, ctx, from, to);
 }
 
+void copy_columns(Context& ctx, const Columns& from, const Columns& to) {
+  expect_columns("copy_columns", "from", from, from.rows(), from.count);
+  expect_columns("copy_columns", "to", to, from.rows(), from.count);
+  expect_dtype("copy_columns", "to", to.matrix, from.matrix.dtype());
+  TRIREME_DISPATCH(copy_columns, ctx, from, to);
+}
+
 void add_sum(Context& ctx, const Tensor& t, const Tensor& out) {
   check_sum("add_sum", t, out);
   TRIREME_DISPATCH(add_sum, ctx, t, out);

@@ -26,6 +26,10 @@ TRIREME_OP_BODIES(accumulate, Context& ctx, const Tensor& x, const Tensor& y)
 void copy(Context& ctx, const Tensor& from, const Tensor& to);
 TRIREME_OP_BODIES(copy, Context& ctx, const Tensor& from, const Tensor& to)
 
+/// to = from: blocks of columns with as many rows and columns, of one type (any).
+void copy_columns(Context& ctx, const Columns& from, const Columns& to);
+TRIREME_OP_BODIES(copy_columns, Context& ctx, const Columns& from, const Columns& to)
+
 /// out[0] += the sum of t's elements; out is [1] f64. Compute types; summed in f64 over blocks of a fixed
 /// size.
 void add_sum(Context& ctx, const Tensor& t, const Tensor& out);

@@ -32,10 +32,10 @@ void training_step(benchmark::State& state, const Case& c) {
   Context ctx({}, static_cast<int>(state.range(0)));
   ModelConfig config = find_preset(c.preset)->config;
   if (config.vocab_size == 0) config.vocab_size = c.vocab;
-  Transformer model(ctx, config, c.seq_len, c.precision);
-  model.storage().initialize(ctx, 1);
   const auto self = make_self_communicator();
   const ParallelContext one_rank(*self, {.data = 1});
+  Transformer model(ctx, one_rank, config, c.seq_len, c.precision);
+  model.storage().initialize(ctx, 1);
   TrainingStep step(ctx, one_rank, model.stage(), model.storage(), {});
   const auto ids = random_ids(c.batch * c.seq_len + 1, config.vocab_size);
   const std::span all(ids);

@@ -7,6 +7,7 @@
 #include "models/transformer/transformer.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
+#include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/tensors.h"
 
 namespace trireme::test {
@@ -41,12 +42,39 @@ std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t st
   return out;
 }
 
+// Calls f(index in the block, index in the whole tensor) for every element of this rank's block.
+template <class F>
+void for_each_element(const Parameter& p, F&& f) {
+  const bool matrix = p.shape.rank() == 2;
+  const int64_t columns = matrix ? p.shape[1] : 1, width = matrix ? p.global_shape[1] : 1;
+  for (int64_t i = 0; i < p.shape.numel(); ++i) {
+    const int64_t row = p.offset[0] + i / columns, column = (matrix ? p.offset[1] : 0) + i % columns;
+    f(static_cast<size_t>(i), static_cast<size_t>(row * width + column));
+  }
+}
+
+// The whole tensor on every rank: each adds the elements that it is the first to hold to zeros.
+std::vector<float> put_together(Context& ctx, Communicator& tensor, const Parameter& p, const Tensor& block) {
+  const std::vector<float> mine = to_vector(block);
+  std::vector<float> whole(static_cast<size_t>(p.global_shape.numel()), 0.0f);
+  if (tensor.rank() % p.num_copies == 0) {
+    for_each_element(p, [&](size_t i, size_t global) { whole[global] = mine[i]; });
+  }
+  tensor.all_reduce(ctx.stream(), Tensor::borrow(whole.data(), {p.global_shape.numel()}, DType::f32));
+  int64_t num_different = 0;
+  for_each_element(p, [&](size_t i, size_t global) { num_different += mine[i] != whole[global]; });
+  EXPECT_EQ(num_different, 0) << p.name << ": elements of rank " << tensor.rank() << " unlike its copies'";
+  return whole;
+}
+
 }  // namespace
 
 LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
-  const ParallelContext parallel(world, {.data = world.size()});
+  ParallelPlan plan = run.plan;
+  for (const std::string& fault : resolve(plan, world.size())) throw_usage("{}", fault);
+  const ParallelContext parallel(world, plan);
   Context ctx({}, run.num_threads);
-  Transformer model(ctx, run.model, run.seq_len, run.precision);
+  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision);
   model.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, model.stage(), model.storage(), run.options);
   LayoutResult result;
@@ -55,7 +83,8 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     const BatchTotals totals = step.accumulate(batches);
     if (s == 0) {
       for (const ParameterView& view : model.storage().parameters()) {
-        auto& gradient = result.gradients[view.parameter->name] = to_vector(view.gradient);
+        auto& gradient = result.gradients[view.parameter->name] =
+            put_together(ctx, parallel.tensor(), *view.parameter, view.gradient);
         for (float& g : gradient) g /= static_cast<float>(totals.num_targets);
       }
     }
@@ -64,7 +93,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     step.update(totals, result.norms.back(), run.lr);
   }
   for (const ParameterView& view : model.storage().parameters()) {
-    result.weights[view.parameter->name] = to_vector(view.master);
+    result.weights[view.parameter->name] = put_together(ctx, parallel.tensor(), *view.parameter, view.master);
   }
   return result;
 }
@@ -112,22 +141,40 @@ double largest_difference(const std::map<std::string, std::vector<float>>& a,
   return largest;
 }
 
-LayoutResult run_on_one_rank(const LayoutRun& run) {
+LayoutResult run_on_threads(int size, const LayoutRun& run) {
+  std::vector<LayoutResult> results(static_cast<size_t>(size));
+  run_thread_ranks(size, [&](Communicator& world) {
+    results[static_cast<size_t>(world.rank())] = run_layout(world, run);
+  });
+  for (const LayoutResult& other : results) {
+    EXPECT_EQ(other.losses, results[0].losses);
+    EXPECT_EQ(other.norms, results[0].norms);
+    EXPECT_EQ(other.gradients, results[0].gradients);
+    EXPECT_EQ(other.weights, results[0].weights);
+  }
+  return results[0];
+}
+
+LayoutResult run_on_one_rank(LayoutRun run) {
+  run.plan = {};
   const auto self = make_self_communicator();
   return run_layout(*self, run);
 }
 
-void expect_follows(const LayoutResult& result, const LayoutResult& one) {
+void expect_follows(const LayoutResult& result, const LayoutResult& one, const Closeness& closeness) {
   std::string worst;
-  EXPECT_LT(largest_difference(result.gradients, one.gradients, worst), 1e-5) << worst;
+  EXPECT_LT(largest_difference(result.gradients, one.gradients, worst), closeness.gradients) << worst;
   for (size_t i = 0; i < one.losses.size(); ++i) {
-    EXPECT_NEAR(result.losses[i], one.losses[i], 1e-5 * one.losses[i]) << "step " << i;
-    EXPECT_NEAR(result.norms[i], one.norms[i], (i == 0 ? 1e-5 : 1e-4) * one.norms[i]) << "step " << i;
+    EXPECT_NEAR(result.losses[i], one.losses[i], closeness.losses * one.losses[i]) << "step " << i;
+    EXPECT_NEAR(result.norms[i], one.norms[i], (i == 0 ? closeness.norms : closeness.later) * one.norms[i])
+        << "step " << i;
   }
   for (const auto& [name, weights] : one.weights) {
     if (name.ends_with("key.bias")) continue;  // AdamW makes full steps of its rounding noise
     std::string which;
-    EXPECT_LT(largest_difference({{name, result.weights.at(name)}}, {{name, weights}}, which), 1e-4) << name;
+    EXPECT_LT(largest_difference({{name, result.weights.at(name)}}, {{name, weights}}, which),
+              closeness.later)
+        << name;
   }
 }
 

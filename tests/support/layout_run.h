@@ -13,6 +13,7 @@ namespace trireme::test {
 
 struct LayoutRun {
   ModelConfig model;
+  ParallelPlan plan;  ///< data 0: what the other degrees leave of the world
   DType precision = DType::f32;
   int64_t steps = 20;
   int64_t seq_len = 12;
@@ -25,21 +26,30 @@ struct LayoutRun {
 };
 
 struct LayoutResult {
-  std::vector<double> losses, norms;                    ///< one a step
+  std::vector<double> losses, norms;  ///< one a step
+  // Whole tensors under their global names, put together from the tensor ranks' parts.
   std::map<std::string, std::vector<float>> gradients;  ///< of the first step: the mean over its tokens
   std::map<std::string, std::vector<float>> weights;    ///< after the last step
 };
 
-/// Runs with every rank of `world` as a data-parallel replica; the global batch does not depend on their
-/// number.
-LayoutResult run_layout(Communicator& data, const LayoutRun& run);
+/// Runs in the layout of the plan; the global batch does not depend on the number of data ranks. Every rank
+/// of `world` calls it and gets the same result. Fails the test where copies of a parameter differ in a bit.
+LayoutResult run_layout(Communicator& world, const LayoutRun& run);
 
-/// The same run on one rank.
-LayoutResult run_on_one_rank(const LayoutRun& run);
+/// The same on `size` threads; fails the test unless all get the same bits.
+LayoutResult run_on_threads(int size, const LayoutRun& run);
 
-/// Fails the test unless gradients and losses are within 1e-5 of one rank's, norms of later steps and weights
-/// within 1e-4.
-void expect_follows(const LayoutResult& result, const LayoutResult& one);
+/// The same run on one rank, whatever the plan says.
+LayoutResult run_on_one_rank(LayoutRun run);
+
+/// How far from one rank's numbers a layout may be, relative.
+struct Closeness {
+  double gradients = 1e-5, losses = 1e-5, norms = 1e-5;  ///< norms: of the first step
+  double later = 1e-4;                                   ///< norms of later steps, and the last weights
+};
+
+/// Fails the test unless the result is close to one rank's.
+void expect_follows(const LayoutResult& result, const LayoutResult& one, const Closeness& closeness = {});
 
 /// A small model of either family with 3 layers and odd sizes.
 ModelConfig tiny_model(ModelFamily family);

@@ -48,6 +48,11 @@ TRIREME_INLINE double sum_of_exponents(const T* x, int64_t n, float max) {
   return total;
 }
 
+template <class T>
+TRIREME_INLINE void exponents_of(const T* x, int64_t n, float max, float factor, T* dx) {
+  for (int64_t i = 0; i < n; ++i) store(dx + i, factor * fast_exp(x[i] - max));
+}
+
 // One row; returns its loss. dx may be x or null.
 template <class T>
 TRIREME_INLINE float row_of(const T* x, int64_t n, int32_t target, float scale, T* dx) {
@@ -59,7 +64,7 @@ TRIREME_INLINE float row_of(const T* x, int64_t n, int32_t target, float scale, 
   const double sum = sum_of_exponents(x, n, max);
   if (dx != nullptr) {
     const float factor = static_cast<float>(scale / sum);
-    for (int64_t i = 0; i < n; ++i) store(dx + i, factor * fast_exp(x[i] - max));
+    exponents_of(x, n, max, factor, dx);
     store(dx + target, factor * fast_exp(at_target - max) - scale);
   }
   return static_cast<float>(std::log(sum) + (static_cast<double>(max) - at_target));
@@ -71,22 +76,113 @@ TRIREME_INLINE float row_of(const T* x, int64_t n, int32_t target, float scale, 
   }
 TRIREME_EACH_COMPUTE_TYPE(TRIREME_ROW)
 
+// A row whose logits here are all -inf, as if absent, must not make exp(-inf + inf) of them.
+template <class T>
+TRIREME_INLINE void statistics_of(const T* x, int64_t n, float* max, float* sum) {
+  *max = max_of(x, n);
+  *sum = static_cast<float>(sum_of_exponents(x, n, std::isinf(*max) && *max < 0 ? 0.0f : *max));
+}
+
+#define TRIREME_PART(T)                                                                          \
+  TRIREME_VECTORIZED void statistics_row(const T* x, int64_t n, float* max, float* sum) {        \
+    statistics_of(x, n, max, sum);                                                               \
+  }                                                                                              \
+  TRIREME_VECTORIZED void exponents_row(const T* x, int64_t n, float max, float factor, T* dx) { \
+    exponents_of(x, n, max, factor, dx);                                                         \
+  }
+TRIREME_EACH_COMPUTE_TYPE(TRIREME_PART)
+
+struct RowStatistics {
+  float max, sum, target;
+};
+
+// Of the whole row, from those of its parts.
+struct WholeRow {
+  float max = -std::numeric_limits<float>::infinity();
+  double sum = 0, target = 0;
+
+  WholeRow(const RowStatistics* parts, int64_t num_parts, int64_t stride) {
+    for (int64_t p = 0; p < num_parts; ++p) max = std::max(max, parts[p * stride].max);
+    for (int64_t p = 0; p < num_parts; ++p) {
+      const RowStatistics& part = parts[p * stride];
+      sum += part.sum * std::exp(static_cast<double>(part.max) - max);
+      target += part.target;
+    }
+  }
+  float loss() const { return static_cast<float>(std::log(sum) + (static_cast<double>(max) - target)); }
+};
+
+void check_targets(const Tensor& targets, int64_t num_columns) {
+  const int32_t* t = targets.data<int32_t>();
+  for (int64_t r = 0; r < targets.numel(); ++r) {
+    TRIREME_CHECK(t[r] == kIgnoredTarget || (t[r] >= 0 && t[r] < num_columns),
+                  "cross_entropy: targets[{}] is {}, the logits have {} columns", r, t[r], num_columns);
+  }
+}
+
 }  // namespace
 
 void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, float gradient_scale,
                    const Tensor& loss, const Tensor& dlogits) {
   const int64_t v = logits.dim(1);
   const int32_t* t = targets.data<int32_t>();
-  for (int64_t r = 0; r < logits.dim(0); ++r) {
-    TRIREME_CHECK(t[r] == kIgnoredTarget || (t[r] >= 0 && t[r] < v),
-                  "cross_entropy: targets[{}] is {}, the logits have {} columns", r, t[r], v);
-  }
+  check_targets(targets, v);
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     const T* x = logits.data<T>();
     T* dx = data_or_null<T>(dlogits);
     parallel_for(ctx.num_threads(), logits.dim(0), row_grain(v), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         loss.data<float>()[r] = row(x + r * v, v, t[r], gradient_scale, dx == nullptr ? nullptr : dx + r * v);
+      }
+    });
+  });
+}
+
+void cross_entropy_statistics(Context& ctx, const Tensor& logits, const Tensor& targets,
+                              const TablePart& part, const Tensor& statistics) {
+  const int64_t v = logits.dim(1);
+  const int32_t* t = targets.data<int32_t>();
+  check_targets(targets, part.total);
+  auto* rows = reinterpret_cast<RowStatistics*>(statistics.data<float>());
+  with_compute_type(logits.dtype(), [&]<class T>(T) {
+    const T* x = logits.data<T>();
+    parallel_for(ctx.num_threads(), logits.dim(0), row_grain(v), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        statistics_row(x + r * v, v, &rows[r].max, &rows[r].sum);
+        const int64_t column = t[r] - part.first;
+        const bool here = t[r] != kIgnoredTarget && column >= 0 && column < v;
+        rows[r].target = here ? static_cast<float>(x[r * v + column]) : 0.0f;
+      }
+    });
+  });
+}
+
+void cross_entropy_of_part(Context& ctx, const Tensor& logits, const Tensor& targets, const TablePart& part,
+                           const Tensor& statistics, float gradient_scale, const Tensor& loss,
+                           const Tensor& dlogits) {
+  const int64_t n = logits.dim(0), v = logits.dim(1);
+  const int32_t* t = targets.data<int32_t>();
+  check_targets(targets, part.total);
+  const auto* parts = reinterpret_cast<const RowStatistics*>(statistics.data<float>());
+  with_compute_type(logits.dtype(), [&]<class T>(T) {
+    const T* x = logits.data<T>();
+    T* dx = data_or_null<T>(dlogits);
+    parallel_for(ctx.num_threads(), n, row_grain(v), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const bool counts = t[r] != kIgnoredTarget;
+        const WholeRow whole(parts + r, statistics.dim(0), n);
+        loss.data<float>()[r] = counts ? whole.loss() : 0.0f;
+        if (dx == nullptr) continue;
+        if (!counts) {
+          std::fill_n(dx + r * v, v, T{});
+          continue;
+        }
+        const float factor = static_cast<float>(gradient_scale / whole.sum);
+        const int64_t column = t[r] - part.first;
+        exponents_row(x + r * v, v, whole.max, factor, dx + r * v);
+        if (column < 0 || column >= v) continue;
+        const float at_target = factor * fast_exp(static_cast<float>(whole.target) - whole.max);
+        store(dx + r * v + column, at_target - gradient_scale);
       }
     });
   });

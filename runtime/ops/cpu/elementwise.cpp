@@ -87,6 +87,19 @@ void copy(Context& ctx, const Tensor& from, const Tensor& to) {
   });
 }
 
+void copy_columns(Context& ctx, const Columns& from, const Columns& to) {
+  const auto element = static_cast<int64_t>(size_of(from.matrix.dtype()));
+  const auto* in = static_cast<const std::byte*>(from.matrix.raw()) + from.begin * element;
+  auto* out = static_cast<std::byte*>(to.matrix.raw()) + to.begin * element;
+  const int64_t width = from.count * element;
+  parallel_for(ctx.num_threads(), from.rows(), row_grain(from.count), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      std::memcpy(out + r * to.stride() * element, in + r * from.stride() * element,
+                  static_cast<size_t>(width));
+    }
+  });
+}
+
 void add_sum(Context& ctx, const Tensor& t, const Tensor& out) {
   with_compute_type(t.dtype(), [&]<class T>(T) {
     const T* values = t.data<T>();

@@ -1,21 +1,25 @@
 #include "runtime/ops/embedding.h"
 
+#include <vector>
+
 #include "runtime/ops/cpu/support.h"
 
 namespace trireme::ops::cpu {
 
-void embedding(Context& ctx, const Tensor& ids, const Tensor& token_table, const Tensor& positions,
-               const Tensor& position_table, const Tensor& out) {
-  const int64_t width = out.dim(1);
-  expect_indices("embedding", "ids", ids, token_table.dim(0));
+void embedding(Context& ctx, const Tensor& ids, const Tensor& token_table, const TablePart& part,
+               const Tensor& positions, const Tensor& position_table, const Tensor& out) {
+  const int64_t width = out.dim(1), num_here = token_table.dim(0);
+  expect_indices("embedding", "ids", ids, part.total);
   if (positions) expect_indices("embedding", "positions", positions, position_table.dim(0));
   const auto *id = ids.data<int32_t>(), *position = data_or_null<int32_t>(positions);
   with_compute_type(out.dtype(), [&]<class T>(T) {
     const T *tokens = token_table.data<T>(), *places = data_or_null<T>(position_table);
+    const std::vector<T> zeros(static_cast<size_t>(width));
     T* rows = out.data<T>();
     parallel_for(ctx.num_threads(), out.dim(0), row_grain(width), [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
-        const T* token = tokens + id[n] * width;
+        const int64_t row = id[n] - part.first;
+        const T* token = row >= 0 && row < num_here ? tokens + row * width : zeros.data();
         if (position != nullptr) {
           add_range(token, places + position[n] * width, rows + n * width, width);
         } else {
@@ -26,9 +30,10 @@ void embedding(Context& ctx, const Tensor& ids, const Tensor& token_table, const
   });
 }
 
-void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dout, const Tensor& dtable) {
-  const int64_t num_rows = dout.dim(0), width = dout.dim(1);
-  expect_indices("embedding_backward", "ids", ids, dtable.dim(0));
+void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dout, const TablePart& part,
+                        const Tensor& dtable) {
+  const int64_t num_rows = dout.dim(0), width = dout.dim(1), num_here = dtable.dim(0);
+  expect_indices("embedding_backward", "ids", ids, part.total);
   const auto* id = ids.data<int32_t>();
   auto* table = dtable.data<float>();
   with_compute_type(dout.dtype(), [&]<class T>(T) {
@@ -40,9 +45,9 @@ void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dout, con
     const int64_t grain = kResidues * kGrain / std::max<int64_t>(1, dout.numel());
     parallel_for(ctx.num_threads(), kResidues, grain, [&](int64_t begin, int64_t end) {
       for (int64_t n = 0; n < num_rows; ++n) {
-        const int64_t residue = id[n] % kResidues;
-        if (residue < begin || residue >= end) continue;
-        accumulate_range(rows + n * width, table + id[n] * width, width);
+        const int64_t row = id[n] - part.first, residue = id[n] % kResidues;
+        if (residue < begin || residue >= end || row < 0 || row >= num_here) continue;
+        accumulate_range(rows + n * width, table + row * width, width);
       }
     });
   });

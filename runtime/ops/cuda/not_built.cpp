@@ -31,15 +31,20 @@ void attention_backward(Context&, const AttentionShape&, CC, CC, CC, CT, CT, CT,
   missing("attention_backward");
 }
 void cross_entropy(Context&, CT, CT, float, CT, CT) { missing("cross_entropy"); }
+void cross_entropy_statistics(Context&, CT, CT, const TablePart&, CT) { missing("cross_entropy_statistics"); }
+void cross_entropy_of_part(Context&, CT, CT, const TablePart&, CT, float, CT, CT) {
+  missing("cross_entropy_of_part");
+}
 void fill(Context&, CT, double) { missing("fill"); }
 void scale(Context&, CT, float) { missing("scale"); }
 void add(Context&, CT, CT, CT) { missing("add"); }
 void accumulate(Context&, CT, CT) { missing("accumulate"); }
 void copy(Context&, CT, CT) { missing("copy"); }
+void copy_columns(Context&, CC, CC) { missing("copy_columns"); }
 void add_sum(Context&, CT, CT) { missing("add_sum"); }
 void add_sum_of_squares(Context&, CT, CT) { missing("add_sum_of_squares"); }
-void embedding(Context&, CT, CT, CT, CT, CT) { missing("embedding"); }
-void embedding_backward(Context&, CT, CT, CT) { missing("embedding_backward"); }
+void embedding(Context&, CT, CT, const TablePart&, CT, CT, CT) { missing("embedding"); }
+void embedding_backward(Context&, CT, CT, const TablePart&, CT) { missing("embedding_backward"); }
 void gemm(Context&, const GemmOptions&, CT, CT, CT, CT) { missing("gemm"); }
 void add_column_sums(Context&, CT, CT) { missing("add_column_sums"); }
 void layer_norm(Context&, CT, CT, CT, CT, float, CT, CT, CT, CT) { missing("layer_norm"); }

@@ -6,12 +6,19 @@
 #include "models/layers/rotary_table.h"
 #include "models/transformer/block.h"
 #include "models/transformer/transformer.h"
+#include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/gradient_check.h"
 #include "tests/support/tensors.h"
 
 namespace trireme {
 namespace {
+
+// One rank holds everything.
+TensorParallel alone() {
+  static const auto self = make_self_communicator();
+  return TensorParallel(*self);
+}
 
 ModelConfig small(ModelFamily family, int64_t heads, int64_t kv_heads, int64_t head_dim) {
   ModelConfig c;
@@ -46,10 +53,7 @@ class Alone final : public Layer {
   template <class... Args>
   explicit Alone(Args&&... args) : part_(std::forward<Args>(args)...) {}
   Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
-    if constexpr (requires { part_.forward(ctx, mb, x, saved); })
-      return part_.forward(ctx, mb, x, saved);
-    else
-      return part_.forward(ctx, x, saved);
+    return part_.forward(ctx, mb, x, saved);
   }
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override {
     return part_.backward_input(ctx, dy, saved);
@@ -65,7 +69,7 @@ class Alone final : public Layer {
 // count.
 class NormWithResidual final : public Layer {
  public:
-  explicit NormWithResidual(const ModelConfig& c) : norm_(c, "norm") {}
+  explicit NormWithResidual(const ModelConfig& c) : norm_(c, "norm", alone()) {}
   Tensor forward(Context& ctx, const MicroBatch&, const Tensor& x, Saved& saved) override {
     const auto [sum, y] = norm_.forward(ctx, x, x, saved);
     const Tensor out = Tensor::empty(ctx, x.shape(), x.dtype());
@@ -102,7 +106,7 @@ TEST(LayerGradients, Norms) {
 
 TEST(LayerGradients, AttentionOfGpt2) {
   for (const int64_t head_dim : {1, 5, 16}) {
-    Alone<Attention> attention(small(ModelFamily::gpt2, 3, 3, head_dim), "attention", Tensor());
+    Alone<Attention> attention(small(ModelFamily::gpt2, 3, 3, head_dim), "attention", Tensor(), alone());
     check(attention, 2, 7, 3 * head_dim);
   }
 }
@@ -110,45 +114,46 @@ TEST(LayerGradients, AttentionOfGpt2) {
 TEST(LayerGradients, AttentionOfLlamaWithGroupedQueries) {
   Context ctx;
   const ModelConfig config = small(ModelFamily::llama, 6, 2, 4);
-  Alone<Attention> attention(config, "attention", rotary_table(ctx, config, 8));
+  Alone<Attention> attention(config, "attention", rotary_table(ctx, config, 8), alone());
   check(attention, 2, 5, 24);
 }
 
 TEST(LayerGradients, FeedForward) {
-  Alone<FeedForward> gelu(small(ModelFamily::gpt2, 1, 1, 9), "ffn");
+  Alone<FeedForward> gelu(small(ModelFamily::gpt2, 1, 1, 9), "ffn", alone());
   check(gelu, 1, 5, 9);
-  Alone<FeedForward> swiglu(small(ModelFamily::llama, 1, 1, 8), "ffn");
+  Alone<FeedForward> swiglu(small(ModelFamily::llama, 1, 1, 8), "ffn", alone());
   check(swiglu, 1, 5, 8);
 }
 
 TEST(LayerGradients, Blocks) {
   Context ctx;
-  TransformerBlock gpt2(small(ModelFamily::gpt2, 3, 3, 4), 0, Tensor());
+  TransformerBlock gpt2(small(ModelFamily::gpt2, 3, 3, 4), 0, Tensor(), alone());
   check(gpt2, 2, 5, 12);
   const ModelConfig config = small(ModelFamily::llama, 4, 2, 4);
-  TransformerBlock llama(config, 0, rotary_table(ctx, config, 8));
+  TransformerBlock llama(config, 0, rotary_table(ctx, config, 8), alone());
   check(llama, 2, 5, 16);
   check(llama, 1, 1, 16);
 }
 
 TEST(LayerGradients, Embedding) {
-  Embedding learned(small(ModelFamily::gpt2, 1, 1, 6));
+  Embedding learned(small(ModelFamily::gpt2, 1, 1, 6), alone());
   check(learned, 2, 5, 0);
-  Embedding plain(small(ModelFamily::llama, 1, 1, 6));
+  Embedding plain(small(ModelFamily::llama, 1, 1, 6), alone());
   check(plain, 2, 5, 0);
 }
 
 TEST(LayerGradients, LossHead) {
-  LossHead gpt2(small(ModelFamily::gpt2, 1, 1, 6), nullptr);
+  LossHead gpt2(small(ModelFamily::gpt2, 1, 1, 6), nullptr, alone());
   check(gpt2, 2, 5, 6);
-  LossHead llama(small(ModelFamily::llama, 1, 1, 6), nullptr);
+  LossHead llama(small(ModelFamily::llama, 1, 1, 6), nullptr, alone());
   check(llama, 1, 3, 6);
 }
 
 // A whole tied model: the token table is both embedding and head.
 class WholeModel final : public Layer {
  public:
-  explicit WholeModel(const ModelConfig& c) : embedding_(c), head_(c, &embedding_.tokens()) {}
+  explicit WholeModel(const ModelConfig& c)
+      : embedding_(c, alone()), head_(c, &embedding_.tokens(), alone()) {}
   Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
     auto& parts = saved.emplace<std::array<Saved, 2>>();
     return head_.forward(ctx, mb, embedding_.forward(ctx, mb, x, parts[0]), parts[1]);

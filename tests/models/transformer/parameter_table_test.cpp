@@ -6,6 +6,7 @@
 
 #include "models/config/model_size.h"
 #include "models/transformer/transformer.h"
+#include "runtime/comm/self/self_communicator.h"
 
 namespace trireme {
 namespace {
@@ -25,7 +26,9 @@ ModelConfig small(ModelFamily family) {
 
 void expect_equal_to_the_model(const ModelConfig& config) {
   Context ctx;
-  Transformer model(ctx, config, 8, DType::f32);
+  const auto self = make_self_communicator();
+  const ParallelContext one_rank(*self, {.data = 1});
+  Transformer model(ctx, one_rank, config, 8, DType::f32);
   std::map<std::string, std::string> computed, held;
   for (const ParameterInfo& row : parameter_table(config)) computed[row.name] = to_string(row.shape);
   for (const ParameterView& view : model.storage().parameters()) {

@@ -7,21 +7,6 @@
 namespace trireme::test {
 namespace {
 
-// All ranks' results; they must be equal bit for bit.
-LayoutResult run_on_threads(int size, const LayoutRun& run) {
-  std::vector<LayoutResult> results(static_cast<size_t>(size));
-  run_thread_ranks(size, [&](Communicator& world) {
-    results[static_cast<size_t>(world.rank())] = run_layout(world, run);
-  });
-  for (const LayoutResult& other : results) {
-    EXPECT_EQ(other.losses, results[0].losses);
-    EXPECT_EQ(other.norms, results[0].norms);
-    EXPECT_EQ(other.gradients, results[0].gradients);
-    EXPECT_EQ(other.weights, results[0].weights);
-  }
-  return results[0];
-}
-
 struct Case {
   ModelFamily family;
   int ranks;

@@ -1,4 +1,4 @@
-// Data parallelism over MPI follows one rank. Every rank compares with a run of its own; the exit code is of
+// Layouts over MPI follow one rank. Every rank compares with a run of its own; the exit code is of
 // all ranks together.
 #include <gtest/gtest.h>
 
@@ -22,6 +22,17 @@ TEST_P(MpiLayouts, DataParallelFollowsOneRank) {
     run.options.bucket_bytes = 50000;
     run.options.overlap = false;
     EXPECT_EQ(run_layout(*world, run).weights, result.weights) << "buckets and overlap change bits";
+  }
+}
+
+TEST_P(MpiLayouts, TensorParallelFollowsOneRank) {
+  const auto world = mpi_environment->make_world();
+  for (const bool sequence : {false, true}) {
+    LayoutRun run;
+    run.model = tiny_model(GetParam());
+    run.unequal_targets = true;
+    run.plan = {.tensor = world->size() == 2 ? 2 : 4, .sequence = sequence};
+    expect_follows(run_layout(*world, run), run_on_one_rank(run));
   }
 }
 

@@ -27,15 +27,25 @@ TEST(ParallelPlan, ADataDegreeThatDoesNotFitTheWorld) {
 }
 
 TEST(ParallelPlan, EveryPartThatIsNotAvailableIsRefusedByName) {
-  ParallelPlan plan{.data = 1, .zero_stage = 2, .sequence = true, .schedule = "gpipe", .virtual_stages = 2};
-  plan.tensor = plan.pipeline = plan.context = plan.expert = 2;
-  const auto faults = resolve(plan, 8);
-  ASSERT_EQ(faults.size(), 8u);
-  for (const char* key :
-       {"parallel.tensor 2", "parallel.pipeline 2", "parallel.context 2", "parallel.expert 2",
-        "parallel.zero 2", "parallel.sequence on", "parallel.schedule gpipe", "parallel.virtual-stages 2"}) {
+  ParallelPlan plan{.data = 1, .zero_stage = 2, .schedule = "gpipe", .virtual_stages = 2};
+  plan.pipeline = plan.context = plan.expert = 2;
+  const auto faults = resolve(plan, 4);
+  ASSERT_EQ(faults.size(), 6u);
+  for (const char* key : {"parallel.pipeline 2", "parallel.context 2", "parallel.expert 2", "parallel.zero 2",
+                          "parallel.schedule gpipe", "parallel.virtual-stages 2"}) {
     EXPECT_THAT(faults, Contains(AllOf(HasSubstr(key), HasSubstr("--parallel.data N"))));
   }
+}
+
+TEST(ParallelPlan, TensorRanksTakeTheirShareOfTheWorld) {
+  ParallelPlan plan{.tensor = 4, .sequence = true};
+  EXPECT_THAT(resolve(plan, 8), IsEmpty());
+  EXPECT_EQ(plan.data, 2);
+}
+
+TEST(ParallelPlan, SequenceParallelismNeedsTensorRanks) {
+  ParallelPlan plan{.sequence = true};
+  EXPECT_THAT(resolve(plan, 4), ElementsAre(AllOf(HasSubstr("parallel.sequence"), HasSubstr("2 or more"))));
 }
 
 TEST(ParallelPlan, AReplicaThatDoesNotDivideTheWorld) {

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/ops/elementwise.h"
 #include "tests/support/tensors.h"
 
 namespace trireme {
@@ -77,6 +78,51 @@ TEST_P(CrossEntropy, MatchesDoublePrecisionOnAnyNumberOfThreads) {
   }
 }
 
+// Cuts the columns, runs both halves on each part, and puts the gradients side by side.
+Result run_in_parts(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets, float scale,
+                    const std::vector<int64_t>& cuts) {
+  const int64_t rows = logits.dim(0), v = logits.dim(1), num_parts = static_cast<int64_t>(cuts.size()) - 1;
+  const Tensor statistics = Tensor::empty(ctx, {num_parts, rows, 3}, DType::f32);
+  std::vector<Tensor> parts;
+  const auto columns = [&](int64_t p) { return cuts[p + 1] - cuts[p]; };
+  for (int64_t p = 0; p < num_parts; ++p) {
+    parts.push_back(Tensor::empty(ctx, {rows, columns(p)}, logits.dtype()));
+    ops::copy_columns(ctx, {logits, cuts[p], columns(p)}, {parts.back(), 0, columns(p)});
+    ops::cross_entropy_statistics(ctx, parts.back(), make_targets(ctx, targets), {cuts[p], v},
+                                  statistics.slice(p, p + 1).view({rows, 3}));
+  }
+  const Tensor loss = Tensor::empty(ctx, {rows}, DType::f32);
+  const Tensor gradient = Tensor::empty(ctx, logits.shape(), logits.dtype());
+  std::vector<float> first_loss;
+  for (int64_t p = 0; p < num_parts; ++p) {
+    ops::cross_entropy_of_part(ctx, parts[p], make_targets(ctx, targets), {cuts[p], v}, statistics, scale,
+                               loss, parts[p]);
+    ops::copy_columns(ctx, {parts[p], 0, columns(p)}, {gradient, cuts[p], columns(p)});
+    if (p == 0) first_loss = to_vector(loss);
+    EXPECT_EQ(to_vector(loss), first_loss) << "part " << p;
+  }
+  return {first_loss, to_vector(gradient)};
+}
+
+TEST_P(CrossEntropy, PartsOfTheVocabularyGiveTheSame) {
+  Context one, two({}, 2);
+  for (const auto& [v, cuts] : {std::pair<int64_t, std::vector<int64_t>>{1, {0, 1}},
+                                {5, {0, 1, 2, 5}},
+                                {37, {0, 9, 18, 27, 37}},
+                                {2100, {0, 1023, 2100}}}) {
+    SCOPED_TRACE(v);
+    const int64_t rows = 40;
+    const Tensor logits = random_tensor(one, {rows, v}, GetParam(), 7, 4.0f);
+    std::vector<int32_t> targets;
+    for (int64_t r = 0; r < rows; ++r) {
+      targets.push_back(r % 5 == 4 ? ops::kIgnoredTarget : static_cast<int32_t>((r * 7919 + v - 1) % v));
+    }
+    const Result got = run_in_parts(one, logits, targets, 0.25f, cuts);
+    expect_definition(logits, targets, 0.25f, got);
+    EXPECT_EQ(run_in_parts(two, logits, targets, 0.25f, cuts), got) << "two threads";
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, CrossEntropy, testing::Values(DType::f32, DType::bf16, DType::f16),
                          [](const auto& types) { return std::string(to_string(types.param)); });
 
@@ -96,6 +142,24 @@ TEST(CrossEntropyEdges, ExtremeLogits) {
   EXPECT_NEAR(got.gradient[1], 0.0f, 1e-37f);
   EXPECT_NEAR(got.gradient[3], 0.0f, 1e-37f);
   EXPECT_FLOAT_EQ(got.gradient[4], -0.5f);
+}
+
+TEST(CrossEntropyEdges, ExtremeLogitsInParts) {
+  Context ctx;
+  const float inf = std::numeric_limits<float>::infinity();
+  const Tensor logits =
+      make_tensor(ctx, {2, 4}, DType::f32, {1e30f, -1e30f, 0.0f, 0.0f, -inf, -inf, 3.0f, 3.0f});
+  const Result got = run_in_parts(ctx, logits, {0, 2}, 1.0f, {0, 2, 4});
+  EXPECT_EQ(got.loss[0], 0.0f);
+  EXPECT_FLOAT_EQ(got.loss[1], std::log(2.0f));
+  EXPECT_NEAR(got.gradient[4], 0.0f, 1e-37f);
+  EXPECT_FLOAT_EQ(got.gradient[6], -0.5f);
+  for (const size_t at : {0, 3}) {
+    std::vector<float> values(4, 1.0f);
+    values[at] = std::nanf("");
+    EXPECT_TRUE(std::isnan(
+        run_in_parts(ctx, make_tensor(ctx, {1, 4}, DType::f32, values), {1}, 1.0f, {0, 2, 4}).loss[0]));
+  }
 }
 
 TEST(CrossEntropyEdges, ALogitThatIsNoNumberReachesTheLoss) {
@@ -119,6 +183,10 @@ TEST(CrossEntropyEdges, RefusesATargetOutsideTheVocabulary) {
   const Tensor logits = random_tensor(ctx, {2, 9}, DType::f32, 1);
   EXPECT_THROW(run(ctx, logits, {0, 9}, 1.0f), InternalError);
   EXPECT_THROW(run(ctx, logits, {-2, 0}, 1.0f), InternalError);
+  EXPECT_THROW(run_in_parts(ctx, logits, {0, 9}, 1.0f, {0, 4, 9}), InternalError);
+  EXPECT_THROW(ops::cross_entropy_statistics(ctx, logits, make_targets(ctx, {0, 0}), {1, 9},
+                                             Tensor::empty(ctx, {2, 3}, DType::f32)),
+               InternalError);
 }
 
 }  // namespace

@@ -118,5 +118,23 @@ TEST(Elementwise, FillsAndCopiesOtherTypes) {
   EXPECT_EQ(*sum.data<double>(), 0.1);
 }
 
+TEST_P(ElementwiseTest, CopiesColumnsIntoTheirPlaceAndNothingElse) {
+  for (const int64_t rows : {int64_t{0}, int64_t{1}, int64_t{5}, int64_t{9000}}) {
+    const Tensor from = random_tensor(ctx_, {rows, 7}, dtype(), 1),
+                 to = random_tensor(ctx_, {rows, 5}, dtype(), 2);
+    const auto in = to_vector(from);
+    auto expected = to_vector(to);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < 3; ++c)
+        expected[static_cast<size_t>(r * 5 + 1 + c)] = in[static_cast<size_t>(r * 7 + 4 + c)];
+    }
+    ops::copy_columns(threads_, {from, 4, 3}, {to, 1, 3});
+    EXPECT_EQ(to_vector(to), expected);
+    EXPECT_THROW(ops::copy_columns(ctx_, {from, 4, 3}, {to, 3, 3}), InternalError);
+    EXPECT_THROW(ops::copy_columns(ctx_, {from, 5, 3}, {to, 0, 3}), InternalError);
+    EXPECT_THROW(ops::copy_columns(ctx_, {from, 0, 2}, {to, 0, 3}), InternalError);
+  }
+}
+
 }  // namespace
 }  // namespace trireme::test

@@ -1,0 +1,63 @@
+#include "models/config/tensor_parallel_faults.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/format.h>
+
+namespace trireme {
+
+namespace {
+
+bool heads_fit(const ModelConfig& c, int64_t tensor) {
+  return c.num_heads % tensor == 0 && (c.num_kv_heads % tensor == 0 || tensor % c.num_kv_heads == 0);
+}
+
+/// "2 or 4": the nearest degrees that work for everything.
+std::string nearest_degrees(const ModelConfig& c, int64_t tensor) {
+  const int64_t narrowest = std::min(c.ffn_size, c.vocab_size > 0 ? c.vocab_size : c.ffn_size);
+  const int64_t most = std::min(c.num_heads, narrowest);
+  int64_t below = std::min(tensor, most), above = tensor;
+  while (!heads_fit(c, below)) --below;
+  while (above <= most && !heads_fit(c, above)) ++above;
+  return above > most ? fmt::format("{}", below) : fmt::format("{} or {}", below, above);
+}
+
+}  // namespace
+
+std::vector<std::string> tensor_parallel_faults(const ModelConfig& c, int tensor) {
+  std::vector<std::string> faults;
+  if (tensor < 1) return faults;
+  const auto add = [&](const std::string& why) {
+    faults.push_back(
+        fmt::format("{}; nearest degrees are --parallel.tensor {}", why, nearest_degrees(c, tensor)));
+  };
+  if (c.num_heads % tensor != 0) {
+    add(fmt::format("model.heads {} does not divide by parallel.tensor {}", c.num_heads, tensor));
+  } else if (!heads_fit(c, tensor)) {
+    add(fmt::format("model.kv-heads {} and parallel.tensor {}: neither divides the other", c.num_kv_heads,
+                    tensor));
+  }
+  if (c.ffn_size < tensor) {
+    add(fmt::format("model.ffn {} is less than parallel.tensor {}", c.ffn_size, tensor));
+  }
+  if (c.vocab_size > 0 && c.vocab_size < tensor) {
+    add(fmt::format("a vocabulary of {} is less than parallel.tensor {}", c.vocab_size, tensor));
+  }
+  return faults;
+}
+
+std::vector<std::string> sequence_parallel_faults(int64_t micro_batch, int64_t seq_len, int tensor) {
+  const int64_t rows = micro_batch * seq_len;
+  if (tensor < 1 || rows % tensor == 0) return {};
+  const auto nearest = [&](int64_t value, int64_t other) {
+    const int64_t step = tensor / std::gcd<int64_t>(tensor, other), below = value / step * step;
+    return below > 0 ? fmt::format("{} or {}", below, below + step) : fmt::format("{}", step);
+  };
+  return {fmt::format(
+      "parallel.sequence: a micro-batch of {} x {} = {} tokens does not divide by parallel.tensor "
+      "{}: nearest are --train.micro-batch {}, or --train.seq-len {}",
+      micro_batch, seq_len, rows, tensor, nearest(micro_batch, seq_len), nearest(seq_len, micro_batch))};
+}
+
+}  // namespace trireme

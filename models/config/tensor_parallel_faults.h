@@ -1,0 +1,20 @@
+// Which tensor-parallel degrees a model allows.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/config/model_config.h"
+
+namespace trireme {
+
+/// Why `config` (without faults of its own) cannot be divided over `tensor` ranks, each fault with the
+/// numbers and the nearest degrees that work; empty when it can. Heads must divide; key-value heads must
+/// divide or be divided (several ranks then hold copies of one); feed-forward width and vocabulary need not
+/// divide, but leave no rank without any. A vocabulary of 0 is not known yet and passes.
+std::vector<std::string> tensor_parallel_faults(const ModelConfig& config, int tensor);
+
+/// Likewise for rows (tokens of a micro-batch) that sequence parallelism divides over `tensor` ranks.
+std::vector<std::string> sequence_parallel_faults(int64_t micro_batch, int64_t seq_len, int tensor);
+
+}  // namespace trireme

@@ -1,0 +1,54 @@
+// Linear layers y = x W^T + b that are divided over the tensor ranks (arXiv 1909.08053, section 3).
+#pragma once
+
+#include "parallel/module/saved.h"
+#include "parallel/tensor_parallel/tensor_parallel.h"
+
+namespace trireme {
+
+/// Divided by outputs: each rank holds rows of W and entries of b, and makes its columns of y for all rows.
+/// x and dx lie in the outer region (TensorParallel), y and dy in the inner. Works on blocks that somebody
+/// else owns, so that a tied head can use the embedding's. `bias` may be an empty block.
+class ColumnParallelLinear {
+ public:
+  ColumnParallelLinear(const TensorParallel& tensor, const ParameterBlock& weight, const ParameterBlock& bias)
+      : tensor_(tensor), weight_(weight), bias_(bias) {}
+  ColumnParallelLinear(const ColumnParallelLinear&) = delete;
+  ColumnParallelLinear& operator=(const ColumnParallelLinear&) = delete;
+
+  /// Keeps x: where rows are divided only this rank's own, which the backward pass gathers again beside the
+  /// product of the input gradient.
+  Tensor forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const;
+  /// Keeps dy for backward_weight.
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
+  void backward_weight(Context& ctx, Saved& saved) const;
+
+ private:
+  TensorParallel tensor_;
+  const ParameterBlock& weight_;
+  const ParameterBlock& bias_;
+};
+
+/// Divided by inputs: each rank holds columns of W and all of b, and turns its columns of x into one term of
+/// y; the terms are summed. x and dx lie in the inner region, y and dy in the outer. The first rank adds the
+/// bias to its term. The bias' gradient is whole on every rank, since all see all rows of dy.
+class RowParallelLinear {
+ public:
+  RowParallelLinear(const TensorParallel& tensor, const ParameterBlock& weight, const ParameterBlock& bias)
+      : tensor_(tensor), weight_(weight), bias_(bias) {}
+  RowParallelLinear(const RowParallelLinear&) = delete;
+  RowParallelLinear& operator=(const RowParallelLinear&) = delete;
+
+  /// Keeps x.
+  Tensor forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const;
+  /// Keeps dy for backward_weight.
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
+  void backward_weight(Context& ctx, Saved& saved) const;
+
+ private:
+  TensorParallel tensor_;
+  const ParameterBlock& weight_;
+  const ParameterBlock& bias_;
+};
+
+}  // namespace trireme

@@ -1,0 +1,52 @@
+// TensorParallel: what a layer needs to know to hold a part of itself (Megatron-LM, arXiv 1909.08053;
+// sequence parallelism, arXiv 2205.05198).
+#pragma once
+
+#include "parallel/module/micro_batch.h"
+#include "parallel/module/parameter.h"
+#include "parallel/plan/parallel_context.h"
+
+namespace trireme {
+
+/// A small value that layers keep. Between a column-parallel and a row-parallel layer each rank holds all
+/// rows (tokens) of its own part of the width; outside, in the norms and the residual stream, the whole width
+/// of all rows, or under sequence parallelism of its own share of the rows. gather() and reduce() lead from
+/// one region to the other, and each is the other's backward pass.
+class TensorParallel {
+ public:
+  /// `group` outlives all copies.
+  explicit TensorParallel(Communicator& group, bool sequence = false) : group_(&group), sequence_(sequence) {}
+  explicit TensorParallel(const ParallelContext& parallel)
+      : TensorParallel(parallel.tensor(), parallel.plan().sequence) {}
+
+  Communicator& group() const { return *group_; }
+  int rank() const { return group_->rank(); }
+  int size() const { return group_->size(); }
+
+  /// Which of n things a rank holds: neighbours in the order of the ranks, sizes that differ by one at most.
+  Part part(int64_t n) const { return part_of_rank(n, rank()); }
+  Part part_of_rank(int64_t n, int rank) const { return {n * rank / size(), n * (rank + 1) / size()}; }
+
+  /// A parameter divided along `dim`, and one that every rank holds whole. `sees_own_rows`: its gradient
+  /// comes from the rank's own rows alone.
+  Parameter divided(std::string name, const Shape& shape, int dim, float init_mean, float init_std) const;
+  Parameter copied(std::string name, const Shape& shape, float init_mean, float init_std,
+                   bool sees_own_rows = false) const;
+
+  /// Whether each rank holds its own rows of this micro-batch outside the parallel layers: under sequence
+  /// parallelism. Rows that do not divide are held whole where nothing is trained; in training they are a
+  /// defect (the configuration was checked).
+  bool divides_rows(const MicroBatch& micro_batch) const;
+
+  /// All rows, from x: this rank's own where rows are divided, else x itself.
+  Tensor gather(Context& ctx, const Tensor& x, bool divided) const;
+  /// The sum over the ranks of y (all rows, overwritten): this rank's own rows of it where rows are divided,
+  /// else all.
+  Tensor reduce(Context& ctx, const Tensor& y, bool divided) const;
+
+ private:
+  Communicator* group_;
+  bool sequence_;
+};
+
+}  // namespace trireme

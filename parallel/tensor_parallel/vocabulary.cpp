@@ -1,0 +1,36 @@
+#include "parallel/tensor_parallel/vocabulary.h"
+
+#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/elementwise.h"
+
+namespace trireme {
+
+void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
+                              const Tensor& logits, const Tensor& targets, float gradient_scale,
+                              const Tensor& loss, const Tensor& dlogits) {
+  if (tensor.size() == 1) {  // one pass fewer over the logits
+    return ops::cross_entropy(ctx, logits, targets, gradient_scale, loss, dlogits);
+  }
+  const int64_t rows = logits.dim(0);
+  const ops::TablePart part{tensor.part(vocab_size).begin, vocab_size};
+  const Tensor all = Tensor::empty(ctx, {tensor.size(), rows, 3}, DType::f32, MemoryCategory::buffers);
+  const Tensor own = all.slice(tensor.rank(), tensor.rank() + 1).view({rows, 3});
+  ops::cross_entropy_statistics(ctx, logits, targets, part, own);
+  tensor.group().all_gather(ctx.stream(), own, all);
+  ops::cross_entropy_of_part(ctx, logits, targets, part, all, gradient_scale, loss, dlogits);
+}
+
+Tensor gather_logits(Context& ctx, const TensorParallel& tensor, int64_t vocab_size, const Tensor& logits) {
+  if (tensor.size() == 1) return logits;
+  const Tensor all = Tensor::empty(ctx, {logits.dim(0), vocab_size}, logits.dtype());
+  for (int rank = 0; rank < tensor.size(); ++rank) {
+    const Part part = tensor.part_of_rank(vocab_size, rank);
+    const bool own = rank == tensor.rank();
+    const Tensor columns = own ? logits : Tensor::empty(ctx, {logits.dim(0), part.size()}, logits.dtype());
+    tensor.group().broadcast(ctx.stream(), columns, rank);
+    ops::copy_columns(ctx, {columns, 0, part.size()}, {all, part.begin, part.size()});
+  }
+  return all;
+}
+
+}  // namespace trireme

@@ -1,0 +1,129 @@
+// Tensor and sequence parallelism follow one rank: gradients, norms, losses and weights.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "models/transformer/transformer.h"
+#include "runtime/comm/threads/thread_communicator.h"
+#include "tests/support/layout_run.h"
+
+namespace trireme::test {
+namespace {
+
+struct Case {
+  ModelFamily family;
+  int data, tensor;
+  bool sequence;
+  int64_t vocab = 37;
+  bool unequal = false;
+};
+
+std::string name_of(const testing::TestParamInfo<Case>& p) {
+  const Case& c = p.param;
+  return fmt::format("{}_dp{}_tp{}{}_vocab{}{}", to_string(c.family), c.data, c.tensor,
+                     c.sequence ? "_sequence" : "", c.vocab, c.unequal ? "_unequal" : "");
+}
+
+class TensorParallelLayouts : public testing::TestWithParam<Case> {
+ protected:
+  LayoutRun run() const {
+    LayoutRun r;
+    r.model = tiny_model(GetParam().family);
+    r.model.vocab_size = GetParam().vocab;
+    r.unequal_targets = GetParam().unequal;
+    r.plan = {.data = GetParam().data, .tensor = GetParam().tensor, .sequence = GetParam().sequence};
+    r.options.bucket_bytes = 4096;
+    return r;
+  }
+  LayoutResult run_layout_of(const LayoutRun& r) const {
+    return run_on_threads(GetParam().data * GetParam().tensor, r);
+  }
+};
+
+TEST_P(TensorParallelLayouts, FollowOneRank) { expect_follows(run_layout_of(run()), run_on_one_rank(run())); }
+
+// Partial sums are rounded to bf16 (8 bits) before they are added.
+TEST_P(TensorParallelLayouts, FollowOneRankInBf16AsFarAsItsRoundingGoes) {
+  LayoutRun r = run();
+  r.precision = DType::bf16;
+  r.steps = 5;
+  expect_follows(run_layout_of(r), run_on_one_rank(r),
+                 {.gradients = 0.1, .losses = 2e-3, .norms = 0.02, .later = 0.1});
+}
+
+TEST_P(TensorParallelLayouts, AreEqualBitForBitFromRunToRun) {
+  LayoutRun r = run();
+  r.steps = 3;
+  const LayoutResult first = run_layout_of(r), second = run_layout_of(r);
+  EXPECT_EQ(first.losses, second.losses);
+  EXPECT_EQ(first.weights, second.weights);
+}
+
+constexpr auto kGpt2 = ModelFamily::gpt2, kLlama = ModelFamily::llama;  // llama: two key-value heads
+INSTANTIATE_TEST_SUITE_P(All, TensorParallelLayouts,
+                         testing::Values(Case{kGpt2, 1, 2, false}, Case{kGpt2, 1, 2, true},
+                                         Case{kGpt2, 1, 4, false, 37, true}, Case{kGpt2, 1, 4, true, 41},
+                                         Case{kGpt2, 2, 2, true, 37, true}, Case{kGpt2, 4, 2, false},
+                                         Case{kLlama, 1, 2, false, 37, true}, Case{kLlama, 1, 2, true},
+                                         Case{kLlama, 1, 4, false}, Case{kLlama, 1, 4, true, 37, true},
+                                         Case{kLlama, 2, 2, false, 41}, Case{kLlama, 2, 4, true, 37, true}),
+                         name_of);
+
+// A head of its own with biases, one key-value head for all ranks, a width that does not divide.
+TEST(TensorParallel, OddModelsFollowOneRank) {
+  LayoutRun r;
+  r.model = tiny_model(ModelFamily::llama);
+  r.model.num_kv_heads = 1;
+  r.model.ffn_size = 39;
+  r.model.bias = true;
+  r.steps = 10;
+  for (const bool sequence : {false, true}) {
+    r.plan = {.tensor = 4, .sequence = sequence};
+    expect_follows(run_on_threads(4, r), run_on_one_rank(r));
+  }
+}
+
+TEST(TensorParallel, ThreeRanksDivideWhatFourHeadsDoNotButSixDo) {
+  LayoutRun r;
+  r.model = tiny_model(ModelFamily::gpt2);
+  r.model.num_heads = r.model.num_kv_heads = 6;
+  r.plan = {.tensor = 3, .sequence = true};
+  r.steps = 10;
+  expect_follows(run_on_threads(3, r), run_on_one_rank(r));
+}
+
+TEST(TensorParallel, LogitsOfEveryRankAreTheWholeVocabularys) {
+  const ModelConfig config = tiny_model(ModelFamily::gpt2);
+  const std::vector<int32_t> tokens{3, 1, 36, 5, 0, 9, 7};  // rows that no degree divides
+  std::vector<std::vector<float>> logits(4);
+  for (const bool sequence : {false, true}) {
+    for (const int size : {1, 2, 4}) {
+      run_thread_ranks(size, [&](Communicator& world) {
+        const ParallelContext parallel(world, {.data = 1, .tensor = size, .sequence = sequence && size > 1});
+        Context ctx;
+        Transformer model(ctx, parallel, config, 16, DType::f32);
+        model.storage().initialize(ctx, 7);
+        const Tensor out = model.logits(ctx, make_micro_batch(ctx, 1, 7, tokens, {}));
+        EXPECT_EQ(out.shape(), (Shape{7, 37}));
+        logits[static_cast<size_t>(world.rank())].assign(out.data<float>(), out.data<float>() + out.numel());
+      });
+      static std::vector<float> one;
+      if (size == 1) one = logits[0];
+      for (int rank = 0; rank < size; ++rank) {
+        for (size_t i = 0; i < one.size(); ++i)
+          ASSERT_NEAR(logits[static_cast<size_t>(rank)][i], one[i], 1e-6)
+              << size << " ranks, " << rank << ", " << i;
+      }
+    }
+  }
+}
+
+TEST(TensorParallel, RowsThatDoNotDivideAreADefectInTraining) {
+  LayoutRun r;
+  r.model = tiny_model(ModelFamily::gpt2);
+  r.seq_len = 11;
+  r.plan = {.tensor = 2, .sequence = true};
+  EXPECT_THROW(run_on_threads(2, r), InternalError);
+}
+
+}  // namespace
+}  // namespace trireme::test
