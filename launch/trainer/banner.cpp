@@ -33,9 +33,9 @@ std::string hosts_text(const RunPlace& place, int world_size) {
 
 std::string layout_text(const ParallelPlan& plan) {
   return fmt::format(
-      "data {} x tensor {} x pipeline {} x context {}; gradients reduced in buckets of {} MiB {}", plan.data,
-      plan.tensor, plan.pipeline, plan.context, plan.bucket_mib,
-      plan.overlap ? "during the backward pass" : "after the backward pass");
+      "data {} x tensor {}{} x pipeline {} x context {}; gradients reduced in buckets of {} MiB {}",
+      plan.data, plan.tensor, plan.sequence ? " (sequence-parallel)" : "", plan.pipeline, plan.context,
+      plan.bucket_mib, plan.overlap ? "during the backward pass" : "after the backward pass");
 }
 
 std::string optimizer_text(const RunConfig& config) {
@@ -113,8 +113,8 @@ std::string size_lines(const RunConfig& config) {
     parameters = fmt::format("{} + {} for each token of the vocabulary", grouped(size.parameters),
                              (model.tied_embeddings ? 1 : 2) * model.hidden_size);
   }
-  const MemoryEstimate memory =
-      estimate_memory(model, config.train.precision, config.train.micro_batch, config.train.seq_len);
+  const MemoryEstimate memory = estimate_memory(model, config.train.precision, config.train.micro_batch,
+                                                config.train.seq_len, config.parallel);
   const double token_flops = training_flops_per_token(model, config.train.seq_len);
   return line("parameters", parameters) +
          line("memory", "predicted " + memory_line(memory) +

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "models/config/presets.h"
+#include "models/config/tensor_parallel_faults.h"
 #include "runtime/device/cuda/cuda_device.h"
 
 namespace trireme {
@@ -49,6 +50,15 @@ void check_batch(const RunConfig& config, Faults& faults) {
       "train.global-batch {} is no multiple of train.micro-batch {} x {} data rank{} = {}: nearest "
       "are {}{} (accumulation {}){}",
       global, micro, ranks, ranks == 1 ? "" : "s", unit, smaller, (below + 1) * unit, below + 1, other));
+}
+
+void check_tensor_parallel(const RunConfig& config, Faults& faults) {
+  const auto append = [&](const Faults& more) { faults.insert(faults.end(), more.begin(), more.end()); };
+  ModelConfig model = config.model;
+  model.vocab_size = known_vocab_size(config);
+  append(tensor_parallel_faults(model, config.parallel.tensor));
+  if (!config.parallel.sequence) return;
+  append(sequence_parallel_faults(config.train.micro_batch, config.train.seq_len, config.parallel.tensor));
 }
 
 void check_optimizer(const RunConfig& config, Faults& faults) {
@@ -100,6 +110,7 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
                                   bool needs_data) {
   complete_model(config.model, given, config.train.seq_len);
   Faults faults = faults_of(config.model);
+  const bool model_is_sound = faults.empty();
   const Faults layout = resolve(config.parallel, world_size);
   faults.insert(faults.end(), layout.begin(), layout.end());
   if (config.train.seq_len == 0) config.train.seq_len = default_seq_len(config.model);
@@ -107,6 +118,7 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
     faults.push_back(fmt::format("train.seq-len {} is more than model.max-positions {}", config.train.seq_len,
                                  config.model.max_positions));
   }
+  if (model_is_sound) check_tensor_parallel(config, faults);
   if (config.parallel.data > 0) {
     if (config.train.global_batch == 0)
       config.train.global_batch = config.train.micro_batch * config.parallel.data;

@@ -33,26 +33,42 @@ int32_t draw(std::vector<float> logits, double temperature, float uniform) {
       std::min<ptrdiff_t>(at - sums.begin(), static_cast<ptrdiff_t>(sums.size()) - 1));
 }
 
+// The first rank's tokens on every rank.
+std::vector<int32_t> share(Context& ctx, Communicator& tensor, std::span<const int32_t> tokens) {
+  auto count = static_cast<int32_t>(tokens.size());
+  tensor.broadcast(ctx.stream(), Tensor::borrow(&count, {1}, DType::i32), 0);
+  std::vector<int32_t> shared(tokens.begin(), tokens.end());
+  shared.resize(static_cast<size_t>(count));
+  if (count > 0) tensor.broadcast(ctx.stream(), Tensor::borrow(shared.data(), {count}, DType::i32), 0);
+  return shared;
+}
+
 }  // namespace
 
-std::string sample_text(Context& ctx, Transformer& model, const Tokenizer& tokenizer, int64_t context,
-                        const TextSampleOptions& options) {
-  std::vector<int32_t> tokens = tokenizer.encode(options.prompt);
-  if (tokens.empty()) tokens.push_back(tokenizer.end_of_text().value_or(0));
+std::string sample_text(Context& ctx, Communicator& tensor, Transformer& model, const Tokenizer* tokenizer,
+                        int64_t context, const TextSampleOptions& options) {
+  std::vector<int32_t> tokens;
+  if (tokenizer != nullptr) tokens = tokenizer->encode(options.prompt);
+  if (tokenizer != nullptr && tokens.empty()) tokens.push_back(tokenizer->end_of_text().value_or(0));
   const uint64_t key = hash_name("text_sample") ^ options.seed;
-  for (int64_t i = 0; i < options.num_tokens; ++i) {
-    const size_t seen = std::min(tokens.size(), static_cast<size_t>(context));
-    MicroBatch mb = make_micro_batch(ctx, 1, static_cast<int64_t>(seen), std::span(tokens).last(seen), {});
+  bool has_ended = tokenizer == nullptr;
+  for (int64_t i = 0;; ++i) {
+    has_ended = has_ended || i == options.num_tokens;
+    const size_t num_seen = has_ended ? 0 : std::min(tokens.size(), static_cast<size_t>(context));
+    const auto seen = share(ctx, tensor, std::span(tokens).last(num_seen));
+    if (seen.empty()) break;
+    MicroBatch mb = make_micro_batch(ctx, 1, static_cast<int64_t>(seen.size()), seen, {});
     mb.training = false;
-    const auto bits = philox4x32(key, static_cast<uint64_t>(i), 0);
     std::vector<float> logits = last_logits(ctx, model.logits(ctx, mb));
-    logits.resize(
-        static_cast<size_t>(tokenizer.vocab_size()));  // a padded vocabulary has rows without a token
+    if (tokenizer == nullptr) continue;
+    // A padded vocabulary has rows without a token.
+    logits.resize(static_cast<size_t>(tokenizer->vocab_size()));
+    const auto bits = philox4x32(key, static_cast<uint64_t>(i), 0);
     const int32_t next = draw(std::move(logits), options.temperature, uniform_from_bits(bits[0]));
-    if (tokenizer.end_of_text() == next) break;
-    tokens.push_back(next);
+    has_ended = tokenizer->end_of_text() == next;
+    if (!has_ended) tokens.push_back(next);
   }
-  return tokenizer.decode(tokens);
+  return tokenizer == nullptr ? "" : tokenizer->decode(tokens);
 }
 
 }  // namespace trireme

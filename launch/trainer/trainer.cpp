@@ -14,6 +14,7 @@
 #include "launch/trainer/text_sample.h"
 #include "launch/trainer/training_data.h"
 #include "models/config/model_size.h"
+#include "parallel/tensor_parallel/gather_parameter.h"
 #include "parallel/training/training_step.h"
 #include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
@@ -51,8 +52,11 @@ class Trainer {
   std::optional<double> evaluate();
   StepMetrics train_step(int64_t step);
   double sum_over_ranks(double value);
+  // Ranks that hold the first copy of the model: together they save it and write a sample.
+  bool is_in_first_replica() const { return parallel_.gradients().rank() == 0; }
   void save_model();
-  void summarize(Progress& progress, double seconds);
+  std::string sample_of_text();
+  void summarize(Progress& progress, double seconds, const std::string& sample);
 
   RunConfig config_;
   Job job_;
@@ -100,7 +104,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
         SampleOrder::sequential(data_.validation->num_tokens(), seq_len, data_.validation->name()),
         data_.vocab_size);
   }
-  model_.emplace(ctx_, config_.model, seq_len, config_.train.precision);
+  model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision);
   model_->storage().initialize(ctx_, config_.train.seed);
   step_.emplace(ctx_, parallel_, model_->stage(), model_->storage(), step_options(config_));
   const OptimizerConfig& o = config_.optimizer;
@@ -189,28 +193,42 @@ void Trainer::run() {
     progress.step(m);
     if (m.val_loss) progress.evaluation(m);
   }
-  if (is_main()) {
-    save_model();
-    summarize(progress, seconds_since(begin));
-  }
+  const double seconds = seconds_since(begin);
+  if (is_in_first_replica()) save_model();
+  const std::string sample = is_in_first_replica() ? sample_of_text() : "";
+  if (is_main()) summarize(progress, seconds, sample);
   world_.barrier(ctx_.stream());
 }
 
 void Trainer::save_model() {
   std::vector<TensorSpec> specs;
   for (const ParameterView& view : model_->storage().parameters()) {
-    specs.push_back({view.parameter->name, DType::f32, view.master.shape()});
+    specs.push_back({view.parameter->name, DType::f32, view.parameter->global_shape});
   }
-  SafetensorsWriter file((directory_->path() / "model.safetensors").string(), specs, {{"format", "trireme"}});
+  std::optional<SafetensorsWriter> file;
+  if (is_main()) {
+    file.emplace((directory_->path() / "model.safetensors").string(), specs, TextMap{{"format", "trireme"}});
+  }
   for (const ParameterView& view : model_->storage().parameters()) {
-    file.write(view.parameter->name,
-               {static_cast<const std::byte*>(view.master.raw()), static_cast<size_t>(view.master.bytes())});
+    const Tensor whole = gather_parameter(ctx_, parallel_.tensor(), *view.parameter, view.master);
+    if (!file) continue;
+    file->write(view.parameter->name,
+                {static_cast<const std::byte*>(whole.raw()), static_cast<size_t>(whole.bytes())});
   }
-  file.commit();
+  if (!file) return;
+  file->commit();
   if (data_.tokenizer) data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
 }
 
-void Trainer::summarize(Progress& progress, double seconds) {
+std::string Trainer::sample_of_text() {
+  if (config_.train.sample_tokens == 0) return "";
+  const TextSampleOptions options{config_.train.sample_prompt, config_.train.sample_tokens, 0.8,
+                                  config_.train.seed};
+  return sample_text(ctx_, parallel_.tensor(), *model_, is_main() ? data_.tokenizer.get() : nullptr,
+                     config_.train.seq_len, options);
+}
+
+void Trainer::summarize(Progress& progress, double seconds, const std::string& sample) {
   const MemoryStats stats = ctx_.allocator().stats();
   MemoryEstimate measured;
   for (size_t i = 0; i < kNumMemoryCategories; ++i) measured.bytes[i] = stats.by_category[i].peak;
@@ -224,12 +242,7 @@ void Trainer::summarize(Progress& progress, double seconds) {
       static_cast<double>(state) / static_cast<double>(size_of(config_.model).parameters),
       short_bytes(static_cast<double>(measured[MemoryCategory::activations]) /
                   static_cast<double>(config_.train.micro_batch * config_.train.seq_len))));
-  if (data_.tokenizer && config_.train.sample_tokens > 0) {
-    const TextSampleOptions options{config_.train.sample_prompt, config_.train.sample_tokens, 0.8,
-                                    config_.train.seed};
-    const std::string text = sample_text(ctx_, *model_, *data_.tokenizer, config_.train.seq_len, options);
-    progress.note(fmt::format("\n--- sample ---\n{}\n--------------", text));
-  }
+  if (!sample.empty()) progress.note(fmt::format("\n--- sample ---\n{}\n--------------", sample));
   progress.note(
       fmt::format("files in {}: config.ini metrics.jsonl log.txt model.safetensors{} and TensorBoard events",
                   directory_->path().string(), data_.tokenizer ? " tokenizer.json" : ""));

@@ -9,12 +9,39 @@ namespace trireme {
 
 namespace {
 
-int64_t layer_bytes_per_token(const ModelConfig& config, int64_t element) {
+int64_t divided(int64_t n, int64_t ranks) { return (n + ranks - 1) / ranks; }
+
+/// What one rank holds of a model, its widths divided.
+struct RankSize {
+  int64_t outer, heads, kv_heads, ffn, vocab, norm_statistics;
+
+  RankSize(const ModelConfig& c, const ParallelPlan& plan)
+      : outer(divided(c.hidden_size, plan.sequence ? plan.tensor : 1)),
+        heads(divided(c.num_heads, plan.tensor)),
+        kv_heads(divided(c.num_kv_heads, plan.tensor)),
+        ffn(divided(c.ffn_size, plan.tensor)),
+        vocab(divided(c.vocab_size, plan.tensor)),
+        norm_statistics(divided(4, plan.sequence ? plan.tensor : 1)) {}
+};
+
+int64_t parameters_of_rank(const ModelConfig& config, const ParallelPlan& plan) {
+  int64_t count = 0;
+  for (const ParameterInfo& row : parameter_table(config)) {
+    const auto is = [&](const char* part) { return row.name.find(part) != std::string::npos; };
+    const bool whole = is("norm.") || is("output.bias") || is("down.bias") || is("embedding.positions");
+    const bool key_value = is(".key.") || is(".value.");
+    const int64_t ranks = key_value ? std::min<int64_t>(plan.tensor, config.num_kv_heads) : plan.tensor;
+    count += whole ? row.count() : divided(row.count(), ranks);
+  }
+  return count;
+}
+
+int64_t layer_bytes_per_token(const ModelConfig& config, const RankSize& rank, int64_t element) {
   const int64_t ffn_tensors = config.activation == ActivationKind::swiglu ? 3 : 2;
-  const int64_t attention = config.qkv_size() + config.num_heads * config.head_dim();
-  const int64_t elements = 4 * config.hidden_size + attention + ffn_tensors * config.ffn_size;
-  constexpr int64_t kF32 = 4, kNormStatistics = 4;
-  return elements * element + (kNormStatistics + config.num_heads) * kF32;
+  const int64_t attention = 2 * (rank.heads + rank.kv_heads) * config.head_dim();
+  const int64_t elements = 4 * rank.outer + attention + ffn_tensors * rank.ffn;
+  constexpr int64_t kF32 = 4;
+  return elements * element + (rank.norm_statistics + rank.heads) * kF32;
 }
 
 }  // namespace
@@ -22,19 +49,20 @@ int64_t layer_bytes_per_token(const ModelConfig& config, int64_t element) {
 int64_t MemoryEstimate::total() const { return std::accumulate(bytes.begin(), bytes.end(), int64_t{0}); }
 
 MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64_t micro_batch,
-                               int64_t seq_len) {
-  const StateBytes state = state_bytes(size_of(config).parameters, precision);
+                               int64_t seq_len, const ParallelPlan& plan) {
+  const StateBytes state = state_bytes(parameters_of_rank(config, plan), precision);
+  const RankSize rank(config, plan);
   const auto element = static_cast<int64_t>(size_of(precision));
   const int64_t tokens = micro_batch * seq_len;
-  const int64_t last = (2 * config.hidden_size + config.vocab_size) * element;
-  const int64_t work = 2 * (config.hidden_size + config.ffn_size) * element;
+  const int64_t last = (2 * rank.outer + rank.vocab) * element;
+  const int64_t work = 2 * (config.hidden_size + rank.ffn) * element;
   MemoryEstimate estimate;
   estimate[MemoryCategory::weights] = state.weights;
   estimate[MemoryCategory::gradients] = state.gradients;
   estimate[MemoryCategory::optimizer] = state.optimizer;
   const double activations =
       static_cast<double>(tokens) *
-      (static_cast<double>(config.num_layers * layer_bytes_per_token(config, element)) +
+      (static_cast<double>(config.num_layers * layer_bytes_per_token(config, rank, element)) +
        static_cast<double>(last + work));
   // Absurd sizes are to be shown as such, not to overflow.
   estimate[MemoryCategory::activations] = static_cast<int64_t>(std::min(activations, 1e18));

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "models/config/model_config.h"
+#include "parallel/plan/parallel_plan.h"
 #include "runtime/device/allocator.h"
 #include "runtime/tensor/dtype.h"
 
@@ -18,9 +19,8 @@ struct MemoryEstimate {
   int64_t total() const;
 };
 
-/// The peak of a rank that holds the whole model and trains micro-batches of `micro_batch` x `seq_len`
-/// tokens. With e = bytes of `precision`, C = hidden, H / K = query / key-value heads, D = head size, F =
-/// feed-forward, V = vocabulary:
+/// The peak of a rank that trains micro-batches of `micro_batch` x `seq_len` tokens. With e = bytes of
+/// `precision`, C = hidden, H / K = query / key-value heads, D = head size, F = feed-forward, V = vocabulary:
 ///
 ///   weights, gradients, optimizer   state_bytes()
 ///   activations  tokens * (layers * layer + last + work)
@@ -31,8 +31,10 @@ struct MemoryEstimate {
 ///            H) * 4
 ///     last   input and output of the final norm 2C, and the logits V, which their gradient overwrites, all *
 ///     e work   the widest gradients alive at once in one layer: (2C + 2F) * e
-///   buffers      ids and targets of the micro-batch, 4 bytes each
+///   Over t tensor ranks H, K (at least one head), F, V and the matrices' state are divided by t, under
+///   sequence parallelism the C and the norms' statistics too, except in `work`. Other degrees change
+///   nothing. buffers      ids and targets of the micro-batch, 4 bytes each
 MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64_t micro_batch,
-                               int64_t seq_len);
+                               int64_t seq_len, const ParallelPlan& plan = {});
 
 }  // namespace trireme

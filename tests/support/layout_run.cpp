@@ -8,6 +8,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
+#include "tests/support/parameter_blocks.h"
 #include "tests/support/tensors.h"
 
 namespace trireme::test {
@@ -40,17 +41,6 @@ std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t st
     out.push_back(make_micro_batch(ctx, run.micro_batch, run.seq_len, inputs, targets));
   }
   return out;
-}
-
-// Calls f(index in the block, index in the whole tensor) for every element of this rank's block.
-template <class F>
-void for_each_element(const Parameter& p, F&& f) {
-  const bool matrix = p.shape.rank() == 2;
-  const int64_t columns = matrix ? p.shape[1] : 1, width = matrix ? p.global_shape[1] : 1;
-  for (int64_t i = 0; i < p.shape.numel(); ++i) {
-    const int64_t row = p.offset[0] + i / columns, column = (matrix ? p.offset[1] : 0) + i % columns;
-    f(static_cast<size_t>(i), static_cast<size_t>(row * width + column));
-  }
 }
 
 // The whole tensor on every rank: each adds the elements that it is the first to hold to zeros.

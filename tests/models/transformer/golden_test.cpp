@@ -6,9 +6,12 @@
 #include <gtest/gtest.h>
 
 #include "models/transformer/transformer.h"
+#include "parallel/tensor_parallel/gather_parameter.h"
 #include "parallel/training/training_step.h"
 #include "runtime/comm/self/self_communicator.h"
+#include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/safetensors.h"
+#include "tests/support/parameter_blocks.h"
 #include "tests/support/tensors.h"
 
 namespace trireme {
@@ -63,14 +66,35 @@ class GoldenModel : public testing::TestWithParam<bool> {
  protected:
   GoldenModel()
       : golden_(GetParam() ? "llama_tiny" : "gpt2_tiny"),
-        model_(ctx_, golden_config(GetParam()), 16, DType::f32) {
-    for (const ParameterView& view : model_.storage().parameters()) {
+        self_(make_self_communicator()),
+        one_rank_(*self_, {.data = 1}),
+        model_(ctx_, one_rank_, golden_config(GetParam()), 16, DType::f32),
+        batch_(read_batch(ctx_)) {
+    read_weights(model_);
+  }
+
+  // Each rank its part.
+  void read_weights(Transformer& model) const {
+    for (const ParameterView& view : model.storage().parameters()) {
       const auto values = golden_.read("weight/" + view.parameter->name);
-      EXPECT_EQ(static_cast<int64_t>(values.size()), view.master.numel()) << view.parameter->name;
-      std::copy(values.begin(), values.end(), view.master.data<float>());
+      EXPECT_EQ(static_cast<int64_t>(values.size()), view.parameter->global_shape.numel());
+      test::for_each_element(*view.parameter,
+                             [&](size_t i, size_t global) { view.master.data<float>()[i] = values[global]; });
     }
+  }
+
+  MicroBatch read_batch(Context& ctx) const {
     const auto tokens = golden_.read<int32_t>("tokens"), targets = golden_.read<int32_t>("targets");
-    batch_ = make_micro_batch(ctx_, 2, 13, tokens, targets);
+    return make_micro_batch(ctx, 2, 13, tokens, targets);
+  }
+
+  void expect_gradient(const std::string& name, std::vector<float> gradient, int64_t num_targets) const {
+    for (float& g : gradient) g /= static_cast<float>(num_targets);
+    if (name.ends_with("key.bias")) {  // exactly zero but for rounding
+      for (const float g : gradient) EXPECT_NEAR(g, 0, 1e-7) << name;
+    } else {
+      EXPECT_LT(relative_difference(gradient, golden_.read("grad/" + name)), 1e-5) << name;
+    }
   }
 
   void expect_weights(const std::string& prefix, double bound) {
@@ -86,37 +110,50 @@ class GoldenModel : public testing::TestWithParam<bool> {
 
   Context ctx_;
   Golden golden_;
+  std::unique_ptr<Communicator> self_;
+  ParallelContext one_rank_;
   Transformer model_;
   MicroBatch batch_;
 };
 
 TEST_P(GoldenModel, LogitsLossAndEveryGradientAgree) {
   EXPECT_LT(relative_difference(test::to_vector(model_.logits(ctx_, batch_)), golden_.read("logits")), 1e-5);
-  const auto self = make_self_communicator();
-  const ParallelContext one_rank(*self, {.data = 1});
-  TrainingStep step(ctx_, one_rank, model_.stage(), model_.storage(), {});
+  TrainingStep step(ctx_, one_rank_, model_.stage(), model_.storage(), {});
   const BatchTotals totals = step.accumulate({&batch_, 1});
   EXPECT_EQ(totals.num_targets, 25);
   EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
   for (const ParameterView& view : model_.storage().parameters()) {
-    auto gradient = test::to_vector(view.gradient);
-    for (float& g : gradient) g /= static_cast<float>(totals.num_targets);
-    const auto expected = golden_.read("grad/" + view.parameter->name);
-    if (view.parameter->name.ends_with("key.bias")) {  // exactly zero but for rounding
-      for (const float g : gradient) EXPECT_NEAR(g, 0, 1e-7) << view.parameter->name;
-    } else {
-      EXPECT_LT(relative_difference(gradient, expected), 1e-5) << view.parameter->name;
-    }
+    expect_gradient(view.parameter->name, test::to_vector(view.gradient), totals.num_targets);
+  }
+}
+
+TEST_P(GoldenModel, TensorParallelRanksAgreeToo) {
+  for (const bool sequence : {false, true}) {
+    run_thread_ranks(2, [&](Communicator& world) {
+      const ParallelContext parallel(world, {.data = 1, .tensor = 2, .sequence = sequence});
+      Context ctx;
+      Transformer model(ctx, parallel, golden_config(GetParam()), 16, DType::f32);
+      read_weights(model);
+      MicroBatch batch = read_batch(ctx);
+      EXPECT_LT(relative_difference(test::to_vector(model.logits(ctx, batch)), golden_.read("logits")), 1e-5);
+      TrainingStep step(ctx, parallel, model.stage(), model.storage(), {});
+      const BatchTotals totals = step.accumulate({&batch, 1});
+      EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
+      for (const ParameterView& view : model.storage().parameters()) {
+        const Tensor whole = gather_parameter(ctx, world, *view.parameter, view.gradient);
+        if (whole) expect_gradient(view.parameter->name, test::to_vector(whole), totals.num_targets);
+      }
+      const double norm = golden_.read("grad_norms")[0];
+      EXPECT_NEAR(step.gradient_norm(totals), norm, 1e-5 * norm);
+    });
   }
 }
 
 TEST_P(GoldenModel, TenStepsOfAdamWAgree) {
-  const auto self = make_self_communicator();
-  const ParallelContext one_rank(*self, {.data = 1});
   TrainingStepOptions options;
   options.adamw = {0.9, 0.95, 1e-8, 0.1};
   options.clip = 1.0;
-  TrainingStep step(ctx_, one_rank, model_.stage(), model_.storage(), options);
+  TrainingStep step(ctx_, one_rank_, model_.stage(), model_.storage(), options);
   const auto losses = golden_.read("losses"), norms = golden_.read("grad_norms");
   for (size_t i = 0; i < 10; ++i) {
     const BatchTotals totals = step.accumulate({&batch_, 1});

@@ -41,13 +41,17 @@ class TensorParallelLayouts : public testing::TestWithParam<Case> {
 
 TEST_P(TensorParallelLayouts, FollowOneRank) { expect_follows(run_layout_of(run()), run_on_one_rank(run())); }
 
-// Partial sums are rounded to bf16 (8 bits) before they are added.
+// Each rank's term is rounded to bf16 before the terms are added. Weights are not compared: AdamW makes full
+// steps of what rounding leaves of small gradients.
 TEST_P(TensorParallelLayouts, FollowOneRankInBf16AsFarAsItsRoundingGoes) {
   LayoutRun r = run();
   r.precision = DType::bf16;
-  r.steps = 5;
-  expect_follows(run_layout_of(r), run_on_one_rank(r),
-                 {.gradients = 0.1, .losses = 2e-3, .norms = 0.02, .later = 0.1});
+  LayoutResult result = run_layout_of(r), one = run_on_one_rank(r);
+  one.weights.clear();
+  for (LayoutResult* either : {&result, &one}) {
+    std::erase_if(either->gradients, [](const auto& entry) { return entry.first.ends_with("key.bias"); });
+  }
+  expect_follows(result, one, {.gradients = 0.03, .losses = 3e-4, .norms = 3e-3, .later = 0.01});
 }
 
 TEST_P(TensorParallelLayouts, AreEqualBitForBitFromRunToRun) {
