@@ -4,36 +4,28 @@
 
 namespace trireme {
 
-namespace {
-
-// Calls f(parameter, its gradient) for each whose gradient is partial.
-template <class F>
-void for_each_partial(std::span<ParameterBlock* const> blocks, F&& f) {
+PartialGradients::PartialGradients(Communicator& tensor, std::span<ParameterBlock* const> blocks)
+    : tensor_(tensor) {
   for (const ParameterBlock* block : blocks) {
-    int64_t at = 0;
     for (const Parameter& p : block->members) {
-      if (p.is_gradient_partial)
-        f(p, block->gradient ? block->gradient.flat_slice(at, {p.shape.numel()}) : Tensor());
-      at += p.shape.numel();
+      const bool needs_group = p.is_gradient_partial && p.num_copies != tensor_.size();
+      if (!needs_group || groups_.contains(p.num_copies)) continue;
+      groups_[p.num_copies] = tensor_.split(tensor_.rank() / p.num_copies, tensor_.rank(), "tensor-copies");
     }
   }
 }
 
-}  // namespace
-
-PartialGradients::PartialGradients(Communicator& tensor, std::span<ParameterBlock* const> blocks)
-    : tensor_(tensor) {
-  for_each_partial(blocks, [&](const Parameter& p, const Tensor&) {
-    if (p.num_copies == tensor_.size() || groups_.contains(p.num_copies)) return;
-    groups_[p.num_copies] = tensor_.split(tensor_.rank() / p.num_copies, tensor_.rank(), "tensor-copies");
-  });
-}
-
 void PartialGradients::sum(Context& ctx, std::span<ParameterBlock* const> blocks) {
-  std::map<int, std::vector<Tensor>> gradients;
-  for_each_partial(blocks, [&](const Parameter& p, const Tensor& gradient) {
-    if (p.num_copies > 1) gradients[p.num_copies].push_back(gradient);
-  });
+  std::map<int, std::vector<Tensor>> gradients;  // by number of copies
+  for (const ParameterBlock* block : blocks) {
+    int64_t at = 0;
+    for (const Parameter& p : block->members) {
+      if (p.is_gradient_partial && p.num_copies > 1) {
+        gradients[p.num_copies].push_back(block->gradient.flat_slice(at, {p.shape.numel()}));
+      }
+      at += p.shape.numel();
+    }
+  }
   for (const auto& [num_copies, parts] : gradients) {
     int64_t numel = 0;
     for (const Tensor& part : parts) numel += part.numel();

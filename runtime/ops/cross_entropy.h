@@ -1,7 +1,7 @@
 // Softmax cross-entropy fused with its gradient.
 #pragma once
 
-#include "runtime/ops/embedding.h"
+#include "runtime/ops/dispatch.h"
 
 namespace trireme::ops {
 

@@ -38,6 +38,12 @@ struct Columns {
   int64_t stride() const { return matrix.dim(1); }
 };
 
+/// Which rows (of logits: columns) of a vocabulary a tensor holds: those from `first` on, of `total`.
+struct TablePart {
+  int64_t first = 0;
+  int64_t total = 0;
+};
+
 /// Checks used by every op; the message names the op, the argument and what it has.
 void expect_shape(const char* op, const char* argument, const Tensor& t, const Shape& shape);
 void expect_dtype(const char* op, const char* argument, const Tensor& t, DType dtype);

@@ -5,12 +5,6 @@
 
 namespace trireme::ops {
 
-/// Which rows of a table a tensor holds: those from `first` on, of `total`.
-struct TablePart {
-  int64_t first = 0;
-  int64_t total = 0;
-};
-
 /// out[N,C] = row ids[n] of the token table (+ position_table[positions]). ids, positions: [N] i32; tables of
 /// out's compute type; positions and position_table absent together. token_table holds `part` of the table;
 /// ids of other rows stand for zeros. Ids must be below part.total, positions in range: the data reader has

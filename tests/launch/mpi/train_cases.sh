@@ -39,10 +39,17 @@ losses() { sed -n 's/.*"loss":\([0-9]*\.[0-9]\{5\}\).*/\1/p' "$1/metrics.jsonl" 
 train 1 "${tiny[@]}" --run.dir one || complain "one rank: $(cat out)"
 train 2 "${tiny[@]}" --run.dir two || complain "two ranks: $(cat out)"
 train 4 "${tiny[@]}" --run.dir four || complain "four ranks: $(cat out)"
-awk -v a="$(losses one)" -v b="$(losses two)" -v c="$(losses four)" 'BEGIN {
-  n = split(a, x); if (n != 6 || split(b, y) != n || split(c, z) != n) exit 1
-  for (i = 1; i <= n; ++i) if (x[i] - y[i] > 2e-5 || y[i] - x[i] > 2e-5 || x[i] - z[i] > 2e-5 || z[i] - x[i] > 2e-5) exit 1
-}' || complain "losses depend on the ranks: $(losses one) / $(losses two) / $(losses four)"
+train 2 "${tiny[@]}" --tp 2 --run.dir tensor || complain "two tensor ranks: $(cat out)"
+train 4 "${tiny[@]}" --tp 2 --parallel.sequence on --run.dir sequence || complain "sequence parallelism: $(cat out)"
+header_bytes=$(($(od -An -tu8 -N8 one/model.safetensors) + 8))
+for layout in two four tensor sequence; do
+  awk -v a="$(losses one)" -v b="$(losses $layout)" 'BEGIN {
+    n = split(a, x); if (n != 6 || split(b, y) != n) exit 1
+    for (i = 1; i <= n; ++i) if (x[i] - y[i] > 2e-5 || y[i] - x[i] > 2e-5) exit 1
+  }' || complain "losses depend on the ranks: $(losses one) / $layout: $(losses $layout)"
+  cmp -s -n "$header_bytes" one/model.safetensors $layout/model.safetensors || complain "$layout: another model file"
+  [[ $(stat -c %s one/model.safetensors) == $(stat -c %s $layout/model.safetensors) ]] || complain "$layout: another size"
+done
 
 train 2 --config two/config.ini --run.dir again || complain "from config.ini: $(cat out)"
 strip() { sed 's/"time":[^,]*,//; s/"step_ms".*//' "$1/metrics.jsonl"; }
@@ -51,6 +58,7 @@ cmp -s two/model.safetensors again/model.safetensors || complain "weights of equ
 [[ $(grep -c '^step .*| loss ' out) == 6 ]] || complain "not one line a step, from one rank: $(cat out)"
 
 fails 2 'train.stps' 2 "${tiny[@]}" --train.stps 3
+fails 2 'model.heads 2 does not divide by parallel.tensor 3' 3 "${tiny[@]}" --tp 3
 fails 2 'global-batch' 2 "${tiny[@]}" --train.global-batch 7
 fails 3 'no-such-file.txt' 2 "${tiny[@]}" --data.text no-such-file.txt
 printf 'fine so far \xff\xfe and no more' >latin.txt

@@ -107,5 +107,25 @@ TEST(MemoryEstimate, GrowsWithTokensAndHalvesItsSavedTensorsInBf16) {
   EXPECT_EQ(estimate_memory(config, DType::f32, 1, 1024)[MemoryCategory::weights], 4 * 124'439'808);
 }
 
+TEST(MemoryEstimate, TensorRanksHoldAShareOfWhatIsDivided) {
+  const ModelConfig& config = preset("gpt2-124m");
+  const MemoryEstimate plain = estimate_memory(config, DType::f32, 1, 1024, {.tensor = 2}),
+                       sequence =
+                           estimate_memory(config, DType::f32, 1, 1024, {.tensor = 2, .sequence = true});
+  // Whole on every rank: the positions, and a layer's two norms with biases, output and down bias; the final
+  // norm.
+  const int64_t whole = 1024 * 768 + 12 * 6 * 768 + 2 * 768, all = 124'439'808;
+  const int64_t odd_vocabulary = 768 / 2;  // 50257 rows: the larger half
+  EXPECT_NEAR(static_cast<double>(plain[MemoryCategory::weights]),
+              4.0 * static_cast<double>(whole + (all - whole) / 2), 4.0 * odd_vocabulary);
+  EXPECT_EQ(sequence[MemoryCategory::weights], plain[MemoryCategory::weights]);
+  // One token: of the 16 C of a layer 4 are whole without sequence parallelism.
+  const int64_t work = 2 * (768 + 1536), heads = 12 * 6 * 4;
+  EXPECT_EQ(plain[MemoryCategory::activations],
+            1024 * ((12 * (4 + 6) * 768 + 2 * 768 + 25129 + work) * 4 + 12 * 4 * 4 + heads));
+  EXPECT_EQ(sequence[MemoryCategory::activations],
+            1024 * ((12 * 8 * 768 + 768 + 25129 + work) * 4 + 12 * 2 * 4 + heads));
+}
+
 }  // namespace
 }  // namespace trireme
