@@ -115,6 +115,18 @@ TEST(Banner, SaysWhatIsInForce) {
   }
 }
 
+TEST(Banner, ZeroDividesThePrediction) {
+  RunConfig config = some_run("gpt2-124m");
+  config.parallel.zero_stage = 2;
+  EXPECT_THAT(banner(config, {}), HasSubstr("ZeRO 2: optimizer state and gradients divided by 2 (gradients "
+                                            "stay whole while micro-batches accumulate)"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 475 MiB"));
+  config.train.micro_batch = 16;
+  EXPECT_THAT(banner(config, {}), Not(HasSubstr("stay whole")));
+  config.parallel.zero_stage = 1;
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights 475 MiB, gradients 475 MiB, optimizer 475 MiB"));
+}
+
 TEST(Banner, AVocabularyThatIsNotKnownYet) {
   RunConfig config = some_run("gpt2-tiny");
   config.data.tokenizer = "char";
