@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "models/config/model_config.h"
-#include "parallel/module/state_division.h"
+#include "parallel/plan/state_division.h"
 #include "runtime/device/allocator.h"
 #include "runtime/tensor/dtype.h"
 

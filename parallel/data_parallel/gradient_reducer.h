@@ -39,7 +39,7 @@ class GradientReducer {
     int num_blocks = 0;
     int num_ready = 0;
     bool reduced = false;
-    WorkPtr work;
+    WorkPtr work = nullptr;
   };
   bool is_divided(const Bucket& bucket) const;
   void reduce(Context& ctx, Bucket& bucket);

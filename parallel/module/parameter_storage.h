@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "parallel/module/parameter.h"
-#include "parallel/module/state_division.h"
+#include "parallel/plan/state_division.h"
 
 namespace trireme {
 
@@ -59,6 +59,8 @@ class ParameterStorage {
   /// and gradients into it. Weights are uninitialised, gradients zero.
   ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
                    const StateDivision& division = {});
+  ParameterStorage(const ParameterStorage&) = delete;  // views point into groups
+  ParameterStorage& operator=(const ParameterStorage&) = delete;
 
   const StateDivision& division() const { return division_; }
   std::span<ParameterGroup> groups() { return groups_; }

@@ -72,13 +72,13 @@ INSTANTIATE_TEST_SUITE_P(
 LayoutRun wide_run(DType precision, int ranks, int64_t accumulation) {
   LayoutRun run;
   run.model = tiny_model(ModelFamily::llama);
-  run.model.num_layers = 10;
-  run.model.hidden_size = run.model.ffn_size = 128;
+  run.model.num_layers = 8;
+  run.model.hidden_size = run.model.ffn_size = 256;
   run.precision = precision;
   run.steps = 2;
   run.seq_len = 4;
   run.global_batch = ranks * accumulation;
-  run.options.bucket_bytes = 65536;
+  run.options.bucket_bytes = 256 << 10;
   return run;
 }
 
