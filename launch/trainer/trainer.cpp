@@ -37,6 +37,7 @@ TrainingStepOptions step_options(const RunConfig& c) {
   options.clip = c.optimizer.clip;
   options.bucket_bytes = static_cast<int64_t>(c.parallel.bucket_mib * (1 << 20));
   options.overlap = c.parallel.overlap;
+  options.zero_stage = c.parallel.zero_stage;
   return options;
 }
 
@@ -52,9 +53,9 @@ class Trainer {
   std::optional<double> evaluate();
   StepMetrics train_step(int64_t step);
   double sum_over_ranks(double value);
-  // Ranks that hold the first copy of the model: together they save it and write a sample.
+  // Ranks that hold the first copy of the model: together they write a sample.
   bool is_in_first_replica() const { return parallel_.gradients().rank() == 0; }
-  void save_model();
+  void save_model();  // all ranks take part, the main one writes
   std::string sample_of_text();
   void summarize(Progress& progress, double seconds, const std::string& sample);
 
@@ -104,9 +105,11 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
         SampleOrder::sequential(data_.validation->num_tokens(), seq_len, data_.validation->name()),
         data_.vocab_size);
   }
-  model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision);
+  const TrainingStepOptions options = step_options(config_);
+  model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision,
+                 options.division(parallel_));
   model_->storage().initialize(ctx_, config_.train.seed);
-  step_.emplace(ctx_, parallel_, model_->stage(), model_->storage(), step_options(config_));
+  step_.emplace(ctx_, parallel_, model_->stage(), model_->storage(), options);
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
   if (is_main()) open_directory(config_ini);
@@ -194,7 +197,7 @@ void Trainer::run() {
     if (m.val_loss) progress.evaluation(m);
   }
   const double seconds = seconds_since(begin);
-  if (is_in_first_replica()) save_model();
+  save_model();
   const std::string sample = is_in_first_replica() ? sample_of_text() : "";
   if (is_main()) summarize(progress, seconds, sample);
   world_.barrier(ctx_.stream());
@@ -209,12 +212,11 @@ void Trainer::save_model() {
   if (is_main()) {
     file.emplace((directory_->path() / "model.safetensors").string(), specs, TextMap{{"format", "trireme"}});
   }
-  for (const ParameterView& view : model_->storage().parameters()) {
-    const Tensor whole = gather_parameter(ctx_, parallel_.tensor(), *view.parameter, view.master);
-    if (!file) continue;
-    file->write(view.parameter->name,
-                {static_cast<const std::byte*>(whole.raw()), static_cast<size_t>(whole.bytes())});
-  }
+  step_->for_each_weight([&](const Parameter& p, const Tensor& weight) {
+    const Tensor whole = gather_parameter(ctx_, parallel_.tensor(), p, weight);
+    if (!file) return;
+    file->write(p.name, {static_cast<const std::byte*>(whole.raw()), static_cast<size_t>(whole.bytes())});
+  });
   if (!file) return;
   file->commit();
   if (data_.tokenizer) data_.tokenizer->save((directory_->path() / "tokenizer.json").string());

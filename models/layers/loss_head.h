@@ -22,6 +22,7 @@ class LossHead final : public Layer {
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
   void collect(std::vector<ParameterBlock*>& blocks) override;
+  void collect_shared(std::vector<const ParameterBlock*>& blocks) const override;
 
   /// [rows, V], on every tensor rank: for generation, and for those who compare.
   Tensor logits(Context& ctx, const MicroBatch& micro_batch, const Tensor& x) const;

@@ -14,7 +14,7 @@
 namespace trireme {
 
 Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
-                         int64_t max_seq_len, DType compute_type)
+                         int64_t max_seq_len, DType compute_type, const StateDivision& division)
     : config_(config) {
   const TensorParallel tensor(parallel);
   auto faults = faults_of(config);
@@ -33,7 +33,7 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
   }
   layers.push_back(std::move(head));
   stage_ = std::make_unique<Stage>(std::move(layers));
-  storage_ = std::make_unique<ParameterStorage>(ctx, stage_->blocks(), compute_type);
+  storage_ = std::make_unique<ParameterStorage>(ctx, stage_->blocks(), compute_type, division);
 }
 
 Tensor Transformer::logits(Context& ctx, const MicroBatch& micro_batch) {

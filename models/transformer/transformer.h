@@ -14,10 +14,11 @@ namespace trireme {
 class Transformer {
  public:
   /// This rank's part of the model. Weights are uninitialised until storage().initialize(). `max_seq_len`
-  /// bounds the positions of the rotary table. `parallel` outlives the model. Throws UserError (usage) with
-  /// the faults of the config.
+  /// bounds the positions of the rotary table; `division` says how the ranks that hold the same parameters
+  /// divide their state. `parallel` outlives the model. Throws UserError (usage) with the faults of the
+  /// config.
   Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config, int64_t max_seq_len,
-              DType compute_type);
+              DType compute_type, const StateDivision& division = {});
 
   const ModelConfig& config() const { return config_; }
   Stage& stage() { return *stage_; }

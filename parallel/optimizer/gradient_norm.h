@@ -2,12 +2,13 @@
 #pragma once
 
 #include "parallel/module/parameter_storage.h"
-#include "runtime/comm/communicator.h"
+#include "parallel/plan/parallel_context.h"
 
 namespace trireme {
 
-/// [1] f64, equal on all ranks of `tensor` bit for bit, each of which calls it: the sum over the whole model
-/// of squared gradients. A parameter that several of the ranks hold counts once.
-Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, Communicator& tensor);
+/// [1] f64, equal bit for bit on all ranks that hold parts or copies of the model, each of which calls it:
+/// the sum over the whole model of squared gradients. A parameter that several tensor ranks hold counts once;
+/// bits do not depend on the ZeRO stage.
+Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const ParallelContext& parallel);
 
 }  // namespace trireme

@@ -64,14 +64,14 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   for (const std::string& fault : resolve(plan, world.size())) throw_usage("{}", fault);
   const ParallelContext parallel(world, plan);
   Context ctx({}, run.num_threads);
-  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision);
+  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.division(parallel));
   model.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, model.stage(), model.storage(), run.options);
   LayoutResult result;
   for (int64_t s = 0; s < run.steps; ++s) {
     auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size());
     const BatchTotals totals = step.accumulate(batches);
-    if (s == 0) {
+    if (s == 0 && run.options.zero_stage == 0) {
       for (const ParameterView& view : model.storage().parameters()) {
         auto& gradient = result.gradients[view.parameter->name] =
             put_together(ctx, parallel.tensor(), *view.parameter, view.gradient);
@@ -82,8 +82,12 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     result.norms.push_back(step.gradient_norm(totals));
     step.update(totals, result.norms.back(), run.lr);
   }
-  for (const ParameterView& view : model.storage().parameters()) {
-    result.weights[view.parameter->name] = put_together(ctx, parallel.tensor(), *view.parameter, view.master);
+  step.for_each_weight([&](const Parameter& p, const Tensor& weight) {
+    result.weights[p.name] = put_together(ctx, parallel.tensor(), p, weight);
+  });
+  for (int i = 0; i < kNumMemoryCategories; ++i) {
+    result.peak_bytes[static_cast<size_t>(i)] =
+        ctx.allocator().stats().by_category[static_cast<size_t>(i)].peak;
   }
   return result;
 }

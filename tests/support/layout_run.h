@@ -1,6 +1,7 @@
 // A short training run in some layout, and all its numbers.
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 #include <vector>
@@ -28,8 +29,10 @@ struct LayoutRun {
 struct LayoutResult {
   std::vector<double> losses, norms;  ///< one a step
   // Whole tensors under their global names, put together from the tensor ranks' parts.
-  std::map<std::string, std::vector<float>> gradients;  ///< of the first step: the mean over its tokens
-  std::map<std::string, std::vector<float>> weights;    ///< after the last step
+  std::map<std::string, std::vector<float>>
+      gradients;  ///< of the first step: the mean over its tokens; empty where ranks divide them (ZeRO)
+  std::map<std::string, std::vector<float>> weights;       ///< after the last step
+  std::array<int64_t, kNumMemoryCategories> peak_bytes{};  ///< of this rank
 };
 
 /// Runs in the layout of the plan; the global batch does not depend on the number of data ranks. Every rank

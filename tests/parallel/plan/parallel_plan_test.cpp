@@ -27,11 +27,11 @@ TEST(ParallelPlan, ADataDegreeThatDoesNotFitTheWorld) {
 }
 
 TEST(ParallelPlan, EveryPartThatIsNotAvailableIsRefusedByName) {
-  ParallelPlan plan{.data = 1, .zero_stage = 2, .schedule = "gpipe", .virtual_stages = 2};
+  ParallelPlan plan{.data = 1, .zero_stage = 3, .schedule = "gpipe", .virtual_stages = 2};
   plan.pipeline = plan.context = plan.expert = 2;
   const auto faults = resolve(plan, 4);
   ASSERT_EQ(faults.size(), 6u);
-  for (const char* key : {"parallel.pipeline 2", "parallel.context 2", "parallel.expert 2", "parallel.zero 2",
+  for (const char* key : {"parallel.pipeline 2", "parallel.context 2", "parallel.expert 2",
                           "parallel.schedule gpipe", "parallel.virtual-stages 2"}) {
     EXPECT_THAT(faults, Contains(AllOf(HasSubstr(key), HasSubstr("--parallel.data N"))));
   }
@@ -46,6 +46,20 @@ TEST(ParallelPlan, TensorRanksTakeTheirShareOfTheWorld) {
 TEST(ParallelPlan, SequenceParallelismNeedsTensorRanks) {
   ParallelPlan plan{.sequence = true};
   EXPECT_THAT(resolve(plan, 4), ElementsAre(AllOf(HasSubstr("parallel.sequence"), HasSubstr("2 or more"))));
+}
+
+TEST(ParallelPlan, ZeroDividesAmongTwoRanksOrMore) {
+  for (const int stage : {0, 1, 2}) {
+    ParallelPlan plan{.zero_stage = stage};
+    EXPECT_THAT(resolve(plan, 2), IsEmpty()) << stage;
+  }
+  ParallelPlan alone{.zero_stage = 1};
+  EXPECT_THAT(resolve(alone, 1), ElementsAre(AllOf(HasSubstr("parallel.zero 1"), HasSubstr("no effect"),
+                                                   HasSubstr("--parallel.data 2"))));
+  ParallelPlan three{.zero_stage = 3};
+  EXPECT_THAT(resolve(three, 2), ElementsAre(HasSubstr("parallel.zero 3 is not available")));
+  ParallelPlan beside{.tensor = 2, .zero_stage = 1};
+  EXPECT_THAT(resolve(beside, 4), ElementsAre(HasSubstr("parallel.zero 1 beside tensor 2 is not available")));
 }
 
 TEST(ParallelPlan, AReplicaThatDoesNotDivideTheWorld) {
