@@ -6,16 +6,43 @@
 
 namespace trireme {
 
-void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& group, const Tensor& out) {
-  if (group.parts == 1) return ops::add_sum_of_squares(ctx, group.gradients, out);
+namespace {
+
+// Adds the squares of elements [begin, begin + t.numel()) of a group to the sums of the blocks they lie in.
+void add_to_blocks(Context& ctx, const Tensor& t, int64_t begin, const Tensor& sums) {
+  const int64_t end = begin + t.numel();
+  const auto cut = [&](int64_t from, int64_t to) { return t.slice(from - begin, to - begin); };
+  for (int64_t at = begin; at < end;) {
+    const int64_t block = at / ops::kSumBlock;
+    int64_t next = (block + 1) * ops::kSumBlock;
+    if (at % ops::kSumBlock == 0 && next <= end) {
+      next = end / ops::kSumBlock * ops::kSumBlock;
+      ops::block_sums_of_squares(ctx, cut(at, next), sums.slice(block, next / ops::kSumBlock));
+    } else {
+      next = std::min(next, end);
+      ops::add_sum_of_squares(ctx, cut(at, next), sums.slice(block, block + 1));
+    }
+    at = next;
+  }
+}
+
+}  // namespace
+
+void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& group,
+                        std::span<const IndexRange> counted, const Tensor& out) {
   const Tensor sums = Tensor::empty(ctx, {group.numel / ops::kSumBlock}, DType::f64, MemoryCategory::buffers);
   ops::fill(ctx, sums, 0);
   for (const ParameterBucket& bucket : group.buckets) {
     const Tensor own = group.own_part(bucket, group.gradients);
-    const int64_t begin = (bucket.begin + group.part * own.numel()) / ops::kSumBlock;
-    ops::block_sums_of_squares(ctx, own, sums.slice(begin, begin + own.numel() / ops::kSumBlock));
+    const int64_t own_begin = bucket.begin + group.part * own.numel();
+    for (const IndexRange& range : counted) {
+      const int64_t from = std::max(range.begin, own_begin),
+                    to = std::min(range.end, own_begin + own.numel());
+      if (from < to) add_to_blocks(ctx, own.slice(from - own_begin, to - own_begin), from, sums);
+    }
   }
-  data.all_reduce(ctx.stream(), sums);  // a block's sum and zeros: no rounding
+  // Every block's sum is on one rank, zeros elsewhere: nothing is rounded.
+  if (group.parts > 1) data.all_reduce(ctx.stream(), sums);
   ops::add_in_order(ctx, sums, out);
 }
 

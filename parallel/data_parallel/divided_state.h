@@ -2,6 +2,7 @@
 // not divided nothing is sent.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "parallel/module/parameter_storage.h"
@@ -9,10 +10,15 @@
 
 namespace trireme {
 
-/// out[0] += the sum of squares of the group's reduced gradients, equal on all ranks of `data`. The sums of
-/// fixed blocks are exchanged and added in the order of the blocks, so the result has the same bits however
-/// the gradients are divided.
-void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& group, const Tensor& out);
+struct IndexRange {
+  int64_t begin, end;
+};
+
+/// out[0] += the sum of squares of the group's reduced gradients in the ranges that are `counted` (which do
+/// not overlap), equal on all ranks of `data`. The sums of fixed blocks are exchanged and added in the order
+/// of the blocks, so the result has the same bits however the gradients are divided.
+void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& group,
+                        std::span<const IndexRange> counted, const Tensor& out);
 
 /// Completes weights of which each rank has updated its part.
 class WeightGatherer {

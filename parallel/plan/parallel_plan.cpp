@@ -19,8 +19,6 @@ void refuse_what_is_not_available(const ParallelPlan& plan, std::vector<std::str
   refuse(plan.pipeline > 1, "pipeline", fmt::to_string(plan.pipeline));
   refuse(plan.context > 1, "context", fmt::to_string(plan.context));
   refuse(plan.expert > 1, "expert", fmt::to_string(plan.expert));
-  refuse(plan.zero_stage > 0 && plan.tensor > 1, "zero",
-         fmt::format("{} beside tensor {}", plan.zero_stage, plan.tensor));
   refuse(plan.schedule != usual.schedule, "schedule", plan.schedule);
   refuse(plan.virtual_stages > 1, "virtual-stages", fmt::to_string(plan.virtual_stages));
   if (plan.zero_stage == 3) {

@@ -5,6 +5,8 @@
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/random.h"
 #include "tests/support/layout_run.h"
 #include "tests/support/tensors.h"
 
@@ -55,12 +57,34 @@ INSTANTIATE_TEST_SUITE_P(
                          to_string(p.param.precision), p.param.accumulation);
     });
 
+TEST(ZeroBesideTensorParallelism, StagesEqualPlainDataParallelismBitForBitAndFollowOneRank) {
+  for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
+    for (const bool sequence : {false, true}) {
+      LayoutRun run;
+      run.model = tiny_model(family);
+      run.unequal_targets = true;
+      run.plan = {.tensor = 2, .sequence = sequence};
+      run.options.bucket_bytes = 20000;
+      const LayoutResult plain = run_on_threads(4, run);
+      expect_follows(plain, run_on_one_rank(run));
+      for (const int stage : {1, 2}) {
+        run.options.zero_stage = stage;
+        const LayoutResult result = run_on_threads(4, run);
+        EXPECT_EQ(result.losses, plain.losses) << "stage " << stage;
+        EXPECT_EQ(result.norms, plain.norms) << "stage " << stage;
+        EXPECT_EQ(result.weights, plain.weights) << "stage " << stage;
+      }
+    }
+  }
+}
+
 // Wide enough that padding and vectors are a small share.
 LayoutRun wide_run(DType precision, int ranks, int64_t accumulation) {
   LayoutRun run;
   run.model = tiny_model(ModelFamily::llama);
-  run.model.num_layers = 8;
-  run.model.hidden_size = run.model.ffn_size = 256;
+  run.model.num_layers = 12;  // flat buffers of 13.6 MiB, of which the allocator makes 14
+  run.model.hidden_size = 256;
+  run.model.ffn_size = 128;
   run.precision = precision;
   run.steps = 2;
   run.seq_len = 4;
@@ -120,6 +144,42 @@ TEST(ZeroMemory, DividedMastersBeginAsWholeOnesDo) {
       EXPECT_EQ(to_vector(others[i]->weight), to_vector(weights[i]->weight));
     }
   });
+}
+
+// Half of every block, from its third element on, as where tensor ranks hold copies that count once.
+double sum_of_squares_of_halves(Context& ctx, Communicator& data, ParameterStorage& storage) {
+  const Tensor out = Tensor::empty(ctx, {1}, DType::f64);
+  ops::fill(ctx, out, 0);
+  for (const ParameterGroup& group : storage.groups()) {
+    std::vector<IndexRange> counted;
+    for (const auto& place : group.places) {
+      const int64_t numel = place.block->shape().numel();
+      ops::fill_normal(ctx, place.block->gradient.view({numel}), 3, place.block->members[0].name, {numel},
+                       {0}, 0, 1);
+      counted.push_back({place.begin + 2, place.begin + 2 + numel / 2});
+    }
+    add_sum_of_squares(ctx, data, group, counted, out);
+  }
+  return *out.data<double>();
+}
+
+TEST(ZeroNorm, APartOfTheGradientsHasTheSameSumHoweverItIsDivided) {
+  const ModelConfig config = tiny_model(ModelFamily::gpt2);
+  Context ctx;
+  const auto self = make_self_communicator();
+  const ParallelContext one_rank(*self, {.data = 1});
+  Transformer whole(ctx, one_rank, config, 8, DType::f32);
+  const double expected = sum_of_squares_of_halves(ctx, *self, whole.storage());
+  EXPECT_GT(expected, 1000);
+  for (const int ranks : {2, 3}) {
+    run_thread_ranks(ranks, [&](Communicator& world) {
+      Context mine;
+      const ParallelContext parallel(world, {.data = ranks});
+      Transformer divided(mine, parallel, config, 8, DType::f32,
+                          {.zero_stage = 1, .parts = ranks, .part = world.rank(), .bucket_bytes = 20000});
+      EXPECT_EQ(sum_of_squares_of_halves(mine, world, divided.storage()), expected);
+    });
+  }
 }
 
 TEST(ZeroMemory, AStorageLaidOutForAnotherStepIsRefused) {

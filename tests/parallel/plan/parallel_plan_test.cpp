@@ -59,7 +59,7 @@ TEST(ParallelPlan, ZeroDividesAmongTwoRanksOrMore) {
   ParallelPlan three{.zero_stage = 3};
   EXPECT_THAT(resolve(three, 2), ElementsAre(HasSubstr("parallel.zero 3 is not available")));
   ParallelPlan beside{.tensor = 2, .zero_stage = 1};
-  EXPECT_THAT(resolve(beside, 4), ElementsAre(HasSubstr("parallel.zero 1 beside tensor 2 is not available")));
+  EXPECT_THAT(resolve(beside, 4), IsEmpty());
 }
 
 TEST(ParallelPlan, AReplicaThatDoesNotDivideTheWorld) {
