@@ -95,9 +95,24 @@ TEST(TensorParallel, ThreeRanksDivideWhatFourHeadsDoNotButSixDo) {
   expect_follows(run_on_threads(3, r), run_on_one_rank(r));
 }
 
+TEST(TensorParallel, TheVocabularyOfGpt2DividesByNeitherTwoNorFour) {
+  LayoutRun r;
+  r.model = tiny_model(ModelFamily::gpt2);
+  r.model.vocab_size = 50257;
+  r.model.num_layers = 1;
+  r.global_batch = 2;
+  r.steps = 3;
+  const LayoutResult one = run_on_one_rank(r);
+  for (const int size : {2, 4}) {
+    r.plan = {.tensor = size, .sequence = size == 4};
+    expect_follows(run_on_threads(size, r), one);
+  }
+}
+
 TEST(TensorParallel, LogitsOfEveryRankAreTheWholeVocabularys) {
   const ModelConfig config = tiny_model(ModelFamily::gpt2);
   const std::vector<int32_t> tokens{3, 1, 36, 5, 0, 9, 7};  // rows that no degree divides
+  std::vector<float> one;
   std::vector<std::vector<float>> logits(4);
   for (const bool sequence : {false, true}) {
     for (const int size : {1, 2, 4}) {
@@ -110,7 +125,6 @@ TEST(TensorParallel, LogitsOfEveryRankAreTheWholeVocabularys) {
         EXPECT_EQ(out.shape(), (Shape{7, 37}));
         logits[static_cast<size_t>(world.rank())].assign(out.data<float>(), out.data<float>() + out.numel());
       });
-      static std::vector<float> one;
       if (size == 1) one = logits[0];
       for (int rank = 0; rank < size; ++rank) {
         for (size_t i = 0; i < one.size(); ++i)
