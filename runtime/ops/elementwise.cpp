@@ -64,4 +64,20 @@ void add_sum_of_squares(Context& ctx, const Tensor& t, const Tensor& out) {
   TRIREME_DISPATCH(add_sum_of_squares, ctx, t, out);
 }
 
+void block_sums_of_squares(Context& ctx, const Tensor& t, const Tensor& sums) {
+  expect_compute_type("block_sums_of_squares", "t", t);
+  TRIREME_CHECK(t.numel() % kSumBlock == 0,
+                "block_sums_of_squares: t has {} elements, not whole blocks of {}", t.numel(), kSumBlock);
+  expect_numel("block_sums_of_squares", "sums", sums, t.numel() / kSumBlock);
+  expect_dtype("block_sums_of_squares", "sums", sums, DType::f64);
+  TRIREME_DISPATCH(block_sums_of_squares, ctx, t, sums);
+}
+
+void add_in_order(Context& ctx, const Tensor& sums, const Tensor& out) {
+  expect_dtype("add_in_order", "sums", sums, DType::f64);
+  expect_shape("add_in_order", "out", out, {1});
+  expect_dtype("add_in_order", "out", out, DType::f64);
+  TRIREME_DISPATCH(add_in_order, ctx, sums, out);
+}
+
 }  // namespace trireme::ops

@@ -26,13 +26,23 @@ TRIREME_OP_BODIES(accumulate, Context& ctx, const Tensor& x, const Tensor& y)
 void copy(Context& ctx, const Tensor& from, const Tensor& to);
 TRIREME_OP_BODIES(copy, Context& ctx, const Tensor& from, const Tensor& to)
 
-/// out[0] += the sum of t's elements; out is [1] f64. Compute types; summed in f64 over blocks of a fixed
-/// size.
+/// Elements that a sum adds up first; the sums of the blocks are then added in their order.
+inline constexpr int64_t kSumBlock = 1024;
+
+/// out[0] += the sum of t's elements; out is [1] f64. Compute types; summed in f64 over blocks of kSumBlock.
 void add_sum(Context& ctx, const Tensor& t, const Tensor& out);
 TRIREME_OP_BODIES(add_sum, Context& ctx, const Tensor& t, const Tensor& out)
 
 /// out[0] += the sum of t's squared elements, as add_sum.
 void add_sum_of_squares(Context& ctx, const Tensor& t, const Tensor& out);
 TRIREME_OP_BODIES(add_sum_of_squares, Context& ctx, const Tensor& t, const Tensor& out)
+
+/// The two halves of add_sum_of_squares, for tensors whose blocks lie on several ranks:
+/// sums[b] = the sum of squares of block b; t.numel() is a multiple of kSumBlock, sums is f64, one a block.
+void block_sums_of_squares(Context& ctx, const Tensor& t, const Tensor& sums);
+TRIREME_OP_BODIES(block_sums_of_squares, Context& ctx, const Tensor& t, const Tensor& sums)
+/// out[0] += sums[0], sums[1], ... one after the other; both f64.
+void add_in_order(Context& ctx, const Tensor& sums, const Tensor& out);
+TRIREME_OP_BODIES(add_in_order, Context& ctx, const Tensor& sums, const Tensor& out)
 
 }  // namespace trireme::ops

@@ -16,18 +16,24 @@ void fill_with(Context& ctx, const Tensor& t, T value) {
                     [&](int64_t begin, int64_t end) { std::fill(out + begin, out + end, value); });
 }
 
-/// out[0] += the sums of blocks of kSumBlock elements, in the order of the blocks.
-constexpr int64_t kSumBlock = 4096;
+int64_t num_blocks(int64_t numel) { return (numel + kSumBlock - 1) / kSumBlock; }
+
+/// sums[b] = the sum of block b.
+template <class BlockSum>
+void sum_blocks(Context& ctx, int64_t numel, double* sums, BlockSum&& block_sum) {
+  parallel_for(ctx.num_threads(), num_blocks(numel), kGrain / kSumBlock, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t first = b * kSumBlock;
+      sums[b] = block_sum(first, std::min(kSumBlock, numel - first));
+    }
+  });
+}
+
+/// out[0] += the sums of the blocks, in their order.
 template <class BlockSum>
 void add_block_sums(Context& ctx, int64_t numel, const Tensor& out, BlockSum&& block_sum) {
-  std::vector<double> sums(static_cast<size_t>((numel + kSumBlock - 1) / kSumBlock));
-  parallel_for(ctx.num_threads(), static_cast<int64_t>(sums.size()), kGrain / kSumBlock,
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t b = begin; b < end; ++b) {
-                   const int64_t first = b * kSumBlock;
-                   sums[static_cast<size_t>(b)] = block_sum(first, std::min(kSumBlock, numel - first));
-                 }
-               });
+  std::vector<double> sums(static_cast<size_t>(num_blocks(numel)));
+  sum_blocks(ctx, numel, sums.data(), block_sum);
   for (const double sum : sums) out.data<double>()[0] += sum;
 }
 
@@ -101,6 +107,18 @@ void add_sum_of_squares(Context& ctx, const Tensor& t, const Tensor& out) {
     add_block_sums(ctx, t.numel(), out,
                    [&](int64_t first, int64_t n) { return sum_of_squares_range(values + first, n); });
   });
+}
+
+void block_sums_of_squares(Context& ctx, const Tensor& t, const Tensor& sums) {
+  with_compute_type(t.dtype(), [&]<class T>(T) {
+    const T* values = t.data<T>();
+    sum_blocks(ctx, t.numel(), sums.data<double>(),
+               [&](int64_t first, int64_t n) { return sum_of_squares_range(values + first, n); });
+  });
+}
+
+void add_in_order(Context&, const Tensor& sums, const Tensor& out) {
+  for (int64_t b = 0; b < sums.numel(); ++b) out.data<double>()[0] += sums.data<double>()[b];
 }
 
 }  // namespace trireme::ops::cpu

@@ -38,6 +38,8 @@ void accumulate(Context&, CT, CT) { missing("accumulate"); }
 void copy(Context&, CT, CT) { missing("copy"); }
 void add_sum(Context&, CT, CT) { missing("add_sum"); }
 void add_sum_of_squares(Context&, CT, CT) { missing("add_sum_of_squares"); }
+void block_sums_of_squares(Context&, CT, CT) { missing("block_sums_of_squares"); }
+void add_in_order(Context&, CT, CT) { missing("add_in_order"); }
 void embedding(Context&, CT, CT, CT, CT, CT) { missing("embedding"); }
 void embedding_backward(Context&, CT, CT, CT) { missing("embedding_backward"); }
 void gemm(Context&, const GemmOptions&, CT, CT, CT, CT) { missing("gemm"); }

@@ -90,6 +90,19 @@ TEST_P(ElementwiseTest, SumsAreExactToDoublesAndIndependentOfThreads) {
   }
 }
 
+TEST_P(ElementwiseTest, SumsOfBlocksAddedInOrderAreTheSumOfSquares) {
+  const int64_t blocks = 37;
+  const Tensor t = random_tensor(ctx_, {blocks * ops::kSumBlock}, dtype(), 6);
+  const Tensor whole = zero_sum(ctx_, 0.25), pieces = zero_sum(ctx_, 0.25);
+  ops::add_sum_of_squares(ctx_, t, whole);
+  const Tensor sums = Tensor::empty(ctx_, {blocks}, DType::f64);
+  // In two parts, the way two ranks would.
+  ops::block_sums_of_squares(threads_, t.slice(0, 11 * ops::kSumBlock), sums.slice(0, 11));
+  ops::block_sums_of_squares(ctx_, t.slice(11 * ops::kSumBlock, t.numel()), sums.slice(11, blocks));
+  ops::add_in_order(ctx_, sums, pieces);
+  EXPECT_TRUE(same_bits(whole, pieces));
+}
+
 TEST_P(ElementwiseTest, RefusesWhatDoesNotFit) {
   const Tensor t = full(ctx_, {4}, dtype(), 1.0f), other = full(ctx_, {5}, dtype(), 1.0f);
   const Tensor ids = make_indices(ctx_, {1, 2, 3, 4});
@@ -104,6 +117,8 @@ TEST_P(ElementwiseTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(ops::copy(ctx_, t, ids), InternalError);
   EXPECT_THROW(ops::add_sum(ctx_, t, Tensor::empty(ctx_, {2}, DType::f64)), InternalError);
   EXPECT_THROW(ops::add_sum_of_squares(ctx_, t, full(ctx_, {1}, DType::f32, 0.0f)), InternalError);
+  EXPECT_THROW(ops::block_sums_of_squares(ctx_, t, zero_sum(ctx_, 0)), InternalError) << "a part of a block";
+  EXPECT_THROW(ops::add_in_order(ctx_, t, zero_sum(ctx_, 0)), InternalError);
 }
 
 TEST(Elementwise, FillsAndCopiesOtherTypes) {
