@@ -53,6 +53,10 @@ void LossHead::collect(std::vector<ParameterBlock*>& blocks) {
   if (own_weight_) blocks.push_back(&own_weight_);
 }
 
+void LossHead::collect_shared(std::vector<const ParameterBlock*>& blocks) const {
+  if (weight_ != &own_weight_) blocks.push_back(weight_);
+}
+
 Tensor LossHead::logits(Context& ctx, const Tensor& x) const {
   Saved norm, linear;
   return linear_.forward(ctx, norm_.forward(ctx, x, Tensor(), norm).y, linear);

@@ -21,6 +21,7 @@ class LossHead final : public Layer {
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
   void collect(std::vector<ParameterBlock*>& blocks) override;
+  void collect_shared(std::vector<const ParameterBlock*>& blocks) const override;
 
   /// [rows, V] for x[rows, C]: for generation, and for those who compare.
   Tensor logits(Context& ctx, const Tensor& x) const;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "parallel/module/micro_batch.h"
@@ -28,8 +29,12 @@ class Layer {
   /// Appends the layer's own blocks in the order of the forward pass. A block that another layer owns (tied
   /// weights) is not listed.
   virtual void collect(std::vector<ParameterBlock*>& blocks) = 0;
+  /// Appends the blocks of earlier layers that this one reads and adds gradients to as well (tied weights).
+  virtual void collect_shared(std::vector<const ParameterBlock*>&) const {}
 };
 
+/// Told that the backward pass of a layer is about to begin, with the blocks to whose gradients it adds.
+using GradientsExpected = std::function<void(std::span<const ParameterBlock* const>)>;
 /// Told that the gradients of a layer's blocks are complete for the step.
 using GradientsReady = std::function<void(std::span<ParameterBlock* const>)>;
 

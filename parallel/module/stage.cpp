@@ -3,7 +3,12 @@
 namespace trireme {
 
 Stage::Stage(std::vector<std::unique_ptr<Layer>> layers) : layers_(std::move(layers)) {
-  for (const auto& layer : layers_) layer->collect(blocks_of_layer_.emplace_back());
+  for (const auto& layer : layers_) {
+    auto& own = blocks_of_layer_.emplace_back();
+    layer->collect(own);
+    auto& used = used_by_layer_.emplace_back(own.begin(), own.end());
+    layer->collect_shared(used);
+  }
 }
 
 Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, StageSaved& saved) {
@@ -24,9 +29,11 @@ Tensor Stage::infer(Context& ctx, const MicroBatch& micro_batch, const Tensor& i
   return x;
 }
 
-Tensor Stage::backward(Context& ctx, const Tensor& doutput, StageSaved& saved, const GradientsReady& ready) {
+Tensor Stage::backward(Context& ctx, const Tensor& doutput, StageSaved& saved, const GradientsReady& ready,
+                       const GradientsExpected& expected) {
   Tensor dy = doutput;
   for (size_t i = layers_.size(); i-- > 0;) {
+    if (expected) expected(used_by_layer_[i]);
     dy = layers_[i]->backward_input(ctx, dy, saved[i]);
     layers_[i]->backward_weight(ctx, saved[i]);
     if (ready) ready(blocks_of_layer_[i]);
@@ -34,9 +41,13 @@ Tensor Stage::backward(Context& ctx, const Tensor& doutput, StageSaved& saved, c
   return dy;
 }
 
-Tensor Stage::backward_input(Context& ctx, const Tensor& doutput, StageSaved& saved) {
+Tensor Stage::backward_input(Context& ctx, const Tensor& doutput, StageSaved& saved,
+                             const GradientsExpected& expected) {
   Tensor dy = doutput;
-  for (size_t i = layers_.size(); i-- > 0;) dy = layers_[i]->backward_input(ctx, dy, saved[i]);
+  for (size_t i = layers_.size(); i-- > 0;) {
+    if (expected) expected(used_by_layer_[i]);
+    dy = layers_[i]->backward_input(ctx, dy, saved[i]);
+  }
   return dy;
 }
 

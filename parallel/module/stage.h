@@ -21,11 +21,13 @@ class Stage {
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, StageSaved& saved);
   /// The output of the first `num_layers` layers; nothing is kept for a backward pass.
   Tensor infer(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, size_t num_layers);
-  /// The whole backward pass, layer by layer: input gradient, then weight gradient, then `ready` (which may
-  /// be empty) for its blocks.
-  Tensor backward(Context& ctx, const Tensor& doutput, StageSaved& saved, const GradientsReady& ready);
+  /// The whole backward pass, layer by layer: `expected`, input gradient, weight gradient, then `ready` for
+  /// its blocks. Both may be empty.
+  Tensor backward(Context& ctx, const Tensor& doutput, StageSaved& saved, const GradientsReady& ready,
+                  const GradientsExpected& expected = {});
   /// The two halves for schedules that split the backward pass.
-  Tensor backward_input(Context& ctx, const Tensor& doutput, StageSaved& saved);
+  Tensor backward_input(Context& ctx, const Tensor& doutput, StageSaved& saved,
+                        const GradientsExpected& expected = {});
   void backward_weight(Context& ctx, StageSaved& saved, const GradientsReady& ready);
 
   size_t num_layers() const { return layers_.size(); }
@@ -35,6 +37,7 @@ class Stage {
  private:
   std::vector<std::unique_ptr<Layer>> layers_;
   std::vector<std::vector<ParameterBlock*>> blocks_of_layer_;
+  std::vector<std::vector<const ParameterBlock*>> used_by_layer_;  // its own and shared ones
 };
 
 }  // namespace trireme
