@@ -12,7 +12,8 @@
 
 namespace trireme {
 
-Transformer::Transformer(Context& ctx, const ModelConfig& config, int64_t max_seq_len, DType compute_type)
+Transformer::Transformer(Context& ctx, const ModelConfig& config, int64_t max_seq_len, DType compute_type,
+                         const StateDivision& division)
     : config_(config) {
   if (const auto faults = faults_of(config); !faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
   const Tensor rotary =
@@ -27,7 +28,7 @@ Transformer::Transformer(Context& ctx, const ModelConfig& config, int64_t max_se
   }
   layers.push_back(std::move(head));
   stage_ = std::make_unique<Stage>(std::move(layers));
-  storage_ = std::make_unique<ParameterStorage>(ctx, stage_->blocks(), compute_type);
+  storage_ = std::make_unique<ParameterStorage>(ctx, stage_->blocks(), compute_type, division);
 }
 
 Tensor Transformer::logits(Context& ctx, const MicroBatch& micro_batch) {

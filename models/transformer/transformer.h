@@ -14,8 +14,10 @@ namespace trireme {
 class Transformer {
  public:
   /// Weights are uninitialised until storage().initialize(). `max_seq_len` bounds the positions of the rotary
-  /// table. Throws UserError (usage) with the faults of the config.
-  Transformer(Context& ctx, const ModelConfig& config, int64_t max_seq_len, DType compute_type);
+  /// table; `division` says how the ranks that hold the same parameters divide their state. Throws UserError
+  /// (usage) with the faults of the config.
+  Transformer(Context& ctx, const ModelConfig& config, int64_t max_seq_len, DType compute_type,
+              const StateDivision& division = {});
 
   const ModelConfig& config() const { return config_; }
   Stage& stage() { return *stage_; }

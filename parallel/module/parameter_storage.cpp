@@ -1,5 +1,6 @@
 #include "parallel/module/parameter_storage.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "runtime/base/error.h"
@@ -9,24 +10,51 @@
 namespace trireme {
 
 namespace {
-constexpr int64_t kAlignment = 32;  // elements: 64 bytes of a 16-bit type, a cache line and a vector
+
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+Tensor zeros(Context& ctx, int64_t numel, DType dtype, MemoryCategory category) {
+  const Tensor t = Tensor::empty(ctx, {numel}, dtype, category);
+  ops::fill(ctx, t, 0);
+  return t;
 }
 
-ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks,
-                                   DType compute_type) {
+void draw(Context& ctx, const Parameter& p, uint64_t seed, const Tensor& values) {
+  if (p.init_std == 0) {
+    ops::fill(ctx, values, p.init_mean);
+  } else {
+    ops::fill_normal(ctx, values, seed, p.name, p.global_shape, p.offset, p.init_mean, p.init_std);
+  }
+}
+
+}  // namespace
+
+Tensor ParameterGroup::own_part(const ParameterBucket& bucket, const Tensor& buffer) const {
+  const int64_t size = (bucket.end - bucket.begin) / parts;
+  const int64_t begin = is_divided(buffer) ? bucket.begin / parts : bucket.begin + part * size;
+  return buffer.slice(begin, begin + size);
+}
+
+ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
+                                   const StateDivision& division)
+    : division_(division) {
   groups_.reserve(2);
   add_group(ctx, blocks, true, compute_type);
   add_group(ctx, blocks, false, DType::f32);
 
-  std::unordered_map<const ParameterBlock*, std::pair<const ParameterGroup*, int64_t>> where;
+  std::unordered_map<const ParameterBlock*, std::pair<const ParameterGroup*, const ParameterGroup::Place*>>
+      where;
   for (const ParameterGroup& group : groups_) {
-    for (const auto& place : group.places) where[place.block] = {&group, place.begin};
+    for (const auto& place : group.places) where[place.block] = {&group, &place};
   }
   for (const ParameterBlock* block : blocks) {
-    auto [group, at] = where.at(block);
+    const auto [group, place] = where.at(block);
+    int64_t at = place->begin;
     for (const Parameter& p : block->members) {
-      parameters_.push_back(
-          {&p, group->master.flat_slice(at, p.shape), group->gradients.flat_slice(at, p.shape)});
+      const auto view = [&, g = group](const Tensor& t) {
+        return g->is_divided(t) ? Tensor() : t.flat_slice(at, p.shape);
+      };
+      parameters_.push_back({&p, group, place->bucket, at, view(group->master), view(group->gradients)});
       at += p.shape.numel();
     }
   }
@@ -37,46 +65,100 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
   ParameterGroup group;
   group.matrices = matrices;
   for (auto it = blocks.rbegin(); it != blocks.rend(); ++it) {
-    if ((*it)->is_matrix() != matrices) continue;
-    group.places.push_back({*it, group.numel});
-    group.numel += ((*it)->shape().numel() + kAlignment - 1) / kAlignment * kAlignment;
+    if ((*it)->is_matrix() == matrices) group.places.push_back({*it, 0, 0});
   }
   if (group.places.empty()) return;
-  const Shape flat{group.numel};
-  group.weights = Tensor::empty(ctx, flat, compute_type, MemoryCategory::weights);
+  lay_out(group);
+  const auto numel_at = [&](int stage) {
+    return division_.zero_stage >= stage ? group.numel / group.parts : group.numel;
+  };
+  group.weights = zeros(ctx, group.numel, compute_type, MemoryCategory::weights);
   group.master = compute_type == DType::f32 ? group.weights
-                                            : Tensor::empty(ctx, flat, DType::f32, MemoryCategory::optimizer);
-  group.gradients = Tensor::empty(ctx, flat, DType::f32, MemoryCategory::gradients);
-  ops::fill(ctx, group.master, 0);
-  ops::fill(ctx, group.weights, 0);
-  ops::fill(ctx, group.gradients, 0);
+                                            : zeros(ctx, numel_at(1), DType::f32, MemoryCategory::optimizer);
+  group.gradients = zeros(ctx, numel_at(2), DType::f32, MemoryCategory::gradients);
+  const bool whole = !group.is_divided(group.gradients);
+  if (whole) {
+    for (auto& bucket : group.buckets) bucket.gradients = group.gradients.slice(bucket.begin, bucket.end);
+  }
   for (const auto& place : group.places) {
     place.block->weight = group.weights.flat_slice(place.begin, place.block->shape());
-    place.block->gradient = group.gradients.flat_slice(place.begin, place.block->shape());
+    if (whole) place.block->gradient = group.gradients.flat_slice(place.begin, place.block->shape());
   }
   groups_.push_back(std::move(group));
 }
 
+void ParameterStorage::lay_out(ParameterGroup& group) {
+  group.parts = division_.parts;
+  group.part = division_.part;
+  ParameterBucket bucket;
+  for (auto& place : group.places) {
+    place.begin = bucket.end;
+    place.bucket = group.buckets.size();
+    bucket.end += round_up(place.block->shape().numel(), ops::kSumBlock);
+    const bool last = &place == &group.places.back();
+    if (!last && (bucket.end - bucket.begin) * static_cast<int64_t>(sizeof(float)) < division_.bucket_bytes)
+      continue;
+    bucket.end = bucket.begin + round_up(bucket.end - bucket.begin, ops::kSumBlock * group.parts);
+    group.buckets.push_back(bucket);
+    bucket.begin = bucket.end;
+  }
+  group.numel = bucket.end;
+}
+
 void ParameterStorage::initialize(Context& ctx, uint64_t seed) {
   for (const ParameterView& view : parameters_) {
-    const Parameter& p = *view.parameter;
-    if (p.init_std == 0) {
-      ops::fill(ctx, view.master, p.init_mean);
+    if (view.master) {
+      draw(ctx, *view.parameter, seed, view.master);
     } else {
-      ops::fill_normal(ctx, view.master, seed, p.name, p.global_shape, p.offset, p.init_mean, p.init_std);
+      const Tensor values = Tensor::empty(ctx, view.parameter->shape, DType::f32, MemoryCategory::buffers);
+      draw(ctx, *view.parameter, seed, values);
+      store(ctx, view, values);
     }
   }
   refresh_weights(ctx);
 }
 
+// Rounds a parameter into the weights and keeps what falls into this rank's part of the masters.
+void ParameterStorage::store(Context& ctx, const ParameterView& view, const Tensor& values) {
+  const ParameterGroup& group = *view.group;
+  const int64_t end = view.begin + values.numel();
+  ops::copy(ctx, values, group.weights.slice(view.begin, end));
+  const ParameterBucket& bucket = group.buckets[view.bucket];
+  const Tensor own = group.own_part(bucket, group.master);
+  const int64_t own_begin = bucket.begin + group.part * own.numel();
+  const int64_t from = std::max(view.begin, own_begin), to = std::min(end, own_begin + own.numel());
+  if (from >= to) return;
+  ops::copy(ctx, values.flat_slice(from - view.begin, {to - from}),
+            own.slice(from - own_begin, to - own_begin));
+}
+
 void ParameterStorage::zero_gradients(Context& ctx) {
-  for (const ParameterGroup& group : groups_) ops::fill(ctx, group.gradients, 0);
+  for (const ParameterGroup& group : groups_) {
+    if (!group.is_divided(group.gradients)) ops::fill(ctx, group.gradients, 0);
+  }
 }
 
 void ParameterStorage::refresh_weights(Context& ctx) {
   for (const ParameterGroup& group : groups_) {
-    if (group.weights.dtype() != DType::f32) ops::copy(ctx, group.master, group.weights);
+    const bool rounded = group.weights.dtype() != DType::f32;
+    if (rounded && !group.is_divided(group.master)) ops::copy(ctx, group.master, group.weights);
   }
+}
+
+void ParameterStorage::make_gradients(Context& ctx, ParameterGroup& group, ParameterBucket& bucket) {
+  TRIREME_CHECK(!bucket.gradients, "a bucket has its gradients already");
+  bucket.gradients = zeros(ctx, bucket.end - bucket.begin, DType::f32, MemoryCategory::gradients);
+  for (const auto& place : group.places) {
+    if (&group.buckets[place.bucket] != &bucket) continue;
+    place.block->gradient = bucket.gradients.flat_slice(place.begin - bucket.begin, place.block->shape());
+  }
+}
+
+void ParameterStorage::release_gradients(ParameterGroup& group, ParameterBucket& bucket) {
+  for (const auto& place : group.places) {
+    if (&group.buckets[place.bucket] == &bucket) place.block->gradient = Tensor();
+  }
+  bucket.gradients = Tensor();
 }
 
 }  // namespace trireme

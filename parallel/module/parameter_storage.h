@@ -6,50 +6,85 @@
 #include <vector>
 
 #include "parallel/module/parameter.h"
+#include "parallel/plan/state_division.h"
 
 namespace trireme {
 
-/// One parameter's place in its group.
-struct ParameterView {
-  const Parameter* parameter;
-  Tensor master;    ///< f32, this rank's block
-  Tensor gradient;  ///< f32, this rank's block
+/// A run of blocks that is reduced, updated and gathered at once. Its length is a multiple of the number of
+/// parts.
+struct ParameterBucket {
+  int64_t begin = 0, end = 0;  ///< indices in the group
+  /// f32, whole: a slice of the group's gradients, or, where those are divided, memory of its own between
+  /// ParameterStorage::make_gradients() and release_gradients().
+  Tensor gradients;
 };
 
 /// Blocks of one kind laid out in one flat index space, in the order in which the backward pass completes
-/// their gradients.
+/// their gradients. Every block begins at a multiple of ops::kSumBlock, so that sums over fixed blocks depend
+/// neither on buckets nor on parts.
 struct ParameterGroup {
   struct Place {
     ParameterBlock* block;
     int64_t begin;  ///< index of its first element
+    size_t bucket;
   };
   bool matrices = true;       ///< matrices (decayed) or vectors (not)
   std::vector<Place> places;  ///< by begin
   int64_t numel = 0;          ///< with padding between blocks; the padding is zero in every buffer
-  Tensor weights;             ///< what layers compute with: compute type for matrices, f32 for vectors
-  Tensor master;              ///< f32 weights that the optimizer updates; `weights` itself where that is f32
-  Tensor gradients;           ///< f32
+  int parts = 1, part = 0;    ///< parts that each bucket is divided in, and this rank's
+  std::vector<ParameterBucket> buckets;
+  Tensor weights;  ///< what layers compute with: compute type for matrices, f32 for vectors
+  Tensor master;   ///< f32 weights that the optimizer updates; `weights` itself where that is f32; or divided
+  Tensor gradients;  ///< f32; or divided
+
+  /// This rank's part of a bucket in a buffer of the group, be that whole (numel elements) or divided (numel
+  /// / parts elements: this rank's parts of the buckets, one after the other).
+  Tensor own_part(const ParameterBucket& bucket, const Tensor& buffer) const;
+  bool is_divided(const Tensor& buffer) const { return buffer.numel() != numel; }
+};
+
+/// One parameter's place in its group.
+struct ParameterView {
+  const Parameter* parameter;
+  const ParameterGroup* group;
+  size_t bucket;
+  int64_t begin;    ///< index of its first element in the group
+  Tensor master;    ///< f32, this rank's block; undefined where masters are divided
+  Tensor gradient;  ///< f32, this rank's block; undefined where gradients are divided
 };
 
 class ParameterStorage {
  public:
   /// Lays out `blocks` (in the order of the forward pass; they outlive the storage) and points their weights
   /// and gradients into it. Weights are uninitialised, gradients zero.
-  ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type);
+  ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
+                   const StateDivision& division = {});
+  ParameterStorage(const ParameterStorage&) = delete;  // views point into groups
+  ParameterStorage& operator=(const ParameterStorage&) = delete;
 
+  const StateDivision& division() const { return division_; }
   std::span<ParameterGroup> groups() { return groups_; }
   /// Every parameter in the order of the forward pass.
   const std::vector<ParameterView>& parameters() const { return parameters_; }
 
   /// Initial values from (seed, global name, global element): equal in every layout.
   void initialize(Context& ctx, uint64_t seed);
+  /// Clears whole gradients; divided ones are written anew by every reduction.
   void zero_gradients(Context& ctx);
-  /// Rounds the master weights into the weights that layers compute with, after somebody wrote the masters.
+  /// Rounds the master weights, where they are whole, into the weights that layers compute with, after
+  /// somebody wrote the masters.
   void refresh_weights(Context& ctx);
+
+  /// Where gradients are divided: gives a bucket zeroed memory and points its blocks there; takes it back.
+  void make_gradients(Context& ctx, ParameterGroup& group, ParameterBucket& bucket);
+  void release_gradients(ParameterGroup& group, ParameterBucket& bucket);
 
  private:
   void add_group(Context& ctx, std::span<ParameterBlock* const> blocks, bool matrices, DType compute_type);
+  void lay_out(ParameterGroup& group);
+  void store(Context& ctx, const ParameterView& view, const Tensor& values);
 
+  StateDivision division_;
   std::vector<ParameterGroup> groups_;
   std::vector<ParameterView> parameters_;
 };

@@ -1,0 +1,20 @@
+// StateDivision: how the ranks that hold the same parameters divide their state (ZeRO).
+#pragma once
+
+#include <cstdint>
+
+namespace trireme {
+
+/// ZeRO (Rajbhandari et al., arXiv 1910.02054). Stage 0: every rank holds everything. Stage 1: the state of
+/// the optimizer is divided: moments, and f32 master weights where the weights themselves are 16-bit. Stage
+/// 2: gradients too.
+struct StateDivision {
+  int zero_stage = 0;
+  int parts = 1;                             ///< ranks that divide; 1 at stage 0
+  int part = 0;                              ///< this rank's
+  int64_t bucket_bytes = int64_t{25} << 20;  ///< a bucket of gradients closes once it holds so many
+
+  friend bool operator==(const StateDivision&, const StateDivision&) = default;
+};
+
+}  // namespace trireme
