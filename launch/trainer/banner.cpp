@@ -31,11 +31,25 @@ std::string hosts_text(const RunPlace& place, int world_size) {
   return text + (place.hosts.size() > kMostShown ? ", ..." : "");
 }
 
-std::string layout_text(const ParallelPlan& plan) {
+std::string zero_text(const RunConfig& config) {
+  const int stage = config.parallel.zero_stage;
+  if (stage == 0) return "";
+  std::string text = fmt::format("; ZeRO {}: optimizer state{} divided by {}", stage,
+                                 stage > 1 ? " and gradients" : "", config.parallel.gradient_ranks());
+  if (stage > 1 && config.accumulation() > 1) {
+    text += " (gradients stay whole while micro-batches accumulate)";
+  }
+  return text;
+}
+
+std::string layout_text(const RunConfig& config) {
+  const ParallelPlan& plan = config.parallel;
+  const char* when = plan.overlap          ? "during the backward pass"
+                     : plan.zero_stage > 1 ? "in the backward pass, which waits for them"
+                                           : "after the backward pass";
   return fmt::format(
-      "data {} x tensor {} x pipeline {} x context {}; gradients reduced in buckets of {} MiB {}", plan.data,
-      plan.tensor, plan.pipeline, plan.context, plan.bucket_mib,
-      plan.overlap ? "during the backward pass" : "after the backward pass");
+      "data {} x tensor {} x pipeline {} x context {}; gradients reduced in buckets of {} MiB {}{}",
+      plan.data, plan.tensor, plan.pipeline, plan.context, plan.bucket_mib, when, zero_text(config));
 }
 
 std::string optimizer_text(const RunConfig& config) {
@@ -103,6 +117,13 @@ std::string batch_line(const RunConfig& config) {
       config.train.steps);
 }
 
+StateDivision division_of(const ParallelPlan& plan) {
+  StateDivision division{.zero_stage = plan.zero_stage,
+                         .bucket_bytes = static_cast<int64_t>(plan.bucket_mib * (1 << 20))};
+  if (plan.zero_stage > 0) division.parts = plan.gradient_ranks();
+  return division;
+}
+
 std::string size_lines(const RunConfig& config) {
   ModelConfig model = config.model;
   model.vocab_size = known_vocab_size(config);
@@ -114,7 +135,8 @@ std::string size_lines(const RunConfig& config) {
                              (model.tied_embeddings ? 1 : 2) * model.hidden_size);
   }
   const MemoryEstimate memory =
-      estimate_memory(model, config.train.precision, config.train.micro_batch, config.train.seq_len);
+      estimate_memory(model, config.train.precision, config.train.micro_batch, config.train.seq_len,
+                      division_of(config.parallel), config.accumulation() > 1);
   const double token_flops = training_flops_per_token(model, config.train.seq_len);
   return line("parameters", parameters) +
          line("memory", "predicted " + memory_line(memory) +
@@ -126,7 +148,7 @@ std::string size_lines(const RunConfig& config) {
 std::string banner(const RunConfig& config, const RunPlace& place) {
   const int world_size = config.parallel.world_size();
   return build_line() + "\n" + line("ranks", hosts_text(place, world_size)) +
-         line("layout", layout_text(config.parallel)) + line("compute", compute_text(config, place)) +
+         line("layout", layout_text(config)) + line("compute", compute_text(config, place)) +
          line("model", model_line(config.model)) + size_lines(config) + line("data", data_text(config)) +
          line("batch", batch_line(config)) + line("optimizer", optimizer_text(config)) +
          line("files", place.run_directory);

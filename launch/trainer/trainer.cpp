@@ -36,6 +36,7 @@ TrainingStepOptions step_options(const RunConfig& c) {
   options.clip = c.optimizer.clip;
   options.bucket_bytes = static_cast<int64_t>(c.parallel.bucket_mib * (1 << 20));
   options.overlap = c.parallel.overlap;
+  options.zero_stage = c.parallel.zero_stage;
   return options;
 }
 
@@ -51,7 +52,7 @@ class Trainer {
   std::optional<double> evaluate();
   StepMetrics train_step(int64_t step);
   double sum_over_ranks(double value);
-  void save_model();
+  void save_model();  // all ranks take part, the main one writes
   void summarize(Progress& progress, double seconds);
 
   RunConfig config_;
@@ -100,9 +101,10 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
         SampleOrder::sequential(data_.validation->num_tokens(), seq_len, data_.validation->name()),
         data_.vocab_size);
   }
-  model_.emplace(ctx_, config_.model, seq_len, config_.train.precision);
+  const TrainingStepOptions options = step_options(config_);
+  model_.emplace(ctx_, config_.model, seq_len, config_.train.precision, options.division(parallel_));
   model_->storage().initialize(ctx_, config_.train.seed);
-  step_.emplace(ctx_, parallel_, model_->stage(), model_->storage(), step_options(config_));
+  step_.emplace(ctx_, parallel_, model_->stage(), model_->storage(), options);
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
   if (is_main()) open_directory(config_ini);
@@ -189,24 +191,26 @@ void Trainer::run() {
     progress.step(m);
     if (m.val_loss) progress.evaluation(m);
   }
-  if (is_main()) {
-    save_model();
-    summarize(progress, seconds_since(begin));
-  }
+  save_model();
+  if (is_main()) summarize(progress, seconds_since(begin));
   world_.barrier(ctx_.stream());
 }
 
 void Trainer::save_model() {
   std::vector<TensorSpec> specs;
   for (const ParameterView& view : model_->storage().parameters()) {
-    specs.push_back({view.parameter->name, DType::f32, view.master.shape()});
+    specs.push_back({view.parameter->name, DType::f32, view.parameter->shape});
   }
-  SafetensorsWriter file((directory_->path() / "model.safetensors").string(), specs, {{"format", "trireme"}});
-  for (const ParameterView& view : model_->storage().parameters()) {
-    file.write(view.parameter->name,
-               {static_cast<const std::byte*>(view.master.raw()), static_cast<size_t>(view.master.bytes())});
+  std::optional<SafetensorsWriter> file;
+  if (is_main()) {
+    file.emplace((directory_->path() / "model.safetensors").string(), specs, TextMap{{"format", "trireme"}});
   }
-  file.commit();
+  step_->for_each_weight([&](const Parameter& p, const Tensor& weight) {
+    if (!file) return;
+    file->write(p.name, {static_cast<const std::byte*>(weight.raw()), static_cast<size_t>(weight.bytes())});
+  });
+  if (!file) return;
+  file->commit();
   if (data_.tokenizer) data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
 }
 

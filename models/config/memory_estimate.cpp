@@ -17,12 +17,22 @@ int64_t layer_bytes_per_token(const ModelConfig& config, int64_t element) {
   return elements * element + (kNormStatistics + config.num_heads) * kF32;
 }
 
+/// Gradients that stage 2 holds besides its part.
+int64_t bytes_in_buckets(const ModelConfig& config, const StateDivision& division, int64_t all) {
+  constexpr int64_t kF32 = 4;
+  const ModelSize size = size_of(config);
+  const int64_t table = config.vocab_size * config.hidden_size * kF32;
+  const int64_t layer = size.non_embedding * kF32 / config.num_layers;
+  return std::min(all, std::max(layer, table) + 2 * division.bucket_bytes +
+                           (config.tied_embeddings ? std::min(layer, table) : 0));
+}
+
 }  // namespace
 
 int64_t MemoryEstimate::total() const { return std::accumulate(bytes.begin(), bytes.end(), int64_t{0}); }
 
 MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64_t micro_batch,
-                               int64_t seq_len) {
+                               int64_t seq_len, const StateDivision& division, bool accumulates) {
   const StateBytes state = state_bytes(size_of(config).parameters, precision);
   const auto element = static_cast<int64_t>(size_of(precision));
   const int64_t tokens = micro_batch * seq_len;
@@ -31,7 +41,12 @@ MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64
   MemoryEstimate estimate;
   estimate[MemoryCategory::weights] = state.weights;
   estimate[MemoryCategory::gradients] = state.gradients;
-  estimate[MemoryCategory::optimizer] = state.optimizer;
+  estimate[MemoryCategory::optimizer] = state.optimizer / (division.zero_stage >= 1 ? division.parts : 1);
+  if (division.zero_stage >= 2 && division.parts > 1) {
+    estimate[MemoryCategory::gradients] =
+        state.gradients / division.parts +
+        (accumulates ? state.gradients : bytes_in_buckets(config, division, state.gradients));
+  }
   const double activations =
       static_cast<double>(tokens) *
       (static_cast<double>(config.num_layers * layer_bytes_per_token(config, element)) +

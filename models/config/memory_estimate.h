@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "models/config/model_config.h"
+#include "parallel/plan/state_division.h"
 #include "runtime/device/allocator.h"
 #include "runtime/tensor/dtype.h"
 
@@ -22,7 +23,11 @@ struct MemoryEstimate {
 /// tokens. With e = bytes of `precision`, C = hidden, H / K = query / key-value heads, D = head size, F =
 /// feed-forward, V = vocabulary:
 ///
-///   weights, gradients, optimizer   state_bytes()
+///   weights, gradients, optimizer   state_bytes(); where ranks divide them, the optimizer's state (from ZeRO
+///            stage 1) and gradients (from stage 2) by their number. Stage 2 adds what lies in buckets that
+///            are filled or reduced: the widest layer, two buckets, and a tied head's table, which the
+///            backward pass fills from its first layer to its last; never more than all gradients. With
+///            accumulation all of them are in buckets.
 ///   activations  tokens * (layers * layer + last + work)
 ///     layer  saved for the backward pass: inputs and outputs of both norms 4C, query, key and value (H +
 ///     2K)D,
@@ -33,6 +38,6 @@ struct MemoryEstimate {
 ///     e work   the widest gradients alive at once in one layer: (2C + 2F) * e
 ///   buffers      ids and targets of the micro-batch, 4 bytes each
 MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64_t micro_batch,
-                               int64_t seq_len);
+                               int64_t seq_len, const StateDivision& division = {}, bool accumulates = false);
 
 }  // namespace trireme

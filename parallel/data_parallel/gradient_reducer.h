@@ -1,6 +1,7 @@
 // Data parallelism: gradients are summed over the ranks in buckets, while the backward pass still runs.
 #pragma once
 
+#include <deque>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -12,33 +13,44 @@ namespace trireme {
 
 /// Buckets are runs of blocks in a group's flat gradients, in the order in which the backward pass completes
 /// them, so every rank issues the same reductions in the same order (Li et al., "PyTorch Distributed", VLDB
-/// 2020, section 3.2).
+/// 2020, section 3.2). Where the storage divides its state (ZeRO), each rank receives its part of the sum
+/// only; where it divides gradients too (stage 2), a bucket has memory from the first layer that adds to it
+/// until its reduction is done.
 class GradientReducer {
  public:
-  /// A bucket closes once it holds `bucket_bytes`. Without `overlap` all buckets are reduced in finish().
-  GradientReducer(Communicator& data, ParameterStorage& storage, int64_t bucket_bytes, bool overlap);
+  /// `data` are the ranks that the storage's parts belong to. Without `overlap` whole gradients are reduced
+  /// in finish(), and divided ones in ready(), which then waits.
+  GradientReducer(Communicator& data, ParameterStorage& storage, bool overlap);
 
+  /// A layer is about to add to the gradients of these blocks.
+  void expect(Context& ctx, std::span<const ParameterBlock* const> blocks);
   /// The gradients of these blocks are complete for the step: reduces the buckets that have become full.
-  void ready(Stream& stream, std::span<ParameterBlock* const> blocks);
-  /// Reduces the buckets that are left and waits for all. After it the gradients are sums over all ranks, and
-  /// the next step may begin.
-  void finish(Stream& stream);
+  void ready(Context& ctx, std::span<ParameterBlock* const> blocks);
+  /// Reduces the buckets that are left and waits for all. After it this rank's part of the gradients is the
+  /// sum over all ranks (every element is where nothing is divided), and the next step may begin.
+  void finish(Context& ctx);
 
   int64_t num_buckets() const { return static_cast<int64_t>(buckets_.size()); }
 
  private:
   struct Bucket {
-    Tensor gradients;  // f32, flat
+    ParameterGroup* group;
+    ParameterBucket* range;
     int num_blocks = 0;
     int num_ready = 0;
-    WorkPtr work;
+    bool reduced = false;
+    WorkPtr work = nullptr;
   };
-  void reduce(Stream& stream, Bucket& bucket);
+  bool is_divided(const Bucket& bucket) const;
+  void reduce(Context& ctx, Bucket& bucket);
+  void wait_for_oldest();
 
   Communicator& data_;
+  ParameterStorage& storage_;
   bool overlap_;
   std::vector<Bucket> buckets_;
   std::unordered_map<const ParameterBlock*, size_t> bucket_of_;
+  std::deque<Bucket*> under_way_;
 };
 
 }  // namespace trireme

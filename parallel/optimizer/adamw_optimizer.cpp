@@ -9,7 +9,7 @@ AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const Ad
     : storage_(storage), config_(config) {
   for (const ParameterGroup& group : storage.groups()) {
     const auto zeros = [&] {
-      const Tensor t = Tensor::empty(ctx, {group.numel}, DType::f32, MemoryCategory::optimizer);
+      const Tensor t = Tensor::empty(ctx, {group.numel / group.parts}, DType::f32, MemoryCategory::optimizer);
       ops::fill(ctx, t, 0);
       return t;
     };
@@ -17,7 +17,7 @@ AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const Ad
   }
 }
 
-void AdamWOptimizer::step(Context& ctx, double lr, double gradient_scale) {
+void AdamWOptimizer::step(Context& ctx, double lr, double gradient_scale, const BucketUpdated& updated) {
   ops::AdamWOptions options;
   options.lr = static_cast<float>(lr);
   options.beta1 = static_cast<float>(config_.beta1);
@@ -28,8 +28,13 @@ void AdamWOptimizer::step(Context& ctx, double lr, double gradient_scale) {
   for (size_t i = 0; i < moments_.size(); ++i) {
     const ParameterGroup& group = storage_.groups()[i];
     options.weight_decay = group.matrices ? static_cast<float>(config_.weight_decay) : 0.0f;
-    const Tensor copy = group.weights.dtype() == DType::f32 ? Tensor() : group.weights;
-    ops::adamw(ctx, options, group.gradients, group.master, moments_[i].m, moments_[i].v, copy);
+    const bool rounded = group.weights.dtype() != DType::f32;
+    for (const ParameterBucket& bucket : group.buckets) {
+      const auto own = [&](const Tensor& buffer) { return group.own_part(bucket, buffer); };
+      ops::adamw(ctx, options, own(group.gradients), own(group.master), own(moments_[i].m),
+                 own(moments_[i].v), rounded ? own(group.weights) : Tensor());
+      updated(group, bucket);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
-// AdamW over the flat buffers of a stage.
+// AdamW over the flat buffers of a stage, or over this rank's part of them.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "parallel/module/parameter_storage.h"
@@ -14,19 +15,23 @@ struct AdamWConfig {
   double weight_decay = 0.1;  ///< of matrices; vectors are not decayed
 };
 
+/// Told that this rank's part of a bucket has its new weights.
+using BucketUpdated = std::function<void(const ParameterGroup&, const ParameterBucket&)>;
+
 class AdamWOptimizer {
  public:
-  /// Moments start at zero. `storage` outlives the optimizer.
+  /// Moments start at zero, and exist for this rank's parts only. `storage` outlives the optimizer.
   AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config);
 
-  /// One update with gradient_scale * gradient; writes the master weights and their rounded copies.
-  void step(Context& ctx, double lr, double gradient_scale);
+  /// One update of this rank's parts with gradient_scale * gradient; writes the master weights and their
+  /// rounded copies, bucket by bucket.
+  void step(Context& ctx, double lr, double gradient_scale, const BucketUpdated& updated);
   /// Updates made so far.
   int64_t num_steps() const { return num_steps_; }
 
  private:
   struct Moments {
-    Tensor m, v;  // f32, flat as the group
+    Tensor m, v;  // f32, this rank's parts of the group
   };
   ParameterStorage& storage_;
   AdamWConfig config_;

@@ -20,10 +20,15 @@ void refuse_what_is_not_available(const ParallelPlan& plan, std::vector<std::str
   refuse(plan.pipeline > 1, "pipeline", fmt::to_string(plan.pipeline));
   refuse(plan.context > 1, "context", fmt::to_string(plan.context));
   refuse(plan.expert > 1, "expert", fmt::to_string(plan.expert));
-  refuse(plan.zero_stage > 0, "zero", fmt::to_string(plan.zero_stage));
   refuse(plan.sequence, "sequence", "on");
   refuse(plan.schedule != usual.schedule, "schedule", plan.schedule);
   refuse(plan.virtual_stages > 1, "virtual-stages", fmt::to_string(plan.virtual_stages));
+  if (plan.zero_stage == 3) {
+    faults.push_back(
+        "parallel.zero 3 is not available in this version: 1 divides the optimizer's state over the "
+        "data-parallel "
+        "ranks, 2 the gradients too");
+  }
 }
 
 void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
@@ -42,6 +47,15 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
   }
   if (!(plan.bucket_mib > 0)) {
     faults.push_back(fmt::format("parallel.bucket-mib is {}: it must be above 0", plan.bucket_mib));
+  }
+}
+
+void check_effect(const ParallelPlan& plan, std::vector<std::string>& faults) {
+  if (plan.zero_stage > 0 && plan.zero_stage <= 3 && plan.gradient_ranks() == 1) {
+    faults.push_back(fmt::format(
+        "parallel.zero {} has no effect with one data-parallel rank, there is nobody to divide with: "
+        "start more ranks (mpirun -n 2, --parallel.data 2) or leave it at 0",
+        plan.zero_stage));
   }
 }
 
@@ -76,6 +90,7 @@ std::vector<std::string> resolve(ParallelPlan& plan, int world_size) {
   std::vector<std::string> faults;
   check_ranges(plan, faults);
   if (faults.empty()) fit_world(plan, world_size, faults);
+  check_effect(plan, faults);
   refuse_what_is_not_available(plan, faults);
   return faults;
 }

@@ -23,6 +23,8 @@ struct ParallelPlan {
 
   /// Ranks of one model replica.
   int ranks_per_replica() const { return tensor * pipeline * context; }
+  /// Ranks that hold the same parameters and see different tokens.
+  int gradient_ranks() const { return data * context; }
   int world_size() const { return data * ranks_per_replica(); }
 
   friend bool operator==(const ParallelPlan&, const ParallelPlan&) = default;

@@ -44,16 +44,16 @@ std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t st
 }  // namespace
 
 LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
-  const ParallelContext parallel(world, {.data = world.size()});
+  const ParallelContext parallel(world, {.data = world.size(), .zero_stage = run.options.zero_stage});
   Context ctx({}, run.num_threads);
-  Transformer model(ctx, run.model, run.seq_len, run.precision);
+  Transformer model(ctx, run.model, run.seq_len, run.precision, run.options.division(parallel));
   model.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, model.stage(), model.storage(), run.options);
   LayoutResult result;
   for (int64_t s = 0; s < run.steps; ++s) {
     auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size());
     const BatchTotals totals = step.accumulate(batches);
-    if (s == 0) {
+    if (s == 0 && run.options.zero_stage == 0) {
       for (const ParameterView& view : model.storage().parameters()) {
         auto& gradient = result.gradients[view.parameter->name] = to_vector(view.gradient);
         for (float& g : gradient) g /= static_cast<float>(totals.num_targets);
@@ -63,8 +63,11 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     result.norms.push_back(step.gradient_norm(totals));
     step.update(totals, result.norms.back(), run.lr);
   }
-  for (const ParameterView& view : model.storage().parameters()) {
-    result.weights[view.parameter->name] = to_vector(view.master);
+  step.for_each_weight(
+      [&](const Parameter& p, const Tensor& weight) { result.weights[p.name] = to_vector(weight); });
+  for (int i = 0; i < kNumMemoryCategories; ++i) {
+    result.peak_bytes[static_cast<size_t>(i)] =
+        ctx.allocator().stats().by_category[static_cast<size_t>(i)].peak;
   }
   return result;
 }

@@ -1,6 +1,7 @@
 // A short training run in some layout, and all its numbers.
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 #include <vector>
@@ -25,9 +26,11 @@ struct LayoutRun {
 };
 
 struct LayoutResult {
-  std::vector<double> losses, norms;                    ///< one a step
-  std::map<std::string, std::vector<float>> gradients;  ///< of the first step: the mean over its tokens
-  std::map<std::string, std::vector<float>> weights;    ///< after the last step
+  std::vector<double> losses, norms;  ///< one a step
+  std::map<std::string, std::vector<float>>
+      gradients;  ///< of the first step: the mean over its tokens; empty where ranks divide them (ZeRO)
+  std::map<std::string, std::vector<float>> weights;       ///< after the last step
+  std::array<int64_t, kNumMemoryCategories> peak_bytes{};  ///< of this rank
 };
 
 /// Runs with every rank of `world` as a data-parallel replica; the global batch does not depend on their

@@ -15,6 +15,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 StepMetrics step(int64_t number) {
   return {.step = number,
@@ -113,6 +114,18 @@ TEST(Banner, SaysWhatIsInForce) {
         "communication by mpi", "2 threads a rank", "weights 475 MiB", "lr 0.0006 cosine to 0", "runs/x"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
+}
+
+TEST(Banner, ZeroDividesThePrediction) {
+  RunConfig config = some_run("gpt2-124m");
+  config.parallel.zero_stage = 2;
+  EXPECT_THAT(banner(config, {}), HasSubstr("ZeRO 2: optimizer state and gradients divided by 2 (gradients "
+                                            "stay whole while micro-batches accumulate)"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 475 MiB"));
+  config.train.micro_batch = 16;
+  EXPECT_THAT(banner(config, {}), Not(HasSubstr("stay whole")));
+  config.parallel.zero_stage = 1;
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights 475 MiB, gradients 475 MiB, optimizer 475 MiB"));
 }
 
 TEST(Banner, AVocabularyThatIsNotKnownYet) {

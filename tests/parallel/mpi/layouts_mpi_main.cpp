@@ -25,6 +25,26 @@ TEST_P(MpiLayouts, DataParallelFollowsOneRank) {
   }
 }
 
+TEST_P(MpiLayouts, ZeroEqualsPlainDataParallelismBitForBit) {
+  const auto world = mpi_environment->make_world();
+  for (const DType precision : {DType::f32, DType::bf16}) {
+    LayoutRun run;
+    run.model = tiny_model(GetParam());
+    run.precision = precision;
+    run.steps = 5;
+    run.unequal_targets = true;
+    run.options.bucket_bytes = 20000;
+    const LayoutResult plain = run_layout(*world, run);
+    for (const int stage : {1, 2}) {
+      run.options.zero_stage = stage;
+      const LayoutResult result = run_layout(*world, run);
+      EXPECT_EQ(result.losses, plain.losses) << "stage " << stage;
+      EXPECT_EQ(result.norms, plain.norms) << "stage " << stage;
+      EXPECT_EQ(result.weights, plain.weights) << "stage " << stage;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, MpiLayouts, testing::Values(ModelFamily::gpt2, ModelFamily::llama),
                          [](const auto& p) { return std::string(to_string(p.param)); });
 

@@ -27,15 +27,27 @@ TEST(ParallelPlan, ADataDegreeThatDoesNotFitTheWorld) {
 }
 
 TEST(ParallelPlan, EveryPartThatIsNotAvailableIsRefusedByName) {
-  ParallelPlan plan{.data = 1, .zero_stage = 2, .sequence = true, .schedule = "gpipe", .virtual_stages = 2};
+  ParallelPlan plan{.data = 1, .zero_stage = 3, .sequence = true, .schedule = "gpipe", .virtual_stages = 2};
   plan.tensor = plan.pipeline = plan.context = plan.expert = 2;
   const auto faults = resolve(plan, 8);
   ASSERT_EQ(faults.size(), 8u);
   for (const char* key :
        {"parallel.tensor 2", "parallel.pipeline 2", "parallel.context 2", "parallel.expert 2",
-        "parallel.zero 2", "parallel.sequence on", "parallel.schedule gpipe", "parallel.virtual-stages 2"}) {
+        "parallel.sequence on", "parallel.schedule gpipe", "parallel.virtual-stages 2"}) {
     EXPECT_THAT(faults, Contains(AllOf(HasSubstr(key), HasSubstr("--parallel.data N"))));
   }
+}
+
+TEST(ParallelPlan, ZeroDividesAmongTwoRanksOrMore) {
+  for (const int stage : {0, 1, 2}) {
+    ParallelPlan plan{.zero_stage = stage};
+    EXPECT_THAT(resolve(plan, 2), IsEmpty()) << stage;
+  }
+  ParallelPlan alone{.zero_stage = 1};
+  EXPECT_THAT(resolve(alone, 1), ElementsAre(AllOf(HasSubstr("parallel.zero 1"), HasSubstr("no effect"),
+                                                   HasSubstr("--parallel.data 2"))));
+  ParallelPlan three{.zero_stage = 3};
+  EXPECT_THAT(resolve(three, 2), ElementsAre(HasSubstr("parallel.zero 3 is not available")));
 }
 
 TEST(ParallelPlan, AReplicaThatDoesNotDivideTheWorld) {

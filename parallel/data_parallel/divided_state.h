@@ -1,0 +1,56 @@
+// What ranks that divide the state of parameters (ZeRO) tell each other besides gradients. With state that is
+// not divided nothing is sent.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "parallel/module/parameter_storage.h"
+#include "runtime/comm/communicator.h"
+
+namespace trireme {
+
+struct IndexRange {
+  int64_t begin, end;
+};
+
+/// out[0] += the sum of squares of the group's reduced gradients in the ranges that are `counted` (which do
+/// not overlap), equal on all ranks of `data`. The sums of fixed blocks are exchanged and added in the order
+/// of the blocks, so the result has the same bits however the gradients are divided.
+void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& group,
+                        std::span<const IndexRange> counted, const Tensor& out);
+
+/// Completes weights of which each rank has updated its part.
+class WeightGatherer {
+ public:
+  explicit WeightGatherer(Communicator& data) : data_(data) {}
+  /// This rank's part of the bucket's weights is new: starts to exchange it. All ranks in the same order.
+  void start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket);
+  /// Waits for all.
+  void finish();
+
+ private:
+  Communicator& data_;
+  std::vector<WorkPtr> works_;
+};
+
+/// Whole f32 weights of one parameter after the other, gathered bucket by bucket; in the order of the
+/// forward pass no bucket is gathered twice. The last bucket of each group is kept.
+class MasterReader {
+ public:
+  MasterReader(Context& ctx, Communicator& data) : ctx_(ctx), data_(data) {}
+  /// Every rank of `data` asks for the same parameters in the same order.
+  Tensor read(const ParameterView& view);
+
+ private:
+  struct Gathered {
+    const ParameterGroup* group;
+    size_t bucket;
+    Tensor master;
+  };
+  Context& ctx_;
+  Communicator& data_;
+  std::vector<Gathered> gathered_;  // at most one a group
+};
+
+}  // namespace trireme

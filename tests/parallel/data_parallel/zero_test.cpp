@@ -1,0 +1,185 @@
+// ZeRO stages 1 and 2 equal plain data parallelism bit for bit, and divide memory as the formulas say.
+#include <gtest/gtest.h>
+
+#include "models/config/memory_estimate.h"
+#include "models/transformer/transformer.h"
+#include "runtime/comm/self/self_communicator.h"
+#include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/random.h"
+#include "tests/support/layout_run.h"
+#include "tests/support/tensors.h"
+
+namespace trireme::test {
+namespace {
+
+// All ranks' results, which must be equal in everything but memory; rank 0's.
+LayoutResult run_on_threads(int size, const LayoutRun& run) {
+  std::vector<LayoutResult> results(static_cast<size_t>(size));
+  run_thread_ranks(size, [&](Communicator& world) {
+    results[static_cast<size_t>(world.rank())] = run_layout(world, run);
+  });
+  for (const LayoutResult& other : results) {
+    EXPECT_EQ(other.losses, results[0].losses);
+    EXPECT_EQ(other.norms, results[0].norms);
+    EXPECT_EQ(other.weights, results[0].weights);
+  }
+  return results[0];
+}
+
+struct Case {
+  ModelFamily family;
+  int ranks;
+  DType precision;
+  int64_t accumulation;
+};
+
+class Zero : public testing::TestWithParam<Case> {};
+
+TEST_P(Zero, StagesEqualPlainDataParallelismBitForBit) {
+  const Case& c = GetParam();
+  LayoutRun run;
+  run.model = tiny_model(c.family);
+  run.precision = c.precision;
+  run.steps = 6;
+  run.global_batch = c.ranks * c.accumulation;
+  run.unequal_targets = true;
+  run.options.clip = 0.5;  // far below the norms of these steps, so that every update uses the norm
+  const LayoutResult plain = run_on_threads(c.ranks, run);
+  EXPECT_GT(plain.norms[1], run.options.clip);
+  for (const int64_t bucket_bytes : {int64_t{1}, int64_t{20000}, int64_t{25} << 20}) {
+    for (const int stage : {0, 1, 2}) {
+      run.options.bucket_bytes = bucket_bytes;
+      run.options.zero_stage = stage;
+      run.options.overlap = bucket_bytes != 20000;
+      SCOPED_TRACE(fmt::format("stage {}, buckets of {} bytes", stage, bucket_bytes));
+      const LayoutResult result = run_on_threads(c.ranks, run);
+      EXPECT_EQ(result.losses, plain.losses);
+      EXPECT_EQ(result.norms, plain.norms);
+      EXPECT_EQ(result.weights, plain.weights);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Zero,
+    testing::Values(Case{ModelFamily::gpt2, 2, DType::f32, 1}, Case{ModelFamily::gpt2, 3, DType::bf16, 3},
+                    Case{ModelFamily::gpt2, 4, DType::f32, 3}, Case{ModelFamily::llama, 2, DType::bf16, 1},
+                    Case{ModelFamily::llama, 3, DType::f32, 1}, Case{ModelFamily::llama, 4, DType::bf16, 3}),
+    [](const auto& p) {
+      return fmt::format("{}_dp{}_{}_x{}", to_string(p.param.family), p.param.ranks,
+                         to_string(p.param.precision), p.param.accumulation);
+    });
+
+// Wide enough that padding and vectors are a small share.
+LayoutRun wide_run(DType precision, int ranks, int64_t accumulation) {
+  LayoutRun run;
+  run.model = tiny_model(ModelFamily::llama);
+  run.model.num_layers = 12;  // flat buffers of 13.6 MiB, of which the allocator makes 14
+  run.model.hidden_size = 256;
+  run.model.ffn_size = 128;
+  run.precision = precision;
+  run.steps = 2;
+  run.seq_len = 4;
+  run.global_batch = ranks * accumulation;
+  run.options.bucket_bytes = 256 << 10;
+  return run;
+}
+
+TEST(ZeroMemory, PeaksFollowTheEstimate) {
+  for (const DType precision : {DType::f32, DType::bf16}) {
+    for (const int ranks : {2, 4}) {
+      for (const int64_t accumulation : {1, 2}) {
+        LayoutRun run = wide_run(precision, ranks, accumulation);
+        for (const int stage : {0, 1, 2}) {
+          run.options.zero_stage = stage;
+          StateDivision division{.zero_stage = stage, .bucket_bytes = run.options.bucket_bytes};
+          if (stage > 0) division.parts = ranks;
+          const MemoryEstimate expected =
+              estimate_memory(run.model, precision, 1, run.seq_len, division, accumulation > 1);
+          const LayoutResult result = run_on_threads(ranks, run);
+          for (const auto category :
+               {MemoryCategory::weights, MemoryCategory::gradients, MemoryCategory::optimizer}) {
+            const auto measured = static_cast<double>(result.peak_bytes[static_cast<size_t>(category)]);
+            const auto predicted = static_cast<double>(expected[category]);
+            EXPECT_NEAR(measured, predicted, 0.1 * predicted)
+                << to_string(category) << ", stage " << stage << ", " << ranks << " ranks, "
+                << to_string(precision) << ", accumulation " << accumulation;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(ZeroMemory, DividedMastersBeginAsWholeOnesDo) {
+  Context ctx;
+  const ModelConfig config = tiny_model(ModelFamily::gpt2);
+  Transformer whole(ctx, config, 8, DType::bf16);
+  whole.storage().initialize(ctx, 7);
+  run_thread_ranks(3, [&](Communicator& world) {
+    Context mine;
+    Transformer divided(mine, config, 8, DType::bf16,
+                        {.zero_stage = 1, .parts = world.size(), .part = world.rank(), .bucket_bytes = 5000});
+    divided.storage().initialize(mine, 7);
+    MasterReader reader(mine, world);
+    for (size_t i = 0; i < whole.storage().parameters().size(); ++i) {
+      const ParameterView& view = divided.storage().parameters()[i];
+      EXPECT_EQ(to_vector(reader.read(view)), to_vector(whole.storage().parameters()[i].master))
+          << view.parameter->name;
+    }
+    const auto weights = whole.stage().blocks();
+    const auto others = divided.stage().blocks();
+    for (size_t i = 0; i < weights.size(); ++i) {
+      EXPECT_EQ(to_vector(others[i]->weight), to_vector(weights[i]->weight));
+    }
+  });
+}
+
+// Half of every block, from its third element on, as where tensor ranks hold copies that count once.
+double sum_of_squares_of_halves(Context& ctx, Communicator& data, ParameterStorage& storage) {
+  const Tensor out = Tensor::empty(ctx, {1}, DType::f64);
+  ops::fill(ctx, out, 0);
+  for (const ParameterGroup& group : storage.groups()) {
+    std::vector<IndexRange> counted;
+    for (const auto& place : group.places) {
+      const int64_t numel = place.block->shape().numel();
+      ops::fill_normal(ctx, place.block->gradient.view({numel}), 3, place.block->members[0].name, {numel},
+                       {0}, 0, 1);
+      counted.push_back({place.begin + 2, place.begin + 2 + numel / 2});
+    }
+    add_sum_of_squares(ctx, data, group, counted, out);
+  }
+  return *out.data<double>();
+}
+
+TEST(ZeroNorm, APartOfTheGradientsHasTheSameSumHoweverItIsDivided) {
+  const ModelConfig config = tiny_model(ModelFamily::gpt2);
+  Context ctx;
+  Transformer whole(ctx, config, 8, DType::f32);
+  const auto self = make_self_communicator();
+  const double expected = sum_of_squares_of_halves(ctx, *self, whole.storage());
+  EXPECT_GT(expected, 1000);
+  for (const int ranks : {2, 3}) {
+    run_thread_ranks(ranks, [&](Communicator& world) {
+      Context mine;
+      Transformer divided(mine, config, 8, DType::f32,
+                          {.zero_stage = 1, .parts = ranks, .part = world.rank(), .bucket_bytes = 20000});
+      EXPECT_EQ(sum_of_squares_of_halves(mine, world, divided.storage()), expected);
+    });
+  }
+}
+
+TEST(ZeroMemory, AStorageLaidOutForAnotherStepIsRefused) {
+  run_thread_ranks(2, [&](Communicator& world) {
+    const ParallelContext parallel(world, {.data = 2, .zero_stage = 1});
+    Context ctx;
+    Transformer model(ctx, tiny_model(ModelFamily::gpt2), 8, DType::f32);
+    TrainingStepOptions options;
+    options.zero_stage = 1;
+    EXPECT_THROW(TrainingStep(ctx, parallel, model.stage(), model.storage(), options), InternalError);
+  });
+}
+
+}  // namespace
+}  // namespace trireme::test
