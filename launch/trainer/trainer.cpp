@@ -238,12 +238,15 @@ void Trainer::summarize(Progress& progress, double seconds, const std::string& s
                             grouped(tokens_seen_), short_duration(seconds), memory_line(measured)));
   const auto state = measured[MemoryCategory::weights] + measured[MemoryCategory::gradients] +
                      measured[MemoryCategory::optimizer];
-  progress.note(fmt::format(
-      "that is {:.1f} bytes a parameter for weights, gradients and optimizer, and {} a token of a "
-      "micro-batch for activations",
-      static_cast<double>(state) / static_cast<double>(size_of(config_.model).parameters),
-      short_bytes(static_cast<double>(measured[MemoryCategory::activations]) /
-                  static_cast<double>(config_.train.micro_batch * config_.train.seq_len))));
+  int64_t held = 0;  // parameters of this rank
+  for (const ParameterView& view : model_->storage().parameters()) held += view.parameter->shape.numel();
+  progress.note(
+      fmt::format("that is {:.1f} bytes a parameter of this rank for weights, gradients and optimizer, and "
+                  "{} a token of a "
+                  "micro-batch for activations",
+                  static_cast<double>(state) / static_cast<double>(held),
+                  short_bytes(static_cast<double>(measured[MemoryCategory::activations]) /
+                              static_cast<double>(config_.train.micro_batch * config_.train.seq_len))));
   if (!sample.empty()) progress.note(fmt::format("\n--- sample ---\n{}\n--------------", sample));
   progress.note(
       fmt::format("files in {}: config.ini metrics.jsonl log.txt model.safetensors{} and TensorBoard events",
