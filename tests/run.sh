@@ -67,11 +67,11 @@ if step "build release" configure_and_build release build AUTO all; then
 fi
 if [[ $sanitizers ]]; then
   for sanitizer in asan tsan; do
-    runtime_filter='*'
-    if [[ $sanitizer == tsan ]]; then runtime_filter=$communication; fi
+    runtime_filter='*' parallel_filter='*'
+    if [[ $sanitizer == tsan ]]; then runtime_filter=$communication parallel_filter=$strategies; fi
     if step "build $sanitizer" configure_and_build $sanitizer build-$sanitizer OFF runtime_tests parallel_tests; then
       step "$sanitizer runtime" under_sanitizer build-$sanitizer runtime_tests "$runtime_filter"
-      step "$sanitizer parallel" under_sanitizer build-$sanitizer parallel_tests '*'
+      step "$sanitizer parallel" under_sanitizer build-$sanitizer parallel_tests "$parallel_filter"
     fi
   done
 fi
