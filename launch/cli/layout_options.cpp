@@ -42,7 +42,7 @@ std::vector<Option> parallel_options() {
       {section, "schedule", "",
        text(
            [](auto& c) -> auto& { return c.parallel.schedule; }, "NAME"),
-       "pipeline schedule", ""},
+       "gpipe, 1f1b, interleaved, zb-h1, or the file of one (see trireme schedule)", ""},
       {section, "virtual-stages", "",
        whole(
            [](auto& c) -> auto& { return c.parallel.virtual_stages; }, 1, kMostRanks),

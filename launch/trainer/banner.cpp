@@ -5,7 +5,10 @@
 #include "launch/trainer/build_info.h"
 #include "launch/trainer/complete_config.h"
 #include "launch/trainer/number_text.h"
+#include "models/config/layer_placement.h"
 #include "models/config/model_size.h"
+#include "parallel/pipeline/plan_schedule.h"
+#include "parallel/pipeline/simulate.h"
 
 namespace trireme {
 
@@ -51,6 +54,18 @@ std::string layout_text(const RunConfig& config) {
       "data {} x tensor {}{} x pipeline {} x context {}; gradients reduced in buckets of {} MiB {}{}",
       plan.data, plan.tensor, plan.sequence ? " (sequence-parallel)" : "", plan.pipeline, plan.context,
       plan.bucket_mib, when, zero_text(config));
+}
+
+std::string pipeline_text(const RunConfig& config) {
+  const ParallelPlan& plan = config.parallel;
+  if (plan.pipeline == 1) return "";
+  const auto m = static_cast<int>(config.accumulation());
+  const Timeline timeline = simulate(training_schedule(plan, m), {1, 1, 1});
+  return fmt::format(
+      "{}{}, {} a replica: bubble {:.1f} % where stages are equal and transfers free; {}", plan.schedule,
+      plan.virtual_stages > 1 ? fmt::format(" over {} virtual stages a rank", plan.virtual_stages) : "",
+      m == 1 ? "1 micro-batch" : fmt::format("{} micro-batches", m), 100 * timeline.bubble,
+      placement_text(config.model, config.train.seq_len, plan));
 }
 
 std::string optimizer_text(const RunConfig& config) {
@@ -149,10 +164,10 @@ std::string size_lines(const RunConfig& config) {
 std::string banner(const RunConfig& config, const RunPlace& place) {
   const int world_size = config.parallel.world_size();
   return build_line() + "\n" + line("ranks", hosts_text(place, world_size)) +
-         line("layout", layout_text(config)) + line("compute", compute_text(config, place)) +
-         line("model", model_line(config.model)) + size_lines(config) + line("data", data_text(config)) +
-         line("batch", batch_line(config)) + line("optimizer", optimizer_text(config)) +
-         line("files", place.run_directory);
+         line("layout", layout_text(config)) + line("pipeline", pipeline_text(config)) +
+         line("compute", compute_text(config, place)) + line("model", model_line(config.model)) +
+         size_lines(config) + line("data", data_text(config)) + line("batch", batch_line(config)) +
+         line("optimizer", optimizer_text(config)) + line("files", place.run_directory);
 }
 
 }  // namespace trireme

@@ -6,6 +6,7 @@
 
 #include "models/config/presets.h"
 #include "models/config/tensor_parallel_faults.h"
+#include "parallel/pipeline/plan_schedule.h"
 #include "runtime/device/cuda/cuda_device.h"
 
 namespace trireme {
@@ -59,6 +60,13 @@ void check_tensor_parallel(const RunConfig& config, Faults& faults) {
   append(tensor_parallel_faults(model, config.parallel.tensor));
   if (!config.parallel.sequence) return;
   append(sequence_parallel_faults(config.train.micro_batch, config.train.seq_len, config.parallel.tensor));
+}
+
+void check_pipeline(const RunConfig& config, Faults& faults) {
+  const bool batch_is_sound = config.parallel.data > 0 && config.train.micro_batch > 0 && faults.empty();
+  const Faults more = pipeline_faults(config.parallel, static_cast<int>(config.model.num_layers) + 2,
+                                      batch_is_sound ? static_cast<int>(config.accumulation()) : 0);
+  faults.insert(faults.end(), more.begin(), more.end());
 }
 
 void check_optimizer(const RunConfig& config, Faults& faults) {
@@ -124,6 +132,7 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
       config.train.global_batch = config.train.micro_batch * config.parallel.data;
     check_batch(config, faults);
   }
+  if (model_is_sound) check_pipeline(config, faults);
   check_optimizer(config, faults);
   if (needs_data) check_data(config, faults);
   check_backend(config, world_size, faults);

@@ -33,20 +33,26 @@ int32_t draw(std::vector<float> logits, double temperature, float uniform) {
       std::min<ptrdiff_t>(at - sums.begin(), static_cast<ptrdiff_t>(sums.size()) - 1));
 }
 
-// The first rank's tokens on every rank.
-std::vector<int32_t> share(Context& ctx, Communicator& tensor, std::span<const int32_t> tokens) {
+// The first rank's values on every rank of its replica: along the pipeline, then to the tensor ranks of each
+// stage.
+void share(Context& ctx, const ParallelContext& parallel, const Tensor& values) {
+  parallel.pipeline().broadcast(ctx.stream(), values, 0);
+  parallel.tensor().broadcast(ctx.stream(), values, 0);
+}
+
+std::vector<int32_t> share(Context& ctx, const ParallelContext& parallel, std::span<const int32_t> tokens) {
   auto count = static_cast<int32_t>(tokens.size());
-  tensor.broadcast(ctx.stream(), Tensor::borrow(&count, {1}, DType::i32), 0);
+  share(ctx, parallel, Tensor::borrow(&count, {1}, DType::i32));
   std::vector<int32_t> shared(tokens.begin(), tokens.end());
   shared.resize(static_cast<size_t>(count));
-  if (count > 0) tensor.broadcast(ctx.stream(), Tensor::borrow(shared.data(), {count}, DType::i32), 0);
+  if (count > 0) share(ctx, parallel, Tensor::borrow(shared.data(), {count}, DType::i32));
   return shared;
 }
 
 }  // namespace
 
-std::string sample_text(Context& ctx, Communicator& tensor, Transformer& model, const Tokenizer* tokenizer,
-                        int64_t context, const TextSampleOptions& options) {
+std::string sample_text(Context& ctx, const ParallelContext& parallel, Transformer& model,
+                        const Tokenizer* tokenizer, int64_t context, const TextSampleOptions& options) {
   std::vector<int32_t> tokens;
   if (tokenizer != nullptr) tokens = tokenizer->encode(options.prompt);
   if (tokenizer != nullptr && tokens.empty()) tokens.push_back(tokenizer->end_of_text().value_or(0));
@@ -55,7 +61,7 @@ std::string sample_text(Context& ctx, Communicator& tensor, Transformer& model, 
   for (int64_t i = 0;; ++i) {
     has_ended = has_ended || i == options.num_tokens;
     const size_t num_seen = has_ended ? 0 : std::min(tokens.size(), static_cast<size_t>(context));
-    const auto seen = share(ctx, tensor, std::span(tokens).last(num_seen));
+    const auto seen = share(ctx, parallel, std::span(tokens).last(num_seen));
     if (seen.empty()) break;
     MicroBatch mb = make_micro_batch(ctx, 1, static_cast<int64_t>(seen.size()), seen, {});
     mb.training = false;

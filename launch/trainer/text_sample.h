@@ -15,11 +15,11 @@ struct TextSampleOptions {
   uint64_t seed = 0;
 };
 
-/// On the first rank of `tensor` the prompt and num_tokens tokens after it, drawn from softmax(logits /
+/// On world rank 0 the prompt and num_tokens tokens after it, drawn from softmax(logits /
 /// temperature) with Philox numbers, so equal seeds give equal text. The model sees the last `context`
-/// tokens. Stops early at the tokenizer's end of text. Every rank that the model is divided over calls it;
-/// only the first passes a tokenizer (null there too: no sample) and gets the text.
-std::string sample_text(Context& ctx, Communicator& tensor, Transformer& model, const Tokenizer* tokenizer,
-                        int64_t context, const TextSampleOptions& options);
+/// tokens. Stops early at the tokenizer's end of text. Every rank of the first replica (those that the model
+/// is divided over) calls it; only rank 0 passes a tokenizer (null there too: no sample) and gets the text.
+std::string sample_text(Context& ctx, const ParallelContext& parallel, Transformer& model,
+                        const Tokenizer* tokenizer, int64_t context, const TextSampleOptions& options);
 
 }  // namespace trireme

@@ -10,15 +10,14 @@
 #include "launch/trainer/number_text.h"
 #include "launch/trainer/progress.h"
 #include "launch/trainer/run_directory.h"
+#include "launch/trainer/save_weights.h"
 #include "launch/trainer/step_metrics.h"
 #include "launch/trainer/text_sample.h"
 #include "launch/trainer/training_data.h"
 #include "models/config/model_size.h"
-#include "parallel/tensor_parallel/gather_parameter.h"
 #include "parallel/training/training_step.h"
 #include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
-#include "runtime/io/safetensors.h"
 #include "runtime/ops/gemm_rate.h"
 
 namespace trireme {
@@ -109,7 +108,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision,
                  options.division(parallel_));
   model_->storage().initialize(ctx_, config_.train.seed);
-  step_.emplace(ctx_, parallel_, model_->stage(), model_->storage(), options);
+  step_.emplace(ctx_, parallel_, model_->part(), options);
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
   if (is_main()) open_directory(config_ini);
@@ -204,29 +203,16 @@ void Trainer::run() {
 }
 
 void Trainer::save_model() {
-  std::vector<TensorSpec> specs;
-  for (const ParameterView& view : model_->storage().parameters()) {
-    specs.push_back({view.parameter->name, DType::f32, view.parameter->global_shape});
-  }
-  std::optional<SafetensorsWriter> file;
-  if (is_main()) {
-    file.emplace((directory_->path() / "model.safetensors").string(), specs, TextMap{{"format", "trireme"}});
-  }
-  step_->for_each_weight([&](const Parameter& p, const Tensor& weight) {
-    const Tensor whole = gather_parameter(ctx_, parallel_.tensor(), p, weight);
-    if (!file) return;
-    file->write(p.name, {static_cast<const std::byte*>(whole.raw()), static_cast<size_t>(whole.bytes())});
-  });
-  if (!file) return;
-  file->commit();
-  if (data_.tokenizer) data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
+  const std::string path = is_main() ? (directory_->path() / "model.safetensors").string() : "";
+  save_weights(ctx_, parallel_, *model_, *step_, path);
+  if (is_main() && data_.tokenizer) data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
 }
 
 std::string Trainer::sample_of_text() {
   if (config_.train.sample_tokens == 0) return "";
   const TextSampleOptions options{config_.train.sample_prompt, config_.train.sample_tokens, 0.8,
                                   config_.train.seed};
-  return sample_text(ctx_, parallel_.tensor(), *model_, is_main() ? data_.tokenizer.get() : nullptr,
+  return sample_text(ctx_, parallel_, *model_, is_main() ? data_.tokenizer.get() : nullptr,
                      config_.train.seq_len, options);
 }
 

@@ -23,7 +23,7 @@ class Embedding final : public Layer {
   void collect(std::vector<ParameterBlock*>& blocks) override;
 
   /// The token table, for a head that is tied to it.
-  const ParameterBlock& tokens() const { return tokens_; }
+  ParameterBlock& tokens() { return tokens_; }
 
  private:
   ops::TablePart part() const;

@@ -12,10 +12,11 @@ struct LossHeadState {
   Tensor dlogits;
 };
 
-ParameterBlock head_block(const ModelConfig& c, bool tied, const TensorParallel& tensor) {
-  if (tied) return {};
-  return single(
-      tensor.divided("head.weight", {c.vocab_size, c.hidden_size}, 0, 0.0f, static_cast<float>(c.init_std)));
+ParameterBlock head_block(const ModelConfig& c, const TensorParallel& tensor) {
+  const char* name = c.tied_embeddings ? "embedding.tokens.weight" : "head.weight";
+  Parameter p = tensor.divided(name, {c.vocab_size, c.hidden_size}, 0, 0.0f, static_cast<float>(c.init_std));
+  p.is_tied_copy = c.tied_embeddings;
+  return single(std::move(p));
 }
 
 }  // namespace
@@ -24,7 +25,7 @@ LossHead::LossHead(const ModelConfig& config, const ParameterBlock* tied_to, con
     : vocab_size_(config.vocab_size),
       tensor_(tensor),
       norm_(config, "final_norm", tensor),
-      own_weight_(head_block(config, tied_to != nullptr, tensor)),
+      own_weight_(tied_to != nullptr ? ParameterBlock() : head_block(config, tensor)),
       weight_(tied_to != nullptr ? tied_to : &own_weight_),
       linear_(tensor, *weight_, no_bias_) {}
 

@@ -11,8 +11,9 @@ namespace trireme {
 
 class LossHead final : public Layer {
  public:
-  /// Parameters final_norm.* and head.weight, whose rows are divided over the tensor ranks; no head.weight
-  /// where `tied_to` (which outlives the head) is given.
+  /// Parameters final_norm.* and head.weight, whose rows are divided over the tensor ranks. With tied
+  /// embeddings the head reads `tied_to`, the embedding's block (which outlives the head); where that is
+  /// null, the embedding being on another pipeline rank, it holds a copy under the same name.
   LossHead(const ModelConfig& config, const ParameterBlock* tied_to, const TensorParallel& tensor);
 
   /// Adds the losses of the micro-batch's targets to its loss_sum, equal on all tensor ranks, and returns an
@@ -23,6 +24,9 @@ class LossHead final : public Layer {
   void backward_weight(Context& ctx, Saved& saved) override;
   void collect(std::vector<ParameterBlock*>& blocks) override;
   void collect_shared(std::vector<const ParameterBlock*>& blocks) const override;
+
+  /// The head's own matrix; empty where it reads the embedding's.
+  ParameterBlock& weight() { return own_weight_; }
 
   /// [rows, V], on every tensor rank: for generation, and for those who compare.
   Tensor logits(Context& ctx, const MicroBatch& micro_batch, const Tensor& x) const;

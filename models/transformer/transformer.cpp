@@ -4,42 +4,111 @@
 
 #include <fmt/ranges.h>
 
+#include "models/config/layer_placement.h"
 #include "models/config/tensor_parallel_faults.h"
 #include "models/layers/rotary_table.h"
 #include "models/transformer/block.h"
+#include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
+#include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
 
+namespace {
+
+void check(const ModelConfig& config, const ParallelPlan& plan) {
+  auto faults = faults_of(config);
+  const auto append = [&](const std::vector<std::string>& more) {
+    faults.insert(faults.end(), more.begin(), more.end());
+  };
+  if (faults.empty()) append(tensor_parallel_faults(config, plan.tensor));
+  append(pipeline_faults(plan, static_cast<int>(config.num_layers) + 2, 0));
+  if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
+}
+
+}  // namespace
+
 Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
                          int64_t max_seq_len, DType compute_type, const StateDivision& division)
-    : config_(config) {
-  const TensorParallel tensor(parallel);
-  auto faults = faults_of(config);
-  if (faults.empty()) faults = tensor_parallel_faults(config, tensor.size());
-  if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
-  const Tensor rotary =
-      config.positions == PositionKind::rotary ? rotary_table(ctx, config, max_seq_len) : Tensor();
-  std::vector<std::unique_ptr<Layer>> layers;
-  auto embedding = std::make_unique<Embedding>(config, tensor);
-  auto head =
-      std::make_unique<LossHead>(config, config.tied_embeddings ? &embedding->tokens() : nullptr, tensor);
-  head_ = head.get();
-  layers.push_back(std::move(embedding));
-  for (int64_t i = 0; i < config.num_layers; ++i) {
-    layers.push_back(std::make_unique<TransformerBlock>(config, i, rotary, tensor));
+    : config_(config), pipeline_(parallel.pipeline()), tensor_(parallel) {
+  check(config, parallel.plan());
+  if (config.positions == PositionKind::rotary) rotary_ = rotary_table(ctx, config, max_seq_len);
+  placement_ = layer_placement(config, max_seq_len, parallel.plan());
+  for (int chunk = 0; chunk < parallel.plan().virtual_stages; ++chunk) {
+    const auto stage = static_cast<size_t>(chunk * pipeline_.size() + pipeline_.rank());
+    std::vector<std::unique_ptr<Layer>> layers;
+    for (int i = placement_[stage]; i < placement_[stage + 1]; ++i) layers.push_back(make_layer(i));
+    part_.chunks.emplace_back(std::move(layers));
   }
-  layers.push_back(std::move(head));
-  stage_ = std::make_unique<Stage>(std::move(layers));
-  storage_ = std::make_unique<ParameterStorage>(ctx, stage_->blocks(), compute_type, division);
+  if (config.tied_embeddings && pipeline_.size() > 1) {
+    if (head_ != nullptr) part_.tied = &head_->weight();
+    if (embedding_ != nullptr) part_.tied = &embedding_->tokens();
+  }
+  part_.storage = std::make_unique<ParameterStorage>(ctx, part_.blocks(), compute_type, division);
+  part_.boundary = {config.hidden_size, compute_type, [tensor = tensor_](const MicroBatch& mb) {
+                      return mb.rows() / (tensor.divides_rows(mb) ? tensor.size() : 1);
+                    }};
+}
+
+std::unique_ptr<Layer> Transformer::make_layer(int place) {
+  if (place == 0) {
+    auto layer = std::make_unique<Embedding>(config_, tensor_);
+    embedding_ = layer.get();
+    return layer;
+  }
+  if (place <= config_.num_layers)
+    return std::make_unique<TransformerBlock>(config_, place - 1, rotary_, tensor_);
+  const bool reads_embedding = config_.tied_embeddings && embedding_ != nullptr;
+  auto layer =
+      std::make_unique<LossHead>(config_, reads_embedding ? &embedding_->tokens() : nullptr, tensor_);
+  head_ = layer.get();
+  return layer;
 }
 
 Tensor Transformer::logits(Context& ctx, const MicroBatch& micro_batch) {
   MicroBatch mb = micro_batch;
   mb.training = false;
-  return head_->logits(ctx, mb, stage_->infer(ctx, mb, Tensor(), stage_->num_layers() - 1));
+  const int num_ranks = pipeline_.size(), last = num_ranks * static_cast<int>(part_.chunks.size()) - 1;
+  const auto boundary = [&] {
+    return Tensor::empty(ctx, {part_.boundary.rows(mb), part_.boundary.width}, part_.boundary.dtype);
+  };
+  Tensor x;
+  for (int v = 0; v <= last; ++v) {
+    if (v % num_ranks != pipeline_.rank()) continue;
+    if (v > 0 && num_ranks > 1) pipeline_.receive(ctx.stream(), x = boundary(), (v - 1) % num_ranks);
+    Stage& stage = part_.chunks[static_cast<size_t>(v / num_ranks)];
+    x = stage.infer(ctx, mb, x, stage.num_layers() - (v == last ? 1 : 0));
+    if (v < last && num_ranks > 1) pipeline_.send(ctx.stream(), x, (v + 1) % num_ranks);
+  }
+  const Tensor logits = head_ != nullptr
+                            ? head_->logits(ctx, mb, x)
+                            : Tensor::empty(ctx, {mb.rows(), config_.vocab_size}, part_.boundary.dtype);
+  pipeline_.broadcast(ctx.stream(), logits, num_ranks - 1);
+  return logits;
+}
+
+std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& config) {
+  const auto self = make_self_communicator();
+  const TensorParallel whole(*self);
+  Embedding embedding(config, whole);
+  std::vector<std::vector<Parameter>> layers;
+  const auto append = [&](Layer& layer) {
+    std::vector<ParameterBlock*> blocks;
+    layer.collect(blocks);
+    auto& parameters = layers.emplace_back();
+    for (const ParameterBlock* block : blocks)
+      parameters.insert(parameters.end(), block->members.begin(), block->members.end());
+  };
+  append(embedding);
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    TransformerBlock block(config, i, Tensor(), whole);
+    append(block);
+  }
+  LossHead head(config, config.tied_embeddings ? &embedding.tokens() : nullptr, whole);
+  append(head);
+  return layers;
 }
 
 MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::span<const int32_t> tokens,

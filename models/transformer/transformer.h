@@ -6,34 +6,47 @@
 #include "models/config/model_config.h"
 #include "models/layers/embedding.h"
 #include "models/layers/loss_head.h"
-#include "parallel/module/parameter_storage.h"
-#include "parallel/module/stage.h"
+#include "parallel/module/model_part.h"
+#include "parallel/plan/parallel_context.h"
 
 namespace trireme {
 
 class Transformer {
  public:
-  /// This rank's part of the model. Weights are uninitialised until storage().initialize(). `max_seq_len`
-  /// bounds the positions of the rotary table; `division` says how the ranks that hold the same parameters
-  /// divide their state. `parallel` outlives the model. Throws UserError (usage) with the faults of the
-  /// config.
+  /// This rank's part of the model: over a pipeline its virtual stages, over tensor ranks its share of each
+  /// layer. Weights are uninitialised until storage().initialize(). `max_seq_len` is the longest sequence: it
+  /// bounds the positions of the rotary table and weighs in the placement of layers. `division` says how the
+  /// ranks that hold the same parameters divide their state. `parallel` outlives the model. Throws UserError
+  /// (usage) with the faults of the config.
   Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config, int64_t max_seq_len,
               DType compute_type, const StateDivision& division = {});
 
   const ModelConfig& config() const { return config_; }
-  Stage& stage() { return *stage_; }
-  ParameterStorage& storage() { return *storage_; }
+  ModelPart& part() { return part_; }
+  /// Where the virtual stages begin in the row of layers: embedding, blocks, head (layer_placement()).
+  const std::vector<int>& placement() const { return placement_; }
+  ParameterStorage& storage() { return *part_.storage; }
 
-  /// [rows, V] in the compute type, for tokens and positions of the micro-batch; every tensor rank calls it
-  /// and gets all.
+  /// [rows, V] in the compute type, for tokens and positions of the micro-batch; every rank of the tensor and
+  /// pipeline axes calls it and gets all.
   Tensor logits(Context& ctx, const MicroBatch& micro_batch);
 
  private:
+  std::unique_ptr<Layer> make_layer(int place);  // 0: the embedding, then the blocks and the head
+
   ModelConfig config_;
-  std::unique_ptr<Stage> stage_;
-  LossHead* head_ = nullptr;  // the stage's last layer
-  std::unique_ptr<ParameterStorage> storage_;
+  Communicator& pipeline_;
+  TensorParallel tensor_;
+  Tensor rotary_;
+  std::vector<int> placement_;
+  ModelPart part_;
+  Embedding* embedding_ = nullptr;  // on the rank with the first virtual stage
+  LossHead* head_ = nullptr;        // on the rank with the last one
 };
+
+/// The parameters of the whole model, layer by layer: embedding, blocks, head. A tied head has no matrix of
+/// its own.
+std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& config);
 
 /// A micro-batch of `batch` sequences of `seq_len` tokens, with positions 0.. in each sequence. The vectors
 /// have batch * seq_len entries; targets may be empty.

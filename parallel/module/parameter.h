@@ -29,6 +29,8 @@ struct Parameter {
   int num_copies = 1;
   /// Each of them computes only a part of the gradient: it must be summed over the copies.
   bool is_gradient_partial = false;
+  /// A copy of a parameter of an earlier pipeline stage, which counts it in norms and writes it to files.
+  bool is_tied_copy = false;
 
   /// A parameter that this rank holds whole.
   static Parameter whole(std::string name, const Shape& shape, float init_mean, float init_std);

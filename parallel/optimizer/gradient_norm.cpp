@@ -7,7 +7,7 @@ namespace trireme {
 
 namespace {
 
-// The group without the copies that an earlier tensor rank counts; the padding in between is zero.
+// The group without the copies that an earlier rank counts; the padding in between is zero.
 std::vector<IndexRange> counted_ranges(const ParameterGroup& group, int tensor_rank) {
   std::vector<IndexRange> ranges;
   const auto add = [&](int64_t begin, int64_t end) {
@@ -18,7 +18,7 @@ std::vector<IndexRange> counted_ranges(const ParameterGroup& group, int tensor_r
     int64_t at = place.begin;
     for (const Parameter& p : place.block->members) {
       const int64_t end = at + p.shape.numel();
-      if (tensor_rank % p.num_copies != 0) {
+      if (tensor_rank % p.num_copies != 0 || p.is_tied_copy) {
         add(begin, at);
         begin = end;
       }
@@ -39,6 +39,7 @@ Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const P
                        squares);
   }
   parallel.tensor().all_reduce(ctx.stream(), squares);
+  parallel.pipeline().all_reduce(ctx.stream(), squares);
   return squares;
 }
 

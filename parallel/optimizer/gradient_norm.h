@@ -1,4 +1,5 @@
-// The squared L2 norm of a gradient whose parameters are divided or copied over the tensor ranks.
+// The squared L2 norm of a gradient whose parameters are divided or copied over tensor and
+// pipeline ranks.
 #pragma once
 
 #include "parallel/module/parameter_storage.h"
@@ -7,7 +8,7 @@
 namespace trireme {
 
 /// [1] f64, equal bit for bit on all ranks that hold parts or copies of the model, each of which calls it:
-/// the sum over the whole model of squared gradients. A parameter that several tensor ranks hold counts once;
+/// the sum over the whole model of squared gradients. A parameter that several ranks hold counts once;
 /// bits do not depend on the ZeRO stage.
 Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const ParallelContext& parallel);
 

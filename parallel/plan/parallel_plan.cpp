@@ -11,16 +11,12 @@ void refuse_what_is_not_available(const ParallelPlan& plan, std::vector<std::str
   const auto refuse = [&](bool asked, const char* key, const std::string& value) {
     if (!asked) return;
     faults.push_back(
-        fmt::format("parallel.{} {} is not available in this version: ranks train data- and tensor-parallel "
-                    "(--parallel.data N, --parallel.tensor N)",
+        fmt::format("parallel.{} {} is not available in this version: ranks train data-, tensor- and "
+                    "pipeline-parallel (--parallel.data N, --parallel.tensor N, --parallel.pipeline N)",
                     key, value));
   };
-  const ParallelPlan usual;
-  refuse(plan.pipeline > 1, "pipeline", fmt::to_string(plan.pipeline));
   refuse(plan.context > 1, "context", fmt::to_string(plan.context));
   refuse(plan.expert > 1, "expert", fmt::to_string(plan.expert));
-  refuse(plan.schedule != usual.schedule, "schedule", plan.schedule);
-  refuse(plan.virtual_stages > 1, "virtual-stages", fmt::to_string(plan.virtual_stages));
   if (plan.zero_stage == 3) {
     faults.push_back(
         "parallel.zero 3 is not available in this version: 1 divides the optimizer's state over the "
@@ -62,6 +58,33 @@ void check_effect(const ParallelPlan& plan, std::vector<std::string>& faults) {
   }
 }
 
+void check_pipeline(const ParallelPlan& plan, std::vector<std::string>& faults) {
+  const bool is_interleaved = plan.schedule == "interleaved";
+  if (plan.schedule.empty()) {
+    faults.push_back(
+        "parallel.schedule is empty: name a kind (gpipe, 1f1b, interleaved, zb-h1) or a schedule's file");
+  } else if (plan.pipeline == 1 && plan.schedule != ParallelPlan().schedule) {
+    faults.push_back(fmt::format(
+        "parallel.schedule {} has no effect with one pipeline stage: ask for --parallel.pipeline 2 or more",
+        plan.schedule));
+  }
+  if (plan.pipeline == 1 && plan.virtual_stages > 1) {
+    faults.push_back(
+        fmt::format("parallel.virtual-stages {} has no effect with one pipeline stage: ask for "
+                    "--parallel.pipeline 2 or more",
+                    plan.virtual_stages));
+  } else if (is_interleaved && plan.virtual_stages == 1) {
+    faults.push_back(
+        "parallel.schedule interleaved needs --parallel.virtual-stages 2 or more: with one it is 1f1b");
+  } else if (plan.virtual_stages > 1 &&
+             (plan.schedule == "gpipe" || plan.schedule == "1f1b" || plan.schedule == "zb-h1")) {
+    faults.push_back(
+        fmt::format("parallel.virtual-stages {} does not go with parallel.schedule {}: ask for "
+                    "--parallel.schedule interleaved",
+                    plan.virtual_stages, plan.schedule));
+  }
+}
+
 void fit_world(ParallelPlan& plan, int world_size, std::vector<std::string>& faults) {
   const int64_t replica = int64_t{plan.tensor} * plan.pipeline * plan.context;
   const bool divides = world_size % replica == 0;
@@ -94,6 +117,7 @@ std::vector<std::string> resolve(ParallelPlan& plan, int world_size) {
   check_ranges(plan, faults);
   if (faults.empty()) fit_world(plan, world_size, faults);
   check_effect(plan, faults);
+  check_pipeline(plan, faults);
   refuse_what_is_not_available(plan, faults);
   return faults;
 }

@@ -13,9 +13,9 @@ struct ParallelPlan {
   int pipeline = 1;
   int context = 1;
   int expert = 1;
-  int zero_stage = 0;     ///< 0..3 (arXiv 1910.02054)
-  bool sequence = false;  ///< sequence parallelism beside tensor parallelism (arXiv 2205.05198)
-  std::string schedule = "1f1b";
+  int zero_stage = 0;             ///< 0..3 (arXiv 1910.02054)
+  bool sequence = false;          ///< sequence parallelism beside tensor parallelism (arXiv 2205.05198)
+  std::string schedule = "1f1b";  ///< of the pipeline: a kind (schedule_kinds()), or a schedule's file
   int virtual_stages = 1;
   double bucket_mib =
       25.0;             ///< gradients are reduced in buckets of this size while the backward pass still runs

@@ -1,9 +1,12 @@
 #include "parallel/training/training_step.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <vector>
 
 #include "parallel/optimizer/gradient_norm.h"
+#include "parallel/pipeline/plan_schedule.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
@@ -35,51 +38,62 @@ StateDivision TrainingStepOptions::division(const ParallelContext& parallel) con
   return division;
 }
 
-TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, Stage& stage,
-                           ParameterStorage& storage, const TrainingStepOptions& options)
+TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelPart& part,
+                           const TrainingStepOptions& options)
     : ctx_(ctx),
       parallel_(parallel),
-      stage_(stage),
-      storage_(storage),
+      part_(part),
       clip_(options.clip),
-      partial_gradients_(parallel.tensor(), stage.blocks()),
-      reducer_(parallel.gradients(), storage, options.overlap),
-      optimizer_(ctx, storage, options.adamw),
+      training_(parallel.pipeline(), part),
+      evaluation_(parallel.pipeline(), part),
+      tied_weights_(parallel.pipeline(), part.tied),
+      partial_gradients_(parallel.tensor(), part.blocks()),
+      reducer_(parallel.gradients(), *part.storage, options.overlap),
+      optimizer_(ctx, *part.storage, options.adamw),
       gatherer_(parallel.gradients()) {
-  TRIREME_CHECK(storage.division() == options.division(parallel),
+  const StateDivision& division = part.storage->division();
+  TRIREME_CHECK(division == options.division(parallel),
                 "the storage was laid out for another step: ZeRO stage {}, {} parts, buckets of {} bytes",
-                storage.division().zero_stage, storage.division().parts, storage.division().bucket_bytes);
+                division.zero_stage, division.parts, division.bucket_bytes);
+}
+
+void TrainingStep::begin(std::span<MicroBatch> micro_batches, bool training) {
+  loss_sum_ = zero_sum(ctx_);
+  for (MicroBatch& mb : micro_batches) {
+    mb.training = training;
+    mb.loss_sum = loss_sum_;
+  }
 }
 
 BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches) {
-  const Tensor loss_sum = zero_sum(ctx_);
-  int64_t num_targets = 0;
-  for (size_t i = 0; i < micro_batches.size(); ++i) {
-    MicroBatch& mb = micro_batches[i];
-    mb.training = true;
-    mb.loss_sum = loss_sum;
-    num_targets += mb.num_targets;
-    StageSaved saved;
-    stage_.forward(ctx_, mb, Tensor(), saved);
-    const auto expected = [this](std::span<const ParameterBlock* const> blocks) {
-      reducer_.expect(ctx_, blocks);
-    };
-    GradientsReady ready;
-    if (i + 1 == micro_batches.size()) {
-      ready = [this](std::span<ParameterBlock* const> blocks) {
-        partial_gradients_.sum(ctx_, blocks);
-        reducer_.ready(ctx_, blocks);
-      };
-    }
-    stage_.backward(ctx_, Tensor(), saved, ready, expected);
+  const auto num_micro_batches = static_cast<int>(micro_batches.size());
+  if (!schedule_ || schedule_->num_micro_batches != num_micro_batches)
+    schedule_ = training_schedule(parallel_.plan(), num_micro_batches);
+  begin(micro_batches, true);
+  const GradientHooks hooks{
+      [this](std::span<const ParameterBlock* const> blocks) { reducer_.expect(ctx_, blocks); },
+      [this](std::span<ParameterBlock* const> blocks) { complete(blocks); }};
+  training_.run(ctx_, *schedule_, micro_batches, hooks);
+  if (ParameterBlock* tied = tied_weights_.block()) {
+    reducer_.expect(ctx_, std::array<const ParameterBlock*, 1>{tied});
+    tied_weights_.sum(ctx_);
+    reducer_.ready(ctx_, std::array{tied});
   }
   reducer_.finish(ctx_);
-  return reduce_totals(loss_sum, num_targets);
+  return totals_of(micro_batches);
+}
+
+// Tied weights are left for the end of the step, when both stages have their gradient.
+void TrainingStep::complete(std::span<ParameterBlock* const> blocks) {
+  std::vector<ParameterBlock*> own(blocks.begin(), blocks.end());
+  std::erase(own, tied_weights_.block());
+  partial_gradients_.sum(ctx_, own);
+  reducer_.ready(ctx_, own);
 }
 
 double TrainingStep::gradient_norm(const BatchTotals& totals) {
   if (totals.num_targets == 0) return 0;
-  const Tensor squares = sum_of_squared_gradients(ctx_, storage_, parallel_);
+  const Tensor squares = sum_of_squared_gradients(ctx_, *part_.storage, parallel_);
   return std::sqrt(read(ctx_, squares)) / static_cast<double>(totals.num_targets);
 }
 
@@ -90,33 +104,37 @@ void TrainingStep::update(const BatchTotals& totals, double norm, double lr) {
                   [this](const ParameterGroup& group, const ParameterBucket& bucket) {
                     gatherer_.start(ctx_.stream(), group, bucket);
                   });
-  storage_.zero_gradients(ctx_);
+  part_.storage->zero_gradients(ctx_);
   gatherer_.finish();
 }
 
-void TrainingStep::for_each_weight(const std::function<void(const Parameter&, const Tensor&)>& visit) {
+void TrainingStep::for_each_weight(size_t chunk,
+                                   const std::function<void(const Parameter&, const Tensor&)>& visit) {
   MasterReader reader(ctx_, parallel_.gradients());
-  for (const ParameterView& view : storage_.parameters()) visit(*view.parameter, reader.read(view));
+  for (const ParameterView& view : part_.parameters(chunk)) {
+    if (!view.parameter->is_tied_copy) visit(*view.parameter, reader.read(view));
+  }
 }
 
 BatchTotals TrainingStep::evaluate(std::span<MicroBatch> micro_batches) {
-  const Tensor loss_sum = zero_sum(ctx_);
-  int64_t num_targets = 0;
-  for (MicroBatch& mb : micro_batches) {
-    mb.training = false;
-    mb.loss_sum = loss_sum;
-    num_targets += mb.num_targets;
-    StageSaved saved;
-    stage_.forward(ctx_, mb, Tensor(), saved);
+  begin(micro_batches, false);
+  if (!micro_batches.empty()) {
+    const auto schedule = evaluation_schedule(parallel_.plan(), static_cast<int>(micro_batches.size()));
+    evaluation_.run(ctx_, schedule, micro_batches);
   }
-  return reduce_totals(loss_sum, num_targets);
+  return totals_of(micro_batches);
 }
 
-BatchTotals TrainingStep::reduce_totals(const Tensor& loss_sum, int64_t num_targets) {
+// Losses are on the last stage; the targets are counted there too.
+BatchTotals TrainingStep::totals_of(std::span<const MicroBatch> micro_batches) {
+  int64_t num_targets = 0;
+  const bool has_losses = parallel_.pipeline().rank() == parallel_.pipeline().size() - 1;
+  for (const MicroBatch& mb : micro_batches) num_targets += has_losses ? mb.num_targets : 0;
   const Tensor totals = Tensor::empty(ctx_, {2}, DType::f64, MemoryCategory::buffers);
-  ops::copy(ctx_, loss_sum, totals.slice(0, 1));
+  ops::copy(ctx_, loss_sum_, totals.slice(0, 1));
   ops::fill(ctx_, totals.slice(1, 2), static_cast<double>(num_targets));
   parallel_.gradients().all_reduce(ctx_.stream(), totals);
+  parallel_.pipeline().all_reduce(ctx_.stream(), totals);
   return {read(ctx_, totals.slice(0, 1)), std::llround(read(ctx_, totals.slice(1, 2)))};
 }
 

@@ -1,13 +1,16 @@
-// One optimizer step: micro-batches through the stage, reduction, clipping, update.
+// One optimizer step: micro-batches through the pipeline, reduction, clipping, update.
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "parallel/data_parallel/divided_state.h"
 #include "parallel/data_parallel/gradient_reducer.h"
-#include "parallel/module/stage.h"
+#include "parallel/module/model_part.h"
 #include "parallel/optimizer/adamw_optimizer.h"
+#include "parallel/pipeline/pipeline_executor.h"
+#include "parallel/pipeline/tied_weights.h"
 #include "parallel/plan/parallel_context.h"
 #include "parallel/tensor_parallel/partial_gradients.h"
 
@@ -38,34 +41,46 @@ struct TrainingStepOptions {
 /// so that neither unequal ranks nor unequal micro-batches can weigh a token wrongly.
 class TrainingStep {
  public:
-  /// Everything passed in outlives the step. The storage is laid out by options.division().
-  TrainingStep(Context& ctx, const ParallelContext& parallel, Stage& stage, ParameterStorage& storage,
+  /// Everything passed in outlives the step. The part's storage is laid out by options.division(). All ranks
+  /// make one.
+  TrainingStep(Context& ctx, const ParallelContext& parallel, ModelPart& part,
                const TrainingStepOptions& options);
 
-  /// Forward and backward passes of this rank's micro-batches and the reduction over the data-parallel ranks.
-  /// After it the storage's gradients (this rank's part of them, where they are divided) are sums over the
-  /// global batch.
+  /// Forward and backward passes of this replica's micro-batches (one or more) in the order of the plan's
+  /// schedule, and the reduction over the data-parallel ranks. After it the storage's gradients (this rank's
+  /// part of them, where they are divided) are sums over the global batch. All ranks of a replica pass the
+  /// same micro-batches.
   BatchTotals accumulate(std::span<MicroBatch> micro_batches);
   /// The global L2 norm of the mean gradient. Bits do not depend on the ZeRO stage.
   double gradient_norm(const BatchTotals& totals);
   /// Clips by `norm`, updates the weights and clears the gradients.
   void update(const BatchTotals& totals, double norm, double lr);
 
-  /// Mean loss of micro-batches without training on them.
+  /// Mean loss of micro-batches without training on them; replicas may have different numbers of them, or
+  /// none.
   BatchTotals evaluate(std::span<MicroBatch> micro_batches);
 
-  /// Calls `visit` with every parameter, in the order of the forward pass, and its whole f32 weights. All
-  /// ranks call it.
-  void for_each_weight(const std::function<void(const Parameter&, const Tensor&)>& visit);
+  /// Calls `visit` with every parameter of one of this rank's virtual stages, in the order of the forward
+  /// pass, and this rank's block of its f32 weights. All ranks of a stage call it. Copies of tied weights are
+  /// left out.
+  void for_each_weight(size_t chunk, const std::function<void(const Parameter&, const Tensor&)>& visit);
+
+  /// How the training passes spent their time.
+  const PipelineTimes& pipeline_times() const { return training_.times(); }
 
  private:
-  BatchTotals reduce_totals(const Tensor& loss_sum, int64_t num_targets);
+  void begin(std::span<MicroBatch> micro_batches, bool training);
+  void complete(std::span<ParameterBlock* const> blocks);
+  BatchTotals totals_of(std::span<const MicroBatch> micro_batches);
 
   Context& ctx_;
   const ParallelContext& parallel_;
-  Stage& stage_;
-  ParameterStorage& storage_;
+  ModelPart& part_;
   double clip_;
+  Tensor loss_sum_;  // of the micro-batches under way
+  std::optional<Schedule> schedule_;
+  PipelineExecutor training_, evaluation_;
+  TiedWeights tied_weights_;
   PartialGradients partial_gradients_;
   GradientReducer reducer_;
   AdamWOptimizer optimizer_;

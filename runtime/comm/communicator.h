@@ -29,6 +29,9 @@ class Work {
   /// Orders the stream the operation was issued with after it (on the CPU: blocks until it is done). Throws
   /// what the operation threw.
   virtual void wait() = 0;
+  /// Whether wait() would return, or throw, at once. Asking also moves the operation forward where the
+  /// backend needs calls for that.
+  virtual bool is_done() = 0;
 };
 using WorkPtr = std::shared_ptr<Work>;
 

@@ -33,6 +33,11 @@ class WorkQueue::QueuedWork final : public Work {
     if (error_) std::rethrow_exception(error_);
   }
 
+  bool is_done() override {
+    const std::lock_guard lock(mutex_);
+    return done_;
+  }
+
  private:
   std::function<void()> task_;
   std::mutex mutex_;

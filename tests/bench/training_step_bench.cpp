@@ -36,7 +36,7 @@ void training_step(benchmark::State& state, const Case& c) {
   const ParallelContext one_rank(*self, {.data = 1});
   Transformer model(ctx, one_rank, config, c.seq_len, c.precision);
   model.storage().initialize(ctx, 1);
-  TrainingStep step(ctx, one_rank, model.stage(), model.storage(), {});
+  TrainingStep step(ctx, one_rank, model.part(), {});
   const auto ids = random_ids(c.batch * c.seq_len + 1, config.vocab_size);
   const std::span all(ids);
   MicroBatch mb =

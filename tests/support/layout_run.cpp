@@ -43,18 +43,46 @@ std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t st
   return out;
 }
 
-// The whole tensor on every rank: each adds the elements that it is the first to hold to zeros.
-std::vector<float> put_together(Context& ctx, Communicator& tensor, const Parameter& p, const Tensor& block) {
-  const std::vector<float> mine = to_vector(block);
+struct Block {
+  const Parameter* parameter;
+  Tensor values;
+};
+
+// The whole tensor on every rank: each adds the elements that it is the first to hold to zeros. `mine` is
+// null where another stage holds the parameter.
+std::vector<float> put_together(Context& ctx, const ParallelContext& parallel, const Parameter& p,
+                                const Block* mine) {
   std::vector<float> whole(static_cast<size_t>(p.global_shape.numel()), 0.0f);
-  if (tensor.rank() % p.num_copies == 0) {
-    for_each_element(p, [&](size_t i, size_t global) { whole[global] = mine[i]; });
+  const int rank = parallel.tensor().rank();
+  const std::vector<float> values = mine != nullptr ? to_vector(mine->values) : std::vector<float>();
+  if (mine != nullptr && rank % mine->parameter->num_copies == 0 && !mine->parameter->is_tied_copy) {
+    for_each_element(*mine->parameter, [&](size_t i, size_t global) { whole[global] = values[i]; });
   }
-  tensor.all_reduce(ctx.stream(), Tensor::borrow(whole.data(), {p.global_shape.numel()}, DType::f32));
+  const Tensor sum = Tensor::borrow(whole.data(), {p.global_shape.numel()}, DType::f32);
+  parallel.tensor().all_reduce(ctx.stream(), sum);
+  parallel.pipeline().all_reduce(ctx.stream(), sum);
   int64_t num_different = 0;
-  for_each_element(p, [&](size_t i, size_t global) { num_different += mine[i] != whole[global]; });
-  EXPECT_EQ(num_different, 0) << p.name << ": elements of rank " << tensor.rank() << " unlike its copies'";
+  if (mine != nullptr) {
+    for_each_element(*mine->parameter,
+                     [&](size_t i, size_t global) { num_different += values[i] != whole[global]; });
+  }
+  EXPECT_EQ(num_different, 0) << p.name << ": elements of rank " << parallel.world().rank()
+                              << " unlike its copies'";
   return whole;
+}
+
+// Every parameter of the model, put together from what the ranks hold.
+std::map<std::string, std::vector<float>> put_together(Context& ctx, const ParallelContext& parallel,
+                                                       const ModelConfig& config,
+                                                       const std::map<std::string, Block>& mine) {
+  std::map<std::string, std::vector<float>> all;
+  for (const auto& layer : parameters_by_layer(config)) {
+    for (const Parameter& p : layer) {
+      const auto it = mine.find(p.name);
+      all[p.name] = put_together(ctx, parallel, p, it == mine.end() ? nullptr : &it->second);
+    }
+  }
+  return all;
 }
 
 }  // namespace
@@ -66,15 +94,17 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   Context ctx({}, run.num_threads);
   Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.division(parallel));
   model.storage().initialize(ctx, 7);
-  TrainingStep step(ctx, parallel, model.stage(), model.storage(), run.options);
+  TrainingStep step(ctx, parallel, model.part(), run.options);
   LayoutResult result;
   for (int64_t s = 0; s < run.steps; ++s) {
     auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size());
     const BatchTotals totals = step.accumulate(batches);
     if (s == 0 && run.options.zero_stage == 0) {
-      for (const ParameterView& view : model.storage().parameters()) {
-        auto& gradient = result.gradients[view.parameter->name] =
-            put_together(ctx, parallel.tensor(), *view.parameter, view.gradient);
+      std::map<std::string, Block> mine;
+      for (const ParameterView& view : model.storage().parameters())
+        mine[view.parameter->name] = {view.parameter, view.gradient};
+      result.gradients = put_together(ctx, parallel, run.model, mine);
+      for (auto& [name, gradient] : result.gradients) {
         for (float& g : gradient) g /= static_cast<float>(totals.num_targets);
       }
     }
@@ -82,9 +112,21 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     result.norms.push_back(step.gradient_norm(totals));
     step.update(totals, result.norms.back(), run.lr);
   }
-  step.for_each_weight([&](const Parameter& p, const Tensor& weight) {
-    result.weights[p.name] = put_together(ctx, parallel.tensor(), p, weight);
-  });
+  std::map<std::string, Block> mine;
+  for (size_t chunk = 0; chunk < model.part().chunks.size(); ++chunk) {
+    step.for_each_weight(chunk, [&](const Parameter& p, const Tensor& weight) {
+      mine[p.name] = {&p, weight};
+    });
+  }
+  result.weights = put_together(ctx, parallel, run.model, mine);
+  for (const ParameterView& view : model.storage().parameters()) {
+    if (!view.parameter->is_tied_copy || !view.master) continue;
+    const auto copy = to_vector(view.master);
+    const auto& original = result.weights.at(view.parameter->name);
+    for_each_element(*view.parameter, [&](size_t i, size_t global) {
+      ASSERT_EQ(copy[i], original[global]) << view.parameter->name << ": the last stage's copy differs";
+    });
+  }
   for (int i = 0; i < kNumMemoryCategories; ++i) {
     result.peak_bytes[static_cast<size_t>(i)] =
         ctx.allocator().stats().by_category[static_cast<size_t>(i)].peak;

@@ -12,6 +12,7 @@ namespace {
 class DoneWork final : public Work {
  public:
   void wait() override {}
+  bool is_done() override { return true; }
 };
 
 class SelfCommunicator final : public Communicator {

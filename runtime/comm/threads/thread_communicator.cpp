@@ -15,6 +15,7 @@ class MessageWork final : public Work {
   MessageWork(std::shared_ptr<ThreadGroup> group, std::shared_ptr<ThreadGroup::Message> message)
       : group_(std::move(group)), message_(std::move(message)) {}
   void wait() override { group_->await(*message_); }
+  bool is_done() override { return group_->is_done(*message_); }
 
  private:
   std::shared_ptr<ThreadGroup> group_;

@@ -238,4 +238,9 @@ void ThreadGroup::await(Message& message) {
   if (!message.mismatch.empty()) throw InternalError(message.mismatch);
 }
 
+bool ThreadGroup::is_done(const Message& message) {
+  const std::lock_guard lock(job_->mutex);
+  return message.state == Message::State::done || job_->aborted();
+}
+
 }  // namespace trireme

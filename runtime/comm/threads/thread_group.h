@@ -57,6 +57,8 @@ class ThreadGroup {
   /// Returns when the message was copied. Throws when its ends do not fit, or the job is aborted before they
   /// met.
   void await(Message& message);
+  /// Whether await() would return, or throw, at once.
+  bool is_done(const Message& message);
 
  private:
   struct Posted {

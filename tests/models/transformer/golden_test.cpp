@@ -118,7 +118,7 @@ class GoldenModel : public testing::TestWithParam<bool> {
 
 TEST_P(GoldenModel, LogitsLossAndEveryGradientAgree) {
   EXPECT_LT(relative_difference(test::to_vector(model_.logits(ctx_, batch_)), golden_.read("logits")), 1e-5);
-  TrainingStep step(ctx_, one_rank_, model_.stage(), model_.storage(), {});
+  TrainingStep step(ctx_, one_rank_, model_.part(), {});
   const BatchTotals totals = step.accumulate({&batch_, 1});
   EXPECT_EQ(totals.num_targets, 25);
   EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
@@ -136,7 +136,7 @@ TEST_P(GoldenModel, TensorParallelRanksAgreeToo) {
       read_weights(model);
       MicroBatch batch = read_batch(ctx);
       EXPECT_LT(relative_difference(test::to_vector(model.logits(ctx, batch)), golden_.read("logits")), 1e-5);
-      TrainingStep step(ctx, parallel, model.stage(), model.storage(), {});
+      TrainingStep step(ctx, parallel, model.part(), {});
       const BatchTotals totals = step.accumulate({&batch, 1});
       EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
       for (const ParameterView& view : model.storage().parameters()) {
@@ -153,7 +153,7 @@ TEST_P(GoldenModel, TenStepsOfAdamWAgree) {
   TrainingStepOptions options;
   options.adamw = {0.9, 0.95, 1e-8, 0.1};
   options.clip = 1.0;
-  TrainingStep step(ctx_, one_rank_, model_.stage(), model_.storage(), options);
+  TrainingStep step(ctx_, one_rank_, model_.part(), options);
   const auto losses = golden_.read("losses"), norms = golden_.read("grad_norms");
   for (size_t i = 0; i < 10; ++i) {
     const BatchTotals totals = step.accumulate({&batch_, 1});

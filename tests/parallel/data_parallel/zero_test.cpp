@@ -138,8 +138,8 @@ TEST(ZeroMemory, DividedMastersBeginAsWholeOnesDo) {
       EXPECT_EQ(to_vector(reader.read(view)), to_vector(whole.storage().parameters()[i].master))
           << view.parameter->name;
     }
-    const auto weights = whole.stage().blocks();
-    const auto others = divided.stage().blocks();
+    const auto weights = whole.part().blocks();
+    const auto others = divided.part().blocks();
     for (size_t i = 0; i < weights.size(); ++i) {
       EXPECT_EQ(to_vector(others[i]->weight), to_vector(weights[i]->weight));
     }
@@ -189,7 +189,7 @@ TEST(ZeroMemory, AStorageLaidOutForAnotherStepIsRefused) {
     Transformer model(ctx, parallel, tiny_model(ModelFamily::gpt2), 8, DType::f32);
     TrainingStepOptions options;
     options.zero_stage = 1;
-    EXPECT_THROW(TrainingStep(ctx, parallel, model.stage(), model.storage(), options), InternalError);
+    EXPECT_THROW(TrainingStep(ctx, parallel, model.part(), options), InternalError);
   });
 }
 

@@ -1,5 +1,7 @@
 // Layouts over MPI follow one rank. Every rank compares with a run of its own; the exit code is of
 // all ranks together.
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "tests/support/layout_run.h"
@@ -32,6 +34,22 @@ TEST_P(MpiLayouts, TensorParallelFollowsOneRank) {
     run.model = tiny_model(GetParam());
     run.unequal_targets = true;
     run.plan = {.tensor = world->size() == 2 ? 2 : 4, .sequence = sequence};
+    expect_follows(run_layout(*world, run), run_on_one_rank(run));
+  }
+}
+
+TEST_P(MpiLayouts, PipelinesFollowOneRank) {
+  const auto world = mpi_environment->make_world();
+  const int rest = world->size() / 2;  // stages of the first plan, other ranks of the second
+  const ParallelPlan plans[] = {
+      {.pipeline = std::min(world->size(), 4), .schedule = "zb-h1"},
+      {.tensor = rest >= 2 ? 2 : 1, .pipeline = 2, .schedule = "interleaved", .virtual_stages = 2},
+  };
+  for (const ParallelPlan& plan : plans) {
+    LayoutRun run;
+    run.model = tiny_model(GetParam());
+    run.unequal_targets = true;
+    run.plan = plan;
     expect_follows(run_layout(*world, run), run_on_one_rank(run));
   }
 }

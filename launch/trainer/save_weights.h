@@ -1,0 +1,16 @@
+// The whole model in one file, whatever the layout.
+#pragma once
+
+#include <string>
+
+#include "models/transformer/transformer.h"
+#include "parallel/training/training_step.h"
+
+namespace trireme {
+
+/// Writes the f32 weights to a safetensors file on world rank 0, parameter by parameter in the order of the
+/// forward pass, each whole. All ranks call it. Errors of SafetensorsWriter.
+void save_weights(Context& ctx, const ParallelContext& parallel, Transformer& model, TrainingStep& step,
+                  const std::string& path);
+
+}  // namespace trireme

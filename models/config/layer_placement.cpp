@@ -1,0 +1,43 @@
+#include "models/config/layer_placement.h"
+
+#include <fmt/format.h>
+
+#include "models/config/model_size.h"
+#include "parallel/pipeline/placement.h"
+
+namespace trireme {
+
+std::vector<double> layer_costs(const ModelConfig& c, int64_t seq_len) {
+  constexpr double kOperationsPerByte = 10, kBytes = 4;
+  const auto hidden = static_cast<double>(c.hidden_size);
+  const double head = 2 * static_cast<double>(c.vocab_size) * hidden;
+  const double blocks = forward_flops_per_token(c, seq_len) - head;
+  std::vector<double> costs(static_cast<size_t>(c.num_layers) + 2,
+                            blocks / static_cast<double>(c.num_layers));
+  costs.front() = hidden * kBytes * kOperationsPerByte;
+  costs.back() = head;
+  return costs;
+}
+
+std::vector<int> layer_placement(const ModelConfig& config, int64_t seq_len, const ParallelPlan& plan) {
+  return place_layers(layer_costs(config, seq_len), plan.pipeline * plan.virtual_stages);
+}
+
+std::string placement_text(const ModelConfig& config, int64_t seq_len, const ParallelPlan& plan) {
+  const std::vector<int> begins = layer_placement(config, seq_len, plan);
+  const int last = static_cast<int>(config.num_layers) + 1;
+  std::string text;
+  for (size_t s = 0; s + 1 < begins.size(); ++s) {
+    const bool has_embedding = begins[s] == 0, has_head = begins[s + 1] == last + 1;
+    const int num_blocks = begins[s + 1] - begins[s] - (has_embedding ? 1 : 0) - (has_head ? 1 : 0);
+    if (s > 0) text += " | ";
+    std::string piece = has_embedding ? "embedding" : "";
+    const auto append = [&](const std::string& more) { piece += (piece.empty() ? "" : " + ") + more; };
+    if (num_blocks > 0) append(fmt::format("{} block{}", num_blocks, num_blocks == 1 ? "" : "s"));
+    if (has_head) append("head");
+    text += piece;
+  }
+  return text;
+}
+
+}  // namespace trireme

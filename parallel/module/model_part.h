@@ -1,0 +1,36 @@
+// ModelPart: what one rank holds of a model.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "parallel/module/parameter_storage.h"
+#include "parallel/module/stage.h"
+
+namespace trireme {
+
+/// What goes from one virtual stage to the next: an activation of [rows, width], and its gradient back.
+struct StageBoundary {
+  int64_t width = 0;
+  DType dtype = DType::f32;
+  /// Rows of a micro-batch that this rank holds between layers.
+  std::function<int64_t(const MicroBatch&)> rows;
+};
+
+/// The virtual stages of a rank; the whole model where no pipeline divides it.
+struct ModelPart {
+  std::vector<Stage> chunks;  ///< chunk c of pipeline rank s is virtual stage c * num_ranks + s
+  std::unique_ptr<ParameterStorage> storage;  ///< of all chunks
+  StageBoundary boundary;
+  /// On the first and the last rank of a pipeline: the block of which both hold a copy (tied embeddings).
+  ParameterBlock* tied = nullptr;
+
+  /// The chunks' blocks, one chunk after the other, each in the order of the forward pass.
+  std::vector<ParameterBlock*> blocks() const;
+  /// The storage's parameters of one chunk.
+  std::span<const ParameterView> parameters(size_t chunk) const;
+};
+
+}  // namespace trireme

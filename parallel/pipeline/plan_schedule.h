@@ -1,0 +1,24 @@
+// The schedule that a plan asks for.
+#pragma once
+
+#include "parallel/pipeline/schedule.h"
+#include "parallel/plan/parallel_plan.h"
+
+namespace trireme {
+
+/// Whether plan.schedule names a file and not a kind.
+bool is_schedule_file(const ParallelPlan& plan);
+
+/// For training with `num_micro_batches` (1 or more) a replica. A schedule from a file is proved first:
+/// throws UserError (bad_input) with its faults, or (usage) where its stages, virtual stages or micro-batches
+/// are not those of the job.
+Schedule training_schedule(const ParallelPlan& plan, int num_micro_batches);
+
+/// Forward passes only, in the order of training.
+Schedule evaluation_schedule(const ParallelPlan& plan, int num_micro_batches);
+
+/// What is wrong with the pipeline's part of a plan in a model of `num_layers` placeable layers, beside what
+/// resolve() finds: every fault with the numbers and the nearest that work. A schedule file is read.
+std::vector<std::string> pipeline_faults(const ParallelPlan& plan, int num_layers, int num_micro_batches);
+
+}  // namespace trireme
