@@ -56,7 +56,8 @@ class Trainer {
   bool is_in_first_replica() const { return parallel_.gradients().rank() == 0; }
   void save_model();  // all ranks take part, the main one writes
   std::string sample_of_text();
-  void summarize(Progress& progress, double seconds, const std::string& sample);
+  std::string bubble_text();  // measured; all ranks take part
+  void summarize(Progress& progress, double seconds, const std::string& bubble, const std::string& sample);
 
   RunConfig config_;
   Job job_;
@@ -198,7 +199,8 @@ void Trainer::run() {
   const double seconds = seconds_since(begin);
   save_model();
   const std::string sample = is_in_first_replica() ? sample_of_text() : "";
-  if (is_main()) summarize(progress, seconds, sample);
+  const std::string bubble = bubble_text();
+  if (is_main()) summarize(progress, seconds, bubble, sample);
   world_.barrier(ctx_.stream());
 }
 
@@ -216,7 +218,17 @@ std::string Trainer::sample_of_text() {
                      config_.train.seq_len, options);
 }
 
-void Trainer::summarize(Progress& progress, double seconds, const std::string& sample) {
+std::string Trainer::bubble_text() {
+  if (config_.parallel.pipeline == 1) return "";
+  const double bubble = sum_over_ranks(step_->pipeline_times().bubble()) / world_.size();
+  return fmt::format(
+      "pipeline bubble measured {:.1f} %: the share of the passes in which a rank computed nothing, mean of "
+      "all",
+      100 * bubble);
+}
+
+void Trainer::summarize(Progress& progress, double seconds, const std::string& bubble,
+                        const std::string& sample) {
   const MemoryStats stats = ctx_.allocator().stats();
   MemoryEstimate measured;
   for (size_t i = 0; i < kNumMemoryCategories; ++i) measured.bytes[i] = stats.by_category[i].peak;
@@ -233,6 +245,7 @@ void Trainer::summarize(Progress& progress, double seconds, const std::string& s
                   static_cast<double>(state) / static_cast<double>(held),
                   short_bytes(static_cast<double>(measured[MemoryCategory::activations]) /
                               static_cast<double>(config_.train.micro_batch * config_.train.seq_len))));
+  if (!bubble.empty()) progress.note(bubble);
   if (!sample.empty()) progress.note(fmt::format("\n--- sample ---\n{}\n--------------", sample));
   progress.note(
       fmt::format("files in {}: config.ini metrics.jsonl log.txt model.safetensors{} and TensorBoard events",

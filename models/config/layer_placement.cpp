@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "models/config/model_size.h"
-#include "parallel/pipeline/placement.h"
+#include "parallel/plan/placement.h"
 
 namespace trireme {
 

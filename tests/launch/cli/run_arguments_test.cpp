@@ -110,16 +110,33 @@ TEST(RunArguments, PositionsOfACustomModelFollowTheSequenceLength) {
 
 TEST(RunArguments, AllFaultsAtOnceWithPlaceAndNumbers) {
   const ConfigFile file("[train]\nsteps = many\nstep-count = 3\n[optimizer]\nlr 3\n");
-  const std::string fault =
-      fault_of({"--config", file.path(), "--dp", "2", "--pp", "2", "--layers", "4", "--train.global-batch",
-                "33", "--model.heads", "7", "--model.preset", "gpt2-124", "--optimizer.decay-fraction", "0.5",
-                "stray", "--optimizer.beta1"},
-               4);
+  const std::string fault = fault_of({"--config",
+                                      file.path(),
+                                      "--dp",
+                                      "2",
+                                      "--pp",
+                                      "2",
+                                      "--parallel.virtual-stages",
+                                      "2",
+                                      "--layers",
+                                      "4",
+                                      "--train.global-batch",
+                                      "33",
+                                      "--model.heads",
+                                      "7",
+                                      "--model.preset",
+                                      "gpt2-124",
+                                      "--optimizer.decay-fraction",
+                                      "0.5",
+                                      "stray",
+                                      "--optimizer.beta1"},
+                                     4);
   const std::string path = file.path();
   for (const std::string& part :
        {path + ":2: train.steps is 'many'; allowed: a whole number, 1 or more",
         path + ":3: train.step-count is no option of trireme train; did you mean train.steps?",
-        path + ":5: 'lr 3' is neither", std::string("parallel.pipeline 2 is not available"),
+        path + ":5: 'lr 3' is neither",
+        std::string("parallel.virtual-stages 2 does not go with parallel.schedule 1f1b"),
         std::string("--layers is no option of trireme train; did you mean --model.layers?"),
         std::string("nearest are 32 (accumulation 2) or 48 (accumulation 3)"),
         std::string("model.hidden 768 does not divide"), std::string("did you mean gpt2-124m?"),

@@ -27,14 +27,37 @@ TEST(ParallelPlan, ADataDegreeThatDoesNotFitTheWorld) {
 }
 
 TEST(ParallelPlan, EveryPartThatIsNotAvailableIsRefusedByName) {
-  ParallelPlan plan{.data = 1, .zero_stage = 3, .schedule = "gpipe", .virtual_stages = 2};
-  plan.pipeline = plan.context = plan.expert = 2;
-  const auto faults = resolve(plan, 4);
-  ASSERT_EQ(faults.size(), 6u);
-  for (const char* key : {"parallel.pipeline 2", "parallel.context 2", "parallel.expert 2",
-                          "parallel.schedule gpipe", "parallel.virtual-stages 2"}) {
+  ParallelPlan plan{.data = 1, .zero_stage = 3};
+  plan.context = plan.expert = 2;
+  const auto faults = resolve(plan, 2);
+  ASSERT_EQ(faults.size(), 3u);
+  for (const char* key : {"parallel.context 2", "parallel.expert 2"}) {
     EXPECT_THAT(faults, Contains(AllOf(HasSubstr(key), HasSubstr("--parallel.data N"))));
   }
+}
+
+TEST(ParallelPlan, APipelineTakesItsShareOfTheWorld) {
+  ParallelPlan plan{.tensor = 2, .pipeline = 3, .schedule = "zb-h1"};
+  EXPECT_THAT(resolve(plan, 12), IsEmpty());
+  EXPECT_EQ(plan.data, 2);
+}
+
+TEST(ParallelPlan, PipelineOptionsWithoutAPipelineAreRefused) {
+  ParallelPlan plan{.schedule = "interleaved", .virtual_stages = 2};
+  EXPECT_THAT(
+      resolve(plan, 1),
+      ElementsAre(AllOf(HasSubstr("parallel.schedule interleaved has no effect"), HasSubstr("pipeline 2")),
+                  AllOf(HasSubstr("parallel.virtual-stages 2 has no effect"), HasSubstr("pipeline 2"))));
+}
+
+TEST(ParallelPlan, VirtualStagesAndScheduleMustFit) {
+  ParallelPlan interleaved{.pipeline = 2, .schedule = "interleaved"};
+  EXPECT_THAT(resolve(interleaved, 2), ElementsAre(HasSubstr("needs --parallel.virtual-stages 2 or more")));
+  ParallelPlan plain{.pipeline = 2, .schedule = "zb-h1", .virtual_stages = 3};
+  EXPECT_THAT(resolve(plain, 2),
+              ElementsAre(HasSubstr("virtual-stages 3 does not go with parallel.schedule zb-h1")));
+  ParallelPlan nameless{.pipeline = 2, .schedule = ""};
+  EXPECT_THAT(resolve(nameless, 2), ElementsAre(HasSubstr("parallel.schedule is empty")));
 }
 
 TEST(ParallelPlan, TensorRanksTakeTheirShareOfTheWorld) {

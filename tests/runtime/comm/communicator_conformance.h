@@ -292,6 +292,7 @@ inline void conform_messages_keep_their_order(Communicator& comm) {
   comm.all_reduce(me.stream, sum);
   for (const Tensor& t : received) works.push_back(comm.receive_async(me.stream, t, partner));
   for (const WorkPtr& w : works) w->wait();
+  for (const WorkPtr& w : works) EXPECT_TRUE(w->is_done());
   EXPECT_EQ(values_of(sum), list(1000, [&](int64_t i) { return reduced(ReduceOp::sum, me.size, i); }));
   for (int m = 0; m < std::ssize(received); ++m) {
     EXPECT_EQ(values_of(received[static_cast<size_t>(m)]),

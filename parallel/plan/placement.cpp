@@ -1,4 +1,4 @@
-#include "parallel/pipeline/placement.h"
+#include "parallel/plan/placement.h"
 
 #include <algorithm>
 #include <limits>
