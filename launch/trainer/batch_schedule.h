@@ -3,15 +3,17 @@
 
 #include <vector>
 
+#include "parallel/context_parallel/context_parallel.h"
 #include "parallel/module/micro_batch.h"
 #include "runtime/data/batch_reader.h"
 
 namespace trireme {
 
-/// The data-parallel replica this rank belongs to.
+/// The data-parallel replica this rank belongs to, and its share of the replica's tokens.
 struct Replica {
   int index = 0;
   int count = 1;
+  ContextShare share;
 };
 
 /// This replica's micro-batches of training step `step`. Sample k of the global batch is the stream's sample

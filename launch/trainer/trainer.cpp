@@ -93,7 +93,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       ctx_({}, threads_of_rank(config, job)) {
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
-  replica_ = {parallel_.data().rank(), parallel_.data().size()};
+  replica_ = {parallel_.data().rank(), parallel_.data().size(), ContextParallel(parallel_).share()};
   const int64_t seq_len = config_.train.seq_len;
   reader_.emplace(
       data_.train,

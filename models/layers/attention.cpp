@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "runtime/ops/attention.h"
+#include "parallel/context_parallel/ring_attention.h"
 #include "runtime/ops/rotary.h"
 
 namespace trireme {
@@ -13,6 +13,7 @@ namespace {
 struct AttentionState {
   Saved qkv_linear, output_linear;
   ops::AttentionShape shape;
+  int context_parts = 1;
   Tensor qkv, out, lse, positions;
 };
 
@@ -59,7 +60,7 @@ ParameterBlock qkv_block(const ModelConfig& c, const std::string& name, const ch
 }  // namespace
 
 Attention::Attention(const ModelConfig& config, const std::string& name, const Tensor& rotary,
-                     const TensorParallel& tensor)
+                     const TensorParallel& tensor, const ContextParallel& context)
     : num_heads_(config.num_heads / tensor.size()),
       num_kv_heads_(heads_of_rank(config.num_kv_heads, copies_of_kv_heads(config, tensor), tensor).size()),
       head_dim_(config.head_dim()),
@@ -69,6 +70,7 @@ Attention::Attention(const ModelConfig& config, const std::string& name, const T
                                            {config.hidden_size, config.num_heads * config.head_dim()}, 1,
                                            0.0f, residual_init_std(config)))),
       tensor_(tensor),
+      context_(context),
       qkv_(tensor, qkv_weight_, qkv_bias_),
       output_(tensor, output_weight_, output_bias_) {
   if (config.bias) {
@@ -87,6 +89,7 @@ Tensor Attention::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, S
                  head_dim_,
                  1.0f / std::sqrt(static_cast<float>(head_dim_)),
                  true};
+  state.context_parts = mb.context_parts;
   const bool divided_rows = tensor_.divides_rows(mb);
   state.qkv = qkv_.forward(ctx, x, divided_rows, state.qkv_linear);
   if (rotary_) {
@@ -97,7 +100,8 @@ Tensor Attention::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, S
   state.out = Tensor::empty(ctx, {mb.rows(), num_heads_ * head_dim_}, x.dtype());
   state.lse = Tensor::empty(ctx, {mb.batch, num_heads_, mb.seq_len}, DType::f32);
   const Heads heads = split_heads(state.qkv, state.shape);
-  ops::attention(ctx, state.shape, heads.q, heads.k, heads.v, state.out, state.lse);
+  ring_attention(ctx, context_, state.context_parts, state.shape, heads.q, heads.k, heads.v, state.out,
+                 state.lse);
   return output_.forward(ctx, state.out, divided_rows, state.output_linear);
 }
 
@@ -107,8 +111,8 @@ Tensor Attention::backward_input(Context& ctx, const Tensor& dy, Saved& saved) c
   const Tensor dqkv = Tensor::empty(ctx, state.qkv.shape(), dy.dtype());
   const Heads heads = split_heads(state.qkv, state.shape);
   const Heads gradients = split_heads(dqkv, state.shape);
-  ops::attention_backward(ctx, state.shape, heads.q, heads.k, heads.v, state.out, state.lse, dout,
-                          gradients.q, gradients.k, gradients.v);
+  ring_attention_backward(ctx, context_, state.context_parts, state.shape, heads.q, heads.k, heads.v,
+                          state.out, state.lse, dout, gradients.q, gradients.k, gradients.v);
   if (rotary_) {
     ops::rotary(ctx, {dqkv, 0, (num_heads_ + num_kv_heads_) * head_dim_}, head_dim_, state.positions, rotary_,
                 true);

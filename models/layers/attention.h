@@ -1,11 +1,12 @@
 // Attention: causal self-attention with grouped queries and, for rotary models, rotated queries and keys. Its
-// heads are divided over the tensor ranks.
+// heads are divided over the tensor ranks, its sequences over the context ranks.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "models/config/model_config.h"
+#include "parallel/context_parallel/context_parallel.h"
 #include "parallel/tensor_parallel/linear.h"
 
 namespace trireme {
@@ -15,7 +16,7 @@ class Attention {
   /// Parameters `name`.{query,key,value,output}.{weight,bias}. `rotary` is the model's table (undefined for
   /// learned positions). Where tensor ranks are more than key-value heads, neighbours hold copies of one.
   Attention(const ModelConfig& config, const std::string& name, const Tensor& rotary,
-            const TensorParallel& tensor);
+            const TensorParallel& tensor, const ContextParallel& context);
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
@@ -28,6 +29,7 @@ class Attention {
   Tensor rotary_;
   ParameterBlock qkv_weight_, qkv_bias_, output_weight_, output_bias_;
   TensorParallel tensor_;
+  ContextParallel context_;
   ColumnParallelLinear qkv_;
   RowParallelLinear output_;
 };

@@ -13,7 +13,7 @@ class TransformerBlock final : public Layer {
  public:
   /// Parameters layers.`index`.*. `rotary` as in Attention.
   TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary,
-                   const TensorParallel& tensor);
+                   const TensorParallel& tensor, const ContextParallel& context);
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;

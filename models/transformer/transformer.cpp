@@ -32,7 +32,7 @@ void check(const ModelConfig& config, const ParallelPlan& plan) {
 
 Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
                          int64_t max_seq_len, DType compute_type, const StateDivision& division)
-    : config_(config), pipeline_(parallel.pipeline()), tensor_(parallel) {
+    : config_(config), pipeline_(parallel.pipeline()), tensor_(parallel), context_(parallel) {
   check(config, parallel.plan());
   if (config.positions == PositionKind::rotary) rotary_ = rotary_table(ctx, config, max_seq_len);
   placement_ = layer_placement(config, max_seq_len, parallel.plan());
@@ -59,7 +59,7 @@ std::unique_ptr<Layer> Transformer::make_layer(int place) {
     return layer;
   }
   if (place <= config_.num_layers)
-    return std::make_unique<TransformerBlock>(config_, place - 1, rotary_, tensor_);
+    return std::make_unique<TransformerBlock>(config_, place - 1, rotary_, tensor_, context_);
   const bool reads_embedding = config_.tied_embeddings && embedding_ != nullptr;
   auto layer =
       std::make_unique<LossHead>(config_, reads_embedding ? &embedding_->tokens() : nullptr, tensor_);
@@ -103,7 +103,7 @@ std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& confi
   };
   append(embedding);
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    TransformerBlock block(config, i, Tensor(), whole);
+    TransformerBlock block(config, i, Tensor(), whole, ContextParallel(*self));
     append(block);
   }
   LossHead head(config, config.tied_embeddings ? &embedding.tokens() : nullptr, whole);
@@ -112,24 +112,39 @@ std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& confi
 }
 
 MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::span<const int32_t> tokens,
-                            std::span<const int32_t> targets) {
-  const Shape rows{batch * seq_len};
-  const auto to_device = [&](std::span<const int32_t> values) {
-    TRIREME_CHECK(static_cast<int64_t>(values.size()) == rows.numel(), "{} values", values.size());
+                            std::span<const int32_t> targets, const ContextShare& share) {
+  std::vector<size_t> held;  // indices of this rank's tokens
+  std::vector<int32_t> positions;
+  for (int64_t b = 0; b < batch; ++b) {
+    for (const Part& part : share.tokens(seq_len)) {
+      for (int64_t t = part.begin; t < part.end; ++t) {
+        held.push_back(static_cast<size_t>(b * seq_len + t));
+        positions.push_back(static_cast<int32_t>(t));
+      }
+    }
+  }
+  const auto held_of = [&](std::span<const int32_t> values) {
+    TRIREME_CHECK(static_cast<int64_t>(values.size()) == batch * seq_len, "{} values", values.size());
+    std::vector<int32_t> picked;
+    for (const size_t i : held) picked.push_back(values[i]);
+    return picked;
+  };
+  const auto to_device = [&](std::vector<int32_t> values) {
+    const Shape rows{static_cast<int64_t>(values.size())};
     const Tensor t = Tensor::empty(ctx, rows, DType::i32, MemoryCategory::buffers);
-    ops::copy(ctx, Tensor::borrow(const_cast<int32_t*>(values.data()), rows, DType::i32), t);
+    ops::copy(ctx, Tensor::borrow(values.data(), rows, DType::i32), t);
     return t;
   };
-  std::vector<int32_t> positions(static_cast<size_t>(rows.numel()));
-  for (size_t i = 0; i < positions.size(); ++i)
-    positions[i] = static_cast<int32_t>(static_cast<int64_t>(i) % seq_len);
   MicroBatch mb;
   mb.batch = batch;
-  mb.seq_len = seq_len;
-  mb.tokens = to_device(tokens);
-  if (!targets.empty()) mb.targets = to_device(targets);
-  mb.num_targets = std::ranges::count_if(targets, [](int32_t t) { return t != ops::kIgnoredTarget; });
+  mb.seq_len = seq_len / share.size;
+  mb.context_parts = share.size;
+  mb.tokens = to_device(held_of(tokens));
   mb.positions = to_device(positions);
+  if (targets.empty()) return mb;
+  const std::vector<int32_t> held_targets = held_of(targets);
+  mb.num_targets = std::ranges::count_if(held_targets, [](int32_t t) { return t != ops::kIgnoredTarget; });
+  mb.targets = to_device(held_targets);
   return mb;
 }
 

@@ -6,6 +6,7 @@
 #include "models/config/model_config.h"
 #include "models/layers/embedding.h"
 #include "models/layers/loss_head.h"
+#include "parallel/context_parallel/context_parallel.h"
 #include "parallel/module/model_part.h"
 #include "parallel/plan/parallel_context.h"
 
@@ -37,6 +38,7 @@ class Transformer {
   ModelConfig config_;
   Communicator& pipeline_;
   TensorParallel tensor_;
+  ContextParallel context_;
   Tensor rotary_;
   std::vector<int> placement_;
   ModelPart part_;
@@ -48,9 +50,9 @@ class Transformer {
 /// its own.
 std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& config);
 
-/// A micro-batch of `batch` sequences of `seq_len` tokens, with positions 0.. in each sequence. The vectors
-/// have batch * seq_len entries; targets may be empty.
+/// This rank's share of `batch` sequences of `seq_len` tokens, with positions 0.. in each sequence. The
+/// vectors have batch * seq_len entries on every rank; targets may be empty.
 MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::span<const int32_t> tokens,
-                            std::span<const int32_t> targets);
+                            std::span<const int32_t> targets, const ContextShare& share = {});
 
 }  // namespace trireme

@@ -5,10 +5,11 @@
 
 namespace trireme {
 
-/// batch sequences of seq_len tokens, row-major: row b * seq_len + t.
+/// batch sequences of which this rank holds seq_len tokens each, row-major: row b * seq_len + t.
 struct MicroBatch {
   int64_t batch = 0;
   int64_t seq_len = 0;
+  int context_parts = 1;  ///< context ranks that share the sequences; 1: each holds them whole
   Tensor tokens;   ///< [rows] i32
   Tensor targets;  ///< [rows] i32; ops::kIgnoredTarget does not count. Absent when only logits are asked for
   int64_t num_targets = 0;   ///< targets that count

@@ -10,12 +10,12 @@ namespace {
 void refuse_what_is_not_available(const ParallelPlan& plan, std::vector<std::string>& faults) {
   const auto refuse = [&](bool asked, const char* key, const std::string& value) {
     if (!asked) return;
-    faults.push_back(
-        fmt::format("parallel.{} {} is not available in this version: ranks train data-, tensor- and "
-                    "pipeline-parallel (--parallel.data N, --parallel.tensor N, --parallel.pipeline N)",
-                    key, value));
+    faults.push_back(fmt::format(
+        "parallel.{} {} is not available in this version: ranks train data-, tensor-, "
+        "pipeline- and context-parallel (--parallel.data N, --parallel.tensor N, --parallel.pipeline N, "
+        "--parallel.context N)",
+        key, value));
   };
-  refuse(plan.context > 1, "context", fmt::to_string(plan.context));
   refuse(plan.expert > 1, "expert", fmt::to_string(plan.expert));
   if (plan.zero_stage == 3) {
     faults.push_back(

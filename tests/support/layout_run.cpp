@@ -28,7 +28,8 @@ void read_sample(const LayoutRun& run, int64_t index, int32_t* inputs, int32_t* 
   }
 }
 
-std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t step, int rank, int size) {
+std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t step, int rank, int size,
+                                  const ContextShare& share) {
   const int64_t num = run.global_batch / (run.micro_batch * size);
   std::vector<MicroBatch> out;
   std::vector<int32_t> inputs(static_cast<size_t>(run.micro_batch * run.seq_len)), targets(inputs.size());
@@ -38,7 +39,7 @@ std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t st
       read_sample(run, index, &inputs[static_cast<size_t>(b * run.seq_len)],
                   &targets[static_cast<size_t>(b * run.seq_len)]);
     }
-    out.push_back(make_micro_batch(ctx, run.micro_batch, run.seq_len, inputs, targets));
+    out.push_back(make_micro_batch(ctx, run.micro_batch, run.seq_len, inputs, targets, share));
   }
   return out;
 }
@@ -97,7 +98,8 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   TrainingStep step(ctx, parallel, model.part(), run.options);
   LayoutResult result;
   for (int64_t s = 0; s < run.steps; ++s) {
-    auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size());
+    auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size(),
+                             ContextParallel(parallel).share());
     const BatchTotals totals = step.accumulate(batches);
     if (s == 0 && run.options.zero_stage == 0) {
       std::map<std::string, Block> mine;

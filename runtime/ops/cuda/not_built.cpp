@@ -3,6 +3,7 @@
 #include "runtime/ops/activation.h"
 #include "runtime/ops/adamw.h"
 #include "runtime/ops/attention.h"
+#include "runtime/ops/attention_merge.h"
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
@@ -30,6 +31,7 @@ void attention(Context&, const AttentionShape&, CC, CC, CC, CT, CT) { missing("a
 void attention_backward(Context&, const AttentionShape&, CC, CC, CC, CT, CT, CT, CC, CC, CC) {
   missing("attention_backward");
 }
+void merge_attention(Context&, CT, CT, int64_t, CT, CT) { missing("merge_attention"); }
 void cross_entropy(Context&, CT, CT, float, CT, CT) { missing("cross_entropy"); }
 void cross_entropy_statistics(Context&, CT, CT, const TablePart&, CT) { missing("cross_entropy_statistics"); }
 void cross_entropy_of_part(Context&, CT, CT, const TablePart&, CT, float, CT, CT) {

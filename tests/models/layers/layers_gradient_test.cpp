@@ -15,10 +15,12 @@ namespace trireme {
 namespace {
 
 // One rank holds everything.
-TensorParallel alone() {
-  static const auto self = make_self_communicator();
-  return TensorParallel(*self);
+Communicator& self() {
+  static const auto communicator = make_self_communicator();
+  return *communicator;
 }
+TensorParallel alone() { return TensorParallel(self()); }
+ContextParallel whole() { return ContextParallel(self()); }
 
 ModelConfig small(ModelFamily family, int64_t heads, int64_t kv_heads, int64_t head_dim) {
   ModelConfig c;
@@ -106,7 +108,8 @@ TEST(LayerGradients, Norms) {
 
 TEST(LayerGradients, AttentionOfGpt2) {
   for (const int64_t head_dim : {1, 5, 16}) {
-    Alone<Attention> attention(small(ModelFamily::gpt2, 3, 3, head_dim), "attention", Tensor(), alone());
+    Alone<Attention> attention(small(ModelFamily::gpt2, 3, 3, head_dim), "attention", Tensor(), alone(),
+                               whole());
     check(attention, 2, 7, 3 * head_dim);
   }
 }
@@ -114,7 +117,7 @@ TEST(LayerGradients, AttentionOfGpt2) {
 TEST(LayerGradients, AttentionOfLlamaWithGroupedQueries) {
   Context ctx;
   const ModelConfig config = small(ModelFamily::llama, 6, 2, 4);
-  Alone<Attention> attention(config, "attention", rotary_table(ctx, config, 8), alone());
+  Alone<Attention> attention(config, "attention", rotary_table(ctx, config, 8), alone(), whole());
   check(attention, 2, 5, 24);
 }
 
@@ -127,10 +130,10 @@ TEST(LayerGradients, FeedForward) {
 
 TEST(LayerGradients, Blocks) {
   Context ctx;
-  TransformerBlock gpt2(small(ModelFamily::gpt2, 3, 3, 4), 0, Tensor(), alone());
+  TransformerBlock gpt2(small(ModelFamily::gpt2, 3, 3, 4), 0, Tensor(), alone(), whole());
   check(gpt2, 2, 5, 12);
   const ModelConfig config = small(ModelFamily::llama, 4, 2, 4);
-  TransformerBlock llama(config, 0, rotary_table(ctx, config, 8), alone());
+  TransformerBlock llama(config, 0, rotary_table(ctx, config, 8), alone(), whole());
   check(llama, 2, 5, 16);
   check(llama, 1, 1, 16);
 }

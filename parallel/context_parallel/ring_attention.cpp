@@ -1,0 +1,221 @@
+#include "parallel/context_parallel/ring_attention.h"
+
+#include <initializer_list>
+#include <utility>
+
+#include "runtime/ops/attention_merge.h"
+#include "runtime/ops/elementwise.h"
+
+namespace trireme {
+
+namespace {
+
+using ops::AttentionShape;
+using ops::Columns;
+
+Tensor buffer(Context& ctx, const Shape& shape, DType dtype) {
+  return Tensor::empty(ctx, shape, dtype, MemoryCategory::buffers);
+}
+
+Tensor zeros(Context& ctx, const Shape& shape) {
+  const Tensor t = buffer(ctx, shape, DType::f32);
+  ops::fill(ctx, t, 0);
+  return t;
+}
+
+// t itself where it is f32.
+Tensor as_f32(Context& ctx, const Tensor& t) {
+  if (t.dtype() == DType::f32) return t;
+  const Tensor wide = buffer(ctx, t.shape(), DType::f32);
+  ops::copy(ctx, t, wide);
+  return wide;
+}
+
+// The columns side by side in a matrix of their own.
+Tensor pack(Context& ctx, std::initializer_list<Columns> parts) {
+  int64_t width = 0;
+  for (const Columns& part : parts) width += part.count;
+  const Tensor packed = buffer(ctx, {parts.begin()->rows(), width}, parts.begin()->matrix.dtype());
+  int64_t at = 0;
+  for (const Columns& part : parts) {
+    ops::copy_columns(ctx, part, {packed, at, part.count});
+    at += part.count;
+  }
+  return packed;
+}
+
+// The way back, rounded to the type of the columns.
+void unpack(Context& ctx, const Tensor& packed, std::initializer_list<Columns> parts) {
+  const DType dtype = parts.begin()->matrix.dtype();
+  Tensor rounded = packed;
+  if (packed.dtype() != dtype) {
+    rounded = buffer(ctx, packed.shape(), dtype);
+    ops::copy(ctx, packed, rounded);
+  }
+  int64_t at = 0;
+  for (const Columns& part : parts) {
+    ops::copy_columns(ctx, {rounded, at, part.count}, part);
+    at += part.count;
+  }
+}
+
+// Gives one tensor after another to the next rank of the ring and takes the previous rank's, beside what is
+// computed between start and finish.
+class RingTransfer {
+ public:
+  RingTransfer(Context& ctx, Communicator& ring) : ctx_(ctx), ring_(ring) {}
+
+  void start(const Tensor& outgoing) {
+    const int size = ring_.size(), next = (ring_.rank() + 1) % size,
+              previous = (ring_.rank() + size - 1) % size;
+    incoming_ = buffer(ctx_, outgoing.shape(), outgoing.dtype());
+    received_ = ring_.receive_async(ctx_.stream(), incoming_, previous);
+    sent_ = ring_.send_async(ctx_.stream(), outgoing, next);
+  }
+  Tensor finish() {
+    std::exchange(received_, nullptr)->wait();
+    std::exchange(sent_, nullptr)->wait();
+    return std::exchange(incoming_, Tensor());
+  }
+
+ private:
+  Context& ctx_;
+  Communicator& ring_;
+  Tensor incoming_;
+  WorkPtr received_, sent_;
+};
+
+// Keys and values ([k | v], packed) of the other ranks as they come round, the previous rank's first. While
+// one is looked at the next is on its way.
+class BlocksOfOthers {
+ public:
+  BlocksOfOthers(Context& ctx, Communicator& ring, const Tensor& own)
+      : transfer_(ctx, ring), size_(ring.size()), owner_(ring.rank()) {
+    transfer_.start(own);
+  }
+
+  bool next() {
+    if (++step_ == size_) return false;
+    block_ = transfer_.finish();
+    owner_ = (owner_ + size_ - 1) % size_;
+    if (step_ + 1 < size_) transfer_.start(block_);
+    return true;
+  }
+  bool is_first() const { return step_ == 1; }
+  int owner() const { return owner_; }
+  const Tensor& block() const { return block_; }
+
+ private:
+  RingTransfer transfer_;
+  int size_, owner_, step_ = 0;
+  Tensor block_;
+};
+
+// What the queries of one rank see of the block of another: no pair is masked.
+struct Sight {
+  Sight(const AttentionShape& s, const SeenKeys& seen_keys) : whole(s), seen(seen_keys), one(s) {
+    one.batch = 1;
+    one.q_len = seen.queries.size();
+    one.kv_len = seen.keys.size();
+    one.causal = false;
+  }
+
+  int64_t q_width() const { return whole.num_heads * whole.head_dim; }
+  int64_t kv_width() const { return whole.num_kv_heads * whole.head_dim; }
+  // Sequence b of a matrix that has the rows of all queries (keys), and of one that has these alone.
+  Tensor queries(const Tensor& t, int64_t b) const { return rows(t, b * whole.q_len, seen.queries); }
+  Tensor keys(const Tensor& t, int64_t b) const { return rows(t, b * whole.kv_len, seen.keys); }
+  Tensor queries_alone(const Tensor& t, int64_t b) const { return rows(t, b * one.q_len, {0, one.q_len}); }
+  Tensor keys_alone(const Tensor& t, int64_t b) const { return rows(t, b * one.kv_len, {0, one.kv_len}); }
+
+  AttentionShape whole;
+  SeenKeys seen;
+  AttentionShape one;  // of one sequence: between the parts of two others lie rows that are not looked at
+
+ private:
+  static Tensor rows(const Tensor& t, int64_t begin, const Part& part) {
+    return t.slice(begin + part.begin, begin + part.end);
+  }
+};
+
+// [B, H, queries] of [B, H, all].
+Tensor lse_of_queries(Context& ctx, const Sight& sight, const Tensor& lse) {
+  const AttentionShape& s = sight.whole;
+  const int64_t n = sight.one.q_len, rows = s.batch * s.num_heads;
+  const Tensor part = buffer(ctx, {s.batch, s.num_heads, n}, DType::f32);
+  ops::copy_columns(ctx, {lse.view({rows, s.q_len}), sight.seen.queries.begin, n},
+                    {part.view({rows, n}), 0, n});
+  return part;
+}
+
+void check_parts(const ContextParallel& context, int num_parts, const AttentionShape& s) {
+  TRIREME_CHECK(num_parts == context.group().size(), "sequences in {} parts on a ring of {}", num_parts,
+                context.group().size());
+  TRIREME_CHECK(s.causal && s.q_len == s.kv_len, "ring attention of {} queries and {} keys", s.q_len,
+                s.kv_len);
+}
+
+}  // namespace
+
+void ring_attention(Context& ctx, const ContextParallel& context, int num_parts, const AttentionShape& s,
+                    const Columns& q, const Columns& k, const Columns& v, const Tensor& out,
+                    const Tensor& lse) {
+  if (num_parts == 1) return ops::attention(ctx, s, q, k, v, out, lse);
+  check_parts(context, num_parts, s);
+  BlocksOfOthers others(ctx, context.group(), pack(ctx, {k, v}));
+  ops::attention(ctx, s, q, k, v, out, lse);
+  const Tensor merged = as_f32(ctx, out);
+  while (others.next()) {
+    const Sight sight(s, context.share().seen_of(others.owner(), s.q_len));
+    const int64_t n = sight.one.q_len, kv_width = sight.kv_width();
+    const Tensor part = buffer(ctx, {s.batch * n, sight.q_width()}, out.dtype());
+    const Tensor part_lse = buffer(ctx, {s.batch, s.num_heads, n}, DType::f32);
+    for (int64_t b = 0; b < s.batch; ++b) {
+      const Tensor block = sight.keys(others.block(), b);
+      ops::attention(ctx, sight.one, {sight.queries(q.matrix, b), q.begin, q.count}, {block, 0, kv_width},
+                     {block, kv_width, kv_width}, sight.queries_alone(part, b), part_lse.slice(b, b + 1));
+    }
+    ops::merge_attention(ctx, part, part_lse, sight.seen.queries.begin, merged, lse);
+  }
+  if (out.dtype() != DType::f32) ops::copy(ctx, merged, out);
+}
+
+void ring_attention_backward(Context& ctx, const ContextParallel& context, int num_parts,
+                             const AttentionShape& s, const Columns& q, const Columns& k, const Columns& v,
+                             const Tensor& out, const Tensor& lse, const Tensor& dout, const Columns& dq,
+                             const Columns& dk, const Columns& dv) {
+  if (num_parts == 1) return ops::attention_backward(ctx, s, q, k, v, out, lse, dout, dq, dk, dv);
+  check_parts(context, num_parts, s);
+  BlocksOfOthers others(ctx, context.group(), pack(ctx, {k, v}));
+  RingTransfer sums(ctx, context.group());
+  ops::attention_backward(ctx, s, q, k, v, out, lse, dout, dq, dk, dv);
+  const Tensor dq_sum = as_f32(ctx, pack(ctx, {dq}));
+  Tensor dkv_sum = zeros(ctx, {k.rows(), 2 * k.count});  // of the block at hand
+  while (others.next()) {
+    const Sight sight(s, context.share().seen_of(others.owner(), s.q_len));
+    const int64_t kv_width = sight.kv_width();
+    const Tensor dq_part = buffer(ctx, {s.batch * sight.one.q_len, sight.q_width()}, out.dtype());
+    const Tensor dkv_part = buffer(ctx, {s.batch * sight.one.kv_len, 2 * kv_width}, out.dtype());
+    const Tensor part_lse = lse_of_queries(ctx, sight, lse);
+    for (int64_t b = 0; b < s.batch; ++b) {
+      const Tensor block = sight.keys(others.block(), b), dblock = sight.keys_alone(dkv_part, b);
+      const Tensor dqueries = sight.queries_alone(dq_part, b);
+      ops::attention_backward(ctx, sight.one, {sight.queries(q.matrix, b), q.begin, q.count},
+                              {block, 0, kv_width}, {block, kv_width, kv_width}, sight.queries(out, b),
+                              part_lse.slice(b, b + 1), sight.queries(dout, b), {dqueries, 0, q.count},
+                              {dblock, 0, kv_width}, {dblock, kv_width, kv_width});
+      ops::accumulate(ctx, dqueries, sight.queries(dq_sum, b));
+    }
+    // They come from the rank that had this block in the step before.
+    if (!others.is_first()) dkv_sum = sums.finish();
+    for (int64_t b = 0; b < s.batch; ++b)
+      ops::accumulate(ctx, sight.keys_alone(dkv_part, b), sight.keys(dkv_sum, b));
+    sums.start(dkv_sum);
+  }
+  unpack(ctx, dq_sum, {dq});
+  dkv_sum = sums.finish();
+  ops::accumulate(ctx, pack(ctx, {dk, dv}), dkv_sum);
+  unpack(ctx, dkv_sum, {dk, dv});
+}
+
+}  // namespace trireme
