@@ -28,7 +28,7 @@ std::vector<Option> parallel_options() {
       {section, "context", "cp",
        whole(
            [](auto& c) -> auto& { return c.parallel.context; }, 1, kMostRanks),
-       "context-parallel ranks", ""},
+       "context-parallel ranks: each holds 1/N of every sequence (ring attention)", ""},
       {section, "expert", "ep",
        whole(
            [](auto& c) -> auto& { return c.parallel.expert; }, 1, kMostRanks),

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "models/config/context_parallel_faults.h"
 #include "models/config/presets.h"
 #include "models/config/tensor_parallel_faults.h"
 #include "parallel/pipeline/plan_schedule.h"
@@ -53,13 +54,17 @@ void check_batch(const RunConfig& config, Faults& faults) {
       global, micro, ranks, ranks == 1 ? "" : "s", unit, smaller, (below + 1) * unit, below + 1, other));
 }
 
-void check_tensor_parallel(const RunConfig& config, Faults& faults) {
+void check_division_of_model(const RunConfig& config, Faults& faults) {
   const auto append = [&](const Faults& more) { faults.insert(faults.end(), more.begin(), more.end()); };
   ModelConfig model = config.model;
   model.vocab_size = known_vocab_size(config);
   append(tensor_parallel_faults(model, config.parallel.tensor));
-  if (!config.parallel.sequence) return;
-  append(sequence_parallel_faults(config.train.micro_batch, config.train.seq_len, config.parallel.tensor));
+  const Faults of_context =
+      context_parallel_faults(config.train.seq_len, config.model.max_positions, config.parallel.context);
+  append(of_context);
+  if (!config.parallel.sequence || !of_context.empty()) return;
+  append(sequence_parallel_faults(config.train.micro_batch, config.train.seq_len, config.parallel.tensor,
+                                  config.parallel.context));
 }
 
 void check_pipeline(const RunConfig& config, Faults& faults) {
@@ -126,7 +131,7 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
     faults.push_back(fmt::format("train.seq-len {} is more than model.max-positions {}", config.train.seq_len,
                                  config.model.max_positions));
   }
-  if (model_is_sound) check_tensor_parallel(config, faults);
+  if (model_is_sound) check_division_of_model(config, faults);
   if (config.parallel.data > 0) {
     if (config.train.global_batch == 0)
       config.train.global_batch = config.train.micro_batch * config.parallel.data;

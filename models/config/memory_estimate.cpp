@@ -44,6 +44,12 @@ int64_t layer_bytes_per_token(const ModelConfig& config, const RankSize& rank, i
   return elements * element + (rank.norm_statistics + rank.heads) * kF32;
 }
 
+/// Ring attention's: two blocks of keys and values, two of their gradients and a sum of query gradients.
+int64_t ring_bytes_per_token(const ModelConfig& config, const RankSize& rank, int64_t element) {
+  constexpr int64_t kF32 = 4;
+  return (4 * rank.kv_heads * (element + kF32) + rank.heads * kF32) * config.head_dim();
+}
+
 /// Gradients that stage 2 holds besides its part.
 int64_t bytes_in_buckets(const ModelConfig& config, const StateDivision& division, int64_t all) {
   constexpr int64_t kF32 = 4;
@@ -64,7 +70,7 @@ MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64
   const StateBytes state = state_bytes(parameters_of_rank(config, plan), precision);
   const RankSize rank(config, plan);
   const auto element = static_cast<int64_t>(size_of(precision));
-  const int64_t tokens = micro_batch * seq_len;
+  const int64_t tokens = divided(micro_batch * seq_len, plan.context);
   const int64_t last = (2 * rank.outer + rank.vocab) * element;
   const int64_t work = 2 * (config.hidden_size + rank.ffn) * element;
   MemoryEstimate estimate;
@@ -83,6 +89,8 @@ MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64
   // Absurd sizes are to be shown as such, not to overflow.
   estimate[MemoryCategory::activations] = static_cast<int64_t>(std::min(activations, 1e18));
   estimate[MemoryCategory::buffers] = tokens * 2 * static_cast<int64_t>(sizeof(int32_t));
+  if (plan.context > 1)
+    estimate[MemoryCategory::buffers] += tokens * ring_bytes_per_token(config, rank, element);
   return estimate;
 }
 

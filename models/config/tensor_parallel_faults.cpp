@@ -47,17 +47,23 @@ std::vector<std::string> tensor_parallel_faults(const ModelConfig& c, int tensor
   return faults;
 }
 
-std::vector<std::string> sequence_parallel_faults(int64_t micro_batch, int64_t seq_len, int tensor) {
-  const int64_t rows = micro_batch * seq_len;
-  if (tensor < 1 || rows % tensor == 0) return {};
-  const auto nearest = [&](int64_t value, int64_t other) {
-    const int64_t step = tensor / std::gcd<int64_t>(tensor, other), below = value / step * step;
+std::vector<std::string> sequence_parallel_faults(int64_t micro_batch, int64_t seq_len, int tensor,
+                                                  int context) {
+  if (tensor < 1 || context < 1) return {};
+  const int64_t held = seq_len / context, rows = micro_batch * held;
+  if (rows % tensor == 0) return {};
+  const auto factor = [&](int64_t other) { return tensor / std::gcd<int64_t>(tensor, other); };
+  const auto nearest = [&](int64_t value, int64_t step) {
+    const int64_t below = value / step * step;
     return below > 0 ? fmt::format("{} or {}", below, below + step) : fmt::format("{}", step);
   };
+  const int64_t chunks_held = context > 1 ? 2 : 1;
   return {fmt::format(
-      "parallel.sequence: a micro-batch of {} x {} = {} tokens does not divide by parallel.tensor "
+      "parallel.sequence: a micro-batch of {} x {} = {} tokens{} does not divide by parallel.tensor "
       "{}: nearest are --train.micro-batch {}, or --train.seq-len {}",
-      micro_batch, seq_len, rows, tensor, nearest(micro_batch, seq_len), nearest(seq_len, micro_batch))};
+      micro_batch, held, rows, context > 1 ? fmt::format(" (a rank of parallel.context {})", context) : "",
+      tensor, nearest(micro_batch, factor(held)),
+      nearest(seq_len, context * std::lcm(chunks_held, factor(micro_batch))))};
 }
 
 }  // namespace trireme

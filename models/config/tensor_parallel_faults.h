@@ -14,7 +14,9 @@ namespace trireme {
 /// divide, but leave no rank without any. A vocabulary of 0 is not known yet and passes.
 std::vector<std::string> tensor_parallel_faults(const ModelConfig& config, int tensor);
 
-/// Likewise for rows (tokens of a micro-batch) that sequence parallelism divides over `tensor` ranks.
-std::vector<std::string> sequence_parallel_faults(int64_t micro_batch, int64_t seq_len, int tensor);
+/// Likewise for rows (tokens of a micro-batch) that sequence parallelism divides over `tensor` ranks, where
+/// each of `context` ranks holds its part of the sequence (without faults of its own).
+std::vector<std::string> sequence_parallel_faults(int64_t micro_batch, int64_t seq_len, int tensor,
+                                                  int context = 1);
 
 }  // namespace trireme

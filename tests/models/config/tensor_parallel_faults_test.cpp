@@ -57,5 +57,15 @@ TEST(SequenceParallelFaults, RowsThatDoNotDivideNameTheNearest) {
                                 HasSubstr("--train.seq-len 4 or 8"))));
 }
 
+TEST(SequenceParallelFaults, RowsAreThoseOfAContextRank) {
+  EXPECT_THAT(sequence_parallel_faults(2, 12, 4, 3), IsEmpty());
+  EXPECT_THAT(sequence_parallel_faults(1, 12, 4, 3), IsEmpty());
+  EXPECT_THAT(sequence_parallel_faults(1, 12, 4, 2),
+              ElementsAre(AllOf(HasSubstr("1 x 6 = 6 tokens (a rank of parallel.context 2)"),
+                                HasSubstr("--train.micro-batch 2,"), HasSubstr("--train.seq-len 8 or 16"))));
+  EXPECT_THAT(sequence_parallel_faults(1, 10, 3, 1), ElementsAre(HasSubstr("--train.seq-len 9 or 12")));
+  EXPECT_THAT(sequence_parallel_faults(1, 20, 3, 2), ElementsAre(HasSubstr("--train.seq-len 12 or 24")));
+}
+
 }  // namespace
 }  // namespace trireme

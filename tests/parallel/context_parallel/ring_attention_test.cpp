@@ -1,0 +1,232 @@
+// Which tokens a context rank holds and sees, and ring attention beside attention over the whole sequence.
+#include "parallel/context_parallel/ring_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "runtime/comm/self/self_communicator.h"
+#include "runtime/comm/threads/thread_communicator.h"
+#include "tests/support/tensors.h"
+
+namespace trireme::test {
+namespace {
+
+using ops::AttentionShape;
+using ops::Columns;
+
+std::vector<int64_t> positions_of(const ContextShare& share, int64_t seq_len) {
+  std::vector<int64_t> positions;
+  for (const Part& part : share.tokens(seq_len)) {
+    for (int64_t t = part.begin; t < part.end; ++t) positions.push_back(t);
+  }
+  return positions;
+}
+
+TEST(ContextShare, RanksHoldEveryTokenOnceInOrderAndEqualWork) {
+  for (int size = 1; size <= 7; ++size) {
+    for (const int64_t chunk : {1, 3, 8}) {
+      const int64_t seq_len = 2 * size * chunk;
+      std::set<int64_t> all;
+      std::set<int64_t> work;  // causal pairs of each rank
+      for (int rank = 0; rank < size; ++rank) {
+        const auto held = positions_of({rank, size}, seq_len);
+        EXPECT_TRUE(std::ranges::is_sorted(held));
+        EXPECT_EQ(static_cast<int64_t>(held.size()), seq_len / size);
+        int64_t pairs = 0;
+        for (const int64_t t : held) pairs += t + 1;
+        work.insert(pairs);
+        all.insert(held.begin(), held.end());
+      }
+      EXPECT_EQ(work.size(), 1u) << size << " ranks";
+      EXPECT_EQ(static_cast<int64_t>(all.size()), seq_len);
+    }
+  }
+}
+
+TEST(ContextShare, ARankThatIsAloneHoldsAnyLength) {
+  for (const int64_t seq_len : {0, 1, 2, 7}) {
+    EXPECT_EQ(static_cast<int64_t>(positions_of({}, seq_len).size()), seq_len);
+  }
+}
+
+TEST(ContextShare, LengthsThatDoNotDivideAreADefect) {
+  EXPECT_THROW((ContextShare{0, 2}.tokens(6)), InternalError);
+  EXPECT_THROW((ContextShare{1, 3}.tokens(7)), InternalError);
+}
+
+// Against the causal mask itself.
+TEST(ContextShare, WhatIsSeenOfAnotherRankIsExactlyWhatIsNotMasked) {
+  for (int size = 2; size <= 5; ++size) {
+    const int64_t seq_len = 6 * size;
+    for (int rank = 0; rank < size; ++rank) {
+      for (int owner = 0; owner < size; ++owner) {
+        if (owner == rank) continue;
+        const auto queries = positions_of({rank, size}, seq_len), keys = positions_of({owner, size}, seq_len);
+        const SeenKeys seen = ContextShare{rank, size}.seen_of(owner, seq_len / size);
+        const auto has = [](const Part& part, size_t i) {
+          return part.begin <= static_cast<int64_t>(i) && static_cast<int64_t>(i) < part.end;
+        };
+        for (size_t i = 0; i < queries.size(); ++i) {
+          for (size_t j = 0; j < keys.size(); ++j) {
+            EXPECT_EQ(has(seen.queries, i) && has(seen.keys, j), keys[j] <= queries[i])
+                << rank << " of " << owner << ": " << i << ", " << j;
+          }
+        }
+      }
+    }
+  }
+}
+
+struct Case {
+  int size;
+  int64_t batch, chunk, num_heads, num_kv_heads, head_dim;
+  DType dtype = DType::f32;
+};
+
+// q | k | v side by side, and the outputs of both passes.
+struct BothPasses {
+  BothPasses(Context& ctx, const AttentionShape& s, DType dtype)
+      : shape(s),
+        qkv(Tensor::empty(ctx, {s.batch * s.q_len, (s.num_heads + 2 * s.num_kv_heads) * s.head_dim}, dtype)),
+        dqkv(Tensor::empty(ctx, qkv.shape(), dtype)),
+        out(Tensor::empty(ctx, {s.batch * s.q_len, s.num_heads * s.head_dim}, dtype)),
+        dout(Tensor::empty(ctx, out.shape(), dtype)),
+        lse(Tensor::empty(ctx, {s.batch, s.num_heads, s.q_len}, DType::f32)) {}
+
+  void both_passes(Context& ctx, const ContextParallel& context, int num_parts) const {
+    const auto columns = [this](const Tensor& t, int64_t first_head, int64_t num) {
+      return Columns{t, first_head * shape.head_dim, num * shape.head_dim};
+    };
+    const int64_t h = shape.num_heads, k = shape.num_kv_heads;
+    ring_attention(ctx, context, num_parts, shape, columns(qkv, 0, h), columns(qkv, h, k),
+                   columns(qkv, h + k, k), out, lse);
+    ring_attention_backward(ctx, context, num_parts, shape, columns(qkv, 0, h), columns(qkv, h, k),
+                            columns(qkv, h + k, k), out, lse, dout, columns(dqkv, 0, h), columns(dqkv, h, k),
+                            columns(dqkv, h + k, k));
+  }
+
+  AttentionShape shape;
+  Tensor qkv, dqkv, out, dout, lse;
+};
+
+// Rows of `whole` that the rank holds into `part`, or back.
+void exchange_rows(const ContextShare& share, int64_t batch, int64_t seq_len, const Tensor& whole,
+                   const Tensor& part, bool back) {
+  const auto held = positions_of(share, seq_len);
+  const int64_t bytes = whole.bytes() / whole.dim(0);
+  for (int64_t b = 0; b < batch; ++b) {
+    for (size_t i = 0; i < held.size(); ++i) {
+      auto* w = static_cast<std::byte*>(whole.raw()) + (b * seq_len + held[i]) * bytes;
+      auto* p = static_cast<std::byte*>(part.raw()) +
+                (b * static_cast<int64_t>(held.size()) + static_cast<int64_t>(i)) * bytes;
+      std::copy_n(back ? p : w, bytes, back ? w : p);
+    }
+  }
+}
+
+void expect_near(const char* what, const Tensor& got, const Tensor& expected, double tolerance) {
+  const auto a = to_vector(got), b = to_vector(expected);
+  double largest = 1e-3;
+  for (const float x : b) largest = std::max(largest, static_cast<double>(std::abs(x)));
+  for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], tolerance * largest) << what << " " << i;
+}
+
+// Attention over the whole sequence, on one rank.
+void attend_alone(Context& ctx, const BothPasses& run) {
+  const auto self = make_self_communicator();
+  run.both_passes(ctx, ContextParallel(*self), 1);
+}
+
+class RingAttention : public testing::TestWithParam<Case> {
+ protected:
+  // Puts the ranks' results together.
+  void run_ring(const BothPasses& whole, int num_threads = 1) const {
+    const Case& c = GetParam();
+    const int64_t seq_len = whole.shape.q_len;
+    run_thread_ranks(c.size, [&](Communicator& world) {
+      Context ctx({}, num_threads);
+      const ContextParallel context(world);
+      AttentionShape s = whole.shape;
+      s.q_len = s.kv_len = seq_len / c.size;
+      const BothPasses mine(ctx, s, c.dtype);
+      const auto rows = [&](const Tensor& all, const Tensor& own, bool back) {
+        exchange_rows(context.share(), s.batch, seq_len, all, own, back);
+      };
+      rows(whole.qkv, mine.qkv, false);
+      rows(whole.dout, mine.dout, false);
+      mine.both_passes(ctx, context, c.size);
+      rows(whole.out, mine.out, true);
+      rows(whole.dqkv, mine.dqkv, true);
+    });
+  }
+  BothPasses make_run(Context& ctx) const {
+    const Case& c = GetParam();
+    const int64_t seq_len = 2 * c.size * c.chunk;
+    BothPasses run(ctx,
+                   {c.batch, seq_len, seq_len, c.num_heads, c.num_kv_heads, c.head_dim,
+                    1.0f / std::sqrt(static_cast<float>(c.head_dim)), true},
+                   c.dtype);
+    run.qkv = random_tensor(ctx, run.qkv.shape(), c.dtype, 1);
+    run.dout = random_tensor(ctx, run.dout.shape(), c.dtype, 2);
+    return run;
+  }
+};
+
+TEST_P(RingAttention, EqualsAttentionOverTheWholeSequence) {
+  Context ctx;
+  const BothPasses ring = make_run(ctx), again = make_run(ctx), plain = make_run(ctx);
+  run_ring(ring);
+  attend_alone(ctx, plain);
+  const bool wide = GetParam().dtype == DType::f32;
+  // Each block's share of a gradient is rounded to the compute type before it is summed.
+  expect_near("out", ring.out, plain.out, wide ? 2e-6 : 0x1p-7);
+  expect_near("dqkv", ring.dqkv, plain.dqkv, wide ? 4e-6 : 0x1p-7);
+  run_ring(again, 2);
+  EXPECT_EQ(to_vector(ring.out), to_vector(again.out)) << "from run to run";
+  EXPECT_EQ(to_vector(ring.dqkv), to_vector(again.dqkv)) << "from run to run";
+}
+
+TEST_P(RingAttention, SequencesHeldWholeAreAttendedToAlone) {
+  Context ctx;
+  const BothPasses plain = make_run(ctx);
+  attend_alone(ctx, plain);
+  run_thread_ranks(GetParam().size, [&](Communicator& world) {
+    if (world.rank() > 0) return;  // nobody answers
+    Context own;
+    const BothPasses run = make_run(own);
+    run.both_passes(own, ContextParallel(world), 1);
+    EXPECT_EQ(to_vector(run.out), to_vector(plain.out));
+    EXPECT_EQ(to_vector(run.dqkv), to_vector(plain.dqkv));
+  });
+}
+
+std::string name_of(const testing::TestParamInfo<Case>& p) {
+  const Case& c = p.param;
+  return fmt::format("{}_ranks{}_batch{}_chunk{}_heads{}_{}_dim{}", to_string(c.dtype), c.size, c.batch,
+                     c.chunk, c.num_heads, c.num_kv_heads, c.head_dim);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , RingAttention,
+    testing::Values(Case{1, 2, 3, 2, 2, 5}, Case{2, 1, 1, 1, 1, 1}, Case{2, 3, 5, 4, 2, 7},
+                    Case{3, 1, 1, 2, 1, 4}, Case{3, 2, 7, 3, 3, 33}, Case{4, 1, 40, 6, 2, 16},
+                    Case{4, 2, 1, 2, 2, 3}, Case{5, 2, 3, 4, 1, 8}, Case{2, 2, 33, 4, 2, 9, DType::bf16},
+                    Case{3, 1, 5, 2, 2, 7, DType::bf16}, Case{4, 2, 17, 4, 1, 16, DType::bf16},
+                    Case{4, 1, 8, 2, 2, 16, DType::f16}),
+    name_of);
+
+TEST(RingAttentionRefuses, SequencesInOtherPartsThanTheRing) {
+  EXPECT_THROW(run_thread_ranks(3,
+                                [](Communicator& world) {
+                                  Context ctx;
+                                  const BothPasses run(ctx, {1, 2, 2, 1, 1, 1, 1, true}, DType::f32);
+                                  run.both_passes(ctx, ContextParallel(world), 2);
+                                }),
+               InternalError);
+}
+
+}  // namespace
+}  // namespace trireme::test
