@@ -2,6 +2,7 @@
 
 #include <initializer_list>
 #include <utility>
+#include <vector>
 
 #include "runtime/ops/attention_merge.h"
 #include "runtime/ops/elementwise.h"
@@ -60,21 +61,21 @@ void unpack(Context& ctx, const Tensor& packed, std::initializer_list<Columns> p
 }
 
 // Gives one tensor after another to the next rank of the ring and takes the previous rank's, beside what is
-// computed between start and finish.
+// computed between start and finish. Collectives run in a thread of their own; messages from rank to rank
+// would move only while MPI is called, thus not beside the arithmetic.
 class RingTransfer {
  public:
   RingTransfer(Context& ctx, Communicator& ring) : ctx_(ctx), ring_(ring) {}
 
   void start(const Tensor& outgoing) {
-    const int size = ring_.size(), next = (ring_.rank() + 1) % size,
-              previous = (ring_.rank() + size - 1) % size;
+    const auto size = static_cast<size_t>(ring_.size()), rank = static_cast<size_t>(ring_.rank());
+    std::vector<int64_t> to(size, 0), from(size, 0);
+    to[(rank + 1) % size] = from[(rank + size - 1) % size] = outgoing.numel();
     incoming_ = buffer(ctx_, outgoing.shape(), outgoing.dtype());
-    received_ = ring_.receive_async(ctx_.stream(), incoming_, previous);
-    sent_ = ring_.send_async(ctx_.stream(), outgoing, next);
+    work_ = ring_.all_to_all_v_async(ctx_.stream(), outgoing, to, incoming_, from);
   }
   Tensor finish() {
-    std::exchange(received_, nullptr)->wait();
-    std::exchange(sent_, nullptr)->wait();
+    std::exchange(work_, nullptr)->wait();
     return std::exchange(incoming_, Tensor());
   }
 
@@ -82,7 +83,7 @@ class RingTransfer {
   Context& ctx_;
   Communicator& ring_;
   Tensor incoming_;
-  WorkPtr received_, sent_;
+  WorkPtr work_;
 };
 
 // Keys and values ([k | v], packed) of the other ranks as they come round, the previous rank's first. While
@@ -111,7 +112,8 @@ class BlocksOfOthers {
   Tensor block_;
 };
 
-// What the queries of one rank see of the block of another: no pair is masked.
+// What the queries of this rank see of another's block: no pair is masked. Between the rows of two sequences
+// lie some that are not looked at, so ops are called a sequence at a time.
 struct Sight {
   Sight(const AttentionShape& s, const SeenKeys& seen_keys) : whole(s), seen(seen_keys), one(s) {
     one.batch = 1;
@@ -120,23 +122,27 @@ struct Sight {
     one.causal = false;
   }
 
-  int64_t q_width() const { return whole.num_heads * whole.head_dim; }
-  int64_t kv_width() const { return whole.num_kv_heads * whole.head_dim; }
-  // Sequence b of a matrix that has the rows of all queries (keys), and of one that has these alone.
+  // The rows of sequence b that take part, in a matrix of all queries (keys).
   Tensor queries(const Tensor& t, int64_t b) const { return rows(t, b * whole.q_len, seen.queries); }
   Tensor keys(const Tensor& t, int64_t b) const { return rows(t, b * whole.kv_len, seen.keys); }
-  Tensor queries_alone(const Tensor& t, int64_t b) const { return rows(t, b * one.q_len, {0, one.q_len}); }
-  Tensor keys_alone(const Tensor& t, int64_t b) const { return rows(t, b * one.kv_len, {0, one.kv_len}); }
+  Columns queries(const Columns& c, int64_t b) const { return {queries(c.matrix, b), c.begin, c.count}; }
+  // The same in a matrix of those rows alone.
+  Tensor own_queries(const Tensor& t, int64_t b) const { return rows(t, b * one.q_len, {0, one.q_len}); }
+  Tensor own_keys(const Tensor& t, int64_t b) const { return rows(t, b * one.kv_len, {0, one.kv_len}); }
 
   AttentionShape whole;
   SeenKeys seen;
-  AttentionShape one;  // of one sequence: between the parts of two others lie rows that are not looked at
+  AttentionShape one;  // of one sequence
 
  private:
   static Tensor rows(const Tensor& t, int64_t begin, const Part& part) {
     return t.slice(begin + part.begin, begin + part.end);
   }
 };
+
+// The halves of a packed [k | v].
+Columns keys_of(const Tensor& packed) { return {packed, 0, packed.dim(1) / 2}; }
+Columns values_of(const Tensor& packed) { return {packed, packed.dim(1) / 2, packed.dim(1) / 2}; }
 
 // [B, H, queries] of [B, H, all].
 Tensor lse_of_queries(Context& ctx, const Sight& sight, const Tensor& lse) {
@@ -146,6 +152,52 @@ Tensor lse_of_queries(Context& ctx, const Sight& sight, const Tensor& lse) {
   ops::copy_columns(ctx, {lse.view({rows, s.q_len}), sight.seen.queries.begin, n},
                     {part.view({rows, n}), 0, n});
   return part;
+}
+
+// What one block adds to the output.
+struct BlockOutput {
+  Tensor out, lse;  // of the queries that see some of it
+};
+
+BlockOutput attend(Context& ctx, const Sight& sight, const Columns& q, const Tensor& block) {
+  const AttentionShape &s = sight.whole, &one = sight.one;
+  const BlockOutput partial{buffer(ctx, {s.batch * one.q_len, q.count}, q.matrix.dtype()),
+                            buffer(ctx, {s.batch, s.num_heads, one.q_len}, DType::f32)};
+  for (int64_t b = 0; b < s.batch; ++b) {
+    const Tensor seen = sight.keys(block, b);
+    ops::attention(ctx, one, sight.queries(q, b), keys_of(seen), values_of(seen),
+                   sight.own_queries(partial.out, b), partial.lse.slice(b, b + 1));
+  }
+  return partial;
+}
+
+// What one block adds to the gradients.
+struct BlockGradients {
+  Tensor dq, dkv;  // of the queries and keys that see each other
+
+  void add_queries(Context& ctx, const Sight& sight, const Tensor& sum) const {
+    for (int64_t b = 0; b < sight.whole.batch; ++b)
+      ops::accumulate(ctx, sight.own_queries(dq, b), sight.queries(sum, b));
+  }
+  void add_keys(Context& ctx, const Sight& sight, const Tensor& sum) const {
+    for (int64_t b = 0; b < sight.whole.batch; ++b)
+      ops::accumulate(ctx, sight.own_keys(dkv, b), sight.keys(sum, b));
+  }
+};
+
+BlockGradients attend_backward(Context& ctx, const Sight& sight, const Columns& q, const Tensor& block,
+                               const Tensor& out, const Tensor& lse, const Tensor& dout) {
+  const AttentionShape &s = sight.whole, &one = sight.one;
+  const BlockGradients partial{buffer(ctx, {s.batch * one.q_len, q.count}, out.dtype()),
+                               buffer(ctx, {s.batch * one.kv_len, block.dim(1)}, out.dtype())};
+  const Tensor lse_seen = lse_of_queries(ctx, sight, lse);
+  for (int64_t b = 0; b < s.batch; ++b) {
+    const Tensor seen = sight.keys(block, b), dkv = sight.own_keys(partial.dkv, b);
+    ops::attention_backward(ctx, one, sight.queries(q, b), keys_of(seen), values_of(seen),
+                            sight.queries(out, b), lse_seen.slice(b, b + 1), sight.queries(dout, b),
+                            {sight.own_queries(partial.dq, b), 0, q.count}, keys_of(dkv), values_of(dkv));
+  }
+  return partial;
 }
 
 void check_parts(const ContextParallel& context, int num_parts, const AttentionShape& s) {
@@ -167,15 +219,8 @@ void ring_attention(Context& ctx, const ContextParallel& context, int num_parts,
   const Tensor merged = as_f32(ctx, out);
   while (others.next()) {
     const Sight sight(s, context.share().seen_of(others.owner(), s.q_len));
-    const int64_t n = sight.one.q_len, kv_width = sight.kv_width();
-    const Tensor part = buffer(ctx, {s.batch * n, sight.q_width()}, out.dtype());
-    const Tensor part_lse = buffer(ctx, {s.batch, s.num_heads, n}, DType::f32);
-    for (int64_t b = 0; b < s.batch; ++b) {
-      const Tensor block = sight.keys(others.block(), b);
-      ops::attention(ctx, sight.one, {sight.queries(q.matrix, b), q.begin, q.count}, {block, 0, kv_width},
-                     {block, kv_width, kv_width}, sight.queries_alone(part, b), part_lse.slice(b, b + 1));
-    }
-    ops::merge_attention(ctx, part, part_lse, sight.seen.queries.begin, merged, lse);
+    const BlockOutput partial = attend(ctx, sight, q, others.block());
+    ops::merge_attention(ctx, partial.out, partial.lse, sight.seen.queries.begin, merged, lse);
   }
   if (out.dtype() != DType::f32) ops::copy(ctx, merged, out);
 }
@@ -193,23 +238,11 @@ void ring_attention_backward(Context& ctx, const ContextParallel& context, int n
   Tensor dkv_sum = zeros(ctx, {k.rows(), 2 * k.count});  // of the block at hand
   while (others.next()) {
     const Sight sight(s, context.share().seen_of(others.owner(), s.q_len));
-    const int64_t kv_width = sight.kv_width();
-    const Tensor dq_part = buffer(ctx, {s.batch * sight.one.q_len, sight.q_width()}, out.dtype());
-    const Tensor dkv_part = buffer(ctx, {s.batch * sight.one.kv_len, 2 * kv_width}, out.dtype());
-    const Tensor part_lse = lse_of_queries(ctx, sight, lse);
-    for (int64_t b = 0; b < s.batch; ++b) {
-      const Tensor block = sight.keys(others.block(), b), dblock = sight.keys_alone(dkv_part, b);
-      const Tensor dqueries = sight.queries_alone(dq_part, b);
-      ops::attention_backward(ctx, sight.one, {sight.queries(q.matrix, b), q.begin, q.count},
-                              {block, 0, kv_width}, {block, kv_width, kv_width}, sight.queries(out, b),
-                              part_lse.slice(b, b + 1), sight.queries(dout, b), {dqueries, 0, q.count},
-                              {dblock, 0, kv_width}, {dblock, kv_width, kv_width});
-      ops::accumulate(ctx, dqueries, sight.queries(dq_sum, b));
-    }
+    const BlockGradients partial = attend_backward(ctx, sight, q, others.block(), out, lse, dout);
+    partial.add_queries(ctx, sight, dq_sum);
     // They come from the rank that had this block in the step before.
     if (!others.is_first()) dkv_sum = sums.finish();
-    for (int64_t b = 0; b < s.batch; ++b)
-      ops::accumulate(ctx, sight.keys_alone(dkv_part, b), sight.keys(dkv_sum, b));
+    partial.add_keys(ctx, sight, dkv_sum);
     sums.start(dkv_sum);
   }
   unpack(ctx, dq_sum, {dq});

@@ -41,8 +41,9 @@ train 2 "${tiny[@]}" --run.dir two || complain "two ranks: $(cat out)"
 train 4 "${tiny[@]}" --run.dir four || complain "four ranks: $(cat out)"
 train 2 "${tiny[@]}" --tp 2 --run.dir tensor || complain "two tensor ranks: $(cat out)"
 train 4 "${tiny[@]}" --tp 2 --parallel.sequence on --run.dir sequence || complain "sequence parallelism: $(cat out)"
+train 2 "${tiny[@]}" --cp 2 --run.dir context || complain "two context ranks: $(cat out)"
 header_bytes=$(($(od -An -tu8 -N8 one/model.safetensors) + 8))
-for layout in two four tensor sequence; do
+for layout in two four tensor sequence context; do
   awk -v a="$(losses one)" -v b="$(losses $layout)" 'BEGIN {
     n = split(a, x); if (n != 6 || split(b, y) != n) exit 1
     for (i = 1; i <= n; ++i) if (x[i] - y[i] > 2e-5 || y[i] - x[i] > 2e-5) exit 1
@@ -59,6 +60,7 @@ cmp -s two/model.safetensors again/model.safetensors || complain "weights of equ
 
 fails 2 'train.stps' 2 "${tiny[@]}" --train.stps 3
 fails 2 'model.heads 2 does not divide by parallel.tensor 3' 3 "${tiny[@]}" --tp 3
+fails 2 'train.seq-len 32 does not divide by 2 x parallel.context 3 = 6' 3 "${tiny[@]}" --cp 3
 fails 2 'global-batch' 2 "${tiny[@]}" --train.global-batch 7
 fails 3 'no-such-file.txt' 2 "${tiny[@]}" --data.text no-such-file.txt
 printf 'fine so far \xff\xfe and no more' >latin.txt

@@ -127,5 +127,17 @@ TEST(MemoryEstimate, TensorRanksHoldAShareOfWhatIsDivided) {
             1024 * ((12 * 8 * 768 + 768 + 25129 + work) * 4 + 12 * 2 * 4 + heads));
 }
 
+TEST(MemoryEstimate, ContextRanksHoldAShareOfTheTokensAndWhatGoesRound) {
+  const ModelConfig& config = preset("gpt2-124m");
+  const MemoryEstimate one = estimate_memory(config, DType::bf16, 2, 1024),
+                       four = estimate_memory(config, DType::bf16, 2, 1024, {.context = 4}),
+                       both = estimate_memory(config, DType::bf16, 2, 1024, {.tensor = 2, .context = 4});
+  EXPECT_EQ(four[MemoryCategory::weights], one[MemoryCategory::weights]);
+  EXPECT_EQ(four[MemoryCategory::activations], one[MemoryCategory::activations] / 4);
+  // Two blocks of keys and values in bf16, two of their gradients and a sum for the queries in f32.
+  EXPECT_EQ(four[MemoryCategory::buffers], 512 * (8 + 768 * (2 * 2 * 2 + 2 * 2 * 4 + 4)));
+  EXPECT_EQ(both[MemoryCategory::buffers], 512 * (8 + 384 * (2 * 2 * 2 + 2 * 2 * 4 + 4)));
+}
+
 }  // namespace
 }  // namespace trireme

@@ -13,12 +13,13 @@ struct Case {
   bool sequence = false;
   int64_t micro_batch = 1;
   bool unequal = false;
+  int pipeline = 1;
 };
 
 std::string name_of(const testing::TestParamInfo<Case>& p) {
   const Case& c = p.param;
-  return fmt::format("{}_dp{}_cp{}_tp{}{}_micro{}{}", to_string(c.family), c.data, c.context, c.tensor,
-                     c.sequence ? "_sequence" : "", c.micro_batch, c.unequal ? "_unequal" : "");
+  return fmt::format("{}_dp{}_pp{}_cp{}_tp{}{}_micro{}{}", to_string(c.family), c.data, c.pipeline, c.context,
+                     c.tensor, c.sequence ? "_sequence" : "", c.micro_batch, c.unequal ? "_unequal" : "");
 }
 
 class ContextParallelLayouts : public testing::TestWithParam<Case> {
@@ -30,13 +31,15 @@ class ContextParallelLayouts : public testing::TestWithParam<Case> {
     r.seq_len = 16;
     r.micro_batch = c.micro_batch;
     r.unequal_targets = c.unequal;
-    r.plan = {.data = c.data, .tensor = c.tensor, .context = c.context, .sequence = c.sequence};
+    r.plan = {.data = c.data,
+              .tensor = c.tensor,
+              .pipeline = c.pipeline,
+              .context = c.context,
+              .sequence = c.sequence};
     r.options.bucket_bytes = 4096;
     return r;
   }
-  LayoutResult run_layout_of(const LayoutRun& r) const {
-    return run_on_threads(GetParam().data * GetParam().context * GetParam().tensor, r);
-  }
+  LayoutResult run_layout_of(const LayoutRun& r) const { return run_on_threads(r.plan.world_size(), r); }
 };
 
 TEST_P(ContextParallelLayouts, FollowOneRank) {
@@ -64,15 +67,15 @@ TEST_P(ContextParallelLayouts, FollowOneRankInBf16AsFarAsItsRoundingGoes) {
 }
 
 constexpr auto kGpt2 = ModelFamily::gpt2, kLlama = ModelFamily::llama;  // llama: two key-value heads
-INSTANTIATE_TEST_SUITE_P(All, ContextParallelLayouts,
-                         testing::Values(Case{kGpt2, 1, 2, 1}, Case{kGpt2, 1, 4, 1, false, 2, true},
-                                         Case{kGpt2, 1, 8, 1}, Case{kGpt2, 1, 2, 2, true, 1, true},
-                                         Case{kGpt2, 2, 2, 1, false, 2}, Case{kLlama, 1, 2, 1, false, 4},
-                                         Case{kLlama, 1, 4, 1, false, 1, true}, Case{kLlama, 1, 2, 2},
-                                         Case{kLlama, 1, 2, 4, true, 2},
-                                         Case{kLlama, 2, 2, 1, false, 1, true},
-                                         Case{kLlama, 2, 2, 2, true, 1, true}),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(
+    All, ContextParallelLayouts,
+    testing::Values(Case{kGpt2, 1, 2, 1}, Case{kGpt2, 1, 4, 1, false, 2, true}, Case{kGpt2, 1, 8, 1},
+                    Case{kGpt2, 1, 2, 2, true, 1, true}, Case{kGpt2, 2, 2, 1, false, 2},
+                    Case{kLlama, 1, 2, 1, false, 4}, Case{kLlama, 1, 4, 1, false, 1, true},
+                    Case{kLlama, 1, 2, 2}, Case{kLlama, 1, 2, 4, true, 2},
+                    Case{kLlama, 2, 2, 1, false, 1, true}, Case{kLlama, 2, 2, 2, true, 1, true},
+                    Case{kGpt2, 1, 2, 1, false, 1, true, 2}, Case{kLlama, 1, 2, 2, true, 1, true, 2}),
+    name_of);
 
 TEST(ContextParallel, ThreeRanksAndAnOddHeadSize) {
   LayoutRun r;
@@ -103,6 +106,22 @@ TEST(ContextParallel, ZeroEqualsPlainContextParallelismBitForBit) {
       EXPECT_EQ(result.norms, plain.norms) << stage;
       EXPECT_EQ(result.weights, plain.weights) << stage;
     }
+  }
+}
+
+TEST(ContextParallel, ActivationsShrinkWithTheRanks) {
+  LayoutRun r;
+  r.model = tiny_model(ModelFamily::gpt2);
+  r.model.max_positions = r.seq_len = 256;
+  r.global_batch = 1;
+  r.steps = 1;
+  const auto activations = [](const LayoutResult& result) {
+    return static_cast<double>(result.peak_bytes[static_cast<size_t>(MemoryCategory::activations)]);
+  };
+  const double one = activations(run_on_one_rank(r));
+  for (const int size : {2, 4}) {
+    r.plan = {.context = size};
+    EXPECT_NEAR(activations(run_on_threads(size, r)), one / size, 0.01 * one) << size;
   }
 }
 

@@ -54,6 +54,23 @@ TEST_P(MpiLayouts, PipelinesFollowOneRank) {
   }
 }
 
+TEST_P(MpiLayouts, ContextParallelFollowsOneRank) {
+  const auto world = mpi_environment->make_world();
+  const int beside = world->size() >= 4 ? 2 : 1;  // ranks of the other degree
+  const ParallelPlan plans[] = {{.context = std::min(4, world->size())},
+                                {.tensor = beside, .context = 2, .sequence = beside > 1},
+                                {.pipeline = beside, .context = 2}};
+  for (const ParallelPlan& plan : plans) {
+    LayoutRun run;
+    run.model = tiny_model(GetParam());
+    run.seq_len = 16;
+    run.micro_batch = 2;
+    run.unequal_targets = true;
+    run.plan = plan;
+    expect_follows(run_layout(*world, run), run_on_one_rank(run));
+  }
+}
+
 TEST_P(MpiLayouts, ZeroEqualsPlainDataParallelismBitForBit) {
   const auto world = mpi_environment->make_world();
   for (const DType precision : {DType::f32, DType::bf16}) {
