@@ -28,7 +28,7 @@ void add_to_blocks(Context& ctx, const Tensor& t, int64_t begin, const Tensor& s
 
 }  // namespace
 
-void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& group,
+void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup& group,
                         std::span<const IndexRange> counted, const Tensor& out) {
   const Tensor sums = Tensor::empty(ctx, {group.numel / ops::kSumBlock}, DType::f64, MemoryCategory::buffers);
   ops::fill(ctx, sums, 0);
@@ -42,14 +42,14 @@ void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& 
     }
   }
   // Every block's sum is on one rank, zeros elsewhere: nothing is rounded.
-  if (group.parts > 1) data.all_reduce(ctx.stream(), sums);
+  if (group.parts > 1) shard.all_reduce(ctx.stream(), sums);
   ops::add_in_order(ctx, sums, out);
 }
 
 void WeightGatherer::start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket) {
-  if (group.parts == 1) return;
-  works_.push_back(data_.all_gather_async(stream, group.own_part(bucket, group.weights),
-                                          group.weights.slice(bucket.begin, bucket.end)));
+  if (group.parts == 1 || group.is_divided(group.weights)) return;
+  works_.push_back(shard_.all_gather_async(stream, group.own_part(bucket, group.weights),
+                                           group.weights.slice(bucket.begin, bucket.end)));
 }
 
 void WeightGatherer::finish() {
@@ -66,7 +66,7 @@ Tensor MasterReader::read(const ParameterView& view) {
     if (it != gathered_.end()) gathered_.erase(it);
     const Tensor whole =
         Tensor::empty(ctx_, {bucket.end - bucket.begin}, DType::f32, MemoryCategory::buffers);
-    data_.all_gather(ctx_.stream(), group.own_part(bucket, group.master), whole);
+    shard_.all_gather(ctx_.stream(), group.own_part(bucket, group.master), whole);
     gathered_.push_back({&group, view.bucket, whole});
     it = gathered_.end() - 1;
   }

@@ -5,13 +5,13 @@
 namespace trireme {
 
 namespace {
-/// Divided gradients: buckets whose memory waits for a reduction while the backward pass fills others.
+/// Buckets whose memory, or whose second sum, waits for a reduction while the backward pass fills others.
 constexpr size_t kMostUnderWay = 2;
 }  // namespace
 
-GradientReducer::GradientReducer(Communicator& data, ParameterStorage& storage, bool overlap)
-    : data_(data), storage_(storage), overlap_(overlap) {
-  if (data.size() == 1) return;  // nothing to sum
+GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStorage& storage, bool overlap)
+    : parallel_(parallel), storage_(storage), overlap_(overlap) {
+  if (parallel.gradients().size() == 1) return;  // nothing to sum
   for (ParameterGroup& group : storage.groups()) {
     const size_t first = buckets_.size();
     for (ParameterBucket& range : group.buckets) buckets_.push_back({.group = &group, .range = &range});
@@ -42,9 +42,7 @@ void GradientReducer::ready(Context& ctx, std::span<ParameterBlock* const> block
     TRIREME_CHECK(bucket.num_ready <= bucket.num_blocks, "gradients of a block became ready twice in a step");
     if (bucket.num_ready < bucket.num_blocks) continue;
     if (overlap_ || is_divided(bucket)) reduce(ctx, bucket);
-    if (!overlap_) {
-      while (!under_way_.empty()) wait_for_oldest();
-    }
+    if (!overlap_) wait_for_all(ctx);
   }
 }
 
@@ -54,7 +52,7 @@ void GradientReducer::finish(Context& ctx) {
     if (!bucket.range->gradients) storage_.make_gradients(ctx, *bucket.group, *bucket.range);
     reduce(ctx, bucket);
   }
-  while (!under_way_.empty()) wait_for_oldest();
+  wait_for_all(ctx);
   for (Bucket& bucket : buckets_) {
     bucket.num_ready = 0;
     bucket.reduced = false;
@@ -64,20 +62,32 @@ void GradientReducer::finish(Context& ctx) {
 void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
   const ParameterGroup& group = *bucket.group;
   const Tensor& whole = bucket.range->gradients;
-  bucket.work = group.parts == 1 ? data_.all_reduce_async(ctx.stream(), whole)
-                                 : data_.reduce_scatter_async(ctx.stream(), whole,
-                                                              group.own_part(*bucket.range, group.gradients));
+  bucket.work = group.parts == 1 ? parallel_.gradients().all_reduce_async(ctx.stream(), whole)
+                                 : parallel_.shard().reduce_scatter_async(
+                                       ctx.stream(), whole, group.own_part(*bucket.range, group.gradients));
   bucket.reduced = true;
   under_way_.push_back(&bucket);
-  while (is_divided(bucket) && under_way_.size() > kMostUnderWay) wait_for_oldest();
+  const bool somebody_waits = is_divided(bucket) || (group.parts > 1 && parallel_.replicas().size() > 1);
+  while (somebody_waits && under_way_.size() > kMostUnderWay) wait_for_oldest(ctx);
 }
 
-void GradientReducer::wait_for_oldest() {
+void GradientReducer::wait_for_oldest(Context& ctx) {
   Bucket& bucket = *under_way_.front();
   under_way_.pop_front();
   bucket.work->wait();
   bucket.work.reset();
+  const ParameterGroup& group = *bucket.group;
+  if (group.parts > 1 && parallel_.replicas().size() > 1) {
+    const Tensor own = group.own_part(*bucket.range, group.gradients);
+    among_replicas_.push_back(parallel_.replicas().all_reduce_async(ctx.stream(), own));
+  }
   if (is_divided(bucket)) storage_.release_gradients(*bucket.group, *bucket.range);
+}
+
+void GradientReducer::wait_for_all(Context& ctx) {
+  while (!under_way_.empty()) wait_for_oldest(ctx);
+  for (const WorkPtr& work : among_replicas_) work->wait();
+  among_replicas_.clear();
 }
 
 }  // namespace trireme

@@ -32,8 +32,8 @@ double read(Context& ctx, const Tensor& t) {
 StateDivision TrainingStepOptions::division(const ParallelContext& parallel) const {
   StateDivision division{.zero_stage = zero_stage, .bucket_bytes = bucket_bytes};
   if (zero_stage > 0) {
-    division.parts = parallel.gradients().size();
-    division.part = parallel.gradients().rank();
+    division.parts = parallel.shard().size();
+    division.part = parallel.shard().rank();
   }
   return division;
 }
@@ -48,9 +48,9 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       evaluation_(parallel.pipeline(), part),
       tied_weights_(parallel.pipeline(), part.tied),
       partial_gradients_(parallel.tensor(), part.blocks()),
-      reducer_(parallel.gradients(), *part.storage, options.overlap),
+      reducer_(parallel, *part.storage, options.overlap),
       optimizer_(ctx, *part.storage, options.adamw),
-      gatherer_(parallel.gradients()) {
+      gatherer_(parallel.shard()) {
   const StateDivision& division = part.storage->division();
   TRIREME_CHECK(division == options.division(parallel),
                 "the storage was laid out for another step: ZeRO stage {}, {} parts, buckets of {} bytes",
@@ -110,7 +110,7 @@ void TrainingStep::update(const BatchTotals& totals, double norm, double lr) {
 
 void TrainingStep::for_each_weight(size_t chunk,
                                    const std::function<void(const Parameter&, const Tensor&)>& visit) {
-  MasterReader reader(ctx_, parallel_.gradients());
+  MasterReader reader(ctx_, parallel_.shard());
   for (const ParameterView& view : part_.parameters(chunk)) {
     if (!view.parameter->is_tied_copy) visit(*view.parameter, reader.read(view));
   }

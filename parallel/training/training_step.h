@@ -31,7 +31,7 @@ struct TrainingStepOptions {
   double clip = 1.0;  ///< largest global gradient norm; 0: no clipping
   int64_t bucket_bytes = int64_t{25} << 20;
   bool overlap = true;
-  int zero_stage = 0;  ///< 0, 1 or 2: what the ranks that sum gradients divide (StateDivision)
+  int zero_stage = 0;  ///< 0 to 3: what the ranks that sum gradients divide (StateDivision)
 
   /// How this rank's parameters are to be laid out for such a step.
   StateDivision division(const ParallelContext& parallel) const;
@@ -57,7 +57,7 @@ class TrainingStep {
   void update(const BatchTotals& totals, double norm, double lr);
 
   /// Mean loss of micro-batches without training on them; replicas may have different numbers of them, or
-  /// none.
+  /// none, but under ZeRO stage 3, where they run layers together.
   BatchTotals evaluate(std::span<MicroBatch> micro_batches);
 
   /// Calls `visit` with every parameter of one of this rank's virtual stages, in the order of the forward
