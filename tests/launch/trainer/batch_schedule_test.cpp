@@ -15,7 +15,7 @@ TEST(EvaluationMicroBatches, EverySampleCountsOnceAndReplicasGetEquallyMany) {
       int64_t num_targets = 0;
       const size_t rounds = static_cast<size_t>((num_samples + 2 * count - 1) / (2 * count));
       for (int index = 0; index < count; ++index) {
-        const auto batches = evaluation_micro_batches(ctx, reader, {index, count}, num_samples, 2);
+        const auto batches = evaluation_micro_batches(ctx, reader, {index, count, {}}, num_samples, 2);
         EXPECT_EQ(batches.size(), rounds);
         for (const MicroBatch& mb : batches) {
           num_targets += mb.num_targets;
