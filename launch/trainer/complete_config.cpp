@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "launch/trainer/nearest_layouts.h"
 #include "models/config/context_parallel_faults.h"
 #include "models/config/presets.h"
 #include "models/config/tensor_parallel_faults.h"
@@ -36,6 +37,7 @@ int64_t default_seq_len(const ModelConfig& model) {
 }
 
 void check_batch(const RunConfig& config, Faults& faults) {
+  if (config.parallel.data == 0) return;
   const int64_t micro = config.train.micro_batch, ranks = config.parallel.data,
                 global = config.train.global_batch;
   const int64_t unit = micro * ranks;
@@ -65,13 +67,6 @@ void check_division_of_model(const RunConfig& config, Faults& faults) {
   if (!config.parallel.sequence || !of_context.empty()) return;
   append(sequence_parallel_faults(config.train.micro_batch, config.train.seq_len, config.parallel.tensor,
                                   config.parallel.context));
-}
-
-void check_pipeline(const RunConfig& config, Faults& faults) {
-  const bool batch_is_sound = config.parallel.data > 0 && config.train.micro_batch > 0 && faults.empty();
-  const Faults more = pipeline_faults(config.parallel, static_cast<int>(config.model.num_layers) + 2,
-                                      batch_is_sound ? static_cast<int>(config.accumulation()) : 0);
-  faults.insert(faults.end(), more.begin(), more.end());
 }
 
 void check_optimizer(const RunConfig& config, Faults& faults) {
@@ -117,27 +112,45 @@ void check_backend(const RunConfig& config, int world_size, Faults& faults) {
   }
 }
 
+void add_nearest_layouts(const RunConfig& config, int world_size, Faults& layout) {
+  constexpr size_t kMost = 3;
+  const auto nearest = nearest_layouts(config, world_size, kMost);
+  if (nearest.empty()) return;
+  layout.back() += fmt::format("\n     nearest layouts of {} rank{} that work: {}", world_size,
+                               world_size == 1 ? "" : "s", fmt::join(nearest, "; "));
+}
+
 }  // namespace
+
+std::vector<std::string> layout_faults(RunConfig& config, int world_size, bool model_is_sound) {
+  Faults faults = resolve(config.parallel, world_size);
+  if (model_is_sound) check_division_of_model(config, faults);
+  if (config.parallel.data > 0 && config.train.global_batch == 0)
+    config.train.global_batch = config.train.micro_batch * config.parallel.data;
+  check_batch(config, faults);
+  if (!model_is_sound) return faults;
+  const bool is_sound = config.parallel.data > 0 && faults.empty();
+  const int num_micro_batches = is_sound ? static_cast<int>(config.accumulation()) : 0;
+  const Faults pipeline =
+      pipeline_faults(config.parallel, static_cast<int>(config.model.num_layers) + 2, num_micro_batches);
+  faults.insert(faults.end(), pipeline.begin(), pipeline.end());
+  return faults;
+}
 
 std::vector<std::string> complete(RunConfig& config, const std::set<std::string>& given, int world_size,
                                   bool needs_data) {
   complete_model(config.model, given, config.train.seq_len);
   Faults faults = faults_of(config.model);
   const bool model_is_sound = faults.empty();
-  const Faults layout = resolve(config.parallel, world_size);
-  faults.insert(faults.end(), layout.begin(), layout.end());
   if (config.train.seq_len == 0) config.train.seq_len = default_seq_len(config.model);
   if (config.train.seq_len > config.model.max_positions) {
     faults.push_back(fmt::format("train.seq-len {} is more than model.max-positions {}", config.train.seq_len,
                                  config.model.max_positions));
   }
-  if (model_is_sound) check_division_of_model(config, faults);
-  if (config.parallel.data > 0) {
-    if (config.train.global_batch == 0)
-      config.train.global_batch = config.train.micro_batch * config.parallel.data;
-    check_batch(config, faults);
-  }
-  if (model_is_sound) check_pipeline(config, faults);
+  const RunConfig asked = config;
+  Faults layout = layout_faults(config, world_size, model_is_sound);
+  if (model_is_sound && !layout.empty()) add_nearest_layouts(asked, world_size, layout);
+  faults.insert(faults.end(), layout.begin(), layout.end());
   check_optimizer(config, faults);
   if (needs_data) check_data(config, faults);
   check_backend(config, world_size, faults);

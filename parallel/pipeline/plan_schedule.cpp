@@ -30,6 +30,7 @@ void compare_with_job(const Schedule& s, const ParallelPlan& plan, int num_micro
   compare("stages", s.num_stages, plan.pipeline, "ask for --parallel.pipeline {}");
   compare("virtual stages a stage", s.num_chunks, plan.virtual_stages,
           "ask for --parallel.virtual-stages {}");
+  if (num_micro_batches == 0) return;
   compare("micro-batches", s.num_micro_batches, num_micro_batches,
           "choose train.global-batch so that the accumulation is {}");
 }
@@ -74,8 +75,13 @@ std::vector<std::string> pipeline_faults(const ParallelPlan& plan, int num_layer
             ? fmt::format("--parallel.virtual-stages {}", num_layers / plan.pipeline)
             : fmt::format("--parallel.pipeline {}", num_layers / plan.virtual_stages)));
   }
-  if (plan.pipeline == 1 || num_micro_batches < 1) return faults;
-  if (is_schedule_file(plan)) compare_with_job(read_proved(plan.schedule), plan, num_micro_batches, faults);
+  if (plan.pipeline == 1) return faults;
+  if (!is_schedule_file(plan)) return faults;
+  try {
+    compare_with_job(read_proved(plan.schedule), plan, num_micro_batches, faults);
+  } catch (const Error& error) {
+    faults.emplace_back(error.what());
+  }
   return faults;
 }
 

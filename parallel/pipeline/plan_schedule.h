@@ -18,7 +18,8 @@ Schedule training_schedule(const ParallelPlan& plan, int num_micro_batches);
 Schedule evaluation_schedule(const ParallelPlan& plan, int num_micro_batches);
 
 /// What is wrong with the pipeline's part of a plan in a model of `num_layers` placeable layers, beside what
-/// resolve() finds: every fault with the numbers and the nearest that work. A schedule file is read.
+/// resolve() finds: every fault with the numbers and the nearest that work. A schedule file is read;
+/// without micro-batches (0: not known yet) its number of them is not compared.
 std::vector<std::string> pipeline_faults(const ParallelPlan& plan, int num_layers, int num_micro_batches);
 
 }  // namespace trireme

@@ -147,6 +147,18 @@ TEST(RunArguments, AllFaultsAtOnceWithPlaceAndNumbers) {
   EXPECT_THAT(fault, AllOf(HasSubstr("12 faults:"), HasSubstr("\n  12. "), Not(HasSubstr("\n  13. "))));
 }
 
+TEST(RunArguments, NearestLayoutsAreThoseThatWork) {
+  EXPECT_THAT(fault_of({"--data.text", "a", "--model.preset", "gpt2-124m", "--tp", "5", "--dp", "2"}, 8),
+              AllOf(HasSubstr("model.heads 12 does not divide by parallel.tensor 5"),
+                    HasSubstr("nearest layouts of 8 ranks that work: --dp 2 --tp 4; ")));
+  // 5 layers with embedding and head have no use for 8 stages, and the heads none for 8 tensor ranks.
+  EXPECT_THAT(
+      fault_of({"--data.text", "a", "--model.layers", "5", "--model.hidden", "96", "--model.heads", "3",
+                "--pp", "8", "--train.micro-batch", "1", "--train.global-batch", "1"},
+               8),
+      AllOf(HasSubstr("at most --parallel.pipeline 7"), HasSubstr("that work: --dp 1 --pp 4 --cp 2")));
+}
+
 TEST(RunArguments, OneFaultIsOneSentence) {
   EXPECT_THAT(fault_of({"--data.text", "a", "--train.precision", "fp16"}),
               testing::StartsWith("command line: train.precision is 'fp16'; allowed: one of fp32, bf16\n"));
