@@ -13,6 +13,7 @@
 #include "models/config/presets.h"
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
+#include "runtime/ops/gemm.h"
 
 namespace trireme {
 
@@ -36,13 +37,21 @@ std::string info_help() {
       help_lines(lines), help_options(info_options()));
 }
 
+/// How products of a type are computed here.
+std::string gemm_text(Context& ctx, DType dtype) {
+  return ops::has_native_gemm(ctx, dtype) ? "native" : "fp32 arithmetic on rounded values";
+}
+
 void print_machine() {
+  Context ctx;
   const BuildInfo build = build_info();
   std::vector<HelpLine> lines = {
       {"version", fmt::format("{} ({})", build.version, build.compiler)},
       {"processor", cpu::processor_name()},
       {"cores", fmt::format("{} for this process", cpu::num_available_cores())},
       {"matrix arithmetic", cpu::matrix_isa()},
+      {"products in bf16", gemm_text(ctx, DType::bf16)},
+      {"products in fp16", gemm_text(ctx, DType::f16)},
       {"CUDA devices", cuda::num_devices() > 0 ? fmt::to_string(cuda::num_devices())
                                                : fmt::format("none: {}", cuda::why_no_device())},
   };

@@ -98,7 +98,7 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
 }  // namespace
 
 std::string precision_name(DType precision) {
-  return precision == DType::f32 ? "fp32" : std::string(to_string(precision));
+  return precision == DType::f32 ? "fp32" : precision == DType::f16 ? "fp16" : "bf16";
 }
 
 std::string model_line(const ModelConfig& c) {
