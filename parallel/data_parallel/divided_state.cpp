@@ -1,6 +1,8 @@
 #include "parallel/data_parallel/divided_state.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "runtime/ops/elementwise.h"
 
@@ -26,6 +28,27 @@ void add_to_blocks(Context& ctx, const Tensor& t, int64_t begin, const Tensor& s
   }
 }
 
+// Whether the own elements outside of the counted ranges (copies that others count) are finite.
+bool others_are_finite(Context& ctx, const Tensor& own, int64_t own_begin,
+                       std::span<const IndexRange> counted) {
+  const Tensor sum = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
+  ops::fill(ctx, sum, 0);
+  const int64_t own_end = own_begin + own.numel();
+  int64_t at = own_begin;
+  const auto add_up_to = [&](int64_t end) {
+    if (at < end) ops::add_sum_of_squares(ctx, own.slice(at - own_begin, end - own_begin), sum);
+  };
+  for (const IndexRange& range : counted) {
+    add_up_to(std::min(range.begin, own_end));
+    at = std::max(at, range.end);
+  }
+  add_up_to(own_end);
+  double value = 0;
+  ops::copy(ctx, sum, Tensor::borrow(&value, {1}, DType::f64));
+  ctx.stream().synchronize();
+  return std::isfinite(value);
+}
+
 }  // namespace
 
 void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& group,
@@ -39,6 +62,9 @@ void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& 
       const int64_t from = std::max(range.begin, own_begin),
                     to = std::min(range.end, own_begin + own.numel());
       if (from < to) add_to_blocks(ctx, own.slice(from - own_begin, to - own_begin), from, sums);
+    }
+    if (!others_are_finite(ctx, own, own_begin, counted)) {
+      ops::fill(ctx, sums.slice(0, 1), std::numeric_limits<double>::quiet_NaN());
     }
   }
   // Every block's sum is on one rank, zeros elsewhere: nothing is rounded.
@@ -60,6 +86,11 @@ void WeightGatherer::finish() {
 Tensor MasterReader::read(const ParameterView& view) {
   if (view.master) return view.master;
   const ParameterGroup& group = *view.group;
+  if (!group.master) {
+    const Tensor wide = Tensor::empty(ctx_, view.parameter->shape, DType::f32, MemoryCategory::buffers);
+    ops::copy(ctx_, group.weights.flat_slice(view.begin, view.parameter->shape), wide);
+    return wide;
+  }
   const ParameterBucket& bucket = group.buckets[view.bucket];
   auto it = std::ranges::find(gathered_, &group, &Gathered::group);
   if (it == gathered_.end() || it->bucket != view.bucket) {

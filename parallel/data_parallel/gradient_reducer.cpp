@@ -1,16 +1,19 @@
 #include "parallel/data_parallel/gradient_reducer.h"
 
 #include "runtime/base/error.h"
+#include "runtime/ops/elementwise.h"
 
 namespace trireme {
 
 namespace {
-/// Divided gradients: buckets whose memory waits for a reduction while the backward pass fills others.
+/// Divided or rounded gradients: buckets whose memory waits for a reduction while the backward pass fills
+/// others.
 constexpr size_t kMostUnderWay = 2;
 }  // namespace
 
-GradientReducer::GradientReducer(Communicator& data, ParameterStorage& storage, bool overlap)
-    : data_(data), storage_(storage), overlap_(overlap) {
+GradientReducer::GradientReducer(Communicator& data, ParameterStorage& storage, bool overlap, DType sent)
+    : data_(data), storage_(storage), overlap_(overlap), sent_(sent) {
+  TRIREME_CHECK(is_compute_type(sent), "gradients cannot be sent as {}", to_string(sent));
   if (data.size() == 1) return;  // nothing to sum
   for (ParameterGroup& group : storage.groups()) {
     const size_t first = buckets_.size();
@@ -43,7 +46,7 @@ void GradientReducer::ready(Context& ctx, std::span<ParameterBlock* const> block
     if (bucket.num_ready < bucket.num_blocks) continue;
     if (overlap_ || is_divided(bucket)) reduce(ctx, bucket);
     if (!overlap_) {
-      while (!under_way_.empty()) wait_for_oldest();
+      while (!under_way_.empty()) wait_for_oldest(ctx);
     }
   }
 }
@@ -54,29 +57,52 @@ void GradientReducer::finish(Context& ctx) {
     if (!bucket.range->gradients) storage_.make_gradients(ctx, *bucket.group, *bucket.range);
     reduce(ctx, bucket);
   }
-  while (!under_way_.empty()) wait_for_oldest();
+  while (!under_way_.empty()) wait_for_oldest(ctx);
   for (Bucket& bucket : buckets_) {
     bucket.num_ready = 0;
     bucket.reduced = false;
   }
 }
 
-void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
+WorkPtr GradientReducer::start_sum(Context& ctx, Bucket& bucket) {
   const ParameterGroup& group = *bucket.group;
   const Tensor& whole = bucket.range->gradients;
-  bucket.work = group.parts == 1 ? data_.all_reduce_async(ctx.stream(), whole)
-                                 : data_.reduce_scatter_async(ctx.stream(), whole,
-                                                              group.own_part(*bucket.range, group.gradients));
-  bucket.reduced = true;
-  under_way_.push_back(&bucket);
-  while (is_divided(bucket) && under_way_.size() > kMostUnderWay) wait_for_oldest();
+  const auto own = [&] { return group.own_part(*bucket.range, group.gradients); };
+  Stream& stream = ctx.stream();
+  if (sent_ == DType::f32) {
+    return group.parts == 1 ? data_.all_reduce_async(stream, whole)
+                            : data_.reduce_scatter_async(stream, whole, own());
+  }
+  bucket.sent = Tensor::empty(ctx, whole.shape(), sent_, MemoryCategory::buffers);
+  ops::copy(ctx, whole, bucket.sent);
+  if (group.parts == 1) {
+    bucket.sum = bucket.sent;
+    return data_.all_reduce_async(stream, bucket.sent);
+  }
+  const int64_t size = whole.numel() / group.parts;
+  bucket.sum = bucket.sent.slice(group.part * size, (group.part + 1) * size);
+  return data_.reduce_scatter_async(stream, bucket.sent, bucket.sum);
 }
 
-void GradientReducer::wait_for_oldest() {
+void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
+  bucket.work = start_sum(ctx, bucket);
+  bucket.reduced = true;
+  under_way_.push_back(&bucket);
+  const bool has_memory_of_its_own = is_divided(bucket) || bucket.sent;
+  while (has_memory_of_its_own && under_way_.size() > kMostUnderWay) wait_for_oldest(ctx);
+}
+
+void GradientReducer::wait_for_oldest(Context& ctx) {
   Bucket& bucket = *under_way_.front();
+  const ParameterGroup& group = *bucket.group;
   under_way_.pop_front();
   bucket.work->wait();
   bucket.work.reset();
+  if (bucket.sum) {
+    ops::copy(ctx, bucket.sum,
+              group.parts == 1 ? bucket.range->gradients : group.own_part(*bucket.range, group.gradients));
+    bucket.sent = bucket.sum = Tensor();
+  }
   if (is_divided(bucket)) storage_.release_gradients(*bucket.group, *bucket.range);
 }
 

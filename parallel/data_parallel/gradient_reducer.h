@@ -19,8 +19,10 @@ namespace trireme {
 class GradientReducer {
  public:
   /// `data` are the ranks that the storage's parts belong to. Without `overlap` whole gradients are reduced
-  /// in finish(), and divided ones in ready(), which then waits.
-  GradientReducer(Communicator& data, ParameterStorage& storage, bool overlap);
+  /// in finish(), and divided ones in ready(), which then waits. Gradients travel as `sent`: f32, or bf16 or
+  /// f16, to which each rank's share is rounded; the shares are added in fp32 and the sum is rounded once
+  /// more, so that half the bytes cost two roundings whatever the number of ranks.
+  GradientReducer(Communicator& data, ParameterStorage& storage, bool overlap, DType sent = DType::f32);
 
   /// A layer is about to add to the gradients of these blocks.
   void expect(Context& ctx, std::span<const ParameterBlock* const> blocks);
@@ -40,14 +42,18 @@ class GradientReducer {
     int num_ready = 0;
     bool reduced = false;
     WorkPtr work = nullptr;
+    Tensor sent = {},
+           sum = {};  // of 16-bit reductions under way: the bucket, and what will be this rank's result
   };
   bool is_divided(const Bucket& bucket) const;
+  WorkPtr start_sum(Context& ctx, Bucket& bucket);
   void reduce(Context& ctx, Bucket& bucket);
-  void wait_for_oldest();
+  void wait_for_oldest(Context& ctx);
 
   Communicator& data_;
   ParameterStorage& storage_;
   bool overlap_;
+  DType sent_;
   std::vector<Bucket> buckets_;
   std::unordered_map<const ParameterBlock*, size_t> bucket_of_;
   std::deque<Bucket*> under_way_;

@@ -52,7 +52,7 @@ ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const
     int64_t at = place->begin;
     for (const Parameter& p : block->members) {
       const auto view = [&, g = group](const Tensor& t) {
-        return g->is_divided(t) ? Tensor() : t.flat_slice(at, p.shape);
+        return !t || g->is_divided(t) ? Tensor() : t.flat_slice(at, p.shape);
       };
       parameters_.push_back({&p, group, place->bucket, at, view(group->master), view(group->gradients)});
       at += p.shape.numel();
@@ -73,8 +73,11 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
     return division_.zero_stage >= stage ? group.numel / group.parts : group.numel;
   };
   group.weights = zeros(ctx, group.numel, compute_type, MemoryCategory::weights);
-  group.master = compute_type == DType::f32 ? group.weights
-                                            : zeros(ctx, numel_at(1), DType::f32, MemoryCategory::optimizer);
+  if (compute_type == DType::f32) {
+    group.master = group.weights;
+  } else if (division_.master) {
+    group.master = zeros(ctx, numel_at(1), DType::f32, MemoryCategory::optimizer);
+  }
   group.gradients = zeros(ctx, numel_at(2), DType::f32, MemoryCategory::gradients);
   const bool whole = !group.is_divided(group.gradients);
   if (whole) {
@@ -123,6 +126,7 @@ void ParameterStorage::store(Context& ctx, const ParameterView& view, const Tens
   const ParameterGroup& group = *view.group;
   const int64_t end = view.begin + values.numel();
   ops::copy(ctx, values, group.weights.slice(view.begin, end));
+  if (!group.master) return;
   const ParameterBucket& bucket = group.buckets[view.bucket];
   const Tensor own = group.own_part(bucket, group.master);
   const int64_t own_begin = bucket.begin + group.part * own.numel();
@@ -141,7 +145,8 @@ void ParameterStorage::zero_gradients(Context& ctx) {
 void ParameterStorage::refresh_weights(Context& ctx) {
   for (const ParameterGroup& group : groups_) {
     const bool rounded = group.weights.dtype() != DType::f32;
-    if (rounded && !group.is_divided(group.master)) ops::copy(ctx, group.master, group.weights);
+    if (rounded && group.master && !group.is_divided(group.master))
+      ops::copy(ctx, group.master, group.weights);
   }
 }
 

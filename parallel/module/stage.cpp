@@ -1,6 +1,30 @@
 #include "parallel/module/stage.h"
 
+#include <optional>
+
 namespace trireme {
+
+namespace {
+
+// What the names of the layer's parameters have in common, up to a dot; the last one's without its end where
+// that is nothing.
+std::string common_name(std::span<ParameterBlock* const> blocks) {
+  std::optional<std::string> common;
+  for (const ParameterBlock* block : blocks) {
+    for (const Parameter& p : block->members) {
+      if (!common) common = p.name.substr(0, p.name.rfind('.'));
+      while (!common->empty() && !p.name.starts_with(*common + ".")) {
+        const size_t dot = common->rfind('.');
+        common->resize(dot == std::string::npos ? 0 : dot);
+      }
+    }
+  }
+  if (!common || !common->empty()) return common.value_or("");
+  const std::string& last = blocks.back()->members.back().name;
+  return last.substr(0, last.rfind('.'));
+}
+
+}  // namespace
 
 Stage::Stage(std::vector<std::unique_ptr<Layer>> layers) : layers_(std::move(layers)) {
   for (const auto& layer : layers_) {
@@ -9,6 +33,9 @@ Stage::Stage(std::vector<std::unique_ptr<Layer>> layers) : layers_(std::move(lay
     auto& used = used_by_layer_.emplace_back(own.begin(), own.end());
     layer->collect_shared(used);
   }
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    observed_.push_back({common_name(blocks_of_layer_[i]), i, blocks_of_layer_[i], used_by_layer_[i]});
+  }
 }
 
 Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, StageSaved& saved) {
@@ -16,7 +43,11 @@ Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor&
   if (!micro_batch.training) return infer(ctx, micro_batch, input, layers_.size());
   saved.resize(layers_.size());
   Tensor x = input;
-  for (size_t i = 0; i < layers_.size(); ++i) x = layers_[i]->forward(ctx, micro_batch, x, saved[i]);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    tell(i, &StageObserver::before_forward, ctx);
+    x = layers_[i]->forward(ctx, micro_batch, x, saved[i]);
+    tell(i, &StageObserver::after_forward, ctx, x);
+  }
   return x;
 }
 
@@ -35,7 +66,9 @@ Tensor Stage::backward(Context& ctx, const Tensor& doutput, StageSaved& saved, c
   for (size_t i = layers_.size(); i-- > 0;) {
     if (expected) expected(used_by_layer_[i]);
     dy = layers_[i]->backward_input(ctx, dy, saved[i]);
+    tell(i, &StageObserver::after_backward_input, ctx, dy);
     layers_[i]->backward_weight(ctx, saved[i]);
+    tell(i, &StageObserver::after_backward_weight, ctx);
     if (ready) ready(blocks_of_layer_[i]);
   }
   return dy;
@@ -47,6 +80,7 @@ Tensor Stage::backward_input(Context& ctx, const Tensor& doutput, StageSaved& sa
   for (size_t i = layers_.size(); i-- > 0;) {
     if (expected) expected(used_by_layer_[i]);
     dy = layers_[i]->backward_input(ctx, dy, saved[i]);
+    tell(i, &StageObserver::after_backward_input, ctx, dy);
   }
   return dy;
 }
@@ -54,8 +88,13 @@ Tensor Stage::backward_input(Context& ctx, const Tensor& doutput, StageSaved& sa
 void Stage::backward_weight(Context& ctx, StageSaved& saved, const GradientsReady& ready) {
   for (size_t i = layers_.size(); i-- > 0;) {
     layers_[i]->backward_weight(ctx, saved[i]);
+    tell(i, &StageObserver::after_backward_weight, ctx);
     if (ready) ready(blocks_of_layer_[i]);
   }
+}
+
+void Stage::enter(int64_t index, const MicroBatch& micro_batch, int stage) {
+  for (StageObserver* observer : observers_) observer->enter(index, micro_batch, stage);
 }
 
 std::vector<ParameterBlock*> Stage::blocks() const {

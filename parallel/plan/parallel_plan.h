@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/tensor/dtype.h"
+
 namespace trireme {
 
 struct ParallelPlan {
@@ -20,6 +22,7 @@ struct ParallelPlan {
   double bucket_mib =
       25.0;             ///< gradients are reduced in buckets of this size while the backward pass still runs
   bool overlap = true;  ///< false: all buckets are reduced after the backward pass
+  DType gradient_dtype = DType::f32;  ///< what gradients are sent as; sums are fp32
 
   /// Ranks of one model replica.
   int ranks_per_replica() const { return tensor * pipeline * context; }
