@@ -21,7 +21,8 @@ namespace {
 
 std::vector<Option> info_options() {
   static constexpr std::string_view kKept[] = {"model",         "data.tokenizer",    "data.bpe-vocab",
-                                               "train.seq-len", "train.micro-batch", "train.precision"};
+                                               "train.seq-len", "train.micro-batch", "train.precision",
+                                               "train.master"};
   return select_options(all_options(), kKept);
 }
 
@@ -93,7 +94,7 @@ void print_model(const RunConfig& config, bool with_table) {
   model.vocab_size = known_vocab_size(config);
   const ModelSize size = size_of(model);
   const int64_t seq_len = config.train.seq_len;
-  const StateBytes state = state_bytes(size.parameters, config.train.precision);
+  const StateBytes state = state_bytes(size.parameters, config.train.precision, config.train.master);
   const auto bytes = [](int64_t count) { return short_bytes(static_cast<double>(count)); };
   const HelpLine lines[] = {
       {"model", model_line(model)},
@@ -109,10 +110,11 @@ void print_model(const RunConfig& config, bool with_table) {
       {"state, " + precision_name(config.train.precision),
        fmt::format("{}: weights {}, gradients {}, optimizer {}", bytes(state.total()), bytes(state.weights),
                    bytes(state.gradients), bytes(state.optimizer))},
-      {"predicted memory", fmt::format("{} (micro-batch {} x {} tokens)",
-                                       memory_line(estimate_memory(model, config.train.precision,
-                                                                   config.train.micro_batch, seq_len)),
-                                       config.train.micro_batch, seq_len)},
+      {"predicted memory",
+       fmt::format("{} (micro-batch {} x {} tokens)",
+                   memory_line(estimate_memory(model, config.train.precision, config.train.micro_batch,
+                                               seq_len, {}, {.master = config.train.master})),
+                   config.train.micro_batch, seq_len)},
   };
   fmt::print("{}", help_lines(lines));
   if (with_table) print_table(model);
