@@ -93,7 +93,7 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
   std::string text = precision_name(train.precision);
   if (!train.master) text += " without master weights";
   if (train.loss_scale.dynamic || train.loss_scale.start != 1) {
-    text += fmt::format(", loss scale {}{:g}", train.loss_scale.dynamic ? "dynamic from " : "",
+    text += fmt::format(", loss scale {}{}", train.loss_scale.dynamic ? "dynamic from " : "",
                         train.loss_scale.start);
   }
   if (!place.device.empty()) text += " on " + place.device;

@@ -201,7 +201,7 @@ void Trainer::skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& 
                notice_, why);
   }
   if (config_.train.loss_scale.dynamic) {
-    notice_ += fmt::format("; skipped, loss scale {:g} -> {:g}", m.loss_scale, loss_scaler_.scale());
+    notice_ += fmt::format("; skipped, loss scale {} -> {}", m.loss_scale, loss_scaler_.scale());
   } else {
     notice_ += "; skipped";
   }

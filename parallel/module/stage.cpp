@@ -6,8 +6,8 @@ namespace trireme {
 
 namespace {
 
-// What the names of the layer's parameters have in common, up to a dot; the last one's without its end where
-// that is nothing.
+// What the names of the layer's parameters have in common, up to a dot; where that is nothing, the first
+// one's without its end.
 std::string common_name(std::span<ParameterBlock* const> blocks) {
   std::optional<std::string> common;
   for (const ParameterBlock* block : blocks) {
@@ -20,8 +20,8 @@ std::string common_name(std::span<ParameterBlock* const> blocks) {
     }
   }
   if (!common || !common->empty()) return common.value_or("");
-  const std::string& last = blocks.back()->members.back().name;
-  return last.substr(0, last.rfind('.'));
+  const std::string& first = blocks.front()->members.front().name;
+  return first.substr(0, first.rfind('.'));
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "parallel/training/nonfinite.h"
 
 #include <algorithm>
-#include <limits>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -12,8 +11,6 @@
 namespace trireme {
 
 namespace {
-
-constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 int64_t first_nonfinite(Context& ctx, const Tensor& t) {
   int64_t first = 0;
@@ -114,13 +111,19 @@ void NonFiniteFinder::after_forward(Context& ctx, const ObservedLayer& layer, co
 }
 
 void NonFiniteFinder::after_backward_input(Context& ctx, const ObservedLayer& layer, const Tensor& dx) {
-  if (dx) look(ctx, dx, backward_key(layer, 0), here(NonFiniteKind::gradient, layer, "input gradient"));
+  if (dx) look(ctx, dx, backward_key(layer, passing), here(NonFiniteKind::gradient, layer, "input gradient"));
+  look_at_gradients(ctx, layer, true);  // vectors may have theirs already
 }
 
 void NonFiniteFinder::after_backward_weight(Context& ctx, const ObservedLayer& layer) {
+  look_at_gradients(ctx, layer, false);
+}
+
+void NonFiniteFinder::look_at_gradients(Context& ctx, const ObservedLayer& layer, bool vectors_only) {
   for (const ParameterBlock* block : layer.used) {
+    if (vectors_only && block->is_matrix()) continue;
     for_each_member(*block, block->gradient, [&](const Parameter& p, const Tensor& t) {
-      if (look(ctx, t, backward_key(layer, 1), here(NonFiniteKind::gradient, layer, p.name))) {
+      if (look(ctx, t, backward_key(layer, accumulated), here(NonFiniteKind::gradient, layer, p.name))) {
         found_->what.element = global_element(p, found_->what.element);
       }
     });
@@ -154,14 +157,16 @@ void NonFiniteFinder::look_at_own_part(Context& ctx, const ParameterView& view, 
   what.kind = kind;
   what.tensor = view.parameter->name;
   what.rank = rank_;
-  const Key after_all{kNever, 0, 0, 0, 0};
+  const Key after_all{summed};
   if (look(ctx, own.slice(begin - own_begin, end - own_begin), after_all, what)) {
     found_->what.element = global_element(*view.parameter, begin - view.begin + found_->what.element);
   }
 }
 
 bool NonFiniteFinder::look(Context& ctx, const Tensor& t, const Key& key, NonFinite what) {
-  if (found_ && found_->key <= key) return false;
+  // Where one micro-batch has added a NaN to a gradient, others that are looked at later see it too.
+  const bool is_seen_already = found_ && found_->key[0] == accumulated && key[0] == accumulated;
+  if (is_seen_already || (found_ && found_->key <= key)) return false;
   what.element = first_nonfinite(ctx, t);
   if (what.element == t.numel()) return false;
   found_ = {key, std::move(what)};
@@ -169,11 +174,11 @@ bool NonFiniteFinder::look(Context& ctx, const Tensor& t, const Key& key, NonFin
 }
 
 NonFiniteFinder::Key NonFiniteFinder::forward_key(const ObservedLayer& layer, int64_t within) const {
-  return {index_, 0, stage_, static_cast<int64_t>(layer.index), within};
+  return {passing, index_, 0, stage_, static_cast<int64_t>(layer.index), within};
 }
 
-NonFiniteFinder::Key NonFiniteFinder::backward_key(const ObservedLayer& layer, int64_t within) const {
-  return {index_, 1, -stage_, -static_cast<int64_t>(layer.index), within};
+NonFiniteFinder::Key NonFiniteFinder::backward_key(const ObservedLayer& layer, Class what) const {
+  return {what, index_, 1, -stage_, -static_cast<int64_t>(layer.index), 0};
 }
 
 NonFinite NonFiniteFinder::here(NonFiniteKind kind, const ObservedLayer& layer, std::string tensor) const {

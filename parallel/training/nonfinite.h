@@ -31,7 +31,7 @@ std::string describe(const NonFinite& found);
 
 /// Remembers the first non-finite value of a step. Before a layer's forward pass it looks at the layer's
 /// weights, behind it at the output (behind the last at the loss), in the backward pass at the input's
-/// gradient and then at those of weights. It sees a rank's own tensors, before any sum over data ranks, so
+/// gradient and at those of weights. It sees a rank's own tensors, before any sum over data ranks, so
 /// that the rank it names is the one on which the value came up.
 class NonFiniteFinder final : public StageObserver {
  public:
@@ -51,22 +51,25 @@ class NonFiniteFinder final : public StageObserver {
   void clear() { found_.reset(); }
   bool has_found() const { return found_.has_value(); }
   /// The earliest value that any rank of `world` found: earlier micro-batches first, then in the order in
-  /// which a micro-batch runs through the model and back; of ranks that found the same, the lowest. Equal on
-  /// all ranks, each of which calls it.
+  /// which a micro-batch runs through the model and back; behind all of these gradients of weights, from
+  /// which nothing else in a step follows; then sums. Of ranks that found the same, the lowest. Equal on all
+  /// ranks, each of which calls it.
   std::optional<NonFinite> agree(Context& ctx, Communicator& world) const;
 
  private:
-  // Micro-batch, forward (0) or backward (1), place of the stage, of the layer, and within it: compared in
-  // this order.
-  using Key = std::array<int64_t, 5>;
+  // What follows from what, micro-batch, forward (0) or backward (1), place of the stage, of the layer, and
+  // within it: compared in this order.
+  enum Class : int64_t { passing, accumulated, summed };
+  using Key = std::array<int64_t, 6>;
   struct Found {
     Key key;
     NonFinite what;
   };
   void look_at_own_part(Context& ctx, const ParameterView& view, const Tensor& buffer, NonFiniteKind kind);
   bool look(Context& ctx, const Tensor& t, const Key& key, NonFinite what);
+  void look_at_gradients(Context& ctx, const ObservedLayer& layer, bool vectors_only);
   Key forward_key(const ObservedLayer& layer, int64_t within) const;
-  Key backward_key(const ObservedLayer& layer, int64_t within) const;
+  Key backward_key(const ObservedLayer& layer, Class what) const;
   NonFinite here(NonFiniteKind kind, const ObservedLayer& layer, std::string tensor) const;
 
   int rank_;

@@ -50,8 +50,7 @@ class Observing {
 }  // namespace
 
 StateDivision TrainingStepOptions::division(const ParallelContext& parallel) const {
-  StateDivision division{
-      .zero_stage = zero_stage, .bucket_bytes = bucket_bytes, .master = master};
+  StateDivision division{.zero_stage = zero_stage, .bucket_bytes = bucket_bytes, .master = master};
   if (zero_stage > 0) {
     division.parts = parallel.gradients().size();
     division.part = parallel.gradients().rank();

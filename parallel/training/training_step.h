@@ -35,8 +35,8 @@ struct TrainingStepOptions {
   int64_t bucket_bytes = int64_t{25} << 20;
   bool overlap = true;
   DType gradient_dtype = DType::f32;  ///< what gradients travel as (GradientReducer)
-  int zero_stage = 0;  ///< 0, 1 or 2: what the ranks that sum gradients divide (StateDivision)
-  bool master = true;  ///< f32 master weights beside 16-bit ones; without, stochastic rounding
+  int zero_stage = 0;                 ///< 0, 1 or 2: what the ranks that sum gradients divide (StateDivision)
+  bool master = true;                 ///< f32 master weights beside 16-bit ones; without, stochastic rounding
   NonFiniteCheck check = NonFiniteCheck::step;
 
   /// How this rank's parameters are to be laid out for such a step.

@@ -12,26 +12,29 @@ namespace trireme::test {
 struct Injection {
   NonFiniteKind kind = NonFiniteKind::activation;
   bool of_weight = false;  ///< gradients: that of a weight, not that of a layer's input
-  int rank = 0;
+  int rank = 0;            ///< of the world
   int64_t micro_batch = 0;
-  size_t layer = 0;  ///< counted around when there are fewer layers
+  int stage = 0;     ///< virtual stage
+  size_t layer = 0;  ///< in the stage
   uint32_t choice = 0;
   float value = 0;  ///< an infinity or NaN
 };
 
 class Injector final : public StageObserver {
  public:
-  Injector(const Injection& injection, int world_rank, size_t num_layers)
-      : injection_(injection), rank_(world_rank), num_layers_(num_layers) {}
+  Injector(const Injection& injection, int world_rank) : injection_(injection), rank_(world_rank) {}
 
-  void enter(int64_t index, const MicroBatch& micro_batch, int) override {
+  void enter(int64_t index, const MicroBatch& micro_batch, int stage) override {
     index_ = index;
+    stage_ = stage;
     first_sample_ = micro_batch.first_sample;
     num_samples_ = micro_batch.batch;
   }
   void before_forward(Context&, const ObservedLayer& layer) override {
     if (injection_.kind != NonFiniteKind::weight || !is_here(layer)) return;
-    const ParameterBlock& block = *layer.own[injection_.choice % layer.own.size()];
+    // Of the embedding only the table of tokens: a position behind the sample's end takes part in nothing.
+    const bool is_table = layer.name == "embedding";
+    const ParameterBlock& block = *layer.own[is_table ? 0 : injection_.choice % layer.own.size()];
     plant_in_block(block, block.weight, layer);
   }
   void after_forward(Context&, const ObservedLayer& layer, const Tensor& y) override {
@@ -56,8 +59,8 @@ class Injector final : public StageObserver {
 
  private:
   bool is_here(const ObservedLayer& layer) const {
-    return injection_.rank == rank_ && injection_.micro_batch == index_ &&
-           layer.index == injection_.layer % num_layers_;
+    return injection_.rank == rank_ && injection_.micro_batch == index_ && injection_.stage == stage_ &&
+           layer.index == injection_.layer;
   }
   static float get(const Tensor& t, int64_t i) {
     if (t.dtype() == DType::bf16) return t.data<bf16>()[i];
@@ -104,7 +107,7 @@ class Injector final : public StageObserver {
 
   Injection injection_;
   int rank_;
-  size_t num_layers_;
+  int stage_ = 0;
   int64_t index_ = 0, first_sample_ = 0, num_samples_ = 0;
   std::optional<NonFinite> planted_;
   Tensor weight_;

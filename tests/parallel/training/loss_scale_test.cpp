@@ -86,20 +86,19 @@ TEST(LossScale, LayoutsOfHalfTypesFollowOneRank) {
   }
 }
 
-// The reason for the scale: without it these gradients are zero in fp16.
+// The reason for the scale.
 TEST(LossScale, BringsBackGradientsThatFp16Loses) {
-  LayoutRun run = scaled_run(ModelFamily::llama, DType::f16, 0x1p-18);
+  LayoutRun run = scaled_run(ModelFamily::llama, DType::f32, 1);
   run.steps = 1;
+  const LayoutResult exact = run_on_one_rank(run);
+  run.precision = DType::f16;
+  run.loss_scale = 0x1p-20;  // as if the gradients were that small
   const LayoutResult lost = run_on_one_rank(run);
-  run.loss_scale = 1024;
-  const LayoutResult kept = run_on_one_rank(run);
-  EXPECT_LT(lost.norms[0], 0.9 * kept.norms[0]);
-}
-
-TEST(LossScale, TooLargeAScaleOverflowsFp16) {
-  LayoutRun run = scaled_run(ModelFamily::llama, DType::f16, 0x1p24);
-  run.steps = 1;
-  EXPECT_FALSE(std::isfinite(run_on_one_rank(run).norms[0]));
+  double worst = 1;
+  for (const auto& [name, gradient] : exact.gradients) {
+    worst = std::min(worst, cosine(lost.gradients.at(name), gradient));
+  }
+  EXPECT_LT(worst, 0.99);
 }
 
 }  // namespace
