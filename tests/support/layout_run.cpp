@@ -107,7 +107,8 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
         mine[view.parameter->name] = {view.parameter, view.gradient};
       result.gradients = put_together(ctx, parallel, run.model, mine);
       for (auto& [name, gradient] : result.gradients) {
-        for (float& g : gradient) g /= static_cast<float>(static_cast<double>(totals.num_targets) * totals.loss_scale);
+        for (float& g : gradient)
+          g /= static_cast<float>(static_cast<double>(totals.num_targets) * totals.loss_scale);
       }
     }
     result.losses.push_back(totals.mean_loss());

@@ -148,8 +148,9 @@ TEST(RunArguments, AllFaultsAtOnceWithPlaceAndNumbers) {
 }
 
 TEST(RunArguments, OneFaultIsOneSentence) {
-  EXPECT_THAT(fault_of({"--data.text", "a", "--train.precision", "fp64"}),
-              testing::StartsWith("command line: train.precision is 'fp64'; allowed: one of fp32, bf16, fp16\n"));
+  EXPECT_THAT(
+      fault_of({"--data.text", "a", "--train.precision", "fp64"}),
+      testing::StartsWith("command line: train.precision is 'fp64'; allowed: one of fp32, bf16, fp16\n"));
 }
 
 TEST(RunArguments, BatchArithmeticNamesWhatWorks) {
@@ -296,10 +297,9 @@ TEST(RunArguments, ThePrecisionDecidesAboutLossScaleAndSkips) {
   const TrainConfig wide = parse({"--train.precision", "bf16"}).config.train;
   EXPECT_FALSE(wide.loss_scale.dynamic);
   EXPECT_EQ(wide.loss_scale.start, 1);
-  const TrainConfig chosen =
-      parse({"--train.loss-scale", "dynamic", "--train.loss-scale-start", "8", "--train.loss-scale-floor",
-             "0.5", "--train.loss-scale-backoff", "0.25"})
-          .config.train;
+  const TrainConfig chosen = parse({"--train.loss-scale", "dynamic", "--train.loss-scale-start", "8",
+                                    "--train.loss-scale-floor", "0.5", "--train.loss-scale-backoff", "0.25"})
+                                 .config.train;
   EXPECT_EQ(chosen.loss_scale.start, 8);
   EXPECT_EQ(chosen.loss_scale.floor, 0.5);
   EXPECT_EQ(chosen.loss_scale.backoff, 0.25);

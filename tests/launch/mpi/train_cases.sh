@@ -76,6 +76,9 @@ train 2 "${tiny[@]}" --tp 2 --train.precision fp16 --train.steps 12 --train.loss
 grep -q 'first non-finite gradient.*skipped, loss scale 16777216 -> 8388608' out || complain "no skipped step is named: $(cat out)"
 grep -q '"skipped":true' scaled/metrics.jsonl || complain "no skipped step in: $(cat scaled/metrics.jsonl)"
 tail -1 scaled/metrics.jsonl | grep -q '"skipped"' && complain "the scale never fitted: $(cat scaled/metrics.jsonl)"
+lr_of() { sed -n "$2"' s/.*"lr":\([^,]*\),.*/\1/p' "$1/metrics.jsonl"; }
+first_update=$(grep -nv '"skipped"' scaled/metrics.jsonl | head -1 | cut -d: -f1)
+[[ $(lr_of scaled "$first_update") == $(lr_of scaled 1) && $(lr_of scaled 12) != $(lr_of scaled 1) ]] || complain "skipped steps moved the schedule: $(cat scaled/metrics.jsonl)"
 [[ -e scaled/model.safetensors ]] || complain "no model after skipped steps"
 fails 5 'the floor, still overflows' 2 "${tiny[@]}" --train.precision fp16 --train.loss-scale-start 16777216 --train.loss-scale-floor 16777216
 fails 5 '--train.nonfinite is stop' 2 "${tiny[@]}" --train.precision fp16 --train.loss-scale 16777216 --run.dir stopped

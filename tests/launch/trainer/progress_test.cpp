@@ -64,8 +64,8 @@ TEST(Progress, TheStepLineSaysWhatIsUnusual) {
   m.skips = 3;
   m.loss_z = 4.06;
   m.grad_norm_z = -5;
-  EXPECT_EQ(step_line(m, 2000, 179.9), step_line(step(10), 2000, 179.9) +
-                                           " | scale 32768 | skips 3 | loss z +4.1 | gnorm z -5.0");
+  EXPECT_EQ(step_line(m, 2000, 179.9),
+            step_line(step(10), 2000, 179.9) + " | scale 32768 | skips 3 | loss z +4.1 | gnorm z -5.0");
   m.skipped = true;
   EXPECT_THAT(step_line(m, 2000, 179.9), HasSubstr("| skips 3 (this step) |"));
 }

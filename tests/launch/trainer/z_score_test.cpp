@@ -38,7 +38,7 @@ TEST(ZScore, WhatIsNotFiniteIsNotCounted) {
 
 TEST(ZScore, Forgets) {
   ZScore z = after(100);
-  for (int i = 0; i < 500; ++i) z.push(i % 2 == 0 ? 101 : 103);
+  for (int i = 0; i < 1000; ++i) z.push(i % 2 == 0 ? 101 : 103);
   EXPECT_NEAR(z.push(107).value(), 5, 0.2);
 }
 
