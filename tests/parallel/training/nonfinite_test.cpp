@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "models/transformer/transformer.h"
+#include "parallel/context_parallel/context_parallel.h"
 #include "parallel/training/training_step.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/injector.h"
@@ -76,7 +77,8 @@ class Rank {
         tokens[t] = static_cast<int32_t>(philox4x32(5, static_cast<uint64_t>(sample), t)[0] % 37);
       }
       const std::span<const int32_t> all(tokens);
-      out.push_back(make_micro_batch(ctx_, 2, kLength, all.first(2 * kLength), all.subspan(1)));
+      out.push_back(make_micro_batch(ctx_, 2, kLength, all.first(2 * kLength), all.subspan(1),
+                                     ContextParallel(parallel_).share()));
       out.back().first_sample = sample;
     }
     return out;
@@ -104,7 +106,7 @@ class Rank {
   }
 
  private:
-  static constexpr int64_t kLength = 6;
+  static constexpr int64_t kLength = 8;
   static ParallelPlan resolved(const Layout& layout, int size) {
     ParallelPlan plan = layout.plan;
     EXPECT_TRUE(resolve(plan, size).empty());
@@ -160,6 +162,7 @@ std::vector<Layout> layouts() {
   add(4, {.tensor = 4}, 0, DType::f32, llama);
   add(2, {.tensor = 2, .sequence = true}, 0, DType::bf16, gpt2);
   add(4, {.tensor = 2}, 0, DType::bf16, llama, NonFiniteCheck::op);
+  add(2, {.context = 2}, 1, DType::bf16, llama);
   add(2, {.pipeline = 2}, 0, DType::f32, gpt2);
   add(4, {.pipeline = 2, .schedule = "interleaved", .virtual_stages = 2}, 1, DType::f16, llama);
   add(8, {.tensor = 2, .pipeline = 2, .schedule = "zb-h1"}, 0, DType::bf16, gpt2, NonFiniteCheck::op);
@@ -216,6 +219,27 @@ TEST(NonFinite, HundredRandomInjectionsAreNoticedNamedAndWithoutEffect) {
     EXPECT_TRUE(weights == clean[which]) << "a skipped step left a trace";
   }
   for (const auto& [kind, number] : kinds) EXPECT_GT(number, 20) << to_string(kind);
+}
+
+// The norm counts a gain that all tensor ranks hold on the first of them only.
+TEST(NonFinite, CopiesThatTheNormDoesNotCountAreNoticed) {
+  for (const int zero_stage : {0, 1, 2}) {
+    for (const int rank : {1, 3}) {
+      Layout layout{.ranks = 4, .plan = {.tensor = 2}, .zero_stage = zero_stage};
+      const Injection injection{.kind = NonFiniteKind::gradient,
+                                .of_weight = true,
+                                .rank = rank,
+                                .micro_batch = 1,
+                                .layer = 2,
+                                .value = INFINITY};
+      std::optional<NonFinite> planted;
+      std::vector<std::optional<NonFinite>> found;
+      run(layout, injection, planted, found);
+      ASSERT_TRUE(planted);
+      EXPECT_EQ(planted->tensor, "layers.1.attention_norm.gain");
+      for (const auto& by_rank : found) EXPECT_EQ(by_rank, planted);
+    }
+  }
 }
 
 TEST(NonFinite, WithoutChecksAStepIsSkippedAllTheSame) {
