@@ -36,7 +36,11 @@ std::vector<Option> parallel_options() {
       {section, "zero", "zero",
        whole(
            [](auto& c) -> auto& { return c.parallel.zero_stage; }, 0, 3),
-       "ZeRO stage", ""},
+       "ZeRO: data ranks divide 1 the optimizer's state, 2 gradients too, 3 weights too", ""},
+      {section, "shard", "",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.shard; }, 0, kMostRanks),
+       "ZeRO divides among so many neighbours, and the others hold copies (HSDP); 0: among all", ""},
       {section, "sequence", "", on_off([](auto& c) -> auto& { return c.parallel.sequence; }),
        "sequence parallelism beside tensor parallelism", ""},
       {section, "schedule", "",
@@ -52,7 +56,7 @@ std::vector<Option> parallel_options() {
            [](auto& c) -> auto& { return c.parallel.bucket_mib; }, 0.001),
        "gradients are reduced in buckets of this size", ""},
       {section, "overlap", "", on_off([](auto& c) -> auto& { return c.parallel.overlap; }),
-       "reduce buckets while the backward pass still runs", ""},
+       "reduce buckets, and gather weights (ZeRO 3), while layers compute", ""},
       {section, "grad-dtype", "",
        choice<DType>([](auto& c) -> auto& { return c.parallel.gradient_dtype; },
                      {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}}),

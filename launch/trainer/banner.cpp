@@ -37,8 +37,12 @@ std::string hosts_text(const RunPlace& place, int world_size) {
 std::string zero_text(const RunConfig& config) {
   const int stage = config.parallel.zero_stage;
   if (stage == 0) return "";
-  std::string text = fmt::format("; ZeRO {}: optimizer state{} divided by {}", stage,
-                                 stage > 1 ? " and gradients" : "", config.parallel.gradient_ranks());
+  constexpr const char* kWhat[] = {"optimizer state", "optimizer state and gradients",
+                                   "optimizer state, gradients and weights"};
+  const int shard = config.parallel.shard_ranks(), copies = config.parallel.gradient_ranks() / shard;
+  std::string text = fmt::format("; ZeRO {}: {} divided by {}", stage, kWhat[stage - 1], shard);
+  if (copies > 1) text += fmt::format(", in {} copies", copies);
+  if (stage == 3) text += config.parallel.overlap ? ", the next layer gathered ahead" : ", each layer waits";
   if (stage > 1 && config.accumulation() > 1) {
     text += " (gradients stay whole while micro-batches accumulate)";
   }
@@ -144,7 +148,7 @@ StateDivision division_of(const RunConfig& config) {
   StateDivision division{.zero_stage = plan.zero_stage,
                          .bucket_bytes = static_cast<int64_t>(plan.bucket_mib * (1 << 20)),
                          .master = config.train.master};
-  if (plan.zero_stage > 0) division.parts = plan.gradient_ranks();
+  if (plan.zero_stage > 0) division.parts = plan.shard_ranks();
   return division;
 }
 

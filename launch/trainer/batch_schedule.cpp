@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "models/transformer/transformer.h"
+#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/elementwise.h"
 
 namespace trireme {
 
@@ -18,6 +20,12 @@ MicroBatch read(Context& ctx, const BatchReader& reader, const ContextShare& sha
   MicroBatch micro_batch = make_micro_batch(ctx, count, seq_len, inputs, targets, share);
   micro_batch.first_sample = first;
   return micro_batch;
+}
+
+MicroBatch without_targets(Context& ctx, MicroBatch mb) {
+  ops::fill(ctx, mb.targets, ops::kIgnoredTarget);
+  mb.num_targets = 0;
+  return mb;
 }
 
 }  // namespace
@@ -36,8 +44,11 @@ std::vector<MicroBatch> evaluation_micro_batches(Context& ctx, const BatchReader
                                                  const Replica& replica, int64_t num_samples,
                                                  int64_t micro_batch) {
   std::vector<MicroBatch> out;
-  for (int64_t at = replica.index * micro_batch; at < num_samples; at += replica.count * micro_batch) {
-    out.push_back(read(ctx, reader, replica.share, at, std::min(micro_batch, num_samples - at)));
+  for (int64_t begin = 0; begin < num_samples; begin += replica.count * micro_batch) {
+    const int64_t at = begin + replica.index * micro_batch;
+    out.push_back(at < num_samples
+                      ? read(ctx, reader, replica.share, at, std::min(micro_batch, num_samples - at))
+                      : without_targets(ctx, read(ctx, reader, replica.share, 0, 1)));
   }
   return out;
 }

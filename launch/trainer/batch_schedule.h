@@ -24,6 +24,8 @@ std::vector<MicroBatch> training_micro_batches(Context& ctx, const BatchReader& 
                                                int64_t micro_batch);
 
 /// This replica's part of the first `num_samples` samples, each once; the last micro-batch may be smaller.
+/// Every replica gets as many, since ranks that divide weights run layers together: where samples run out,
+/// one whose targets do not count.
 std::vector<MicroBatch> evaluation_micro_batches(Context& ctx, const BatchReader& reader,
                                                  const Replica& replica, int64_t num_samples,
                                                  int64_t micro_batch);

@@ -33,10 +33,11 @@ int32_t draw(std::vector<float> logits, double temperature, float uniform) {
       std::min<ptrdiff_t>(at - sums.begin(), static_cast<ptrdiff_t>(sums.size()) - 1));
 }
 
-// The first rank's values on every rank of its replica: along the pipeline, then to the tensor ranks of each
-// stage.
+// The first rank's values on every rank that writes: along the pipeline, where weights are divided to all who
+// hold parts, then to the tensor ranks of each stage.
 void share(Context& ctx, const ParallelContext& parallel, const Tensor& values) {
   parallel.pipeline().broadcast(ctx.stream(), values, 0);
+  if (parallel.plan().zero_stage == 3) parallel.gradients().broadcast(ctx.stream(), values, 0);
   parallel.tensor().broadcast(ctx.stream(), values, 0);
 }
 

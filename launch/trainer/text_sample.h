@@ -18,7 +18,8 @@ struct TextSampleOptions {
 /// On world rank 0 the prompt and num_tokens tokens after it, drawn from softmax(logits /
 /// temperature) with Philox numbers, so equal seeds give equal text. The model sees the last `context`
 /// tokens. Stops early at the tokenizer's end of text. Every rank of the first replica (those that the model
-/// is divided over) calls it; only rank 0 passes a tokenizer (null there too: no sample) and gets the text.
+/// is divided over) calls it, under ZeRO stage 3 every rank of the world; only rank 0 passes a tokenizer
+/// (null there too: no sample) and gets the text.
 std::string sample_text(Context& ctx, const ParallelContext& parallel, Transformer& model,
                         const Tokenizer* tokenizer, int64_t context, const TextSampleOptions& options);
 

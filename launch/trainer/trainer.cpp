@@ -58,8 +58,8 @@ class Trainer {
   StepMetrics train_step(int64_t step);
   void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
   double sum_over_ranks(double value);
-  // Ranks that hold the first copy of the model: together they write a sample.
-  bool is_in_first_replica() const { return parallel_.gradients().rank() == 0; }
+  // Ranks that write a sample together: all that divide weights, else those that hold the first copy.
+  bool writes_sample() const { return config_.parallel.zero_stage == 3 || parallel_.gradients().rank() == 0; }
   void save_model();  // all ranks take part, the main one writes
   std::string sample_of_text();
   std::string bubble_text();  // measured; all ranks take part
@@ -233,7 +233,7 @@ void Trainer::run() {
   }
   const double seconds = seconds_since(begin);
   save_model();
-  const std::string sample = is_in_first_replica() ? sample_of_text() : "";
+  const std::string sample = writes_sample() ? sample_of_text() : "";
   const std::string bubble = bubble_text();
   if (is_main()) summarize(progress, seconds, bubble, sample);
   world_.barrier(ctx_.stream());

@@ -24,9 +24,12 @@ struct RankSize {
         norm_statistics(divided(4, plan.sequence ? plan.tensor : 1)) {}
 };
 
-int64_t parameters_of_rank(const ModelConfig& config, const ParallelPlan& plan) {
+int64_t parameters_of_rank(
+    const ModelConfig& config, const ParallelPlan& plan,
+    bool (*counts)(const ParameterInfo&) = [](const ParameterInfo&) { return true; }) {
   int64_t count = 0;
   for (const ParameterInfo& row : parameter_table(config)) {
+    if (!counts(row)) continue;
     const auto is = [&](const char* part) { return row.name.find(part) != std::string::npos; };
     const bool whole = is("norm.") || is("output.bias") || is("down.bias") || is("embedding.positions");
     const bool key_value = is(".key.") || is(".value.");
@@ -50,14 +53,34 @@ int64_t ring_bytes_per_token(const ModelConfig& config, const RankSize& rank, in
   return (4 * rank.kv_heads * (element + kF32) + rank.heads * kF32) * config.head_dim();
 }
 
-/// Gradients that stage 2 holds besides its part.
+bool is_matrix(const ParameterInfo& row) { return row.shape.rank() == 2; }
+
+/// Weights under stage 3: this rank's part of the matrices, the vectors, and the matrices of two layers.
+int64_t divided_weights(const ModelConfig& config, const ParallelPlan& plan, int64_t element, int parts) {
+  const int64_t matrices = parameters_of_rank(config, plan, is_matrix);
+  const int64_t vectors = parameters_of_rank(config, plan) - matrices;
+  const auto of = [&](bool (*counts)(const ParameterInfo&)) {
+    return parameters_of_rank(config, plan, counts);
+  };
+  const int64_t layer =
+      of([](const auto& row) { return is_matrix(row) && row.name.starts_with("layers.0."); });
+  const int64_t embedding = of([](const auto& row) { return row.name.starts_with("embedding."); });
+  const int64_t head = of([](const auto& row) { return row.name == "head.weight"; });
+  constexpr int64_t kF32 = 4;
+  return divided(matrices, parts) * element + vectors * kF32 +
+         std::min(matrices, layer + std::max({config.num_layers > 1 ? layer : 0, embedding, head})) * element;
+}
+
+/// Gradients that stages 2 and 3 hold besides their part.
 int64_t bytes_in_buckets(const ModelConfig& config, const StateDivision& division, int64_t all) {
   constexpr int64_t kF32 = 4;
   const ModelSize size = size_of(config);
   const int64_t table = config.vocab_size * config.hidden_size * kF32;
   const int64_t layer = size.non_embedding * kF32 / config.num_layers;
-  return std::min(all, std::max(layer, table) + 2 * division.bucket_bytes +
-                           (config.tied_embeddings ? std::min(layer, table) : 0));
+  const int64_t bucket =
+      division.zero_stage == 3 ? std::min(division.bucket_bytes, layer) : division.bucket_bytes;
+  return std::min(
+      all, std::max(layer, table) + 2 * bucket + (config.tied_embeddings ? std::min(layer, table) : 0));
 }
 
 }  // namespace
@@ -81,6 +104,9 @@ MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64
     estimate[MemoryCategory::gradients] =
         state.gradients / division.parts +
         (accumulates ? state.gradients : bytes_in_buckets(config, division, state.gradients));
+  }
+  if (division.zero_stage >= 3 && division.parts > 1) {
+    estimate[MemoryCategory::weights] = divided_weights(config, plan, element, division.parts);
   }
   const double activations =
       static_cast<double>(tokens) *

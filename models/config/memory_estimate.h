@@ -28,7 +28,9 @@ struct MemoryEstimate {
 ///            stage 1) and gradients (from stage 2) by their number. Stage 2 adds what lies in buckets that
 ///            are filled or reduced: the widest layer, two buckets, and a tied head's table, which the
 ///            backward pass fills from its first layer to its last; never more than all gradients. With
-///            accumulation all of them are in buckets.
+///            accumulation all of them are in buckets. Stage 3 divides the matrices' weights and adds those
+///            of the two widest neighbours among embedding, layers and head; its buckets hold no more than a
+///            layer.
 ///   activations  tokens * (layers * layer + last + work)
 ///     layer  saved for the backward pass: inputs and outputs of both norms 4C, query, key and value (H +
 ///     2K)D,

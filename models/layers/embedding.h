@@ -20,6 +20,7 @@ class Embedding final : public Layer {
   /// Undefined: tokens have no gradient.
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
+  bool backward_reads_weights() const override { return false; }
   void collect(std::vector<ParameterBlock*>& blocks) override;
 
   /// The token table, for a head that is tied to it.

@@ -47,6 +47,8 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
     if (embedding_ != nullptr) part_.tied = &embedding_->tokens();
   }
   part_.storage = std::make_unique<ParameterStorage>(ctx, part_.blocks(), compute_type, division);
+  weights_ = std::make_unique<DividedWeights>(parallel.shard(), *part_.storage, parallel.plan().overlap);
+  for (Stage& stage : part_.chunks) stage.set_weight_access(weights_.get());
   part_.boundary = {config.hidden_size, compute_type, [tensor = tensor_](const MicroBatch& mb) {
                       return mb.rows() / (tensor.divides_rows(mb) ? tensor.size() : 1);
                     }};
@@ -82,9 +84,14 @@ Tensor Transformer::logits(Context& ctx, const MicroBatch& micro_batch) {
     x = stage.infer(ctx, mb, x, stage.num_layers() - (v == last ? 1 : 0));
     if (v < last && num_ranks > 1) pipeline_.send(ctx.stream(), x, (v + 1) % num_ranks);
   }
-  const Tensor logits = head_ != nullptr
-                            ? head_->logits(ctx, mb, x)
-                            : Tensor::empty(ctx, {mb.rows(), config_.vocab_size}, part_.boundary.dtype);
+  Tensor logits;
+  if (head_ != nullptr) {
+    const Stage& stage = part_.chunks.back();
+    const HeldWeights held = stage.hold_for_forward(ctx, stage.num_layers() - 1);
+    logits = head_->logits(ctx, mb, x);
+  } else {
+    logits = Tensor::empty(ctx, {mb.rows(), config_.vocab_size}, part_.boundary.dtype);
+  }
   pipeline_.broadcast(ctx.stream(), logits, num_ranks - 1);
   return logits;
 }

@@ -7,6 +7,7 @@
 #include "models/layers/embedding.h"
 #include "models/layers/loss_head.h"
 #include "parallel/context_parallel/context_parallel.h"
+#include "parallel/data_parallel/divided_weights.h"
 #include "parallel/module/model_part.h"
 #include "parallel/plan/parallel_context.h"
 
@@ -29,7 +30,7 @@ class Transformer {
   ParameterStorage& storage() { return *part_.storage; }
 
   /// [rows, V] in the compute type, for tokens and positions of the micro-batch; every rank of the tensor and
-  /// pipeline axes calls it and gets all.
+  /// pipeline axes calls it and gets all. So does every rank of parallel.shard() where weights are divided.
   Tensor logits(Context& ctx, const MicroBatch& micro_batch);
 
  private:
@@ -42,8 +43,9 @@ class Transformer {
   Tensor rotary_;
   std::vector<int> placement_;
   ModelPart part_;
-  Embedding* embedding_ = nullptr;  // on the rank with the first virtual stage
-  LossHead* head_ = nullptr;        // on the rank with the last one
+  std::unique_ptr<DividedWeights> weights_;  // what the part's stages read through
+  Embedding* embedding_ = nullptr;           // on the rank with the first virtual stage
+  LossHead* head_ = nullptr;                 // on the rank with the last one
 };
 
 /// The parameters of the whole model, layer by layer: embedding, blocks, head. A tied head has no matrix of

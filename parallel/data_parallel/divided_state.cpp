@@ -51,7 +51,7 @@ bool others_are_finite(Context& ctx, const Tensor& own, int64_t own_begin,
 
 }  // namespace
 
-void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& group,
+void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup& group,
                         std::span<const IndexRange> counted, const Tensor& out) {
   const Tensor sums = Tensor::empty(ctx, {group.numel / ops::kSumBlock}, DType::f64, MemoryCategory::buffers);
   ops::fill(ctx, sums, 0);
@@ -68,14 +68,14 @@ void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& 
     }
   }
   // Every block's sum is on one rank, zeros elsewhere: nothing is rounded.
-  if (group.parts > 1) data.all_reduce(ctx.stream(), sums);
+  if (group.parts > 1) shard.all_reduce(ctx.stream(), sums);
   ops::add_in_order(ctx, sums, out);
 }
 
 void WeightGatherer::start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket) {
-  if (group.parts == 1) return;
-  works_.push_back(data_.all_gather_async(stream, group.own_part(bucket, group.weights),
-                                          group.weights.slice(bucket.begin, bucket.end)));
+  if (group.parts == 1 || group.is_divided(group.weights)) return;
+  works_.push_back(shard_.all_gather_async(stream, group.own_part(bucket, group.weights),
+                                           group.weights.slice(bucket.begin, bucket.end)));
 }
 
 void WeightGatherer::finish() {
@@ -86,22 +86,27 @@ void WeightGatherer::finish() {
 Tensor MasterReader::read(const ParameterView& view) {
   if (view.master) return view.master;
   const ParameterGroup& group = *view.group;
-  if (!group.master) {
-    const Tensor wide = Tensor::empty(ctx_, view.parameter->shape, DType::f32, MemoryCategory::buffers);
-    ops::copy(ctx_, group.weights.flat_slice(view.begin, view.parameter->shape), wide);
-    return wide;
-  }
   const ParameterBucket& bucket = group.buckets[view.bucket];
   auto it = std::ranges::find(gathered_, &group, &Gathered::group);
   if (it == gathered_.end() || it->bucket != view.bucket) {
     if (it != gathered_.end()) gathered_.erase(it);
     const Tensor whole =
         Tensor::empty(ctx_, {bucket.end - bucket.begin}, DType::f32, MemoryCategory::buffers);
-    data_.all_gather(ctx_.stream(), group.own_part(bucket, group.master), whole);
+    gather(group, bucket, whole);
     gathered_.push_back({&group, view.bucket, whole});
     it = gathered_.end() - 1;
   }
   return it->master.flat_slice(view.begin - bucket.begin, view.parameter->shape);
+}
+
+// Without masters the weights stand for them.
+void MasterReader::gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole) {
+  const Tensor own = group.own_part(bucket, group.master ? group.master : group.weights);
+  if (own.dtype() == DType::f32) return shard_.all_gather(ctx_.stream(), own, whole);
+  if (group.parts == 1) return ops::copy(ctx_, own, whole);
+  const Tensor narrow = Tensor::empty(ctx_, whole.shape(), own.dtype(), MemoryCategory::buffers);
+  shard_.all_gather(ctx_.stream(), own, narrow);
+  ops::copy(ctx_, narrow, whole);
 }
 
 }  // namespace trireme

@@ -15,23 +15,23 @@ struct IndexRange {
 };
 
 /// out[0] += the sum of squares of the group's reduced gradients in the ranges that are `counted` (which do
-/// not overlap, in order), equal on all ranks of `data`; NaN where a gradient outside of them is not finite.
-/// The sums of fixed blocks are exchanged and added in the order of the blocks, so the result has the same
-/// bits however the gradients are divided.
-void add_sum_of_squares(Context& ctx, Communicator& data, const ParameterGroup& group,
+/// not overlap, in order), equal on all ranks of `shard`, which divide; NaN where a gradient outside of them
+/// is not finite. The sums of fixed blocks are exchanged and added in the order of the blocks, so the result
+/// has the same bits however the gradients are divided.
+void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup& group,
                         std::span<const IndexRange> counted, const Tensor& out);
 
-/// Completes weights of which each rank has updated its part.
+/// Completes weights of which each rank has updated its part, but those that are divided themselves.
 class WeightGatherer {
  public:
-  explicit WeightGatherer(Communicator& data) : data_(data) {}
+  explicit WeightGatherer(Communicator& shard) : shard_(shard) {}
   /// This rank's part of the bucket's weights is new: starts to exchange it. All ranks in the same order.
   void start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket);
   /// Waits for all.
   void finish();
 
  private:
-  Communicator& data_;
+  Communicator& shard_;
   std::vector<WorkPtr> works_;
 };
 
@@ -39,8 +39,8 @@ class WeightGatherer {
 /// forward pass no bucket is gathered twice. The last bucket of each group is kept.
 class MasterReader {
  public:
-  MasterReader(Context& ctx, Communicator& data) : ctx_(ctx), data_(data) {}
-  /// Every rank of `data` asks for the same parameters in the same order.
+  MasterReader(Context& ctx, Communicator& shard) : ctx_(ctx), shard_(shard) {}
+  /// Every rank of `shard` asks for the same parameters in the same order.
   Tensor read(const ParameterView& view);
 
  private:
@@ -49,8 +49,10 @@ class MasterReader {
     size_t bucket;
     Tensor master;
   };
+  void gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole);
+
   Context& ctx_;
-  Communicator& data_;
+  Communicator& shard_;
   std::vector<Gathered> gathered_;  // at most one a group
 };
 

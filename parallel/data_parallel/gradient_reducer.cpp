@@ -6,15 +6,15 @@
 namespace trireme {
 
 namespace {
-/// Divided or rounded gradients: buckets whose memory waits for a reduction while the backward pass fills
-/// others.
+/// Buckets whose memory, or whose second sum, waits for a reduction while the backward pass fills others.
 constexpr size_t kMostUnderWay = 2;
 }  // namespace
 
-GradientReducer::GradientReducer(Communicator& data, ParameterStorage& storage, bool overlap, DType sent)
-    : data_(data), storage_(storage), overlap_(overlap), sent_(sent) {
+GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStorage& storage, bool overlap,
+                                 DType sent)
+    : parallel_(parallel), storage_(storage), overlap_(overlap), sent_(sent) {
   TRIREME_CHECK(is_compute_type(sent), "gradients cannot be sent as {}", to_string(sent));
-  if (data.size() == 1) return;  // nothing to sum
+  if (parallel.gradients().size() == 1) return;  // nothing to sum
   for (ParameterGroup& group : storage.groups()) {
     const size_t first = buckets_.size();
     for (ParameterBucket& range : group.buckets) buckets_.push_back({.group = &group, .range = &range});
@@ -45,9 +45,7 @@ void GradientReducer::ready(Context& ctx, std::span<ParameterBlock* const> block
     TRIREME_CHECK(bucket.num_ready <= bucket.num_blocks, "gradients of a block became ready twice in a step");
     if (bucket.num_ready < bucket.num_blocks) continue;
     if (overlap_ || is_divided(bucket)) reduce(ctx, bucket);
-    if (!overlap_) {
-      while (!under_way_.empty()) wait_for_oldest(ctx);
-    }
+    if (!overlap_) wait_for_all(ctx);
   }
 }
 
@@ -57,7 +55,7 @@ void GradientReducer::finish(Context& ctx) {
     if (!bucket.range->gradients) storage_.make_gradients(ctx, *bucket.group, *bucket.range);
     reduce(ctx, bucket);
   }
-  while (!under_way_.empty()) wait_for_oldest(ctx);
+  wait_for_all(ctx);
   for (Bucket& bucket : buckets_) {
     bucket.num_ready = 0;
     bucket.reduced = false;
@@ -67,43 +65,50 @@ void GradientReducer::finish(Context& ctx) {
 WorkPtr GradientReducer::start_sum(Context& ctx, Bucket& bucket) {
   const ParameterGroup& group = *bucket.group;
   const Tensor& whole = bucket.range->gradients;
-  const auto own = [&] { return group.own_part(*bucket.range, group.gradients); };
-  Stream& stream = ctx.stream();
-  if (sent_ == DType::f32) {
-    return group.parts == 1 ? data_.all_reduce_async(stream, whole)
-                            : data_.reduce_scatter_async(stream, whole, own());
+  bucket.own = group.parts == 1 ? whole : group.own_part(*bucket.range, group.gradients);
+  bucket.sum = bucket.own;
+  Tensor sent = whole;
+  if (sent_ != DType::f32) {
+    sent = Tensor::empty(ctx, whole.shape(), sent_, MemoryCategory::buffers);
+    ops::copy(ctx, whole, sent);
+    const int64_t size = whole.numel() / group.parts;
+    bucket.sum = sent.slice(group.part * size, (group.part + 1) * size);
   }
-  bucket.sent = Tensor::empty(ctx, whole.shape(), sent_, MemoryCategory::buffers);
-  ops::copy(ctx, whole, bucket.sent);
-  if (group.parts == 1) {
-    bucket.sum = bucket.sent;
-    return data_.all_reduce_async(stream, bucket.sent);
-  }
-  const int64_t size = whole.numel() / group.parts;
-  bucket.sum = bucket.sent.slice(group.part * size, (group.part + 1) * size);
-  return data_.reduce_scatter_async(stream, bucket.sent, bucket.sum);
+  return group.parts == 1 ? parallel_.gradients().all_reduce_async(ctx.stream(), sent)
+                          : parallel_.shard().reduce_scatter_async(ctx.stream(), sent, bucket.sum);
 }
 
 void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
   bucket.work = start_sum(ctx, bucket);
   bucket.reduced = true;
   under_way_.push_back(&bucket);
-  const bool has_memory_of_its_own = is_divided(bucket) || bucket.sent;
-  while (has_memory_of_its_own && under_way_.size() > kMostUnderWay) wait_for_oldest(ctx);
+  const bool has_second_sum = bucket.group->parts > 1 && parallel_.replicas().size() > 1;
+  const bool somebody_waits = is_divided(bucket) || has_second_sum || sent_ != DType::f32;
+  while (somebody_waits && under_way_.size() > kMostUnderWay) wait_for_oldest(ctx);
 }
 
 void GradientReducer::wait_for_oldest(Context& ctx) {
   Bucket& bucket = *under_way_.front();
-  const ParameterGroup& group = *bucket.group;
   under_way_.pop_front();
   bucket.work->wait();
   bucket.work.reset();
-  if (bucket.sum) {
-    ops::copy(ctx, bucket.sum,
-              group.parts == 1 ? bucket.range->gradients : group.own_part(*bucket.range, group.gradients));
-    bucket.sent = bucket.sum = Tensor();
+  if (bucket.group->parts > 1 && parallel_.replicas().size() > 1) {
+    among_replicas_.push_back(
+        {parallel_.replicas().all_reduce_async(ctx.stream(), bucket.sum), bucket.sum, bucket.own});
+  } else if (sent_ != DType::f32) {
+    ops::copy(ctx, bucket.sum, bucket.own);
   }
+  bucket.sum = bucket.own = Tensor();
   if (is_divided(bucket)) storage_.release_gradients(*bucket.group, *bucket.range);
+}
+
+void GradientReducer::wait_for_all(Context& ctx) {
+  while (!under_way_.empty()) wait_for_oldest(ctx);
+  for (const SecondSum& second : among_replicas_) {
+    second.work->wait();
+    if (sent_ != DType::f32) ops::copy(ctx, second.sum, second.own);
+  }
+  among_replicas_.clear();
 }
 
 }  // namespace trireme

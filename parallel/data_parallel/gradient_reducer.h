@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "parallel/module/parameter_storage.h"
-#include "runtime/comm/communicator.h"
+#include "parallel/plan/parallel_context.h"
 
 namespace trireme {
 
@@ -15,14 +15,17 @@ namespace trireme {
 /// them, so every rank issues the same reductions in the same order (Li et al., "PyTorch Distributed", VLDB
 /// 2020, section 3.2). Where the storage divides its state (ZeRO), each rank receives its part of the sum
 /// only; where it divides gradients too (stage 2), a bucket has memory from the first layer that adds to it
-/// until its reduction is done.
+/// until its reduction is done. Where it divides them among fewer ranks than see tokens (HSDP, Zhao et al.,
+/// arXiv 2304.11277, section 3.2.2), each part is then summed over the ranks that hold the same part.
 class GradientReducer {
  public:
-  /// `data` are the ranks that the storage's parts belong to. Without `overlap` whole gradients are reduced
-  /// in finish(), and divided ones in ready(), which then waits. Gradients travel as `sent`: f32, or bf16 or
-  /// f16, to which each rank's share is rounded; the shares are added in fp32 and the sum is rounded once
-  /// more, so that half the bytes cost two roundings whatever the number of ranks.
-  GradientReducer(Communicator& data, ParameterStorage& storage, bool overlap, DType sent = DType::f32);
+  /// The storage's parts belong to the ranks of parallel.shard(). Without `overlap` whole gradients are
+  /// reduced in finish(), and divided ones in ready(), which then waits. Gradients travel as `sent`: f32, or
+  /// bf16 or f16, to which each rank's share is rounded; the shares are added in fp32 and every sum is
+  /// rounded once, so that half the bytes cost two roundings (HSDP: three) whatever the number of ranks.
+  /// Arguments outlive the reducer.
+  GradientReducer(const ParallelContext& parallel, ParameterStorage& storage, bool overlap,
+                  DType sent = DType::f32);
 
   /// A layer is about to add to the gradients of these blocks.
   void expect(Context& ctx, std::span<const ParameterBlock* const> blocks);
@@ -42,21 +45,27 @@ class GradientReducer {
     int num_ready = 0;
     bool reduced = false;
     WorkPtr work = nullptr;
-    Tensor sent = {},
-           sum = {};  // of 16-bit reductions under way: the bucket, and what will be this rank's result
+    Tensor sum = {}, own = {};  // under way: what will be this rank's result, and where it belongs
+  };
+  // Of a part over the ranks that hold the same part.
+  struct SecondSum {
+    WorkPtr work;
+    Tensor sum, own;  // what is summed, and where it belongs
   };
   bool is_divided(const Bucket& bucket) const;
   WorkPtr start_sum(Context& ctx, Bucket& bucket);
   void reduce(Context& ctx, Bucket& bucket);
   void wait_for_oldest(Context& ctx);
+  void wait_for_all(Context& ctx);
 
-  Communicator& data_;
+  const ParallelContext& parallel_;
   ParameterStorage& storage_;
   bool overlap_;
   DType sent_;
   std::vector<Bucket> buckets_;
   std::unordered_map<const ParameterBlock*, size_t> bucket_of_;
   std::deque<Bucket*> under_way_;
+  std::vector<SecondSum> among_replicas_;
 };
 
 }  // namespace trireme

@@ -24,8 +24,10 @@ class Layer {
   /// The gradient of x, given that of the output. Keeps in `saved` what backward_weight needs, and lets go of
   /// the rest.
   virtual Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) = 0;
-  /// Adds to the parameters' gradients and clears `saved`.
+  /// Adds to the parameters' gradients and clears `saved`. Reads no weights: they may be gone by then.
   virtual void backward_weight(Context& ctx, Saved& saved) = 0;
+  /// Whether backward_input reads the weights of the layer's blocks; forward always may.
+  virtual bool backward_reads_weights() const { return true; }
   /// Appends the layer's own blocks in the order of the forward pass. A block that another layer owns (tied
   /// weights) is not listed.
   virtual void collect(std::vector<ParameterBlock*>& blocks) = 0;

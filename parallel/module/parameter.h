@@ -8,6 +8,8 @@
 
 namespace trireme {
 
+class Layer;
+
 /// The indices [begin, end) of a dim.
 struct Part {
   int64_t begin = 0;
@@ -45,7 +47,10 @@ struct Parameter {
 /// members stands for "this layer has none".
 struct ParameterBlock {
   std::vector<Parameter> members;
-  Tensor weight;    ///< members one below the other; set by ParameterStorage
+  const Layer* owner = nullptr;  ///< set by Stage
+  /// Members one below the other; set by ParameterStorage, and where ranks divide weights (ZeRO 3) by
+  /// WeightAccess, while a layer that reads it runs.
+  Tensor weight;
   Tensor gradient;  ///< f32, laid out as weight: the *sum* over tokens; set by ParameterStorage
 
   explicit operator bool() const { return !members.empty(); }

@@ -68,39 +68,43 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
     if ((*it)->is_matrix() == matrices) group.places.push_back({*it, 0, 0});
   }
   if (group.places.empty()) return;
-  lay_out(group);
+  const bool divides_weights = division_.zero_stage >= 3 && matrices;
+  lay_out(group, divides_weights);
   const auto numel_at = [&](int stage) {
     return division_.zero_stage >= stage ? group.numel / group.parts : group.numel;
   };
-  group.weights = zeros(ctx, group.numel, compute_type, MemoryCategory::weights);
+  group.weights = zeros(ctx, divides_weights ? group.numel / group.parts : group.numel, compute_type,
+                        MemoryCategory::weights);
   if (compute_type == DType::f32) {
     group.master = group.weights;
   } else if (division_.master) {
     group.master = zeros(ctx, numel_at(1), DType::f32, MemoryCategory::optimizer);
   }
   group.gradients = zeros(ctx, numel_at(2), DType::f32, MemoryCategory::gradients);
-  const bool whole = !group.is_divided(group.gradients);
+  const bool whole = !group.is_divided(group.gradients), whole_weights = !group.is_divided(group.weights);
   if (whole) {
     for (auto& bucket : group.buckets) bucket.gradients = group.gradients.slice(bucket.begin, bucket.end);
   }
   for (const auto& place : group.places) {
-    place.block->weight = group.weights.flat_slice(place.begin, place.block->shape());
+    if (whole_weights) place.block->weight = group.weights.flat_slice(place.begin, place.block->shape());
     if (whole) place.block->gradient = group.gradients.flat_slice(place.begin, place.block->shape());
   }
   groups_.push_back(std::move(group));
 }
 
-void ParameterStorage::lay_out(ParameterGroup& group) {
+void ParameterStorage::lay_out(ParameterGroup& group, bool divides_weights) {
   group.parts = division_.parts;
   group.part = division_.part;
   ParameterBucket bucket;
-  for (auto& place : group.places) {
+  for (size_t i = 0; i < group.places.size(); ++i) {
+    auto& place = group.places[i];
     place.begin = bucket.end;
     place.bucket = group.buckets.size();
     bucket.end += round_up(place.block->shape().numel(), ops::kSumBlock);
-    const bool last = &place == &group.places.back();
-    if (!last && (bucket.end - bucket.begin) * static_cast<int64_t>(sizeof(float)) < division_.bucket_bytes)
-      continue;
+    const bool last = i + 1 == group.places.size();
+    const bool layer_ends = !last && group.places[i + 1].block->owner != place.block->owner;
+    const int64_t bytes = (bucket.end - bucket.begin) * static_cast<int64_t>(sizeof(float));
+    if (!last && !(divides_weights && layer_ends) && bytes < division_.bucket_bytes) continue;
     bucket.end = bucket.begin + round_up(bucket.end - bucket.begin, ops::kSumBlock * group.parts);
     group.buckets.push_back(bucket);
     bucket.begin = bucket.end;
@@ -121,19 +125,21 @@ void ParameterStorage::initialize(Context& ctx, uint64_t seed) {
   refresh_weights(ctx);
 }
 
-// Rounds a parameter into the weights and keeps what falls into this rank's part of the masters.
+// Puts a parameter into the weights and the masters: what of it this rank holds.
 void ParameterStorage::store(Context& ctx, const ParameterView& view, const Tensor& values) {
   const ParameterGroup& group = *view.group;
-  const int64_t end = view.begin + values.numel();
-  ops::copy(ctx, values, group.weights.slice(view.begin, end));
-  if (!group.master) return;
   const ParameterBucket& bucket = group.buckets[view.bucket];
-  const Tensor own = group.own_part(bucket, group.master);
-  const int64_t own_begin = bucket.begin + group.part * own.numel();
-  const int64_t from = std::max(view.begin, own_begin), to = std::min(end, own_begin + own.numel());
-  if (from >= to) return;
-  ops::copy(ctx, values.flat_slice(from - view.begin, {to - from}),
-            own.slice(from - own_begin, to - own_begin));
+  const auto store_in = [&](const Tensor& buffer) {
+    const Tensor held =
+        group.is_divided(buffer) ? group.own_part(bucket, buffer) : buffer.slice(bucket.begin, bucket.end);
+    const int64_t begin = bucket.begin + (group.is_divided(buffer) ? group.part * held.numel() : 0);
+    const int64_t from = std::max(view.begin, begin),
+                  to = std::min(view.begin + values.numel(), begin + held.numel());
+    if (from >= to) return;
+    ops::copy(ctx, values.flat_slice(from - view.begin, {to - from}), held.slice(from - begin, to - begin));
+  };
+  if (group.master) store_in(group.master);
+  if (group.weights.raw() != group.master.raw()) store_in(group.weights);
 }
 
 void ParameterStorage::zero_gradients(Context& ctx) {
@@ -145,9 +151,9 @@ void ParameterStorage::zero_gradients(Context& ctx) {
 void ParameterStorage::refresh_weights(Context& ctx) {
   for (const ParameterGroup& group : groups_) {
     const bool rounded = group.weights.dtype() != DType::f32;
-    if (rounded && group.master && !group.is_divided(group.master))
-      ops::copy(ctx, group.master, group.weights);
+    if (rounded && group.master.numel() == group.weights.numel()) ops::copy(ctx, group.master, group.weights);
   }
+  forget_whole_weights();
 }
 
 void ParameterStorage::make_gradients(Context& ctx, ParameterGroup& group, ParameterBucket& bucket) {
@@ -164,6 +170,25 @@ void ParameterStorage::release_gradients(ParameterGroup& group, ParameterBucket&
     if (&group.buckets[place.bucket] == &bucket) place.block->gradient = Tensor();
   }
   bucket.gradients = Tensor();
+}
+
+void ParameterStorage::show_weights(const ParameterGroup& group, const ParameterBucket& bucket) {
+  for (const auto& place : group.places) {
+    if (&group.buckets[place.bucket] != &bucket) continue;
+    place.block->weight = bucket.weights.flat_slice(place.begin - bucket.begin, place.block->shape());
+  }
+}
+
+void ParameterStorage::hide_weights(const ParameterGroup& group, const ParameterBucket& bucket) {
+  for (const auto& place : group.places) {
+    if (&group.buckets[place.bucket] == &bucket) place.block->weight = Tensor();
+  }
+}
+
+void ParameterStorage::forget_whole_weights() {
+  for (ParameterGroup& group : groups_) {
+    for (ParameterBucket& bucket : group.buckets) bucket.weights = Tensor();
+  }
 }
 
 }  // namespace trireme

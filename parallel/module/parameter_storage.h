@@ -17,6 +17,8 @@ struct ParameterBucket {
   /// f32, whole: a slice of the group's gradients, or, where those are divided, memory of its own between
   /// ParameterStorage::make_gradients() and release_gradients().
   Tensor gradients;
+  /// Where weights are divided: all of them while they are whole, else undefined. As old as the last gather.
+  Tensor weights;
 };
 
 /// Blocks of one kind laid out in one flat index space, in the order in which the backward pass completes
@@ -33,7 +35,7 @@ struct ParameterGroup {
   int64_t numel = 0;          ///< with padding between blocks; the padding is zero in every buffer
   int parts = 1, part = 0;    ///< parts that each bucket is divided in, and this rank's
   std::vector<ParameterBucket> buckets;
-  Tensor weights;  ///< what layers compute with: compute type for matrices, f32 for vectors
+  Tensor weights;  ///< what layers compute with: compute type for matrices, f32 for vectors; or divided
   Tensor master;  ///< f32 weights that the optimizer updates; `weights` itself where that is f32; or divided;
                   ///< undefined without masters
   Tensor gradients;  ///< f32; or divided
@@ -57,7 +59,8 @@ struct ParameterView {
 class ParameterStorage {
  public:
   /// Lays out `blocks` (in the order of the forward pass; they outlive the storage) and points their weights
-  /// and gradients into it. Weights are uninitialised, gradients zero.
+  /// and gradients into it, where these are whole. Weights are uninitialised, gradients zero. Where weights
+  /// are divided no bucket has blocks of two owners.
   ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
                    const StateDivision& division = {});
   ParameterStorage(const ParameterStorage&) = delete;  // views point into groups
@@ -72,17 +75,23 @@ class ParameterStorage {
   void initialize(Context& ctx, uint64_t seed);
   /// Clears whole gradients; divided ones are written anew by every reduction.
   void zero_gradients(Context& ctx);
-  /// Rounds the master weights, where they are whole, into the weights that layers compute with, after
-  /// somebody wrote the masters.
+  /// Rounds the master weights, where both are whole or both divided, into the weights that layers compute
+  /// with, after somebody wrote the masters.
   void refresh_weights(Context& ctx);
 
   /// Where gradients are divided: gives a bucket zeroed memory and points its blocks there; takes it back.
   void make_gradients(Context& ctx, ParameterGroup& group, ParameterBucket& bucket);
   void release_gradients(ParameterGroup& group, ParameterBucket& bucket);
 
+  /// Where weights are divided: points the blocks of a bucket into its whole weights; takes them away.
+  void show_weights(const ParameterGroup& group, const ParameterBucket& bucket);
+  void hide_weights(const ParameterGroup& group, const ParameterBucket& bucket);
+  /// The divided weights have new values: lets go of all whole ones.
+  void forget_whole_weights();
+
  private:
   void add_group(Context& ctx, std::span<ParameterBlock* const> blocks, bool matrices, DType compute_type);
-  void lay_out(ParameterGroup& group);
+  void lay_out(ParameterGroup& group, bool divides_weights);
   void store(Context& ctx, const ParameterView& view, const Tensor& values);
 
   StateDivision division_;

@@ -30,12 +30,21 @@ Stage::Stage(std::vector<std::unique_ptr<Layer>> layers) : layers_(std::move(lay
   for (const auto& layer : layers_) {
     auto& own = blocks_of_layer_.emplace_back();
     layer->collect(own);
+    for (ParameterBlock* block : own) block->owner = layer.get();
     auto& used = used_by_layer_.emplace_back(own.begin(), own.end());
     layer->collect_shared(used);
+    auto& read = read_in_backward_.emplace_back();
+    if (layer->backward_reads_weights()) read = used;
   }
   for (size_t i = 0; i < layers_.size(); ++i) {
     observed_.push_back({common_name(blocks_of_layer_[i]), i, blocks_of_layer_[i], used_by_layer_[i]});
   }
+}
+
+HeldWeights Stage::hold_for_forward(Context& ctx, size_t layer) const {
+  std::span<const ParameterBlock* const> next;
+  if (layer + 1 < layers_.size()) next = used_by_layer_[layer + 1];
+  return HeldWeights(ctx, access_, used_by_layer_[layer], next);
 }
 
 Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, StageSaved& saved) {
@@ -44,6 +53,7 @@ Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor&
   saved.resize(layers_.size());
   Tensor x = input;
   for (size_t i = 0; i < layers_.size(); ++i) {
+    const HeldWeights held = hold_for_forward(ctx, i);
     tell(i, &StageObserver::before_forward, ctx);
     x = layers_[i]->forward(ctx, micro_batch, x, saved[i]);
     tell(i, &StageObserver::after_forward, ctx, x);
@@ -54,10 +64,20 @@ Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor&
 Tensor Stage::infer(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, size_t num_layers) {
   Tensor x = input;
   for (size_t i = 0; i < num_layers; ++i) {
+    const HeldWeights held = hold_for_forward(ctx, i);
     Saved dropped;
     x = layers_[i]->forward(ctx, micro_batch, x, dropped);
   }
   return x;
+}
+
+Tensor Stage::backward_input_of(Context& ctx, size_t layer, const Tensor& dy, Saved& saved) {
+  std::span<const ParameterBlock* const> next;
+  if (layer > 0) next = read_in_backward_[layer - 1];
+  const HeldWeights held(ctx, access_, read_in_backward_[layer], next);
+  const Tensor dx = layers_[layer]->backward_input(ctx, dy, saved);
+  tell(layer, &StageObserver::after_backward_input, ctx, dx);
+  return dx;
 }
 
 Tensor Stage::backward(Context& ctx, const Tensor& doutput, StageSaved& saved, const GradientsReady& ready,
@@ -65,8 +85,7 @@ Tensor Stage::backward(Context& ctx, const Tensor& doutput, StageSaved& saved, c
   Tensor dy = doutput;
   for (size_t i = layers_.size(); i-- > 0;) {
     if (expected) expected(used_by_layer_[i]);
-    dy = layers_[i]->backward_input(ctx, dy, saved[i]);
-    tell(i, &StageObserver::after_backward_input, ctx, dy);
+    dy = backward_input_of(ctx, i, dy, saved[i]);
     layers_[i]->backward_weight(ctx, saved[i]);
     tell(i, &StageObserver::after_backward_weight, ctx);
     if (ready) ready(blocks_of_layer_[i]);
@@ -79,8 +98,7 @@ Tensor Stage::backward_input(Context& ctx, const Tensor& doutput, StageSaved& sa
   Tensor dy = doutput;
   for (size_t i = layers_.size(); i-- > 0;) {
     if (expected) expected(used_by_layer_[i]);
-    dy = layers_[i]->backward_input(ctx, dy, saved[i]);
-    tell(i, &StageObserver::after_backward_input, ctx, dy);
+    dy = backward_input_of(ctx, i, dy, saved[i]);
   }
   return dy;
 }

@@ -6,6 +6,7 @@
 
 #include "parallel/module/layer.h"
 #include "parallel/module/stage_observer.h"
+#include "parallel/module/weight_access.h"
 
 namespace trireme {
 
@@ -16,6 +17,12 @@ using StageSaved = std::vector<Saved>;
 class Stage {
  public:
   explicit Stage(std::vector<std::unique_ptr<Layer>> layers);
+
+  /// From now on layers run between calls of `access`, which outlives their use. Null, as at first: weights
+  /// are always there.
+  void set_weight_access(WeightAccess* access) { access_ = access; }
+  /// The weights that a layer's forward pass reads: for a caller who runs that layer by itself, too.
+  HeldWeights hold_for_forward(Context& ctx, size_t layer) const;
 
   /// The last layer's output. `input` is undefined on the first stage. When the micro-batch is not for
   /// training, `saved` stays empty.
@@ -48,11 +55,14 @@ class Stage {
             Context& ctx, const Arguments&... arguments) {
     for (StageObserver* observer : observers_) (observer->*event)(ctx, observed_[layer], arguments...);
   }
+  Tensor backward_input_of(Context& ctx, size_t layer, const Tensor& dy, Saved& saved);
 
+  WeightAccess* access_ = nullptr;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::vector<std::vector<ParameterBlock*>> blocks_of_layer_;
-  std::vector<std::vector<const ParameterBlock*>> used_by_layer_;  // its own and shared ones
-  std::vector<ObservedLayer> observed_;                            // one a layer
+  std::vector<std::vector<const ParameterBlock*>> used_by_layer_;     // its own and shared ones
+  std::vector<std::vector<const ParameterBlock*>> read_in_backward_;  // of these, the ones it reads again
+  std::vector<ObservedLayer> observed_;                               // one a layer
   std::vector<StageObserver*> observers_;
 };
 

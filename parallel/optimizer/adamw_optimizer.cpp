@@ -53,6 +53,7 @@ void AdamWOptimizer::step(Context& ctx, double lr, double gradient_scale, const 
   options.eps = static_cast<float>(config_.eps);
   options.step = ++num_steps_;
   options.gradient_scale = static_cast<float>(gradient_scale);
+  storage_.forget_whole_weights();
   for (size_t i = 0; i < moments_.size(); ++i) {
     const ParameterGroup& group = storage_.groups()[i];
     options.weight_decay = group.matrices ? static_cast<float>(config_.weight_decay) : 0.0f;

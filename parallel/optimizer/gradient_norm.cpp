@@ -38,7 +38,7 @@ Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const P
   const Tensor squares = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
   ops::fill(ctx, squares, valid ? 0 : std::numeric_limits<double>::quiet_NaN());
   for (const ParameterGroup& group : storage.groups()) {
-    add_sum_of_squares(ctx, parallel.gradients(), group, counted_ranges(group, parallel.tensor().rank()),
+    add_sum_of_squares(ctx, parallel.shard(), group, counted_ranges(group, parallel.tensor().rank()),
                        squares);
   }
   parallel.tensor().all_reduce(ctx.stream(), squares);

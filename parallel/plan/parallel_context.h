@@ -22,10 +22,16 @@ class ParallelContext {
   Communicator& pipeline() const { return groups_.axis("pipeline"); }
   /// Ranks that hold the same parameters and see different tokens: gradients are summed over them.
   Communicator& gradients() const { return groups_.group({"data", "context"}); }
+  /// Of these, the neighbours among which state is divided (ZeRO), plan().shard_ranks() of them; and those
+  /// that hold the same part in each such group.
+  Communicator& shard() const { return shard_ ? *shard_ : gradients(); }
+  Communicator& replicas() const { return *replicas_; }
 
  private:
   ParallelPlan plan_;
   MeshGroups groups_;
+  std::unique_ptr<Communicator> shard_;  // null where it is gradients()
+  std::unique_ptr<Communicator> replicas_;
 };
 
 }  // namespace trireme

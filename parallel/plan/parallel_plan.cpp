@@ -1,5 +1,7 @@
 #include "parallel/plan/parallel_plan.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace trireme {
@@ -17,12 +19,6 @@ void refuse_what_is_not_available(const ParallelPlan& plan, std::vector<std::str
         key, value));
   };
   refuse(plan.expert > 1, "expert", fmt::to_string(plan.expert));
-  if (plan.zero_stage == 3) {
-    faults.push_back(
-        "parallel.zero 3 is not available in this version: 1 divides the optimizer's state over the "
-        "data-parallel "
-        "ranks, 2 the gradients too");
-  }
 }
 
 void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
@@ -36,6 +32,7 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
   at_least("context", plan.context, 1);
   at_least("expert", plan.expert, 1);
   at_least("virtual-stages", plan.virtual_stages, 1);
+  at_least("shard", plan.shard, 0);
   if (plan.zero_stage < 0 || plan.zero_stage > 3) {
     faults.push_back(fmt::format("parallel.zero is {}: it must be 0, 1, 2 or 3", plan.zero_stage));
   }
@@ -47,6 +44,31 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
   if (!(plan.bucket_mib > 0)) {
     faults.push_back(fmt::format("parallel.bucket-mib is {}: it must be above 0", plan.bucket_mib));
   }
+}
+
+void check_shard(const ParallelPlan& plan, std::vector<std::string>& faults) {
+  const int ranks = plan.gradient_ranks(), shard = plan.shard;
+  if (shard <= 0 || ranks <= 1) return;
+  if (plan.zero_stage == 0) {
+    faults.push_back(
+        fmt::format("parallel.shard {} has no effect with parallel.zero 0, which divides nothing: ask for "
+                    "parallel.zero 1, 2 "
+                    "or 3, or leave parallel.shard at 0",
+                    shard));
+  }
+  if (shard > 1 && ranks % shard == 0) return;
+  int below = std::min(shard, ranks), above = std::max(shard, 2);
+  while (ranks % below != 0) --below;
+  while (above < ranks && ranks % above != 0) ++above;
+  const bool below_divides = below > 1 && above <= ranks;
+  faults.push_back(fmt::format(
+      "parallel.shard {} {}: nearest {} {}{}", shard,
+      shard == 1
+          ? "would divide among one rank, which is nothing"
+          : fmt::format("does not divide the {} ranks that share the parameters (data {} x context {})",
+                        ranks, plan.data, plan.context),
+      below_divides ? "are" : "is", below_divides ? fmt::format("{} and ", below) : "",
+      std::min(above, ranks)));
 }
 
 void check_effect(const ParallelPlan& plan, std::vector<std::string>& faults) {
@@ -118,6 +140,7 @@ std::vector<std::string> resolve(ParallelPlan& plan, int world_size) {
   if (faults.empty()) fit_world(plan, world_size, faults);
   check_effect(plan, faults);
   check_pipeline(plan, faults);
+  check_shard(plan, faults);
   refuse_what_is_not_available(plan, faults);
   return faults;
 }

@@ -15,19 +15,23 @@ struct ParallelPlan {
   int pipeline = 1;
   int context = 1;
   int expert = 1;
-  int zero_stage = 0;             ///< 0..3 (arXiv 1910.02054)
+  int zero_stage = 0;  ///< 0..3 (arXiv 1910.02054)
+  int shard = 0;       ///< ZeRO divides among so many neighbours of the gradient ranks (HSDP); 0: among all
   bool sequence = false;          ///< sequence parallelism beside tensor parallelism (arXiv 2205.05198)
   std::string schedule = "1f1b";  ///< of the pipeline: a kind (schedule_kinds()), or a schedule's file
   int virtual_stages = 1;
   double bucket_mib =
-      25.0;             ///< gradients are reduced in buckets of this size while the backward pass still runs
-  bool overlap = true;  ///< false: all buckets are reduced after the backward pass
+      25.0;  ///< gradients are reduced in buckets of this size while the backward pass still runs
+  /// Gradients are reduced, and weights gathered (ZeRO 3), while layers compute.
+  bool overlap = true;
   DType gradient_dtype = DType::f32;  ///< what gradients are sent as; sums are fp32
 
   /// Ranks of one model replica.
   int ranks_per_replica() const { return tensor * pipeline * context; }
   /// Ranks that hold the same parameters and see different tokens.
   int gradient_ranks() const { return data * context; }
+  /// Ranks among which ZeRO divides.
+  int shard_ranks() const { return shard == 0 ? gradient_ranks() : shard; }
   int world_size() const { return data * ranks_per_replica(); }
 
   friend bool operator==(const ParallelPlan&, const ParallelPlan&) = default;

@@ -52,8 +52,8 @@ class Observing {
 StateDivision TrainingStepOptions::division(const ParallelContext& parallel) const {
   StateDivision division{.zero_stage = zero_stage, .bucket_bytes = bucket_bytes, .master = master};
   if (zero_stage > 0) {
-    division.parts = parallel.gradients().size();
-    division.part = parallel.gradients().rank();
+    division.parts = parallel.shard().size();
+    division.part = parallel.shard().rank();
   }
   return division;
 }
@@ -68,9 +68,9 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       evaluation_(parallel.pipeline(), part),
       tied_weights_(parallel.pipeline(), part.tied),
       partial_gradients_(parallel.tensor(), part.blocks()),
-      reducer_(parallel.gradients(), *part.storage, options.overlap, options.gradient_dtype),
+      reducer_(parallel, *part.storage, options.overlap, options.gradient_dtype),
       optimizer_(ctx, *part.storage, options.adamw),
-      gatherer_(parallel.gradients()),
+      gatherer_(parallel.shard()),
       check_(options.check),
       finder_(parallel.world().rank()) {
   const StateDivision& division = part.storage->division();
@@ -165,7 +165,7 @@ void TrainingStep::update(const BatchTotals& totals, double norm, double lr) {
 
 void TrainingStep::for_each_weight(size_t chunk,
                                    const std::function<void(const Parameter&, const Tensor&)>& visit) {
-  MasterReader reader(ctx_, parallel_.gradients());
+  MasterReader reader(ctx_, parallel_.shard());
   for (const ParameterView& view : part_.parameters(chunk)) {
     if (!view.parameter->is_tied_copy) visit(*view.parameter, reader.read(view));
   }

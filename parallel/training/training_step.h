@@ -35,7 +35,7 @@ struct TrainingStepOptions {
   int64_t bucket_bytes = int64_t{25} << 20;
   bool overlap = true;
   DType gradient_dtype = DType::f32;  ///< what gradients travel as (GradientReducer)
-  int zero_stage = 0;                 ///< 0, 1 or 2: what the ranks that sum gradients divide (StateDivision)
+  int zero_stage = 0;                 ///< 0 to 3: what the ranks that sum gradients divide (StateDivision)
   bool master = true;                 ///< f32 master weights beside 16-bit ones; without, stochastic rounding
   NonFiniteCheck check = NonFiniteCheck::step;
 
@@ -69,7 +69,7 @@ class TrainingStep {
   void update(const BatchTotals& totals, double norm, double lr);
 
   /// Mean loss of micro-batches without training on them; replicas may have different numbers of them, or
-  /// none.
+  /// none, but under ZeRO stage 3, where they run layers together.
   BatchTotals evaluate(std::span<MicroBatch> micro_batches);
 
   /// The first weight that is not finite, of all ranks, each of which calls it.

@@ -10,6 +10,7 @@
 
 #include "runtime/comm/comm_call.h"
 #include "runtime/comm/mpi/mpi_error.h"
+#include "runtime/comm/mpi/mpi_progress.h"
 #include "runtime/comm/reduction.h"
 #include "runtime/comm/work_queue.h"
 
@@ -19,6 +20,7 @@ namespace {
 
 constexpr int kExchangeTag = 0;
 constexpr int kMessageTag = 1;
+constexpr int kProgressTag = 2;             // of no message
 constexpr int64_t kSmallBytes = 16 << 10;   // of all ranks together
 constexpr int64_t kScratchBytes = 4 << 20;  // what the other ranks' parts of a reduction are received into
 
@@ -62,6 +64,7 @@ class MpiGroup {
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    progress_ = std::make_unique<MpiProgress>(comm_, kProgressTag);
   }
 
   int rank() const { return rank_; }
@@ -74,6 +77,7 @@ class MpiGroup {
   /// Begins a send or receive; cut messages are several requests, in order.
   std::vector<MPI_Request> post(const CommCall& call);
   void free() noexcept;
+  MpiProgress& progress() { return *progress_; }
 
  private:
   /// Calls f(offset, count) for pieces of [0, n) elements that one MPI call may carry; once at least.
@@ -99,6 +103,7 @@ class MpiGroup {
   int rank_ = 0;
   int size_ = 1;
   std::vector<std::byte> scratch_;
+  std::unique_ptr<MpiProgress> progress_;
 };
 
 template <class F>
@@ -310,6 +315,7 @@ std::vector<MPI_Request> MpiGroup::post(const CommCall& call) {
 }
 
 void MpiGroup::free() noexcept {
+  progress_.reset();
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized == 0) MPI_Comm_free(&comm_);
@@ -318,7 +324,9 @@ void MpiGroup::free() noexcept {
 class MessageWork final : public Work {
  public:
   MessageWork(std::shared_ptr<MpiGroup> group, CommCall call)
-      : group_(std::move(group)), call_(std::move(call)), requests_(group_->post(call_)) {}
+      : group_(std::move(group)), call_(std::move(call)), requests_(group_->post(call_)) {
+    group_->progress().begin();
+  }
 
   // MPI may still read and write the tensor: it is waited for, or, where an exception is about to end the
   // job, left behind.
@@ -328,6 +336,7 @@ class MessageWork final : public Work {
       new Tensor(call_.in);
     } else {
       for (MPI_Request& request : requests_) MPI_Wait(&request, MPI_STATUS_IGNORE);
+      group_->progress().end();
     }
   }
 
@@ -335,7 +344,9 @@ class MessageWork final : public Work {
   // before.
   void wait() override {
     int64_t total = 0;
-    const bool received = !requests_.empty() && call_.kind == CommKind::receive;
+    if (requests_.empty()) return;
+    const bool received = call_.kind == CommKind::receive;
+    group_->progress().end();
     for (MPI_Request& request : std::exchange(requests_, {})) {
       MPI_Status status;
       group_->check(MPI_Wait(&request, &status),

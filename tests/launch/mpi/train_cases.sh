@@ -42,8 +42,15 @@ train 4 "${tiny[@]}" --run.dir four || complain "four ranks: $(cat out)"
 train 2 "${tiny[@]}" --tp 2 --run.dir tensor || complain "two tensor ranks: $(cat out)"
 train 4 "${tiny[@]}" --tp 2 --parallel.sequence on --run.dir sequence || complain "sequence parallelism: $(cat out)"
 train 2 "${tiny[@]}" --cp 2 --run.dir context || complain "two context ranks: $(cat out)"
+train 4 "${tiny[@]}" --zero 3 --run.dir zero || complain "ZeRO 3: $(cat out)"
+grep -q -- '--- sample ---' out || complain "ZeRO 3: no sample in: $(cat out)"
+train 4 "${tiny[@]}" --zero 3 --parallel.shard 2 --run.dir shards || complain "ZeRO 3 in groups of 2: $(cat out)"
+cmp -s four/model.safetensors zero/model.safetensors || complain "ZeRO 3 has other weights than plain data parallelism"
+grep -h -o '"val_loss":[^,}]*' four/metrics.jsonl >plain_val
+[[ -s plain_val ]] || complain "no validation loss in four/metrics.jsonl"
+grep -h -o '"val_loss":[^,}]*' zero/metrics.jsonl | cmp -s - plain_val || complain "ZeRO 3 evaluates otherwise"
 header_bytes=$(($(od -An -tu8 -N8 one/model.safetensors) + 8))
-for layout in two four tensor sequence context; do
+for layout in two four tensor sequence context zero shards; do
   awk -v a="$(losses one)" -v b="$(losses $layout)" 'BEGIN {
     n = split(a, x); if (n != 6 || split(b, y) != n) exit 1
     for (i = 1; i <= n; ++i) if (x[i] - y[i] > 2e-5 || y[i] - x[i] > 2e-5) exit 1
@@ -61,6 +68,7 @@ cmp -s two/model.safetensors again/model.safetensors || complain "weights of equ
 fails 2 'train.stps' 2 "${tiny[@]}" --train.stps 3
 fails 2 'model.heads 2 does not divide by parallel.tensor 3' 3 "${tiny[@]}" --tp 3
 fails 2 'train.seq-len 32 does not divide by 2 x parallel.context 3 = 6' 3 "${tiny[@]}" --cp 3
+fails 2 'parallel.shard 3 does not divide the 4 ranks' 4 "${tiny[@]}" --zero 1 --parallel.shard 3
 fails 2 'global-batch' 2 "${tiny[@]}" --train.global-batch 7
 fails 3 'no-such-file.txt' 2 "${tiny[@]}" --data.text no-such-file.txt
 printf 'fine so far \xff\xfe and no more' >latin.txt

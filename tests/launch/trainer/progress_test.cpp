@@ -142,6 +142,22 @@ TEST(Banner, ZeroDividesThePrediction) {
   EXPECT_THAT(banner(config, {}), HasSubstr("weights 475 MiB, gradients 475 MiB, optimizer 475 MiB"));
 }
 
+TEST(Banner, ZeroThreeAndShardsSayWhoHoldsWhat) {
+  RunConfig config = some_run("gpt2-124m");
+  config.parallel.data = 8;
+  config.train.global_batch = 64;
+  config.parallel.zero_stage = 3;
+  EXPECT_THAT(banner(config, {}),
+              HasSubstr("ZeRO 3: optimizer state, gradients and weights divided by 8, the "
+                        "next layer gathered ahead"));
+  // 474.7 MiB / 8, the vectors' 0.5, and of the matrices of table, positions and a layer 150.2 + 27.0.
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights 237 MiB"));
+  config.parallel.shard = 4;
+  config.parallel.overlap = false;
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights divided by 4, in 2 copies, each layer waits"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 237 MiB"));
+}
+
 TEST(Banner, AVocabularyThatIsNotKnownYet) {
   RunConfig config = some_run("gpt2-tiny");
   config.data.tokenizer = "char";

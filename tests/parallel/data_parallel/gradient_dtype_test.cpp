@@ -42,7 +42,7 @@ TEST(GradientDType, ZeroStagesBucketsAndOverlapChangeNoBit) {
   for (const DType sent : {DType::bf16, DType::f16}) {
     LayoutRun run = run_with(sent);
     const LayoutResult plain = run_on_threads(4, run);
-    for (const int stage : {0, 1, 2}) {
+    for (const int stage : {0, 1, 2, 3}) {
       for (const bool overlap : {false, true}) {
         run.options.zero_stage = stage;
         run.options.overlap = overlap;

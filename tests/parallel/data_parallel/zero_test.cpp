@@ -1,4 +1,4 @@
-// ZeRO stages 1 and 2 equal plain data parallelism bit for bit, and divide memory as the formulas say.
+// ZeRO stages 1, 2 and 3 equal plain data parallelism bit for bit, and divide memory as the formulas say.
 #include <gtest/gtest.h>
 
 #include "models/config/memory_estimate.h"
@@ -34,10 +34,10 @@ TEST_P(Zero, StagesEqualPlainDataParallelismBitForBit) {
   const LayoutResult plain = run_on_threads(c.ranks, run);
   EXPECT_GT(plain.norms[1], run.options.clip);
   for (const int64_t bucket_bytes : {int64_t{1}, int64_t{20000}, int64_t{25} << 20}) {
-    for (const int stage : {0, 1, 2}) {
+    for (const int stage : {0, 1, 2, 3}) {
       run.options.bucket_bytes = bucket_bytes;
       run.options.zero_stage = stage;
-      run.options.overlap = bucket_bytes != 20000;
+      run.options.overlap = run.plan.overlap = bucket_bytes != 20000;  // prefetch too
       SCOPED_TRACE(fmt::format("stage {}, buckets of {} bytes", stage, bucket_bytes));
       const LayoutResult result = run_on_threads(c.ranks, run);
       EXPECT_EQ(result.losses, plain.losses);
@@ -51,7 +51,8 @@ INSTANTIATE_TEST_SUITE_P(
     All, Zero,
     testing::Values(Case{ModelFamily::gpt2, 2, DType::f32, 1}, Case{ModelFamily::gpt2, 3, DType::bf16, 3},
                     Case{ModelFamily::gpt2, 4, DType::f32, 3}, Case{ModelFamily::llama, 2, DType::bf16, 1},
-                    Case{ModelFamily::llama, 3, DType::f32, 1}, Case{ModelFamily::llama, 4, DType::bf16, 3}),
+                    Case{ModelFamily::llama, 3, DType::f32, 1}, Case{ModelFamily::llama, 4, DType::bf16, 3},
+                    Case{ModelFamily::llama, 8, DType::f32, 1}),
     [](const auto& p) {
       return fmt::format("{}_dp{}_{}_x{}", to_string(p.param.family), p.param.ranks,
                          to_string(p.param.precision), p.param.accumulation);
@@ -67,13 +68,33 @@ TEST(ZeroBesideTensorParallelism, StagesEqualPlainDataParallelismBitForBitAndFol
       run.options.bucket_bytes = 20000;
       const LayoutResult plain = run_on_threads(4, run);
       expect_follows(plain, run_on_one_rank(run));
-      for (const int stage : {1, 2}) {
+      for (const int stage : {1, 2, 3}) {
         run.options.zero_stage = stage;
         const LayoutResult result = run_on_threads(4, run);
         EXPECT_EQ(result.losses, plain.losses) << "stage " << stage;
         EXPECT_EQ(result.norms, plain.norms) << "stage " << stage;
         EXPECT_EQ(result.weights, plain.weights) << "stage " << stage;
       }
+    }
+  }
+}
+
+TEST(ZeroBesideAPipeline, StageThreeEqualsPlainDataParallelismBitForBit) {
+  for (const char* schedule : {"1f1b", "zb-h1", "interleaved"}) {
+    for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
+      LayoutRun run;
+      run.model = tiny_model(family);
+      run.unequal_targets = true;
+      run.steps = 5;
+      run.plan = {.pipeline = 2, .schedule = schedule};
+      run.plan.virtual_stages = run.plan.schedule == "interleaved" ? 2 : 1;
+      run.options.bucket_bytes = 20000;
+      const LayoutResult plain = run_on_threads(4, run);
+      run.options.zero_stage = 3;
+      const LayoutResult result = run_on_threads(4, run);
+      EXPECT_EQ(result.losses, plain.losses) << schedule;
+      EXPECT_EQ(result.norms, plain.norms) << schedule;
+      EXPECT_EQ(result.weights, plain.weights) << schedule;
     }
   }
 }
@@ -98,7 +119,7 @@ TEST(ZeroMemory, PeaksFollowTheEstimate) {
     for (const int ranks : {2, 4}) {
       for (const int64_t accumulation : {1, 2}) {
         LayoutRun run = wide_run(precision, ranks, accumulation);
-        for (const int stage : {0, 1, 2}) {
+        for (const int stage : {0, 1, 2, 3}) {
           run.options.zero_stage = stage;
           StateDivision division{.zero_stage = stage, .bucket_bytes = run.options.bucket_bytes};
           if (stage > 0) division.parts = ranks;

@@ -81,13 +81,32 @@ TEST_P(MpiLayouts, ZeroEqualsPlainDataParallelismBitForBit) {
     run.unequal_targets = true;
     run.options.bucket_bytes = 20000;
     const LayoutResult plain = run_layout(*world, run);
-    for (const int stage : {1, 2}) {
+    for (const int stage : {1, 2, 3}) {
       run.options.zero_stage = stage;
       const LayoutResult result = run_layout(*world, run);
       EXPECT_EQ(result.losses, plain.losses) << "stage " << stage;
       EXPECT_EQ(result.norms, plain.norms) << "stage " << stage;
       EXPECT_EQ(result.weights, plain.weights) << "stage " << stage;
     }
+  }
+}
+
+TEST_P(MpiLayouts, ShardsOfTwoHaveEqualBitsAtEveryZeroStage) {
+  const auto world = mpi_environment->make_world();
+  LayoutRun run;
+  run.model = tiny_model(GetParam());
+  run.unequal_targets = true;
+  run.plan.shard = 2;
+  run.plan.zero_stage = run.options.zero_stage = 1;
+  const LayoutResult first = run_layout(*world, run);
+  LayoutResult one = run_on_one_rank(run);
+  one.gradients.clear();
+  expect_follows(first, one);
+  for (const int stage : {2, 3}) {
+    run.plan.zero_stage = run.options.zero_stage = stage;
+    const LayoutResult result = run_layout(*world, run);
+    EXPECT_EQ(result.norms, first.norms) << "stage " << stage;
+    EXPECT_EQ(result.weights, first.weights) << "stage " << stage;
   }
 }
 

@@ -35,7 +35,7 @@ TEST(WithoutMasters, ZeroStagesAndBucketsChangeNoBit) {
     run.global_batch = 6;
     const LayoutResult plain = run_on_threads(3, run);
     for (const int64_t bytes : {int64_t{1}, int64_t{20000}}) {
-      for (const int stage : {0, 1, 2}) {
+      for (const int stage : {0, 1, 2, 3}) {
         run.options.bucket_bytes = bytes;
         run.options.zero_stage = stage;
         const LayoutResult result = run_on_threads(3, run);

@@ -10,7 +10,6 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::UnorderedElementsAre;
 
 TEST(ParallelPlan, DataTakesTheWholeWorldWhenLeftOpen) {
   for (const int world : {1, 2, 7}) {
@@ -28,10 +27,9 @@ TEST(ParallelPlan, ADataDegreeThatDoesNotFitTheWorld) {
 }
 
 TEST(ParallelPlan, EveryPartThatIsNotAvailableIsRefusedByName) {
-  ParallelPlan plan{.data = 2, .context = 2, .expert = 2, .zero_stage = 3};
+  ParallelPlan plan{.data = 2, .context = 2, .expert = 2};
   EXPECT_THAT(resolve(plan, 4),
-              UnorderedElementsAre(AllOf(HasSubstr("parallel.expert 2"), HasSubstr("--parallel.data N")),
-                                   HasSubstr("parallel.zero 3")));
+              ElementsAre(AllOf(HasSubstr("parallel.expert 2"), HasSubstr("--parallel.data N"))));
 }
 
 TEST(ParallelPlan, APipelineTakesItsShareOfTheWorld) {
@@ -70,17 +68,40 @@ TEST(ParallelPlan, SequenceParallelismNeedsTensorRanks) {
 }
 
 TEST(ParallelPlan, ZeroDividesAmongTwoRanksOrMore) {
-  for (const int stage : {0, 1, 2}) {
+  for (const int stage : {0, 1, 2, 3}) {
     ParallelPlan plan{.zero_stage = stage};
     EXPECT_THAT(resolve(plan, 2), IsEmpty()) << stage;
   }
   ParallelPlan alone{.zero_stage = 1};
   EXPECT_THAT(resolve(alone, 1), ElementsAre(AllOf(HasSubstr("parallel.zero 1"), HasSubstr("no effect"),
                                                    HasSubstr("--parallel.data 2"))));
-  ParallelPlan three{.zero_stage = 3};
-  EXPECT_THAT(resolve(three, 2), ElementsAre(HasSubstr("parallel.zero 3 is not available")));
   ParallelPlan beside{.tensor = 2, .zero_stage = 1};
   EXPECT_THAT(resolve(beside, 4), IsEmpty());
+}
+
+TEST(ParallelPlan, AShardDividesTheRanksThatShareParameters) {
+  for (const int shard : {0, 2, 3, 6}) {
+    ParallelPlan plan{.tensor = 2, .zero_stage = 2, .shard = shard};
+    EXPECT_THAT(resolve(plan, 12), IsEmpty()) << shard;
+    EXPECT_EQ(plan.shard_ranks(), shard == 0 ? 6 : shard);
+  }
+  const auto fault = [](int shard) {
+    ParallelPlan plan{.zero_stage = 3, .shard = shard};
+    return resolve(plan, 6);
+  };
+  EXPECT_THAT(fault(4), ElementsAre(AllOf(HasSubstr("parallel.shard 4"), HasSubstr("the 6 ranks"),
+                                          testing::EndsWith("nearest are 3 and 6"))));
+  EXPECT_THAT(fault(1), ElementsAre(AllOf(HasSubstr("one rank"), testing::EndsWith("nearest is 2"))));
+  EXPECT_THAT(fault(100), ElementsAre(testing::EndsWith("nearest is 6")));
+  EXPECT_THAT(fault(-1), ElementsAre(HasSubstr("parallel.shard is -1")));
+}
+
+TEST(ParallelPlan, AShardWithoutZeroHasNoEffect) {
+  ParallelPlan plan{.shard = 2};
+  EXPECT_THAT(resolve(plan, 4), ElementsAre(AllOf(HasSubstr("parallel.shard 2 has no effect"),
+                                                  HasSubstr("parallel.zero 1, 2 or 3"))));
+  ParallelPlan both{.shard = 3};
+  EXPECT_THAT(resolve(both, 4), testing::SizeIs(2));
 }
 
 TEST(ParallelPlan, AReplicaThatDoesNotDivideTheWorld) {

@@ -162,6 +162,7 @@ std::vector<Layout> layouts() {
   add(4, {.tensor = 4}, 0, DType::f32, llama);
   add(2, {.tensor = 2, .sequence = true}, 0, DType::bf16, gpt2);
   add(4, {.tensor = 2}, 0, DType::bf16, llama, NonFiniteCheck::op);
+  add(2, {}, 3, DType::bf16, gpt2);
   add(2, {.context = 2}, 1, DType::bf16, llama);
   add(2, {.pipeline = 2}, 0, DType::f32, gpt2);
   add(4, {.pipeline = 2, .schedule = "interleaved", .virtual_stages = 2}, 1, DType::f16, llama);

@@ -1,0 +1,73 @@
+#include "parallel/data_parallel/divided_weights.h"
+
+#include <algorithm>
+
+namespace trireme {
+
+DividedWeights::DividedWeights(Communicator& shard, ParameterStorage& storage, bool prefetch)
+    : shard_(shard), storage_(storage), prefetch_(prefetch) {
+  for (ParameterGroup& group : storage.groups()) {
+    if (!group.is_divided(group.weights)) continue;
+    const size_t first = buckets_.size();
+    for (ParameterBucket& range : group.buckets) buckets_.push_back({.group = &group, .range = &range});
+    for (const auto& place : group.places) bucket_of_[place.block] = first + place.bucket;
+  }
+}
+
+DividedWeights::Bucket* DividedWeights::find(const ParameterBlock* block) {
+  const auto it = bucket_of_.find(block);
+  return it == bucket_of_.end() ? nullptr : &buckets_[it->second];
+}
+
+void DividedWeights::expect(Context& ctx, std::span<const ParameterBlock* const> blocks) {
+  if (prefetch_) gather(ctx, blocks);
+}
+
+void DividedWeights::acquire(Context& ctx, std::span<const ParameterBlock* const> blocks) {
+  gather(ctx, blocks);
+  for (const ParameterBlock* block : blocks) {
+    Bucket* bucket = find(block);
+    if (bucket == nullptr || !bucket->work) continue;
+    bucket->work->wait();
+    bucket->work.reset();
+  }
+  for (const ParameterBlock* block : blocks) {
+    Bucket* bucket = find(block);
+    if (bucket != nullptr && bucket->num_readers++ == 0)
+      storage_.show_weights(*bucket->group, *bucket->range);
+  }
+}
+
+void DividedWeights::release(std::span<const ParameterBlock* const> blocks) noexcept {
+  for (const ParameterBlock* block : blocks) {
+    Bucket* bucket = find(block);
+    if (bucket != nullptr && --bucket->num_readers == 0)
+      storage_.hide_weights(*bucket->group, *bucket->range);
+  }
+}
+
+void DividedWeights::gather(Context& ctx, std::span<const ParameterBlock* const> blocks) {
+  for (const ParameterBlock* block : blocks) {
+    Bucket* bucket = find(block);
+    if (bucket == nullptr || bucket->range->weights) continue;
+    drop_all_but(blocks);
+    const ParameterGroup& group = *bucket->group;
+    ParameterBucket& range = *bucket->range;
+    range.weights =
+        Tensor::empty(ctx, {range.end - range.begin}, group.weights.dtype(), MemoryCategory::weights);
+    bucket->work = shard_.all_gather_async(ctx.stream(), group.own_part(range, group.weights), range.weights);
+  }
+}
+
+void DividedWeights::drop_all_but(std::span<const ParameterBlock* const> blocks) {
+  for (Bucket& bucket : buckets_) {
+    if (bucket.num_readers > 0 || !bucket.range->weights) continue;
+    const bool wanted =
+        std::ranges::any_of(blocks, [&](const auto* block) { return find(block) == &bucket; });
+    if (wanted) continue;
+    bucket.range->weights = Tensor();
+    bucket.work.reset();
+  }
+}
+
+}  // namespace trireme
