@@ -57,6 +57,14 @@ std::vector<Option> parallel_options() {
        "gradients are reduced in buckets of this size", ""},
       {section, "overlap", "", on_off([](auto& c) -> auto& { return c.parallel.overlap; }),
        "reduce buckets, and gather weights (ZeRO 3), while layers compute", ""},
+      {section, "grad-dtype", "",
+       choice<DType>([](auto& c) -> auto& { return c.parallel.gradient_dtype; },
+                     {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}}),
+       "what gradients are sent as; summed in fp32", "",
+       [](const RunConfig& c) -> std::string {
+         return c.parallel.gradient_ranks() == 1 ? "one rank holds each parameter: no gradients are sent"
+                                                 : "";
+       }},
   };
 }
 

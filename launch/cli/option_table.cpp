@@ -18,8 +18,8 @@ std::span<const OptionSection> option_sections() {
 
 std::vector<Option> all_options() {
   std::vector<Option> all;
-  for (auto&& part : {model_options(), data_options(), train_options(), optimizer_options(),
-                      parallel_options(), run_options()}) {
+  for (auto&& part : {model_options(), data_options(), train_options(), precision_options(),
+                      optimizer_options(), parallel_options(), run_options()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

@@ -20,6 +20,7 @@ std::span<const OptionSection> option_sections();
 std::vector<Option> model_options();
 std::vector<Option> data_options();
 std::vector<Option> train_options();
+std::vector<Option> precision_options();  ///< of section train
 std::vector<Option> optimizer_options();
 std::vector<Option> parallel_options();
 std::vector<Option> run_options();

@@ -80,10 +80,6 @@ std::vector<Option> train_options() {
        whole(
            [](auto& c) -> auto& { return c.train.seed; }, 0),
        "of initial weights and the order of samples", ""},
-      {section, "precision", "",
-       choice<DType>([](auto& c) -> auto& { return c.train.precision; },
-                     {{"fp32", DType::f32}, {"bf16", DType::bf16}}),
-       "of compute and activations; master weights and reductions are fp32", ""},
       {section, "eval-every", "",
        whole(
            [](auto& c) -> auto& { return c.train.eval_every; }, 0),

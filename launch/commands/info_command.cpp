@@ -13,6 +13,7 @@
 #include "models/config/presets.h"
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
+#include "runtime/ops/gemm.h"
 
 namespace trireme {
 
@@ -20,7 +21,8 @@ namespace {
 
 std::vector<Option> info_options() {
   static constexpr std::string_view kKept[] = {"model",         "data.tokenizer",    "data.bpe-vocab",
-                                               "train.seq-len", "train.micro-batch", "train.precision"};
+                                               "train.seq-len", "train.micro-batch", "train.precision",
+                                               "train.master"};
   return select_options(all_options(), kKept);
 }
 
@@ -36,13 +38,21 @@ std::string info_help() {
       help_lines(lines), help_options(info_options()));
 }
 
+/// How products of a type are computed here.
+std::string gemm_text(Context& ctx, DType dtype) {
+  return ops::has_native_gemm(ctx, dtype) ? "native" : "fp32 arithmetic on rounded values";
+}
+
 void print_machine() {
+  Context ctx;
   const BuildInfo build = build_info();
   std::vector<HelpLine> lines = {
       {"version", fmt::format("{} ({})", build.version, build.compiler)},
       {"processor", cpu::processor_name()},
       {"cores", fmt::format("{} for this process", cpu::num_available_cores())},
       {"matrix arithmetic", cpu::matrix_isa()},
+      {"products in bf16", gemm_text(ctx, DType::bf16)},
+      {"products in fp16", gemm_text(ctx, DType::f16)},
       {"CUDA devices", cuda::num_devices() > 0 ? fmt::to_string(cuda::num_devices())
                                                : fmt::format("none: {}", cuda::why_no_device())},
   };
@@ -84,7 +94,7 @@ void print_model(const RunConfig& config, bool with_table) {
   model.vocab_size = known_vocab_size(config);
   const ModelSize size = size_of(model);
   const int64_t seq_len = config.train.seq_len;
-  const StateBytes state = state_bytes(size.parameters, config.train.precision);
+  const StateBytes state = state_bytes(size.parameters, config.train.precision, config.train.master);
   const auto bytes = [](int64_t count) { return short_bytes(static_cast<double>(count)); };
   const HelpLine lines[] = {
       {"model", model_line(model)},
@@ -100,10 +110,11 @@ void print_model(const RunConfig& config, bool with_table) {
       {"state, " + precision_name(config.train.precision),
        fmt::format("{}: weights {}, gradients {}, optimizer {}", bytes(state.total()), bytes(state.weights),
                    bytes(state.gradients), bytes(state.optimizer))},
-      {"predicted memory", fmt::format("{} (micro-batch {} x {} tokens)",
-                                       memory_line(estimate_memory(model, config.train.precision,
-                                                                   config.train.micro_batch, seq_len)),
-                                       config.train.micro_batch, seq_len)},
+      {"predicted memory",
+       fmt::format("{} (micro-batch {} x {} tokens)",
+                   memory_line(estimate_memory(model, config.train.precision, config.train.micro_batch,
+                                               seq_len, {}, {.master = config.train.master})),
+                   config.train.micro_batch, seq_len)},
   };
   fmt::print("{}", help_lines(lines));
   if (with_table) print_table(model);

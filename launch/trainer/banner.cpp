@@ -93,7 +93,13 @@ std::string data_text(const RunConfig& config) {
 }
 
 std::string compute_text(const RunConfig& config, const RunPlace& place) {
-  std::string text = precision_name(config.train.precision);
+  const TrainConfig& train = config.train;
+  std::string text = precision_name(train.precision);
+  if (!train.master) text += " without master weights";
+  if (train.loss_scale.dynamic || train.loss_scale.start != 1) {
+    text += fmt::format(", loss scale {}{}", train.loss_scale.dynamic ? "dynamic from " : "",
+                        train.loss_scale.start);
+  }
   if (!place.device.empty()) text += " on " + place.device;
   if (place.threads_per_rank > 0) text += ", " + plural(place.threads_per_rank, "thread") + " a rank";
   return place.backend.empty() ? text : text + ", communication by " + place.backend;
@@ -102,7 +108,7 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
 }  // namespace
 
 std::string precision_name(DType precision) {
-  return precision == DType::f32 ? "fp32" : std::string(to_string(precision));
+  return precision == DType::f32 ? "fp32" : precision == DType::f16 ? "fp16" : "bf16";
 }
 
 std::string model_line(const ModelConfig& c) {
@@ -137,9 +143,11 @@ std::string batch_line(const RunConfig& config) {
       config.train.steps);
 }
 
-StateDivision division_of(const ParallelPlan& plan) {
+StateDivision division_of(const RunConfig& config) {
+  const ParallelPlan& plan = config.parallel;
   StateDivision division{.zero_stage = plan.zero_stage,
-                         .bucket_bytes = static_cast<int64_t>(plan.bucket_mib * (1 << 20))};
+                         .bucket_bytes = static_cast<int64_t>(plan.bucket_mib * (1 << 20)),
+                         .master = config.train.master};
   if (plan.zero_stage > 0) division.parts = plan.shard_ranks();
   return division;
 }
@@ -156,7 +164,7 @@ std::string size_lines(const RunConfig& config) {
   }
   const MemoryEstimate memory =
       estimate_memory(model, config.train.precision, config.train.micro_batch, config.train.seq_len,
-                      config.parallel, division_of(config.parallel), config.accumulation() > 1);
+                      config.parallel, division_of(config), config.accumulation() > 1);
   const double token_flops = training_flops_per_token(model, config.train.seq_len);
   return line("parameters", parameters) +
          line("memory", "predicted " + memory_line(memory) +

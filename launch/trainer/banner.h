@@ -24,7 +24,7 @@ struct RunPlace {
   std::string run_directory;
 };
 
-/// "fp32" or "bf16".
+/// "fp32", "bf16" or "fp16".
 std::string precision_name(DType precision);
 
 /// The model in one line: family, sizes, what differs from the family's usual.

@@ -17,7 +17,9 @@ MicroBatch read(Context& ctx, const BatchReader& reader, const ContextShare& sha
   for (int64_t b = 0; b < count; ++b) {
     reader.read_sample(first + b, inputs.data() + b * seq_len, targets.data() + b * seq_len);
   }
-  return make_micro_batch(ctx, count, seq_len, inputs, targets, share);
+  MicroBatch micro_batch = make_micro_batch(ctx, count, seq_len, inputs, targets, share);
+  micro_batch.first_sample = first;
+  return micro_batch;
 }
 
 MicroBatch without_targets(Context& ctx, MicroBatch mb) {

@@ -82,6 +82,36 @@ void check_optimizer(const RunConfig& config, Faults& faults) {
   }
 }
 
+void complete_precision(TrainConfig& train, const std::set<std::string>& given) {
+  if (!given.contains("train.loss-scale") && train.precision == DType::f16) {
+    train.loss_scale.dynamic = true;
+    if (!given.contains("train.loss-scale-start")) train.loss_scale.start = LossScaleConfig::kDynamicStart;
+  }
+  if (!given.contains("train.nonfinite")) {
+    train.nonfinite = train.loss_scale.dynamic ? NonFinitePolicy::skip : NonFinitePolicy::stop;
+  }
+}
+
+void check_precision(const TrainConfig& train, Faults& faults) {
+  const LossScaleConfig& scale = train.loss_scale;
+  if (!train.master && train.precision == DType::f16) {
+    faults.push_back(
+        "train.master none keeps weights in bf16 alone, fp16 cannot hold their range: use --train.precision "
+        "bf16, "
+        "or --train.master fp32");
+  }
+  if (scale.dynamic && train.nonfinite == NonFinitePolicy::stop) {
+    faults.push_back(
+        "train.nonfinite stop ends the run at the first overflow, by which a dynamic loss scale finds its "
+        "value: use "
+        "skip, or --train.loss-scale with a number");
+  }
+  if (scale.dynamic && scale.floor > scale.start) {
+    faults.push_back(fmt::format("train.loss-scale-floor {} is above train.loss-scale-start {}", scale.floor,
+                                 scale.start));
+  }
+}
+
 void check_data(const RunConfig& config, Faults& faults) {
   const DataConfig& data = config.data;
   if (data.text.empty() && data.tokens.empty()) {
@@ -151,6 +181,8 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
   Faults layout = layout_faults(config, world_size, model_is_sound);
   if (model_is_sound && !layout.empty()) add_nearest_layouts(asked, world_size, layout);
   faults.insert(faults.end(), layout.begin(), layout.end());
+  complete_precision(config.train, given);
+  check_precision(config.train, faults);
   check_optimizer(config, faults);
   if (needs_data) check_data(config, faults);
   check_backend(config, world_size, faults);

@@ -1,5 +1,7 @@
 #include "launch/trainer/progress.h"
 
+#include <cmath>
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -9,12 +11,20 @@
 namespace trireme {
 
 std::string step_line(const StepMetrics& m, int64_t total_steps, double eta_seconds) {
-  return fmt::format(
+  std::string line = fmt::format(
       "step {}/{} | loss {:.4f} | gnorm {:.2f} | lr {:.2e} | {:.{}f} ms | {} tok/s | {:.2f} TFLOP/s | MFU "
       "{:.0f}% | mem {} | "
       "eta {}",
       m.step, total_steps, m.loss, m.grad_norm, m.lr, m.step_ms, m.step_ms < 10 ? 1 : 0, short_count(m.tok_s),
       m.tflops, 100 * m.mfu, short_bytes(static_cast<double>(m.mem_bytes)), short_duration(eta_seconds));
+  if (m.loss_scale != 1) line += fmt::format(" | scale {}", m.loss_scale);
+  if (m.skips > 0) line += fmt::format(" | skips {}{}", m.skips, m.skipped ? " (this step)" : "");
+  const auto add_outlier = [&](const char* name, const std::optional<double>& z) {
+    if (z && std::abs(*z) >= kOutlier) line += fmt::format(" | {} z {:+.1f}", name, *z);
+  };
+  add_outlier("loss", m.loss_z);
+  add_outlier("gnorm", m.grad_norm_z);
+  return line;
 }
 
 std::string evaluation_line(const StepMetrics& m, int64_t total_steps) {

@@ -5,8 +5,10 @@
 #include <string>
 
 #include "models/config/model_config.h"
+#include "parallel/optimizer/loss_scaler.h"
 #include "parallel/optimizer/lr_schedule.h"
 #include "parallel/plan/parallel_plan.h"
+#include "parallel/training/nonfinite_policy.h"
 #include "runtime/device/device.h"
 #include "runtime/tensor/dtype.h"
 
@@ -30,9 +32,12 @@ struct TrainConfig {
   int64_t micro_batch = 8;   ///< samples that go through a rank at once
   int64_t global_batch = 0;  ///< samples an optimizer step; 0 until complete()
   uint64_t seed = 1337;
-  DType precision =
-      DType::f32;          ///< of compute and activations: f32 or bf16; master weights and reductions are f32
-  int64_t eval_every = 0;  ///< steps between evaluations; 0: only at start and end
+  DType precision = DType::f32;  ///< of compute and activations; reductions are f32
+  bool master = true;  ///< f32 copy of 16-bit weights; without, bf16 weights are rounded stochastically
+  LossScaleConfig loss_scale;
+  NonFinitePolicy nonfinite = NonFinitePolicy::stop;
+  NonFiniteCheck check = NonFiniteCheck::step;
+  int64_t eval_every = 0;            ///< steps between evaluations; 0: only at start and end
   int64_t eval_batches = 0;          ///< global batches an evaluation; 0: the whole validation set
   int64_t log_every = 10;            ///< steps between printed lines; metrics.jsonl has every step
   std::string sample_prompt = "\n";  ///< prompt of the text generated at the end

@@ -58,10 +58,14 @@ std::filesystem::path wanted_directory(const RunConfig& config) {
 }
 
 std::string to_json_line(const StepMetrics& m) {
-  nlohmann::ordered_json json = {{"step", m.step},       {"time", m.time},           {"tokens", m.tokens},
-                                 {"loss", m.loss},       {"grad_norm", m.grad_norm}, {"lr", m.lr},
-                                 {"step_ms", m.step_ms}, {"tok_s", m.tok_s},         {"tflops", m.tflops},
-                                 {"mfu", m.mfu},         {"mem_bytes", m.mem_bytes}};
+  nlohmann::ordered_json json = {
+      {"step", m.step},           {"time", m.time}, {"tokens", m.tokens},       {"loss", m.loss},
+      {"grad_norm", m.grad_norm}, {"lr", m.lr},     {"step_ms", m.step_ms},     {"tok_s", m.tok_s},
+      {"tflops", m.tflops},       {"mfu", m.mfu},   {"mem_bytes", m.mem_bytes}, {"loss_scale", m.loss_scale},
+      {"skips", m.skips}};
+  if (m.skipped) json["skipped"] = true;
+  if (m.loss_z) json["loss_z"] = *m.loss_z;
+  if (m.grad_norm_z) json["grad_norm_z"] = *m.grad_norm_z;
   if (m.val_loss) json["val_loss"] = *m.val_loss;
   return json.dump();
 }
@@ -86,6 +90,8 @@ void RunDirectory::write(const StepMetrics& m) {
                                  {"speed/tflops", single(m.tflops)},
                                  {"speed/mfu", single(m.mfu)},
                                  {"memory/peak_mib", single(static_cast<double>(m.mem_bytes) / (1 << 20))}};
+  scalars.push_back({"optimizer/loss_scale", single(m.loss_scale)});
+  scalars.push_back({"optimizer/skips", single(static_cast<double>(m.skips))});
   if (m.val_loss) scalars.push_back({"loss/validation", single(*m.val_loss)});
   events_.write(tfrecord(scalar_event(m.time, m.step, scalars)));
 }

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "parallel/tensor_parallel/gather_parameter.h"
+#include "runtime/base/error.h"
 #include "runtime/io/safetensors.h"
 
 namespace trireme {
@@ -21,6 +22,9 @@ std::vector<TensorSpec> specs_of(const std::vector<std::vector<Parameter>>& laye
 
 void save_weights(Context& ctx, const ParallelContext& parallel, Transformer& model, TrainingStep& step,
                   const std::string& path) {
+  if (const auto bad = step.find_nonfinite_weight()) {
+    throw_user(ExitCode::numerics, "no weights are written: a value is not finite, {}", describe(*bad));
+  }
   Communicator& pipeline = parallel.pipeline();
   const bool is_in_first_replica = parallel.gradients().rank() == 0 && parallel.tensor().rank() == 0;
   const auto layers = parameters_by_layer(model.config());

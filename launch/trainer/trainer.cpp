@@ -14,6 +14,7 @@
 #include "launch/trainer/step_metrics.h"
 #include "launch/trainer/text_sample.h"
 #include "launch/trainer/training_data.h"
+#include "launch/trainer/z_score.h"
 #include "models/config/model_size.h"
 #include "parallel/training/training_step.h"
 #include "runtime/base/error.h"
@@ -32,11 +33,15 @@ double seconds_since(Clock::time_point start) {
 
 TrainingStepOptions step_options(const RunConfig& c) {
   TrainingStepOptions options;
-  options.adamw = {c.optimizer.beta1, c.optimizer.beta2, c.optimizer.eps, c.optimizer.weight_decay};
+  options.adamw = {c.optimizer.beta1, c.optimizer.beta2, c.optimizer.eps, c.optimizer.weight_decay,
+                   c.train.seed};
   options.clip = c.optimizer.clip;
   options.bucket_bytes = static_cast<int64_t>(c.parallel.bucket_mib * (1 << 20));
   options.overlap = c.parallel.overlap;
   options.zero_stage = c.parallel.zero_stage;
+  options.gradient_dtype = c.parallel.gradient_dtype;
+  options.master = c.train.master;
+  options.check = c.train.check;
   return options;
 }
 
@@ -51,6 +56,7 @@ class Trainer {
   void open_directory(std::string_view config_ini);
   std::optional<double> evaluate();
   StepMetrics train_step(int64_t step);
+  void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
   double sum_over_ranks(double value);
   // Ranks that write a sample together: all that divide weights, else those that hold the first copy.
   bool writes_sample() const { return config_.parallel.zero_stage == 3 || parallel_.gradients().rank() == 0; }
@@ -71,6 +77,9 @@ class Trainer {
   std::optional<BatchReader> reader_, validation_;
   Replica replica_;
   LrSchedule schedule_;
+  LossScaler loss_scaler_;
+  ZScore loss_z_, grad_norm_z_;
+  std::string notice_;     // of the step that was skipped last
   double peak_flops_ = 0;  // of all ranks
   int64_t tokens_seen_ = 0;
   std::optional<RunDirectory> directory_;  // on the main rank
@@ -90,7 +99,8 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       world_(*job.world),
       parallel_(world_, config.parallel),
       out_(out),
-      ctx_({}, threads_of_rank(config, job)) {
+      ctx_({}, threads_of_rank(config, job)),
+      loss_scaler_(config.train.loss_scale) {
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
   replica_ = {parallel_.data().rank(), parallel_.data().size(), ContextParallel(parallel_).share()};
@@ -148,19 +158,23 @@ StepMetrics Trainer::train_step(int64_t step) {
   const auto begin = Clock::now();
   const TrainConfig& t = config_.train;
   auto micro_batches = training_micro_batches(ctx_, *reader_, replica_, step, t.global_batch, t.micro_batch);
-  const BatchTotals totals = step_->accumulate(micro_batches);
+  const BatchTotals totals = step_->accumulate(micro_batches, loss_scaler_.scale());
   StepMetrics m;
   m.step = step + 1;
   m.loss = totals.mean_loss();
   m.grad_norm = step_->gradient_norm(totals);
-  if (!std::isfinite(m.loss) || !std::isfinite(m.grad_norm)) {
-    throw_user(
-        ExitCode::numerics,
-        "step {}: the loss is {} and the gradient norm {}; the weights of step {} were left as they are",
-        m.step, m.loss, m.grad_norm, step);
+  m.loss_scale = totals.loss_scale;
+  m.skipped = !std::isfinite(m.grad_norm);
+  m.lr = schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
+  if (m.skipped) {
+    skip_step(micro_batches, totals, m);
+  } else {
+    step_->update(totals, m.grad_norm, m.lr);
+    loss_scaler_.count(true);
+    m.loss_z = loss_z_.push(m.loss);
+    m.grad_norm_z = grad_norm_z_.push(m.grad_norm);
   }
-  m.lr = schedule_.at(step);
-  step_->update(totals, m.grad_norm, m.lr);
+  m.skips = loss_scaler_.state().skips;
   tokens_seen_ += config_.tokens_per_step();
   m.tokens = tokens_seen_;
   m.step_ms = seconds_since(begin) * 1e3;
@@ -171,6 +185,26 @@ StepMetrics Trainer::train_step(int64_t step) {
   m.mfu = flops / peak_flops_;
   m.mem_bytes = ctx_.allocator().stats().total.peak;
   return m;
+}
+
+// All ranks come here together: the norm is finite on all or on none.
+void Trainer::skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals,
+                        const StepMetrics& m) {
+  const auto culprit = step_->find_nonfinite(micro_batches, totals);
+  step_->skip();
+  notice_ = fmt::format("step {}: the loss is {} and the gradient norm {}", m.step, m.loss, m.grad_norm);
+  if (culprit) notice_ += "; first non-finite " + describe(*culprit);
+  std::string why = loss_scaler_.count(false);
+  if (config_.train.nonfinite == NonFinitePolicy::stop) why = "--train.nonfinite is stop";
+  if (!why.empty()) {
+    throw_user(ExitCode::numerics, "{}. The run ends: {}. The weights are those of the last good step",
+               notice_, why);
+  }
+  if (config_.train.loss_scale.dynamic) {
+    notice_ += fmt::format("; skipped, loss scale {} -> {}", m.loss_scale, loss_scaler_.scale());
+  } else {
+    notice_ += "; skipped";
+  }
 }
 
 void Trainer::run() {
@@ -193,6 +227,7 @@ void Trainer::run() {
     if (m.step == t.steps || (t.eval_every > 0 && m.step % t.eval_every == 0)) m.val_loss = evaluate();
     if (!is_main()) continue;
     directory_->write(m);
+    if (m.skipped) progress.note(notice_);
     progress.step(m);
     if (m.val_loss) progress.evaluation(m);
   }

@@ -90,7 +90,7 @@ int64_t MemoryEstimate::total() const { return std::accumulate(bytes.begin(), by
 MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64_t micro_batch,
                                int64_t seq_len, const ParallelPlan& plan, const StateDivision& division,
                                bool accumulates) {
-  const StateBytes state = state_bytes(parameters_of_rank(config, plan), precision);
+  const StateBytes state = state_bytes(parameters_of_rank(config, plan), precision, division.master);
   const RankSize rank(config, plan);
   const auto element = static_cast<int64_t>(size_of(precision));
   const int64_t tokens = divided(micro_batch * seq_len, plan.context);

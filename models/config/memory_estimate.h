@@ -23,7 +23,8 @@ struct MemoryEstimate {
 /// The peak of a rank that trains micro-batches of `micro_batch` x `seq_len` tokens. With e = bytes of
 /// `precision`, C = hidden, H / K = query / key-value heads, D = head size, F = feed-forward, V = vocabulary:
 ///
-///   weights, gradients, optimizer   state_bytes(); where ranks divide them, the optimizer's state (from ZeRO
+///   weights, gradients, optimizer   state_bytes(), with or without masters; where ranks divide them, the
+///   optimizer's state (from ZeRO
 ///            stage 1) and gradients (from stage 2) by their number. Stage 2 adds what lies in buckets that
 ///            are filled or reduced: the widest layer, two buckets, and a tied head's table, which the
 ///            backward pass fills from its first layer to its last; never more than all gradients. With

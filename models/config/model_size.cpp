@@ -83,13 +83,13 @@ double training_flops_per_token(const ModelConfig& config, int64_t seq_len) {
   return 3 * forward_flops_per_token(config, seq_len);
 }
 
-StateBytes state_bytes(int64_t parameters, DType precision) {
+StateBytes state_bytes(int64_t parameters, DType precision, bool master) {
   TRIREME_CHECK(is_compute_type(precision), "{}", to_string(precision));
   const int64_t f32 = parameters * static_cast<int64_t>(size_of(DType::f32));
   StateBytes bytes;
   bytes.weights = parameters * static_cast<int64_t>(size_of(precision));
   bytes.gradients = f32;
-  bytes.optimizer = 2 * f32 + (precision == DType::f32 ? 0 : f32);
+  bytes.optimizer = 2 * f32 + (precision == DType::f32 || !master ? 0 : f32);
   return bytes;
 }
 

@@ -40,10 +40,10 @@ double training_flops_per_token(const ModelConfig& config, int64_t seq_len);
 struct StateBytes {
   int64_t weights = 0;    ///< in the compute type
   int64_t gradients = 0;  ///< f32
-  int64_t optimizer = 0;  ///< two f32 moments; with half weights an f32 master copy too
+  int64_t optimizer = 0;  ///< two f32 moments; with half weights and masters an f32 copy too
 
   int64_t total() const { return weights + gradients + optimizer; }
 };
-StateBytes state_bytes(int64_t parameters, DType precision);
+StateBytes state_bytes(int64_t parameters, DType precision, bool master = true);
 
 }  // namespace trireme

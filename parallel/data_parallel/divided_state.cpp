@@ -1,6 +1,8 @@
 #include "parallel/data_parallel/divided_state.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "runtime/ops/elementwise.h"
 
@@ -26,6 +28,27 @@ void add_to_blocks(Context& ctx, const Tensor& t, int64_t begin, const Tensor& s
   }
 }
 
+// Whether the own elements outside of the counted ranges (copies that others count) are finite.
+bool others_are_finite(Context& ctx, const Tensor& own, int64_t own_begin,
+                       std::span<const IndexRange> counted) {
+  const Tensor sum = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
+  ops::fill(ctx, sum, 0);
+  const int64_t own_end = own_begin + own.numel();
+  int64_t at = own_begin;
+  const auto add_up_to = [&](int64_t end) {
+    if (at < end) ops::add_sum_of_squares(ctx, own.slice(at - own_begin, end - own_begin), sum);
+  };
+  for (const IndexRange& range : counted) {
+    add_up_to(std::min(range.begin, own_end));
+    at = std::max(at, range.end);
+  }
+  add_up_to(own_end);
+  double value = 0;
+  ops::copy(ctx, sum, Tensor::borrow(&value, {1}, DType::f64));
+  ctx.stream().synchronize();
+  return std::isfinite(value);
+}
+
 }  // namespace
 
 void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup& group,
@@ -39,6 +62,9 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
       const int64_t from = std::max(range.begin, own_begin),
                     to = std::min(range.end, own_begin + own.numel());
       if (from < to) add_to_blocks(ctx, own.slice(from - own_begin, to - own_begin), from, sums);
+    }
+    if (!others_are_finite(ctx, own, own_begin, counted)) {
+      ops::fill(ctx, sums.slice(0, 1), std::numeric_limits<double>::quiet_NaN());
     }
   }
   // Every block's sum is on one rank, zeros elsewhere: nothing is rounded.
@@ -66,11 +92,21 @@ Tensor MasterReader::read(const ParameterView& view) {
     if (it != gathered_.end()) gathered_.erase(it);
     const Tensor whole =
         Tensor::empty(ctx_, {bucket.end - bucket.begin}, DType::f32, MemoryCategory::buffers);
-    shard_.all_gather(ctx_.stream(), group.own_part(bucket, group.master), whole);
+    gather(group, bucket, whole);
     gathered_.push_back({&group, view.bucket, whole});
     it = gathered_.end() - 1;
   }
   return it->master.flat_slice(view.begin - bucket.begin, view.parameter->shape);
+}
+
+// Without masters the weights stand for them.
+void MasterReader::gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole) {
+  const Tensor own = group.own_part(bucket, group.master ? group.master : group.weights);
+  if (own.dtype() == DType::f32) return shard_.all_gather(ctx_.stream(), own, whole);
+  if (group.parts == 1) return ops::copy(ctx_, own, whole);
+  const Tensor narrow = Tensor::empty(ctx_, whole.shape(), own.dtype(), MemoryCategory::buffers);
+  shard_.all_gather(ctx_.stream(), own, narrow);
+  ops::copy(ctx_, narrow, whole);
 }
 
 }  // namespace trireme

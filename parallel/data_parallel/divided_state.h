@@ -15,8 +15,9 @@ struct IndexRange {
 };
 
 /// out[0] += the sum of squares of the group's reduced gradients in the ranges that are `counted` (which do
-/// not overlap), equal on all ranks of `shard`, which divide. The sums of fixed blocks are exchanged and
-/// added in the order of the blocks, so the result has the same bits however the gradients are divided.
+/// not overlap, in order), equal on all ranks of `shard`, which divide; NaN where a gradient outside of them
+/// is not finite. The sums of fixed blocks are exchanged and added in the order of the blocks, so the result
+/// has the same bits however the gradients are divided.
 void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup& group,
                         std::span<const IndexRange> counted, const Tensor& out);
 
@@ -48,6 +49,8 @@ class MasterReader {
     size_t bucket;
     Tensor master;
   };
+  void gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole);
+
   Context& ctx_;
   Communicator& shard_;
   std::vector<Gathered> gathered_;  // at most one a group

@@ -1,6 +1,7 @@
 #include "parallel/data_parallel/gradient_reducer.h"
 
 #include "runtime/base/error.h"
+#include "runtime/ops/elementwise.h"
 
 namespace trireme {
 
@@ -9,8 +10,10 @@ namespace {
 constexpr size_t kMostUnderWay = 2;
 }  // namespace
 
-GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStorage& storage, bool overlap)
-    : parallel_(parallel), storage_(storage), overlap_(overlap) {
+GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStorage& storage, bool overlap,
+                                 DType sent)
+    : parallel_(parallel), storage_(storage), overlap_(overlap), sent_(sent) {
+  TRIREME_CHECK(is_compute_type(sent), "gradients cannot be sent as {}", to_string(sent));
   if (parallel.gradients().size() == 1) return;  // nothing to sum
   for (ParameterGroup& group : storage.groups()) {
     const size_t first = buckets_.size();
@@ -59,15 +62,28 @@ void GradientReducer::finish(Context& ctx) {
   }
 }
 
-void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
+WorkPtr GradientReducer::start_sum(Context& ctx, Bucket& bucket) {
   const ParameterGroup& group = *bucket.group;
   const Tensor& whole = bucket.range->gradients;
-  bucket.work = group.parts == 1 ? parallel_.gradients().all_reduce_async(ctx.stream(), whole)
-                                 : parallel_.shard().reduce_scatter_async(
-                                       ctx.stream(), whole, group.own_part(*bucket.range, group.gradients));
+  bucket.own = group.parts == 1 ? whole : group.own_part(*bucket.range, group.gradients);
+  bucket.sum = bucket.own;
+  Tensor sent = whole;
+  if (sent_ != DType::f32) {
+    sent = Tensor::empty(ctx, whole.shape(), sent_, MemoryCategory::buffers);
+    ops::copy(ctx, whole, sent);
+    const int64_t size = whole.numel() / group.parts;
+    bucket.sum = sent.slice(group.part * size, (group.part + 1) * size);
+  }
+  return group.parts == 1 ? parallel_.gradients().all_reduce_async(ctx.stream(), sent)
+                          : parallel_.shard().reduce_scatter_async(ctx.stream(), sent, bucket.sum);
+}
+
+void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
+  bucket.work = start_sum(ctx, bucket);
   bucket.reduced = true;
   under_way_.push_back(&bucket);
-  const bool somebody_waits = is_divided(bucket) || (group.parts > 1 && parallel_.replicas().size() > 1);
+  const bool has_second_sum = bucket.group->parts > 1 && parallel_.replicas().size() > 1;
+  const bool somebody_waits = is_divided(bucket) || has_second_sum || sent_ != DType::f32;
   while (somebody_waits && under_way_.size() > kMostUnderWay) wait_for_oldest(ctx);
 }
 
@@ -76,17 +92,22 @@ void GradientReducer::wait_for_oldest(Context& ctx) {
   under_way_.pop_front();
   bucket.work->wait();
   bucket.work.reset();
-  const ParameterGroup& group = *bucket.group;
-  if (group.parts > 1 && parallel_.replicas().size() > 1) {
-    const Tensor own = group.own_part(*bucket.range, group.gradients);
-    among_replicas_.push_back(parallel_.replicas().all_reduce_async(ctx.stream(), own));
+  if (bucket.group->parts > 1 && parallel_.replicas().size() > 1) {
+    among_replicas_.push_back(
+        {parallel_.replicas().all_reduce_async(ctx.stream(), bucket.sum), bucket.sum, bucket.own});
+  } else if (sent_ != DType::f32) {
+    ops::copy(ctx, bucket.sum, bucket.own);
   }
+  bucket.sum = bucket.own = Tensor();
   if (is_divided(bucket)) storage_.release_gradients(*bucket.group, *bucket.range);
 }
 
 void GradientReducer::wait_for_all(Context& ctx) {
   while (!under_way_.empty()) wait_for_oldest(ctx);
-  for (const WorkPtr& work : among_replicas_) work->wait();
+  for (const SecondSum& second : among_replicas_) {
+    second.work->wait();
+    if (sent_ != DType::f32) ops::copy(ctx, second.sum, second.own);
+  }
   among_replicas_.clear();
 }
 

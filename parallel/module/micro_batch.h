@@ -9,8 +9,9 @@ namespace trireme {
 struct MicroBatch {
   int64_t batch = 0;
   int64_t seq_len = 0;
-  int context_parts = 1;  ///< context ranks that share the sequences; 1: each holds them whole
-  Tensor tokens;          ///< [rows] i32
+  int64_t first_sample = 0;  ///< number of the first sample in the stream of samples; the others follow it
+  int context_parts = 1;     ///< context ranks that share the sequences; 1: each holds them whole
+  Tensor tokens;             ///< [rows] i32
   Tensor targets;  ///< [rows] i32; ops::kIgnoredTarget does not count. Absent when only logits are asked for
   int64_t num_targets = 0;   ///< targets that count
   Tensor positions;          ///< [rows] i32: place of the token in its sequence

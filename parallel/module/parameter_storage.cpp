@@ -52,7 +52,7 @@ ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const
     int64_t at = place->begin;
     for (const Parameter& p : block->members) {
       const auto view = [&, g = group](const Tensor& t) {
-        return g->is_divided(t) ? Tensor() : t.flat_slice(at, p.shape);
+        return !t || g->is_divided(t) ? Tensor() : t.flat_slice(at, p.shape);
       };
       parameters_.push_back({&p, group, place->bucket, at, view(group->master), view(group->gradients)});
       at += p.shape.numel();
@@ -75,8 +75,11 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
   };
   group.weights = zeros(ctx, divides_weights ? group.numel / group.parts : group.numel, compute_type,
                         MemoryCategory::weights);
-  group.master = compute_type == DType::f32 ? group.weights
-                                            : zeros(ctx, numel_at(1), DType::f32, MemoryCategory::optimizer);
+  if (compute_type == DType::f32) {
+    group.master = group.weights;
+  } else if (division_.master) {
+    group.master = zeros(ctx, numel_at(1), DType::f32, MemoryCategory::optimizer);
+  }
   group.gradients = zeros(ctx, numel_at(2), DType::f32, MemoryCategory::gradients);
   const bool whole = !group.is_divided(group.gradients), whole_weights = !group.is_divided(group.weights);
   if (whole) {
@@ -135,7 +138,7 @@ void ParameterStorage::store(Context& ctx, const ParameterView& view, const Tens
     if (from >= to) return;
     ops::copy(ctx, values.flat_slice(from - view.begin, {to - from}), held.slice(from - begin, to - begin));
   };
-  store_in(group.master);
+  if (group.master) store_in(group.master);
   if (group.weights.raw() != group.master.raw()) store_in(group.weights);
 }
 

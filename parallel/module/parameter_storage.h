@@ -36,7 +36,8 @@ struct ParameterGroup {
   int parts = 1, part = 0;    ///< parts that each bucket is divided in, and this rank's
   std::vector<ParameterBucket> buckets;
   Tensor weights;  ///< what layers compute with: compute type for matrices, f32 for vectors; or divided
-  Tensor master;   ///< f32 weights that the optimizer updates; `weights` itself where that is f32; or divided
+  Tensor master;  ///< f32 weights that the optimizer updates; `weights` itself where that is f32; or divided;
+                  ///< undefined without masters
   Tensor gradients;  ///< f32; or divided
 
   /// This rank's part of a bucket in a buffer of the group, be that whole (numel elements) or divided (numel
@@ -51,7 +52,7 @@ struct ParameterView {
   const ParameterGroup* group;
   size_t bucket;
   int64_t begin;    ///< index of its first element in the group
-  Tensor master;    ///< f32, this rank's block; undefined where masters are divided
+  Tensor master;    ///< f32, this rank's block; undefined where masters are divided or absent
   Tensor gradient;  ///< f32, this rank's block; undefined where gradients are divided
 };
 

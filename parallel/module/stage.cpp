@@ -1,6 +1,30 @@
 #include "parallel/module/stage.h"
 
+#include <optional>
+
 namespace trireme {
+
+namespace {
+
+// What the names of the layer's parameters have in common, up to a dot; where that is nothing, the first
+// one's without its end.
+std::string common_name(std::span<ParameterBlock* const> blocks) {
+  std::optional<std::string> common;
+  for (const ParameterBlock* block : blocks) {
+    for (const Parameter& p : block->members) {
+      if (!common) common = p.name.substr(0, p.name.rfind('.'));
+      while (!common->empty() && !p.name.starts_with(*common + ".")) {
+        const size_t dot = common->rfind('.');
+        common->resize(dot == std::string::npos ? 0 : dot);
+      }
+    }
+  }
+  if (!common || !common->empty()) return common.value_or("");
+  const std::string& first = blocks.front()->members.front().name;
+  return first.substr(0, first.rfind('.'));
+}
+
+}  // namespace
 
 Stage::Stage(std::vector<std::unique_ptr<Layer>> layers) : layers_(std::move(layers)) {
   for (const auto& layer : layers_) {
@@ -11,6 +35,9 @@ Stage::Stage(std::vector<std::unique_ptr<Layer>> layers) : layers_(std::move(lay
     layer->collect_shared(used);
     auto& read = read_in_backward_.emplace_back();
     if (layer->backward_reads_weights()) read = used;
+  }
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    observed_.push_back({common_name(blocks_of_layer_[i]), i, blocks_of_layer_[i], used_by_layer_[i]});
   }
 }
 
@@ -27,7 +54,9 @@ Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor&
   Tensor x = input;
   for (size_t i = 0; i < layers_.size(); ++i) {
     const HeldWeights held = hold_for_forward(ctx, i);
+    tell(i, &StageObserver::before_forward, ctx);
     x = layers_[i]->forward(ctx, micro_batch, x, saved[i]);
+    tell(i, &StageObserver::after_forward, ctx, x);
   }
   return x;
 }
@@ -46,7 +75,9 @@ Tensor Stage::backward_input_of(Context& ctx, size_t layer, const Tensor& dy, Sa
   std::span<const ParameterBlock* const> next;
   if (layer > 0) next = read_in_backward_[layer - 1];
   const HeldWeights held(ctx, access_, read_in_backward_[layer], next);
-  return layers_[layer]->backward_input(ctx, dy, saved);
+  const Tensor dx = layers_[layer]->backward_input(ctx, dy, saved);
+  tell(layer, &StageObserver::after_backward_input, ctx, dx);
+  return dx;
 }
 
 Tensor Stage::backward(Context& ctx, const Tensor& doutput, StageSaved& saved, const GradientsReady& ready,
@@ -56,6 +87,7 @@ Tensor Stage::backward(Context& ctx, const Tensor& doutput, StageSaved& saved, c
     if (expected) expected(used_by_layer_[i]);
     dy = backward_input_of(ctx, i, dy, saved[i]);
     layers_[i]->backward_weight(ctx, saved[i]);
+    tell(i, &StageObserver::after_backward_weight, ctx);
     if (ready) ready(blocks_of_layer_[i]);
   }
   return dy;
@@ -74,8 +106,13 @@ Tensor Stage::backward_input(Context& ctx, const Tensor& doutput, StageSaved& sa
 void Stage::backward_weight(Context& ctx, StageSaved& saved, const GradientsReady& ready) {
   for (size_t i = layers_.size(); i-- > 0;) {
     layers_[i]->backward_weight(ctx, saved[i]);
+    tell(i, &StageObserver::after_backward_weight, ctx);
     if (ready) ready(blocks_of_layer_[i]);
   }
+}
+
+void Stage::enter(int64_t index, const MicroBatch& micro_batch, int stage) {
+  for (StageObserver* observer : observers_) observer->enter(index, micro_batch, stage);
 }
 
 std::vector<ParameterBlock*> Stage::blocks() const {

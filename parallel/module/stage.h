@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "parallel/module/layer.h"
+#include "parallel/module/stage_observer.h"
 #include "parallel/module/weight_access.h"
 
 namespace trireme {
@@ -37,11 +38,23 @@ class Stage {
                         const GradientsExpected& expected = {});
   void backward_weight(Context& ctx, StageSaved& saved, const GradientsReady& ready);
 
+  /// Tells `observer` of every pass from now on, after those that observe already; it outlives the stage or
+  /// is taken away with ignore().
+  void observe(StageObserver& observer) { observers_.push_back(&observer); }
+  /// StageObserver::enter, for all observers.
+  void enter(int64_t index, const MicroBatch& micro_batch, int stage = 0);
+  void ignore(StageObserver& observer) { std::erase(observers_, &observer); }
+
   size_t num_layers() const { return layers_.size(); }
   /// All blocks in the order of the forward pass.
   std::vector<ParameterBlock*> blocks() const;
 
  private:
+  template <class... Parameters, class... Arguments>
+  void tell(size_t layer, void (StageObserver::*event)(Context&, const ObservedLayer&, Parameters...),
+            Context& ctx, const Arguments&... arguments) {
+    for (StageObserver* observer : observers_) (observer->*event)(ctx, observed_[layer], arguments...);
+  }
   Tensor backward_input_of(Context& ctx, size_t layer, const Tensor& dy, Saved& saved);
 
   WeightAccess* access_ = nullptr;
@@ -49,6 +62,8 @@ class Stage {
   std::vector<std::vector<ParameterBlock*>> blocks_of_layer_;
   std::vector<std::vector<const ParameterBlock*>> used_by_layer_;     // its own and shared ones
   std::vector<std::vector<const ParameterBlock*>> read_in_backward_;  // of these, the ones it reads again
+  std::vector<ObservedLayer> observed_;                               // one a layer
+  std::vector<StageObserver*> observers_;
 };
 
 }  // namespace trireme

@@ -1,9 +1,33 @@
 #include "parallel/optimizer/adamw_optimizer.h"
 
-#include "runtime/ops/adamw.h"
+#include <algorithm>
+
+#include "runtime/base/philox.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
+
+namespace {
+
+// Which elements of the model lie in this rank's part of a bucket.
+std::vector<ops::ElementRange> ranges_of(const ParameterStorage& storage, const ParameterGroup& group,
+                                         size_t index, uint64_t seed) {
+  const ParameterBucket& bucket = group.buckets[index];
+  const int64_t size = (bucket.end - bucket.begin) / group.parts, own = bucket.begin + group.part * size;
+  std::vector<ops::ElementRange> ranges;
+  for (const ParameterView& view : storage.parameters()) {
+    if (view.group != &group || view.bucket != index) continue;
+    const Parameter& p = *view.parameter;
+    const int64_t begin = std::max(view.begin, own), end = std::min(view.begin + p.shape.numel(), own + size);
+    if (begin >= end) continue;
+    ranges.push_back({begin - own, end - own, stream_key(seed, p.name), p.global_shape, p.offset, p.shape,
+                      begin - view.begin});
+  }
+  std::ranges::sort(ranges, {}, &ops::ElementRange::begin);
+  return ranges;
+}
+
+}  // namespace
 
 AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config)
     : storage_(storage), config_(config) {
@@ -14,6 +38,10 @@ AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const Ad
       return t;
     };
     moments_.push_back({zeros(), zeros()});
+    auto& ranges = ranges_.emplace_back();
+    for (size_t b = 0; !group.master && b < group.buckets.size(); ++b) {
+      ranges.push_back(ranges_of(storage, group, b, config.seed));
+    }
   }
 }
 
@@ -29,13 +57,22 @@ void AdamWOptimizer::step(Context& ctx, double lr, double gradient_scale, const 
   for (size_t i = 0; i < moments_.size(); ++i) {
     const ParameterGroup& group = storage_.groups()[i];
     options.weight_decay = group.matrices ? static_cast<float>(config_.weight_decay) : 0.0f;
-    const bool rounded = group.weights.dtype() != DType::f32;
-    for (const ParameterBucket& bucket : group.buckets) {
-      const auto own = [&](const Tensor& buffer) { return group.own_part(bucket, buffer); };
-      ops::adamw(ctx, options, own(group.gradients), own(group.master), own(moments_[i].m),
-                 own(moments_[i].v), rounded ? own(group.weights) : Tensor());
-      updated(group, bucket);
+    for (size_t b = 0; b < group.buckets.size(); ++b) {
+      update(ctx, options, i, b);
+      updated(group, group.buckets[b]);
     }
+  }
+}
+
+void AdamWOptimizer::update(Context& ctx, const ops::AdamWOptions& options, size_t index, size_t bucket) {
+  const ParameterGroup& group = storage_.groups()[index];
+  const auto own = [&](const Tensor& buffer) { return group.own_part(group.buckets[bucket], buffer); };
+  const Tensor gradient = own(group.gradients), m = own(moments_[index].m), v = own(moments_[index].v);
+  if (!group.master) {
+    ops::adamw_stochastic(ctx, options, gradient, own(group.weights), m, v, ranges_[index][bucket]);
+  } else {
+    const bool rounded = group.weights.dtype() != DType::f32;
+    ops::adamw(ctx, options, gradient, own(group.master), m, v, rounded ? own(group.weights) : Tensor());
   }
 }
 

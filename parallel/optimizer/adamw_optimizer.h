@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "parallel/module/parameter_storage.h"
+#include "runtime/ops/adamw.h"
 
 namespace trireme {
 
@@ -13,6 +14,7 @@ struct AdamWConfig {
   double beta2 = 0.95;
   double eps = 1e-8;
   double weight_decay = 0.1;  ///< of matrices; vectors are not decayed
+  uint64_t seed = 0;          ///< of the stochastic rounding of weights without masters
 };
 
 /// Told that this rank's part of a bucket has its new weights.
@@ -24,18 +26,22 @@ class AdamWOptimizer {
   AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config);
 
   /// One update of this rank's parts with gradient_scale * gradient; writes the master weights and their
-  /// rounded copies, bucket by bucket.
+  /// rounded copies, or the weights alone, stochastically rounded, bucket by bucket.
   void step(Context& ctx, double lr, double gradient_scale, const BucketUpdated& updated);
   /// Updates made so far.
   int64_t num_steps() const { return num_steps_; }
 
  private:
+  void update(Context& ctx, const ops::AdamWOptions& options, size_t group, size_t bucket);
+
   struct Moments {
     Tensor m, v;  // f32, this rank's parts of the group
   };
   ParameterStorage& storage_;
   AdamWConfig config_;
   std::vector<Moments> moments_;  // one a group
+  // Of groups without masters: what lies in this rank's part of each bucket.
+  std::vector<std::vector<std::vector<ops::ElementRange>>> ranges_;
   int64_t num_steps_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "parallel/optimizer/gradient_norm.h"
 
+#include <limits>
+
 #include "parallel/data_parallel/divided_state.h"
 #include "runtime/ops/elementwise.h"
 
@@ -31,9 +33,10 @@ std::vector<IndexRange> counted_ranges(const ParameterGroup& group, int tensor_r
 
 }  // namespace
 
-Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const ParallelContext& parallel) {
+Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const ParallelContext& parallel,
+                                bool valid) {
   const Tensor squares = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
-  ops::fill(ctx, squares, 0);
+  ops::fill(ctx, squares, valid ? 0 : std::numeric_limits<double>::quiet_NaN());
   for (const ParameterGroup& group : storage.groups()) {
     add_sum_of_squares(ctx, parallel.shard(), group, counted_ranges(group, parallel.tensor().rank()),
                        squares);

@@ -104,6 +104,8 @@ class Run {
 
   void compute(const Action& action) {
     StageSaved& saved = in_flight_[place_of(action)];
+    stage_of(action).enter(action.micro_batch, micro_batch_of(action),
+                           action.chunk * schedule_.num_stages + pipeline_.rank());
     switch (action.kind) {
       case forward:
         hand_over(action, stage_of(action).forward(ctx_, micro_batch_of(action),

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/tensor/dtype.h"
+
 namespace trireme {
 
 struct ParallelPlan {
@@ -22,6 +24,7 @@ struct ParallelPlan {
       25.0;  ///< gradients are reduced in buckets of this size while the backward pass still runs
   /// Gradients are reduced, and weights gathered (ZeRO 3), while layers compute.
   bool overlap = true;
+  DType gradient_dtype = DType::f32;  ///< what gradients are sent as; sums are fp32
 
   /// Ranks of one model replica.
   int ranks_per_replica() const { return tensor * pipeline * context; }

@@ -1,4 +1,4 @@
-// StateDivision: how the ranks that hold the same parameters divide their state (ZeRO).
+// StateDivision: what state parameters have, and how the ranks that hold the same ones divide it (ZeRO).
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@ struct StateDivision {
   int parts = 1;                             ///< ranks that divide; 1 at stage 0
   int part = 0;                              ///< this rank's
   int64_t bucket_bytes = int64_t{25} << 20;  ///< a bucket of gradients closes once it holds so many
+  bool master = true;  ///< 16-bit weights have an f32 copy that is updated; else they are updated themselves
 
   friend bool operator==(const StateDivision&, const StateDivision&) = default;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "parallel/optimizer/gradient_norm.h"
@@ -27,10 +28,29 @@ double read(Context& ctx, const Tensor& t) {
   return value;
 }
 
+// Lets an observer, where there is one, see the stages for as long as this lives.
+class Observing {
+ public:
+  Observing(ModelPart& part, StageObserver* observer) : part_(part), observer_(observer) {
+    if (observer_ == nullptr) return;
+    for (Stage& stage : part_.chunks) stage.observe(*observer_);
+  }
+  ~Observing() {
+    if (observer_ == nullptr) return;
+    for (Stage& stage : part_.chunks) stage.ignore(*observer_);
+  }
+  Observing(const Observing&) = delete;
+  Observing& operator=(const Observing&) = delete;
+
+ private:
+  ModelPart& part_;
+  StageObserver* observer_;
+};
+
 }  // namespace
 
 StateDivision TrainingStepOptions::division(const ParallelContext& parallel) const {
-  StateDivision division{.zero_stage = zero_stage, .bucket_bytes = bucket_bytes};
+  StateDivision division{.zero_stage = zero_stage, .bucket_bytes = bucket_bytes, .master = master};
   if (zero_stage > 0) {
     division.parts = parallel.shard().size();
     division.part = parallel.shard().rank();
@@ -48,9 +68,11 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       evaluation_(parallel.pipeline(), part),
       tied_weights_(parallel.pipeline(), part.tied),
       partial_gradients_(parallel.tensor(), part.blocks()),
-      reducer_(parallel, *part.storage, options.overlap),
+      reducer_(parallel, *part.storage, options.overlap, options.gradient_dtype),
       optimizer_(ctx, *part.storage, options.adamw),
-      gatherer_(parallel.shard()) {
+      gatherer_(parallel.shard()),
+      check_(options.check),
+      finder_(parallel.world().rank()) {
   const StateDivision& division = part.storage->division();
   TRIREME_CHECK(division == options.division(parallel),
                 "the storage was laid out for another step: ZeRO stage {}, {} parts, buckets of {} bytes",
@@ -65,11 +87,23 @@ void TrainingStep::begin(std::span<MicroBatch> micro_batches, bool training) {
   }
 }
 
-BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches) {
+BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches, double loss_scale) {
+  finder_.clear();
+  run(micro_batches, loss_scale, check_ == NonFiniteCheck::op ? &finder_ : nullptr);
+  // What one rank has found reaches the others with the totals and the norm, which follow from this.
+  if (finder_.has_found()) ops::fill(ctx_, loss_sum_, std::numeric_limits<double>::quiet_NaN());
+  BatchTotals totals = totals_of(micro_batches);
+  totals.loss_scale = loss_scale;
+  return totals;
+}
+
+void TrainingStep::run(std::span<MicroBatch> micro_batches, double loss_scale, StageObserver* observer) {
+  const Observing observing(part_, observer);
   const auto num_micro_batches = static_cast<int>(micro_batches.size());
   if (!schedule_ || schedule_->num_micro_batches != num_micro_batches)
     schedule_ = training_schedule(parallel_.plan(), num_micro_batches);
   begin(micro_batches, true);
+  for (MicroBatch& mb : micro_batches) mb.gradient_scale = static_cast<float>(loss_scale);
   const GradientHooks hooks{
       [this](std::span<const ParameterBlock* const> blocks) { reducer_.expect(ctx_, blocks); },
       [this](std::span<ParameterBlock* const> blocks) { complete(blocks); }};
@@ -80,7 +114,6 @@ BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches) {
     reducer_.ready(ctx_, std::array{tied});
   }
   reducer_.finish(ctx_);
-  return totals_of(micro_batches);
 }
 
 // Tied weights are left for the end of the step, when both stages have their gradient.
@@ -93,12 +126,34 @@ void TrainingStep::complete(std::span<ParameterBlock* const> blocks) {
 
 double TrainingStep::gradient_norm(const BatchTotals& totals) {
   if (totals.num_targets == 0) return 0;
-  const Tensor squares = sum_of_squared_gradients(ctx_, *part_.storage, parallel_);
-  return std::sqrt(read(ctx_, squares)) / static_cast<double>(totals.num_targets);
+  const Tensor squares =
+      sum_of_squared_gradients(ctx_, *part_.storage, parallel_, std::isfinite(totals.loss_sum));
+  return std::sqrt(read(ctx_, squares)) / (static_cast<double>(totals.num_targets) * totals.loss_scale);
+}
+
+std::optional<NonFinite> TrainingStep::find_nonfinite(std::span<MicroBatch> micro_batches,
+                                                      const BatchTotals& totals) {
+  if (check_ == NonFiniteCheck::off) return std::nullopt;
+  finder_.look_at_sums(ctx_, *part_.storage);
+  if (check_ == NonFiniteCheck::step) {
+    // The weights are what they were, so the same values come up again.
+    part_.storage->zero_gradients(ctx_);
+    run(micro_batches, totals.loss_scale, &finder_);
+  }
+  return finder_.agree(ctx_, parallel_.world());
+}
+
+void TrainingStep::skip() { part_.storage->zero_gradients(ctx_); }
+
+std::optional<NonFinite> TrainingStep::find_nonfinite_weight() {
+  NonFiniteFinder finder(parallel_.world().rank());
+  finder.look_at_weights(ctx_, *part_.storage);
+  return finder.agree(ctx_, parallel_.world());
 }
 
 void TrainingStep::update(const BatchTotals& totals, double norm, double lr) {
-  const double mean = 1.0 / static_cast<double>(std::max<int64_t>(totals.num_targets, 1));
+  const double mean =
+      1.0 / (static_cast<double>(std::max<int64_t>(totals.num_targets, 1)) * totals.loss_scale);
   const double shrink = clip_ > 0 && norm > clip_ ? clip_ / norm : 1.0;
   optimizer_.step(ctx_, lr, mean * shrink,
                   [this](const ParameterGroup& group, const ParameterBucket& bucket) {

@@ -13,6 +13,8 @@
 #include "parallel/pipeline/tied_weights.h"
 #include "parallel/plan/parallel_context.h"
 #include "parallel/tensor_parallel/partial_gradients.h"
+#include "parallel/training/nonfinite.h"
+#include "parallel/training/nonfinite_policy.h"
 
 namespace trireme {
 
@@ -20,6 +22,7 @@ namespace trireme {
 struct BatchTotals {
   double loss_sum = 0;      ///< nats
   int64_t num_targets = 0;  ///< tokens that count
+  double loss_scale = 1;    ///< by which the gradients are too large
 
   /// The token-weighted mean over the global batch: the loss, defined once for every layout. 0 when no token
   /// counts.
@@ -31,7 +34,10 @@ struct TrainingStepOptions {
   double clip = 1.0;  ///< largest global gradient norm; 0: no clipping
   int64_t bucket_bytes = int64_t{25} << 20;
   bool overlap = true;
-  int zero_stage = 0;  ///< 0 to 3: what the ranks that sum gradients divide (StateDivision)
+  DType gradient_dtype = DType::f32;  ///< what gradients travel as (GradientReducer)
+  int zero_stage = 0;                 ///< 0 to 3: what the ranks that sum gradients divide (StateDivision)
+  bool master = true;                 ///< f32 master weights beside 16-bit ones; without, stochastic rounding
+  NonFiniteCheck check = NonFiniteCheck::step;
 
   /// How this rank's parameters are to be laid out for such a step.
   StateDivision division(const ParallelContext& parallel) const;
@@ -48,18 +54,26 @@ class TrainingStep {
 
   /// Forward and backward passes of this replica's micro-batches (one or more) in the order of the plan's
   /// schedule, and the reduction over the data-parallel ranks. After it the storage's gradients (this rank's
-  /// part of them, where they are divided) are sums over the global batch. All ranks of a replica pass the
-  /// same micro-batches.
-  BatchTotals accumulate(std::span<MicroBatch> micro_batches);
-  /// The global L2 norm of the mean gradient. Bits do not depend on the ZeRO stage.
+  /// part of them, where they are divided) are sums over the global batch, times `loss_scale`. All ranks
+  /// of a replica pass the same micro-batches.
+  BatchTotals accumulate(std::span<MicroBatch> micro_batches, double loss_scale = 1);
+  /// The global L2 norm of the mean gradient. Bits do not depend on the ZeRO stage. Finite on all ranks or on
+  /// none: it is not where the loss or any gradient is not, on whatever rank.
   double gradient_norm(const BatchTotals& totals);
-  /// Clips by `norm`, updates the weights and clears the gradients.
+  /// After a norm that is not finite, on all ranks: where the first such value came up, equal on all. Nothing
+  /// where checks are off. Gradients are of no use afterwards.
+  std::optional<NonFinite> find_nonfinite(std::span<MicroBatch> micro_batches, const BatchTotals& totals);
+  /// Ends a step without an update: clears the gradients, changes nothing else.
+  void skip();
+  /// Divides by scale and tokens, clips by `norm`, updates the weights and clears the gradients.
   void update(const BatchTotals& totals, double norm, double lr);
 
   /// Mean loss of micro-batches without training on them; replicas may have different numbers of them, or
   /// none, but under ZeRO stage 3, where they run layers together.
   BatchTotals evaluate(std::span<MicroBatch> micro_batches);
 
+  /// The first weight that is not finite, of all ranks, each of which calls it.
+  std::optional<NonFinite> find_nonfinite_weight();
   /// Calls `visit` with every parameter of one of this rank's virtual stages, in the order of the forward
   /// pass, and this rank's block of its f32 weights. All ranks of a stage call it. Copies of tied weights are
   /// left out.
@@ -70,6 +84,7 @@ class TrainingStep {
 
  private:
   void begin(std::span<MicroBatch> micro_batches, bool training);
+  void run(std::span<MicroBatch> micro_batches, double loss_scale, StageObserver* observer);
   void complete(std::span<ParameterBlock* const> blocks);
   BatchTotals totals_of(std::span<const MicroBatch> micro_batches);
 
@@ -85,6 +100,8 @@ class TrainingStep {
   GradientReducer reducer_;
   AdamWOptimizer optimizer_;
   WeightGatherer gatherer_;
+  NonFiniteCheck check_;
+  NonFiniteFinder finder_;
 };
 
 }  // namespace trireme

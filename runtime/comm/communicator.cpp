@@ -29,7 +29,7 @@ class Check {
                   to_string(out.dtype()));
   }
   void reducible(const Tensor& t) const {
-    TRIREME_CHECK(t.dtype() != DType::u8, "{}: u8 cannot be reduced", where_);
+    TRIREME_CHECK(size_of(t.dtype()) > 1, "{}: {} cannot be reduced", where_, to_string(t.dtype()));
   }
   void parts(const char* whole_name, const Tensor& whole, const Tensor& part) const {
     TRIREME_CHECK(whole.numel() == comm_.size() * part.numel(),

@@ -47,7 +47,7 @@ using WorkPtr = std::shared_ptr<Work>;
 /// Work was waited for. Two communicators are not ordered to one another. A communicator is used by one
 /// thread at a time (abort: by any).
 ///
-/// Types: f32, f64, bf16, f16, i32, i64, u8 (reductions: all but u8). Floating-point sums are carried out in
+/// Types: all (reductions: all but those of one byte). Floating-point sums are carried out in
 /// the order of the ranks, those of bf16 and f16 in fp32 and rounded once, so no bit depends on the backend
 /// or on how data is cut into calls. Counts are 64-bit. The result of a reduction is equal on all ranks, bit
 /// for bit, and from run to run. Tensors lie on the stream's device and must not overlap but where a call

@@ -83,6 +83,8 @@ void reduce_in_order(ReduceOp op, DType dtype, std::span<const std::byte* const>
     case DType::i64:
       return reduce<int64_t>(op, parts, count, out);
     case DType::u8:
+    case DType::f8e4m3:
+    case DType::f8e5m2:
       break;
   }
   TRIREME_CHECK(false, "{} cannot be reduced", to_string(dtype));

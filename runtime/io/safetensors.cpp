@@ -25,13 +25,15 @@ constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the format's 
 constexpr size_t kHeaderAlignment = 64;
 constexpr int kMaxDepth = 4;
 constexpr std::string_view kMetadata = "__metadata__";
-constexpr std::array<std::pair<DType, std::string_view>, 7> kDTypeNames = {{{DType::f32, "F32"},
+constexpr std::array<std::pair<DType, std::string_view>, 9> kDTypeNames = {{{DType::f32, "F32"},
                                                                             {DType::bf16, "BF16"},
                                                                             {DType::f16, "F16"},
                                                                             {DType::f64, "F64"},
                                                                             {DType::i32, "I32"},
                                                                             {DType::i64, "I64"},
-                                                                            {DType::u8, "U8"}}};
+                                                                            {DType::u8, "U8"},
+                                                                            {DType::f8e4m3, "F8_E4M3"},
+                                                                            {DType::f8e5m2, "F8_E5M2"}}};
 
 std::string_view stored_name(DType dtype) {
   return std::ranges::find(kDTypeNames, dtype, [](const auto& pair) { return pair.first; })->second;

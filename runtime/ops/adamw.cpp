@@ -2,23 +2,46 @@
 
 namespace trireme::ops {
 
+namespace {
+
+void check_state(const char* op, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
+                 const Tensor& m, const Tensor& v) {
+  TRIREME_CHECK(options.step >= 1, "{}: step is {}, the first is 1", op, options.step);
+  for (const auto& [name, t] : {std::pair{"gradient", &gradient}, {"m", &m}, {"v", &v}}) {
+    expect_dtype(op, name, *t, DType::f32);
+    TRIREME_CHECK(t->numel() == w.numel(), "{}: {} is {}, w is {}", op, name, to_string(t->shape()),
+                  to_string(w.shape()));
+  }
+}
+
+}  // namespace
+
 void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
            const Tensor& m, const Tensor& v, const Tensor& copy) {
-  TRIREME_CHECK(options.step >= 1, "adamw: step is {}, the first is 1", options.step);
   expect_dtype("adamw", "w", w, DType::f32);
-  const auto expect_as_many = [&](const char* argument, const Tensor& t) {
-    TRIREME_CHECK(t.numel() == w.numel(), "adamw: {} is {}, w is {}", argument, to_string(t.shape()),
-                  to_string(w.shape()));
-  };
-  for (const auto& [name, t] : {std::pair{"gradient", &gradient}, {"m", &m}, {"v", &v}}) {
-    expect_dtype("adamw", name, *t, DType::f32);
-    expect_as_many(name, *t);
-  }
+  check_state("adamw", options, gradient, w, m, v);
   if (copy) {
     expect_compute_type("adamw", "copy", copy);
-    expect_as_many("copy", copy);
+    TRIREME_CHECK(copy.numel() == w.numel(), "adamw: copy is {}, w is {}", to_string(copy.shape()),
+                  to_string(w.shape()));
   }
   TRIREME_DISPATCH(adamw, ctx, options, gradient, w, m, v, copy);
+}
+
+void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
+                      const Tensor& m, const Tensor& v, std::span<const ElementRange> ranges) {
+  expect_dtype("adamw_stochastic", "w", w, DType::bf16);
+  check_state("adamw_stochastic", options, gradient, w, m, v);
+  int64_t at = 0;
+  for (const ElementRange& r : ranges) {
+    TRIREME_CHECK(at <= r.begin && r.begin <= r.end && r.end <= w.numel(),
+                  "adamw_stochastic: range [{}, {}) after {} of {} elements", r.begin, r.end, at, w.numel());
+    TRIREME_CHECK(r.first >= 0 && r.first + r.end - r.begin <= r.shape.numel(),
+                  "adamw_stochastic: {} elements from {} on of a block of {}", r.end - r.begin, r.first,
+                  to_string(r.shape));
+    at = r.end;
+  }
+  TRIREME_DISPATCH(adamw_stochastic, ctx, options, gradient, w, m, v, ranges);
 }
 
 }  // namespace trireme::ops

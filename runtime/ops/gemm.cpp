@@ -32,6 +32,12 @@ void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tenso
   TRIREME_DISPATCH(gemm, ctx, options, a, b, bias, c);
 }
 
+bool has_native_gemm(Context& ctx, DType dtype) {
+  TRIREME_CHECK(is_compute_type(dtype), "has_native_gemm: {}", to_string(dtype));
+  // The program is built for GPUs whose tensor cores take every compute type.
+  return ctx.device().type == DeviceType::cuda || cpu::has_native_gemm(ctx, dtype);
+}
+
 void linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y) {
   gemm(ctx, {.transpose_b = true}, x, w, bias, y);
 }

@@ -19,6 +19,13 @@ void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tenso
 TRIREME_OP_BODIES(gemm, Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b,
                   const Tensor& bias, const Tensor& c)
 
+/// Whether the context's device multiplies matrices of this compute type itself. Where it does not, gemm
+/// computes in fp32 with the rounded values: the same result up to the order of sums, at fp32's speed.
+bool has_native_gemm(Context& ctx, DType dtype);
+namespace cpu {
+bool has_native_gemm(Context& ctx, DType dtype);
+}
+
 /// y[N,O] = x[N,I] · w[O,I]^T + bias[O]. bias f32 or absent.
 void linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y);
 /// dx[N,I] = dy[N,O] · w[O,I].

@@ -82,7 +82,7 @@ void linear_backward_weight(State& state) {
 
 void linear_sizes(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"dtype", "threads", "in", "out"})->Unit(benchmark::kMicrosecond)->UseRealTime();
-  for (const auto dtype : {DType::f32, DType::bf16}) {
+  for (const auto dtype : {DType::f32, DType::bf16, DType::f16}) {
     for (const int64_t threads : {1, 2}) {
       for (const auto& [in, out] :
            {std::pair<int64_t, int64_t>{768, 2304}, {768, 768}, {768, 3072}, {3072, 768}, {768, 50257}}) {
@@ -166,7 +166,7 @@ void attention_backward(State& state) {
 
 void attention_sizes(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"dtype", "threads", "batch", "len"})->Unit(benchmark::kMicrosecond)->UseRealTime();
-  for (const auto dtype : {DType::f32, DType::bf16}) {
+  for (const auto dtype : {DType::f32, DType::bf16, DType::f16}) {
     for (const int64_t threads : {1, 2}) {
       for (const auto& [batch, len] : {std::pair<int64_t, int64_t>{16, 64}, {4, 256}, {1, 1024}}) {
         bench->Args({static_cast<int64_t>(dtype), threads, batch, len});
@@ -259,7 +259,7 @@ void adamw(State& state) {
 
 void plain_sizes(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"dtype", "threads"})->Unit(benchmark::kMicrosecond)->UseRealTime();
-  for (const auto dtype : {DType::f32, DType::bf16}) {
+  for (const auto dtype : {DType::f32, DType::bf16, DType::f16}) {
     for (const int64_t threads : {1, 2}) bench->Args({static_cast<int64_t>(dtype), threads});
   }
 }

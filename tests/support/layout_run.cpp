@@ -100,14 +100,15 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   for (int64_t s = 0; s < run.steps; ++s) {
     auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size(),
                              ContextParallel(parallel).share());
-    const BatchTotals totals = step.accumulate(batches);
+    const BatchTotals totals = step.accumulate(batches, run.loss_scale);
     if (s == 0 && run.options.zero_stage == 0) {
       std::map<std::string, Block> mine;
       for (const ParameterView& view : model.storage().parameters())
         mine[view.parameter->name] = {view.parameter, view.gradient};
       result.gradients = put_together(ctx, parallel, run.model, mine);
       for (auto& [name, gradient] : result.gradients) {
-        for (float& g : gradient) g /= static_cast<float>(totals.num_targets);
+        for (float& g : gradient)
+          g /= static_cast<float>(static_cast<double>(totals.num_targets) * totals.loss_scale);
       }
     }
     result.losses.push_back(totals.mean_loss());

@@ -22,6 +22,7 @@ struct LayoutRun {
   int64_t global_batch = 8;
   bool unequal_targets = false;  ///< samples differ in how many targets count, from none to all
   double lr = 1e-3;
+  double loss_scale = 1;
   int num_threads = 1;
   TrainingStepOptions options;
 };

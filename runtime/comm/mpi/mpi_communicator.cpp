@@ -38,6 +38,8 @@ MPI_Datatype type_of(DType dtype) {
     case DType::f16:
       return MPI_UINT16_T;
     case DType::u8:
+    case DType::f8e4m3:
+    case DType::f8e5m2:
       return MPI_BYTE;
   }
   return MPI_DATATYPE_NULL;

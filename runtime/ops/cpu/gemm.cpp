@@ -65,4 +65,8 @@ void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tenso
   gemm_in_float(ctx, options, a, b, bias, c);
 }
 
+bool has_native_gemm(Context& ctx, DType dtype) {
+  return dtype == DType::f32 || onednn::has_matmul(ctx, dtype);
+}
+
 }  // namespace trireme::ops::cpu

@@ -159,6 +159,12 @@ bool matmul(Context& ctx, const MatmulProblem& problem, const void* a, const voi
                     problem.n, to_string(problem.in), e.what());
 }
 
+bool has_matmul(Context& ctx, DType dtype) {
+  const MatmulProblem problem{.m = 64, .n = 64, .k = 64, .in = dtype, .out = DType::f32, .transpose_b = true};
+  const ThreadCount threads(ctx.num_threads());
+  return static_cast<bool>(this_threads_cache().find(problem, ctx.num_threads()));
+}
+
 void sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
            int64_t stride_a, const float* b, int64_t stride_b, float beta, float* c, int64_t stride_c) {
   const auto status = dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, alpha, a,

@@ -29,6 +29,9 @@ struct MatmulProblem {
 bool matmul(Context& ctx, const MatmulProblem& problem, const void* a, const void* b, const float* bias,
             void* c);
 
+/// Whether oneDNN has a fast implementation of products of this type for this machine.
+bool has_matmul(Context& ctx, DType dtype);
+
 /// c[M,N] = alpha * op(a)·op(b) + beta * c in float, with the given row lengths (in elements) of the matrices
 /// as they lie in memory. Runs on as many threads as OpenMP gives the calling thread.
 void sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,

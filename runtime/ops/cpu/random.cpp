@@ -3,6 +3,7 @@
 #include "runtime/ops/random.h"
 
 #include "runtime/base/philox.h"
+#include "runtime/ops/cpu/block_runs.h"
 #include "runtime/ops/cpu/support.h"
 
 namespace trireme::ops::cpu {
@@ -21,43 +22,6 @@ TRIREME_VECTORIZED void normal_range(uint64_t key, int64_t first, float mean, fl
     out[4 * i + 3] = mean + std * x[3];
   }
 }
-
-/// Where the elements of a block lie in the flattened global tensor: runs of equal length, as long as can be.
-class BlockRuns {
- public:
-  BlockRuns(const Shape& block, const Shape& global, const Shape& offset)
-      : block_(block), num_outer_(block.rank()) {
-    int64_t stride = 1;
-    bool contiguous = true;
-    for (int i = block.rank() - 1; i >= 0; --i) {
-      strides_[static_cast<size_t>(i)] = stride;
-      first_ += offset[i] * stride;
-      stride *= global[i];
-      if (contiguous) {
-        length_ *= block[i];
-        num_outer_ = i;
-        contiguous = block[i] == global[i];
-      }
-    }
-  }
-
-  int64_t length() const { return length_; }
-  int64_t begin_of(int64_t run) const {
-    int64_t at = first_;
-    for (int i = num_outer_ - 1; i >= 0; --i) {
-      at += run % block_[i] * strides_[static_cast<size_t>(i)];
-      run /= block_[i];
-    }
-    return at;
-  }
-
- private:
-  Shape block_;
-  std::array<int64_t, Shape::kMaxRank> strides_{};
-  int64_t first_ = 0;
-  int64_t length_ = 1;
-  int num_outer_;  // dims that count the runs; the dims behind them make up one run
-};
 
 /// Global elements [g, g + n), which may begin and end inside a counter's four numbers.
 void fill_run(uint64_t key, int64_t g, float mean, float std, float* out, int64_t n) {
@@ -82,11 +46,9 @@ void fill_normal(Context& ctx, const Tensor& t, uint64_t seed, std::string_view 
   const BlockRuns runs(t.shape(), global, offset);
   auto* out = t.data<float>();
   parallel_elements(ctx, t.numel(), [&](int64_t begin, int64_t end) {
-    while (begin < end) {
-      const int64_t within = begin % runs.length(), n = std::min(runs.length() - within, end - begin);
-      fill_run(key, runs.begin_of(begin / runs.length()) + within, mean, std, out + begin, n);
-      begin += n;
-    }
+    runs.for_each(begin, end, [&](int64_t global_element, int64_t at, int64_t n) {
+      fill_run(key, global_element, mean, std, out + at, n);
+    });
   });
 }
 

@@ -57,15 +57,23 @@ TRIREME_INLINE double sum_of_squares_loop(const T* t, int64_t n) {
 
 }  // namespace
 
-#define TRIREME_DEFINE_RANGES(T)                                                                            \
-  TRIREME_VECTORIZED void scale_range(T* t, float factor, int64_t n) { scale_loop(t, factor, n); }          \
-  TRIREME_VECTORIZED void add_range(const T* a, const T* b, T* y, int64_t n) { add_loop(a, b, y, n); }      \
-  TRIREME_VECTORIZED void accumulate_range(const T* x, float* y, int64_t n) { accumulate_loop(x, y, n); }   \
-  TRIREME_VECTORIZED void convert_range(const T* from, float* to, int64_t n) { convert_loop(from, to, n); } \
-  TRIREME_VECTORIZED void convert_range(const T* from, bf16* to, int64_t n) { convert_loop(from, to, n); }  \
-  TRIREME_VECTORIZED void convert_range(const T* from, fp16* to, int64_t n) { convert_loop(from, to, n); }  \
-  TRIREME_VECTORIZED double sum_range(const T* t, int64_t n) { return sum_loop(t, n); }                     \
+#define TRIREME_DEFINE_RANGES(T)                                                                          \
+  TRIREME_VECTORIZED void scale_range(T* t, float factor, int64_t n) { scale_loop(t, factor, n); }        \
+  TRIREME_VECTORIZED void add_range(const T* a, const T* b, T* y, int64_t n) { add_loop(a, b, y, n); }    \
+  TRIREME_VECTORIZED void accumulate_range(const T* x, float* y, int64_t n) { accumulate_loop(x, y, n); } \
+  TRIREME_VECTORIZED double sum_range(const T* t, int64_t n) { return sum_loop(t, n); }                   \
   TRIREME_VECTORIZED double sum_of_squares_range(const T* t, int64_t n) { return sum_of_squares_loop(t, n); }
 TRIREME_EACH_COMPUTE_TYPE(TRIREME_DEFINE_RANGES)
+
+// fp32 to fp16 and back: fp16_conversion.cpp.
+#define TRIREME_DEFINE_CONVERSION(From, To) \
+  TRIREME_VECTORIZED void convert_range(const From* from, To* to, int64_t n) { convert_loop(from, to, n); }
+TRIREME_DEFINE_CONVERSION(float, float)
+TRIREME_DEFINE_CONVERSION(float, bf16)
+TRIREME_DEFINE_CONVERSION(bf16, float)
+TRIREME_DEFINE_CONVERSION(bf16, bf16)
+TRIREME_DEFINE_CONVERSION(bf16, fp16)
+TRIREME_DEFINE_CONVERSION(fp16, bf16)
+TRIREME_DEFINE_CONVERSION(fp16, fp16)
 
 }  // namespace trireme::ops::cpu

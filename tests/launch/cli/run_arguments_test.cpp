@@ -160,8 +160,9 @@ TEST(RunArguments, NearestLayoutsAreThoseThatWork) {
 }
 
 TEST(RunArguments, OneFaultIsOneSentence) {
-  EXPECT_THAT(fault_of({"--data.text", "a", "--train.precision", "fp16"}),
-              testing::StartsWith("command line: train.precision is 'fp16'; allowed: one of fp32, bf16\n"));
+  EXPECT_THAT(
+      fault_of({"--data.text", "a", "--train.precision", "fp64"}),
+      testing::StartsWith("command line: train.precision is 'fp64'; allowed: one of fp32, bf16, fp16\n"));
 }
 
 TEST(RunArguments, BatchArithmeticNamesWhatWorks) {
@@ -294,6 +295,51 @@ TEST(HelpText, ShowsEveryOptionWithinAHundredColumns) {
   std::istringstream lines(help);
   for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
   EXPECT_THAT(help, AllOf(HasSubstr("optimizer steps [2000]"), HasSubstr("--parallel.data, --dp N")));
+}
+
+TEST(RunArguments, ThePrecisionDecidesAboutLossScaleAndSkips) {
+  const TrainConfig half = parse({"--train.precision", "fp16"}).config.train;
+  EXPECT_TRUE(half.loss_scale.dynamic);
+  EXPECT_EQ(half.loss_scale.start, 65536);
+  EXPECT_EQ(half.nonfinite, NonFinitePolicy::skip);
+  const TrainConfig fixed = parse({"--train.precision", "fp16", "--train.loss-scale", "1024"}).config.train;
+  EXPECT_FALSE(fixed.loss_scale.dynamic);
+  EXPECT_EQ(fixed.loss_scale.start, 1024);
+  EXPECT_EQ(fixed.nonfinite, NonFinitePolicy::stop);
+  const TrainConfig wide = parse({"--train.precision", "bf16"}).config.train;
+  EXPECT_FALSE(wide.loss_scale.dynamic);
+  EXPECT_EQ(wide.loss_scale.start, 1);
+  const TrainConfig chosen = parse({"--train.loss-scale", "dynamic", "--train.loss-scale-start", "8",
+                                    "--train.loss-scale-floor", "0.5", "--train.loss-scale-backoff", "0.25"})
+                                 .config.train;
+  EXPECT_EQ(chosen.loss_scale.start, 8);
+  EXPECT_EQ(chosen.loss_scale.floor, 0.5);
+  EXPECT_EQ(chosen.loss_scale.backoff, 0.25);
+}
+
+TEST(RunArguments, ALossScaleIsAPowerOfTwo) {
+  EXPECT_THAT(fault_of({"--data.text", "a", "--train.loss-scale", "1000"}),
+              AllOf(HasSubstr("train.loss-scale is '1000'"), HasSubstr("dynamic, or a power of two")));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--train.precision", "fp16", "--train.loss-scale-growth", "3"}),
+              HasSubstr("a power of two from 2"));
+}
+
+TEST(RunArguments, PrecisionOptionsThatDoNotGoTogether) {
+  const auto fault = [](Args args) {
+    args.insert(args.begin(), {"--data.text", "a"});
+    return fault_of(args);
+  };
+  EXPECT_THAT(fault({"--train.master", "none"}), HasSubstr("fp32 weights are their own master"));
+  EXPECT_THAT(fault({"--train.master", "none", "--train.precision", "fp16"}),
+              HasSubstr("use --train.precision bf16"));
+  EXPECT_THAT(fault({"--train.precision", "fp16", "--train.nonfinite", "stop"}),
+              HasSubstr("a dynamic loss scale finds its value"));
+  EXPECT_THAT(fault({"--train.loss-scale-start", "8"}), HasSubstr("--train.loss-scale dynamic"));
+  EXPECT_THAT(fault({"--train.max-skips", "8"}), HasSubstr("--train.nonfinite is stop"));
+  EXPECT_THAT(fault({"--parallel.grad-dtype", "bf16"}), HasSubstr("no gradients are sent"));
+  EXPECT_THAT(fault({"--train.precision", "fp8"}), HasSubstr("one of fp32, bf16, fp16"));
+  EXPECT_EQ(parse({"--parallel.grad-dtype", "bf16"}, 2).config.parallel.gradient_dtype, DType::bf16);
+  EXPECT_FALSE(parse({"--train.master", "none", "--train.precision", "bf16"}).config.train.master);
 }
 
 }  // namespace

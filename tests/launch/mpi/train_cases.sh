@@ -79,6 +79,19 @@ fails 3 'cut.tok' 2 "${tiny[@]:2}" --data.tokens "$work/cut.tok"
 fails 2 'vocab' 2 "${tiny[@]}" --model.vocab 100
 fails 7 '/proc' 2 "${tiny[@]}" --run.dir /proc/no/such/place
 
+# fp16: the scale backs off until gradients fit, and a scale that never fits ends the run, by name and code.
+train 2 "${tiny[@]}" --tp 2 --train.precision fp16 --train.steps 12 --train.loss-scale-start 16777216 --run.dir scaled || complain "fp16: $(cat out)"
+grep -q 'first non-finite gradient.*skipped, loss scale 16777216 -> 8388608' out || complain "no skipped step is named: $(cat out)"
+grep -q '"skipped":true' scaled/metrics.jsonl || complain "no skipped step in: $(cat scaled/metrics.jsonl)"
+tail -1 scaled/metrics.jsonl | grep -q '"skipped"' && complain "the scale never fitted: $(cat scaled/metrics.jsonl)"
+lr_of() { sed -n "$2"' s/.*"lr":\([^,]*\),.*/\1/p' "$1/metrics.jsonl"; }
+first_update=$(grep -nv '"skipped"' scaled/metrics.jsonl | head -1 | cut -d: -f1)
+[[ $(lr_of scaled "$first_update") == $(lr_of scaled 1) && $(lr_of scaled 12) != $(lr_of scaled 1) ]] || complain "skipped steps moved the schedule: $(cat scaled/metrics.jsonl)"
+[[ -e scaled/model.safetensors ]] || complain "no model after skipped steps"
+fails 5 'the floor, still overflows' 2 "${tiny[@]}" --train.precision fp16 --train.loss-scale-start 16777216 --train.loss-scale-floor 16777216
+fails 5 '--train.nonfinite is stop' 2 "${tiny[@]}" --train.precision fp16 --train.loss-scale 16777216 --run.dir stopped
+[[ -e stopped/model.safetensors ]] && complain "a model of a stopped run"
+
 # A disk that is full: no file may grow beyond 16 KiB; the limit's signal is ignored, so that writing fails. Alone, since MPI needs
 # files of its own; the case before shows that ranks end when rank 0 cannot write.
 (trap '' XFSZ; ulimit -f 16; exec "$program" train "${tiny[@]}" --run.dir "$work/full") >out 2>&1

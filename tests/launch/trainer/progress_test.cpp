@@ -56,6 +56,20 @@ TEST(Progress, TheStepLine) {
   EXPECT_EQ(evaluation_line(evaluated, 2000), "step 10/2000 | val loss 1.8800");
 }
 
+TEST(Progress, TheStepLineSaysWhatIsUnusual) {
+  StepMetrics m = step(10);
+  m.loss_z = 3.9;
+  EXPECT_EQ(step_line(m, 2000, 179.9), step_line(step(10), 2000, 179.9));
+  m.loss_scale = 32768;
+  m.skips = 3;
+  m.loss_z = 4.06;
+  m.grad_norm_z = -5;
+  EXPECT_EQ(step_line(m, 2000, 179.9),
+            step_line(step(10), 2000, 179.9) + " | scale 32768 | skips 3 | loss z +4.1 | gnorm z -5.0");
+  m.skipped = true;
+  EXPECT_THAT(step_line(m, 2000, 179.9), HasSubstr("| skips 3 (this step) |"));
+}
+
 TEST(Progress, PlainLinesEveryFewStepsAndAtTheEnd) {
   std::vector<std::string> log;
   const std::string text = printed(false, 5, log);

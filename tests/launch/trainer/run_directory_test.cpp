@@ -91,6 +91,10 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
   metrics.step = 4;
   metrics.val_loss = 2.5;
   metrics.loss = std::numeric_limits<double>::quiet_NaN();
+  metrics.loss_scale = 32768;
+  metrics.skipped = true;
+  metrics.skips = 2;
+  metrics.grad_norm_z = -4.5;
   run.write(metrics);
   std::istringstream lines(content(run.path() / "metrics.jsonl"));
   std::string first, second;
@@ -99,10 +103,15 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
   EXPECT_EQ(
       first,
       R"({"step":3,"time":1500000000.0,"tokens":300,"loss":4.25,"grad_norm":1.5,"lr":0.0006,"step_ms":12.5,)"
-      R"("tok_s":8000.0,"tflops":0.25,"mfu":0.22,"mem_bytes":1048576})");
+      R"("tok_s":8000.0,"tflops":0.25,"mfu":0.22,"mem_bytes":1048576,"loss_scale":1.0,"skips":0})");
   const auto parsed = nlohmann::json::parse(second);
   EXPECT_EQ(parsed["val_loss"], 2.5);
   EXPECT_TRUE(parsed["loss"].is_null());
+  EXPECT_EQ(parsed["loss_scale"], 32768);
+  EXPECT_EQ(parsed["skipped"], true);
+  EXPECT_EQ(parsed["skips"], 2);
+  EXPECT_EQ(parsed["grad_norm_z"], -4.5);
+  EXPECT_FALSE(parsed.contains("loss_z"));
 }
 
 TEST_F(RunDirectoryTest, LogLines) {

@@ -19,8 +19,9 @@ namespace trireme::test {
 
 inline constexpr DType kReducibleTypes[] = {DType::f32, DType::f64, DType::bf16,
                                             DType::f16, DType::i32, DType::i64};
+/// Of the 8-bit types the one that holds every sample.
 inline constexpr DType kAllTypes[] = {DType::f32, DType::f64, DType::bf16, DType::f16,
-                                      DType::i32, DType::i64, DType::u8};
+                                      DType::i32, DType::i64, DType::u8,   DType::f8e4m3};
 inline constexpr ReduceOp kReduceOps[] = {ReduceOp::sum, ReduceOp::max, ReduceOp::min};
 inline constexpr int64_t kSizes[] = {0, 1, 3, 1000, 20011};
 
@@ -42,6 +43,10 @@ void visit_elements(const Tensor& t, F&& f) {
       return f(t.data<int64_t>());
     case DType::u8:
       return f(t.data<uint8_t>());
+    case DType::f8e4m3:
+      return f(t.data<fp8_e4m3>());
+    case DType::f8e5m2:
+      return f(t.data<fp8_e5m2>());
   }
 }
 

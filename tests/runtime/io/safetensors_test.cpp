@@ -85,8 +85,8 @@ TEST_F(SafetensorsTest, ReadsWhatItWrote) {
 
 TEST_F(SafetensorsTest, EveryDTypeAndScalars) {
   std::vector<TensorSpec> specs;
-  for (const DType dtype :
-       {DType::f64, DType::i64, DType::f32, DType::i32, DType::bf16, DType::f16, DType::u8}) {
+  for (const DType dtype : {DType::f64, DType::i64, DType::f32, DType::i32, DType::bf16, DType::f16,
+                            DType::u8, DType::f8e4m3, DType::f8e5m2}) {
     specs.push_back({std::string(to_string(dtype)), dtype, {}});
   }
   SafetensorsWriter writer(path_, specs);
@@ -169,7 +169,7 @@ TEST_F(SafetensorsTest, MessagesNameTensorAndNumbers) {
       {R"({"a":{"dtype":"U8","dtype":"U8","shape":[8],"data_offsets":[0,8]}})", "\"dtype\" twice"},
       {R"({"a":7})", "tensor \"a\" is described by 7"},
       {R"({"a":{"dtype":"U8","shape":[8]}})", "has no data_offsets"},
-      {R"({"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}})", "dtype \"F8_E4M3\"; known are F32"},
+      {R"({"a":{"dtype":"F8_E8M0","shape":[8],"data_offsets":[0,8]}})", "dtype \"F8_E8M0\"; known are F32"},
       {R"({"a":{"dtype":1,"shape":[8],"data_offsets":[0,8]}})", "dtype 1"},
       {R"({"a":{"dtype":"U8","shape":8,"data_offsets":[0,8]}})", "shape is 8"},
       {R"({"a":{"dtype":"U8","shape":[-8],"data_offsets":[0,8]}})", "shape [-8]"},

@@ -1,5 +1,6 @@
 #include "runtime/ops/adamw.h"
 
+#include "runtime/ops/elementwise.h"
 #include "tests/runtime/ops/op_test.h"
 
 namespace trireme::test {
@@ -79,6 +80,122 @@ TEST(AdamW, RefusesWhatDoesNotFit) {
   EXPECT_THROW(ops::adamw(ctx, {}, t, t, t, {}, {}), InternalError);
   EXPECT_THROW(ops::adamw(ctx, {}, t, t, t, t, longer), InternalError);
   EXPECT_THROW(ops::adamw(ctx, {.step = 0}, t, t, t, t, half), InternalError);
+}
+
+// A whole tensor of n elements as one range.
+ops::ElementRange whole_range(int64_t n, std::string_view name) {
+  return {.begin = 0, .end = n, .key = stream_key(7, name), .global = {n}, .offset = {0}, .shape = {n}};
+}
+
+struct StochasticState {
+  Tensor gradient, w, m, v;
+
+  StochasticState(Context& ctx, int64_t n)
+      : gradient(random_tensor(ctx, {n}, DType::f32, 1)),
+        w(random_tensor(ctx, {n}, DType::bf16, 2)),
+        m(random_tensor(ctx, {n}, DType::f32, 3, 0.1f)),
+        v(full(ctx, {n}, DType::f32, 0.2f)) {}
+  void step(Context& ctx, const ops::AdamWOptions& options, std::span<const ops::ElementRange> ranges) const {
+    ops::adamw_stochastic(ctx, options, gradient, w, m, v, ranges);
+  }
+};
+
+TEST(AdamWStochastic, RoundsTheFp32UpdateByTheBitsOfItsContract) {
+  Context ctx, threads({}, 3);
+  constexpr int64_t kSize = 5003;
+  for (const int64_t step : {1, 900}) {
+    ops::AdamWOptions options = some_options();
+    options.step = step;
+    const StochasticState state(ctx, kSize), wide(ctx, kSize);
+    const Tensor exact = make_tensor(ctx, {kSize}, DType::f32, to_vector(wide.w));
+    ops::adamw(ctx, options, wide.gradient, exact, wide.m, wide.v, {});
+    const auto range = whole_range(kSize, "a");
+    state.step(threads, options, {&range, 1});
+    EXPECT_TRUE(same_bits(state.m, wide.m));
+    EXPECT_TRUE(same_bits(state.v, wide.v));
+    for (int64_t i = 0; i < kSize; ++i) {
+      const auto words =
+          philox4x32(stream_key(7, "a"), static_cast<uint64_t>(i / 8), static_cast<uint64_t>(step));
+      const uint32_t random = (words[static_cast<size_t>(i % 8 / 2)] >> (16 * (i % 2))) & 0xffffu;
+      const uint32_t sum = std::bit_cast<uint32_t>(exact.data<float>()[i]) + random;
+      ASSERT_EQ(state.w.data<bf16>()[i].bits, sum >> 16) << i;
+    }
+  }
+}
+
+TEST(AdamWStochastic, PartsOfATensorRoundAsTheWhole) {
+  Context ctx;
+  const Shape global{40, 60};
+  const StochasticState whole(ctx, global.numel());
+  ops::ElementRange all = whole_range(global.numel(), "w");
+  all.global = all.shape = global;
+  all.offset = {0, 0};
+  // A block of columns, cut in two flat tensors in the middle of a row, behind 5 elements of padding.
+  const Shape offset{8, 13}, shape{31, 37};
+  const int64_t cut = 500, pad = 5;
+  const auto part = [&](int64_t from, int64_t to) {
+    StochasticState state(ctx, pad + to - from);
+    for (const auto& [out, in] :
+         {std::pair{state.gradient, whole.gradient}, {state.m, whole.m}, {state.v, whole.v}}) {
+      ops::fill(ctx, out, 0);
+      for (int64_t i = from; i < to; ++i) {
+        out.data<float>()[pad + i - from] =
+            in.data<float>()[(offset[0] + i / shape[1]) * global[1] + offset[1] + i % shape[1]];
+      }
+    }
+    ops::fill(ctx, state.w, 0);
+    for (int64_t i = from; i < to; ++i) {
+      state.w.data<bf16>()[pad + i - from] =
+          whole.w.data<bf16>()[(offset[0] + i / shape[1]) * global[1] + offset[1] + i % shape[1]];
+    }
+    const ops::ElementRange range{pad, pad + to - from, all.key, global, offset, shape, from};
+    state.step(ctx, some_options(), {&range, 1});
+    return state;
+  };
+  const auto first = part(0, cut), second = part(cut, shape.numel());
+  whole.step(ctx, some_options(), {&all, 1});
+  for (int64_t i = 0; i < shape.numel(); ++i) {
+    const auto expected =
+        whole.w.data<bf16>()[(offset[0] + i / shape[1]) * global[1] + offset[1] + i % shape[1]].bits;
+    const auto& state = i < cut ? first : second;
+    ASSERT_EQ(state.w.data<bf16>()[pad + (i < cut ? i : i - cut)].bits, expected) << i;
+  }
+  for (int64_t i = 0; i < pad; ++i) EXPECT_EQ(static_cast<float>(second.w.data<bf16>()[i]), 0.0f);
+}
+
+// Nearest rounding would leave every weight where it is.
+TEST(AdamWStochastic, SmallStepsAreKeptOnAverage) {
+  Context ctx;
+  constexpr int64_t kSize = 100000;
+  const Tensor gradient = full(ctx, {kSize}, DType::f32, 1.0f), w = full(ctx, {kSize}, DType::bf16, 1.0f);
+  const Tensor m = full(ctx, {kSize}, DType::f32, 0.0f), v = full(ctx, {kSize}, DType::f32, 0.0f);
+  const auto range = whole_range(kSize, "a");
+  for (int64_t step = 1; step <= 10; ++step) {
+    ops::adamw_stochastic(ctx, {.lr = 1e-4f, .step = step}, gradient, w, m, v, {&range, 1});
+  }
+  double mean = 0;
+  for (const float value : to_vector(w)) mean += static_cast<double>(value) / kSize;
+  EXPECT_NEAR(mean, 1 - 10 * 1e-4, 2e-5);  // 6 standard deviations of the mean
+}
+
+TEST(AdamWStochastic, HidesNoNotANumber) {
+  Context ctx;
+  const Tensor gradient = make_tensor(ctx, {2}, DType::f32, {NAN, 0}),
+               w = make_tensor(ctx, {2}, DType::bf16, {1.0f, INFINITY});
+  const Tensor m = full(ctx, {2}, DType::f32, 0.0f), v = full(ctx, {2}, DType::f32, 0.0f);
+  const auto range = whole_range(2, "a");
+  ops::adamw_stochastic(ctx, {.lr = 1e-4f}, gradient, w, m, v, {&range, 1});
+  EXPECT_THAT(to_vector(w), testing::Each(testing::IsNan()));
+}
+
+TEST(AdamWStochastic, RefusesWhatDoesNotFit) {
+  Context ctx;
+  const Tensor t = full(ctx, {4}, DType::f32, 0.0f), w = full(ctx, {4}, DType::bf16, 0.0f);
+  const auto range = whole_range(4, "a"), longer = whole_range(5, "a");
+  const ops::ElementRange twice[] = {range, range};
+  EXPECT_THROW(ops::adamw_stochastic(ctx, {}, t, t, t, t, {&range, 1}), InternalError);
+  EXPECT_THROW(ops::adamw_stochastic(ctx, {}, t, w, t, t, {&longer, 1}), InternalError);
+  EXPECT_THROW(ops::adamw_stochastic(ctx, {}, t, w, t, t, twice), InternalError);
 }
 
 }  // namespace

@@ -1,0 +1,13 @@
+// Non-finite values.
+#pragma once
+
+#include "runtime/ops/dispatch.h"
+
+namespace trireme::ops {
+
+/// first[0] = the index of the first infinity or NaN in t, or t.numel() where all values are finite. t: a
+/// compute type or f64; first: [1] i64.
+void find_nonfinite(Context& ctx, const Tensor& t, const Tensor& first);
+TRIREME_OP_BODIES(find_nonfinite, Context& ctx, const Tensor& t, const Tensor& first)
+
+}  // namespace trireme::ops

@@ -1,0 +1,52 @@
+#include "runtime/ops/finite.h"
+
+#include <limits>
+
+#include "tests/runtime/ops/op_test.h"
+
+namespace trireme::test {
+namespace {
+
+int64_t first_nonfinite(Context& ctx, const Tensor& t) {
+  const Tensor first = Tensor::empty(ctx, {1}, DType::i64);
+  ops::find_nonfinite(ctx, t, first);
+  return *first.data<int64_t>();
+}
+
+using FiniteTest = OpTest;
+TRIREME_FOR_COMPUTE_TYPES(FiniteTest);
+
+TEST_P(FiniteTest, FindsTheFirstOfWhateverKind) {
+  for (const float bad : {INFINITY, -INFINITY, NAN}) {
+    for (const int64_t at : {0, 1, 1023, 1024, 40000, 100002}) {
+      for (const int64_t later : {int64_t{100002}, at}) {
+        std::vector<float> values(100003, 1.0f);
+        values[static_cast<size_t>(at)] = values[static_cast<size_t>(later)] = bad;
+        const Tensor t = make_tensor(ctx_, {100003}, dtype(), values);
+        EXPECT_EQ(first_nonfinite(ctx_, t), at);
+        EXPECT_EQ(first_nonfinite(threads_, t), at);
+      }
+    }
+  }
+}
+
+TEST_P(FiniteTest, TheLargestAndTheSmallestAreFinite) {
+  const float largest = dtype() == DType::f16 ? 65504.0f : 0x1.fep127f;
+  for (const int64_t n : {0, 1, 1025}) {
+    for (const float value : {0.0f, -0.0f, largest, -largest, std::numeric_limits<float>::denorm_min()}) {
+      EXPECT_EQ(first_nonfinite(ctx_, full(ctx_, {n}, dtype(), value)), n);
+    }
+  }
+}
+
+TEST(Finite, TakesDoublesAndRefusesTheRest) {
+  Context ctx;
+  double values[] = {1, std::numeric_limits<double>::max(), -std::numeric_limits<double>::infinity()};
+  EXPECT_EQ(first_nonfinite(ctx, Tensor::borrow(values, {2}, DType::f64)), 2);
+  EXPECT_EQ(first_nonfinite(ctx, Tensor::borrow(values, {3}, DType::f64)), 2);
+  EXPECT_THROW(first_nonfinite(ctx, make_indices(ctx, {1})), InternalError);
+  EXPECT_THROW(first_nonfinite(ctx, {}), InternalError);
+}
+
+}  // namespace
+}  // namespace trireme::test
