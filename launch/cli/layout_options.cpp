@@ -95,4 +95,16 @@ std::vector<Option> run_options() {
   };
 }
 
+std::vector<Option> verify_options() {
+  const std::string section = "verify";
+  return {
+      {section, "steps", "",
+       whole(
+           [](auto& c) -> auto& { return c.verify.steps; }, 1, 1000),
+       "steps that both train", ""},
+      {section, "full", "", on_off([](auto& c) -> auto& { return c.verify.full; }),
+       "the model, sequences and batch as they are, not made small", ""},
+  };
+}
+
 }  // namespace trireme

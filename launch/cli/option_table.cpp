@@ -12,6 +12,7 @@ std::span<const OptionSection> option_sections() {
       {"optimizer", "Optimizer: AdamW and the learning rate"},
       {"parallel", "Layout: how ranks share the work"},
       {"run", "This run"},
+      {"verify", "Verification"},
   };
   return kSections;
 }

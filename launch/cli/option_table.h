@@ -24,8 +24,11 @@ std::vector<Option> precision_options();  ///< of section train
 std::vector<Option> optimizer_options();
 std::vector<Option> parallel_options();
 std::vector<Option> run_options();
-/// All of the above.
+/// All of the above: those of trireme train.
 std::vector<Option> all_options();
+
+/// Of trireme verify alone.
+std::vector<Option> verify_options();
 
 /// The options of `table` whose keys are listed ("train.seq-len"), or whose sections are ("model").
 std::vector<Option> select_options(std::vector<Option> table,

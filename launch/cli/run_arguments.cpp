@@ -169,8 +169,10 @@ RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std
   const std::vector<Setting>* layers[] = {&sources.file, &sources.command_line};
   Built built = build(rules, layers, faults);
   result.config = std::move(built.config);
-  const ParallelPlan& plan = result.config.parallel;
-  const bool imagined = result.switches.contains("dry-run") && plan.data > 0;
+  ParallelPlan& plan = result.config.parallel;
+  if (rules.imagines_ranks && world_size == 1 && plan.data == 0) plan.data = 1;
+  const bool is_alone = rules.imagines_ranks && world_size == 1;
+  const bool imagined = (result.switches.contains("dry-run") || is_alone) && plan.data > 0;
   const int ranks = imagined ? plan.data * plan.ranks_per_replica() : world_size;
   const Faults whole = complete(result.config, built.given, ranks, rules.needs_data);
   faults.insert(faults.end(), whole.begin(), whole.end());

@@ -16,6 +16,7 @@ struct ArgumentRules {
   std::vector<Option> options;        ///< rows of the table
   std::vector<std::string> switches;  ///< "dry-run": options of the command alone, without a value
   bool needs_data = false;            ///< the configuration must name something to train on
+  bool imagines_ranks = false;        ///< started alone it stands for all ranks of any layout
 };
 
 struct RunArguments {

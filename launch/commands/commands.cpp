@@ -14,6 +14,7 @@ namespace trireme {
 std::span<const Command> commands() {
   static constexpr Command kCommands[] = {
       {"train", "train a model", run_train},
+      {"verify", "does a layout train as one rank does? Runs both and compares", run_verify},
       {"data", "make token files and tokenizers from text, and look into token files", run_data},
       {"schedule", "draw a pipeline schedule, prove it, and state its bubble and memory", run_schedule},
       {"info", "this machine, the presets, and the size of any model", run_info},

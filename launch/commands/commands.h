@@ -32,6 +32,7 @@ std::string program_help();
 void run_program(std::span<const std::string> args, const RankPlace& place);
 
 void run_train(std::span<const std::string> args, const RankPlace& place);
+void run_verify(std::span<const std::string> args, const RankPlace& place);
 void run_data(std::span<const std::string> args, const RankPlace& place);
 void run_schedule(std::span<const std::string> args, const RankPlace& place);
 void run_info(std::span<const std::string> args, const RankPlace& place);

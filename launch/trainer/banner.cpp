@@ -107,6 +107,11 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
 
 }  // namespace
 
+std::string layout_line(const RunConfig& config) {
+  const std::string pipeline = pipeline_text(config);
+  return layout_text(config) + (pipeline.empty() ? "" : "; pipeline " + pipeline);
+}
+
 std::string precision_name(DType precision) {
   return precision == DType::f32 ? "fp32" : precision == DType::f16 ? "fp16" : "bf16";
 }

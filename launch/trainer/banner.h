@@ -27,6 +27,8 @@ struct RunPlace {
 /// "fp32", "bf16" or "fp16".
 std::string precision_name(DType precision);
 
+/// The layout in one line: degrees, division of state, pipeline.
+std::string layout_line(const RunConfig& config);
 /// The model in one line: family, sizes, what differs from the family's usual.
 std::string model_line(const ModelConfig& config);
 /// "total 1.86 GiB (weights 475 MiB, gradients ...)".

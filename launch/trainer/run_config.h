@@ -70,6 +70,14 @@ struct RunOptions {
   friend bool operator==(const RunOptions&, const RunOptions&) = default;
 };
 
+/// Of `trireme verify` alone.
+struct VerifyConfig {
+  int64_t steps = 5;  ///< that both layouts train
+  bool full = false;  ///< the model and batch as they are, not made small
+
+  friend bool operator==(const VerifyConfig&, const VerifyConfig&) = default;
+};
+
 struct RunConfig {
   ModelConfig model;
   DataConfig data;
@@ -77,6 +85,7 @@ struct RunConfig {
   OptimizerConfig optimizer;
   ParallelPlan parallel;
   RunOptions run;
+  VerifyConfig verify;
 
   /// Micro-batches a rank adds up before an optimizer step; of a complete configuration.
   int64_t accumulation() const { return train.global_batch / (train.micro_batch * parallel.data); }

@@ -12,6 +12,7 @@
 #include "launch/trainer/run_directory.h"
 #include "launch/trainer/save_weights.h"
 #include "launch/trainer/step_metrics.h"
+#include "launch/trainer/step_options.h"
 #include "launch/trainer/text_sample.h"
 #include "launch/trainer/training_data.h"
 #include "launch/trainer/z_score.h"
@@ -29,20 +30,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-TrainingStepOptions step_options(const RunConfig& c) {
-  TrainingStepOptions options;
-  options.adamw = {c.optimizer.beta1, c.optimizer.beta2, c.optimizer.eps, c.optimizer.weight_decay,
-                   c.train.seed};
-  options.clip = c.optimizer.clip;
-  options.bucket_bytes = static_cast<int64_t>(c.parallel.bucket_mib * (1 << 20));
-  options.overlap = c.parallel.overlap;
-  options.zero_stage = c.parallel.zero_stage;
-  options.gradient_dtype = c.parallel.gradient_dtype;
-  options.master = c.train.master;
-  options.check = c.train.check;
-  return options;
 }
 
 /// One rank's part of a run.

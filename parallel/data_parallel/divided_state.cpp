@@ -83,9 +83,11 @@ void WeightGatherer::finish() {
   works_.clear();
 }
 
-Tensor MasterReader::read(const ParameterView& view) {
-  if (view.master) return view.master;
+Tensor StateReader::read(const ParameterView& view) {
   const ParameterGroup& group = *view.group;
+  const bool reads_master = state_ == ParameterState::master;
+  if (reads_master && view.master) return view.master;
+  if (!reads_master && group.parts == 1) return view.gradient;  // else whole gradients hold one reduced part
   const ParameterBucket& bucket = group.buckets[view.bucket];
   auto it = std::ranges::find(gathered_, &group, &Gathered::group);
   if (it == gathered_.end() || it->bucket != view.bucket) {
@@ -96,12 +98,12 @@ Tensor MasterReader::read(const ParameterView& view) {
     gathered_.push_back({&group, view.bucket, whole});
     it = gathered_.end() - 1;
   }
-  return it->master.flat_slice(view.begin - bucket.begin, view.parameter->shape);
+  return it->values.flat_slice(view.begin - bucket.begin, view.parameter->shape);
 }
 
-// Without masters the weights stand for them.
-void MasterReader::gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole) {
-  const Tensor own = group.own_part(bucket, group.master ? group.master : group.weights);
+void StateReader::gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole) {
+  const Tensor& master = group.master ? group.master : group.weights;
+  const Tensor own = group.own_part(bucket, state_ == ParameterState::master ? master : group.gradients);
   if (own.dtype() == DType::f32) return shard_.all_gather(ctx_.stream(), own, whole);
   if (group.parts == 1) return ops::copy(ctx_, own, whole);
   const Tensor narrow = Tensor::empty(ctx_, whole.shape(), own.dtype(), MemoryCategory::buffers);

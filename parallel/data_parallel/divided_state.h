@@ -35,11 +35,16 @@ class WeightGatherer {
   std::vector<WorkPtr> works_;
 };
 
-/// Whole f32 weights of one parameter after the other, gathered bucket by bucket; in the order of the
-/// forward pass no bucket is gathered twice. The last bucket of each group is kept.
-class MasterReader {
+/// What of a parameter is read.
+enum class ParameterState { master, gradient };
+
+/// Whole f32 masters (weights, where there are none), or reduced gradients, of one parameter after the other,
+/// gathered bucket by bucket; in the order of the forward pass no bucket is gathered twice. The last bucket
+/// of each group is kept.
+class StateReader {
  public:
-  MasterReader(Context& ctx, Communicator& shard) : ctx_(ctx), shard_(shard) {}
+  StateReader(Context& ctx, Communicator& shard, ParameterState state)
+      : ctx_(ctx), shard_(shard), state_(state) {}
   /// Every rank of `shard` asks for the same parameters in the same order.
   Tensor read(const ParameterView& view);
 
@@ -47,12 +52,13 @@ class MasterReader {
   struct Gathered {
     const ParameterGroup* group;
     size_t bucket;
-    Tensor master;
+    Tensor values;
   };
   void gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole);
 
   Context& ctx_;
   Communicator& shard_;
+  ParameterState state_;
   std::vector<Gathered> gathered_;  // at most one a group
 };
 

@@ -163,9 +163,8 @@ void TrainingStep::update(const BatchTotals& totals, double norm, double lr) {
   gatherer_.finish();
 }
 
-void TrainingStep::for_each_weight(size_t chunk,
-                                   const std::function<void(const Parameter&, const Tensor&)>& visit) {
-  MasterReader reader(ctx_, parallel_.shard());
+void TrainingStep::for_each_parameter(size_t chunk, ParameterState state, const ParameterVisitor& visit) {
+  StateReader reader(ctx_, parallel_.shard(), state);
   for (const ParameterView& view : part_.parameters(chunk)) {
     if (!view.parameter->is_tied_copy) visit(*view.parameter, reader.read(view));
   }

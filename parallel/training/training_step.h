@@ -29,6 +29,9 @@ struct BatchTotals {
   double mean_loss() const { return num_targets == 0 ? 0 : loss_sum / static_cast<double>(num_targets); }
 };
 
+/// Told of a parameter and its values.
+using ParameterVisitor = std::function<void(const Parameter&, const Tensor&)>;
+
 struct TrainingStepOptions {
   AdamWConfig adamw;
   double clip = 1.0;  ///< largest global gradient norm; 0: no clipping
@@ -75,9 +78,9 @@ class TrainingStep {
   /// The first weight that is not finite, of all ranks, each of which calls it.
   std::optional<NonFinite> find_nonfinite_weight();
   /// Calls `visit` with every parameter of one of this rank's virtual stages, in the order of the forward
-  /// pass, and this rank's block of its f32 weights. All ranks of a stage call it. Copies of tied weights are
-  /// left out.
-  void for_each_weight(size_t chunk, const std::function<void(const Parameter&, const Tensor&)>& visit);
+  /// pass, and this rank's block of its f32 weights, or of its reduced gradient (after accumulate(): a sum
+  /// over tokens, times the loss scale). All ranks of a stage call it. Copies of tied weights are left out.
+  void for_each_parameter(size_t chunk, ParameterState state, const ParameterVisitor& visit);
 
   /// How the training passes spent their time.
   const PipelineTimes& pipeline_times() const { return training_.times(); }

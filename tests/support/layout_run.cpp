@@ -86,6 +86,17 @@ std::map<std::string, std::vector<float>> put_together(Context& ctx, const Paral
   return all;
 }
 
+// What this rank holds.
+std::map<std::string, Block> blocks_of(Transformer& model, TrainingStep& step, ParameterState state) {
+  std::map<std::string, Block> mine;
+  for (size_t chunk = 0; chunk < model.part().chunks.size(); ++chunk) {
+    step.for_each_parameter(chunk, state, [&](const Parameter& p, const Tensor& values) {
+      mine[p.name] = {&p, values};
+    });
+  }
+  return mine;
+}
+
 }  // namespace
 
 LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
@@ -101,11 +112,9 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size(),
                              ContextParallel(parallel).share());
     const BatchTotals totals = step.accumulate(batches, run.loss_scale);
-    if (s == 0 && run.options.zero_stage == 0) {
-      std::map<std::string, Block> mine;
-      for (const ParameterView& view : model.storage().parameters())
-        mine[view.parameter->name] = {view.parameter, view.gradient};
-      result.gradients = put_together(ctx, parallel, run.model, mine);
+    if (s == 0) {
+      result.gradients =
+          put_together(ctx, parallel, run.model, blocks_of(model, step, ParameterState::gradient));
       for (auto& [name, gradient] : result.gradients) {
         for (float& g : gradient)
           g /= static_cast<float>(static_cast<double>(totals.num_targets) * totals.loss_scale);
@@ -115,13 +124,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     result.norms.push_back(step.gradient_norm(totals));
     step.update(totals, result.norms.back(), run.lr);
   }
-  std::map<std::string, Block> mine;
-  for (size_t chunk = 0; chunk < model.part().chunks.size(); ++chunk) {
-    step.for_each_weight(chunk, [&](const Parameter& p, const Tensor& weight) {
-      mine[p.name] = {&p, weight};
-    });
-  }
-  result.weights = put_together(ctx, parallel, run.model, mine);
+  result.weights = put_together(ctx, parallel, run.model, blocks_of(model, step, ParameterState::master));
   for (const ParameterView& view : model.storage().parameters()) {
     if (!view.parameter->is_tied_copy || !view.master) continue;
     const auto copy = to_vector(view.master);

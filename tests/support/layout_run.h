@@ -30,8 +30,7 @@ struct LayoutRun {
 struct LayoutResult {
   std::vector<double> losses, norms;  ///< one a step
   // Whole tensors under their global names, put together from the tensor ranks' parts.
-  std::map<std::string, std::vector<float>>
-      gradients;  ///< of the first step: the mean over its tokens; empty where ranks divide them (ZeRO)
+  std::map<std::string, std::vector<float>> gradients;     ///< of the first step: the mean over its tokens
   std::map<std::string, std::vector<float>> weights;       ///< after the last step
   std::array<int64_t, kNumMemoryCategories> peak_bytes{};  ///< of this rank
 };

@@ -93,7 +93,7 @@ class Rank {
   std::vector<float> weights() {
     std::vector<float> all;
     for (size_t chunk = 0; chunk < model_->part().chunks.size(); ++chunk) {
-      step_->for_each_weight(chunk, [&](const Parameter&, const Tensor& t) {
+      step_->for_each_parameter(chunk, ParameterState::master, [&](const Parameter&, const Tensor& t) {
         const auto values = to_vector(t);
         all.insert(all.end(), values.begin(), values.end());
       });

@@ -1,0 +1,84 @@
+#include <fmt/format.h>
+
+#include "launch/cli/help_text.h"
+#include "launch/cli/option_table.h"
+#include "launch/cli/run_arguments.h"
+#include "launch/commands/commands.h"
+#include "launch/trainer/banner.h"
+#include "launch/trainer/complete_config.h"
+#include "launch/verify/small_model.h"
+#include "launch/verify/verify.h"
+#include "runtime/base/error.h"
+#include "runtime/comm/mpi/mpi_environment.h"
+#include "runtime/comm/self/self_communicator.h"
+
+namespace trireme {
+
+namespace {
+
+constexpr int kMostThreads = 256;
+
+std::vector<Option> options_of_verify() {
+  std::vector<Option> options = all_options();
+  const auto more = verify_options();
+  options.insert(options.end(), more.begin(), more.end());
+  return options;
+}
+
+std::string verify_help() {
+  const HelpLine lines[] = {
+      {"--config FILE", "configuration of a run: its model, layout, precision and optimizer are verified"},
+      {"-h, --help", "this text"},
+  };
+  return fmt::format(
+      "usage: trireme verify [options of trireme train]\n       mpirun -n RANKS trireme verify [options]\n\n"
+      "  trireme verify --dp 2 --tp 2 --pp 2\n"
+      "  mpirun -n 8 trireme verify --config run.ini --dp 2 --tp 2 --pp 2 --parallel.schedule zb-h1\n\n"
+      "Trains the layout and one rank side by side, on random tokens, and prints the largest difference of "
+      "losses,\n"
+      "gradients and weights; where they part, the step, the layer and the tensor that is first. Alone, it "
+      "runs the\n"
+      "ranks as threads. Exit code 5 when the layout does not follow.\n\n{}{}\n"
+      "All other options are those of trireme train; those of data only say how large the vocabulary is.\n",
+      help_lines(lines), help_options(verify_options()));
+}
+
+RunConfig config_to_verify(const RunConfig& asked) {
+  constexpr int64_t kAnyVocab = 257;
+  RunConfig config = asked;
+  const int64_t known = known_vocab_size(config);
+  config.model.vocab_size = known > 0 ? known : kAnyVocab;
+  if (!config.verify.full) config = small_run(config);
+  config.train.steps = config.verify.steps;
+  config.run.threads = 1;
+  return config;
+}
+
+}  // namespace
+
+void run_verify(std::span<const std::string> args, const RankPlace& place) {
+  if (asks_for_help(args)) {
+    if (place.rank == 0) fmt::print("{}", verify_help());
+    return;
+  }
+  ArgumentRules rules{.command = "verify", .options = options_of_verify(), .switches = {}};
+  rules.imagines_ranks = true;
+  const RunArguments arguments = parse_run_arguments(rules, args, place.world_size);
+  const RunConfig config = config_to_verify(arguments.config);
+  const int num_ranks = config.parallel.world_size();
+  if (num_ranks > place.world_size && num_ranks > kMostThreads) {
+    throw_usage("a layout of {} ranks is too large for the threads of one process, at most {}: mpirun -n {}",
+                num_ranks, kMostThreads, num_ranks);
+  }
+  if (place.rank == 0) {
+    fmt::print("model   {}\nbatch   {}\nlayout  {} against one rank, {}\n", model_line(config.model),
+               batch_line(config), layout_line(config),
+               place.world_size == num_ranks ? "as processes" : "as threads of this process");
+    std::fflush(stdout);
+  }
+  const std::unique_ptr<Communicator> world =
+      place.mpi != nullptr ? place.mpi->make_world() : make_self_communicator();
+  verify(config, *world, stdout);
+}
+
+}  // namespace trireme

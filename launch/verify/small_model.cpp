@@ -1,0 +1,45 @@
+#include "launch/verify/small_model.h"
+
+#include <algorithm>
+
+#include "parallel/pipeline/plan_schedule.h"
+
+namespace trireme {
+
+namespace {
+
+/// At most about `most`, with the same remainder by 64.
+int64_t shrink(int64_t n, int64_t most) {
+  constexpr int64_t kUnit = 64;
+  return n <= most ? n : most / kUnit * kUnit + n % kUnit;
+}
+
+}  // namespace
+
+RunConfig small_run(const RunConfig& config) {
+  constexpr int64_t kHeadDim = 8, kVocab = 1024, kSeqLen = 16;
+  RunConfig small = config;
+  const ParallelPlan& plan = config.parallel;
+  ModelConfig& model = small.model;
+  model.vocab_size = shrink(model.vocab_size, kVocab);
+  model.num_layers = std::min<int64_t>(model.num_layers, std::max(2, plan.pipeline * plan.virtual_stages));
+  model.hidden_size = std::min(model.head_dim(), kHeadDim) * model.num_heads;
+  model.ffn_size = shrink(model.ffn_size, std::max<int64_t>(128, 2 * model.hidden_size));
+  // Sequences divide as those of the run do: by zig-zag halves of the context ranks, by tensor ranks.
+  const int64_t unit = int64_t{2} * plan.context * (plan.sequence ? plan.tensor : 1);
+  const int64_t seq_len = (kSeqLen + unit - 1) / unit * unit;
+  small.train.seq_len = std::min(config.train.seq_len, seq_len);
+  model.max_positions = std::min(model.max_positions, small.train.seq_len);
+  small.train.micro_batch = std::min<int64_t>(config.train.micro_batch, 2);
+  int64_t num_micro_batches = config.accumulation();
+  if (plan.pipeline > 1 && !is_schedule_file(plan)) {
+    const int64_t usual = int64_t{2} * plan.pipeline;
+    num_micro_batches = num_micro_batches == 1 ? usual : std::min(num_micro_batches, usual);
+  } else if (plan.pipeline == 1) {
+    num_micro_batches = std::min<int64_t>(num_micro_batches, 2);
+  }
+  small.train.global_batch = small.train.micro_batch * plan.data * num_micro_batches;
+  return small;
+}
+
+}  // namespace trireme

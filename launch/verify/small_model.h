@@ -1,0 +1,15 @@
+// A model like the user's, small enough to be trained twice in seconds.
+#pragma once
+
+#include "launch/trainer/run_config.h"
+
+namespace trireme {
+
+/// The configuration with its model, sequences and batch made small. What decides whether a layout fits is
+/// kept: family and kinds of layers, heads and key-value heads, remainders of the vocabulary and of the
+/// feed-forward width by 64, micro-batches a replica (as many as a schedule's file has; else at most two a
+/// stage, and two where the run has only one), layers (at most two, or one a virtual stage). Numbers that are
+/// small already stay as they are.
+RunConfig small_run(const RunConfig& config);
+
+}  // namespace trireme
