@@ -1,0 +1,219 @@
+#include "tests/support/cuda_on_host/block.h"
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/protected_fixedsize_stack.hpp>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace trireme::cuda_on_host {
+
+namespace {
+
+constexpr unsigned kWarp = 32;
+constexpr size_t kStackBytes = 256 << 10;
+
+thread_local Block* running_block = nullptr;
+
+// Tells the address sanitizer that the stack changes.
+void leave_stack(void** kept, const void* bottom, size_t size) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_start_switch_fiber(kept, bottom, size);
+#else
+  static_cast<void>(kept), static_cast<void>(bottom), static_cast<void>(size);
+#endif
+}
+void enter_stack(void* kept, const void** old_bottom, size_t* old_size) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(kept, old_bottom, old_size);
+#else
+  static_cast<void>(kept), static_cast<void>(old_bottom), static_cast<void>(old_size);
+#endif
+}
+
+Dim3 index_of(unsigned number, const Dim3& dims) {
+  return {number % dims.x, number / dims.x % dims.y, number / dims.x / dims.y};
+}
+
+}  // namespace
+
+struct Block::Thread {
+  enum class State { ended, ready, at_barrier, in_warp };
+
+  State state = State::ended;
+  std::source_location site;
+  unsigned mask = 0;
+  boost::context::fiber fiber, caller;
+  const void* stack_bottom = nullptr;
+  void* kept = nullptr;  // the sanitizer's, of the scheduler while this thread runs and of it while it waits
+  void* caller_kept = nullptr;
+  std::exception_ptr error;
+};
+
+struct Block::Warp {
+  std::array<std::array<std::byte, kSlot>, kWarp> posted{}, gathered{};
+};
+
+Block::Block(unsigned num_threads) : warps_((num_threads + kWarp - 1) / kWarp) {
+  for (unsigned i = 0; i < num_threads; ++i) threads_.push_back(std::make_unique<Thread>());
+  for (auto& owned : threads_) {
+    Thread* t = owned.get();
+    boost::context::protected_fixedsize_stack allocator(kStackBytes);
+    auto stack = allocator.allocate();
+    t->stack_bottom = static_cast<const std::byte*>(stack.sp) - stack.size;
+    t->fiber = boost::context::fiber(std::allocator_arg, boost::context::preallocated(stack.sp, stack.size, stack),
+                                     allocator, [this, t](boost::context::fiber&& caller) {
+                                       enter_stack(nullptr, &caller_stack_, &caller_stack_size_);
+                                       t->caller = std::move(caller);
+                                       for (;;) {  // one turn a run of the block
+                                         try {
+                                           (*body_)();
+                                         } catch (const std::exception&) {
+                                           t->error = std::current_exception();
+                                         }
+                                         t->state = Thread::State::ended;
+                                         suspend();
+                                       }
+                                       return std::move(t->caller);
+                                     });
+  }
+}
+
+// Fibers wait inside their loop, and stuck ones inside a kernel: they unwind.
+Block::~Block() {
+  for (auto& t : threads_) {
+    leave_stack(&t->caller_kept, t->stack_bottom, kStackBytes);
+    t->fiber = {};
+    enter_stack(t->caller_kept, nullptr, nullptr);
+  }
+}
+
+void Block::suspend() {
+  Thread& t = *threads_[running_];
+  leave_stack(&t.kept, caller_stack_, caller_stack_size_);
+  struct BackOnStack {  // also when the fiber is unwound
+    Block& block;
+    Thread& thread;
+    ~BackOnStack() { enter_stack(thread.kept, &block.caller_stack_, &block.caller_stack_size_); }
+  } back{*this, t};
+  t.caller = std::move(t.caller).resume();
+}
+
+void Block::resume(unsigned number) {
+  Thread& t = *threads_[number];
+  running_ = number;
+  threadIdx = index_of(number, blockDim);
+  leave_stack(&t.caller_kept, t.stack_bottom, kStackBytes);
+  t.fiber = std::move(t.fiber).resume();
+  enter_stack(t.caller_kept, nullptr, nullptr);
+  if (t.error) std::rethrow_exception(t.error);
+}
+
+void Block::run(const std::function<void()>& thread, std::span<const unsigned> order) {
+  body_ = &thread;
+  running_block = this;
+  for (auto& t : threads_) t->state = Thread::State::ready;
+  for (;;) {
+    bool moved = false, all_ended = true;
+    for (const unsigned number : order) {
+      if (threads_[number]->state == Thread::State::ready) {
+        resume(number);
+        moved = true;
+      }
+      all_ended = all_ended && threads_[number]->state == Thread::State::ended;
+    }
+    if (all_ended) return;
+    const bool released = release_warps() || release_barrier();
+    if (!released && !moved) throw_stuck();
+  }
+}
+
+void Block::barrier(const std::source_location& site) {
+  Thread& t = *threads_[running_];
+  t.state = Thread::State::at_barrier;
+  t.site = site;
+  suspend();
+}
+
+const std::byte* Block::exchange_bytes(unsigned mask, const void* value, size_t size,
+                                       const std::source_location& site) {
+  const unsigned lane = running_ % kWarp;
+  TRIREME_CHECK((mask >> lane & 1u) != 0, "{}:{}: lane {} is not in its own mask {:#x}", site.file_name(),
+                site.line(), lane, mask);
+  Warp& warp = warps_[running_ / kWarp];
+  std::memcpy(warp.posted[lane].data(), value, size);
+  Thread& t = *threads_[running_];
+  t.state = Thread::State::in_warp;
+  t.site = site;
+  t.mask = mask;
+  suspend();
+  return warp.gathered.front().data();
+}
+
+namespace {
+bool same_place(const std::source_location& a, const std::source_location& b) {
+  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+}
+}  // namespace
+
+// All threads of the block, at one and the same call.
+bool Block::release_barrier() {
+  for (const auto& t : threads_) {
+    if (t->state != Thread::State::at_barrier || !same_place(t->site, threads_[0]->site)) return false;
+  }
+  for (auto& t : threads_) t->state = Thread::State::ready;
+  return true;
+}
+
+bool Block::release_warps() {
+  bool released = false;
+  for (size_t w = 0; w < warps_.size(); ++w) {
+    const size_t begin = w * kWarp, lanes = std::min<size_t>(kWarp, threads_.size() - begin);
+    for (size_t first = 0; first < lanes; ++first) {
+      const Thread& leader = *threads_[begin + first];
+      if (leader.state != Thread::State::in_warp) continue;
+      const unsigned mask = leader.mask;
+      const auto has_come = [&](size_t lane) {
+        if (lane >= lanes) return false;
+        const Thread& t = *threads_[begin + lane];
+        return t.state == Thread::State::in_warp && t.mask == mask && same_place(t.site, leader.site);
+      };
+      bool complete = true;
+      for (size_t lane = 0; lane < kWarp; ++lane) {
+        if ((mask >> lane & 1u) != 0 && !has_come(lane)) complete = false;
+      }
+      if (!complete) continue;
+      for (size_t lane = 0; lane < lanes; ++lane) {
+        if ((mask >> lane & 1u) == 0) continue;
+        warps_[w].gathered[lane] = warps_[w].posted[lane];
+        threads_[begin + lane]->state = Thread::State::ready;
+      }
+      released = true;
+    }
+  }
+  return released;
+}
+
+void Block::throw_stuck() const {
+  std::string where;
+  for (size_t i = 0; i < threads_.size(); ++i) {
+    const Thread& t = *threads_[i];
+    const bool as_before = i > 0 && t.state == threads_[i - 1]->state && t.mask == threads_[i - 1]->mask &&
+                           same_place(t.site, threads_[i - 1]->site);
+    if (as_before) continue;
+    where += t.state == Thread::State::ended
+                 ? fmt::format("\n  from thread {}: ended", i)
+                 : fmt::format("\n  from thread {}: {} {}:{}, mask {:#x}", i,
+                               t.state == Thread::State::at_barrier ? "barrier at" : "warp at", t.site.file_name(),
+                               t.site.line(), t.mask);
+  }
+  throw InternalError("threads of a block wait for others that do not come:" + where);
+}
+
+Block& current_block() {
+  TRIREME_CHECK(running_block != nullptr, "a device function was called outside a kernel");
+  return *running_block;
+}
+
+}  // namespace trireme::cuda_on_host
