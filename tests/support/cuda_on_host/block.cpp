@@ -1,5 +1,7 @@
 #include "tests/support/cuda_on_host/block.h"
 
+#include <algorithm>
+
 #include <boost/context/fiber.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
 
@@ -52,6 +54,7 @@ struct Block::Thread {
 };
 
 struct Block::Warp {
+  std::vector<unsigned> order;
   std::array<std::array<std::byte, kSlot>, kWarp> posted{}, gathered{};
 };
 
@@ -114,19 +117,28 @@ void Block::run(const std::function<void()>& thread, std::span<const unsigned> o
   body_ = &thread;
   running_block = this;
   for (auto& t : threads_) t->state = Thread::State::ready;
-  for (;;) {
-    bool moved = false, all_ended = true;
-    for (const unsigned number : order) {
-      if (threads_[number]->state == Thread::State::ready) {
-        resume(number);
-        moved = true;
-      }
-      all_ended = all_ended && threads_[number]->state == Thread::State::ended;
-    }
-    if (all_ended) return;
-    const bool released = release_warps() || release_barrier();
-    if (!released && !moved) throw_stuck();
+  std::vector<unsigned> warps;  // in the order in which their first threads come
+  for (Warp& warp : warps_) warp.order.clear();
+  for (const unsigned number : order) {
+    Warp& warp = warps_[number / kWarp];
+    if (warp.order.empty()) warps.push_back(number / kWarp);
+    warp.order.push_back(number);
   }
+  for (;;) {
+    for (const unsigned warp : warps) run_warp(warp);
+    const auto has_ended = [](const auto& t) { return t->state == Thread::State::ended; };
+    if (std::all_of(threads_.begin(), threads_.end(), has_ended)) return;
+    if (!release_barrier()) throw_stuck();
+  }
+}
+
+// A warp runs on until all its threads are at a barrier or have ended: as far ahead of the others as it may.
+void Block::run_warp(unsigned warp) {
+  do {
+    for (const unsigned number : warps_[warp].order) {
+      if (threads_[number]->state == Thread::State::ready) resume(number);
+    }
+  } while (release_warp(warp));
 }
 
 void Block::barrier(const std::source_location& site) {
@@ -166,31 +178,30 @@ bool Block::release_barrier() {
   return true;
 }
 
-bool Block::release_warps() {
+// All exchanges whose lanes have come: those that the mask names, at one call, with one mask.
+bool Block::release_warp(unsigned number) {
   bool released = false;
-  for (size_t w = 0; w < warps_.size(); ++w) {
-    const size_t begin = w * kWarp, lanes = std::min<size_t>(kWarp, threads_.size() - begin);
-    for (size_t first = 0; first < lanes; ++first) {
-      const Thread& leader = *threads_[begin + first];
-      if (leader.state != Thread::State::in_warp) continue;
-      const unsigned mask = leader.mask;
-      const auto has_come = [&](size_t lane) {
-        if (lane >= lanes) return false;
-        const Thread& t = *threads_[begin + lane];
-        return t.state == Thread::State::in_warp && t.mask == mask && same_place(t.site, leader.site);
-      };
-      bool complete = true;
-      for (size_t lane = 0; lane < kWarp; ++lane) {
-        if ((mask >> lane & 1u) != 0 && !has_come(lane)) complete = false;
-      }
-      if (!complete) continue;
-      for (size_t lane = 0; lane < lanes; ++lane) {
-        if ((mask >> lane & 1u) == 0) continue;
-        warps_[w].gathered[lane] = warps_[w].posted[lane];
-        threads_[begin + lane]->state = Thread::State::ready;
-      }
-      released = true;
+  Warp& warp = warps_[number];
+  const size_t begin = size_t{number} * kWarp, lanes = std::min<size_t>(kWarp, threads_.size() - begin);
+  for (size_t first = 0; first < lanes; ++first) {
+    const Thread& leader = *threads_[begin + first];
+    if (leader.state != Thread::State::in_warp) continue;
+    const unsigned mask = leader.mask;
+    const auto has_come = [&](size_t lane) {
+      if ((mask >> lane & 1u) == 0) return true;
+      if (lane >= lanes) return false;
+      const Thread& t = *threads_[begin + lane];
+      return t.state == Thread::State::in_warp && t.mask == mask && same_place(t.site, leader.site);
+    };
+    bool complete = true;
+    for (size_t lane = 0; lane < kWarp && complete; ++lane) complete = has_come(lane);
+    if (!complete) continue;
+    for (size_t lane = 0; lane < lanes; ++lane) {
+      if ((mask >> lane & 1u) == 0) continue;
+      warp.gathered[lane] = warp.posted[lane];
+      threads_[begin + lane]->state = Thread::State::ready;
     }
+    released = true;
   }
   return released;
 }

@@ -42,7 +42,7 @@ class Exchanged {
 };
 
 /// The threads of one block. They run one at a time, in an order that the caller gives, each until it waits for
-/// others or ends. Throws InternalError where threads wait for what never comes: a barrier that some of them do
+/// others or ends, and each warp until all of it does. Throws InternalError where threads wait for what never comes: a barrier that some of them do
 /// not reach, or lanes of a warp at different calls or with different masks.
 class Block {
  public:
@@ -71,8 +71,9 @@ class Block {
   const std::byte* exchange_bytes(unsigned mask, const void* value, size_t size, const std::source_location& site);
   void suspend();
   void resume(unsigned number);
+  void run_warp(unsigned warp);
   bool release_barrier();
-  bool release_warps();
+  bool release_warp(unsigned warp);
   [[noreturn]] void throw_stuck() const;
 
   std::vector<std::unique_ptr<Thread>> threads_;
