@@ -80,8 +80,9 @@ struct SwiGluBackward {
 }  // namespace
 
 void gelu(Context& ctx, const Tensor& x, const Tensor& y) {
-  with_compute_type(
-      x.dtype(), [&]<class T>(T) { launch_elementwise(ctx, x.numel(), Gelu<T>{x.data<T>(), y.data<T>()}); });
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, x.numel(), Gelu<T>{x.data<T>(), y.data<T>()});
+  });
 }
 
 void gelu_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {

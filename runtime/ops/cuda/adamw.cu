@@ -13,8 +13,8 @@ struct AdamW {
   T* copy;  // may be null
   float lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, weight_decay, gradient_scale;
 
-  AdamW(const AdamWOptions& o, const Tensor& g, const Tensor& weights, const Tensor& mean, const Tensor& square,
-        const Tensor& rounded)
+  AdamW(const AdamWOptions& o, const Tensor& g, const Tensor& weights, const Tensor& mean,
+        const Tensor& square, const Tensor& rounded)
       : gradient(g.data<float>()),
         w(weights.data<float>()),
         m(mean.data<float>()),
@@ -41,7 +41,8 @@ struct AdamW {
       const float scaled = g[j] * gradient_scale;
       mean[j] = beta1 * mean[j] + rest1 * scaled;
       square[j] = beta2 * square[j] + rest2 * scaled * scaled;
-      weight[j] -= lr * (mean[j] * correction1 / (sqrtf(square[j] * correction2) + eps) + weight_decay * weight[j]);
+      weight[j] -=
+          lr * (mean[j] * correction1 / (sqrtf(square[j] * correction2) + eps) + weight_decay * weight[j]);
     }
     store(w + i, count, weight);
     store(m + i, count, mean);
@@ -52,8 +53,8 @@ struct AdamW {
 
 }  // namespace
 
-void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w, const Tensor& m,
-           const Tensor& v, const Tensor& copy) {
+void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
+           const Tensor& m, const Tensor& v, const Tensor& copy) {
   with_compute_type(copy ? copy.dtype() : DType::f32, [&]<class T>(T) {
     launch_elementwise(ctx, w.numel(), AdamW<T>(options, gradient, w, m, v, copy));
   });

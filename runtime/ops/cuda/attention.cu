@@ -1,8 +1,8 @@
 // Fused attention in fp32 arithmetic for every type and head_dim up to 256 (FlashAttention-2, Dao, arXiv
-// 2307.08691). A block owns a tile of 32 rows of one head, each of its four warps eight of them, and walks through
-// the tiles of the other side: scores with a lane for each row of the other side, sums with a lane for every
-// thirty-second column. The backward pass walks twice, once owning queries and once keys, so that every gradient
-// has one owner and no order of atomics enters it.
+// 2307.08691). A block owns a tile of 32 rows of one head, each of its four warps eight of them, and walks
+// through the tiles of the other side: scores with a lane for each row of the other side, sums with a lane
+// for every thirty-second column. The backward pass walks twice, once owning queries and once keys, so that
+// every gradient has one owner and no order of atomics enters it.
 #include "runtime/ops/cuda/attention.cuh"
 
 #include "runtime/ops/cuda/pack.cuh"
@@ -39,7 +39,8 @@ struct Tiles {
 
   /// dots[r] = row r of this warp's eight of `own` times the lane's row of `other`.
   __device__ static void multiply(const float* own, const float* other, float (&dots)[kRowsAWarp]) {
-    const int lane = static_cast<int>(threadIdx.x % kWarp), first = static_cast<int>(threadIdx.x / kWarp) * kRowsAWarp;
+    const int lane = static_cast<int>(threadIdx.x % kWarp),
+              first = static_cast<int>(threadIdx.x / kWarp) * kRowsAWarp;
     for (float& dot : dots) dot = 0;
 #pragma unroll 4
     for (int d = 0; d < kColumns; ++d) {
@@ -57,7 +58,8 @@ struct Accumulator {
 
   /// += weights[this warp's rows, 32] · tile[32, columns].
   __device__ void add(const float* weights, const float* tile) {
-    const int lane = static_cast<int>(threadIdx.x % kWarp), first = static_cast<int>(threadIdx.x / kWarp) * kRowsAWarp;
+    const int lane = static_cast<int>(threadIdx.x % kWarp),
+              first = static_cast<int>(threadIdx.x / kWarp) * kRowsAWarp;
 #pragma unroll 2
     for (int j = 0; j < kTile; ++j) {
       float x[C];
@@ -76,7 +78,8 @@ struct Accumulator {
   template <class T>
   __device__ void store_rows(const HeadRows<T>& rows, int64_t begin, int64_t head_dim,
                              const float (&factors)[kRowsAWarp]) const {
-    const int lane = static_cast<int>(threadIdx.x % kWarp), first = static_cast<int>(threadIdx.x / kWarp) * kRowsAWarp;
+    const int lane = static_cast<int>(threadIdx.x % kWarp),
+              first = static_cast<int>(threadIdx.x / kWarp) * kRowsAWarp;
 #pragma unroll
     for (int r = 0; r < kRowsAWarp; ++r) {
       if (begin + first + r >= rows.rows) continue;
@@ -196,7 +199,8 @@ __global__ void __launch_bounds__(kThreads) dq_kernel(AttentionInputs<T> in, Att
       const int row = own_row(r);
       const bool is_row = place.begin + row < s.q_len;
       const ScoreGradient gradient(begin + lane() < visible_keys(s, place.begin + row), scores[r], dp[r],
-                                   is_row ? g.lse[rows + row] : 0.0f, is_row ? g.delta[rows + row] : 0.0f, s.scale);
+                                   is_row ? g.lse[rows + row] : 0.0f, is_row ? g.delta[rows + row] : 0.0f,
+                                   s.scale);
       ds[row * kWeightStride + lane()] = gradient.ds;
     }
     __syncwarp();
@@ -234,8 +238,8 @@ __global__ void __launch_bounds__(kThreads) dkv_kernel(AttentionInputs<T> in, At
       const float lse = i < s.q_len ? g.lse[row] : 0.0f, delta = i < s.q_len ? g.delta[row] : 0.0f;
 #pragma unroll
       for (int r = 0; r < kRowsAWarp; ++r) {
-        const ScoreGradient gradient(place.begin + own_row(r) < visible_keys(s, i), scores[r], dp[r], lse, delta,
-                                     s.scale);
+        const ScoreGradient gradient(place.begin + own_row(r) < visible_keys(s, i), scores[r], dp[r], lse,
+                                     delta, s.scale);
         p[own_row(r) * kWeightStride + lane()] = gradient.p;
         ds[own_row(r) * kWeightStride + lane()] = gradient.ds;
       }
@@ -269,15 +273,16 @@ void attention(Context& ctx, const AttentionShape& s, const Columns& q, const Co
   if (attention_on_tensor_cores(ctx, s, q, k, v, out, lse)) return;
   with_compute_type(out.dtype(), [&]<class T>(T) {
     with_columns_a_lane("attention", s.head_dim, [&]<int C>(std::integral_constant<int, C>) {
-      launch(ctx, forward_kernel<T, C>, num_tiles(s.batch * s.num_heads, s.q_len), kThreads, Tiles<C>::bytes(3, 1),
-             AttentionInputs<T>(s, q, k, v), Heads<T>(out, s.q_len), lse.data<float>());
+      launch(ctx, forward_kernel<T, C>, num_tiles(s.batch * s.num_heads, s.q_len), kThreads,
+             Tiles<C>::bytes(3, 1), AttentionInputs<T>(s, q, k, v), Heads<T>(out, s.q_len),
+             lse.data<float>());
     });
   });
 }
 
-void attention_backward(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k, const Columns& v,
-                        const Tensor& out, const Tensor& lse, const Tensor& dout, const Columns& dq,
-                        const Columns& dk, const Columns& dv) {
+void attention_backward(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
+                        const Columns& v, const Tensor& out, const Tensor& lse, const Tensor& dout,
+                        const Columns& dq, const Columns& dk, const Columns& dv) {
   const Tensor delta = Tensor::empty(ctx, lse.shape(), DType::f32, MemoryCategory::buffers);
   with_compute_type(out.dtype(), [&]<class T>(T) {
     launch(ctx, delta_kernel<T>, static_cast<unsigned>(ceil_div(lse.numel(), kWarps)), kThreads, 0, s,
@@ -288,10 +293,10 @@ void attention_backward(Context& ctx, const AttentionShape& s, const Columns& q,
     const AttentionInputs<T> in(s, q, k, v);
     const AttentionGradients<T> gradients(s, dout, dq, dk, dv, lse, delta);
     with_columns_a_lane("attention_backward", s.head_dim, [&]<int C>(std::integral_constant<int, C>) {
-      launch(ctx, dq_kernel<T, C>, num_tiles(s.batch * s.num_heads, s.q_len), kThreads, Tiles<C>::bytes(4, 1), in,
-             gradients);
-      launch(ctx, dkv_kernel<T, C>, num_tiles(s.batch * s.num_kv_heads, s.kv_len), kThreads, Tiles<C>::bytes(4, 2),
+      launch(ctx, dq_kernel<T, C>, num_tiles(s.batch * s.num_heads, s.q_len), kThreads, Tiles<C>::bytes(4, 1),
              in, gradients);
+      launch(ctx, dkv_kernel<T, C>, num_tiles(s.batch * s.num_kv_heads, s.kv_len), kThreads,
+             Tiles<C>::bytes(4, 2), in, gradients);
     });
   });
 }

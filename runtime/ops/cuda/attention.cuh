@@ -20,7 +20,8 @@ struct Heads {
   T* data;
   int64_t stride, len;
 
-  Heads(const Columns& c, int64_t length) : data(c.matrix.data<T>() + c.begin), stride(c.stride()), len(length) {}
+  Heads(const Columns& c, int64_t length)
+      : data(c.matrix.data<T>() + c.begin), stride(c.stride()), len(length) {}
   Heads(const Tensor& t, int64_t length) : data(t.data<T>()), stride(t.dim(1)), len(length) {}
   __device__ HeadRows<T> of(int64_t batch, int64_t head, int64_t head_dim) const {
     return {data + batch * len * stride + head * head_dim, stride, len};
@@ -42,8 +43,8 @@ struct AttentionGradients {
   Heads<T> dout, dq, dk, dv;
   const float *lse, *delta;  // [B,H,q_len]; delta is the dot product of a row of out and its gradient
 
-  AttentionGradients(const AttentionShape& s, const Tensor& gradient, const Columns& queries, const Columns& keys,
-                     const Columns& values, const Tensor& sums, const Tensor& products)
+  AttentionGradients(const AttentionShape& s, const Tensor& gradient, const Columns& queries,
+                     const Columns& keys, const Columns& values, const Tensor& sums, const Tensor& products)
       : dout(gradient, s.q_len),
         dq(queries, s.q_len),
         dk(keys, s.kv_len),
@@ -70,12 +71,13 @@ __device__ inline int64_t first_query_of(const AttentionShape& s, int64_t j) {
 
 __device__ inline float minus_infinity() { return __uint_as_float(0xff800000u); }
 
-/// Which tile of which head a block of the grid works on: the last tiles first, for under a causal mask they have
-/// the most to do and would otherwise run alone at the end.
+/// Which tile of which head a block of the grid works on: the last tiles first, for under a causal mask they
+/// have the most to do and would otherwise run alone at the end.
 struct TilePlace {
   int64_t batch, head, begin;
 
-  __device__ TilePlace(int64_t batches, int64_t heads, int64_t num_tiles, int64_t rows_a_tile, bool last_first) {
+  __device__ TilePlace(int64_t batches, int64_t heads, int64_t num_tiles, int64_t rows_a_tile,
+                       bool last_first) {
     const int64_t block = blockIdx.x, tile = block / (batches * heads);
     batch = block % (batches * heads) / heads;
     head = block % heads;
@@ -86,8 +88,9 @@ struct TilePlace {
 /// Kernels on tensor cores: bf16 and fp16 with heads of 64 or 128. False where they do not serve the case.
 bool attention_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
                                const Columns& v, const Tensor& out, const Tensor& lse);
-bool attention_backward_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
-                                        const Columns& v, const Tensor& lse, const Tensor& delta, const Tensor& dout,
-                                        const Columns& dq, const Columns& dk, const Columns& dv);
+bool attention_backward_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q,
+                                        const Columns& k, const Columns& v, const Tensor& lse,
+                                        const Tensor& delta, const Tensor& dout, const Columns& dq,
+                                        const Columns& dk, const Columns& dv);
 
 }  // namespace trireme::ops::cuda

@@ -1,6 +1,6 @@
-// Fused attention on tensor cores, for bf16 and fp16 with heads of 64 or 128. As in attention.cu a block owns a tile
-// of one head, here of 64 rows, each of its four warps sixteen; scores and probabilities never leave the registers,
-// where the sums of one product are the left factor of the next.
+// Fused attention on tensor cores, for bf16 and fp16 with heads of 64 or 128. As in attention.cu a block owns
+// a tile of one head, here of 64 rows, each of its four warps sixteen; scores and probabilities never leave
+// the registers, where the sums of one product are the left factor of the next.
 #include "runtime/ops/cuda/attention.cuh"
 #include "runtime/ops/cuda/mma.cuh"
 
@@ -10,8 +10,8 @@ namespace {
 
 constexpr int kTile = 64, kWarps = 4, kThreads = kWarps * kWarp, kRowsAWarp = 16;
 
-/// Rows of D columns in shared memory, 16 bytes apart from a multiple of all banks: rows of a tile of mma.cuh lie in
-/// different banks.
+/// Rows of D columns in shared memory, 16 bytes apart from a multiple of all banks: rows of a tile of mma.cuh
+/// lie in different banks.
 template <int D>
 struct SharedTile {
   static constexpr int kStride = D + 8, kSize = kTile * kStride;
@@ -77,6 +77,12 @@ __device__ void multiply_rows(const T* a, int first_a, const T* b, int first_b, 
   }
 }
 
+/// How many of the tile's keys from `begin` on query `i` sees.
+__device__ int visible_in_tile(const AttentionShape& s, int64_t i, int64_t begin) {
+  const int64_t n = visible_keys(s, i) - begin;
+  return static_cast<int>(n < 0 ? 0 : n < kTile ? n : kTile);
+}
+
 /// Over the four lanes that share a row.
 __device__ float row_max(float x) {
   x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
@@ -87,16 +93,17 @@ __device__ float row_sum(float x) {
   return x + __shfl_xor_sync(0xffffffffu, x, 2);
 }
 
-/// Of the two rows that a lane has a part in: the largest score so far and the sum of exponents relative to it.
+/// Of the two rows that a lane has a part in: the largest score so far and the sum of exponents relative to
+/// it.
 struct Softmax {
   float max[2], total[2] = {0, 0};
 
   __device__ Softmax() { max[0] = max[1] = minus_infinity(); }
 
-  /// Turns scores into exponents, where column 8 n + 2t (+ 1) is visible in row `half` if below visible[half];
-  /// factors receives what earlier sums are to be multiplied by.
+  /// Turns scores into exponents, where column 8 n + 2t (+ 1) is visible in row `half` if below
+  /// visible[half]; factors receives what earlier sums are to be multiplied by.
   template <int N>
-  __device__ void update(TileSums (&scores)[N], const int64_t (&visible)[2], float scale, float (&factors)[2]) {
+  __device__ void update(TileSums (&scores)[N], const int (&visible)[2], float scale, float (&factors)[2]) {
     const int t = static_cast<int>(threadIdx.x % 4);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -140,7 +147,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(AttentionInputs<T> in
   const auto values = in.v.of(place.batch, in.kv_head(place.head), s.head_dim);
   Tile::fill(in.q.of(place.batch, place.head, s.head_dim), place.begin, q);
   const int first = static_cast<int>(threadIdx.x / kWarp) * kRowsAWarp;
-  const int64_t upper = place.begin + first + threadIdx.x % kWarp / 4;  // this lane's rows: upper and upper + 8
+  const int64_t upper =
+      place.begin + first + threadIdx.x % kWarp / 4;  // this lane's rows: upper and upper + 8
 
   Rows<D> sums;
   Softmax softmax;
@@ -152,7 +160,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(AttentionInputs<T> in
     __syncthreads();
     TileSums scores[kTile / 8];
     multiply_rows<D>(q, first, k, 0, scores);
-    const int64_t visible[2] = {visible_keys(s, upper) - begin, visible_keys(s, upper + 8) - begin};
+    const int visible[2] = {visible_in_tile(s, upper, begin), visible_in_tile(s, upper + 8, begin)};
     float factors[2];
     softmax.update(scores, visible, s.scale, factors);
 #pragma unroll
@@ -185,7 +193,7 @@ __device__ void differentiate(float& score, float& dp, bool is_visible, float ls
 }
 
 template <class T, int D>
-__global__ void __launch_bounds__(kThreads) dq_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
+__global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using Tile = SharedTile<D>;
   const AttentionShape& s = in.shape;
   T* q = shared_memory<T>();
@@ -211,7 +219,7 @@ __global__ void __launch_bounds__(kThreads) dq_kernel(AttentionInputs<T> in, Att
     Tile::fill(keys, begin, k);
     Tile::fill(values, begin, v);
     __syncthreads();
-    const int64_t visible[2] = {visible_keys(s, upper) - begin, visible_keys(s, upper + 8) - begin};
+    const int visible[2] = {visible_in_tile(s, upper, begin), visible_in_tile(s, upper + 8, begin)};
 #pragma unroll 1
     for (int key = 0; key < kTile; key += 16) {
       TileSums scores[2], dp[2];
@@ -276,7 +284,8 @@ __global__ void __launch_bounds__(kThreads) dkv_kernel(AttentionInputs<T> in, At
 
 /// Vectors of 16 bytes reach every row.
 bool is_in_vectors(const Columns& c) {
-  return c.stride() % 8 == 0 && (reinterpret_cast<uintptr_t>(c.matrix.raw()) / 2 + static_cast<uint64_t>(c.begin)) % 8 == 0;
+  return c.stride() % 8 == 0 &&
+         (reinterpret_cast<uintptr_t>(c.matrix.raw()) / 2 + static_cast<uint64_t>(c.begin)) % 8 == 0;
 }
 
 template <class... Matrices>
@@ -310,9 +319,10 @@ bool attention_on_tensor_cores(Context& ctx, const AttentionShape& s, const Colu
   return true;
 }
 
-bool attention_backward_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
-                                        const Columns& v, const Tensor& lse, const Tensor& delta, const Tensor& dout,
-                                        const Columns& dq, const Columns& dk, const Columns& dv) {
+bool attention_backward_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q,
+                                        const Columns& k, const Columns& v, const Tensor& lse,
+                                        const Tensor& delta, const Tensor& dout, const Columns& dq,
+                                        const Columns& dk, const Columns& dv) {
   if (!is_served(s, dout.dtype(), q, k, v, Columns{dout, 0, dout.dim(1)}, dq, dk, dv)) return false;
   with_types(dout.dtype(), s.head_dim, [&]<class T, int D>(T, std::integral_constant<int, D>) {
     const AttentionInputs<T> in(s, q, k, v);

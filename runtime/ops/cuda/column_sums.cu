@@ -10,11 +10,12 @@ namespace {
 constexpr int kLanesOfRows = 8;
 constexpr int64_t kRowsAChunk = 128, kRowsOfOnePass = 512;
 
-/// A block sums kWarp packs of columns over one chunk of rows, each thread every eighth row; the eight sums are
-/// added in order. With `partials` they go to partials[chunk], otherwise (one chunk) they are added to out.
+/// A block sums kWarp packs of columns over one chunk of rows, each thread every eighth row; the eight sums
+/// are added in order. With `partials` they go to partials[chunk], otherwise (one chunk) they are added to
+/// out.
 template <class T>
-__global__ void column_sums_kernel(const T* x, int64_t rows, int64_t columns, int64_t stride, int64_t rows_a_chunk,
-                                   float* partials, float* out) {
+__global__ void column_sums_kernel(const T* x, int64_t rows, int64_t columns, int64_t stride,
+                                   int64_t rows_a_chunk, float* partials, float* out) {
   auto* sums = shared_memory<float>();
   const int64_t c = (int64_t{blockIdx.x} * kWarp + threadIdx.x) * kPack;
   const int64_t first = blockIdx.y * rows_a_chunk;
@@ -35,7 +36,8 @@ __global__ void column_sums_kernel(const T* x, int64_t rows, int64_t columns, in
   const int j = static_cast<int>(threadIdx.y);
   if (j >= count) return;
   float sum = 0;
-  for (int lane = 0; lane < kLanesOfRows; ++lane) sum += sums[(j * kLanesOfRows + lane) * kWarp + threadIdx.x];
+  for (int lane = 0; lane < kLanesOfRows; ++lane)
+    sum += sums[(j * kLanesOfRows + lane) * kWarp + threadIdx.x];
   if (partials != nullptr) {
     partials[blockIdx.y * columns + c + j] = sum;
   } else {
@@ -44,13 +46,13 @@ __global__ void column_sums_kernel(const T* x, int64_t rows, int64_t columns, in
 }
 
 template <class T>
-void launch_column_sums(Context& ctx, const T* x, int64_t rows, int64_t columns, int64_t stride, int64_t chunks,
-                        float* partials, float* out) {
+void launch_column_sums(Context& ctx, const T* x, int64_t rows, int64_t columns, int64_t stride,
+                        int64_t chunks, float* partials, float* out) {
   static_assert(kLanesOfRows == kPack);
   const dim3 grid(static_cast<unsigned>(ceil_div(columns, kWarp * kPack)), static_cast<unsigned>(chunks));
   launch(ctx, column_sums_kernel<T>, grid, dim3(kWarp, kLanesOfRows),
-         kPack * kLanesOfRows * kWarp * sizeof(float), x, rows, columns, stride, ceil_div(rows, chunks), partials,
-         out);
+         kPack * kLanesOfRows * kWarp * sizeof(float), x, rows, columns, stride, ceil_div(rows, chunks),
+         partials, out);
 }
 
 }  // namespace
@@ -58,7 +60,8 @@ void launch_column_sums(Context& ctx, const T* x, int64_t rows, int64_t columns,
 template <class T>
 void add_column_sums_of(Context& ctx, const T* x, int64_t rows, int64_t columns, int64_t stride, float* out) {
   if (rows <= kRowsOfOnePass) return launch_column_sums<T>(ctx, x, rows, columns, stride, 1, nullptr, out);
-  const int64_t wanted = ceil_div(rows, kRowsAChunk), chunks = wanted < kRowsOfOnePass ? wanted : kRowsOfOnePass;
+  const int64_t wanted = ceil_div(rows, kRowsAChunk),
+                chunks = wanted < kRowsOfOnePass ? wanted : kRowsOfOnePass;
   const Tensor partials = Tensor::empty(ctx, {chunks, columns}, DType::f32, MemoryCategory::buffers);
   launch_column_sums<T>(ctx, x, rows, columns, stride, chunks, partials.data<float>(), nullptr);
   launch_column_sums<float>(ctx, partials.data<float>(), chunks, columns, columns, 1, nullptr, out);

@@ -5,8 +5,8 @@
 
 namespace trireme::ops::cuda {
 
-/// out[c] += the sum over rows of x[row * stride + c], c < columns, in an order that depends on the number of rows
-/// alone. T: float, bf16 or fp16.
+/// out[c] += the sum over rows of x[row * stride + c], c < columns, in an order that depends on the number of
+/// rows alone. T: float, bf16 or fp16.
 template <class T>
 void add_column_sums_of(Context& ctx, const T* x, int64_t rows, int64_t columns, int64_t stride, float* out);
 

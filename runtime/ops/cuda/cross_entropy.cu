@@ -1,4 +1,5 @@
-// A block works on a row of logits: once through it for the largest and the sum of exponents, once for the gradient.
+// A block works on a row of logits: once through it for the largest and the sum of exponents, once for the
+// gradient.
 #include "runtime/ops/cross_entropy.h"
 
 #include "runtime/ops/cuda/pack.cuh"
@@ -17,8 +18,9 @@ struct RowStatistics {
 
 __device__ float minus_infinity() { return __uint_as_float(0xff800000u); }
 
-/// The largest logit of a row and, in double, the sum of exp(logit - largest); of a row of -inf alone the sum of
-/// exp(logit). Online (Milakov & Gimelshein, arXiv 1805.02867): a thread scales its sum when its maximum grows.
+/// The largest logit of a row and, in double, the sum of exp(logit - largest); of a row of -inf alone the sum
+/// of exp(logit). Online (Milakov & Gimelshein, arXiv 1805.02867): a thread scales its sum when its maximum
+/// grows.
 struct RowSums {
   float max;
   double sum;
@@ -40,7 +42,8 @@ struct RowSums {
     }
     max = block_reduce(largest, Max{}, reinterpret_cast<float*>(scratch));
     // A thread without logits has no base to be scaled from.
-    const double scaled = total == 0 ? 0 : double{total} * exp(double{base_of(largest)} - double{base_of(max)});
+    const double scaled =
+        total == 0 ? 0 : double{total} * exp(double{base_of(largest)} - double{base_of(max)});
     sum = block_reduce(scaled, Sum{}, scratch);
   }
 
@@ -50,7 +53,8 @@ struct RowSums {
 
 /// This block's row of dx = factor * exp(x - max), less `scale` at `target` (which may lie outside).
 template <class T>
-__device__ void store_gradient(const T* x, int64_t n, float max, float factor, int64_t target, float scale, T* dx) {
+__device__ void store_gradient(const T* x, int64_t n, float max, float factor, int64_t target, float scale,
+                               T* dx) {
   for (int64_t c = int64_t{threadIdx.x} * kPack; c < n; c += int64_t{blockDim.x} * kPack) {
     const int count = pack_size(c, n);
     float values[kPack];
@@ -100,16 +104,18 @@ __global__ void __launch_bounds__(kMostThreads)
     const T* x = logits.row(r);
     const float at_target = widen(x[logits.column(r)]);
     const RowSums sums(x, logits.width, scratch);
-    if (threadIdx.x == 0) loss[r] = static_cast<float>(log(sums.sum) + (double{sums.max} - double{at_target}));
+    if (threadIdx.x == 0)
+      loss[r] = static_cast<float>(log(sums.sum) + (double{sums.max} - double{at_target}));
     if (dx != nullptr) {
-      store_gradient(x, logits.width, sums.max, static_cast<float>(double{scale} / sums.sum), logits.column(r), scale,
-                     dx);
+      store_gradient(x, logits.width, sums.max, static_cast<float>(double{scale} / sums.sum),
+                     logits.column(r), scale, dx);
     }
   }
 }
 
 template <class T>
-__global__ void __launch_bounds__(kMostThreads) statistics_kernel(Logits<T> logits, RowStatistics* statistics) {
+__global__ void __launch_bounds__(kMostThreads)
+    statistics_kernel(Logits<T> logits, RowStatistics* statistics) {
   auto* scratch = shared_memory<double>();
   for (int64_t r = blockIdx.x; r < logits.rows; r += gridDim.x) {
     const T* x = logits.row(r);
@@ -138,8 +144,8 @@ struct WholeRow {
 
 template <class T>
 __global__ void __launch_bounds__(kMostThreads)
-    loss_of_part_kernel(Logits<T> logits, const RowStatistics* statistics, int64_t num_parts, float scale, float* loss,
-                        T* dlogits) {
+    loss_of_part_kernel(Logits<T> logits, const RowStatistics* statistics, int64_t num_parts, float scale,
+                        float* loss, T* dlogits) {
   for (int64_t r = blockIdx.x; r < logits.rows; r += gridDim.x) {
     T* dx = dlogits == nullptr ? nullptr : dlogits + r * logits.width;
     if (!logits.counts(r)) {
@@ -163,7 +169,9 @@ Logits<T> logits_of(const Tensor& logits, const Tensor& targets, const TablePart
   return {logits.data<T>(), logits.dim(0), logits.dim(1), part.first, part.total, targets.data<int32_t>()};
 }
 
-unsigned threads_of(const Tensor& logits) { return row_threads(ceil_div(logits.dim(1), kPack), kMostThreads); }
+unsigned threads_of(const Tensor& logits) {
+  return row_threads(ceil_div(logits.dim(1), kPack), kMostThreads);
+}
 
 RowStatistics* rows_of(const Tensor& statistics) {
   return reinterpret_cast<RowStatistics*>(statistics.data<float>());
@@ -180,8 +188,8 @@ void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, fl
   });
 }
 
-void cross_entropy_statistics(Context& ctx, const Tensor& logits, const Tensor& targets, const TablePart& part,
-                              const Tensor& statistics) {
+void cross_entropy_statistics(Context& ctx, const Tensor& logits, const Tensor& targets,
+                              const TablePart& part, const Tensor& statistics) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     launch(ctx, statistics_kernel<T>, num_blocks(logits.dim(0)), threads_of(logits), kScratchBytes,
            logits_of<T>(logits, targets, part), rows_of(statistics));

@@ -67,8 +67,9 @@ void fill(Context& ctx, const Tensor& t, double value) {
 }
 
 void scale(Context& ctx, const Tensor& t, float factor) {
-  with_compute_type(t.dtype(),
-                    [&]<class T>(T) { launch_elementwise(ctx, t.numel(), Scale<T>{t.data<T>(), factor}); });
+  with_compute_type(t.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, t.numel(), Scale<T>{t.data<T>(), factor});
+  });
 }
 
 void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {
@@ -106,11 +107,10 @@ void copy_columns(Context& ctx, const Columns& from, const Columns& to) {
     return static_cast<std::byte*>(c.matrix.raw()) + static_cast<size_t>(c.begin) * element;
   };
   const auto bytes = [&](int64_t columns) { return static_cast<size_t>(columns) * element; };
-  trireme::cuda::check(
-      cudaMemcpy2DAsync(place(to), bytes(to.stride()), place(from), bytes(from.stride()), bytes(from.count),
-                        static_cast<size_t>(from.rows()), cudaMemcpyDeviceToDevice,
-                        trireme::cuda::raw_stream(ctx.stream())),
-      "cudaMemcpy2DAsync");
+  trireme::cuda::check(cudaMemcpy2DAsync(place(to), bytes(to.stride()), place(from), bytes(from.stride()),
+                                         bytes(from.count), static_cast<size_t>(from.rows()),
+                                         cudaMemcpyDeviceToDevice, trireme::cuda::raw_stream(ctx.stream())),
+                       "cudaMemcpy2DAsync");
 }
 
 }  // namespace trireme::ops::cuda

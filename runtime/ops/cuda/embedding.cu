@@ -32,8 +32,8 @@ struct Lookup {
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
 
-/// matches = the places n of [begin, begin + kThreads) with ids[n] == id, in their order; returns how many. Every
-/// thread calls it; `matches` has room for kThreads, `counts` for kWarps.
+/// matches = the places n of [begin, begin + kThreads) with ids[n] == id, in their order; returns how many.
+/// Every thread calls it; `matches` has room for kThreads, `counts` for kWarps.
 __device__ int find_matches(const int32_t* ids, int64_t begin, int64_t end, int32_t id, int32_t* matches,
                             int32_t* counts) {
   const int64_t n = begin + threadIdx.x;
@@ -56,9 +56,9 @@ __device__ int find_matches(const int32_t* ids, int64_t begin, int64_t end, int3
 /// their order. Looking through the ids is quadratic in their number, but they are few bytes and stay in the
 /// cache: no sorting, no atomics, no scratch memory.
 template <class T>
-__global__ void __launch_bounds__(kThreads) backward_kernel(const int32_t* ids, int64_t num_ids, const T* dout,
-                                                            int64_t width, int64_t first, int64_t num_here,
-                                                            int64_t total, float* dtable) {
+__global__ void __launch_bounds__(kThreads)
+    backward_kernel(const int32_t* ids, int64_t num_ids, const T* dout, int64_t width, int64_t first,
+                    int64_t num_here, int64_t total, float* dtable) {
   auto* matches = shared_memory<int32_t>();
   int32_t* counts = matches + kThreads;
   for (int64_t place = blockIdx.x; place < num_ids; place += gridDim.x) {
@@ -106,8 +106,8 @@ void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dout, con
                         const Tensor& dtable) {
   with_compute_type(dout.dtype(), [&]<class T>(T) {
     launch(ctx, backward_kernel<T>, num_blocks(dout.dim(0)), kThreads, (kThreads + kWarps) * sizeof(int32_t),
-           ids.data<int32_t>(), dout.dim(0), dout.data<T>(), dout.dim(1), part.first, dtable.dim(0), part.total,
-           dtable.data<float>());
+           ids.data<int32_t>(), dout.dim(0), dout.data<T>(), dout.dim(1), part.first, dtable.dim(0),
+           part.total, dtable.data<float>());
   });
 }
 

@@ -10,8 +10,8 @@ inline constexpr int kWarp = 32;
 /// Shared memory that a block may have without asking.
 inline constexpr size_t kSharedBytesWithoutAsking = 48 << 10;
 
-/// Starts `kernel` on the context's stream; a grid without blocks does nothing. Throws EnvironmentError where the
-/// device refuses the sizes.
+/// Starts `kernel` on the context's stream; a grid without blocks does nothing. Throws EnvironmentError where
+/// the device refuses the sizes.
 template <class... Parameters, class... Arguments>
 void launch(Context& ctx, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
             Arguments&&... arguments) {
@@ -44,8 +44,8 @@ inline unsigned row_threads(int64_t packs, int64_t most) {
 }
 
 #ifdef __CUDACC__
-/// The block's dynamic shared memory, aligned to 16 bytes. Kernels have no other, so that a run on the host can
-/// make it a heap block of its own.
+/// The block's dynamic shared memory, aligned to 16 bytes. Kernels have no other, so that a run on the host
+/// can make it a heap block of its own.
 template <class T>
 __device__ T* shared_memory() {
   extern __shared__ __align__(16) unsigned char dynamic_shared_memory[];

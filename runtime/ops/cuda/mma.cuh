@@ -1,7 +1,7 @@
-// Products of 16 x 16 and 16 x 8 tiles on tensor cores, sm_80 and newer. What a warp holds of a tile is laid out as
-// the PTX manual's m16n8k16 for 16-bit types: lane 4 g + t holds of a[16,16] the pairs (g, 2t), (g + 8, 2t),
-// (g, 2t + 8), (g + 8, 2t + 8), of b[16,8] the pairs (2t, g), (2t + 8, g) going down, and of the sums [16,8] the
-// pairs (g, 2t), (g + 8, 2t). Each function has a second body without PTX, for the host.
+// Products of 16 x 16 and 16 x 8 tiles on tensor cores, sm_80 and newer. What a warp holds of a tile is laid
+// out as the PTX manual's m16n8k16 for 16-bit types: lane 4 g + t holds of a[16,16] the pairs (g, 2t), (g +
+// 8, 2t), (g, 2t + 8), (g + 8, 2t + 8), of b[16,8] the pairs (2t, g), (2t + 8, g) going down, and of the sums
+// [16,8] the pairs (g, 2t), (g + 8, 2t). Each function has a second body without PTX, for the host.
 #pragma once
 
 #include "runtime/ops/cuda/pack.cuh"
@@ -87,9 +87,14 @@ TileB load_b_of_columns(const T* first, int stride) {
   return {bits(2 * t) | bits(2 * t + 1) << 16, bits(2 * t + 8) | bits(2 * t + 9) << 16};
 }
 
-/// Every lane fetches the rows and columns that its sums are of.
+/// Every lane sees the tiles of all and takes the rows and columns that its sums are of.
 template <class T>
 void multiply_add(TileSums& c, const TileA& a, const TileB& b, T) {
+  struct Tiles {
+    TileA a;
+    TileB b;
+  };
+  const auto warp = cuda_on_host::current_block().exchange(0xffffffffu, Tiles{a, b}, CallSite::current());
   const int g = static_cast<int>(threadIdx.x % kWarp / 4), t = static_cast<int>(threadIdx.x % 4);
   const auto half = [](unsigned pair, int which) {
     T value;
@@ -97,9 +102,9 @@ void multiply_add(TileSums& c, const TileA& a, const TileB& b, T) {
     return static_cast<float>(value);
   };
   for (int lane = 0; lane < 4; ++lane) {
-    const TileA rows = __shfl_sync(0xffffffffu, a, 4 * g + lane);
+    const TileA rows = warp.of(4 * g + lane).a;
     for (int column = 0; column < 2; ++column) {
-      const TileB of = __shfl_sync(0xffffffffu, b, 4 * (2 * t + column) + lane);
+      const TileB of = warp.of(4 * (2 * t + column) + lane).b;
       for (int k = 0; k < 4; ++k) {
         c.at[column] += half(rows.pairs[k / 2 * 2], k % 2) * half(of.pairs[k / 2], k % 2);
         c.at[2 + column] += half(rows.pairs[k / 2 * 2 + 1], k % 2) * half(of.pairs[k / 2], k % 2);

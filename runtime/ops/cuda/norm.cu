@@ -1,5 +1,5 @@
-// Both norms are one computation: RMSNorm is LayerNorm whose mean is taken as zero. A block works on a row; its
-// threads read the row several times, from the first-level cache but for the first time.
+// Both norms are one computation: RMSNorm is LayerNorm whose mean is taken as zero. A block works on a row;
+// its threads read the row several times, from the first-level cache but for the first time.
 #include "runtime/ops/norm.h"
 
 #include "runtime/ops/cuda/column_sums.cuh"
@@ -144,8 +144,8 @@ unsigned threads_of(int64_t width) { return row_threads(ceil_div(width, kPack), 
 
 template <class T>
 void run_forward(Context& ctx, const Forward<T>& f) {
-  launch(ctx, forward_kernel<T>, num_blocks(f.rows), threads_of(f.width), kMostThreads / kWarp * sizeof(float),
-         f);
+  launch(ctx, forward_kernel<T>, num_blocks(f.rows), threads_of(f.width),
+         kMostThreads / kWarp * sizeof(float), f);
 }
 
 template <class T>
@@ -181,8 +181,8 @@ void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& dsum, con
                          const Tensor& dgain, const Tensor& dbias) {
   with_compute_type(dy.dtype(), [&]<class T>(T) {
     run_backward<T>(ctx,
-                    {dy.dim(0), dy.dim(1), gain.data<float>(), dy.data<T>(), data_or_null<T>(dsum), sum.data<T>(),
-                     mean.data<float>(), rstd.data<float>(), dx.data<T>()},
+                    {dy.dim(0), dy.dim(1), gain.data<float>(), dy.data<T>(), data_or_null<T>(dsum),
+                     sum.data<T>(), mean.data<float>(), rstd.data<float>(), dx.data<T>()},
                     dgain, dbias);
   });
 }
@@ -190,18 +190,18 @@ void layer_norm_backward(Context& ctx, const Tensor& dy, const Tensor& dsum, con
 void rms_norm(Context& ctx, const Tensor& x, const Tensor& residual, const Tensor& gain, float eps,
               const Tensor& sum, const Tensor& y, const Tensor& rstd) {
   with_compute_type(x.dtype(), [&]<class T>(T) {
-    run_forward<T>(ctx, {x.dim(0), x.dim(1), eps, gain.data<float>(), nullptr, x.data<T>(),
-                         data_or_null<T>(residual), data_or_null<T>(sum), y.data<T>(), nullptr,
-                         rstd.data<float>()});
+    run_forward<T>(
+        ctx, {x.dim(0), x.dim(1), eps, gain.data<float>(), nullptr, x.data<T>(), data_or_null<T>(residual),
+              data_or_null<T>(sum), y.data<T>(), nullptr, rstd.data<float>()});
   });
 }
 
-void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& dsum, const Tensor& sum, const Tensor& gain,
-                       const Tensor& rstd, const Tensor& dx, const Tensor& dgain) {
+void rms_norm_backward(Context& ctx, const Tensor& dy, const Tensor& dsum, const Tensor& sum,
+                       const Tensor& gain, const Tensor& rstd, const Tensor& dx, const Tensor& dgain) {
   with_compute_type(dy.dtype(), [&]<class T>(T) {
     run_backward<T>(ctx,
-                    {dy.dim(0), dy.dim(1), gain.data<float>(), dy.data<T>(), data_or_null<T>(dsum), sum.data<T>(),
-                     nullptr, rstd.data<float>(), dx.data<T>()},
+                    {dy.dim(0), dy.dim(1), gain.data<float>(), dy.data<T>(), data_or_null<T>(dsum),
+                     sum.data<T>(), nullptr, rstd.data<float>(), dx.data<T>()},
                     dgain, {});
   });
 }

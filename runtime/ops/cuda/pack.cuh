@@ -1,5 +1,5 @@
-// Packs of eight elements: a thread's unit of work in memory-bound kernels. A whole pack at an aligned address
-// moves in vectors of 16 bytes, anything else element by element.
+// Packs of eight elements: a thread's unit of work in memory-bound kernels. A whole pack at an aligned
+// address moves in vectors of 16 bytes, anything else element by element.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -74,7 +74,9 @@ __device__ void store(T* p, int count, const float (&x)[kPack]) {
 }
 
 /// Elements of the pack that begins at `i` of `n`.
-__device__ inline int pack_size(int64_t i, int64_t n) { return static_cast<int>(n - i < kPack ? n - i : kPack); }
+__device__ inline int pack_size(int64_t i, int64_t n) {
+  return static_cast<int>(n - i < kPack ? n - i : kPack);
+}
 
 /// Calls op(i, count) for each pack of n elements.
 template <class Op>
@@ -103,11 +105,12 @@ __global__ void rows_kernel(int64_t rows, int64_t width, Op op) {
 
 template <class Op>
 void launch_rows(Context& ctx, int64_t rows, int64_t width, const Op& op) {
-  launch(ctx, rows_kernel<Op>, num_blocks(rows), row_threads(ceil_div(width, kPack), 256), 0, rows, width, op);
+  launch(ctx, rows_kernel<Op>, num_blocks(rows), row_threads(ceil_div(width, kPack), 256), 0, rows, width,
+         op);
 }
 
-/// Stands in for the checks that a CPU body makes: a wrong index ends the kernel, and the next synchronisation
-/// reports it.
+/// Stands in for the checks that a CPU body makes: a wrong index ends the kernel, and the next
+/// synchronisation reports it.
 __device__ inline void expect_index(int64_t index, int64_t limit) {
   if (index < 0 || index >= limit) __trap();
 }

@@ -53,8 +53,9 @@ struct FillNormal {
 
 void fill_normal(Context& ctx, const Tensor& t, uint64_t seed, std::string_view name, const Shape& global,
                  const Shape& offset, float mean, float std) {
-  launch_elementwise(ctx, t.numel(),
-                     FillNormal{t.data<float>(), {t.shape(), global, offset}, stream_key(seed, name), mean, std});
+  launch_elementwise(
+      ctx, t.numel(),
+      FillNormal{t.data<float>(), {t.shape(), global, offset}, stream_key(seed, name), mean, std});
 }
 
 }  // namespace trireme::ops::cuda

@@ -27,8 +27,8 @@ __device__ T warp_reduce(T x, Op op) {
   return x;
 }
 
-/// The same on all threads of a block of whole warps. `scratch`: shared memory for a value a warp; it may be used
-/// again at once. Every thread of the block calls it.
+/// The same on all threads of a block of whole warps. `scratch`: shared memory for a value a warp; it may be
+/// used again at once. Every thread of the block calls it.
 template <class T, class Op>
 __device__ T block_reduce(T x, Op op, T* scratch) {
   x = warp_reduce(x, op);

@@ -39,14 +39,14 @@ struct Rotate {
 
 }  // namespace
 
-void rotary(Context& ctx, const Columns& heads, int64_t head_dim, const Tensor& positions, const Tensor& table,
-            bool inverse) {
+void rotary(Context& ctx, const Columns& heads, int64_t head_dim, const Tensor& positions,
+            const Tensor& table, bool inverse) {
   const int64_t padded_half = ceil_div(head_dim / 2, kPack) * kPack;
   with_compute_type(heads.matrix.dtype(), [&]<class T>(T) {
-    launch_rows(ctx, heads.rows(), heads.count / head_dim * padded_half,
-                Rotate<T>{heads.matrix.data<T>() + heads.begin, heads.stride(), head_dim, padded_half,
-                          positions.data<int32_t>(), table.data<float>(), table.dim(0),
-                          inverse ? -1.0f : 1.0f});
+    launch_rows(
+        ctx, heads.rows(), heads.count / head_dim * padded_half,
+        Rotate<T>{heads.matrix.data<T>() + heads.begin, heads.stride(), head_dim, padded_half,
+                  positions.data<int32_t>(), table.data<float>(), table.dim(0), inverse ? -1.0f : 1.0f});
   });
 }
 

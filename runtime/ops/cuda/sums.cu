@@ -62,15 +62,19 @@ void add_block_sums(Context& ctx, const Tensor& t, const Tensor& out) {
 
 void add_sum(Context& ctx, const Tensor& t, const Tensor& out) { add_block_sums<false>(ctx, t, out); }
 
-void add_sum_of_squares(Context& ctx, const Tensor& t, const Tensor& out) { add_block_sums<true>(ctx, t, out); }
+void add_sum_of_squares(Context& ctx, const Tensor& t, const Tensor& out) {
+  add_block_sums<true>(ctx, t, out);
+}
 
-void block_sums_of_squares(Context& ctx, const Tensor& t, const Tensor& sums) { sum_blocks<true>(ctx, t, sums); }
+void block_sums_of_squares(Context& ctx, const Tensor& t, const Tensor& sums) {
+  sum_blocks<true>(ctx, t, sums);
+}
 
 void add_in_order(Context& ctx, const Tensor& sums, const Tensor& out) {
   constexpr int kFetchers = 512;
   if (sums.numel() == 0) return;
-  launch(ctx, add_in_order_kernel, 1, kFetchers, kFetchers * sizeof(double), sums.data<double>(), sums.numel(),
-         out.data<double>());
+  launch(ctx, add_in_order_kernel, 1, kFetchers, kFetchers * sizeof(double), sums.data<double>(),
+         sums.numel(), out.data<double>());
 }
 
 }  // namespace trireme::ops::cuda

@@ -19,7 +19,8 @@ TEST(Gemm, ScratchMemoryIsAccountedForAndGivenBack) {
 TEST(Gemm, LeavesTheThreadCountOfTheCallerAlone) {
   const ops::cpu::onednn::ThreadCount one(1);
   Context two({}, 2);
-  const Tensor a = random_tensor(two, {33, 17}, DType::f32, 1), b = random_tensor(two, {17, 65}, DType::f32, 2);
+  const Tensor a = random_tensor(two, {33, 17}, DType::f32, 1),
+               b = random_tensor(two, {17, 65}, DType::f32, 2);
   ops::gemm(two, {}, a, b, {}, Tensor::empty(two, {33, 65}, DType::f32));
   EXPECT_EQ(ops::cpu::onednn::ThreadCount::current(), 1);
 }

@@ -46,7 +46,8 @@ TEST(FillNormal, BlocksEqualTheSameBlocksCutFromTheWhole) {
       for (int64_t j = 0; j < b.extent[1]; ++j) {
         for (int64_t k = 0; k < b.extent[2]; ++k) {
           const int64_t g = ((b.offset[0] + i) * 5 + b.offset[1] + j) * 7 + b.offset[2] + k;
-          ASSERT_EQ(*at++, all[static_cast<size_t>(g)]) << to_string(b.offset) << " + " << to_string(b.extent);
+          ASSERT_EQ(*at++, all[static_cast<size_t>(g)])
+              << to_string(b.offset) << " + " << to_string(b.extent);
         }
       }
     }

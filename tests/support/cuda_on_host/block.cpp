@@ -65,21 +65,22 @@ Block::Block(unsigned num_threads) : warps_((num_threads + kWarp - 1) / kWarp) {
     boost::context::protected_fixedsize_stack allocator(kStackBytes);
     auto stack = allocator.allocate();
     t->stack_bottom = static_cast<const std::byte*>(stack.sp) - stack.size;
-    t->fiber = boost::context::fiber(std::allocator_arg, boost::context::preallocated(stack.sp, stack.size, stack),
-                                     allocator, [this, t](boost::context::fiber&& caller) {
-                                       enter_stack(nullptr, &caller_stack_, &caller_stack_size_);
-                                       t->caller = std::move(caller);
-                                       for (;;) {  // one turn a run of the block
-                                         try {
-                                           (*body_)();
-                                         } catch (const std::exception&) {
-                                           t->error = std::current_exception();
-                                         }
-                                         t->state = Thread::State::ended;
-                                         suspend();
-                                       }
-                                       return std::move(t->caller);
-                                     });
+    t->fiber =
+        boost::context::fiber(std::allocator_arg, boost::context::preallocated(stack.sp, stack.size, stack),
+                              allocator, [this, t](boost::context::fiber&& caller) {
+                                enter_stack(nullptr, &caller_stack_, &caller_stack_size_);
+                                t->caller = std::move(caller);
+                                for (;;) {  // one turn a run of the block
+                                  try {
+                                    (*body_)();
+                                  } catch (const std::exception&) {
+                                    t->error = std::current_exception();
+                                  }
+                                  t->state = Thread::State::ended;
+                                  suspend();
+                                }
+                                return std::move(t->caller);
+                              });
   }
 }
 
@@ -216,8 +217,8 @@ void Block::throw_stuck() const {
     where += t.state == Thread::State::ended
                  ? fmt::format("\n  from thread {}: ended", i)
                  : fmt::format("\n  from thread {}: {} {}:{}, mask {:#x}", i,
-                               t.state == Thread::State::at_barrier ? "barrier at" : "warp at", t.site.file_name(),
-                               t.site.line(), t.mask);
+                               t.state == Thread::State::at_barrier ? "barrier at" : "warp at",
+                               t.site.file_name(), t.site.line(), t.mask);
   }
   throw InternalError("threads of a block wait for others that do not come:" + where);
 }

@@ -41,9 +41,10 @@ class Exchanged {
   size_t stride_;
 };
 
-/// The threads of one block. They run one at a time, in an order that the caller gives, each until it waits for
-/// others or ends, and each warp until all of it does. Throws InternalError where threads wait for what never comes: a barrier that some of them do
-/// not reach, or lanes of a warp at different calls or with different masks.
+/// The threads of one block. They run one at a time, in an order that the caller gives, each until it waits
+/// for others or ends, and each warp until all of it does. Throws InternalError where threads wait for what
+/// never comes: a barrier that some of them do not reach, or lanes of a warp at different calls or with
+/// different masks.
 class Block {
  public:
   explicit Block(unsigned num_threads);
@@ -51,8 +52,8 @@ class Block {
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
-  /// Runs `thread` once a thread. `order` is a permutation of the threads' numbers; x of the block's dims is a
-  /// multiple of a warp or the only one, as kernels here assume.
+  /// Runs `thread` once a thread. `order` is a permutation of the threads' numbers; x of the block's dims is
+  /// a multiple of a warp or the only one, as kernels here assume.
   void run(const std::function<void()>& thread, std::span<const unsigned> order);
 
   /// Called by the running thread.
@@ -68,7 +69,8 @@ class Block {
   struct Thread;
   struct Warp;
 
-  const std::byte* exchange_bytes(unsigned mask, const void* value, size_t size, const std::source_location& site);
+  const std::byte* exchange_bytes(unsigned mask, const void* value, size_t size,
+                                  const std::source_location& site);
   void suspend();
   void resume(unsigned number);
   void run_warp(unsigned warp);

@@ -1,6 +1,6 @@
-// Stands in for CUDA's header of this name when kernel sources are compiled for the host: what they use of the
-// language and of the runtime, and no more. A launch runs the grid on the calling thread, blocks one after the
-// other, the threads of a block as fibers (block.h), several times in different orders (launch.h).
+// Stands in for CUDA's header of this name when kernel sources are compiled for the host: what they use of
+// the language and of the runtime, and no more. A launch runs the grid on the calling thread, blocks one
+// after the other, the threads of a block as fibers (block.h), several times in different orders (launch.h).
 // docs/gpu.md says what this finds and what it cannot.
 #pragma once
 
@@ -95,7 +95,12 @@ using cudaStream_t = trireme::cuda_on_host::Stream*;
 using cudaEvent_t = trireme::cuda_on_host::Event*;
 
 enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2 };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
+enum cudaMemcpyKind {
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice,
+  cudaMemcpyDefault
+};
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
 #define CUDART_VERSION 13000
@@ -107,11 +112,15 @@ inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSucce
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) { return *stream = nullptr, cudaSuccess; }
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  return *stream = nullptr, cudaSuccess;
+}
 inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return *event = nullptr, cudaSuccess; }
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  return *event = nullptr, cudaSuccess;
+}
 inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
@@ -131,8 +140,8 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cud
 inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
 }
-inline cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
-                                     size_t height, cudaMemcpyKind, cudaStream_t) {
+inline cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
+                                     size_t width, size_t height, cudaMemcpyKind, cudaStream_t) {
   if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
   for (size_t row = 0; row < height; ++row) {
     std::memcpy(static_cast<std::byte*>(to) + row * to_pitch,
@@ -164,8 +173,8 @@ template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
   const auto thread = [&] { kernel(static_cast<Parameters>(arguments)...); };
-  return trireme::cuda_on_host::run_grid(reinterpret_cast<const void*>(kernel), config->gridDim, config->blockDim,
-                                         config->dynamicSmemBytes, thread)
+  return trireme::cuda_on_host::run_grid(reinterpret_cast<const void*>(kernel), config->gridDim,
+                                         config->blockDim, config->dynamicSmemBytes, thread)
              ? cudaSuccess
              : cudaErrorInvalidValue;
 }

@@ -27,7 +27,9 @@ std::string fault_of(Run&& run) {
 
 class CudaOnHost : public testing::Test {
  protected:
-  Tensor zeros(int64_t n) { return make_tensor(ctx_, {n}, DType::f32, std::vector<float>(static_cast<size_t>(n))); }
+  Tensor zeros(int64_t n) {
+    return make_tensor(ctx_, {n}, DType::f32, std::vector<float>(static_cast<size_t>(n)));
+  }
   Context ctx_{test_device()};
 };
 
@@ -43,8 +45,9 @@ TEST_F(CudaOnHost, AMissingBarrierIsFound) {
   const Tensor out = zeros(64);
   launch(ctx_, reverse_kernel, 1, 64, 64 * sizeof(float), out.data<float>(), true);
   EXPECT_EQ(to_vector(out)[0], 63.0f);
-  EXPECT_THAT(fault_of([&] { launch(ctx_, reverse_kernel, 1, 64, 64 * sizeof(float), out.data<float>(), false); }),
-              HasSubstr("depend on the order of its threads"));
+  EXPECT_THAT(
+      fault_of([&] { launch(ctx_, reverse_kernel, 1, 64, 64 * sizeof(float), out.data<float>(), false); }),
+      HasSubstr("depend on the order of its threads"));
 }
 
 /// The sum of a block, whose scratch memory is used a second time with the barrier between or without it.
@@ -64,8 +67,9 @@ TEST_F(CudaOnHost, SharedMemoryUsedAgainTooEarlyIsFound) {
   launch(ctx_, two_sums_kernel, 1, 64, 2 * sizeof(float), out.data<float>(), true);
   EXPECT_EQ(to_vector(out)[5], 63.0f * 32);
   EXPECT_EQ(to_vector(out)[70], 64.0f * 32 + 32);
-  EXPECT_THAT(fault_of([&] { launch(ctx_, two_sums_kernel, 1, 64, 2 * sizeof(float), out.data<float>(), false); }),
-              HasSubstr("depend on the order of its threads"));
+  EXPECT_THAT(
+      fault_of([&] { launch(ctx_, two_sums_kernel, 1, 64, 2 * sizeof(float), out.data<float>(), false); }),
+      HasSubstr("depend on the order of its threads"));
 }
 
 __global__ void uninitialised_kernel(float* out) { out[threadIdx.x] = shared_memory<float>()[threadIdx.x]; }
@@ -97,9 +101,11 @@ __global__ void two_barriers_kernel() {
 }
 
 TEST_F(CudaOnHost, ABarrierThatSomeThreadsDoNotReachIsFound) {
-  EXPECT_THAT(fault_of([&] { launch(ctx_, divergent_kernel, 1, 64, 0); }), HasSubstr("from thread 40: ended"));
+  EXPECT_THAT(fault_of([&] { launch(ctx_, divergent_kernel, 1, 64, 0); }),
+              HasSubstr("from thread 40: ended"));
   EXPECT_THAT(fault_of([&] { launch(ctx_, two_barriers_kernel, 1, 64, 0); }), HasSubstr("that do not come"));
-  launch(ctx_, two_barriers_kernel, 1, 32, 0);  // all threads take one way; and the fibers work after an error
+  launch(ctx_, two_barriers_kernel, 1, 32,
+         0);  // all threads take one way; and the fibers work after an error
 }
 
 __global__ void partial_warp_kernel(float* out) {
@@ -114,7 +120,8 @@ TEST_F(CudaOnHost, LanesThatAMaskNamesInVainAreFound) {
   const Tensor out = zeros(32);
   EXPECT_THAT(fault_of([&] { launch(ctx_, partial_warp_kernel, 1, 32, 0, out.data<float>()); }),
               HasSubstr("mask 0xffffffff"));
-  EXPECT_THAT(fault_of([&] { launch(ctx_, foreign_mask_kernel, 1, 32, 0); }), HasSubstr("not in its own mask"));
+  EXPECT_THAT(fault_of([&] { launch(ctx_, foreign_mask_kernel, 1, 32, 0); }),
+              HasSubstr("not in its own mask"));
   launch(ctx_, half_mask_kernel, 1, 32, 0, out.data<float>());
   EXPECT_EQ(to_vector(out)[4], 5.0f);
   EXPECT_EQ(to_vector(out)[20], 0.0f);
@@ -148,7 +155,8 @@ TEST_F(CudaOnHost, SizesThatADeviceRefusesAreRefused) {
   EXPECT_THROW(launch(ctx_, divergent_kernel, 1, 32, 200 << 10), EnvironmentError);
   cudaLaunchConfig_t config;
   config.dynamicSmemBytes = 50 << 10;
-  EXPECT_NE(cudaLaunchKernelEx(&config, uninitialised_kernel, nullptr), cudaSuccess) << "more than it asked for";
+  EXPECT_NE(cudaLaunchKernelEx(&config, uninitialised_kernel, nullptr), cudaSuccess)
+      << "more than it asked for";
 }
 
 #ifdef __SANITIZE_ADDRESS__

@@ -63,7 +63,8 @@ class MemoryImage {
   };
 
   // The allocator poisons what nobody asked for; the image is of whole blocks all the same.
-  __attribute__((no_sanitize("address"))) static void copy_bytes(std::byte* to, const std::byte* from, size_t n) {
+  __attribute__((no_sanitize("address"))) static void copy_bytes(std::byte* to, const std::byte* from,
+                                                                 size_t n) {
     auto* volatile_to = reinterpret_cast<volatile uint64_t*>(to);
     const auto* volatile_from = reinterpret_cast<const volatile uint64_t*>(from);
     for (size_t i = 0; i < n / sizeof(uint64_t); ++i) volatile_to[i] = volatile_from[i];
@@ -84,12 +85,17 @@ std::vector<unsigned> permutation(unsigned n, Order order) {
 
 thread_local std::byte* shared_memory_of_block = nullptr;
 
-void run_once(Order order, Dim3 grid, Block& block, size_t shared_bytes, const std::function<void()>& thread) {
+void run_once(Order order, Dim3 grid, Block& block, size_t shared_bytes,
+              const std::function<void()>& thread) {
   const auto threads = permutation(blockDim.count(), order);
   for (const unsigned b : permutation(grid.count(), order)) {
     blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
     const auto memory = std::make_unique<std::byte[]>(shared_bytes);
-    std::memset(memory.get(), order == Order::ascending ? 0xff : order == Order::descending ? 0x3f : 0, shared_bytes);
+    std::memset(memory.get(),
+                order == Order::ascending    ? 0xff
+                : order == Order::descending ? 0x3f
+                                             : 0,
+                shared_bytes);
     shared_memory_of_block = memory.get();
     block.run(thread, threads);
   }
@@ -120,7 +126,8 @@ bool allow_shared_memory(const void* kernel, int bytes) {
 
 std::byte* shared_memory() { return shared_memory_of_block; }
 
-bool run_grid(const void* kernel, Dim3 grid, Dim3 block, size_t shared_bytes, const std::function<void()>& thread) {
+bool run_grid(const void* kernel, Dim3 grid, Dim3 block, size_t shared_bytes,
+              const std::function<void()>& thread) {
   const unsigned num_threads = block.count();
   size_t limit = kSharedBytesWithoutAsking;
   {
@@ -145,9 +152,10 @@ bool run_grid(const void* kernel, Dim3 grid, Dim3 block, size_t shared_bytes, co
     for (const Order order : {Order::descending, Order::shuffled}) {
       before.restore();
       run_once(order, grid, *fibers, shared_bytes, thread);
-      TRIREME_CHECK(after.equals_memory(),
-                    "a kernel's results depend on the order of its threads: a barrier is missing, shared memory is "
-                    "read before it is written, or two threads write to one place");
+      TRIREME_CHECK(
+          after.equals_memory(),
+          "a kernel's results depend on the order of its threads: a barrier is missing, shared memory is "
+          "read before it is written, or two threads write to one place");
     }
   } catch (...) {
     blocks.erase(num_threads);
