@@ -101,8 +101,14 @@ TEST_P(RotaryTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(rotate(r.heads, 8, r.positions, r.table), InternalError);
   EXPECT_THROW(rotate({r.matrix, 4, 8}, 4, r.positions, r.table), InternalError);
   EXPECT_THROW(rotate(r.heads, 4, make_indices(ctx_, {0, 1}), r.table), InternalError);
-  EXPECT_THROW(rotate(r.heads, 4, make_indices(ctx_, {0, 1, 100}), r.table), InternalError);
-  EXPECT_THROW(rotate(r.heads, 4, make_indices(ctx_, {0, -1, 2}), r.table), InternalError);
+}
+
+TEST_P(RotaryTest, RefusesPositionsOutsideTheTable) {
+  const Rotation r(ctx_, {3, 4, 2, 0, 0}, dtype());
+  for (const int32_t wrong : {100, -1}) {
+    EXPECT_THROW(ops::rotary(ctx_, r.heads, 4, make_indices(ctx_, {0, wrong, 2}), r.table, false),
+                 InternalError);
+  }
 }
 
 }  // namespace

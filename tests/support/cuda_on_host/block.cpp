@@ -1,11 +1,13 @@
 #include "tests/support/cuda_on_host/block.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <boost/context/fiber.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
 
 #ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -17,6 +19,8 @@ constexpr unsigned kWarp = 32;
 constexpr size_t kStackBytes = 256 << 10;
 
 thread_local Block* running_block = nullptr;
+
+struct Ending {};
 
 // Tells the address sanitizer that the stack changes.
 void leave_stack(void** kept, const void* bottom, size_t size) {
@@ -34,6 +38,15 @@ void enter_stack(void* kept, const void** old_bottom, size_t* old_size) {
 #endif
 }
 
+// What it remembers of an earlier stack at this address.
+void forget_stack(void* bottom, size_t size) {
+#ifdef __SANITIZE_ADDRESS__
+  ASAN_UNPOISON_MEMORY_REGION(bottom, size);
+#else
+  static_cast<void>(bottom), static_cast<void>(size);
+#endif
+}
+
 Dim3 index_of(unsigned number, const Dim3& dims) {
   return {number % dims.x, number / dims.x % dims.y, number / dims.x / dims.y};
 }
@@ -47,7 +60,8 @@ struct Block::Thread {
   std::source_location site;
   unsigned mask = 0;
   boost::context::fiber fiber, caller;
-  const void* stack_bottom = nullptr;
+  void* stack_bottom = nullptr;
+  size_t stack_size = 0;
   void* kept = nullptr;  // the sanitizer's, of the scheduler while this thread runs and of it while it waits
   void* caller_kept = nullptr;
   std::exception_ptr error;
@@ -64,54 +78,61 @@ Block::Block(unsigned num_threads) : warps_((num_threads + kWarp - 1) / kWarp) {
     Thread* t = owned.get();
     boost::context::protected_fixedsize_stack allocator(kStackBytes);
     auto stack = allocator.allocate();
-    t->stack_bottom = static_cast<const std::byte*>(stack.sp) - stack.size;
+    t->stack_bottom = static_cast<std::byte*>(stack.sp) - stack.size;
+    t->stack_size = stack.size;
+    forget_stack(t->stack_bottom, t->stack_size);
     t->fiber =
         boost::context::fiber(std::allocator_arg, boost::context::preallocated(stack.sp, stack.size, stack),
                               allocator, [this, t](boost::context::fiber&& caller) {
                                 enter_stack(nullptr, &caller_stack_, &caller_stack_size_);
                                 t->caller = std::move(caller);
-                                for (;;) {  // one turn a run of the block
-                                  try {
-                                    (*body_)();
-                                  } catch (const std::exception&) {
-                                    t->error = std::current_exception();
-                                  }
-                                  t->state = Thread::State::ended;
-                                  suspend();
-                                }
+                                run_turns(*t);
+                                leave_stack(nullptr, caller_stack_, caller_stack_size_);
                                 return std::move(t->caller);
                               });
   }
 }
 
-// Fibers wait inside their loop, and stuck ones inside a kernel: they unwind.
+// Fibers wait between two turns, and stuck ones inside a kernel: all of them go on, to end.
 Block::~Block() {
-  for (auto& t : threads_) {
-    leave_stack(&t->caller_kept, t->stack_bottom, kStackBytes);
-    t->fiber = {};
-    enter_stack(t->caller_kept, nullptr, nullptr);
+  is_ending_ = true;
+  for (unsigned number = 0; number < threads_.size(); ++number) resume(number);
+}
+
+// One turn a run of the block.
+void Block::run_turns(Thread& t) {
+  try {
+    while (!is_ending_) {
+      try {
+        (*body_)();
+      } catch (const std::exception&) {
+        t.error = std::current_exception();
+      }
+      t.state = Thread::State::ended;
+      suspend();
+    }
+  } catch (const Ending&) {
   }
 }
 
+// Ending is thrown here, not by destroying the fiber: the sanitizer has to know a stack before an exception
+// passes through it.
 void Block::suspend() {
   Thread& t = *threads_[running_];
   leave_stack(&t.kept, caller_stack_, caller_stack_size_);
-  struct BackOnStack {  // also when the fiber is unwound
-    Block& block;
-    Thread& thread;
-    ~BackOnStack() { enter_stack(thread.kept, &block.caller_stack_, &block.caller_stack_size_); }
-  } back{*this, t};
   t.caller = std::move(t.caller).resume();
+  enter_stack(t.kept, &caller_stack_, &caller_stack_size_);
+  if (is_ending_) throw Ending();
 }
 
 void Block::resume(unsigned number) {
   Thread& t = *threads_[number];
   running_ = number;
   threadIdx = index_of(number, blockDim);
-  leave_stack(&t.caller_kept, t.stack_bottom, kStackBytes);
+  leave_stack(&t.caller_kept, t.stack_bottom, t.stack_size);
   t.fiber = std::move(t.fiber).resume();
   enter_stack(t.caller_kept, nullptr, nullptr);
-  if (t.error) std::rethrow_exception(t.error);
+  if (t.error) std::rethrow_exception(std::exchange(t.error, nullptr));
 }
 
 void Block::run(const std::function<void()>& thread, std::span<const unsigned> order) {

@@ -71,6 +71,7 @@ class Block {
 
   const std::byte* exchange_bytes(unsigned mask, const void* value, size_t size,
                                   const std::source_location& site);
+  void run_turns(Thread& t);
   void suspend();
   void resume(unsigned number);
   void run_warp(unsigned warp);
@@ -82,6 +83,7 @@ class Block {
   std::vector<Warp> warps_;
   const std::function<void()>* body_ = nullptr;
   unsigned running_ = 0;
+  bool is_ending_ = false;
   const void* caller_stack_ = nullptr;  // of the scheduler, for the address sanitizer
   size_t caller_stack_size_ = 0;
 };
