@@ -96,7 +96,8 @@ __device__ int own_row(int r) { return static_cast<int>(threadIdx.x / kWarp) * k
 __device__ int lane() { return static_cast<int>(threadIdx.x % kWarp); }
 
 template <class T, int C>
-__global__ void __launch_bounds__(kThreads) forward_kernel(AttentionInputs<T> in, Heads<T> out, float* lse) {
+__global__ void __launch_bounds__(kThreads, 2)
+    forward_kernel(AttentionInputs<T> in, Heads<T> out, float* lse) {
   using TileOps = Tiles<C>;
   const AttentionShape& s = in.shape;
   auto* q = shared_memory<float>();
@@ -171,7 +172,7 @@ struct ScoreGradient {
 };
 
 template <class T, int C>
-__global__ void __launch_bounds__(kThreads) dq_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
+__global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using TileOps = Tiles<C>;
   const AttentionShape& s = in.shape;
   auto* q = shared_memory<float>();
@@ -212,7 +213,7 @@ __global__ void __launch_bounds__(kThreads) dq_kernel(AttentionInputs<T> in, Att
 }
 
 template <class T, int C>
-__global__ void __launch_bounds__(kThreads) dkv_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
+__global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using TileOps = Tiles<C>;
   const AttentionShape& s = in.shape;
   auto* k = shared_memory<float>();

@@ -238,7 +238,7 @@ __global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, 
 }
 
 template <class T, int D>
-__global__ void __launch_bounds__(kThreads) dkv_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
+__global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using Tile = SharedTile<D>;
   const AttentionShape& s = in.shape;
   T* k = shared_memory<T>();
