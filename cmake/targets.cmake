@@ -3,6 +3,9 @@ add_library(trireme_flags INTERFACE)
 target_include_directories(trireme_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(trireme_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror>)
+# fmt 9 takes nvcc for a compiler without constexpr, and nvcc cannot check its format strings.
+target_compile_options(trireme_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;--expt-relaxed-constexpr;-DFMT_CONSTEVAL=;-DFMT_USE_CONSTEXPR=1;-Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas>")
 target_link_libraries(trireme_flags INTERFACE fmt::fmt OpenMP::OpenMP_CXX Threads::Threads)
 if(TRIREME_SANITIZE)
   target_compile_options(trireme_flags INTERFACE -fsanitize=${TRIREME_SANITIZE} -fno-omit-frame-pointer
@@ -41,8 +44,6 @@ list(FILTER cuda_real EXCLUDE REGEX "/not_built[^/]*\\.cpp$")
 list(FILTER cuda_stub INCLUDE REGEX "/not_built[^/]*\\.cpp$")
 if(TRIREME_HAS_CUDA)
   target_sources(trireme_runtime PRIVATE ${cuda_real} runtime/comm/nccl/not_built.cpp)
-  # fmt 9 takes nvcc for a compiler without constexpr, and nvcc cannot check its format strings.
-  target_compile_options(trireme_runtime PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;--expt-relaxed-constexpr;-DFMT_CONSTEVAL=;-DFMT_USE_CONSTEXPR=1;-Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas>")
   set_property(SOURCE ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/random.cu APPEND PROPERTY COMPILE_OPTIONS -fmad=false)
   target_include_directories(trireme_runtime SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
   target_link_libraries(trireme_runtime PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${NCCL_LIBRARY})

@@ -99,6 +99,7 @@ TEST_P(ElementwiseTest, SumsOfBlocksAddedInOrderAreTheSumOfSquares) {
   // In two parts, the way two ranks would.
   ops::block_sums_of_squares(threads_, t.slice(0, 11 * ops::kSumBlock), sums.slice(0, 11));
   ops::block_sums_of_squares(ctx_, t.slice(11 * ops::kSumBlock, t.numel()), sums.slice(11, blocks));
+  threads_.stream().synchronize();
   ops::add_in_order(ctx_, sums, pieces);
   EXPECT_TRUE(same_bits(whole, pieces));
 }

@@ -1,6 +1,4 @@
 // The host's stand-in for CUDA finds the faults that it is there for.
-#include <cuda_runtime.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
