@@ -3,6 +3,9 @@ add_library(trireme_flags INTERFACE)
 target_include_directories(trireme_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(trireme_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror>)
+# fmt 9 takes nvcc for a compiler without constexpr, and nvcc cannot check its format strings.
+target_compile_options(trireme_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;--expt-relaxed-constexpr;-DFMT_CONSTEVAL=;-DFMT_USE_CONSTEXPR=1;-Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas>")
 target_link_libraries(trireme_flags INTERFACE fmt::fmt OpenMP::OpenMP_CXX Threads::Threads)
 if(TRIREME_SANITIZE)
   target_compile_options(trireme_flags INTERFACE -fsanitize=${TRIREME_SANITIZE} -fno-omit-frame-pointer
@@ -11,7 +14,7 @@ if(TRIREME_SANITIZE)
 endif()
 
 function(trireme_room name folder)
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
+  file(GLOB_RECURSE sources RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS ${folder}/*.cpp)
   list(FILTER sources EXCLUDE REGEX "/(cuda|nccl)/|/main\\.cpp$")
   add_library(trireme_${name} STATIC ${sources})
   target_link_libraries(trireme_${name} PUBLIC trireme_flags ${ARGN})
@@ -40,11 +43,12 @@ set(cuda_stub ${cuda_real})
 list(FILTER cuda_real EXCLUDE REGEX "/not_built[^/]*\\.cpp$")
 list(FILTER cuda_stub INCLUDE REGEX "/not_built[^/]*\\.cpp$")
 if(TRIREME_HAS_CUDA)
-  target_sources(trireme_runtime PRIVATE ${cuda_real} runtime/ops/cuda/not_built.cpp runtime/comm/nccl/not_built.cpp)
+  target_sources(trireme_runtime PRIVATE ${cuda_real} runtime/comm/nccl/not_built.cpp)
+  set_property(SOURCE ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/random.cu APPEND PROPERTY COMPILE_OPTIONS -fmad=false)
   target_include_directories(trireme_runtime SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
   target_link_libraries(trireme_runtime PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${NCCL_LIBRARY})
 else()
-  target_sources(trireme_runtime PRIVATE ${cuda_stub})
+  target_sources(trireme_runtime PRIVATE ${cuda_stub} runtime/ops/cuda/not_written.cpp)
 endif()
 
 trireme_room(parallel parallel trireme_runtime)

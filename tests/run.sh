@@ -71,9 +71,15 @@ if [[ $sanitizers ]]; then
   for sanitizer in asan tsan; do
     runtime_filter='*' parallel_filter='*'
     if [[ $sanitizer == tsan ]]; then runtime_filter=$communication parallel_filter=$strategies; fi
-    if step "build $sanitizer" configure_and_build $sanitizer build-$sanitizer OFF runtime_tests parallel_tests; then
+    targets=(runtime_tests parallel_tests)
+    if [[ $sanitizer == asan ]]; then targets+=(cuda_on_host_tests); fi
+    if step "build $sanitizer" configure_and_build $sanitizer build-$sanitizer OFF "${targets[@]}"; then
       step "$sanitizer runtime" under_sanitizer build-$sanitizer runtime_tests "$runtime_filter"
       step "$sanitizer parallel" under_sanitizer build-$sanitizer parallel_tests "$parallel_filter"
+      if [[ $sanitizer == asan ]]; then
+        step "asan kernels on the host" under_sanitizer build-asan support/cuda_on_host/cuda_on_host_tests \
+          '-Attention.*/f16'  # the templates of bf16
+      fi
     fi
   done
 fi

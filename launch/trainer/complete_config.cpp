@@ -131,7 +131,7 @@ void check_backend(const RunConfig& config, int world_size, Faults& faults) {
     faults.push_back(
         fmt::format("run.backend self is for one rank, {} were started: use mpi or auto", world_size));
   }
-  // Until the ops have CUDA bodies. Allowed: what trains as asked.
+  // The ops have CUDA bodies, but data and loss do not travel to and from a device yet.
   if (run.device == "cuda") {
     faults.push_back(fmt::format(
         "run.device cuda is not available in this version, which trains on CPUs: use cpu or auto{}",

@@ -76,7 +76,7 @@ constexpr Direction direction_from_bits(uint32_t bits) {
 /// Four standard normal numbers (Box-Muller) at `counter` of the stream `key`. Every operation is rounded as
 /// IEEE 754 says and none comes from a library: compiled without contraction to fused multiply-adds, the
 /// numbers are the same on every machine.
-inline std::array<float, 4> philox_normal4(uint64_t key, uint64_t counter_low, uint64_t counter_high) {
+constexpr std::array<float, 4> philox_normal4(uint64_t key, uint64_t counter_low, uint64_t counter_high) {
   const auto bits = philox4x32(key, counter_low, counter_high);
   const float radius0 = std::sqrt(-2.0f * log_polynomial(uniform_from_bits(bits[0])));
   const float radius1 = std::sqrt(-2.0f * log_polynomial(uniform_from_bits(bits[2])));

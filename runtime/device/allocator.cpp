@@ -5,6 +5,10 @@
 #include <mutex>
 #include <vector>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "runtime/base/error.h"
 
 namespace trireme {
@@ -25,6 +29,16 @@ size_t rounded_size(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+// Under the address sanitizer, whose builds have memory of the host alone, only what was asked for may be
+// touched: not what rounding adds, and no block in the cache.
+void allow_access([[maybe_unused]] void* block, [[maybe_unused]] size_t size,
+                  [[maybe_unused]] size_t allowed) {
+#ifdef __SANITIZE_ADDRESS__
+  ASAN_UNPOISON_MEMORY_REGION(block, allowed);
+  ASAN_POISON_MEMORY_REGION(static_cast<std::byte*>(block) + allowed, size - allowed);
+#endif
+}
+
 void add(MemoryUsage& usage, int64_t bytes) {
   usage.current += bytes;
   usage.peak = std::max(usage.peak, usage.current);
@@ -42,6 +56,7 @@ struct Allocator::State {
 
   void trim() {
     for (const auto& [size, pointer] : cached) {
+      allow_access(pointer, size, size);
       source->release(pointer, size);
       stats.reserved -= static_cast<int64_t>(size);
     }
@@ -90,10 +105,12 @@ std::shared_ptr<std::byte> Allocator::allocate(size_t bytes, MemoryCategory cate
                         state_->stats.total.current >> 20);
     }
     state_->account(category, static_cast<int64_t>(size));
+    allow_access(pointer, size, bytes);
   }
   return {static_cast<std::byte*>(pointer), [state = state_, size, category](std::byte* block) {
             const std::lock_guard lock(state->mutex);
             state->account(category, -static_cast<int64_t>(size));
+            allow_access(block, size, 0);
             state->cached.emplace(size, block);
           }};
 }

@@ -1,7 +1,9 @@
 // Where one rank computes: its device, compute stream, memory and threads. Handed down to every op.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <typeindex>
 
 #include "runtime/device/allocator.h"
 #include "runtime/device/device.h"
@@ -20,11 +22,21 @@ class Context {
   Allocator& allocator() const { return *allocator_; }
   Stream& stream() const { return *stream_; }
 
+  /// The context's own object of type T, made as T(context) at the first call: what a library wants once a
+  /// device, such as a handle. Lives as long as the context; one thread at a time.
+  template <class T>
+  T& service() {
+    auto& entry = services_[std::type_index(typeid(T))];
+    if (!entry) entry = std::make_shared<T>(*this);
+    return *static_cast<T*>(entry.get());
+  }
+
  private:
   Device device_;
   int num_threads_;
   std::unique_ptr<Allocator> allocator_;
   std::unique_ptr<Stream> stream_;
+  std::map<std::type_index, std::shared_ptr<void>> services_;  // the first to go
 };
 
 }  // namespace trireme

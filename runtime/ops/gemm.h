@@ -13,7 +13,8 @@ struct GemmOptions {
 };
 
 /// c[M,N] = alpha * op(a)[M,K] · op(b)[K,N] (+ bias[N] on every row) (+ c). a and b of one compute type; c of
-/// that type or f32; bias f32 or absent; sums in fp32. M, N or K may be 0 (K = 0: the product is zero).
+/// that type or f32; bias f32 or absent (on CUDA rounded to c's type before it is added); sums in fp32. M, N
+/// or K may be 0 (K = 0: the product is zero).
 void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b, const Tensor& bias,
           const Tensor& c);
 TRIREME_OP_BODIES(gemm, Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b,

@@ -1,25 +1,52 @@
-// Tensors of given or random values for tests, and the way back to plain vectors. CPU contexts only.
+// Tensors of given or random values for tests, and the way back to plain vectors, on any device.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "runtime/base/error.h"
 #include "runtime/base/philox.h"
+#include "runtime/device/cuda/cuda_device.h"
 #include "runtime/tensor/tensor.h"
 
 namespace trireme::test {
 
-/// Calls f with a float, bf16 or fp16 pointer to the tensor's elements.
+/// Copies between the host and the tensor's memory.
+inline void copy_memory(const Tensor& t, void* to, const void* from) {
+  const auto bytes = static_cast<size_t>(t.bytes());
+  if (bytes == 0) return;
+  if (t.device().type == DeviceType::cpu) {
+    std::memcpy(to, from, bytes);
+  } else {
+    cuda::copy_and_wait(t.device().index, to, from, bytes);
+  }
+}
+
+/// The elements; T is the type of the tensor's dtype.
+template <class T>
+std::vector<T> read(const Tensor& t) {
+  std::vector<T> values(static_cast<size_t>(t.numel()));
+  copy_memory(t, values.data(), t.data<T>());
+  return values;
+}
+template <class T>
+void write(const Tensor& t, const std::vector<T>& values) {
+  TRIREME_CHECK(t.numel() == static_cast<int64_t>(values.size()), "{} values for {}", values.size(),
+                to_string(t.shape()));
+  copy_memory(t, t.data<T>(), values.data());
+}
+
+/// Calls f with a value of the tensor's type: float, bf16 or fp16.
 template <class F>
 void visit_compute_type(const Tensor& t, F&& f) {
   switch (t.dtype()) {
     case DType::f32:
-      return f(t.data<float>());
+      return f(float{});
     case DType::bf16:
-      return f(t.data<bf16>());
+      return f(bf16{});
     case DType::f16:
-      return f(t.data<fp16>());
+      return f(fp16{});
     default:
       TRIREME_CHECK(false, "{} is no compute type", to_string(t.dtype()));
   }
@@ -28,10 +55,10 @@ void visit_compute_type(const Tensor& t, F&& f) {
 /// A tensor of a compute type with `values`, rounded to that type.
 inline Tensor make_tensor(Context& ctx, const Shape& shape, DType dtype, const std::vector<float>& values) {
   const Tensor t = Tensor::empty(ctx, shape, dtype);
-  TRIREME_CHECK(t.numel() == static_cast<int64_t>(values.size()), "{} values for {}", values.size(),
-                to_string(shape));
-  visit_compute_type(t, [&]<class T>(T* out) {
-    for (size_t i = 0; i < values.size(); ++i) out[i] = static_cast<T>(values[i]);
+  visit_compute_type(t, [&]<class T>(T) {
+    std::vector<T> rounded(values.size());
+    for (size_t i = 0; i < values.size(); ++i) rounded[i] = static_cast<T>(values[i]);
+    write(t, rounded);
   });
   return t;
 }
@@ -47,7 +74,8 @@ inline Tensor random_tensor(Context& ctx, const Shape& shape, DType dtype, uint6
 /// The elements of a tensor of a compute type.
 inline std::vector<float> to_vector(const Tensor& t) {
   std::vector<float> values(static_cast<size_t>(t.numel()));
-  visit_compute_type(t, [&]<class T>(const T* in) {
+  visit_compute_type(t, [&]<class T>(T) {
+    const auto in = read<T>(t);
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(in[i]);
   });
   return values;

@@ -1,19 +1,19 @@
 #include "runtime/device/cuda/cuda_device.h"
 
-#include <cuda_runtime.h>
 #include <nccl.h>
 
 #include "runtime/base/error.h"
+#include "runtime/device/cuda/cuda_stream.h"
 
 namespace trireme::cuda {
-
-namespace {
 
 void check(cudaError_t status, const char* call) {
   if (status != cudaSuccess) {
     throw_environment("{} failed: {} ({})", call, cudaGetErrorString(status), cudaGetErrorName(status));
   }
 }
+
+namespace {
 
 // The count stays as it was when the call fails, so it starts at 0.
 std::pair<int, cudaError_t> count_devices() {
@@ -63,6 +63,7 @@ class CudaStream final : public Stream {
     }
   }
   void synchronize() override { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+  cudaStream_t get() const { return stream_; }
 
  private:
   int index_;
@@ -93,6 +94,12 @@ class CudaMemory final : public MemorySource {
 
 }  // namespace
 
+cudaStream_t raw_stream(Stream& stream) {
+  auto* on_device = dynamic_cast<CudaStream*>(&stream);
+  TRIREME_CHECK(on_device != nullptr, "a CUDA op got a stream of {}", to_string(stream.device()));
+  return on_device->get();
+}
+
 bool is_built() { return true; }
 
 std::string build_description() {
@@ -112,5 +119,12 @@ std::string why_no_device() {
 
 std::unique_ptr<Stream> make_compute_stream(int index) { return std::make_unique<CudaStream>(index); }
 std::unique_ptr<MemorySource> make_memory_source(int index) { return std::make_unique<CudaMemory>(index); }
+
+void copy_and_wait(int index, void* to, const void* from, size_t bytes) {
+  if (bytes == 0) return;
+  select(index);
+  check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
+}
 
 }  // namespace trireme::cuda

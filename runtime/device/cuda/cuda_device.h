@@ -23,4 +23,8 @@ std::string why_no_device();
 std::unique_ptr<Stream> make_compute_stream(int index);
 std::unique_ptr<MemorySource> make_memory_source(int index);
 
+/// Copies between the host and device `index`, in either direction, after all work submitted to it, and
+/// waits. For what a steady step does not do: set-up, checks, results read late.
+void copy_and_wait(int index, void* to, const void* from, size_t bytes);
+
 }  // namespace trireme::cuda

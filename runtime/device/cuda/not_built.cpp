@@ -16,5 +16,8 @@ std::unique_ptr<Stream> make_compute_stream(int index) {
 std::unique_ptr<MemorySource> make_memory_source(int index) {
   throw_environment("no device cuda:{}: {}", index, why_no_device());
 }
+void copy_and_wait(int index, void*, const void*, size_t) {
+  throw_environment("no device cuda:{}: {}", index, why_no_device());
+}
 
 }  // namespace trireme::cuda

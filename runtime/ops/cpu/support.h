@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "runtime/base/parallel_for.h"
+#include "runtime/ops/compute_type.h"
 #include "runtime/ops/cpu/vectorize.h"
-#include "runtime/ops/dispatch.h"
 
 /// X(float) X(bf16) X(fp16): defines or declares the overloads.
 #define TRIREME_EACH_COMPUTE_TYPE(X) X(float) X(bf16) X(fp16)
@@ -18,26 +18,6 @@ namespace trireme::ops::cpu {
 TRIREME_INLINE void store(float* to, float value) { *to = value; }
 TRIREME_INLINE void store(bf16* to, float value) { to->bits = bf16(value).bits; }
 TRIREME_INLINE void store(fp16* to, float value) { to->bits = fp16(value).bits; }
-
-/// Calls body with a value of the type that stands for `dtype`: float, bf16 or fp16.
-template <class Body>
-void with_compute_type(DType dtype, Body&& body) {
-  switch (dtype) {
-    case DType::f32:
-      return body(float{});
-    case DType::bf16:
-      return body(bf16{});
-    case DType::f16:
-      return body(fp16{});
-    default:
-      TRIREME_CHECK(false, "{} is no compute type", to_string(dtype));
-  }
-}
-
-template <class T>
-T* data_or_null(const Tensor& t) {
-  return t ? t.data<T>() : nullptr;
-}
 
 /// Elements a thread takes at least: for fewer, waking it costs more than it saves.
 inline constexpr int64_t kGrain = 16384;

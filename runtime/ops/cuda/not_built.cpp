@@ -7,8 +7,6 @@
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
-#include "runtime/ops/finite.h"
-#include "runtime/ops/float8.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/random.h"
@@ -29,9 +27,6 @@ void gelu_backward(Context&, CT, CT, CT) { missing("gelu_backward"); }
 void swiglu(Context&, CT, CT) { missing("swiglu"); }
 void swiglu_backward(Context&, CT, CT, CT) { missing("swiglu_backward"); }
 void adamw(Context&, const AdamWOptions&, CT, CT, CT, CT, CT) { missing("adamw"); }
-void adamw_stochastic(Context&, const AdamWOptions&, CT, CT, CT, CT, std::span<const ElementRange>) {
-  missing("adamw_stochastic");
-}
 void attention(Context&, const AttentionShape&, CC, CC, CC, CT, CT) { missing("attention"); }
 void attention_backward(Context&, const AttentionShape&, CC, CC, CC, CT, CT, CT, CC, CC, CC) {
   missing("attention_backward");
@@ -56,12 +51,6 @@ void embedding(Context&, CT, CT, const TablePart&, CT, CT, CT) { missing("embedd
 void embedding_backward(Context&, CT, CT, const TablePart&, CT) { missing("embedding_backward"); }
 void gemm(Context&, const GemmOptions&, CT, CT, CT, CT) { missing("gemm"); }
 void add_column_sums(Context&, CT, CT) { missing("add_column_sums"); }
-void find_nonfinite(Context&, CT, CT) { missing("find_nonfinite"); }
-void quantize(Context&, CT, const ScaledTensor&) { missing("quantize"); }
-void dequantize(Context&, const ScaledTensor&, CT) { missing("dequantize"); }
-void gemm_float8(Context&, const GemmOptions&, const ScaledTensor&, const ScaledTensor&, CT, CT) {
-  missing("gemm_float8");
-}
 void layer_norm(Context&, CT, CT, CT, CT, float, CT, CT, CT, CT) { missing("layer_norm"); }
 void layer_norm_backward(Context&, CT, CT, CT, CT, CT, CT, CT, CT, CT) { missing("layer_norm_backward"); }
 void rms_norm(Context&, CT, CT, CT, float, CT, CT, CT) { missing("rms_norm"); }

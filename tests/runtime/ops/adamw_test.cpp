@@ -64,7 +64,7 @@ TEST_P(AdamWTest, ResultsDoNotDependOnTheNumberOfThreads) {
 }
 
 TEST(AdamW, WithoutGradientOnlyTheDecayActs) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor w = full(ctx, {100}, DType::f32, 2.0f), zero = full(ctx, {100}, DType::f32, 0.0f);
   const Tensor m = clone(ctx, zero), v = clone(ctx, zero);
   ops::adamw(ctx, {.lr = 0.5f, .weight_decay = 0.25f}, zero, w, m, v, {});
@@ -72,7 +72,7 @@ TEST(AdamW, WithoutGradientOnlyTheDecayActs) {
 }
 
 TEST(AdamW, RefusesWhatDoesNotFit) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor t = full(ctx, {4}, DType::f32, 0.0f), longer = full(ctx, {5}, DType::f32, 0.0f);
   const Tensor half = full(ctx, {4}, DType::bf16, 0.0f);
   EXPECT_THROW(ops::adamw(ctx, {}, longer, t, t, t, {}), InternalError);

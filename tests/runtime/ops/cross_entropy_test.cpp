@@ -9,6 +9,7 @@
 
 #include "runtime/ops/elementwise.h"
 #include "tests/support/tensors.h"
+#include "tests/support/test_device.h"
 
 namespace trireme {
 namespace {
@@ -19,7 +20,7 @@ using test::to_vector;
 
 Tensor make_targets(Context& ctx, const std::vector<int32_t>& values) {
   const Tensor t = Tensor::empty(ctx, {static_cast<int64_t>(values.size())}, DType::i32);
-  std::copy(values.begin(), values.end(), t.data<int32_t>());
+  test::write(t, values);
   return t;
 }
 
@@ -63,7 +64,7 @@ void expect_definition(const Tensor& logits, const std::vector<int32_t>& targets
 class CrossEntropy : public testing::TestWithParam<DType> {};
 
 TEST_P(CrossEntropy, MatchesDoublePrecisionOnAnyNumberOfThreads) {
-  Context one, two({}, 2);
+  Context one(test::test_device()), two(test::test_device(), 2);
   for (const auto& [rows, v] :
        {std::pair<int64_t, int64_t>{1, 1}, {3, 5}, {64, 33}, {7, 1023}, {5, 1025}, {3, 50257}}) {
     SCOPED_TRACE(fmt::format("{}x{}", rows, v));
@@ -107,7 +108,7 @@ Result run_in_parts(Context& ctx, const Tensor& logits, const std::vector<int32_
 }
 
 TEST_P(CrossEntropy, PartsOfTheVocabularyGiveTheSame) {
-  Context one, two({}, 2);
+  Context one(test::test_device()), two(test::test_device(), 2);
   for (const auto& [v, cuts] : {std::pair<int64_t, std::vector<int64_t>>{1, {0, 1}},
                                 {5, {0, 1, 2, 5}},
                                 {37, {0, 9, 18, 27, 37}},
@@ -129,13 +130,13 @@ INSTANTIATE_TEST_SUITE_P(, CrossEntropy, testing::Values(DType::f32, DType::bf16
                          [](const auto& types) { return std::string(to_string(types.param)); });
 
 TEST(CrossEntropyEdges, ALargeVocabularyLosesNoDigits) {
-  Context ctx;
+  Context ctx(test::test_device());
   const Tensor logits = make_tensor(ctx, {1, 131072}, DType::f32, std::vector<float>(131072, 0.0f));
   EXPECT_FLOAT_EQ(run(ctx, logits, {5}, 1.0f).loss[0], std::log(131072.0f));
 }
 
 TEST(CrossEntropyEdges, ExtremeLogits) {
-  Context ctx;
+  Context ctx(test::test_device());
   const float inf = std::numeric_limits<float>::infinity();
   const Tensor logits = make_tensor(ctx, {2, 3}, DType::f32, {1e30f, -1e30f, 0.0f, -inf, 3.0f, 3.0f});
   const Result got = run(ctx, logits, {0, 1}, 1.0f);
@@ -147,7 +148,7 @@ TEST(CrossEntropyEdges, ExtremeLogits) {
 }
 
 TEST(CrossEntropyEdges, ExtremeLogitsInParts) {
-  Context ctx;
+  Context ctx(test::test_device());
   const float inf = std::numeric_limits<float>::infinity();
   const Tensor logits =
       make_tensor(ctx, {2, 4}, DType::f32, {1e30f, -1e30f, 0.0f, 0.0f, -inf, -inf, 3.0f, 3.0f});
@@ -165,7 +166,7 @@ TEST(CrossEntropyEdges, ExtremeLogitsInParts) {
 }
 
 TEST(CrossEntropyEdges, ALogitThatIsNoNumberReachesTheLoss) {
-  Context ctx;
+  Context ctx(test::test_device());
   for (const int64_t at : {0, 40, 69}) {
     std::vector<float> values(70, 1.0f);
     values[at] = std::nanf("");
@@ -174,14 +175,14 @@ TEST(CrossEntropyEdges, ALogitThatIsNoNumberReachesTheLoss) {
 }
 
 TEST(CrossEntropyEdges, TheLossComesWithoutAGradientToo) {
-  Context ctx;
+  Context ctx(test::test_device());
   const Tensor logits = random_tensor(ctx, {4, 9}, DType::f32, 1), loss = Tensor::empty(ctx, {4}, DType::f32);
   ops::cross_entropy(ctx, logits, make_targets(ctx, {0, 8, -1, 4}), 1.0f, loss, {});
   EXPECT_EQ(to_vector(loss), run(ctx, logits, {0, 8, -1, 4}, 1.0f).loss);
 }
 
 TEST(CrossEntropyEdges, RefusesATargetOutsideTheVocabulary) {
-  Context ctx;
+  Context ctx(test::test_device());
   const Tensor logits = random_tensor(ctx, {2, 9}, DType::f32, 1);
   EXPECT_THROW(run(ctx, logits, {0, 9}, 1.0f), InternalError);
   EXPECT_THROW(run(ctx, logits, {-2, 0}, 1.0f), InternalError);

@@ -14,7 +14,7 @@ constexpr int64_t kSizes[] = {0, 1, 13, 4096, 4097, 70001};
 
 Tensor zero_sum(Context& ctx, double initial = 0) {
   const Tensor out = Tensor::empty(ctx, {1}, DType::f64);
-  *out.data<double>() = initial;
+  write(out, std::vector<double>{initial});
   return out;
 }
 
@@ -80,8 +80,8 @@ TEST_P(ElementwiseTest, SumsAreExactToDoublesAndIndependentOfThreads) {
     }
     ops::add_sum(ctx_, t, sum);
     ops::add_sum_of_squares(ctx_, t, squares);
-    EXPECT_NEAR(*sum.data<double>(), static_cast<double>(expected_sum), 1e-11);
-    EXPECT_NEAR(*squares.data<double>(), static_cast<double>(expected_squares),
+    EXPECT_NEAR(read<double>(sum)[0], static_cast<double>(expected_sum), 1e-11);
+    EXPECT_NEAR(read<double>(squares)[0], static_cast<double>(expected_squares),
                 1e-14 * static_cast<double>(n + 1));
     ops::add_sum(threads_, t, other_sum);
     ops::add_sum_of_squares(threads_, t, other_squares);
@@ -99,6 +99,7 @@ TEST_P(ElementwiseTest, SumsOfBlocksAddedInOrderAreTheSumOfSquares) {
   // In two parts, the way two ranks would.
   ops::block_sums_of_squares(threads_, t.slice(0, 11 * ops::kSumBlock), sums.slice(0, 11));
   ops::block_sums_of_squares(ctx_, t.slice(11 * ops::kSumBlock, t.numel()), sums.slice(11, blocks));
+  threads_.stream().synchronize();
   ops::add_in_order(ctx_, sums, pieces);
   EXPECT_TRUE(same_bits(whole, pieces));
 }
@@ -122,15 +123,15 @@ TEST_P(ElementwiseTest, RefusesWhatDoesNotFit) {
 }
 
 TEST(Elementwise, FillsAndCopiesOtherTypes) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor ids = make_indices(ctx, {1, 2, 3}), other = make_indices(ctx, {0, 0, 0});
   ops::copy(ctx, ids, other);
   EXPECT_TRUE(same_bits(ids, other));
   ops::fill(ctx, ids, -7);
-  EXPECT_EQ(ids.data<int32_t>()[2], -7);
+  EXPECT_EQ(read<int32_t>(ids)[2], -7);
   const Tensor sum = zero_sum(ctx);
   ops::fill(ctx, sum, 0.1);
-  EXPECT_EQ(*sum.data<double>(), 0.1);
+  EXPECT_EQ(read<double>(sum)[0], 0.1);
 }
 
 TEST_P(ElementwiseTest, CopiesColumnsIntoTheirPlaceAndNothingElse) {

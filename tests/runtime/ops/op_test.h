@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/tensors.h"
+#include "tests/support/test_device.h"
 
 namespace trireme::test {
 
@@ -20,8 +21,8 @@ class OpTest : public testing::TestWithParam<DType> {
     return dtype() == DType::bf16 ? 0x1p-8 : dtype() == DType::f16 ? 0x1p-10 : 4e-6;
   }
 
-  Context ctx_{};
-  Context threads_{{}, 3};
+  Context ctx_{test_device()};
+  Context threads_{test_device(), 3};
 };
 
 inline std::string dtype_name(const testing::TestParamInfo<DType>& info) {
@@ -41,14 +42,20 @@ inline void expect_close(const std::vector<float>& actual, const std::vector<dou
   }
 }
 
+inline std::vector<std::byte> read_bytes(const Tensor& t) {
+  std::vector<std::byte> bytes(static_cast<size_t>(t.bytes()));
+  copy_memory(t, bytes.data(), t.raw());
+  return bytes;
+}
+
 inline bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.bytes() == b.bytes() && std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.bytes())) == 0;
+  return a.bytes() == b.bytes() && read_bytes(a) == read_bytes(b);
 }
 
 /// A copy with storage of its own.
 inline Tensor clone(Context& ctx, const Tensor& t) {
   const Tensor out = Tensor::empty(ctx, t.shape(), t.dtype());
-  std::memcpy(out.raw(), t.raw(), static_cast<size_t>(t.bytes()));
+  copy_memory(out, out.raw(), read_bytes(t).data());
   return out;
 }
 
@@ -59,7 +66,7 @@ inline Tensor full(Context& ctx, const Shape& shape, DType dtype, float value) {
 
 inline Tensor make_indices(Context& ctx, const std::vector<int32_t>& values) {
   const Tensor t = Tensor::empty(ctx, {static_cast<int64_t>(values.size())}, DType::i32);
-  std::copy(values.begin(), values.end(), t.data<int32_t>());
+  write(t, values);
   return t;
 }
 

@@ -55,7 +55,7 @@ TEST_P(RotaryTest, TurnsThePairsOfEveryHeadAndNothingElse) {
     const auto before = to_vector(r.matrix), table = to_vector(r.table);
     std::vector<double> expected(before.begin(), before.end());
     for (int64_t n = 0; n < c.rows; ++n) {
-      const size_t angles = static_cast<size_t>(r.positions.data<int32_t>()[n] * c.head_dim);
+      const size_t angles = static_cast<size_t>(read<int32_t>(r.positions)[n] * c.head_dim);
       const auto half = static_cast<size_t>(c.head_dim / 2);
       for (int64_t h = 0; h < c.num_heads; ++h) {
         const auto head = static_cast<size_t>(n * r.heads.stride() + c.before + h * c.head_dim);
@@ -101,8 +101,14 @@ TEST_P(RotaryTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(rotate(r.heads, 8, r.positions, r.table), InternalError);
   EXPECT_THROW(rotate({r.matrix, 4, 8}, 4, r.positions, r.table), InternalError);
   EXPECT_THROW(rotate(r.heads, 4, make_indices(ctx_, {0, 1}), r.table), InternalError);
-  EXPECT_THROW(rotate(r.heads, 4, make_indices(ctx_, {0, 1, 100}), r.table), InternalError);
-  EXPECT_THROW(rotate(r.heads, 4, make_indices(ctx_, {0, -1, 2}), r.table), InternalError);
+}
+
+TEST_P(RotaryTest, RefusesPositionsOutsideTheTable) {
+  const Rotation r(ctx_, {3, 4, 2, 0, 0}, dtype());
+  for (const int32_t wrong : {100, -1}) {
+    EXPECT_THROW(ops::rotary(ctx_, r.heads, 4, make_indices(ctx_, {0, wrong, 2}), r.table, false),
+                 InternalError);
+  }
 }
 
 }  // namespace

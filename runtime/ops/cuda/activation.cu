@@ -1,0 +1,109 @@
+#include "runtime/ops/activation.h"
+
+#include "runtime/ops/cuda/pack.cuh"
+
+namespace trireme::ops::cuda {
+
+namespace {
+
+// 0.5 (1 + tanh(u)) = sigmoid(2 u), as in the CPU body.
+constexpr float kTwoSqrt2OverPi = 1.5957691216f;
+constexpr float kCubic = 0.044715f;
+
+__device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ float gelu_gate(float x) { return sigmoid(kTwoSqrt2OverPi * (x + kCubic * x * x * x)); }
+
+template <class T>
+struct Gelu {
+  const T* x;
+  T* y;
+  __device__ void operator()(int64_t i, int count) const {
+    float v[kPack];
+    load(x + i, count, v);
+    for (float& value : v) value *= gelu_gate(value);
+    store(y + i, count, v);
+  }
+};
+
+template <class T>
+struct GeluBackward {
+  const T *x, *dy;
+  T* dx;
+  __device__ void operator()(int64_t i, int count) const {
+    float v[kPack], d[kPack];
+    load(x + i, count, v);
+    load(dy + i, count, d);
+    for (int j = 0; j < kPack; ++j) {
+      const float s = gelu_gate(v[j]), slope = kTwoSqrt2OverPi * (1.0f + 3.0f * kCubic * v[j] * v[j]);
+      d[j] *= s + v[j] * s * (1.0f - s) * slope;
+    }
+    store(dx + i, count, d);
+  }
+};
+
+template <class T>
+struct SwiGlu {
+  const T* gate_up;
+  T* y;
+  int64_t width;
+  __device__ void operator()(int64_t row, int64_t column, int count) const {
+    const T* gate = gate_up + 2 * row * width + column;
+    float g[kPack], u[kPack];
+    load(gate, count, g);
+    load(gate + width, count, u);
+    for (int j = 0; j < kPack; ++j) u[j] *= g[j] * sigmoid(g[j]);
+    store(y + row * width + column, count, u);
+  }
+};
+
+template <class T>
+struct SwiGluBackward {
+  const T *gate_up, *dy;
+  T* dgate_up;
+  int64_t width;
+  __device__ void operator()(int64_t row, int64_t column, int count) const {
+    const int64_t at = 2 * row * width + column;
+    float g[kPack], u[kPack], d[kPack];
+    load(gate_up + at, count, g);
+    load(gate_up + at + width, count, u);
+    load(dy + row * width + column, count, d);
+    for (int j = 0; j < kPack; ++j) {
+      const float s = sigmoid(g[j]), dgate = d[j] * u[j] * s * (1.0f + g[j] * (1.0f - s));
+      u[j] = d[j] * g[j] * s;
+      g[j] = dgate;
+    }
+    store(dgate_up + at, count, g);
+    store(dgate_up + at + width, count, u);
+  }
+};
+
+}  // namespace
+
+void gelu(Context& ctx, const Tensor& x, const Tensor& y) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, x.numel(), Gelu<T>{x.data<T>(), y.data<T>()});
+  });
+}
+
+void gelu_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, x.numel(), GeluBackward<T>{x.data<T>(), dy.data<T>(), dx.data<T>()});
+  });
+}
+
+void swiglu(Context& ctx, const Tensor& gate_up, const Tensor& y) {
+  const int64_t width = y.dim(1);
+  with_compute_type(y.dtype(), [&]<class T>(T) {
+    launch_rows(ctx, y.dim(0), width, SwiGlu<T>{gate_up.data<T>(), y.data<T>(), width});
+  });
+}
+
+void swiglu_backward(Context& ctx, const Tensor& gate_up, const Tensor& dy, const Tensor& dgate_up) {
+  const int64_t width = dy.dim(1);
+  with_compute_type(dy.dtype(), [&]<class T>(T) {
+    launch_rows(ctx, dy.dim(0), width,
+                SwiGluBackward<T>{gate_up.data<T>(), dy.data<T>(), dgate_up.data<T>(), width});
+  });
+}
+
+}  // namespace trireme::ops::cuda

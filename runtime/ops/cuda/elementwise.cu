@@ -1,0 +1,116 @@
+#include "runtime/ops/elementwise.h"
+
+#include "runtime/ops/cuda/pack.cuh"
+
+namespace trireme::ops::cuda {
+
+namespace {
+
+template <class T>
+struct Fill {
+  T* t;
+  T value;
+  __device__ void operator()(int64_t i, int count) const {
+    for (int j = 0; j < count; ++j) t[i + j] = value;
+  }
+};
+
+template <class T>
+struct Scale {
+  T* t;
+  float factor;
+  __device__ void operator()(int64_t i, int count) const {
+    float x[kPack];
+    load(t + i, count, x);
+    for (float& value : x) value *= factor;
+    store(t + i, count, x);
+  }
+};
+
+/// y = a + b, each of its own type.
+template <class A, class B, class Y>
+struct Add {
+  const A* a;
+  const B* b;
+  Y* y;
+  __device__ void operator()(int64_t i, int count) const {
+    float x[kPack], z[kPack];
+    load(a + i, count, x);
+    load(b + i, count, z);
+    for (int j = 0; j < kPack; ++j) x[j] += z[j];
+    store(y + i, count, x);
+  }
+};
+
+template <class From, class To>
+struct Convert {
+  const From* from;
+  To* to;
+  __device__ void operator()(int64_t i, int count) const {
+    float x[kPack];
+    load(from + i, count, x);
+    store(to + i, count, x);
+  }
+};
+
+template <class T>
+void fill_with(Context& ctx, const Tensor& t, T value) {
+  launch_elementwise(ctx, t.numel(), Fill<T>{t.data<T>(), value});
+}
+
+}  // namespace
+
+void fill(Context& ctx, const Tensor& t, double value) {
+  if (t.dtype() == DType::f64) return fill_with(ctx, t, value);
+  if (t.dtype() == DType::i32) return fill_with(ctx, t, static_cast<int32_t>(value));
+  with_compute_type(t.dtype(), [&]<class T>(T) { fill_with(ctx, t, T(static_cast<float>(value))); });
+}
+
+void scale(Context& ctx, const Tensor& t, float factor) {
+  with_compute_type(t.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, t.numel(), Scale<T>{t.data<T>(), factor});
+  });
+}
+
+void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {
+  with_compute_type(y.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, y.numel(), Add<T, T, T>{a.data<T>(), b.data<T>(), y.data<T>()});
+  });
+}
+
+void accumulate(Context& ctx, const Tensor& x, const Tensor& y) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    auto* out = y.data<float>();
+    launch_elementwise(ctx, y.numel(), Add<float, T, float>{out, x.data<T>(), out});
+  });
+}
+
+void copy(Context& ctx, const Tensor& from, const Tensor& to) {
+  if (to.numel() == 0) return;
+  if (from.dtype() == to.dtype()) {
+    return trireme::cuda::check(
+        cudaMemcpyAsync(to.raw(), from.raw(), static_cast<size_t>(to.bytes()), cudaMemcpyDeviceToDevice,
+                        trireme::cuda::raw_stream(ctx.stream())),
+        "cudaMemcpyAsync");
+  }
+  with_compute_type(from.dtype(), [&]<class From>(From) {
+    with_compute_type(to.dtype(), [&]<class To>(To) {
+      launch_elementwise(ctx, to.numel(), Convert<From, To>{from.data<From>(), to.data<To>()});
+    });
+  });
+}
+
+void copy_columns(Context& ctx, const Columns& from, const Columns& to) {
+  if (from.rows() == 0 || from.count == 0) return;
+  const size_t element = size_of(from.matrix.dtype());
+  const auto place = [&](const Columns& c) {
+    return static_cast<std::byte*>(c.matrix.raw()) + static_cast<size_t>(c.begin) * element;
+  };
+  const auto bytes = [&](int64_t columns) { return static_cast<size_t>(columns) * element; };
+  trireme::cuda::check(cudaMemcpy2DAsync(place(to), bytes(to.stride()), place(from), bytes(from.stride()),
+                                         bytes(from.count), static_cast<size_t>(from.rows()),
+                                         cudaMemcpyDeviceToDevice, trireme::cuda::raw_stream(ctx.stream())),
+                       "cudaMemcpy2DAsync");
+}
+
+}  // namespace trireme::ops::cuda

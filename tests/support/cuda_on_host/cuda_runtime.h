@@ -1,0 +1,180 @@
+// Stands in for CUDA's header of this name when kernel sources are compiled for the host: what they use of
+// the language and of the runtime, and no more. A launch runs the grid on the calling thread, blocks one
+// after the other, the threads of a block as fibers (block.h), several times in different orders (launch.h).
+// docs/gpu.md says what this finds and what it cannot.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <source_location>
+
+#include "tests/support/cuda_on_host/block.h"
+#include "tests/support/cuda_on_host/launch.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+// Built-in variables.
+using trireme::cuda_on_host::blockDim;
+using trireme::cuda_on_host::blockIdx;
+using trireme::cuda_on_host::gridDim;
+using trireme::cuda_on_host::threadIdx;
+using dim3 = trireme::cuda_on_host::Dim3;
+
+// Synchronisation and exchange.
+using CallSite = std::source_location;
+
+inline void __syncthreads(CallSite site = CallSite::current()) {
+  trireme::cuda_on_host::current_block().barrier(site);
+}
+inline void __syncwarp(unsigned mask = 0xffffffffu, CallSite site = CallSite::current()) {
+  trireme::cuda_on_host::current_block().exchange(mask, 0, site);
+}
+template <class T>
+T __shfl_sync(unsigned mask, T value, int lane, CallSite site = CallSite::current()) {
+  return trireme::cuda_on_host::current_block().exchange(mask, value, site).of(lane & 31);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int lane_mask, CallSite site = CallSite::current()) {
+  const int lane = static_cast<int>(threadIdx.x % 32u) ^ lane_mask;
+  return trireme::cuda_on_host::current_block().exchange(mask, value, site).of(lane);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, int delta, CallSite site = CallSite::current()) {
+  const int here = static_cast<int>(threadIdx.x % 32u), lane = here + delta;
+  return trireme::cuda_on_host::current_block().exchange(mask, value, site).of(lane < 32 ? lane : here);
+}
+inline unsigned __ballot_sync(unsigned mask, int predicate, CallSite site = CallSite::current()) {
+  const auto votes = trireme::cuda_on_host::current_block().exchange(mask, predicate, site);
+  unsigned ballot = 0;
+  for (int lane = 0; lane < 32; ++lane) {
+    if ((mask >> lane & 1u) != 0 && votes.of(lane) != 0) ballot |= 1u << lane;
+  }
+  return ballot;
+}
+inline int __any_sync(unsigned mask, int predicate, CallSite site = CallSite::current()) {
+  return __ballot_sync(mask, predicate, site) != 0 ? 1 : 0;
+}
+inline int __all_sync(unsigned mask, int predicate, CallSite site = CallSite::current()) {
+  return __ballot_sync(mask, predicate, site) == mask ? 1 : 0;
+}
+
+// One thread runs at a time, so a plain change is atomic.
+template <class T>
+T atomicAdd(T* address, T value) {
+  const T before = *address;
+  *address = static_cast<T>(before + value);
+  return before;
+}
+template <class T>
+T atomicMax(T* address, T value) {
+  const T before = *address;
+  *address = before < value ? value : before;
+  return before;
+}
+
+[[noreturn]] inline void __trap() { throw trireme::InternalError("a kernel trapped"); }
+
+// Arithmetic. cmath's names (expf, sqrtf, fmaxf, ...) serve as they are.
+inline int __popc(unsigned x) { return std::popcount(x); }
+inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
+inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
+inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
+
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+
+// The runtime.
+using cudaStream_t = trireme::cuda_on_host::Stream*;
+using cudaEvent_t = trireme::cuda_on_host::Event*;
+
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2 };
+enum cudaMemcpyKind {
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice,
+  cudaMemcpyDefault
+};
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
+#define CUDART_VERSION 13000
+
+inline const char* cudaGetErrorName(cudaError_t) { return "cudaErrorInvalidValue"; }
+inline const char* cudaGetErrorString(cudaError_t) { return "refused by the host's stand-in for CUDA"; }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
+inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  return *stream = nullptr, cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  return *event = nullptr, cudaSuccess;
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+
+inline cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  *pointer = trireme::cuda_on_host::allocate_device_memory(bytes);
+  return *pointer != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+inline cudaError_t cudaFree(void* pointer) {
+  trireme::cuda_on_host::free_device_memory(pointer);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+}
+inline cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
+                                     size_t width, size_t height, cudaMemcpyKind, cudaStream_t) {
+  if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
+  for (size_t row = 0; row < height; ++row) {
+    std::memcpy(static_cast<std::byte*>(to) + row * to_pitch,
+                static_cast<const std::byte*>(from) + row * from_pitch, width);
+  }
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  std::memset(to, value, bytes);
+  return cudaSuccess;
+}
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+  void* attrs = nullptr;
+  unsigned numAttrs = 0;
+};
+
+template <class... Parameters>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute, int value) {
+  return trireme::cuda_on_host::allow_shared_memory(reinterpret_cast<const void*>(kernel), value)
+             ? cudaSuccess
+             : cudaErrorInvalidValue;
+}
+
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  const auto thread = [&] { kernel(static_cast<Parameters>(arguments)...); };
+  return trireme::cuda_on_host::run_grid(reinterpret_cast<const void*>(kernel), config->gridDim,
+                                         config->blockDim, config->dynamicSmemBytes, thread)
+             ? cudaSuccess
+             : cudaErrorInvalidValue;
+}

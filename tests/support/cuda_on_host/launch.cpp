@@ -1,0 +1,167 @@
+#include "tests/support/cuda_on_host/launch.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <random>
+#include <thread>
+
+namespace trireme::cuda_on_host {
+
+namespace {
+
+constexpr size_t kSharedBytesWithoutAsking = 48 << 10, kMostSharedBytes = 163 << 10;
+constexpr unsigned kMostThreads = 1024;
+
+using Bytes = std::vector<std::byte>;
+
+struct Allocation {
+  size_t bytes;
+  std::thread::id owner;
+};
+
+/// Everything this process asked of its one device.
+struct DeviceState {
+  std::mutex mutex;
+  std::map<void*, Allocation> allocations;
+  std::map<const void*, size_t> shared_limits;
+};
+DeviceState& device() {
+  static DeviceState state;
+  return state;
+}
+
+/// This OS thread's device memory, to be compared with and to go back to.
+class MemoryImage {
+ public:
+  MemoryImage() {
+    const std::lock_guard lock(device().mutex);
+    for (const auto& [pointer, allocation] : device().allocations) {
+      if (allocation.owner != std::this_thread::get_id()) continue;
+      Piece& piece = pieces_.emplace_back(static_cast<std::byte*>(pointer), Bytes(allocation.bytes));
+      copy_bytes(piece.bytes.data(), piece.place, piece.bytes.size());
+    }
+  }
+  void restore() const {
+    for (const Piece& piece : pieces_) copy_bytes(piece.place, piece.bytes.data(), piece.bytes.size());
+  }
+  bool equals_memory() const {
+    return std::all_of(pieces_.begin(), pieces_.end(), [](const Piece& piece) {
+      Bytes now(piece.bytes.size());
+      copy_bytes(now.data(), piece.place, now.size());
+      return now == piece.bytes;
+    });
+  }
+
+ private:
+  struct Piece {
+    std::byte* place;
+    Bytes bytes;
+    Piece(std::byte* p, Bytes b) : place(p), bytes(std::move(b)) {}
+  };
+
+  // The allocator poisons what nobody asked for; the image is of whole blocks all the same.
+  __attribute__((no_sanitize("address"))) static void copy_bytes(std::byte* to, const std::byte* from,
+                                                                 size_t n) {
+    auto* volatile_to = reinterpret_cast<volatile uint64_t*>(to);
+    const auto* volatile_from = reinterpret_cast<const volatile uint64_t*>(from);
+    for (size_t i = 0; i < n / sizeof(uint64_t); ++i) volatile_to[i] = volatile_from[i];
+  }
+
+  std::vector<Piece> pieces_;
+};
+
+enum class Order { ascending, descending, shuffled };
+
+std::vector<unsigned> permutation(unsigned n, Order order) {
+  std::vector<unsigned> numbers(n);
+  std::iota(numbers.begin(), numbers.end(), 0u);
+  if (order == Order::descending) std::reverse(numbers.begin(), numbers.end());
+  if (order == Order::shuffled) std::shuffle(numbers.begin(), numbers.end(), std::mt19937(n));
+  return numbers;
+}
+
+thread_local std::byte* shared_memory_of_block = nullptr;
+
+void run_once(Order order, Dim3 grid, Block& block, size_t shared_bytes,
+              const std::function<void()>& thread) {
+  const auto threads = permutation(blockDim.count(), order);
+  for (const unsigned b : permutation(grid.count(), order)) {
+    blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
+    const auto memory = std::make_unique<std::byte[]>(shared_bytes);
+    std::memset(memory.get(),
+                order == Order::ascending    ? 0xff
+                : order == Order::descending ? 0x3f
+                                             : 0,
+                shared_bytes);
+    shared_memory_of_block = memory.get();
+    block.run(thread, threads);
+  }
+}
+
+}  // namespace
+
+void* allocate_device_memory(size_t bytes) {
+  const size_t size = (std::max<size_t>(bytes, 1) + 255) / 256 * 256;
+  void* pointer = std::aligned_alloc(256, size);
+  const std::lock_guard lock(device().mutex);
+  if (pointer != nullptr) device().allocations[pointer] = {size, std::this_thread::get_id()};
+  return pointer;
+}
+
+void free_device_memory(void* pointer) {
+  const std::lock_guard lock(device().mutex);
+  device().allocations.erase(pointer);
+  std::free(pointer);
+}
+
+bool allow_shared_memory(const void* kernel, int bytes) {
+  if (bytes < 0 || static_cast<size_t>(bytes) > kMostSharedBytes) return false;
+  const std::lock_guard lock(device().mutex);
+  device().shared_limits[kernel] = static_cast<size_t>(bytes);
+  return true;
+}
+
+std::byte* shared_memory() { return shared_memory_of_block; }
+
+bool run_grid(const void* kernel, Dim3 grid, Dim3 block, size_t shared_bytes,
+              const std::function<void()>& thread) {
+  const unsigned num_threads = block.count();
+  size_t limit = kSharedBytesWithoutAsking;
+  {
+    const std::lock_guard lock(device().mutex);
+    if (const auto found = device().shared_limits.find(kernel); found != device().shared_limits.end()) {
+      limit = std::max(limit, found->second);
+    }
+  }
+  if (num_threads == 0 || num_threads > kMostThreads || shared_bytes > limit) return false;
+  if (grid.count() == 0 || grid.y > 65535 || grid.z > 65535) return false;
+  gridDim = grid;
+  blockDim = block;
+
+  // Fibers are kept from launch to launch; after an error some of them are stuck and all are dropped.
+  static thread_local std::map<unsigned, std::unique_ptr<Block>> blocks;
+  auto& fibers = blocks[num_threads];
+  if (!fibers) fibers = std::make_unique<Block>(num_threads);
+  try {
+    const MemoryImage before;
+    run_once(Order::ascending, grid, *fibers, shared_bytes, thread);
+    const MemoryImage after;
+    for (const Order order : {Order::descending, Order::shuffled}) {
+      before.restore();
+      run_once(order, grid, *fibers, shared_bytes, thread);
+      TRIREME_CHECK(
+          after.equals_memory(),
+          "a kernel's results depend on the order of its threads: a barrier is missing, shared memory is "
+          "read before it is written, or two threads write to one place");
+    }
+  } catch (...) {
+    blocks.erase(num_threads);
+    throw;
+  }
+  return true;
+}
+
+}  // namespace trireme::cuda_on_host
