@@ -92,6 +92,21 @@ std::string data_text(const RunConfig& config) {
                      : "; no evaluation");
 }
 
+std::string recompute_text(const RunConfig& config) {
+  const Recomputation& recomputation = config.train.recomputation;
+  if (recomputation.mode == RecomputeMode::none) return "";
+  ModelConfig model = config.model;
+  model.vocab_size = known_vocab_size(config);
+  const double more = recomputed_flops_per_token(model, config.train.seq_len, recomputation) /
+                      training_flops_per_token(model, config.train.seq_len);
+  const std::string what =
+      recomputation.of_attention()
+          ? "selective: attention's core of every block"
+          : fmt::format("full: {} of {}, each from its input",
+                        recomputation.num_whole_blocks(model.num_layers), plural(model.num_layers, "block"));
+  return fmt::format("{}; {:.1f} % more arithmetic", what, 100 * more);
+}
+
 std::string compute_text(const RunConfig& config, const RunPlace& place) {
   const TrainConfig& train = config.train;
   std::string text = precision_name(train.precision);
@@ -177,7 +192,8 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
   const int world_size = config.parallel.world_size();
   return build_line() + "\n" + line("ranks", hosts_text(place, world_size)) +
          line("layout", layout_text(config)) + line("pipeline", pipeline_text(config)) +
-         line("compute", compute_text(config, place)) + line("model", model_line(config.model)) +
+         line("compute", compute_text(config, place)) + line("recompute", recompute_text(config)) +
+         line("model", model_line(config.model)) +
          size_lines(config) + line("data", data_text(config)) + line("batch", batch_line(config)) +
          line("optimizer", optimizer_text(config)) + line("files", place.run_directory);
 }

@@ -93,7 +93,8 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   for (const std::string& fault : resolve(plan, world.size())) throw_usage("{}", fault);
   const ParallelContext parallel(world, plan);
   Context ctx({}, run.num_threads);
-  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.division(parallel));
+  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.division(parallel),
+                    run.recomputation);
   model.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, model.part(), run.options);
   LayoutResult result;

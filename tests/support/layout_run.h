@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/config/model_config.h"
+#include "parallel/plan/recomputation.h"
 #include "parallel/training/training_step.h"
 #include "runtime/comm/communicator.h"
 
@@ -16,6 +17,7 @@ struct LayoutRun {
   ModelConfig model;
   ParallelPlan plan;  ///< data 0: what the other degrees leave of the world
   DType precision = DType::f32;
+  Recomputation recomputation;
   int64_t steps = 20;
   int64_t seq_len = 12;
   int64_t micro_batch = 1;

@@ -85,6 +85,16 @@ TEST(ModelSize, FlopsByHand) {
   EXPECT_DOUBLE_EQ(training_flops_per_token(preset("gpt2-124m"), 1024), 3 * forward);
 }
 
+TEST(ModelSize, RecomputedFlopsByHand) {
+  const ModelConfig& config = preset("gpt2-124m");
+  const double core = 2.0 * 1024 * 768, block = 2.0 * 12 * 768 * 768 + core;
+  const auto flops = [&](const Recomputation& r) { return recomputed_flops_per_token(config, 1024, r); };
+  EXPECT_EQ(flops({}), 0);
+  EXPECT_DOUBLE_EQ(flops({RecomputeMode::selective}), 12 * core);
+  EXPECT_DOUBLE_EQ(flops({RecomputeMode::full}), 12 * block);
+  EXPECT_DOUBLE_EQ(flops({RecomputeMode::full, 5}), 3 * block);
+}
+
 TEST(ModelSize, StateOfFullAndHalfPrecision) {
   EXPECT_EQ(state_bytes(10, DType::f32).total(), 10 * (4 + 4 + 8));
   const StateBytes half = state_bytes(10, DType::bf16);
