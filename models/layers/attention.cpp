@@ -35,6 +35,18 @@ void attend(Context& ctx, const ContextParallel& context, AttentionState& state)
   ring_attention(ctx, context, state.context_parts, s, heads.q, heads.k, heads.v, state.out, state.lse);
 }
 
+// The gradient of qkv, which is let go of with all else that the core kept.
+Tensor attend_backward(Context& ctx, const ContextParallel& context, const Tensor& dout,
+                       AttentionState& state) {
+  const Tensor dqkv = Tensor::empty(ctx, state.qkv.shape(), dout.dtype());
+  const Heads heads = split_heads(state.qkv, state.shape);
+  const Heads gradients = split_heads(dqkv, state.shape);
+  ring_attention_backward(ctx, context, state.context_parts, state.shape, heads.q, heads.k, heads.v,
+                          state.out, state.lse, dout, gradients.q, gradients.k, gradients.v);
+  state.qkv = state.out = state.lse = Tensor();
+  return dqkv;
+}
+
 // How many tensor ranks hold the same key-value heads.
 int copies_of_kv_heads(const ModelConfig& c, const TensorParallel& tensor) {
   return static_cast<int>(std::max<int64_t>(1, tensor.size() / c.num_kv_heads));
@@ -123,16 +135,11 @@ Tensor Attention::backward_input(Context& ctx, const Tensor& dy, Saved& saved) c
     attend(ctx, context_, state);
     output_.keep_input(state.out, state.output_linear);
   }
-  const Tensor dqkv = Tensor::empty(ctx, state.qkv.shape(), dy.dtype());
-  const Heads heads = split_heads(state.qkv, state.shape);
-  const Heads gradients = split_heads(dqkv, state.shape);
-  ring_attention_backward(ctx, context_, state.context_parts, state.shape, heads.q, heads.k, heads.v,
-                          state.out, state.lse, dout, gradients.q, gradients.k, gradients.v);
+  const Tensor dqkv = attend_backward(ctx, context_, dout, state);
   if (rotary_) {
     ops::rotary(ctx, {dqkv, 0, (num_heads_ + num_kv_heads_) * head_dim_}, head_dim_, state.positions, rotary_,
                 true);
   }
-  state.qkv = state.out = state.lse = Tensor();
   return qkv_.backward_input(ctx, dqkv, state.qkv_linear);
 }
 

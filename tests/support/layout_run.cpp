@@ -97,6 +97,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
                     run.recomputation);
   model.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, model.part(), run.options);
+  ctx.allocator().reset_peaks();
   LayoutResult result;
   for (int64_t s = 0; s < run.steps; ++s) {
     auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size(),
@@ -116,6 +117,10 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     result.norms.push_back(step.gradient_norm(totals));
     step.update(totals, result.norms.back(), run.lr);
   }
+  for (int i = 0; i < kNumMemoryCategories; ++i) {
+    result.peak_bytes[static_cast<size_t>(i)] =
+        ctx.allocator().stats().by_category[static_cast<size_t>(i)].peak;
+  }
   std::map<std::string, Block> mine;
   for (size_t chunk = 0; chunk < model.part().chunks.size(); ++chunk) {
     step.for_each_weight(chunk, [&](const Parameter& p, const Tensor& weight) {
@@ -130,10 +135,6 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     for_each_element(*view.parameter, [&](size_t i, size_t global) {
       ASSERT_EQ(copy[i], original[global]) << view.parameter->name << ": the last stage's copy differs";
     });
-  }
-  for (int i = 0; i < kNumMemoryCategories; ++i) {
-    result.peak_bytes[static_cast<size_t>(i)] =
-        ctx.allocator().stats().by_category[static_cast<size_t>(i)].peak;
   }
   return result;
 }

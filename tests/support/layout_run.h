@@ -35,7 +35,7 @@ struct LayoutResult {
   std::map<std::string, std::vector<float>>
       gradients;  ///< of the first step: the mean over its tokens; empty where ranks divide them (ZeRO)
   std::map<std::string, std::vector<float>> weights;       ///< after the last step
-  std::array<int64_t, kNumMemoryCategories> peak_bytes{};  ///< of this rank
+  std::array<int64_t, kNumMemoryCategories> peak_bytes{};  ///< of this rank, in its steps
 };
 
 /// Runs in the layout of the plan; the global batch does not depend on the number of data ranks. Every rank
