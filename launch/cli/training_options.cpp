@@ -80,6 +80,20 @@ std::vector<Option> train_options() {
        whole(
            [](auto& c) -> auto& { return c.train.seed; }, 0),
        "of initial weights and the order of samples", ""},
+      {section, "recompute", "",
+       choice<RecomputeMode>([](auto& c) -> auto& { return c.train.recomputation.mode; },
+                             {{"none", RecomputeMode::none},
+                              {"selective", RecomputeMode::selective},
+                              {"full", RecomputeMode::full}}),
+       "activations made again in the backward pass: attention's core, or whole blocks", ""},
+      {section, "recompute-every", "",
+       whole(
+           [](auto& c) -> auto& { return c.train.recomputation.every; }, 1),
+       "every N-th block: 0, N, 2N, ...", "",
+       [](const RunConfig& c) {
+         return when(c.train.recomputation.mode != RecomputeMode::full,
+                     "it belongs to --train.recompute full");
+       }},
       {section, "eval-every", "",
        whole(
            [](auto& c) -> auto& { return c.train.eval_every; }, 0),

@@ -111,9 +111,7 @@ void print_model(const RunConfig& config, bool with_table) {
        fmt::format("{}: weights {}, gradients {}, optimizer {}", bytes(state.total()), bytes(state.weights),
                    bytes(state.gradients), bytes(state.optimizer))},
       {"predicted memory",
-       fmt::format("{} (micro-batch {} x {} tokens)",
-                   memory_line(estimate_memory(model, config.train.precision, config.train.micro_batch,
-                                               seq_len, {}, {.master = config.train.master})),
+       fmt::format("{} (micro-batch {} x {} tokens)", memory_line(estimate_memory(memory_inputs(config, 1))),
                    config.train.micro_batch, seq_len)},
   };
   fmt::print("{}", help_lines(lines));

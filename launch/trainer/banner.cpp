@@ -1,5 +1,7 @@
 #include "launch/trainer/banner.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "launch/trainer/build_info.h"
@@ -92,6 +94,21 @@ std::string data_text(const RunConfig& config) {
                      : "; no evaluation");
 }
 
+std::string recompute_text(const RunConfig& config) {
+  const Recomputation& recomputation = config.train.recomputation;
+  if (recomputation.mode == RecomputeMode::none) return "";
+  ModelConfig model = config.model;
+  model.vocab_size = known_vocab_size(config);
+  const double more = recomputed_flops_per_token(model, config.train.seq_len, recomputation) /
+                      training_flops_per_token(model, config.train.seq_len);
+  const std::string what =
+      recomputation.of_attention()
+          ? "selective: attention's core of every block"
+          : fmt::format("full: {} of {}, each from its input",
+                        recomputation.num_whole_blocks(model.num_layers), plural(model.num_layers, "block"));
+  return fmt::format("{}; {:.1f} % more arithmetic", what, 100 * more);
+}
+
 std::string compute_text(const RunConfig& config, const RunPlace& place) {
   const TrainConfig& train = config.train;
   std::string text = precision_name(train.precision);
@@ -148,16 +165,25 @@ std::string batch_line(const RunConfig& config) {
       config.train.steps);
 }
 
-StateDivision division_of(const RunConfig& config) {
-  const ParallelPlan& plan = config.parallel;
-  StateDivision division{.zero_stage = plan.zero_stage,
-                         .bucket_bytes = static_cast<int64_t>(plan.bucket_mib * (1 << 20)),
-                         .master = config.train.master};
-  if (plan.zero_stage > 0) division.parts = plan.shard_ranks();
-  return division;
+MemoryInputs memory_inputs(const RunConfig& config, int threads) {
+  MemoryInputs inputs{
+      .model = config.model,
+      .precision = config.train.precision,
+      .micro_batch = config.train.micro_batch,
+      .seq_len = config.train.seq_len,
+      .accumulation = config.accumulation(),
+      .plan = config.parallel,
+      .division = {.zero_stage = config.parallel.zero_stage,
+                   .bucket_bytes = static_cast<int64_t>(config.parallel.bucket_mib * (1 << 20)),
+                   .master = config.train.master},
+      .recomputation = config.train.recomputation,
+      .threads = std::max(threads, 1)};
+  inputs.model.vocab_size = known_vocab_size(config);
+  if (inputs.division.zero_stage > 0) inputs.division.parts = config.parallel.shard_ranks();
+  return inputs;
 }
 
-std::string size_lines(const RunConfig& config) {
+std::string size_lines(const RunConfig& config, int threads) {
   ModelConfig model = config.model;
   model.vocab_size = known_vocab_size(config);
   const ModelSize size = size_of(model);
@@ -167,9 +193,7 @@ std::string size_lines(const RunConfig& config) {
     parameters = fmt::format("{} + {} for each token of the vocabulary", grouped(size.parameters),
                              (model.tied_embeddings ? 1 : 2) * model.hidden_size);
   }
-  const MemoryEstimate memory =
-      estimate_memory(model, config.train.precision, config.train.micro_batch, config.train.seq_len,
-                      config.parallel, division_of(config), config.accumulation() > 1);
+  const MemoryEstimate memory = estimate_memory(memory_inputs(config, threads));
   const double token_flops = training_flops_per_token(model, config.train.seq_len);
   return line("parameters", parameters) +
          line("memory", "predicted " + memory_line(memory) +
@@ -182,8 +206,9 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
   const int world_size = config.parallel.world_size();
   return build_line() + "\n" + line("ranks", hosts_text(place, world_size)) +
          line("layout", layout_text(config)) + line("pipeline", pipeline_text(config)) +
-         line("compute", compute_text(config, place)) + line("model", model_line(config.model)) +
-         size_lines(config) + line("data", data_text(config)) + line("batch", batch_line(config)) +
+         line("compute", compute_text(config, place)) + line("recompute", recompute_text(config)) +
+         line("model", model_line(config.model)) + size_lines(config, place.threads_per_rank) +
+         line("data", data_text(config)) + line("batch", batch_line(config)) +
          line("optimizer", optimizer_text(config)) + line("files", place.run_directory);
 }
 

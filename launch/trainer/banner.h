@@ -35,8 +35,10 @@ std::string model_line(const ModelConfig& config);
 std::string memory_line(const MemoryEstimate& estimate);
 /// "global batch 32 = micro-batch 8 x accumulation 2 x 2 data ranks; 8,192 tokens a step".
 std::string batch_line(const RunConfig& config);
+/// What the memory of a run depends on; its vocabulary as far as it is known.
+MemoryInputs memory_inputs(const RunConfig& config, int threads_per_rank);
 /// Parameters and predicted memory; while the vocabulary is not known, as a formula.
-std::string size_lines(const RunConfig& config);
+std::string size_lines(const RunConfig& config, int threads_per_rank);
 
 /// Version, build, place, layout, batch arithmetic, model, parameters, predicted memory. Several lines; the
 /// config is complete.

@@ -8,6 +8,7 @@
 #include "parallel/optimizer/loss_scaler.h"
 #include "parallel/optimizer/lr_schedule.h"
 #include "parallel/plan/parallel_plan.h"
+#include "parallel/plan/recomputation.h"
 #include "parallel/training/nonfinite_policy.h"
 #include "runtime/device/device.h"
 #include "runtime/tensor/dtype.h"
@@ -37,6 +38,7 @@ struct TrainConfig {
   LossScaleConfig loss_scale;
   NonFinitePolicy nonfinite = NonFinitePolicy::stop;
   NonFiniteCheck check = NonFiniteCheck::step;
+  Recomputation recomputation;       ///< what is not kept for the backward pass
   int64_t eval_every = 0;            ///< steps between evaluations; 0: only at start and end
   int64_t eval_batches = 0;          ///< global batches an evaluation; 0: the whole validation set
   int64_t log_every = 10;            ///< steps between printed lines; metrics.jsonl has every step

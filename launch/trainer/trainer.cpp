@@ -50,7 +50,8 @@ class Trainer {
   void save_model();  // all ranks take part, the main one writes
   std::string sample_of_text();
   std::string bubble_text();  // measured; all ranks take part
-  void summarize(Progress& progress, double seconds, const std::string& bubble, const std::string& sample);
+  void summarize(Progress& progress, double seconds, const MemoryStats& stats, const std::string& bubble,
+                 const std::string& sample);
 
   RunConfig config_;
   Job job_;
@@ -104,13 +105,14 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   }
   const TrainingStepOptions options = step_options(config_);
   model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision,
-                 options.division(parallel_));
+                 options.division(parallel_), config_.train.recomputation);
   model_->storage().initialize(ctx_, config_.train.seed);
   step_.emplace(ctx_, parallel_, model_->part(), options);
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
   if (is_main()) open_directory(config_ini);
   peak_flops_ = sum_over_ranks(ops::measure_gemm_rate(ctx_, config_.train.precision));
+  ctx_.allocator().reset_peaks();  // training does not need the matrices of that measurement
 }
 
 void Trainer::open_directory(std::string_view config_ini) {
@@ -219,10 +221,12 @@ void Trainer::run() {
     if (m.val_loss) progress.evaluation(m);
   }
   const double seconds = seconds_since(begin);
+  const MemoryStats stats =
+      ctx_.allocator().stats();  // of training: a whole tensor may be gathered to be saved
   save_model();
   const std::string sample = writes_sample() ? sample_of_text() : "";
   const std::string bubble = bubble_text();
-  if (is_main()) summarize(progress, seconds, bubble, sample);
+  if (is_main()) summarize(progress, seconds, stats, bubble, sample);
   world_.barrier(ctx_.stream());
 }
 
@@ -249,9 +253,8 @@ std::string Trainer::bubble_text() {
       100 * bubble);
 }
 
-void Trainer::summarize(Progress& progress, double seconds, const std::string& bubble,
-                        const std::string& sample) {
-  const MemoryStats stats = ctx_.allocator().stats();
+void Trainer::summarize(Progress& progress, double seconds, const MemoryStats& stats,
+                        const std::string& bubble, const std::string& sample) {
   MemoryEstimate measured;
   for (size_t i = 0; i < kNumMemoryCategories; ++i) measured.bytes[i] = stats.by_category[i].peak;
   progress.note(fmt::format("{} steps, {} tokens in {} | peak memory measured {}", config_.train.steps,

@@ -3,120 +3,75 @@
 #include <algorithm>
 #include <numeric>
 
-#include "models/config/model_size.h"
+#include "models/config/activation_memory.h"
+#include "models/config/rank_shape.h"
+#include "models/config/state_memory.h"
 
 namespace trireme {
 
 namespace {
 
-int64_t divided(int64_t n, int64_t ranks) { return (n + ranks - 1) / ranks; }
-
-/// What one rank holds of a model, its widths divided.
-struct RankSize {
-  int64_t outer, heads, kv_heads, ffn, vocab, norm_statistics;
-
-  RankSize(const ModelConfig& c, const ParallelPlan& plan)
-      : outer(divided(c.hidden_size, plan.sequence ? plan.tensor : 1)),
-        heads(divided(c.num_heads, plan.tensor)),
-        kv_heads(divided(c.num_kv_heads, plan.tensor)),
-        ffn(divided(c.ffn_size, plan.tensor)),
-        vocab(divided(c.vocab_size, plan.tensor)),
-        norm_statistics(divided(4, plan.sequence ? plan.tensor : 1)) {}
-};
-
-int64_t parameters_of_rank(
-    const ModelConfig& config, const ParallelPlan& plan,
-    bool (*counts)(const ParameterInfo&) = [](const ParameterInfo&) { return true; }) {
-  int64_t count = 0;
-  for (const ParameterInfo& row : parameter_table(config)) {
-    if (!counts(row)) continue;
-    const auto is = [&](const char* part) { return row.name.find(part) != std::string::npos; };
-    const bool whole = is("norm.") || is("output.bias") || is("down.bias") || is("embedding.positions");
-    const bool key_value = is(".key.") || is(".value.");
-    const int64_t ranks = key_value ? std::min<int64_t>(plan.tensor, config.num_kv_heads) : plan.tensor;
-    count += whole ? row.count() : divided(row.count(), ranks);
-  }
-  return count;
+// A thread's tile of queries against all keys, backward: runtime/ops/cpu/attention_backward.cpp.
+int64_t attention_scratch(const MemoryInputs& in, const RankShape& rank) {
+  constexpr int64_t kQueries = 64, kVector = 16;
+  const int64_t length = RankShape::share(in.seq_len, in.plan.context);
+  const int64_t scores = 2 * kQueries * ((length + kVector - 1) / kVector * kVector + kVector);
+  const int64_t widened = in.precision == DType::f32 ? 0 : 4 * (kQueries + length) * rank.head_dim;
+  const int64_t tasks = in.micro_batch * rank.kv_heads;
+  return block_bytes(std::min<int64_t>(in.threads, tasks), scores + widened, DType::f32);
 }
 
-int64_t layer_bytes_per_token(const ModelConfig& config, const RankSize& rank, int64_t element) {
-  const int64_t ffn_tensors = config.activation == ActivationKind::swiglu ? 3 : 2;
-  const int64_t attention = 2 * (rank.heads + rank.kv_heads) * config.head_dim();
-  const int64_t elements = 4 * rank.outer + attention + ffn_tensors * rank.ffn;
-  constexpr int64_t kF32 = 4;
-  return elements * element + (rank.norm_statistics + rank.heads) * kF32;
+// Sums of blocks of rows for gain and bias: runtime/ops/cpu/norm.cpp.
+int64_t norm_scratch(const MemoryInputs& in, const RankShape& rank) {
+  const int64_t rows_per_sum = std::max<int64_t>(32, (rank.outer_rows + 255) / 256);
+  const bool with_bias = in.model.bias && in.model.norm == NormKind::layer_norm;
+  return block_bytes((rank.outer_rows + rows_per_sum - 1) / rows_per_sum,
+                     (with_bias ? 2 : 1) * in.model.hidden_size, DType::f32);
 }
 
-/// Ring attention's: two blocks of keys and values, two of their gradients and a sum of query gradients.
-int64_t ring_bytes_per_token(const ModelConfig& config, const RankSize& rank, int64_t element) {
-  constexpr int64_t kF32 = 4;
-  return (4 * rank.kv_heads * (element + kF32) + rank.heads * kF32) * config.head_dim();
+// Ring attention's: two blocks of keys and values, two of their f32 gradients, an f32 sum of query gradients.
+int64_t ring_buffers(const MemoryInputs& in, const RankShape& rank) {
+  if (in.plan.context == 1) return 0;
+  const int64_t block = 2 * rank.kv_heads * rank.head_dim;
+  return 2 * block_bytes(rank.rows, block, in.precision) + 2 * block_bytes(rank.rows, block, DType::f32) +
+         block_bytes(rank.rows, rank.heads * rank.head_dim, DType::f32);
 }
 
-bool is_matrix(const ParameterInfo& row) { return row.shape.rank() == 2; }
-
-/// Weights under stage 3: this rank's part of the matrices, the vectors, and the matrices of two layers.
-int64_t divided_weights(const ModelConfig& config, const ParallelPlan& plan, int64_t element, int parts) {
-  const int64_t matrices = parameters_of_rank(config, plan, is_matrix);
-  const int64_t vectors = parameters_of_rank(config, plan) - matrices;
-  const auto of = [&](bool (*counts)(const ParameterInfo&)) {
-    return parameters_of_rank(config, plan, counts);
-  };
-  const int64_t layer =
-      of([](const auto& row) { return is_matrix(row) && row.name.starts_with("layers.0."); });
-  const int64_t embedding = of([](const auto& row) { return row.name.starts_with("embedding."); });
-  const int64_t head = of([](const auto& row) { return row.name == "head.weight"; });
-  constexpr int64_t kF32 = 4;
-  return divided(matrices, parts) * element + vectors * kF32 +
-         std::min(matrices, layer + std::max({config.num_layers > 1 ? layer : 0, embedding, head})) * element;
+// Gradients that tensor ranks hold parts of: of copied key-value heads.
+int64_t partial_gradients(const MemoryInputs& in, const RankShape& rank) {
+  const bool copied_heads = in.plan.tensor > in.model.num_kv_heads;
+  if (in.plan.tensor == 1 || !copied_heads) return 0;
+  return block_bytes(2 * rank.kv_heads * rank.head_dim * in.model.hidden_size, DType::f32);
 }
 
-/// Gradients that stages 2 and 3 hold besides their part.
-int64_t bytes_in_buckets(const ModelConfig& config, const StateDivision& division, int64_t all) {
-  constexpr int64_t kF32 = 4;
-  const ModelSize size = size_of(config);
-  const int64_t table = config.vocab_size * config.hidden_size * kF32;
-  const int64_t layer = size.non_embedding * kF32 / config.num_layers;
-  const int64_t bucket =
-      division.zero_stage == 3 ? std::min(division.bucket_bytes, layer) : division.bucket_bytes;
-  return std::min(
-      all, std::max(layer, table) + 2 * bucket + (config.tied_embeddings ? std::min(layer, table) : 0));
+// The norm's sums of blocks of 1,024 gradients, in f64.
+int64_t norm_sums(const MemoryInputs& in) {
+  int64_t numel = 0;
+  for (const StateBlock& block : state_blocks(in)) numel += block.is_matrix ? block.numel : 0;
+  return block_bytes(numel / 1024, DType::f64);
+}
+
+int64_t estimate_buffers(const MemoryInputs& in) {
+  const RankShape rank(in);
+  const bool rotary = in.model.positions == PositionKind::rotary;
+  const double ids =
+      3.0 * static_cast<double>(in.accumulation) * static_cast<double>(block_bytes(rank.rows, DType::i32));
+  const int64_t lasting = static_cast<int64_t>(std::min(ids, 1e18)) +
+                          (rotary ? block_bytes(in.seq_len, rank.head_dim, DType::f32) : 0);
+  const int64_t statistics = in.plan.tensor == 1 ? 0 : block_bytes(rank.rows, 3 * in.plan.tensor, DType::f32);
+  return lasting + std::max({attention_scratch(in, rank) + ring_buffers(in, rank), norm_scratch(in, rank),
+                             statistics, partial_gradients(in, rank), norm_sums(in)});
 }
 
 }  // namespace
 
 int64_t MemoryEstimate::total() const { return std::accumulate(bytes.begin(), bytes.end(), int64_t{0}); }
 
-MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64_t micro_batch,
-                               int64_t seq_len, const ParallelPlan& plan, const StateDivision& division,
-                               bool accumulates) {
-  const StateBytes state = state_bytes(parameters_of_rank(config, plan), precision, division.master);
-  const RankSize rank(config, plan);
-  const auto element = static_cast<int64_t>(size_of(precision));
-  const int64_t tokens = divided(micro_batch * seq_len, plan.context);
-  const int64_t last = (2 * rank.outer + rank.vocab) * element;
-  const int64_t work = 2 * (config.hidden_size + rank.ffn) * element;
+MemoryEstimate estimate_memory(const MemoryInputs& in) {
   MemoryEstimate estimate;
-  estimate[MemoryCategory::weights] = state.weights;
-  estimate[MemoryCategory::gradients] = state.gradients;
-  estimate[MemoryCategory::optimizer] = state.optimizer / (division.zero_stage >= 1 ? division.parts : 1);
-  if (division.zero_stage >= 2 && division.parts > 1) {
-    estimate[MemoryCategory::gradients] =
-        state.gradients / division.parts +
-        (accumulates ? state.gradients : bytes_in_buckets(config, division, state.gradients));
-  }
-  if (division.zero_stage >= 3 && division.parts > 1) {
-    estimate[MemoryCategory::weights] = divided_weights(config, plan, element, division.parts);
-  }
-  const double activations =
-      static_cast<double>(tokens) *
-      (static_cast<double>(config.num_layers * layer_bytes_per_token(config, rank, element)) +
-       static_cast<double>(last + work));
-  // Absurd sizes are to be shown as such, not to overflow.
-  estimate[MemoryCategory::activations] = static_cast<int64_t>(std::min(activations, 1e18));
-  estimate[MemoryCategory::buffers] = tokens * 2 * static_cast<int64_t>(sizeof(int32_t));
-  if (plan.context > 1)
-    estimate[MemoryCategory::buffers] += tokens * ring_bytes_per_token(config, rank, element);
+  estimate_state(in, estimate);
+  estimate[MemoryCategory::activations] = ActivationMemory(in).peak(in);
+  estimate[MemoryCategory::buffers] = estimate_buffers(in);
   return estimate;
 }
 

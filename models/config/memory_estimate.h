@@ -1,4 +1,4 @@
-// Predicted bytes of a rank, in the allocator's categories.
+// Predicted bytes of a rank, in the allocator's categories. docs/memory.md has the formulas.
 #pragma once
 
 #include <array>
@@ -6,6 +6,7 @@
 
 #include "models/config/model_config.h"
 #include "parallel/plan/parallel_plan.h"
+#include "parallel/plan/recomputation.h"
 #include "parallel/plan/state_division.h"
 #include "runtime/device/allocator.h"
 #include "runtime/tensor/dtype.h"
@@ -20,33 +21,29 @@ struct MemoryEstimate {
   int64_t total() const;
 };
 
-/// The peak of a rank that trains micro-batches of `micro_batch` x `seq_len` tokens. With e = bytes of
-/// `precision`, C = hidden, H / K = query / key-value heads, D = head size, F = feed-forward, V = vocabulary:
-///
-///   weights, gradients, optimizer   state_bytes(), with or without masters; where ranks divide them, the
-///   optimizer's state (from ZeRO
-///            stage 1) and gradients (from stage 2) by their number. Stage 2 adds what lies in buckets that
-///            are filled or reduced: the widest layer, two buckets, and a tied head's table, which the
-///            backward pass fills from its first layer to its last; never more than all gradients. With
-///            accumulation all of them are in buckets. Stage 3 divides the matrices' weights and adds those
-///            of the two widest neighbours among embedding, layers and head; its buckets hold no more than a
-///            layer.
-///   activations  tokens * (layers * layer + last + work)
-///     layer  saved for the backward pass: inputs and outputs of both norms 4C, query, key and value (H +
-///     2K)D,
-///            attention's output HD, feed-forward 2F (GELU: before and after) or 3F (SwiGLU: gate, up,
-///            product), all * e, and in f32 a mean and a scale a norm and the log-sum-exp of each head: (4 +
-///            H) * 4
-///     last   input and output of the final norm 2C, and the logits V, which their gradient overwrites, all *
-///     e work   the widest gradients alive at once in one layer: (2C + 2F) * e
-///   Over t tensor ranks H, K (at least one head), F, V and the matrices' state are divided by t, under
-///   sequence parallelism the C and the norms' statistics too, except in `work`. Over n context ranks
-///   `tokens` is divided by n. Other degrees change nothing.
-///   buffers      ids and targets of the micro-batch, 4 bytes each; with context ranks, in the backward pass
-///   of attention, two blocks of keys and values and two of their f32 gradients (one at hand, one under way)
-///   and an f32 sum for the queries: (4 K (e + 4) + 4 H) D a token
-MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64_t micro_batch,
-                               int64_t seq_len, const ParallelPlan& plan = {},
-                               const StateDivision& division = {}, bool accumulates = false);
+/// What of a training run its memory depends on.
+struct MemoryInputs {
+  ModelConfig model;
+  DType precision = DType::f32;
+  int64_t micro_batch = 1;
+  int64_t seq_len = 1;
+  int64_t accumulation = 1;  ///< micro-batches of a rank in a step
+  ParallelPlan plan;
+  StateDivision division;
+  Recomputation recomputation;
+  int threads = 1;  ///< of a rank
+};
+
+/// The peaks of a rank in its training steps: of each category for itself, in blocks as the allocator rounds
+/// them. Of ranks with unequal shares, the one with the largest.
+///   weights, gradients, optimizer   models/config/state_memory.h
+///   activations                     models/config/activation_memory.h
+///   buffers   the step's ids, targets and positions, the rotary table, and the largest scratch of: attention
+///             (a thread's rows of scores; with context ranks the ring's blocks and f32 sums), the backward
+///             pass of a norm, statistics of a divided vocabulary, gradients of heads that tensor ranks
+///             share, sums for the gradient norm. Not in it: workspace of the library that multiplies
+///             matrices.
+/// Context ranks hold their share of the rows. Pipeline and expert parallelism change nothing yet.
+MemoryEstimate estimate_memory(const MemoryInputs& inputs);
 
 }  // namespace trireme

@@ -46,6 +46,11 @@ class Table {
   std::vector<ParameterInfo> rows_;
 };
 
+// Of one layer's scores and their product with the values, forward.
+double attention_flops_per_token(const ModelConfig& config, int64_t seq_len) {
+  return 2.0 * static_cast<double>(seq_len) * static_cast<double>(config.num_heads * config.head_dim());
+}
+
 }  // namespace
 
 std::vector<ParameterInfo> parameter_table(const ModelConfig& config) {
@@ -74,13 +79,20 @@ ModelSize size_of(const ModelConfig& config) {
 
 double forward_flops_per_token(const ModelConfig& config, int64_t seq_len) {
   const double matmul = 2.0 * static_cast<double>(size_of(config).matmul);
-  const double attention = 2.0 * static_cast<double>(seq_len) *
-                           static_cast<double>(config.num_heads * config.head_dim() * config.num_layers);
-  return matmul + attention;
+  return matmul + static_cast<double>(config.num_layers) * attention_flops_per_token(config, seq_len);
 }
 
 double training_flops_per_token(const ModelConfig& config, int64_t seq_len) {
   return 3 * forward_flops_per_token(config, seq_len);
+}
+
+double recomputed_flops_per_token(const ModelConfig& config, int64_t seq_len,
+                                  const Recomputation& recomputation) {
+  const auto layers = static_cast<double>(config.num_layers);
+  if (recomputation.of_attention()) return layers * attention_flops_per_token(config, seq_len);
+  const double head = 2.0 * static_cast<double>(config.vocab_size * config.hidden_size);
+  return static_cast<double>(recomputation.num_whole_blocks(config.num_layers)) / layers *
+         (forward_flops_per_token(config, seq_len) - head);
 }
 
 StateBytes state_bytes(int64_t parameters, DType precision, bool master) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/config/model_config.h"
+#include "parallel/plan/recomputation.h"
 #include "runtime/tensor/dtype.h"
 #include "runtime/tensor/shape.h"
 
@@ -35,6 +36,11 @@ ModelSize size_of(const ModelConfig& config);
 double forward_flops_per_token(const ModelConfig& config, int64_t seq_len);
 /// Forward and backward: three times the forward pass. Recomputation is not counted.
 double training_flops_per_token(const ModelConfig& config, int64_t seq_len);
+
+/// What recomputation adds to it: the forward pass of whole blocks, or attention's scores and their product
+/// with the values.
+double recomputed_flops_per_token(const ModelConfig& config, int64_t seq_len,
+                                  const Recomputation& recomputation);
 
 /// Bytes of a model's state under AdamW, in one place (not divided).
 struct StateBytes {

@@ -26,6 +26,27 @@ Heads split_heads(const Tensor& qkv, const ops::AttentionShape& s) {
   return {{qkv, 0, q}, {qkv, q, kv}, {qkv, q + kv, kv}};
 }
 
+// The core, from qkv alone: makes out and lse.
+void attend(Context& ctx, const ContextParallel& context, AttentionState& state) {
+  const ops::AttentionShape& s = state.shape;
+  state.out = Tensor::empty(ctx, {state.qkv.dim(0), s.num_heads * s.head_dim}, state.qkv.dtype());
+  state.lse = Tensor::empty(ctx, {s.batch, s.num_heads, s.q_len}, DType::f32);
+  const Heads heads = split_heads(state.qkv, s);
+  ring_attention(ctx, context, state.context_parts, s, heads.q, heads.k, heads.v, state.out, state.lse);
+}
+
+// The gradient of qkv, which is let go of with all else that the core kept.
+Tensor attend_backward(Context& ctx, const ContextParallel& context, const Tensor& dout,
+                       AttentionState& state) {
+  const Tensor dqkv = Tensor::empty(ctx, state.qkv.shape(), dout.dtype());
+  const Heads heads = split_heads(state.qkv, state.shape);
+  const Heads gradients = split_heads(dqkv, state.shape);
+  ring_attention_backward(ctx, context, state.context_parts, state.shape, heads.q, heads.k, heads.v,
+                          state.out, state.lse, dout, gradients.q, gradients.k, gradients.v);
+  state.qkv = state.out = state.lse = Tensor();
+  return dqkv;
+}
+
 // How many tensor ranks hold the same key-value heads.
 int copies_of_kv_heads(const ModelConfig& c, const TensorParallel& tensor) {
   return static_cast<int>(std::max<int64_t>(1, tensor.size() / c.num_kv_heads));
@@ -60,10 +81,11 @@ ParameterBlock qkv_block(const ModelConfig& c, const std::string& name, const ch
 }  // namespace
 
 Attention::Attention(const ModelConfig& config, const std::string& name, const Tensor& rotary,
-                     const TensorParallel& tensor, const ContextParallel& context)
+                     const TensorParallel& tensor, const ContextParallel& context, bool recomputes_core)
     : num_heads_(config.num_heads / tensor.size()),
       num_kv_heads_(heads_of_rank(config.num_kv_heads, copies_of_kv_heads(config, tensor), tensor).size()),
       head_dim_(config.head_dim()),
+      recomputes_core_(recomputes_core),
       rotary_(rotary),
       qkv_weight_(qkv_block(config, name, ".weight", true, tensor)),
       output_weight_(single(tensor.divided(name + ".output.weight",
@@ -97,27 +119,27 @@ Tensor Attention::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, S
     ops::rotary(ctx, {state.qkv, 0, (num_heads_ + num_kv_heads_) * head_dim_}, head_dim_, mb.positions,
                 rotary_, false);
   }
-  state.out = Tensor::empty(ctx, {mb.rows(), num_heads_ * head_dim_}, x.dtype());
-  state.lse = Tensor::empty(ctx, {mb.batch, num_heads_, mb.seq_len}, DType::f32);
-  const Heads heads = split_heads(state.qkv, state.shape);
-  ring_attention(ctx, context_, state.context_parts, state.shape, heads.q, heads.k, heads.v, state.out,
-                 state.lse);
-  return output_.forward(ctx, state.out, divided_rows, state.output_linear);
+  attend(ctx, context_, state);
+  const Tensor y = output_.forward(ctx, state.out, divided_rows, state.output_linear);
+  if (recomputes_core_) {
+    output_.keep_input({}, state.output_linear);
+    state.out = state.lse = Tensor();
+  }
+  return y;
 }
 
 Tensor Attention::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
   auto& state = saved.get<AttentionState>();
   const Tensor dout = output_.backward_input(ctx, dy, state.output_linear);
-  const Tensor dqkv = Tensor::empty(ctx, state.qkv.shape(), dy.dtype());
-  const Heads heads = split_heads(state.qkv, state.shape);
-  const Heads gradients = split_heads(dqkv, state.shape);
-  ring_attention_backward(ctx, context_, state.context_parts, state.shape, heads.q, heads.k, heads.v,
-                          state.out, state.lse, dout, gradients.q, gradients.k, gradients.v);
+  if (recomputes_core_) {
+    attend(ctx, context_, state);
+    output_.keep_input(state.out, state.output_linear);
+  }
+  const Tensor dqkv = attend_backward(ctx, context_, dout, state);
   if (rotary_) {
     ops::rotary(ctx, {dqkv, 0, (num_heads_ + num_kv_heads_) * head_dim_}, head_dim_, state.positions, rotary_,
                 true);
   }
-  state.qkv = state.out = state.lse = Tensor();
   return qkv_.backward_input(ctx, dqkv, state.qkv_linear);
 }
 

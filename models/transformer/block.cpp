@@ -15,9 +15,10 @@ std::string layer_name(int64_t index) { return fmt::format("layers.{}", index); 
 }  // namespace
 
 TransformerBlock::TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary,
-                                   const TensorParallel& tensor, const ContextParallel& context)
+                                   const TensorParallel& tensor, const ContextParallel& context,
+                                   bool recomputes_attention)
     : attention_norm_(config, layer_name(index) + ".attention_norm", tensor),
-      attention_(config, layer_name(index) + ".attention", rotary, tensor, context),
+      attention_(config, layer_name(index) + ".attention", rotary, tensor, context, recomputes_attention),
       ffn_norm_(config, layer_name(index) + ".ffn_norm", tensor),
       ffn_(config, layer_name(index) + ".ffn", tensor) {}
 

@@ -11,9 +11,11 @@ namespace trireme {
 
 class TransformerBlock final : public Layer {
  public:
-  /// Parameters layers.`index`.*. `rotary` as in Attention.
+  /// Parameters layers.`index`.*. `rotary` as in Attention, whose core is run again in the backward pass with
+  /// `recomputes_attention`.
   TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary,
-                   const TensorParallel& tensor, const ContextParallel& context);
+                   const TensorParallel& tensor, const ContextParallel& context,
+                   bool recomputes_attention = false);
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;

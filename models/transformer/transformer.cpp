@@ -8,6 +8,7 @@
 #include "models/config/tensor_parallel_faults.h"
 #include "models/layers/rotary_table.h"
 #include "models/transformer/block.h"
+#include "parallel/module/recompute.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/self/self_communicator.h"
@@ -31,8 +32,13 @@ void check(const ModelConfig& config, const ParallelPlan& plan) {
 }  // namespace
 
 Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
-                         int64_t max_seq_len, DType compute_type, const StateDivision& division)
-    : config_(config), pipeline_(parallel.pipeline()), tensor_(parallel), context_(parallel) {
+                         int64_t max_seq_len, DType compute_type, const StateDivision& division,
+                         const Recomputation& recomputation)
+    : config_(config),
+      recomputation_(recomputation),
+      pipeline_(parallel.pipeline()),
+      tensor_(parallel),
+      context_(parallel) {
   check(config, parallel.plan());
   if (config.positions == PositionKind::rotary) rotary_ = rotary_table(ctx, config, max_seq_len);
   placement_ = layer_placement(config, max_seq_len, parallel.plan());
@@ -60,8 +66,12 @@ std::unique_ptr<Layer> Transformer::make_layer(int place) {
     embedding_ = layer.get();
     return layer;
   }
-  if (place <= config_.num_layers)
-    return std::make_unique<TransformerBlock>(config_, place - 1, rotary_, tensor_, context_);
+  if (place <= config_.num_layers) {
+    std::unique_ptr<Layer> block = std::make_unique<TransformerBlock>(
+        config_, place - 1, rotary_, tensor_, context_, recomputation_.of_attention());
+    if (recomputation_.of_block(place - 1)) block = std::make_unique<Recomputed>(std::move(block));
+    return block;
+  }
   const bool reads_embedding = config_.tied_embeddings && embedding_ != nullptr;
   auto layer =
       std::make_unique<LossHead>(config_, reads_embedding ? &embedding_->tokens() : nullptr, tensor_);

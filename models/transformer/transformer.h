@@ -10,6 +10,7 @@
 #include "parallel/data_parallel/divided_weights.h"
 #include "parallel/module/model_part.h"
 #include "parallel/plan/parallel_context.h"
+#include "parallel/plan/recomputation.h"
 
 namespace trireme {
 
@@ -18,10 +19,11 @@ class Transformer {
   /// This rank's part of the model: over a pipeline its virtual stages, over tensor ranks its share of each
   /// layer. Weights are uninitialised until storage().initialize(). `max_seq_len` is the longest sequence: it
   /// bounds the positions of the rotary table and weighs in the placement of layers. `division` says how the
-  /// ranks that hold the same parameters divide their state. `parallel` outlives the model. Throws UserError
-  /// (usage) with the faults of the config.
+  /// ranks that hold the same parameters divide their state, `recomputation` what is not kept for the
+  /// backward pass. `parallel` outlives the model. Throws UserError (usage) with the faults of the config.
   Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config, int64_t max_seq_len,
-              DType compute_type, const StateDivision& division = {});
+              DType compute_type, const StateDivision& division = {},
+              const Recomputation& recomputation = {});
 
   const ModelConfig& config() const { return config_; }
   ModelPart& part() { return part_; }
@@ -37,6 +39,7 @@ class Transformer {
   std::unique_ptr<Layer> make_layer(int place);  // 0: the embedding, then the blocks and the head
 
   ModelConfig config_;
+  Recomputation recomputation_;
   Communicator& pipeline_;
   TensorParallel tensor_;
   ContextParallel context_;

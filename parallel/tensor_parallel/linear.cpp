@@ -59,6 +59,8 @@ Tensor RowParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_ro
   return tensor_.reduce(ctx, product(ctx, x, weight_.weight, bias), divided_rows);
 }
 
+void RowParallelLinear::keep_input(const Tensor& x, Saved& saved) const { saved.get<LinearState>().x = x; }
+
 Tensor RowParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
   auto& state = saved.get<LinearState>();
   state.dy = tensor_.gather(ctx, dy, state.divided_rows);

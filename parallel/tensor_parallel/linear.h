@@ -41,6 +41,9 @@ class RowParallelLinear {
 
   /// Keeps x.
   Tensor forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const;
+  /// The x that is kept from now on. For who makes x again in the backward pass: an undefined tensor lets go
+  /// of it, and before backward_weight it is given back.
+  void keep_input(const Tensor& x, Saved& saved) const;
   /// Keeps dy for backward_weight.
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;

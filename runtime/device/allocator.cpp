@@ -21,14 +21,6 @@ std::string_view to_string(MemoryCategory category) {
 
 namespace {
 
-// Eight sizes per power of two: at most 12.5 % is lost, and micro-batches of varying length still find cached
-// blocks.
-size_t rounded_size(size_t bytes) {
-  if (bytes <= 256) return 256;
-  const size_t step = std::max<size_t>(std::bit_floor(bytes - 1) / 8, 256);
-  return (bytes + step - 1) / step * step;
-}
-
 // Under the address sanitizer, whose builds have memory of the host alone, only what was asked for may be
 // touched: not what rounding adds, and no block in the cache.
 void allow_access([[maybe_unused]] void* block, [[maybe_unused]] size_t size,
@@ -93,8 +85,17 @@ Allocator::Allocator(std::unique_ptr<MemorySource> source) : state_(std::make_sh
 
 Allocator::~Allocator() = default;
 
+// Eight sizes per power of two, so that micro-batches of varying length still find cached blocks.
+int64_t Allocator::block_size(int64_t bytes) {
+  constexpr int64_t kSmallest = 256;
+  if (bytes <= kSmallest) return kSmallest;
+  const auto power = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes - 1)));
+  const int64_t step = std::max(power / 8, kSmallest);
+  return (bytes + step - 1) / step * step;
+}
+
 std::shared_ptr<std::byte> Allocator::allocate(size_t bytes, MemoryCategory category) {
-  const size_t size = rounded_size(bytes);
+  const auto size = static_cast<size_t>(block_size(static_cast<int64_t>(bytes)));
   void* pointer;
   {
     const std::lock_guard lock(state_->mutex);

@@ -50,6 +50,10 @@ class Allocator {
   /// memory runs out.
   std::shared_ptr<std::byte> allocate(size_t bytes, MemoryCategory category);
 
+  /// Bytes that a request takes: what it is rounded up to, by 12.5 % at most where it is not tiny. Freed
+  /// blocks find new users that way.
+  static int64_t block_size(int64_t bytes);
+
   MemoryStats stats() const;
   /// Sets every peak to what is in use now.
   void reset_peaks();

@@ -104,15 +104,17 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   for (const std::string& fault : resolve(plan, world.size())) throw_usage("{}", fault);
   const ParallelContext parallel(world, plan);
   Context ctx({}, run.num_threads);
-  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.division(parallel));
+  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.division(parallel),
+                    run.recomputation);
   model.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, model.part(), run.options);
+  ctx.allocator().reset_peaks();
   LayoutResult result;
   for (int64_t s = 0; s < run.steps; ++s) {
     auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size(),
                              ContextParallel(parallel).share());
     const BatchTotals totals = step.accumulate(batches, run.loss_scale);
-    if (s == 0) {
+    if (s == 0 && run.gradients) {
       result.gradients =
           put_together(ctx, parallel, run.model, blocks_of(model, step, ParameterState::gradient));
       for (auto& [name, gradient] : result.gradients) {
@@ -124,6 +126,10 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     result.norms.push_back(step.gradient_norm(totals));
     step.update(totals, result.norms.back(), run.lr);
   }
+  for (int i = 0; i < kNumMemoryCategories; ++i) {
+    result.peak_bytes[static_cast<size_t>(i)] =
+        ctx.allocator().stats().by_category[static_cast<size_t>(i)].peak;
+  }
   result.weights = put_together(ctx, parallel, run.model, blocks_of(model, step, ParameterState::master));
   for (const ParameterView& view : model.storage().parameters()) {
     if (!view.parameter->is_tied_copy || !view.master) continue;
@@ -132,10 +138,6 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     for_each_element(*view.parameter, [&](size_t i, size_t global) {
       ASSERT_EQ(copy[i], original[global]) << view.parameter->name << ": the last stage's copy differs";
     });
-  }
-  for (int i = 0; i < kNumMemoryCategories; ++i) {
-    result.peak_bytes[static_cast<size_t>(i)] =
-        ctx.allocator().stats().by_category[static_cast<size_t>(i)].peak;
   }
   return result;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/config/model_config.h"
+#include "parallel/plan/recomputation.h"
 #include "parallel/training/training_step.h"
 #include "runtime/comm/communicator.h"
 
@@ -16,6 +17,7 @@ struct LayoutRun {
   ModelConfig model;
   ParallelPlan plan;  ///< data 0: what the other degrees leave of the world
   DType precision = DType::f32;
+  Recomputation recomputation;
   int64_t steps = 20;
   int64_t seq_len = 12;
   int64_t micro_batch = 1;
@@ -24,6 +26,7 @@ struct LayoutRun {
   double lr = 1e-3;
   double loss_scale = 1;
   int num_threads = 1;
+  bool gradients = true;  ///< those of the first step are part of the result; gathering divided ones takes memory
   TrainingStepOptions options;
 };
 
@@ -32,7 +35,7 @@ struct LayoutResult {
   // Whole tensors under their global names, put together from the tensor ranks' parts.
   std::map<std::string, std::vector<float>> gradients;     ///< of the first step: the mean over its tokens
   std::map<std::string, std::vector<float>> weights;       ///< after the last step
-  std::array<int64_t, kNumMemoryCategories> peak_bytes{};  ///< of this rank
+  std::array<int64_t, kNumMemoryCategories> peak_bytes{};  ///< of this rank, in its steps
 };
 
 /// Runs in the layout of the plan; the global batch does not depend on the number of data ranks. Every rank

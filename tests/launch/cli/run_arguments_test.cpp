@@ -182,6 +182,8 @@ TEST(RunArguments, OptionsWithoutEffectAreFaults) {
       {{"--optimizer.decay-fraction", "0.2"}, "--optimizer.schedule wsd"},
       {{"--optimizer.min-lr", "1e-5", "--optimizer.schedule", "constant"}, "constant does not decay"},
       {{"--data.bpe-vocab", "512"}, "--data.tokenizer bpe"},
+      {{"--train.recompute-every", "2"}, "--train.recompute full"},
+      {{"--train.recompute-every", "2", "--train.recompute", "selective"}, "--train.recompute full"},
       {{"--train.sample-prompt", "x", "--train.sample-tokens", "0"}, "--train.sample-tokens is 0"},
       {{"--data.tokens", "b.bin"}, "--data.tokens is given too"},
       {{"--train.eval-every", "5", "--data.valid-fraction", "0"}, "no validation data"},

@@ -125,7 +125,7 @@ TEST(Banner, SaysWhatIsInForce) {
   for (const char* part :
        {"trireme 0.1.0", "2 ranks on 2 hosts: node1 x 1, node2 x 1", "data 2 x tensor 1", "124,439,808",
         "global batch 32 = micro-batch 8 x accumulation 2 x 2 data ranks", "32,768 a step",
-        "communication by mpi", "2 threads a rank", "weights 475 MiB", "lr 0.0006 cosine to 0", "runs/x"}) {
+        "communication by mpi", "2 threads a rank", "weights 481 MiB", "lr 0.0006 cosine to 0", "runs/x"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
 }
@@ -135,11 +135,22 @@ TEST(Banner, ZeroDividesThePrediction) {
   config.parallel.zero_stage = 2;
   EXPECT_THAT(banner(config, {}), HasSubstr("ZeRO 2: optimizer state and gradients divided by 2 (gradients "
                                             "stay whole while micro-batches accumulate)"));
-  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 475 MiB"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 481 MiB"));
   config.train.micro_batch = 16;
   EXPECT_THAT(banner(config, {}), Not(HasSubstr("stay whole")));
   config.parallel.zero_stage = 1;
-  EXPECT_THAT(banner(config, {}), HasSubstr("weights 475 MiB, gradients 475 MiB, optimizer 475 MiB"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights 481 MiB, gradients 481 MiB, optimizer 481 MiB"));
+}
+
+TEST(Banner, SaysWhatIsRecomputed) {
+  RunConfig config = some_run("gpt2-124m");
+  EXPECT_THAT(banner(config, {}), Not(HasSubstr("recompute")));
+  config.train.recomputation = {RecomputeMode::full, 5};
+  EXPECT_THAT(banner(config, {}),
+              HasSubstr("recompute  full: 3 of 12 blocks, each from its input; 5.9 % more"));
+  config.train.recomputation = {RecomputeMode::selective};
+  EXPECT_THAT(banner(config, {}),
+              HasSubstr("recompute  selective: attention's core of every block; 2.4 % more"));
 }
 
 TEST(Banner, ZeroThreeAndShardsSayWhoHoldsWhat) {
@@ -150,12 +161,13 @@ TEST(Banner, ZeroThreeAndShardsSayWhoHoldsWhat) {
   EXPECT_THAT(banner(config, {}),
               HasSubstr("ZeRO 3: optimizer state, gradients and weights divided by 8, the "
                         "next layer gathered ahead"));
-  // 474.7 MiB / 8, the vectors' 0.5, and of the matrices of table, positions and a layer 150.2 + 27.0.
-  EXPECT_THAT(banner(config, {}), HasSubstr("weights 237 MiB"));
+  // 474.7 MiB / 8, the vectors' 0.5, and of the matrices of table, positions and a layer 150.2 + 27.0, each
+  // in blocks as the allocator rounds them.
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights 249 MiB"));
   config.parallel.shard = 4;
   config.parallel.overlap = false;
   EXPECT_THAT(banner(config, {}), HasSubstr("weights divided by 4, in 2 copies, each layer waits"));
-  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 237 MiB"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 240 MiB"));
 }
 
 TEST(Banner, AVocabularyThatIsNotKnownYet) {

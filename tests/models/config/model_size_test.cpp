@@ -4,7 +4,6 @@
 
 #include <gmock/gmock.h>
 
-#include "models/config/memory_estimate.h"
 #include "models/config/presets.h"
 
 namespace trireme {
@@ -85,58 +84,21 @@ TEST(ModelSize, FlopsByHand) {
   EXPECT_DOUBLE_EQ(training_flops_per_token(preset("gpt2-124m"), 1024), 3 * forward);
 }
 
+TEST(ModelSize, RecomputedFlopsByHand) {
+  const ModelConfig& config = preset("gpt2-124m");
+  const double core = 2.0 * 1024 * 768, block = 2.0 * 12 * 768 * 768 + core;
+  const auto flops = [&](const Recomputation& r) { return recomputed_flops_per_token(config, 1024, r); };
+  EXPECT_EQ(flops({}), 0);
+  EXPECT_DOUBLE_EQ(flops({RecomputeMode::selective}), 12 * core);
+  EXPECT_DOUBLE_EQ(flops({RecomputeMode::full}), 12 * block);
+  EXPECT_DOUBLE_EQ(flops({RecomputeMode::full, 5}), 3 * block);
+}
+
 TEST(ModelSize, StateOfFullAndHalfPrecision) {
   EXPECT_EQ(state_bytes(10, DType::f32).total(), 10 * (4 + 4 + 8));
   const StateBytes half = state_bytes(10, DType::bf16);
   EXPECT_EQ(half.weights, 20);
   EXPECT_EQ(half.optimizer, 120) << "moments and master weights";
-}
-
-TEST(MemoryEstimate, GrowsWithTokensAndHalvesItsSavedTensorsInBf16) {
-  const ModelConfig& config = preset("gpt2-124m");
-  const auto activations = [&](DType precision, int64_t micro_batch) {
-    return estimate_memory(config, precision, micro_batch, 1024)[MemoryCategory::activations];
-  };
-  EXPECT_EQ(activations(DType::f32, 8), 8 * activations(DType::f32, 1));
-  // One token: 12 layers of 4C + 3C + C + 2 * 4C numbers, norms' and softmax's statistics, final norm,
-  // logits, work.
-  const int64_t saved = 12 * 16 * 768, last = 2 * 768 + 50257, work = 2 * (768 + 3072),
-                statistics = 12 * (4 + 12) * 4;
-  EXPECT_EQ(activations(DType::f32, 1), 1024 * ((saved + last + work) * 4 + statistics));
-  EXPECT_EQ(activations(DType::bf16, 1), 1024 * ((saved + last + work) * 2 + statistics));
-  EXPECT_EQ(estimate_memory(config, DType::f32, 1, 1024)[MemoryCategory::weights], 4 * 124'439'808);
-}
-
-TEST(MemoryEstimate, TensorRanksHoldAShareOfWhatIsDivided) {
-  const ModelConfig& config = preset("gpt2-124m");
-  const MemoryEstimate plain = estimate_memory(config, DType::f32, 1, 1024, {.tensor = 2}),
-                       sequence =
-                           estimate_memory(config, DType::f32, 1, 1024, {.tensor = 2, .sequence = true});
-  // Whole on every rank: the positions, and a layer's two norms with biases, output and down bias; the final
-  // norm.
-  const int64_t whole = 1024 * 768 + 12 * 6 * 768 + 2 * 768, all = 124'439'808;
-  const int64_t odd_vocabulary = 768 / 2;  // 50257 rows: the larger half
-  EXPECT_NEAR(static_cast<double>(plain[MemoryCategory::weights]),
-              4.0 * static_cast<double>(whole + (all - whole) / 2), 4.0 * odd_vocabulary);
-  EXPECT_EQ(sequence[MemoryCategory::weights], plain[MemoryCategory::weights]);
-  // One token: of the 16 C of a layer 4 are whole without sequence parallelism.
-  const int64_t work = 2 * (768 + 1536), heads = 12 * 6 * 4;
-  EXPECT_EQ(plain[MemoryCategory::activations],
-            1024 * ((12 * (4 + 6) * 768 + 2 * 768 + 25129 + work) * 4 + 12 * 4 * 4 + heads));
-  EXPECT_EQ(sequence[MemoryCategory::activations],
-            1024 * ((12 * 8 * 768 + 768 + 25129 + work) * 4 + 12 * 2 * 4 + heads));
-}
-
-TEST(MemoryEstimate, ContextRanksHoldAShareOfTheTokensAndWhatGoesRound) {
-  const ModelConfig& config = preset("gpt2-124m");
-  const MemoryEstimate one = estimate_memory(config, DType::bf16, 2, 1024),
-                       four = estimate_memory(config, DType::bf16, 2, 1024, {.context = 4}),
-                       both = estimate_memory(config, DType::bf16, 2, 1024, {.tensor = 2, .context = 4});
-  EXPECT_EQ(four[MemoryCategory::weights], one[MemoryCategory::weights]);
-  EXPECT_EQ(four[MemoryCategory::activations], one[MemoryCategory::activations] / 4);
-  // Two blocks of keys and values in bf16, two of their gradients and a sum for the queries in f32.
-  EXPECT_EQ(four[MemoryCategory::buffers], 512 * (8 + 768 * (2 * 2 * 2 + 2 * 2 * 4 + 4)));
-  EXPECT_EQ(both[MemoryCategory::buffers], 512 * (8 + 384 * (2 * 2 * 2 + 2 * 2 * 4 + 4)));
 }
 
 }  // namespace

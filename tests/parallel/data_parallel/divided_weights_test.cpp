@@ -5,13 +5,13 @@
 
 #include <gtest/gtest.h>
 
-#include "models/config/memory_estimate.h"
 #include "models/transformer/block.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/layout_run.h"
+#include "tests/support/memory_run.h"
 #include "tests/support/tensors.h"
 
 namespace trireme::test {
@@ -211,16 +211,11 @@ TEST(DividedWeights, ATiedTableCountsAmongTheTwoThatAreWhole) {
   run.model.ffn_size = 512;
   run.model.vocab_size = 4000;
   run.model.max_positions = 64;
-  run.steps = 2;
+  run.plan.data = 4;
   run.seq_len = 4;
   run.global_batch = 4;
   run.options.zero_stage = 3;
-  const StateDivision divided{.zero_stage = 3, .parts = 4};
-  const auto measured =
-      static_cast<double>(run_on_threads(4, run).peak_bytes[static_cast<size_t>(MemoryCategory::weights)]);
-  const auto predicted = static_cast<double>(
-      estimate_memory(run.model, DType::f32, 1, run.seq_len, {}, divided)[MemoryCategory::weights]);
-  EXPECT_NEAR(measured, predicted, 0.1 * predicted);
+  expect_memory_as_predicted(run);
 }
 
 }  // namespace

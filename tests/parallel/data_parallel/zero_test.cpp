@@ -1,13 +1,13 @@
 // ZeRO stages 1, 2 and 3 equal plain data parallelism bit for bit, and divide memory as the formulas say.
 #include <gtest/gtest.h>
 
-#include "models/config/memory_estimate.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/random.h"
 #include "tests/support/layout_run.h"
+#include "tests/support/memory_run.h"
 #include "tests/support/tensors.h"
 
 namespace trireme::test {
@@ -119,20 +119,14 @@ TEST(ZeroMemory, PeaksFollowTheEstimate) {
     for (const int ranks : {2, 4}) {
       for (const int64_t accumulation : {1, 2}) {
         LayoutRun run = wide_run(precision, ranks, accumulation);
+        run.plan.data = ranks;
         for (const int stage : {0, 1, 2, 3}) {
-          run.options.zero_stage = stage;
-          StateDivision division{.zero_stage = stage, .bucket_bytes = run.options.bucket_bytes};
-          if (stage > 0) division.parts = ranks;
-          const MemoryEstimate expected =
-              estimate_memory(run.model, precision, 1, run.seq_len, {}, division, accumulation > 1);
-          const LayoutResult result = run_on_threads(ranks, run);
-          for (const auto category :
-               {MemoryCategory::weights, MemoryCategory::gradients, MemoryCategory::optimizer}) {
-            const auto measured = static_cast<double>(result.peak_bytes[static_cast<size_t>(category)]);
-            const auto predicted = static_cast<double>(expected[category]);
-            EXPECT_NEAR(measured, predicted, 0.1 * predicted)
-                << to_string(category) << ", stage " << stage << ", " << ranks << " ranks, "
-                << to_string(precision) << ", accumulation " << accumulation;
+          for (const bool overlap : {true, false}) {
+            run.options.zero_stage = stage;
+            run.options.overlap = run.plan.overlap = overlap;
+            SCOPED_TRACE(fmt::format("stage {}, {} ranks, {}, accumulation {}, overlap {}", stage, ranks,
+                                     to_string(precision), accumulation, overlap));
+            expect_memory_as_predicted(run);
           }
         }
       }

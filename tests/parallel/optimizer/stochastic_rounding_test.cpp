@@ -1,8 +1,8 @@
 // Training without master weights: what is rounded stochastically does not depend on the layout.
 #include <gtest/gtest.h>
 
-#include "models/config/memory_estimate.h"
 #include "tests/support/layout_run.h"
+#include "tests/support/memory_run.h"
 
 namespace trireme::test {
 namespace {
@@ -77,17 +77,9 @@ TEST(WithoutMasters, ThereIsNoHiddenCopy) {
   run.model.num_layers = 12;
   run.model.hidden_size = 256;
   run.model.ffn_size = 128;
-  run.steps = 2;
+  run.plan.data = 1;
   run.seq_len = 4;
-  const MemoryEstimate expected =
-      estimate_memory(run.model, DType::bf16, 1, run.seq_len, {}, {.master = false});
-  const LayoutResult result = run_on_one_rank(run);
-  for (const auto category : {MemoryCategory::weights, MemoryCategory::optimizer}) {
-    const auto predicted = static_cast<double>(expected[category]);
-    EXPECT_NEAR(static_cast<double>(result.peak_bytes[static_cast<size_t>(category)]), predicted,
-                0.1 * predicted)
-        << to_string(category);
-  }
+  expect_memory_as_predicted(run);
 }
 
 }  // namespace

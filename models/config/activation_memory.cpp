@@ -1,0 +1,86 @@
+#include "models/config/activation_memory.h"
+
+#include <algorithm>
+
+#include "models/config/rank_shape.h"
+
+namespace trireme {
+
+namespace {
+
+/// The tensors of a block and of the head. Lower-case x: the rank's rows outside the parallel layers; capital
+/// X: all rows.
+struct Tensors {
+  int64_t x, X, statistics, qkv, attended, lse, h, a, logits;
+
+  explicit Tensors(const MemoryInputs& in) {
+    const RankShape rank(in);
+    const bool layer_norm = in.model.norm == NormKind::layer_norm;
+    const auto matrix = [&](int64_t rows, int64_t width) { return block_bytes(rows, width, in.precision); };
+    x = matrix(rank.outer_rows, in.model.hidden_size);
+    X = matrix(rank.rows, in.model.hidden_size);
+    statistics = (layer_norm ? 2 : 1) * block_bytes(rank.outer_rows, DType::f32);
+    qkv = matrix(rank.rows, rank.qkv());
+    attended = matrix(rank.rows, rank.heads * rank.head_dim);
+    lse = block_bytes(rank.rows, rank.heads, DType::f32);
+    h = matrix(rank.rows, (in.model.activation == ActivationKind::swiglu ? 2 : 1) * rank.ffn);
+    a = matrix(rank.rows, rank.ffn);
+    logits = matrix(rank.rows, rank.vocab);
+  }
+};
+
+/// The backward pass of a block, call by call, beginning with all that the block keeps and the gradient of
+/// its output.
+int64_t peak_of_block(const Tensors& t, int64_t kept, bool sequence, bool swiglu, bool recomputes_core) {
+  const int64_t gathered = sequence ? t.X : 0, own = sequence ? t.x : 0;
+  int64_t now = kept + t.x, peak = now;
+  const auto reach = [&](int64_t more) { peak = std::max(peak, now + more); };
+  // Down and activation: da; GELU makes it dh and lets go of h, SwiGLU makes h dh and keeps da a while.
+  now += gathered;
+  reach(t.a);
+  const int64_t in_up = t.a - (swiglu ? 0 : t.h);
+  // Up: its input gathered again, which replaces the rank's own rows, and dx.
+  reach(in_up + gathered + t.X);
+  now += (swiglu ? 0 : in_up) + gathered - own + t.x;
+  // The second norm: dx, then its sum and statistics go.
+  reach(t.x);
+  now -= t.statistics;
+  // Output projection: dout; the core again where it was dropped; dqkv.
+  now += gathered + (recomputes_core ? t.attended + t.lse : 0);
+  reach(t.attended + t.qkv);
+  // Query, key and value: dqkv in place of qkv.
+  now -= t.lse;
+  reach(t.attended + gathered + t.X);
+  now += gathered - own + t.x;
+  reach(t.x);
+  return peak;
+}
+
+}  // namespace
+
+ActivationMemory::ActivationMemory(const MemoryInputs& in) {
+  const Tensors t(in);
+  const bool sequence = in.plan.sequence, swiglu = in.model.activation == ActivationKind::swiglu;
+  const int64_t core = t.attended + t.lse;
+  const int64_t all = 4 * t.x + 2 * t.statistics + t.qkv + core + t.h + t.a;
+  kept_block = in.recomputation.of_attention() ? all - core : all;
+  kept_whole_block = t.x;
+  block_at_work = peak_of_block(t, kept_block, sequence, swiglu, in.recomputation.of_attention());
+  // The final norm's input; its output or what is gathered of it, dx of all rows, and the norm's dx.
+  head_at_work = t.statistics + t.x + t.logits + (sequence ? t.x + 2 * t.X : 3 * t.x);
+}
+
+int64_t ActivationMemory::peak(const MemoryInputs& in) const {
+  const int64_t layers = in.model.num_layers;
+  const auto kept = [&](int64_t num_blocks) {
+    const int64_t whole = in.recomputation.num_whole_blocks(num_blocks);
+    return static_cast<double>(num_blocks - whole) * static_cast<double>(kept_block) +
+           static_cast<double>(whole) * static_cast<double>(kept_whole_block);
+  };
+  const double peak = std::max(kept(layers) + static_cast<double>(head_at_work),
+                               kept(layers - 1) + static_cast<double>(block_at_work));
+  // Absurd sizes are to be shown as such, not to overflow.
+  return static_cast<int64_t>(std::min(peak, 1e18));
+}
+
+}  // namespace trireme

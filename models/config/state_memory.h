@@ -1,0 +1,28 @@
+// Weights, gradients and optimizer state of a rank, block by block as the parameter storage lays them out.
+#pragma once
+
+#include "models/config/memory_estimate.h"
+
+namespace trireme {
+
+/// A block of parameters in flat storage: rows that one GEMM reads, or a vector.
+struct StateBlock {
+  int64_t layer;  ///< 0: embedding; 1 + i: block i; 1 + num_layers: head
+  bool is_matrix;
+  int64_t numel;  ///< of this rank's part
+};
+
+/// In the order of the forward pass. A pipeline stage's are those of its layers.
+std::vector<StateBlock> state_blocks(const MemoryInputs& inputs);
+
+/// Sets weights, gradients and optimizer of `estimate`. Matrices (compute type) and vectors (f32) lie in a
+/// flat buffer each, blocks at multiples of 1,024 elements, with buckets that end at multiples of 1,024 x
+/// parts. Over them: weights once; gradients in f32; two f32 moments, and an f32 master of 16-bit weights
+/// where they have one. ZeRO 1 divides moments and masters by the parts, ZeRO 2 gradients too, to which it
+/// adds the buckets in use at one time: those that layers fill, and two whose reduction is under way (none
+/// without overlap). With accumulation all buckets are in use at the end of the first micro-batch. ZeRO 3
+/// divides the weights of matrices as well, whose buckets then end with their layer, and adds those of two
+/// neighbouring layers (one without overlap).
+void estimate_state(const MemoryInputs& inputs, MemoryEstimate& estimate);
+
+}  // namespace trireme
