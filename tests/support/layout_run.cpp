@@ -1,5 +1,6 @@
 #include "tests/support/layout_run.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -119,7 +120,8 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
           put_together(ctx, parallel, run.model, blocks_of(model, step, ParameterState::gradient));
       for (auto& [name, gradient] : result.gradients) {
         for (float& g : gradient)
-          g /= static_cast<float>(static_cast<double>(totals.num_targets) * totals.loss_scale);
+          g /= static_cast<float>(static_cast<double>(std::max<int64_t>(totals.num_targets, 1)) *
+                                  totals.loss_scale);
       }
     }
     result.losses.push_back(totals.mean_loss());

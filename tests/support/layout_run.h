@@ -26,7 +26,8 @@ struct LayoutRun {
   double lr = 1e-3;
   double loss_scale = 1;
   int num_threads = 1;
-  bool gradients = true;  ///< those of the first step are part of the result; gathering divided ones takes memory
+  bool gradients =
+      true;  ///< those of the first step are part of the result; gathering divided ones takes memory
   TrainingStepOptions options;
 };
 

@@ -1,0 +1,91 @@
+// Any layout follows one rank: layouts drawn at random from all strategies together.
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "parallel/pipeline/plan_schedule.h"
+#include "runtime/base/philox.h"
+#include "tests/support/layout_run.h"
+
+namespace trireme::test {
+namespace {
+
+// A stream of choices.
+class Draw {
+ public:
+  explicit Draw(uint64_t seed) : seed_(seed) {}
+  int below(int n) { return static_cast<int>(philox4x32(seed_, next_++, 0)[0] % static_cast<uint32_t>(n)); }
+  template <class T>
+  T of(std::initializer_list<T> values) {
+    return values.begin()[below(static_cast<int>(values.size()))];
+  }
+
+ private:
+  uint64_t seed_, next_ = 0;
+};
+
+// Degrees whose product is 2, 4 or 8, a schedule, a division of state, what is recomputed, and a batch.
+LayoutRun draw_run(uint64_t seed) {
+  Draw draw(seed);
+  LayoutRun run;
+  run.model = tiny_model(draw.of({ModelFamily::gpt2, ModelFamily::llama}));
+  run.model.num_layers = draw.of({3, 5, 6});
+  run.model.vocab_size = draw.of({37, 41, 64});
+  ParallelPlan& plan = run.plan;
+  plan.data = 1;
+  int* const degrees[] = {&plan.data, &plan.tensor, &plan.pipeline, &plan.context};
+  for (int doublings = draw.of({1, 2, 3, 3}); doublings > 0; --doublings) {
+    int& degree = *degrees[draw.below(4)];
+    if (degree < 4) degree *= 2;
+  }
+  plan.sequence = plan.tensor > 1 && draw.below(2) == 0;
+  if (plan.pipeline > 1) {
+    plan.schedule = draw.of<std::string>({"gpipe", "1f1b", "zb-h1", "interleaved"});
+    if (plan.schedule == "interleaved" && plan.pipeline * 2 <= run.model.num_layers + 2)
+      plan.virtual_stages = 2;
+    if (plan.schedule == "interleaved" && plan.virtual_stages == 1) plan.schedule = "1f1b";
+  }
+  if (plan.gradient_ranks() > 1) plan.zero_stage = draw.below(4);
+  if (plan.zero_stage > 0 && plan.gradient_ranks() == 4 && draw.below(2) == 0) plan.shard = 2;
+  run.recomputation.mode = draw.of({RecomputeMode::none, RecomputeMode::selective, RecomputeMode::full});
+  if (run.recomputation.mode == RecomputeMode::full) run.recomputation.every = draw.of({1, 2});
+  run.micro_batch = draw.of({1, 2});
+  run.global_batch = run.micro_batch * plan.data * draw.of({1, 2, 3, 5});
+  run.seq_len = 16;
+  run.unequal_targets = draw.below(2) == 0;
+  run.options.zero_stage = plan.zero_stage;
+  run.options.bucket_bytes = draw.of({2048, 20000, 1 << 20});
+  run.options.overlap = draw.below(4) != 0;
+  return run;
+}
+
+std::string text_of(const LayoutRun& run) {
+  const ParallelPlan& p = run.plan;
+  return fmt::format(
+      "{} {} layers, vocabulary {}; dp {} tp {}{} pp {} {} x{} cp {} ZeRO {} shard {}; recompute {}/{}; "
+      "micro-batch {} "
+      "of {}{}; buckets {}{}",
+      to_string(run.model.family), run.model.num_layers, run.model.vocab_size, p.data, p.tensor,
+      p.sequence ? " sequence" : "", p.pipeline, p.schedule, p.virtual_stages, p.context, p.zero_stage,
+      p.shard, static_cast<int>(run.recomputation.mode), run.recomputation.every, run.micro_batch,
+      run.global_batch, run.unequal_targets ? " unequal" : "", run.options.bucket_bytes,
+      run.options.overlap ? "" : " no overlap");
+}
+
+class RandomLayouts : public testing::TestWithParam<int> {};
+
+TEST_P(RandomLayouts, FollowOneRank) {
+  LayoutRun run = draw_run(static_cast<uint64_t>(GetParam()));
+  SCOPED_TRACE(text_of(run));
+  LayoutRun plain = run;
+  plain.options.zero_stage = 0;
+  plain.recomputation = {};
+  const LayoutResult one = run_on_one_rank(plain);
+  EXPECT_EQ(one.losses.size(), 20u);
+  expect_follows(run_on_threads(run.plan.world_size(), run), one);
+}
+
+INSTANTIATE_TEST_SUITE_P(Drawn, RandomLayouts, testing::Range(0, 48));
+
+}  // namespace
+}  // namespace trireme::test
