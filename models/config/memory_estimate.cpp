@@ -31,9 +31,12 @@ int64_t parameters_of_rank(
   for (const ParameterInfo& row : parameter_table(config)) {
     if (!counts(row)) continue;
     const auto is = [&](const char* part) { return row.name.find(part) != std::string::npos; };
-    const bool whole = is("norm.") || is("output.bias") || is("down.bias") || is("embedding.positions");
+    const bool whole =
+        is("norm.") || is("output.bias") || is("down.bias") || is("embedding.positions") || is("router.");
     const bool key_value = is(".key.") || is(".value.");
-    const int64_t ranks = key_value ? std::min<int64_t>(plan.tensor, config.num_kv_heads) : plan.tensor;
+    const int64_t ranks = is_of_expert(row) ? int64_t{plan.tensor} * plan.expert
+                          : key_value       ? std::min<int64_t>(plan.tensor, config.num_kv_heads)
+                                            : plan.tensor;
     count += whole ? row.count() : divided(row.count(), ranks);
   }
   return count;

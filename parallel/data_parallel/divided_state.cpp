@@ -74,7 +74,7 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
 
 void WeightGatherer::start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket) {
   if (group.parts == 1 || group.is_divided(group.weights)) return;
-  works_.push_back(shard_.all_gather_async(stream, group.own_part(bucket, group.weights),
+  works_.push_back(parallel_.sharing(group.experts).shard().all_gather_async(stream, group.own_part(bucket, group.weights),
                                            group.weights.slice(bucket.begin, bucket.end)));
 }
 
@@ -102,10 +102,11 @@ Tensor MasterReader::read(const ParameterView& view) {
 // Without masters the weights stand for them.
 void MasterReader::gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole) {
   const Tensor own = group.own_part(bucket, group.master ? group.master : group.weights);
-  if (own.dtype() == DType::f32) return shard_.all_gather(ctx_.stream(), own, whole);
+  Communicator& shard = parallel_.sharing(group.experts).shard();
+  if (own.dtype() == DType::f32) return shard.all_gather(ctx_.stream(), own, whole);
   if (group.parts == 1) return ops::copy(ctx_, own, whole);
   const Tensor narrow = Tensor::empty(ctx_, whole.shape(), own.dtype(), MemoryCategory::buffers);
-  shard_.all_gather(ctx_.stream(), own, narrow);
+  shard.all_gather(ctx_.stream(), own, narrow);
   ops::copy(ctx_, narrow, whole);
 }
 

@@ -10,15 +10,19 @@
 #include "runtime/ops/finite.h"
 #include "runtime/ops/float8.h"
 #include "runtime/ops/gemm.h"
+#include "runtime/ops/grouped_gemm.h"
 #include "runtime/ops/norm.h"
+#include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
 #include "runtime/ops/rotary.h"
+#include "runtime/ops/routing.h"
 
 namespace trireme::ops::cuda {
 
 namespace {
 using CT = const Tensor&;
 using CC = const Columns&;
+using Counts = std::span<const int64_t>;
 [[noreturn]] void missing(const char* op) {
   throw InternalError(fmt::format("{} has no CUDA body in this build", op));
 }
@@ -70,5 +74,17 @@ void fill_normal(Context&, CT, uint64_t, std::string_view, const Shape&, const S
   missing("fill_normal");
 }
 void rotary(Context&, CC, int64_t, CT, CT, bool) { missing("rotary"); }
+void route(Context&, const RouteOptions&, CT, CT, CT, CT, CT, CT) { missing("route"); }
+void route_backward(Context&, const RouteOptions&, CT, CT, CT, CT, CT, CT, CT) { missing("route_backward"); }
+void count_choices(Context&, CT, CT) { missing("count_choices"); }
+void assign_slots(Context&, CT, CT, CT, int64_t, CT) { missing("assign_slots"); }
+void permute_rows(Context&, CT, CT, CT) { missing("permute_rows"); }
+void combine_rows(Context&, CT, CT, CT, CT) { missing("combine_rows"); }
+void combine_rows_backward(Context&, CT, CT, CT, CT, CT, CT) { missing("combine_rows_backward"); }
+void grouped_linear(Context&, CT, Counts, CT, CT) { missing("grouped_linear"); }
+void grouped_linear_backward_input(Context&, CT, Counts, CT, CT) { missing("grouped_linear_backward_input"); }
+void grouped_linear_backward_weight(Context&, CT, CT, Counts, CT) {
+  missing("grouped_linear_backward_weight");
+}
 
 }  // namespace trireme::ops::cuda
