@@ -1,5 +1,7 @@
 #include "launch/trainer/save_weights.h"
 
+#include <algorithm>
+#include <functional>
 #include <optional>
 
 #include "parallel/tensor_parallel/gather_parameter.h"
@@ -18,6 +20,47 @@ std::vector<TensorSpec> specs_of(const std::vector<std::vector<Parameter>>& laye
   return specs;
 }
 
+/// On the first rank of a stage: its parameters one after the other, those of experts that other ranks hold
+/// among them.
+class StageWeights {
+ public:
+  /// `parameters`: all of the stage, in the order of the forward pass.
+  StageWeights(Context& ctx, const ParallelContext& parallel, std::vector<Parameter> parameters,
+               std::function<void(const Parameter&, const Tensor&)> emit)
+      : ctx_(ctx), parallel_(parallel), parameters_(std::move(parameters)), emit_(std::move(emit)) {}
+
+  /// The next one that this rank holds.
+  void own(const Parameter& p, const Tensor& whole) {
+    receive_until(p.name);
+    emit_(p, whole);
+    ++next_;
+  }
+  void finish() { receive_until(""); }
+
+ private:
+  // Ranks send their experts in the order of the parameters, so each message is the next one's.
+  void receive_until(const std::string& name) {
+    for (; next_ < parameters_.size() && parameters_[next_].name != name; ++next_) {
+      const Parameter& p = parameters_[next_];
+      const int64_t num_held = std::max(1, num_experts() / parallel_.experts().size());
+      const Tensor whole = Tensor::empty(ctx_, p.global_shape, DType::f32, MemoryCategory::buffers);
+      parallel_.experts().receive(ctx_.stream(), whole, static_cast<int>(p.expert / num_held));
+      emit_(p, whole);
+    }
+  }
+  int num_experts() const {
+    int most = -1;
+    for (const Parameter& p : parameters_) most = std::max(most, p.expert);
+    return most + 1;
+  }
+
+  Context& ctx_;
+  const ParallelContext& parallel_;
+  std::vector<Parameter> parameters_;
+  std::function<void(const Parameter&, const Tensor&)> emit_;
+  size_t next_ = 0;
+};
+
 }  // namespace
 
 void save_weights(Context& ctx, const ParallelContext& parallel, Transformer& model, TrainingStep& step,
@@ -25,8 +68,9 @@ void save_weights(Context& ctx, const ParallelContext& parallel, Transformer& mo
   if (const auto bad = step.find_nonfinite_weight()) {
     throw_user(ExitCode::numerics, "no weights are written: a value is not finite, {}", describe(*bad));
   }
-  Communicator& pipeline = parallel.pipeline();
-  const bool is_in_first_replica = parallel.gradients().rank() == 0 && parallel.tensor().rank() == 0;
+  Communicator &pipeline = parallel.pipeline(), &experts = parallel.experts();
+  const bool is_first_of_stage = parallel.gradients().rank() == 0 && parallel.tensor().rank() == 0;
+  const bool sends_experts = parallel.gradients().rank() == experts.rank() && parallel.tensor().rank() == 0;
   const auto layers = parameters_by_layer(model.config());
   std::optional<SafetensorsWriter> file;
   if (parallel.world().rank() == 0) file.emplace(path, specs_of(layers), TextMap{{"format", "trireme"}});
@@ -35,25 +79,35 @@ void save_weights(Context& ctx, const ParallelContext& parallel, Transformer& mo
   };
   const std::vector<int>& begins = model.placement();
   for (size_t stage = 0; stage + 1 < begins.size(); ++stage) {
+    std::vector<Parameter> parameters;
+    for (int i = begins[stage]; i < begins[stage + 1]; ++i) {
+      const auto& layer = layers[static_cast<size_t>(i)];
+      parameters.insert(parameters.end(), layer.begin(), layer.end());
+    }
     const int owner = static_cast<int>(stage) % pipeline.size();
     if (owner == pipeline.rank()) {
+      StageWeights weights(ctx, parallel, parameters, [&](const Parameter& p, const Tensor& whole) {
+        if (file) {
+          write(p, whole);
+        } else {
+          pipeline.send(ctx.stream(), whole, 0);
+        }
+      });
       step.for_each_weight(stage / static_cast<size_t>(pipeline.size()),
                            [&](const Parameter& p, const Tensor& weight) {
                              const Tensor whole = gather_parameter(ctx, parallel.tensor(), p, weight);
-                             if (!is_in_first_replica) return;
-                             if (file) {
-                               write(p, whole);
-                             } else {
-                               pipeline.send(ctx.stream(), whole, 0);
+                             if (is_first_of_stage) {
+                               weights.own(p, whole);
+                             } else if (p.expert >= 0 && sends_experts) {
+                               experts.send(ctx.stream(), whole, 0);
                              }
                            });
+      if (is_first_of_stage) weights.finish();
     } else if (file) {
-      for (int i = begins[stage]; i < begins[stage + 1]; ++i) {
-        for (const Parameter& p : layers[static_cast<size_t>(i)]) {
-          const Tensor whole = Tensor::empty(ctx, p.global_shape, DType::f32, MemoryCategory::buffers);
-          pipeline.receive(ctx.stream(), whole, owner);
-          write(p, whole);
-        }
+      for (const Parameter& p : parameters) {
+        const Tensor whole = Tensor::empty(ctx, p.global_shape, DType::f32, MemoryCategory::buffers);
+        pipeline.receive(ctx.stream(), whole, owner);
+        write(p, whole);
       }
     }
   }

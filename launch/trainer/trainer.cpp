@@ -59,7 +59,9 @@ class Trainer {
   void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
   double sum_over_ranks(double value);
   // Ranks that write a sample together: all that divide weights, else those that hold the first copy.
-  bool writes_sample() const { return config_.parallel.zero_stage == 3 || parallel_.gradients().rank() == 0; }
+  bool writes_sample() const {
+    return config_.parallel.zero_stage == 3 || parallel_.gradients().rank() < config_.parallel.expert;
+  }
   void save_model();  // all ranks take part, the main one writes
   std::string sample_of_text();
   std::string bubble_text();  // measured; all ranks take part
