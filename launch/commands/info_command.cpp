@@ -20,9 +20,9 @@ namespace trireme {
 namespace {
 
 std::vector<Option> info_options() {
-  static constexpr std::string_view kKept[] = {"model", "moe", "data.tokenizer",    "data.bpe-vocab",
-                                               "train.seq-len", "train.micro-batch", "train.precision",
-                                               "train.master"};
+  static constexpr std::string_view kKept[] = {"model",           "moe",           "data.tokenizer",
+                                               "data.bpe-vocab",  "train.seq-len", "train.micro-batch",
+                                               "train.precision", "train.master"};
   return select_options(all_options(), kKept);
 }
 

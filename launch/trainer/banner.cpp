@@ -55,9 +55,10 @@ std::string layout_text(const RunConfig& config) {
                      : plan.zero_stage > 1 ? "in the backward pass, which waits for them"
                                            : "after the backward pass";
   return fmt::format(
-      "data {} x tensor {}{} x pipeline {} x context {}; gradients reduced in buckets of {} MiB {}{}",
+      "data {} x tensor {}{} x pipeline {} x context {}{}; gradients reduced in buckets of {} MiB {}{}",
       plan.data, plan.tensor, plan.sequence ? " (sequence-parallel)" : "", plan.pipeline, plan.context,
-      plan.bucket_mib, when, zero_text(config));
+      plan.expert > 1 ? fmt::format(", experts over {}", plan.expert) : "", plan.bucket_mib, when,
+      zero_text(config));
 }
 
 std::string pipeline_text(const RunConfig& config) {

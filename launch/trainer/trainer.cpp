@@ -164,6 +164,9 @@ StepMetrics Trainer::train_step(int64_t step) {
   StepMetrics m;
   m.step = step + 1;
   m.loss = totals.mean_loss();
+  m.aux_loss = totals.mean_of(totals.aux_loss_sum);
+  m.router_z_loss = totals.mean_of(totals.z_loss_sum);
+  for (const RouterLoad& load : step_->router_loads()) m.routers.push_back(router_metrics(load));
   m.grad_norm = step_->gradient_norm(totals);
   m.loss_scale = totals.loss_scale;
   m.skipped = !std::isfinite(m.grad_norm);

@@ -74,8 +74,10 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
 
 void WeightGatherer::start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket) {
   if (group.parts == 1 || group.is_divided(group.weights)) return;
-  works_.push_back(parallel_.sharing(group.experts).shard().all_gather_async(stream, group.own_part(bucket, group.weights),
-                                           group.weights.slice(bucket.begin, bucket.end)));
+  works_.push_back(parallel_.sharing(group.experts)
+                       .shard()
+                       .all_gather_async(stream, group.own_part(bucket, group.weights),
+                                         group.weights.slice(bucket.begin, bucket.end)));
 }
 
 void WeightGatherer::finish() {

@@ -55,7 +55,9 @@ void DividedWeights::gather(Context& ctx, std::span<const ParameterBlock* const>
     ParameterBucket& range = *bucket->range;
     range.weights =
         Tensor::empty(ctx, {range.end - range.begin}, group.weights.dtype(), MemoryCategory::weights);
-    bucket->work = parallel_.sharing(group.experts).shard().all_gather_async(ctx.stream(), group.own_part(range, group.weights), range.weights);
+    bucket->work = parallel_.sharing(group.experts)
+                       .shard()
+                       .all_gather_async(ctx.stream(), group.own_part(range, group.weights), range.weights);
   }
 }
 

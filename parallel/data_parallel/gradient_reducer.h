@@ -19,11 +19,11 @@ namespace trireme {
 /// arXiv 2304.11277, section 3.2.2), each part is then summed over the ranks that hold the same part.
 class GradientReducer {
  public:
-  /// A group's parts belong to the ranks of parallel.sharing(group.experts).shard(). Without `overlap` whole gradients are
-  /// reduced in finish(), and divided ones in ready(), which then waits. Gradients travel as `sent`: f32, or
-  /// bf16 or f16, to which each rank's share is rounded; the shares are added in fp32 and every sum is
-  /// rounded once, so that half the bytes cost two roundings (HSDP: three) whatever the number of ranks.
-  /// Arguments outlive the reducer.
+  /// A group's parts belong to the ranks of parallel.sharing(group.experts).shard(). Without `overlap` whole
+  /// gradients are reduced in finish(), and divided ones in ready(), which then waits. Gradients travel as
+  /// `sent`: f32, or bf16 or f16, to which each rank's share is rounded; the shares are added in fp32 and
+  /// every sum is rounded once, so that half the bytes cost two roundings (HSDP: three) whatever the number
+  /// of ranks. Arguments outlive the reducer.
   GradientReducer(const ParallelContext& parallel, ParameterStorage& storage, bool overlap,
                   DType sent = DType::f32);
 
