@@ -50,6 +50,29 @@ int64_t layer_bytes_per_token(const ModelConfig& config, const RankSize& rank, i
   return elements * element + (rank.norm_statistics + rank.heads) * kF32;
 }
 
+/// A token of even load in a block with experts, in place of the dense feed-forward part: its k rows before
+/// and behind the experts, what those keep, the shared expert's, and the router's logits and choices.
+int64_t expert_bytes_per_token(const ModelConfig& config, const ParallelPlan& plan, int64_t element) {
+  const MoeConfig& moe = config.moe;
+  const int64_t ffn_tensors = config.activation == ActivationKind::swiglu ? 3 : 2;
+  const int64_t row = 2 * config.hidden_size + ffn_tensors * divided(config.expert_ffn_size(), plan.tensor);
+  const int64_t shared = ffn_tensors * divided(moe.shared_ffn_size, plan.tensor);
+  constexpr int64_t kF32 = 4;
+  return (moe.experts_per_token * row + shared) * element +
+         (moe.num_experts + 1 + 3 * moe.experts_per_token) * kF32;
+}
+
+/// What blocks with experts keep beyond dense ones, over all blocks.
+double extra_bytes_per_token(const ModelConfig& config, const RankSize& rank, const ParallelPlan& plan,
+                             int64_t element) {
+  int64_t num_blocks = 0;
+  for (int64_t i = 0; i < config.num_layers; ++i) num_blocks += config.moe.is_in(i) ? 1 : 0;
+  if (num_blocks == 0) return 0;
+  const int64_t ffn_tensors = config.activation == ActivationKind::swiglu ? 3 : 2;
+  return static_cast<double>(
+      num_blocks * (expert_bytes_per_token(config, plan, element) - ffn_tensors * rank.ffn * element));
+}
+
 /// Ring attention's: two blocks of keys and values, two of their gradients and a sum of query gradients.
 int64_t ring_bytes_per_token(const ModelConfig& config, const RankSize& rank, int64_t element) {
   constexpr int64_t kF32 = 4;
@@ -114,7 +137,7 @@ MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64
   const double activations =
       static_cast<double>(tokens) *
       (static_cast<double>(config.num_layers * layer_bytes_per_token(config, rank, element)) +
-       static_cast<double>(last + work));
+       extra_bytes_per_token(config, rank, plan, element) + static_cast<double>(last + work));
   // Absurd sizes are to be shown as such, not to overflow.
   estimate[MemoryCategory::activations] = static_cast<int64_t>(std::min(activations, 1e18));
   estimate[MemoryCategory::buffers] = tokens * 2 * static_cast<int64_t>(sizeof(int32_t));

@@ -42,9 +42,11 @@ struct MemoryEstimate {
 ///   Over t tensor ranks H, K (at least one head), F, V and the matrices' state are divided by t, under
 ///   sequence parallelism the C and the norms' statistics too, except in `work`. Over n context ranks
 ///   `tokens` is divided by n. Other degrees change nothing.
-///   buffers      ids and targets of the micro-batch, 4 bytes each; with context ranks, in the backward pass
-///   of attention, two blocks of keys and values and two of their f32 gradients (one at hand, one under way)
-///   and an f32 sum for the queries: (4 K (e + 4) + 4 H) D a token
+///   A block with experts keeps, in place of 2F or 3F, the k rows of a token before and behind its experts
+///   and what these keep, as if the load were even; a tensor rank holds its share of every expert, an expert
+///   rank its share of the experts. buffers      ids and targets of the micro-batch, 4 bytes each; with
+///   context ranks, in the backward pass of attention, two blocks of keys and values and two of their f32
+///   gradients (one at hand, one under way) and an f32 sum for the queries: (4 K (e + 4) + 4 H) D a token
 MemoryEstimate estimate_memory(const ModelConfig& config, DType precision, int64_t micro_batch,
                                int64_t seq_len, const ParallelPlan& plan = {},
                                const StateDivision& division = {}, bool accumulates = false);
