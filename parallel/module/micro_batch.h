@@ -18,7 +18,7 @@ struct MicroBatch {
   int64_t num_targets = 0;                   ///< targets that count
   std::vector<int64_t> targets_of_sequence;  ///< targets of each sequence that count, on all context ranks;
                                              ///< empty where targets are absent
-  Tensor positions;          ///< [rows] i32: place of the token in its sequence
+  Tensor positions;                          ///< [rows] i32: place of the token in its sequence
   Tensor loss_sum;           ///< [1] f64: the last stage adds the sum of the rows' losses. May be absent
   bool training = true;      ///< false: nothing is kept for a backward pass
   float gradient_scale = 1;  ///< factor on the loss in the backward pass

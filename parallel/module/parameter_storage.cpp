@@ -67,7 +67,8 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
   group.matrices = matrices;
   group.experts = experts;
   for (auto it = blocks.rbegin(); it != blocks.rend(); ++it) {
-    if ((*it)->is_matrix() == matrices && (*it)->is_of_experts() == experts) group.places.push_back({*it, 0, 0});
+    if ((*it)->is_matrix() == matrices && (*it)->is_of_experts() == experts)
+      group.places.push_back({*it, 0, 0});
   }
   if (group.places.empty()) return;
   const bool divides_weights = division_.zero_stage >= 3 && matrices;

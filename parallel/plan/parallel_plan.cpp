@@ -72,13 +72,14 @@ void check_experts(const ParallelPlan& plan, std::vector<std::string>& faults) {
   if (ranks % plan.expert != 0) {
     faults.push_back(fmt::format(
         "parallel.expert {} does not divide the {} rank{} that see different tokens (data {} x context {}): "
-        "nearest are --parallel.expert {}",
-        plan.expert, ranks, ranks == 1 ? "" : "s", plan.data, plan.context, nearest_divisors(ranks, plan.expert)));
+        "nearest: --parallel.expert {}",
+        plan.expert, ranks, ranks == 1 ? "" : "s", plan.data, plan.context,
+        nearest_divisors(ranks, plan.expert)));
   } else if (shard > 0 && shard % plan.expert != 0 && plan.expert % shard != 0) {
-    faults.push_back(
-        fmt::format("parallel.shard {} and parallel.expert {}: neither divides the other, so the ranks that hold "
-                    "an expert would not divide its state alike",
-                    shard, plan.expert));
+    faults.push_back(fmt::format(
+        "parallel.shard {} and parallel.expert {}: neither divides the other, so the ranks that hold "
+        "an expert would not divide its state alike",
+        shard, plan.expert));
   }
 }
 

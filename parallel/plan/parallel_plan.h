@@ -33,7 +33,8 @@ struct ParallelPlan {
   int gradient_ranks() const { return data * context; }
   /// Ranks among which ZeRO divides.
   int shard_ranks() const { return shard == 0 ? gradient_ranks() : shard; }
-  /// Ranks among which ZeRO divides the state of an expert: of the shard those that hold it, which may be one.
+  /// Ranks among which ZeRO divides the state of an expert: of the shard those that hold it, which may be
+  /// one.
   int expert_shard_ranks() const { return std::max(1, shard_ranks() / expert); }
   int world_size() const { return data * ranks_per_replica(); }
 

@@ -11,7 +11,8 @@ namespace trireme {
 /// ranks that hold the same part in each such group.
 class SharingRanks {
  public:
-  /// `all` outlives this; its ranks make one together, with the same `shard_size`, which divides their number.
+  /// `all` outlives this; its ranks make one together, with the same `shard_size`, which divides their
+  /// number.
   SharingRanks(Communicator& all, int shard_size);
 
   Communicator& all() const { return *all_; }

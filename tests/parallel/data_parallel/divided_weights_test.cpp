@@ -32,6 +32,8 @@ StateDivision division(const Communicator& world, int stage) {
   return {.zero_stage = stage,
           .parts = stage == 0 ? 1 : world.size(),
           .part = stage == 0 ? 0 : world.rank(),
+          .expert_parts = stage == 0 ? 1 : world.size(),
+          .expert_part = stage == 0 ? 0 : world.rank(),
           .bucket_bytes = 5000};
 }
 
