@@ -305,9 +305,11 @@ void dense_of_grouped(State& state) {
 
 void grouped_sizes(benchmark::internal::Benchmark* b) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const int64_t rows : {16, 128, 512}) {
-      for (const int64_t width : {256, 768})
-        b->Args({static_cast<int64_t>(dtype), 2, rows, width, 4 * width});
+    for (const int64_t threads : {1, 2}) {
+      for (const int64_t rows : {16, 128, 512}) {
+        for (const int64_t width : {256, 768})
+          b->Args({static_cast<int64_t>(dtype), threads, rows, width, 4 * width});
+      }
     }
   }
   b->UseRealTime();
