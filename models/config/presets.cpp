@@ -110,6 +110,7 @@ std::vector<Preset> make_presets() {
       {llama3("llama3-8b", {32, 4096, 32, 8, 14336, kLong, kLlamaVocab}, 8),
        "Llama 3.1 8B (arXiv 2407.21783); 3.0 is --model.rotary-scaling 1 --model.max-positions 8192"},
       {llama3("llama3-70b", {80, 8192, 64, 8, 28672, kLong, kLlamaVocab}, 8), "Llama 3.1 70B"},
+      {llama3("llama3-405b", {126, 16384, 128, 8, 53248, kLong, kLlamaVocab}, 8), "Llama 3.1 405B"},
       {mixtral(llama("mixtral-tiny", {4, 128, 4, 2, 192, 256, 0})),
        "8 experts, 2 a token: seconds on a laptop, as much work a token as llama-tiny"},
       {fine_grained(llama("deepseek-tiny", {4, 128, 4, 2, 384, 256, 0})),
@@ -120,7 +121,6 @@ std::vector<Preset> make_presets() {
        "gpt2-124m with 8 experts, 1 a token, in every other block (arXiv 2101.03961)"},
       {deepseek_16b(), "DeepSeekMoE 16B (arXiv 2401.06066)"},
       {mixtral(mixtral_8x7b()), "Mixtral 8x7B (arXiv 2401.04088)"},
-      {llama3("llama3-405b", {126, 16384, 128, 8, 53248, kLong, kLlamaVocab}, 8), "Llama 3.1 405B"},
   };
 }
 

@@ -45,6 +45,7 @@ LayoutRun run_of(Kind kind) {
   run.lr = 1e-4;
   run.seq_len = 16;
   run.model.max_positions = 16;
+  run.unequal_targets = kind == Kind::dropping || kind == Kind::fine_grained;  // weights of the balance terms
   run.options.bucket_bytes = 4000;
   return run;
 }
