@@ -32,7 +32,7 @@ std::vector<Option> parallel_options() {
       {section, "expert", "ep",
        whole(
            [](auto& c) -> auto& { return c.parallel.expert; }, 1, kMostRanks),
-       "expert-parallel ranks", ""},
+       "expert-parallel ranks: of those that sum gradients so many divide the experts among them", ""},
       {section, "zero", "zero",
        whole(
            [](auto& c) -> auto& { return c.parallel.zero_stage; }, 0, 3),

@@ -7,6 +7,7 @@ namespace trireme {
 std::span<const OptionSection> option_sections() {
   static constexpr OptionSection kSections[] = {
       {"model", "Model: a preset, and numbers that override it"},
+      {"moe", "Mixture of experts"},
       {"data", "Data: what is read"},
       {"train", "Training"},
       {"optimizer", "Optimizer: AdamW and the learning rate"},
@@ -19,7 +20,7 @@ std::span<const OptionSection> option_sections() {
 
 std::vector<Option> all_options() {
   std::vector<Option> all;
-  for (auto&& part : {model_options(), data_options(), train_options(), precision_options(),
+  for (auto&& part : {model_options(), moe_options(), data_options(), train_options(), precision_options(),
                       optimizer_options(), parallel_options(), run_options()}) {
     all.insert(all.end(), part.begin(), part.end());
   }

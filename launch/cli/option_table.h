@@ -14,10 +14,11 @@ struct OptionSection {
   std::string_view title;
 };
 
-/// model, data, train, optimizer, parallel, run.
+/// model, moe, data, train, optimizer, parallel, run.
 std::span<const OptionSection> option_sections();
 
 std::vector<Option> model_options();
+std::vector<Option> moe_options();
 std::vector<Option> data_options();
 std::vector<Option> train_options();
 std::vector<Option> precision_options();  ///< of section train

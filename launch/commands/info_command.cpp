@@ -20,9 +20,9 @@ namespace trireme {
 namespace {
 
 std::vector<Option> info_options() {
-  static constexpr std::string_view kKept[] = {"model",         "data.tokenizer",    "data.bpe-vocab",
-                                               "train.seq-len", "train.micro-batch", "train.precision",
-                                               "train.master"};
+  static constexpr std::string_view kKept[] = {"model",           "moe",           "data.tokenizer",
+                                               "data.bpe-vocab",  "train.seq-len", "train.micro-batch",
+                                               "train.precision", "train.master"};
   return select_options(all_options(), kKept);
 }
 
@@ -67,14 +67,14 @@ std::string parameters_text(const ModelConfig& model) {
 }
 
 void print_presets() {
-  fmt::print("\n  {:<12} {:>12} {:>7} {:>7} {:>8} {:>8} {:>7}  {}\n", "preset", "parameters", "layers",
+  fmt::print("\n  {:<16} {:>12} {:>7} {:>7} {:>8} {:>8} {:>7}  {}\n", "preset", "parameters", "layers",
              "hidden", "heads", "ffn", "vocab", "");
   for (const Preset& preset : presets()) {
     const ModelConfig& c = preset.config;
     const std::string heads = c.num_kv_heads == c.num_heads
                                   ? fmt::to_string(c.num_heads)
                                   : fmt::format("{}/{}", c.num_heads, c.num_kv_heads);
-    fmt::print("  {:<12} {:>12} {:>7} {:>7} {:>8} {:>8} {:>7}  {}\n", c.name, parameters_text(c),
+    fmt::print("  {:<16} {:>12} {:>7} {:>7} {:>8} {:>8} {:>7}  {}\n", c.name, parameters_text(c),
                c.num_layers, c.hidden_size, heads, c.ffn_size,
                c.vocab_size > 0 ? fmt::to_string(c.vocab_size) : "-", preset.description);
   }
@@ -104,6 +104,7 @@ void print_model(const RunConfig& config, bool with_table) {
                          : "known once the tokenizer is; counted as 0 here (--model.vocab N sets it)"},
       {"parameters", grouped(size.parameters)},
       {"besides embeddings", grouped(size.non_embedding)},
+      {"met by a token", grouped(size.active)},
       {"FLOPs a token, forward",
        fmt::format("{:.4g} at {} tokens a sample", forward_flops_per_token(model, seq_len), seq_len)},
       {"FLOPs a token, training", fmt::format("{:.4g}", training_flops_per_token(model, seq_len))},

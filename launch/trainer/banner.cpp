@@ -57,9 +57,10 @@ std::string layout_text(const RunConfig& config) {
                      : plan.zero_stage > 1 ? "in the backward pass, which waits for them"
                                            : "after the backward pass";
   return fmt::format(
-      "data {} x tensor {}{} x pipeline {} x context {}; gradients reduced in buckets of {} MiB {}{}",
+      "data {} x tensor {}{} x pipeline {} x context {}{}; gradients reduced in buckets of {} MiB {}{}",
       plan.data, plan.tensor, plan.sequence ? " (sequence-parallel)" : "", plan.pipeline, plan.context,
-      plan.bucket_mib, when, zero_text(config));
+      plan.expert > 1 ? fmt::format(", experts over {}", plan.expert) : "", plan.bucket_mib, when,
+      zero_text(config));
 }
 
 std::string pipeline_text(const RunConfig& config) {
@@ -122,6 +123,28 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
   return place.backend.empty() ? text : text + ", communication by " + place.backend;
 }
 
+std::string experts_text(const ModelConfig& c) {
+  const MoeConfig& moe = c.moe;
+  if (moe.num_experts == 0) return "";
+  int64_t num_blocks = 0;
+  for (int64_t i = 0; i < c.num_layers; ++i) num_blocks += moe.is_in(i) ? 1 : 0;
+  std::string text = fmt::format(", {} experts of {} in {}, {} a token", moe.num_experts, c.expert_ffn_size(),
+                                 plural(num_blocks, "block"), moe.experts_per_token);
+  if (moe.shared_ffn_size > 0) text += fmt::format(", shared {}", moe.shared_ffn_size);
+  if (moe.capacity != CapacityMode::dropless) {
+    text += fmt::format(", capacity {:g} ({})", moe.capacity_factor,
+                        moe.capacity == CapacityMode::pad ? "padded" : "rest dropped");
+  }
+  std::string balance;
+  const auto add = [&](double factor, const char* what) {
+    if (factor > 0) balance += fmt::format("{}{} {:g}", balance.empty() ? "" : ", ", what, factor);
+  };
+  add(moe.aux_loss, moe.aux_scope == BalanceScope::batch ? "auxiliary loss of the batch" : "auxiliary loss");
+  add(moe.z_loss, "z-loss");
+  add(moe.bias_rate, "biases");
+  return text + (balance.empty() ? ", not balanced" : " (" + balance + ")");
+}
+
 }  // namespace
 
 std::string layout_line(const RunConfig& config) {
@@ -139,7 +162,7 @@ std::string model_line(const ModelConfig& c) {
   std::string text = fmt::format("{} ({}): {} layers, hidden {}, {} heads", c.name, to_string(c.family),
                                  c.num_layers, c.hidden_size, c.num_heads);
   if (c.num_kv_heads != c.num_heads) text += fmt::format(" ({} key-value)", c.num_kv_heads);
-  text += fmt::format(", feed-forward {}", c.ffn_size);
+  text += fmt::format(", feed-forward {}", c.ffn_size) + experts_text(c);
   if (c.vocab_size > 0) text += fmt::format(", vocabulary {}", c.vocab_size);
   if (c.bias != usual.bias) text += c.bias ? ", biases" : ", no biases";
   if (c.tied_embeddings != usual.tied_embeddings)
@@ -189,6 +212,8 @@ std::string size_lines(const RunConfig& config, int threads) {
   const ModelSize size = size_of(model);
   std::string parameters =
       fmt::format("{} ({} besides embeddings)", grouped(size.parameters), grouped(size.non_embedding));
+  if (size.active != size.parameters)
+    parameters += fmt::format(", of which a token meets {}", grouped(size.active));
   if (model.vocab_size == 0) {
     parameters = fmt::format("{} + {} for each token of the vocabulary", grouped(size.parameters),
                              (model.tied_embeddings ? 1 : 2) * model.hidden_size);

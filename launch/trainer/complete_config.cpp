@@ -61,6 +61,7 @@ void check_division_of_model(const RunConfig& config, Faults& faults) {
   ModelConfig model = config.model;
   model.vocab_size = known_vocab_size(config);
   append(tensor_parallel_faults(model, config.parallel.tensor));
+  append(expert_parallel_faults(model.moe, config.parallel.expert));
   const Faults of_context =
       context_parallel_faults(config.train.seq_len, config.model.max_positions, config.parallel.context);
   append(of_context);

@@ -21,7 +21,7 @@ double doublings(int a, int b) { return std::abs(std::log2(static_cast<double>(a
 double distance(const ParallelPlan& a, const ParallelPlan& wanted) {
   const double data = wanted.data > 0 ? doublings(a.data, wanted.data) : 0;
   return data + doublings(a.tensor, wanted.tensor) + doublings(a.pipeline, wanted.pipeline) +
-         doublings(a.context, wanted.context);
+         doublings(a.context, wanted.context) + doublings(a.expert, wanted.expert);
 }
 
 std::string text_of(const ParallelPlan& plan) {
@@ -32,6 +32,7 @@ std::string text_of(const ParallelPlan& plan) {
   add("--tp", plan.tensor);
   add("--pp", plan.pipeline);
   add("--cp", plan.context);
+  add("--ep", plan.expert);
   return text;
 }
 
@@ -46,21 +47,25 @@ void for_each_divisor(int n, F&& f) {
 
 std::vector<std::string> nearest_layouts(const RunConfig& config, int world_size, size_t most) {
   const ParallelPlan& wanted = config.parallel;
-  if (std::min({wanted.tensor, wanted.pipeline, wanted.context}) < 1) return {};
+  if (std::min({wanted.tensor, wanted.pipeline, wanted.context, wanted.expert}) < 1) return {};
   std::vector<Candidate> found;
-  const auto consider = [&](int tensor, int pipeline, int context) {
+  const auto consider = [&](int tensor, int pipeline, int context, int expert) {
     RunConfig other = config;
     other.parallel.tensor = tensor;
     other.parallel.pipeline = pipeline;
     other.parallel.context = context;
+    other.parallel.expert = expert;
     other.parallel.data = 0;
     if (layout_faults(other, world_size).empty())
       found.push_back({other.parallel, distance(other.parallel, wanted)});
   };
   for_each_divisor(world_size, [&](int tensor) {
     for_each_divisor(world_size / tensor, [&](int pipeline) {
-      for_each_divisor(world_size / tensor / pipeline,
-                       [&](int context) { consider(tensor, pipeline, context); });
+      const int ranks = world_size / tensor / pipeline;  // that see different tokens
+      for_each_divisor(ranks, [&](int context) {
+        for_each_divisor(config.model.moe.num_experts > 0 ? ranks : 1,
+                         [&](int expert) { consider(tensor, pipeline, context, expert); });
+      });
     });
   });
   std::ranges::stable_sort(found, {}, &Candidate::distance);

@@ -17,6 +17,7 @@ std::string step_line(const StepMetrics& m, int64_t total_steps, double eta_seco
       "eta {}",
       m.step, total_steps, m.loss, m.grad_norm, m.lr, m.step_ms, m.step_ms < 10 ? 1 : 0, short_count(m.tok_s),
       m.tflops, 100 * m.mfu, short_bytes(static_cast<double>(m.mem_bytes)), short_duration(eta_seconds));
+  if (!m.routers.empty()) line += " | " + load_field(m.routers);
   if (m.loss_scale != 1) line += fmt::format(" | scale {}", m.loss_scale);
   if (m.skips > 0) line += fmt::format(" | skips {}{}", m.skips, m.skipped ? " (this step)" : "");
   const auto add_outlier = [&](const char* name, const std::optional<double>& z) {

@@ -1,6 +1,7 @@
 #include "launch/trainer/run_directory.h"
 
 #include <chrono>
+#include <deque>
 #include <vector>
 
 #include <unistd.h>
@@ -67,6 +68,18 @@ std::string to_json_line(const StepMetrics& m) {
   if (m.loss_z) json["loss_z"] = *m.loss_z;
   if (m.grad_norm_z) json["grad_norm_z"] = *m.grad_norm_z;
   if (m.val_loss) json["val_loss"] = *m.val_loss;
+  if (!m.routers.empty()) {
+    json["aux_loss"] = m.aux_loss;
+    json["router_z_loss"] = m.router_z_loss;
+    for (const RouterMetrics& r : m.routers) {
+      json["experts"].push_back({{"layer", r.layer},
+                                 {"imbalance", r.imbalance},
+                                 {"entropy", r.entropy},
+                                 {"dropped", r.dropped},
+                                 {"dead", r.num_dead},
+                                 {"load", r.load}});
+    }
+  }
   return json.dump();
 }
 
@@ -93,6 +106,21 @@ void RunDirectory::write(const StepMetrics& m) {
   scalars.push_back({"optimizer/loss_scale", single(m.loss_scale)});
   scalars.push_back({"optimizer/skips", single(static_cast<double>(m.skips))});
   if (m.val_loss) scalars.push_back({"loss/validation", single(*m.val_loss)});
+  if (!m.routers.empty()) {
+    scalars.push_back({"loss/auxiliary", single(m.aux_loss)});
+    scalars.push_back({"loss/router_z", single(m.router_z_loss)});
+  }
+  std::deque<std::string> tags;  // scalars only look at them
+  for (const RouterMetrics& r : m.routers) {
+    const auto add = [&](const char* what, double value) {
+      scalars.push_back(
+          {tags.emplace_back(fmt::format("experts_{}/layer_{}", what, r.layer)), single(value)});
+    };
+    add("imbalance", r.imbalance);
+    add("entropy", r.entropy);
+    add("dropped", r.dropped);
+    add("dead", static_cast<double>(r.num_dead));
+  }
   events_.write(tfrecord(scalar_event(m.time, m.step, scalars)));
 }
 

@@ -3,15 +3,20 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
+
+#include "launch/trainer/router_metrics.h"
 
 namespace trireme {
 
 struct StepMetrics {
-  int64_t step = 0;      ///< optimizer steps done; 0 is the state before the first
-  double time = 0;       ///< seconds since 1970
-  int64_t tokens = 0;    ///< tokens trained on since the start of training, over all ranks
-  double loss = 0;       ///< mean over the tokens of the global batch, natural logarithm
-  double grad_norm = 0;  ///< global, before clipping
+  int64_t step = 0;          ///< optimizer steps done; 0 is the state before the first
+  double time = 0;           ///< seconds since 1970
+  int64_t tokens = 0;        ///< tokens trained on since the start of training, over all ranks
+  double loss = 0;           ///< mean over the tokens of the global batch, natural logarithm
+  double aux_loss = 0;       ///< what the routers' auxiliary losses add to that
+  double router_z_loss = 0;  ///< and their z-losses
+  double grad_norm = 0;      ///< global, before clipping
   double lr = 0;
   double step_ms = 0;     ///< wall time of the step
   double tok_s = 0;       ///< over all ranks
@@ -23,7 +28,8 @@ struct StepMetrics {
   int64_t skips = 0;      ///< steps skipped since the start of training
   // Standard deviations from the mean of the steps before, where known.
   std::optional<double> loss_z = std::nullopt, grad_norm_z = std::nullopt;
-  std::optional<double> val_loss;  ///< where this step was evaluated
+  std::vector<RouterMetrics> routers = {};  ///< by layer; empty without experts
+  std::optional<double> val_loss;           ///< where this step was evaluated
 };
 
 }  // namespace trireme

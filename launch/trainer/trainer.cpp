@@ -46,7 +46,9 @@ class Trainer {
   void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
   double sum_over_ranks(double value);
   // Ranks that write a sample together: all that divide weights, else those that hold the first copy.
-  bool writes_sample() const { return config_.parallel.zero_stage == 3 || parallel_.gradients().rank() == 0; }
+  bool writes_sample() const {
+    return config_.parallel.zero_stage == 3 || parallel_.gradients().rank() < config_.parallel.expert;
+  }
   void save_model();  // all ranks take part, the main one writes
   std::string sample_of_text();
   std::string bubble_text();  // measured; all ranks take part
@@ -151,6 +153,9 @@ StepMetrics Trainer::train_step(int64_t step) {
   StepMetrics m;
   m.step = step + 1;
   m.loss = totals.mean_loss();
+  m.aux_loss = totals.mean_of(totals.aux_loss_sum);
+  m.router_z_loss = totals.mean_of(totals.z_loss_sum);
+  for (const RouterLoad& load : step_->router_loads()) m.routers.push_back(router_metrics(load));
   m.grad_norm = step_->gradient_norm(totals);
   m.loss_scale = totals.loss_scale;
   m.skipped = !std::isfinite(m.grad_norm);

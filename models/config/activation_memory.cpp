@@ -29,6 +29,20 @@ struct Tensors {
   }
 };
 
+/// What experts keep in place of the dense feed-forward part, for a load that is even: the k rows of a token
+/// before and behind them and what is between, the shared expert's, and the router's logits and choices.
+int64_t bytes_with_experts(const MemoryInputs& in) {
+  const MoeConfig& moe = in.model.moe;
+  if (moe.num_experts == 0) return 0;
+  const RankShape rank(in);
+  const int64_t tensors = in.model.activation == ActivationKind::swiglu ? 3 : 2, k = moe.experts_per_token;
+  const int64_t row =
+      2 * in.model.hidden_size + tensors * RankShape::share(in.model.expert_ffn_size(), in.plan.tensor);
+  const int64_t shared = tensors * RankShape::share(moe.shared_ffn_size, in.plan.tensor);
+  return block_bytes(rank.rows, k * row + shared, in.precision) +
+         block_bytes(rank.rows, moe.num_experts + 1 + 3 * k, DType::f32);
+}
+
 /// The backward pass of a block, call by call, beginning with all that the block keeps and the gradient of
 /// its output.
 int64_t peak_of_block(const Tensors& t, int64_t kept, bool sequence, bool swiglu, bool recomputes_core) {
@@ -65,6 +79,7 @@ ActivationMemory::ActivationMemory(const MemoryInputs& in) {
   const int64_t all = 4 * t.x + 2 * t.statistics + t.qkv + core + t.h + t.a;
   kept_block = in.recomputation.of_attention() ? all - core : all;
   kept_whole_block = t.x;
+  more_with_experts = bytes_with_experts(in) - t.h - t.a;
   block_at_work = peak_of_block(t, kept_block, sequence, swiglu, in.recomputation.of_attention());
   // The final norm's input; its output or what is gathered of it, dx of all rows, and the norm's dx.
   head_at_work = t.statistics + t.x + t.logits + (sequence ? t.x + 2 * t.X : 3 * t.x);
@@ -77,8 +92,13 @@ int64_t ActivationMemory::peak(const MemoryInputs& in) const {
     return static_cast<double>(num_blocks - whole) * static_cast<double>(kept_block) +
            static_cast<double>(whole) * static_cast<double>(kept_whole_block);
   };
-  const double peak = std::max(kept(layers) + static_cast<double>(head_at_work),
-                               kept(layers - 1) + static_cast<double>(block_at_work));
+  double experts = 0;  // beyond dense blocks, where blocks are not recomputed as a whole
+  for (int64_t i = 0; i < layers; ++i) {
+    if (in.model.moe.is_in(i) && !in.recomputation.of_block(i))
+      experts += static_cast<double>(more_with_experts);
+  }
+  const double peak = experts + std::max(kept(layers) + static_cast<double>(head_at_work),
+                                         kept(layers - 1) + static_cast<double>(block_at_work));
   // Absurd sizes are to be shown as such, not to overflow.
   return static_cast<int64_t>(std::min(peak, 1e18));
 }

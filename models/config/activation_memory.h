@@ -7,10 +7,11 @@ namespace trireme {
 
 /// Bytes, as the allocator rounds tensors.
 struct ActivationMemory {
-  int64_t kept_block = 0;        ///< by one block that is not recomputed as a whole, for one micro-batch
-  int64_t kept_whole_block = 0;  ///< by one that is: its input
-  int64_t block_at_work = 0;     ///< the most in a block's own backward pass, with all that it keeps
-  int64_t head_at_work = 0;      ///< the most in the head's passes, logits and their gradient included
+  int64_t kept_block = 0;         ///< by one block that is not recomputed as a whole, for one micro-batch
+  int64_t more_with_experts = 0;  ///< what such a block keeps beyond a dense one; may be negative
+  int64_t kept_whole_block = 0;   ///< by one that is: its input
+  int64_t block_at_work = 0;      ///< the most in a block's own backward pass, with all that it keeps
+  int64_t head_at_work = 0;       ///< the most in the head's passes, logits and their gradient included
 
   explicit ActivationMemory(const MemoryInputs& inputs);
 

@@ -7,6 +7,27 @@
 
 namespace trireme {
 
+namespace {
+
+// Blocks with experts and dense ones differ in their feed-forward part.
+void tell_blocks_apart(const ModelConfig& c, std::vector<double>& costs) {
+  const double matrices = c.activation == ActivationKind::swiglu ? 3 : 2;
+  const auto hidden = static_cast<double>(c.hidden_size);
+  const double dense = 2 * matrices * hidden * static_cast<double>(c.ffn_size);
+  const double mixture =
+      2 * hidden *
+      (static_cast<double>(c.moe.num_experts) +
+       matrices * static_cast<double>(c.moe.experts_per_token * c.expert_ffn_size() + c.moe.shared_ffn_size));
+  double share = 0;  // of blocks with experts
+  for (int64_t i = 0; i < c.num_layers; ++i)
+    share += c.moe.is_in(i) ? 1.0 / static_cast<double>(c.num_layers) : 0;
+  const double mean = share * mixture + (1 - share) * dense;
+  for (int64_t i = 0; i < c.num_layers; ++i)
+    costs[static_cast<size_t>(i) + 1] += (c.moe.is_in(i) ? mixture : dense) - mean;
+}
+
+}  // namespace
+
 std::vector<double> layer_costs(const ModelConfig& c, int64_t seq_len) {
   constexpr double kOperationsPerByte = 10, kBytes = 4;
   const auto hidden = static_cast<double>(c.hidden_size);
@@ -14,6 +35,7 @@ std::vector<double> layer_costs(const ModelConfig& c, int64_t seq_len) {
   const double blocks = forward_flops_per_token(c, seq_len) - head;
   std::vector<double> costs(static_cast<size_t>(c.num_layers) + 2,
                             blocks / static_cast<double>(c.num_layers));
+  if (c.moe.num_experts > 0) tell_blocks_apart(c, costs);
   costs.front() = hidden * kBytes * kOperationsPerByte;
   costs.back() = head;
   return costs;

@@ -113,6 +113,7 @@ std::vector<std::string> faults_of(const ModelConfig& config) {
   faults.need_positive("max-positions", config.max_positions);
   if (heads_positive) check_heads(config, faults);
   check_constants(config, faults);
+  for (const std::string& fault : faults_of(config.moe, config.num_layers)) faults.add("{}", fault);
   return faults.take();
 }
 

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "models/config/moe_config.h"
+
 namespace trireme {
 
 enum class ModelFamily : uint8_t { gpt2, llama };
@@ -45,7 +47,10 @@ struct ModelConfig {
   /// num_layers)) (GPT-2, Radford et al. 2019, section 2.3).
   double init_std = 0.02;
 
+  MoeConfig moe;
+
   int64_t head_dim() const { return hidden_size / num_heads; }
+  int64_t expert_ffn_size() const { return moe.expert_ffn_size > 0 ? moe.expert_ffn_size : ffn_size; }
   int64_t qkv_size() const { return (num_heads + 2 * num_kv_heads) * head_dim(); }
 
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;

@@ -24,8 +24,27 @@ class Table {
     if (config_.bias && config_.norm == NormKind::layer_norm) weight(name + ".bias", {config_.hidden_size});
   }
 
-  void layer(const std::string& prefix) {
-    const int64_t hidden = config_.hidden_size, ffn = config_.ffn_size;
+  void feed_forward(const std::string& name, int64_t ffn, bool bias) {
+    const int64_t hidden = config_.hidden_size;
+    const auto add = [&](const char* part, int64_t out, int64_t in) {
+      weight(name + part + ".weight", {out, in});
+      if (bias) weight(name + part + ".bias", {out});
+    };
+    if (config_.activation == ActivationKind::swiglu) add(".gate", ffn, hidden);
+    add(".up", ffn, hidden);
+    add(".down", hidden, ffn);
+  }
+
+  void experts(const std::string& name) {
+    const MoeConfig& moe = config_.moe;
+    weight(name + ".router.weight", {moe.num_experts, config_.hidden_size});
+    for (int64_t e = 0; e < moe.num_experts; ++e)
+      feed_forward(fmt::format("{}.experts.{}", name, e), config_.expert_ffn_size(), false);
+    if (moe.shared_ffn_size > 0) feed_forward(name + ".shared", moe.shared_ffn_size, config_.bias);
+  }
+
+  void layer(const std::string& prefix, bool has_experts) {
+    const int64_t hidden = config_.hidden_size;
     const int64_t queries = config_.num_heads * config_.head_dim();
     const int64_t keys = config_.num_kv_heads * config_.head_dim();
     norm(prefix + "attention_norm");
@@ -34,9 +53,11 @@ class Table {
     linear(prefix + "attention.value", keys, hidden);
     linear(prefix + "attention.output", hidden, queries);
     norm(prefix + "ffn_norm");
-    if (config_.activation == ActivationKind::swiglu) linear(prefix + "ffn.gate", ffn, hidden);
-    linear(prefix + "ffn.up", ffn, hidden);
-    linear(prefix + "ffn.down", hidden, ffn);
+    if (has_experts) {
+      experts(prefix + "ffn");
+    } else {
+      feed_forward(prefix + "ffn", config_.ffn_size, config_.bias);
+    }
   }
 
   std::vector<ParameterInfo> take() { return std::move(rows_); }
@@ -53,13 +74,16 @@ double attention_flops_per_token(const ModelConfig& config, int64_t seq_len) {
 
 }  // namespace
 
+bool is_of_expert(const ParameterInfo& row) { return row.name.find(".experts.") != std::string::npos; }
+
 std::vector<ParameterInfo> parameter_table(const ModelConfig& config) {
   Table table(config);
   table.weight("embedding.tokens.weight", {config.vocab_size, config.hidden_size});
   if (config.positions == PositionKind::learned) {
     table.weight("embedding.positions.weight", {config.max_positions, config.hidden_size});
   }
-  for (int64_t i = 0; i < config.num_layers; ++i) table.layer(fmt::format("layers.{}.", i));
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    table.layer(fmt::format("layers.{}.", i), config.moe.is_in(i));
   table.norm("final_norm");
   if (!config.tied_embeddings) table.weight("head.weight", {config.vocab_size, config.hidden_size});
   return table.take();
@@ -67,13 +91,20 @@ std::vector<ParameterInfo> parameter_table(const ModelConfig& config) {
 
 ModelSize size_of(const ModelConfig& config) {
   ModelSize size;
+  int64_t of_experts = 0;
   for (const ParameterInfo& row : parameter_table(config)) {
     const bool embedding = row.name.starts_with("embedding.");
     size.parameters += row.count();
     if (!embedding && row.name != "head.weight") size.non_embedding += row.count();
     if (!embedding && row.shape.rank() == 2) size.matmul += row.count();
+    if (is_of_expert(row)) of_experts += row.count();
   }
   if (config.tied_embeddings) size.matmul += config.vocab_size * config.hidden_size;
+  const int64_t idle = of_experts == 0 ? 0
+                                       : of_experts / config.moe.num_experts *
+                                             (config.moe.num_experts - config.moe.experts_per_token);
+  size.active = size.parameters - idle;
+  size.matmul -= idle;
   return size;
 }
 

@@ -19,13 +19,18 @@ struct ParameterInfo {
   int64_t count() const { return shape.numel(); }
 };
 
+/// Whether it belongs to one expert of several.
+bool is_of_expert(const ParameterInfo& row);
+
 /// Every parameter, layer by layer; weights beside their biases. Needs a config without faults.
 std::vector<ParameterInfo> parameter_table(const ModelConfig& config);
 
 struct ModelSize {
   int64_t parameters = 0;     ///< all; a tied head counts once
   int64_t non_embedding = 0;  ///< without the token and position tables and the head
-  int64_t matmul = 0;  ///< weights that every token is multiplied with: matrices of the layers and the head
+  int64_t active = 0;         ///< those that a token meets: of E experts k
+  int64_t matmul = 0;  ///< weights that every token is multiplied with: matrices of the layers, of E experts
+                       ///< k, and the head
 };
 ModelSize size_of(const ModelConfig& config);
 

@@ -41,6 +41,58 @@ ModelConfig llama3(std::string_view name, const Sizes& sizes, double scaling, bo
   return config;
 }
 
+ModelConfig mixtral_8x7b() {
+  ModelConfig config = llama("mixtral-8x7b", {32, 4096, 32, 8, 14336, 32768, 32000});
+  config.rotary_theta = 1e6;
+  return config;
+}
+
+ModelConfig with_experts(ModelConfig config, const MoeConfig& moe) {
+  config.moe = moe;
+  return config;
+}
+
+// Mixtral's router (arXiv 2401.04088): the two best of eight, gates from a softmax over the two.
+ModelConfig mixtral(ModelConfig config) {
+  return with_experts(std::move(config), {.num_experts = 8, .aux_loss = 0.02});
+}
+
+// Switch (arXiv 2101.03961): one expert a token in every other block, with a limited room.
+ModelConfig switch_like(ModelConfig config, int64_t num_experts) {
+  return with_experts(std::move(config), {.num_experts = num_experts,
+                                          .experts_per_token = 1,
+                                          .first_block = 1,
+                                          .every = 2,
+                                          .normalize_gates = false,
+                                          .capacity = CapacityMode::drop});
+}
+
+// DeepSeekMoE 16B (arXiv 2401.06066): 64 narrow experts and two shared ones, the first block dense.
+ModelConfig deepseek_16b() {
+  return with_experts(llama("deepseek-moe-16b", {28, 2048, 16, 16, 10944, 4096, 102400}),
+                      {.num_experts = 64,
+                       .experts_per_token = 6,
+                       .expert_ffn_size = 1408,
+                       .shared_ffn_size = 2 * 1408,
+                       .first_block = 1,
+                       .normalize_gates = false,
+                       .aux_loss = 0.001});
+}
+
+// The router of DeepSeek-V3 (arXiv 2412.19437): sigmoids, groups, biases that balance.
+ModelConfig fine_grained(ModelConfig config) {
+  return with_experts(std::move(config), {.num_experts = 16,
+                                          .experts_per_token = 4,
+                                          .expert_ffn_size = 96,
+                                          .shared_ffn_size = 96,
+                                          .first_block = 1,
+                                          .score = RouterScore::sigmoid,
+                                          .num_groups = 4,
+                                          .groups_per_token = 2,
+                                          .aux_loss = 0.0001,
+                                          .bias_rate = 0.001});
+}
+
 std::vector<Preset> make_presets() {
   constexpr int64_t kLong = 131072, kLlamaVocab = 128256;
   return {
@@ -59,6 +111,16 @@ std::vector<Preset> make_presets() {
        "Llama 3.1 8B (arXiv 2407.21783); 3.0 is --model.rotary-scaling 1 --model.max-positions 8192"},
       {llama3("llama3-70b", {80, 8192, 64, 8, 28672, kLong, kLlamaVocab}, 8), "Llama 3.1 70B"},
       {llama3("llama3-405b", {126, 16384, 128, 8, 53248, kLong, kLlamaVocab}, 8), "Llama 3.1 405B"},
+      {mixtral(llama("mixtral-tiny", {4, 128, 4, 2, 192, 256, 0})),
+       "8 experts, 2 a token: seconds on a laptop, as much work a token as llama-tiny"},
+      {fine_grained(llama("deepseek-tiny", {4, 128, 4, 2, 384, 256, 0})),
+       "16 narrow experts, 4 a token, and a shared one: sigmoid scores, groups, balanced by biases"},
+      {switch_like(gpt2("switch-tiny", 4, 128, 4, 256, 0), 8),
+       "gpt2-tiny with 8 experts, 1 a token, in every other block"},
+      {switch_like(gpt2("switch-124m-e8", 12, 768, 12), 8),
+       "gpt2-124m with 8 experts, 1 a token, in every other block (arXiv 2101.03961)"},
+      {deepseek_16b(), "DeepSeekMoE 16B (arXiv 2401.06066)"},
+      {mixtral(mixtral_8x7b()), "Mixtral 8x7B (arXiv 2401.04088)"},
   };
 }
 

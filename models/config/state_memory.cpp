@@ -1,6 +1,8 @@
 #include "models/config/state_memory.h"
 
+#include <algorithm>
 #include <deque>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -17,7 +19,12 @@ int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit;
 
 class Blocks {
  public:
-  explicit Blocks(const MemoryInputs& in) : model_(in.model), rank_(in), hidden_(in.model.hidden_size) {}
+  explicit Blocks(const MemoryInputs& in)
+      : model_(in.model),
+        rank_(in),
+        hidden_(in.model.hidden_size),
+        num_expert_ranks_(in.plan.expert),
+        expert_tensor_(in.plan.tensor) {}
 
   std::vector<StateBlock> all() {
     matrix(rank_.vocab * hidden_);
@@ -29,6 +36,10 @@ class Blocks {
       linear(rank_.qkv(), hidden_);
       linear(hidden_, rank_.heads * rank_.head_dim);
       norm();
+      if (model_.moe.is_in(i)) {
+        experts();
+        continue;
+      }
       linear(up, hidden_);
       linear(hidden_, rank_.ffn);
     }
@@ -39,8 +50,18 @@ class Blocks {
   }
 
  private:
-  void matrix(int64_t numel) { blocks_.push_back({layer_, true, numel}); }
-  void vector(int64_t numel) { blocks_.push_back({layer_, false, numel}); }
+  void matrix(int64_t numel) { blocks_.push_back({layer_, true, false, numel}); }
+  void vector(int64_t numel) { blocks_.push_back({layer_, false, false, numel}); }
+  void experts() {
+    const MoeConfig& moe = model_.moe;
+    const int64_t tensors = model_.activation == ActivationKind::swiglu ? 3 : 2;
+    const int64_t ffn = RankShape::share(model_.expert_ffn_size(), expert_tensor_);
+    matrix(moe.num_experts * hidden_);
+    for (int64_t e = 0; e < RankShape::share(moe.num_experts, num_expert_ranks_); ++e)
+      blocks_.push_back({layer_, true, true, tensors * ffn * hidden_});
+    if (moe.shared_ffn_size > 0)
+      matrix(tensors * RankShape::share(moe.shared_ffn_size, expert_tensor_) * hidden_);
+  }
   void linear(int64_t out, int64_t in) {
     matrix(out * in);
     if (model_.bias) vector(out);
@@ -52,7 +73,7 @@ class Blocks {
 
   const ModelConfig& model_;
   RankShape rank_;
-  int64_t hidden_;
+  int64_t hidden_, num_expert_ranks_, expert_tensor_;
   int64_t layer_ = 0;
   std::vector<StateBlock> blocks_;
 };
@@ -172,12 +193,36 @@ int64_t bytes_of_all(const FlatGroup& group) {
   return bytes;
 }
 
+// Moves the blocks of experts to a list of their own.
+std::vector<StateBlock> take_experts(std::vector<StateBlock>& blocks) {
+  std::vector<StateBlock> experts;
+  std::ranges::copy_if(blocks, std::back_inserter(experts), &StateBlock::is_expert);
+  std::erase_if(blocks, [](const StateBlock& block) { return block.is_expert; });
+  return experts;
+}
+
+void add_experts(const MemoryInputs& in, const std::vector<StateBlock>& experts, MemoryEstimate& estimate) {
+  if (experts.empty()) return;
+  StateDivision division = in.division;
+  division.parts = std::max(1, division.parts / in.plan.expert);
+  const FlatGroup group(experts, true, division);
+  const auto bytes = [&](DType dtype, int divided_from_stage) {
+    return block_bytes(group.numel / (division.zero_stage >= divided_from_stage ? division.parts : 1), dtype);
+  };
+  const bool has_master = in.precision != DType::f32 && division.master;
+  estimate[MemoryCategory::weights] += bytes(in.precision, 3);
+  estimate[MemoryCategory::gradients] +=
+      bytes(DType::f32, 2) + (division.zero_stage >= 2 && division.parts > 1 ? bytes_of_all(group) : 0);
+  estimate[MemoryCategory::optimizer] += (has_master ? 3 : 2) * bytes(DType::f32, 1);
+}
+
 }  // namespace
 
 std::vector<StateBlock> state_blocks(const MemoryInputs& inputs) { return Blocks(inputs).all(); }
 
 void estimate_state(const MemoryInputs& in, MemoryEstimate& estimate) {
-  const std::vector<StateBlock> blocks = state_blocks(in);
+  std::vector<StateBlock> blocks = state_blocks(in);
+  const std::vector<StateBlock> experts = take_experts(blocks);
   const FlatGroup matrices(blocks, true, in.division), vectors(blocks, false, in.division);
   const auto in_f32 = [&](const FlatGroup& group, int divided_from_stage) {
     const int parts = in.division.zero_stage >= divided_from_stage ? in.division.parts : 1;
@@ -190,10 +235,12 @@ void estimate_state(const MemoryInputs& in, MemoryEstimate& estimate) {
   estimate[MemoryCategory::gradients] = in_f32(matrices, 2) + in_f32(vectors, 2);
   const int64_t master = in.precision == DType::f32 || !in.division.master ? 0 : in_f32(matrices, 1);
   estimate[MemoryCategory::optimizer] = 2 * (in_f32(matrices, 1) + in_f32(vectors, 1)) + master;
-  if (in.division.zero_stage < 2 || in.division.parts == 1) return;
-  estimate[MemoryCategory::gradients] +=
-      in.accumulation > 1 ? bytes_of_all(matrices) + bytes_of_all(vectors)
-                          : BucketsInUse(in, blocks, matrices, vectors).peak(in.model.tied_embeddings);
+  if (in.division.zero_stage >= 2 && in.division.parts > 1) {
+    estimate[MemoryCategory::gradients] +=
+        in.accumulation > 1 ? bytes_of_all(matrices) + bytes_of_all(vectors)
+                            : BucketsInUse(in, blocks, matrices, vectors).peak(in.model.tied_embeddings);
+  }
+  add_experts(in, experts, estimate);
 }
 
 }  // namespace trireme

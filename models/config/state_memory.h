@@ -9,7 +9,8 @@ namespace trireme {
 struct StateBlock {
   int64_t layer;  ///< 0: embedding; 1 + i: block i; 1 + num_layers: head
   bool is_matrix;
-  int64_t numel;  ///< of this rank's part
+  bool is_expert;  ///< of experts, which lie in a buffer of their own
+  int64_t numel;   ///< of this rank's part
 };
 
 /// In the order of the forward pass. A pipeline stage's are those of its layers.
@@ -22,7 +23,8 @@ std::vector<StateBlock> state_blocks(const MemoryInputs& inputs);
 /// adds the buckets in use at one time: those that layers fill, and two whose reduction is under way (none
 /// without overlap). With accumulation all buckets are in use at the end of the first micro-batch. ZeRO 3
 /// divides the weights of matrices as well, whose buckets then end with their layer, and adds those of two
-/// neighbouring layers (one without overlap).
+/// neighbouring layers (one without overlap). Experts are divided over as many ranks fewer as hold other
+/// experts; their gradients are taken to be in use all at once.
 void estimate_state(const MemoryInputs& inputs, MemoryEstimate& estimate);
 
 }  // namespace trireme

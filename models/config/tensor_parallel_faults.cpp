@@ -13,9 +13,18 @@ bool heads_fit(const ModelConfig& c, int64_t tensor) {
   return c.num_heads % tensor == 0 && (c.num_kv_heads % tensor == 0 || tensor % c.num_kv_heads == 0);
 }
 
+/// Of dense blocks, experts and shared experts.
+int64_t narrowest_ffn(const ModelConfig& c) {
+  int64_t narrowest = c.ffn_size;
+  if (c.moe.num_experts > 0) narrowest = std::min(narrowest, c.expert_ffn_size());
+  if (c.moe.num_experts > 0 && c.moe.shared_ffn_size > 0)
+    narrowest = std::min(narrowest, c.moe.shared_ffn_size);
+  return narrowest;
+}
+
 /// "2 or 4": the nearest degrees that work for everything.
 std::string nearest_degrees(const ModelConfig& c, int64_t tensor) {
-  const int64_t narrowest = std::min(c.ffn_size, c.vocab_size > 0 ? c.vocab_size : c.ffn_size);
+  const int64_t narrowest = std::min(narrowest_ffn(c), c.vocab_size > 0 ? c.vocab_size : c.ffn_size);
   const int64_t most = std::min(c.num_heads, narrowest);
   int64_t below = std::min(tensor, most), above = tensor;
   while (!heads_fit(c, below)) --below;
@@ -40,6 +49,10 @@ std::vector<std::string> tensor_parallel_faults(const ModelConfig& c, int tensor
   }
   if (c.ffn_size < tensor) {
     add(fmt::format("model.ffn {} is less than parallel.tensor {}", c.ffn_size, tensor));
+  }
+  if (c.ffn_size >= tensor && narrowest_ffn(c) < tensor) {
+    add(fmt::format("experts (moe.ffn, moe.shared-ffn) of width {} are narrower than parallel.tensor {}",
+                    narrowest_ffn(c), tensor));
   }
   if (c.vocab_size > 0 && c.vocab_size < tensor) {
     add(fmt::format("a vocabulary of {} is less than parallel.tensor {}", c.vocab_size, tensor));

@@ -16,25 +16,31 @@ std::string layer_name(int64_t index) { return fmt::format("layers.{}", index); 
 
 TransformerBlock::TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary,
                                    const TensorParallel& tensor, const ContextParallel& context,
-                                   bool recomputes_attention)
+                                   const ExpertParallel& experts, bool recomputes_attention)
     : attention_norm_(config, layer_name(index) + ".attention_norm", tensor),
       attention_(config, layer_name(index) + ".attention", rotary, tensor, context, recomputes_attention),
-      ffn_norm_(config, layer_name(index) + ".ffn_norm", tensor),
-      ffn_(config, layer_name(index) + ".ffn", tensor) {}
+      ffn_norm_(config, layer_name(index) + ".ffn_norm", tensor) {
+  const std::string name = layer_name(index) + ".ffn";
+  if (config.moe.is_in(index)) {
+    experts_.emplace(config, name, index, tensor, context, experts);
+  } else {
+    ffn_.emplace(config, name, tensor);
+  }
+}
 
 Tensor TransformerBlock::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
   auto& state = saved.emplace<BlockState>();
   const Tensor normed = attention_norm_.forward(ctx, x, Tensor(), state.attention_norm).y;
   const Tensor attended = attention_.forward(ctx, mb, normed, state.attention);
   const auto [sum, normed_sum] = ffn_norm_.forward(ctx, attended, x, state.ffn_norm);
-  const Tensor out = ffn_.forward(ctx, mb, normed_sum, state.ffn);
+  const Tensor out = with_ffn([&](auto& ffn) { return ffn.forward(ctx, mb, normed_sum, state.ffn); });
   ops::add(ctx, out, sum, out);
   return out;
 }
 
 Tensor TransformerBlock::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
   auto& state = saved.get<BlockState>();
-  const Tensor dnormed_sum = ffn_.backward_input(ctx, dy, state.ffn);
+  const Tensor dnormed_sum = with_ffn([&](auto& ffn) { return ffn.backward_input(ctx, dy, state.ffn); });
   const Tensor dsum = ffn_norm_.backward(ctx, dnormed_sum, dy, state.ffn_norm);
   const Tensor dnormed = attention_.backward_input(ctx, dsum, state.attention);
   return attention_norm_.backward(ctx, dnormed, dsum, state.attention_norm);
@@ -42,7 +48,7 @@ Tensor TransformerBlock::backward_input(Context& ctx, const Tensor& dy, Saved& s
 
 void TransformerBlock::backward_weight(Context& ctx, Saved& saved) {
   auto& state = saved.get<BlockState>();
-  ffn_.backward_weight(ctx, state.ffn);
+  with_ffn([&](auto& ffn) { ffn.backward_weight(ctx, state.ffn); });
   attention_.backward_weight(ctx, state.attention);
   saved.clear();
 }
@@ -51,7 +57,11 @@ void TransformerBlock::collect(std::vector<ParameterBlock*>& blocks) {
   attention_norm_.collect(blocks);
   attention_.collect(blocks);
   ffn_norm_.collect(blocks);
-  ffn_.collect(blocks);
+  with_ffn([&](auto& ffn) { ffn.collect(blocks); });
+}
+
+void TransformerBlock::collect_routers(std::vector<RouterBalance*>& routers) {
+  if (experts_) routers.push_back(&experts_->balance());
 }
 
 }  // namespace trireme

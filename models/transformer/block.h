@@ -2,8 +2,11 @@
 // in GPT-2 and Llama). Input and output lie in the outer region of tensor parallelism.
 #pragma once
 
+#include <optional>
+
 #include "models/layers/attention.h"
 #include "models/layers/feed_forward.h"
+#include "models/layers/moe_feed_forward.h"
 #include "models/layers/norm.h"
 #include "parallel/module/layer.h"
 
@@ -15,18 +18,25 @@ class TransformerBlock final : public Layer {
   /// `recomputes_attention`.
   TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary,
                    const TensorParallel& tensor, const ContextParallel& context,
-                   bool recomputes_attention = false);
+                   const ExpertParallel& experts, bool recomputes_attention = false);
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
   void collect(std::vector<ParameterBlock*>& blocks) override;
+  void collect_routers(std::vector<RouterBalance*>& routers) override;
 
  private:
+  template <class F>
+  auto with_ffn(F&& f) {
+    return experts_ ? f(*experts_) : f(*ffn_);
+  }
+
   Norm attention_norm_;
   Attention attention_;
   Norm ffn_norm_;
-  FeedForward ffn_;
+  std::optional<FeedForward> ffn_;  // one of the two
+  std::optional<MoeFeedForward> experts_;
 };
 
 }  // namespace trireme

@@ -25,6 +25,7 @@ void check(const ModelConfig& config, const ParallelPlan& plan) {
     faults.insert(faults.end(), more.begin(), more.end());
   };
   if (faults.empty()) append(tensor_parallel_faults(config, plan.tensor));
+  if (faults.empty()) append(expert_parallel_faults(config.moe, plan.expert));
   append(pipeline_faults(plan, static_cast<int>(config.num_layers) + 2, 0));
   if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
 }
@@ -38,7 +39,8 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
       recomputation_(recomputation),
       pipeline_(parallel.pipeline()),
       tensor_(parallel),
-      context_(parallel) {
+      context_(parallel),
+      experts_(parallel) {
   check(config, parallel.plan());
   if (config.positions == PositionKind::rotary) rotary_ = rotary_table(ctx, config, max_seq_len);
   placement_ = layer_placement(config, max_seq_len, parallel.plan());
@@ -53,7 +55,7 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
     if (embedding_ != nullptr) part_.tied = &embedding_->tokens();
   }
   part_.storage = std::make_unique<ParameterStorage>(ctx, part_.blocks(), compute_type, division);
-  weights_ = std::make_unique<DividedWeights>(parallel.shard(), *part_.storage, parallel.plan().overlap);
+  weights_ = std::make_unique<DividedWeights>(parallel, *part_.storage, parallel.plan().overlap);
   for (Stage& stage : part_.chunks) stage.set_weight_access(weights_.get());
   part_.boundary = {config.hidden_size, compute_type, [tensor = tensor_](const MicroBatch& mb) {
                       return mb.rows() / (tensor.divides_rows(mb) ? tensor.size() : 1);
@@ -68,7 +70,7 @@ std::unique_ptr<Layer> Transformer::make_layer(int place) {
   }
   if (place <= config_.num_layers) {
     std::unique_ptr<Layer> block = std::make_unique<TransformerBlock>(
-        config_, place - 1, rotary_, tensor_, context_, recomputation_.of_attention());
+        config_, place - 1, rotary_, tensor_, context_, experts_, recomputation_.of_attention());
     if (recomputation_.of_block(place - 1)) block = std::make_unique<Recomputed>(std::move(block));
     return block;
   }
@@ -120,7 +122,7 @@ std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& confi
   };
   append(embedding);
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    TransformerBlock block(config, i, Tensor(), whole, ContextParallel(*self));
+    TransformerBlock block(config, i, Tensor(), whole, ContextParallel(*self), ExpertParallel(*self));
     append(block);
   }
   LossHead head(config, config.tied_embeddings ? &embedding.tokens() : nullptr, whole);
@@ -159,6 +161,11 @@ MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::s
   mb.tokens = to_device(held_of(tokens));
   mb.positions = to_device(positions);
   if (targets.empty()) return mb;
+  for (int64_t b = 0; b < batch; ++b) {
+    mb.targets_of_sequence.push_back(
+        std::ranges::count_if(targets.subspan(static_cast<size_t>(b * seq_len), static_cast<size_t>(seq_len)),
+                              [](int32_t t) { return t != ops::kIgnoredTarget; }));
+  }
   const std::vector<int32_t> held_targets = held_of(targets);
   mb.num_targets = std::ranges::count_if(held_targets, [](int32_t t) { return t != ops::kIgnoredTarget; });
   mb.targets = to_device(held_targets);

@@ -1,4 +1,4 @@
-// The decoder-only Transformer that a ModelConfig turns into GPT-2 or Llama.
+// The decoder-only Transformer that a ModelConfig turns into GPT-2, Llama or Mixtral.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,7 @@
 #include "models/layers/loss_head.h"
 #include "parallel/context_parallel/context_parallel.h"
 #include "parallel/data_parallel/divided_weights.h"
+#include "parallel/expert_parallel/expert_parallel.h"
 #include "parallel/module/model_part.h"
 #include "parallel/plan/parallel_context.h"
 #include "parallel/plan/recomputation.h"
@@ -32,7 +33,8 @@ class Transformer {
   ParameterStorage& storage() { return *part_.storage; }
 
   /// [rows, V] in the compute type, for tokens and positions of the micro-batch; every rank of the tensor and
-  /// pipeline axes calls it and gets all. So does every rank of parallel.shard() where weights are divided.
+  /// pipeline axes calls it and gets all. So does every rank of parallel.shard() where
+  /// weights are divided, and of parallel.experts().
   Tensor logits(Context& ctx, const MicroBatch& micro_batch);
 
  private:
@@ -43,6 +45,7 @@ class Transformer {
   Communicator& pipeline_;
   TensorParallel tensor_;
   ContextParallel context_;
+  ExpertParallel experts_;
   Tensor rotary_;
   std::vector<int> placement_;
   ModelPart part_;

@@ -74,8 +74,10 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
 
 void WeightGatherer::start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket) {
   if (group.parts == 1 || group.is_divided(group.weights)) return;
-  works_.push_back(shard_.all_gather_async(stream, group.own_part(bucket, group.weights),
-                                           group.weights.slice(bucket.begin, bucket.end)));
+  works_.push_back(parallel_.sharing(group.experts)
+                       .shard()
+                       .all_gather_async(stream, group.own_part(bucket, group.weights),
+                                         group.weights.slice(bucket.begin, bucket.end)));
 }
 
 void WeightGatherer::finish() {
@@ -104,10 +106,11 @@ Tensor StateReader::read(const ParameterView& view) {
 void StateReader::gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole) {
   const Tensor& master = group.master ? group.master : group.weights;
   const Tensor own = group.own_part(bucket, state_ == ParameterState::master ? master : group.gradients);
-  if (own.dtype() == DType::f32) return shard_.all_gather(ctx_.stream(), own, whole);
+  Communicator& shard = parallel_.sharing(group.experts).shard();
+  if (own.dtype() == DType::f32) return shard.all_gather(ctx_.stream(), own, whole);
   if (group.parts == 1) return ops::copy(ctx_, own, whole);
   const Tensor narrow = Tensor::empty(ctx_, whole.shape(), own.dtype(), MemoryCategory::buffers);
-  shard_.all_gather(ctx_.stream(), own, narrow);
+  shard.all_gather(ctx_.stream(), own, narrow);
   ops::copy(ctx_, narrow, whole);
 }
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "parallel/module/parameter_storage.h"
-#include "runtime/comm/communicator.h"
+#include "parallel/plan/parallel_context.h"
 
 namespace trireme {
 
@@ -24,14 +24,14 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
 /// Completes weights of which each rank has updated its part, but those that are divided themselves.
 class WeightGatherer {
  public:
-  explicit WeightGatherer(Communicator& shard) : shard_(shard) {}
+  explicit WeightGatherer(const ParallelContext& parallel) : parallel_(parallel) {}
   /// This rank's part of the bucket's weights is new: starts to exchange it. All ranks in the same order.
   void start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket);
   /// Waits for all.
   void finish();
 
  private:
-  Communicator& shard_;
+  const ParallelContext& parallel_;
   std::vector<WorkPtr> works_;
 };
 
@@ -43,9 +43,9 @@ enum class ParameterState { master, gradient };
 /// of each group is kept.
 class StateReader {
  public:
-  StateReader(Context& ctx, Communicator& shard, ParameterState state)
-      : ctx_(ctx), shard_(shard), state_(state) {}
-  /// Every rank of `shard` asks for the same parameters in the same order.
+  StateReader(Context& ctx, const ParallelContext& parallel, ParameterState state)
+      : ctx_(ctx), parallel_(parallel), state_(state) {}
+  /// Every rank that divides the parameter asks for the same parameters in the same order.
   Tensor read(const ParameterView& view);
 
  private:
@@ -57,7 +57,7 @@ class StateReader {
   void gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole);
 
   Context& ctx_;
-  Communicator& shard_;
+  const ParallelContext& parallel_;
   ParameterState state_;
   std::vector<Gathered> gathered_;  // at most one a group
 };

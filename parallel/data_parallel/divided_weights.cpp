@@ -4,8 +4,8 @@
 
 namespace trireme {
 
-DividedWeights::DividedWeights(Communicator& shard, ParameterStorage& storage, bool prefetch)
-    : shard_(shard), storage_(storage), prefetch_(prefetch) {
+DividedWeights::DividedWeights(const ParallelContext& parallel, ParameterStorage& storage, bool prefetch)
+    : parallel_(parallel), storage_(storage), prefetch_(prefetch) {
   for (ParameterGroup& group : storage.groups()) {
     if (!group.is_divided(group.weights)) continue;
     const size_t first = buckets_.size();
@@ -55,7 +55,9 @@ void DividedWeights::gather(Context& ctx, std::span<const ParameterBlock* const>
     ParameterBucket& range = *bucket->range;
     range.weights =
         Tensor::empty(ctx, {range.end - range.begin}, group.weights.dtype(), MemoryCategory::weights);
-    bucket->work = shard_.all_gather_async(ctx.stream(), group.own_part(range, group.weights), range.weights);
+    bucket->work = parallel_.sharing(group.experts)
+                       .shard()
+                       .all_gather_async(ctx.stream(), group.own_part(range, group.weights), range.weights);
   }
 }
 

@@ -6,7 +6,7 @@
 
 #include "parallel/module/parameter_storage.h"
 #include "parallel/module/weight_access.h"
-#include "runtime/comm/communicator.h"
+#include "parallel/plan/parallel_context.h"
 
 namespace trireme {
 
@@ -16,9 +16,9 @@ namespace trireme {
 /// the backward pass is gathered once. Blocks of which every rank has all weights cost nothing.
 class DividedWeights final : public WeightAccess {
  public:
-  /// `shard` are the ranks that the storage's parts belong to; both outlive this. Without `prefetch` a layer
+  /// Both outlive this. Without `prefetch` a layer
   /// waits for its gather.
-  DividedWeights(Communicator& shard, ParameterStorage& storage, bool prefetch);
+  DividedWeights(const ParallelContext& parallel, ParameterStorage& storage, bool prefetch);
 
   void expect(Context& ctx, std::span<const ParameterBlock* const> blocks) override;
   void acquire(Context& ctx, std::span<const ParameterBlock* const> blocks) override;
@@ -35,7 +35,7 @@ class DividedWeights final : public WeightAccess {
   void gather(Context& ctx, std::span<const ParameterBlock* const> blocks);
   void drop_all_but(std::span<const ParameterBlock* const> blocks);
 
-  Communicator& shard_;
+  const ParallelContext& parallel_;
   ParameterStorage& storage_;
   bool prefetch_;
   std::vector<Bucket> buckets_;

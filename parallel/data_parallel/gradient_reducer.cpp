@@ -14,8 +14,8 @@ GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStora
                                  DType sent)
     : parallel_(parallel), storage_(storage), overlap_(overlap), sent_(sent) {
   TRIREME_CHECK(is_compute_type(sent), "gradients cannot be sent as {}", to_string(sent));
-  if (parallel.gradients().size() == 1) return;  // nothing to sum
   for (ParameterGroup& group : storage.groups()) {
+    if (parallel.sharing(group.experts).all().size() == 1) continue;  // nothing to sum
     const size_t first = buckets_.size();
     for (ParameterBucket& range : group.buckets) buckets_.push_back({.group = &group, .range = &range});
     for (const auto& place : group.places) {
@@ -29,18 +29,24 @@ bool GradientReducer::is_divided(const Bucket& bucket) const {
   return bucket.group->is_divided(bucket.group->gradients);
 }
 
+GradientReducer::Bucket* GradientReducer::find(const ParameterBlock* block) {
+  const auto it = bucket_of_.find(block);
+  return it == bucket_of_.end() ? nullptr : &buckets_[it->second];
+}
+
 void GradientReducer::expect(Context& ctx, std::span<const ParameterBlock* const> blocks) {
-  if (buckets_.empty()) return;
   for (const ParameterBlock* block : blocks) {
-    Bucket& bucket = buckets_[bucket_of_.at(block)];
-    if (!bucket.range->gradients) storage_.make_gradients(ctx, *bucket.group, *bucket.range);
+    Bucket* bucket = find(block);
+    if (bucket != nullptr && !bucket->range->gradients)
+      storage_.make_gradients(ctx, *bucket->group, *bucket->range);
   }
 }
 
 void GradientReducer::ready(Context& ctx, std::span<ParameterBlock* const> blocks) {
-  if (buckets_.empty()) return;
   for (const ParameterBlock* block : blocks) {
-    Bucket& bucket = buckets_[bucket_of_.at(block)];
+    Bucket* found = find(block);
+    if (found == nullptr) continue;
+    Bucket& bucket = *found;
     ++bucket.num_ready;
     TRIREME_CHECK(bucket.num_ready <= bucket.num_blocks, "gradients of a block became ready twice in a step");
     if (bucket.num_ready < bucket.num_blocks) continue;
@@ -74,16 +80,15 @@ WorkPtr GradientReducer::start_sum(Context& ctx, Bucket& bucket) {
     const int64_t size = whole.numel() / group.parts;
     bucket.sum = sent.slice(group.part * size, (group.part + 1) * size);
   }
-  return group.parts == 1 ? parallel_.gradients().all_reduce_async(ctx.stream(), sent)
-                          : parallel_.shard().reduce_scatter_async(ctx.stream(), sent, bucket.sum);
+  return group.parts == 1 ? sharing(bucket).all().all_reduce_async(ctx.stream(), sent)
+                          : sharing(bucket).shard().reduce_scatter_async(ctx.stream(), sent, bucket.sum);
 }
 
 void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
   bucket.work = start_sum(ctx, bucket);
   bucket.reduced = true;
   under_way_.push_back(&bucket);
-  const bool has_second_sum = bucket.group->parts > 1 && parallel_.replicas().size() > 1;
-  const bool somebody_waits = is_divided(bucket) || has_second_sum || sent_ != DType::f32;
+  const bool somebody_waits = is_divided(bucket) || has_second_sum(bucket) || sent_ != DType::f32;
   while (somebody_waits && under_way_.size() > kMostUnderWay) wait_for_oldest(ctx);
 }
 
@@ -92,9 +97,9 @@ void GradientReducer::wait_for_oldest(Context& ctx) {
   under_way_.pop_front();
   bucket.work->wait();
   bucket.work.reset();
-  if (bucket.group->parts > 1 && parallel_.replicas().size() > 1) {
+  if (has_second_sum(bucket)) {
     among_replicas_.push_back(
-        {parallel_.replicas().all_reduce_async(ctx.stream(), bucket.sum), bucket.sum, bucket.own});
+        {sharing(bucket).replicas().all_reduce_async(ctx.stream(), bucket.sum), bucket.sum, bucket.own});
   } else if (sent_ != DType::f32) {
     ops::copy(ctx, bucket.sum, bucket.own);
   }

@@ -19,11 +19,11 @@ namespace trireme {
 /// arXiv 2304.11277, section 3.2.2), each part is then summed over the ranks that hold the same part.
 class GradientReducer {
  public:
-  /// The storage's parts belong to the ranks of parallel.shard(). Without `overlap` whole gradients are
-  /// reduced in finish(), and divided ones in ready(), which then waits. Gradients travel as `sent`: f32, or
-  /// bf16 or f16, to which each rank's share is rounded; the shares are added in fp32 and every sum is
-  /// rounded once, so that half the bytes cost two roundings (HSDP: three) whatever the number of ranks.
-  /// Arguments outlive the reducer.
+  /// A group's parts belong to the ranks of parallel.sharing(group.experts).shard(). Without `overlap` whole
+  /// gradients are reduced in finish(), and divided ones in ready(), which then waits. Gradients travel as
+  /// `sent`: f32, or bf16 or f16, to which each rank's share is rounded; the shares are added in fp32 and
+  /// every sum is rounded once, so that half the bytes cost two roundings (HSDP: three) whatever the number
+  /// of ranks. Arguments outlive the reducer.
   GradientReducer(const ParallelContext& parallel, ParameterStorage& storage, bool overlap,
                   DType sent = DType::f32);
 
@@ -54,6 +54,11 @@ class GradientReducer {
   };
   bool is_divided(const Bucket& bucket) const;
   WorkPtr start_sum(Context& ctx, Bucket& bucket);
+  const SharingRanks& sharing(const Bucket& bucket) const { return parallel_.sharing(bucket.group->experts); }
+  bool has_second_sum(const Bucket& bucket) const {
+    return bucket.group->parts > 1 && sharing(bucket).replicas().size() > 1;
+  }
+  Bucket* find(const ParameterBlock* block);  // null where there is nothing to sum
   void reduce(Context& ctx, Bucket& bucket);
   void wait_for_oldest(Context& ctx);
   void wait_for_all(Context& ctx);

@@ -7,6 +7,7 @@
 
 #include "parallel/module/micro_batch.h"
 #include "parallel/module/parameter.h"
+#include "parallel/module/router_balance.h"
 #include "parallel/module/saved.h"
 
 namespace trireme {
@@ -33,6 +34,8 @@ class Layer {
   virtual void collect(std::vector<ParameterBlock*>& blocks) = 0;
   /// Appends the blocks of earlier layers that this one reads and adds gradients to as well (tied weights).
   virtual void collect_shared(std::vector<const ParameterBlock*>&) const {}
+  /// Appends what its routers of experts count and are balanced by.
+  virtual void collect_routers(std::vector<RouterBalance*>&) {}
 };
 
 /// Told that the backward pass of a layer is about to begin, with the blocks to whose gradients it adds.

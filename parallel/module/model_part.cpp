@@ -11,6 +11,15 @@ std::vector<ParameterBlock*> ModelPart::blocks() const {
   return all;
 }
 
+std::vector<RouterBalance*> ModelPart::routers() const {
+  std::vector<RouterBalance*> all;
+  for (const Stage& stage : chunks) {
+    const auto routers = stage.routers();
+    all.insert(all.end(), routers.begin(), routers.end());
+  }
+  return all;
+}
+
 std::span<const ParameterView> ModelPart::parameters(size_t chunk) const {
   const auto num_parameters = [&](size_t c) {
     size_t count = 0;

@@ -29,6 +29,8 @@ struct ModelPart {
 
   /// The chunks' blocks, one chunk after the other, each in the order of the forward pass.
   std::vector<ParameterBlock*> blocks() const;
+  /// Their routers, likewise.
+  std::vector<RouterBalance*> routers() const;
   /// The storage's parameters of one chunk.
   std::span<const ParameterView> parameters(size_t chunk) const;
 };

@@ -33,6 +33,8 @@ struct Parameter {
   bool is_gradient_partial = false;
   /// A copy of a parameter of an earlier pipeline stage, which counts it in norms and writes it to files.
   bool is_tied_copy = false;
+  /// Number of the expert it belongs to: held by the ranks that hold this expert. -1: held by all.
+  int expert = -1;
 
   /// A parameter that this rank holds whole.
   static Parameter whole(std::string name, const Shape& shape, float init_mean, float init_std);
@@ -54,6 +56,7 @@ struct ParameterBlock {
   Tensor gradient;  ///< f32, laid out as weight: the *sum* over tokens; set by ParameterStorage
 
   explicit operator bool() const { return !members.empty(); }
+  bool is_of_experts() const { return members.front().expert >= 0; }
   bool is_matrix() const { return members.front().shape.rank() == 2; }
   Shape shape() const;  ///< of the members together
 };

@@ -38,9 +38,10 @@ Tensor ParameterGroup::own_part(const ParameterBucket& bucket, const Tensor& buf
 ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
                                    const StateDivision& division)
     : division_(division) {
-  groups_.reserve(2);
-  add_group(ctx, blocks, true, compute_type);
-  add_group(ctx, blocks, false, DType::f32);
+  groups_.reserve(3);
+  add_group(ctx, blocks, true, false, compute_type);
+  add_group(ctx, blocks, true, true, compute_type);
+  add_group(ctx, blocks, false, false, DType::f32);
 
   std::unordered_map<const ParameterBlock*, std::pair<const ParameterGroup*, const ParameterGroup::Place*>>
       where;
@@ -61,11 +62,13 @@ ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const
 }
 
 void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> blocks, bool matrices,
-                                 DType compute_type) {
+                                 bool experts, DType compute_type) {
   ParameterGroup group;
   group.matrices = matrices;
+  group.experts = experts;
   for (auto it = blocks.rbegin(); it != blocks.rend(); ++it) {
-    if ((*it)->is_matrix() == matrices) group.places.push_back({*it, 0, 0});
+    if ((*it)->is_matrix() == matrices && (*it)->is_of_experts() == experts)
+      group.places.push_back({*it, 0, 0});
   }
   if (group.places.empty()) return;
   const bool divides_weights = division_.zero_stage >= 3 && matrices;
@@ -93,8 +96,8 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
 }
 
 void ParameterStorage::lay_out(ParameterGroup& group, bool divides_weights) {
-  group.parts = division_.parts;
-  group.part = division_.part;
+  group.parts = group.experts ? division_.expert_parts : division_.parts;
+  group.part = group.experts ? division_.expert_part : division_.part;
   ParameterBucket bucket;
   for (size_t i = 0; i < group.places.size(); ++i) {
     auto& place = group.places[i];

@@ -31,6 +31,7 @@ struct ParameterGroup {
     size_t bucket;
   };
   bool matrices = true;       ///< matrices (decayed) or vectors (not)
+  bool experts = false;       ///< of experts, which other ranks share than everything else
   std::vector<Place> places;  ///< by begin
   int64_t numel = 0;          ///< with padding between blocks; the padding is zero in every buffer
   int parts = 1, part = 0;    ///< parts that each bucket is divided in, and this rank's
@@ -90,7 +91,8 @@ class ParameterStorage {
   void forget_whole_weights();
 
  private:
-  void add_group(Context& ctx, std::span<ParameterBlock* const> blocks, bool matrices, DType compute_type);
+  void add_group(Context& ctx, std::span<ParameterBlock* const> blocks, bool matrices, bool experts,
+                 DType compute_type);
   void lay_out(ParameterGroup& group, bool divides_weights);
   void store(Context& ctx, const ParameterView& view, const Tensor& values);
 

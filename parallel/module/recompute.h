@@ -22,6 +22,7 @@ class Recomputed final : public Layer {
   void collect_shared(std::vector<const ParameterBlock*>& blocks) const override {
     layer_->collect_shared(blocks);
   }
+  void collect_routers(std::vector<RouterBalance*>& routers) override { layer_->collect_routers(routers); }
 
  private:
   std::unique_ptr<Layer> layer_;

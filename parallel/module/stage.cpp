@@ -121,4 +121,10 @@ std::vector<ParameterBlock*> Stage::blocks() const {
   return all;
 }
 
+std::vector<RouterBalance*> Stage::routers() const {
+  std::vector<RouterBalance*> all;
+  for (const auto& layer : layers_) layer->collect_routers(all);
+  return all;
+}
+
 }  // namespace trireme

@@ -35,12 +35,15 @@ std::vector<IndexRange> counted_ranges(const ParameterGroup& group, int tensor_r
 
 Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const ParallelContext& parallel,
                                 bool valid) {
-  const Tensor squares = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
-  ops::fill(ctx, squares, valid ? 0 : std::numeric_limits<double>::quiet_NaN());
+  const Tensor sums = Tensor::empty(ctx, {2}, DType::f64, MemoryCategory::buffers);
+  ops::fill(ctx, sums, valid ? 0 : std::numeric_limits<double>::quiet_NaN());
+  const Tensor squares = sums.slice(0, 1), of_experts = sums.slice(1, 2);
   for (const ParameterGroup& group : storage.groups()) {
-    add_sum_of_squares(ctx, parallel.shard(), group, counted_ranges(group, parallel.tensor().rank()),
-                       squares);
+    add_sum_of_squares(ctx, parallel.sharing(group.experts).shard(), group,
+                       counted_ranges(group, parallel.tensor().rank()), group.experts ? of_experts : squares);
   }
+  parallel.experts().all_reduce(ctx.stream(), of_experts);
+  ops::add_in_order(ctx, of_experts, squares);
   parallel.tensor().all_reduce(ctx.stream(), squares);
   parallel.pipeline().all_reduce(ctx.stream(), squares);
   return squares;

@@ -13,17 +13,19 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
                            {"context", plan.context},
                            {"tensor", plan.tensor}},
                           world.size()),
-              {{"data", "context"}}) {
-  const int size = plan.shard_ranks(), rank = gradients().rank();
-  if (size == gradients().size()) {
-    replicas_ = make_self_communicator(
-        "replicas", [&world](std::string_view reason, ExitCode code) { world.abort(reason, code); });
+              {{"data", "context"}}),
+      sharing_(gradients(), plan.shard_ranks()) {
+  const int size = plan.expert, rank = gradients().rank();
+  if (size == 1) {
+    experts_ = make_self_communicator(
+        "experts", [&world](std::string_view reason, ExitCode code) { world.abort(reason, code); });
     return;
   }
   TRIREME_CHECK(size > 0 && gradients().size() % size == 0, "{} ranks in groups of {}", gradients().size(),
                 size);
-  shard_ = gradients().split(rank / size, rank % size, "shard");
-  replicas_ = gradients().split(rank % size, rank / size, "replicas");
+  experts_ = gradients().split(rank / size, rank % size, "experts");
+  expert_replicas_ = gradients().split(rank % size, rank / size, "expert-replicas");
+  expert_sharing_.emplace(*expert_replicas_, plan.expert_shard_ranks());
 }
 
 }  // namespace trireme

@@ -1,7 +1,11 @@
 // ParallelContext: the plan and its communicators. main builds one and hands it down.
 #pragma once
 
+#include <memory>
+#include <optional>
+
 #include "parallel/plan/parallel_plan.h"
+#include "parallel/plan/sharing_ranks.h"
 #include "runtime/mesh/mesh_groups.h"
 
 namespace trireme {
@@ -22,16 +26,23 @@ class ParallelContext {
   Communicator& pipeline() const { return groups_.axis("pipeline"); }
   /// Ranks that hold the same parameters and see different tokens: gradients are summed over them.
   Communicator& gradients() const { return groups_.group({"data", "context"}); }
-  /// Of these, the neighbours among which state is divided (ZeRO), plan().shard_ranks() of them; and those
-  /// that hold the same part in each such group.
-  Communicator& shard() const { return shard_ ? *shard_ : gradients(); }
-  Communicator& replicas() const { return *replicas_; }
+  /// Of these, the neighbours over which experts are divided, plan().expert of them: expert parallelism folds
+  /// into data (and context) parallelism (arXiv 2504.14960).
+  Communicator& experts() const { return *experts_; }
+  /// The ranks that share this rank's experts, or everything else.
+  const SharingRanks& sharing(bool of_experts) const {
+    return of_experts && expert_sharing_ ? *expert_sharing_ : sharing_;
+  }
+  /// Of those that share all but the experts.
+  Communicator& shard() const { return sharing_.shard(); }
+  Communicator& replicas() const { return sharing_.replicas(); }
 
  private:
   ParallelPlan plan_;
   MeshGroups groups_;
-  std::unique_ptr<Communicator> shard_;  // null where it is gradients()
-  std::unique_ptr<Communicator> replicas_;
+  SharingRanks sharing_;
+  std::unique_ptr<Communicator> experts_, expert_replicas_;
+  std::optional<SharingRanks> expert_sharing_;  // where experts are divided
 };
 
 }  // namespace trireme

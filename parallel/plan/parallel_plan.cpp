@@ -8,19 +8,6 @@ namespace trireme {
 
 namespace {
 
-/// The one place that says which parts of a plan this version does not carry out.
-void refuse_what_is_not_available(const ParallelPlan& plan, std::vector<std::string>& faults) {
-  const auto refuse = [&](bool asked, const char* key, const std::string& value) {
-    if (!asked) return;
-    faults.push_back(fmt::format(
-        "parallel.{} {} is not available in this version: ranks train data-, tensor-, "
-        "pipeline- and context-parallel (--parallel.data N, --parallel.tensor N, --parallel.pipeline N, "
-        "--parallel.context N)",
-        key, value));
-  };
-  refuse(plan.expert > 1, "expert", fmt::to_string(plan.expert));
-}
-
 void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
   const auto at_least = [&](const char* key, int value, int least) {
     if (value < least)
@@ -69,6 +56,31 @@ void check_shard(const ParallelPlan& plan, std::vector<std::string>& faults) {
                         ranks, plan.data, plan.context),
       below_divides ? "are" : "is", below_divides ? fmt::format("{} and ", below) : "",
       std::min(above, ranks)));
+}
+
+/// The divisors of n nearest to x.
+std::string nearest_divisors(int n, int x) {
+  int below = std::clamp(x, 1, n), above = below;
+  while (n % below != 0) --below;
+  while (n % above != 0) ++above;
+  return below == above ? fmt::to_string(below) : fmt::format("{} or {}", below, above);
+}
+
+void check_experts(const ParallelPlan& plan, std::vector<std::string>& faults) {
+  const int ranks = plan.gradient_ranks(), shard = plan.shard_ranks();
+  if (plan.expert <= 1 || ranks < 1) return;
+  if (ranks % plan.expert != 0) {
+    faults.push_back(fmt::format(
+        "parallel.expert {} does not divide the {} rank{} that see different tokens (data {} x context {}): "
+        "nearest: --parallel.expert {}",
+        plan.expert, ranks, ranks == 1 ? "" : "s", plan.data, plan.context,
+        nearest_divisors(ranks, plan.expert)));
+  } else if (shard > 0 && shard % plan.expert != 0 && plan.expert % shard != 0) {
+    faults.push_back(fmt::format(
+        "parallel.shard {} and parallel.expert {}: neither divides the other, so the ranks that hold "
+        "an expert would not divide its state alike",
+        shard, plan.expert));
+  }
 }
 
 void check_effect(const ParallelPlan& plan, std::vector<std::string>& faults) {
@@ -141,7 +153,7 @@ std::vector<std::string> resolve(ParallelPlan& plan, int world_size) {
   check_effect(plan, faults);
   check_pipeline(plan, faults);
   check_shard(plan, faults);
-  refuse_what_is_not_available(plan, faults);
+  check_experts(plan, faults);
   return faults;
 }
 

@@ -1,6 +1,7 @@
 // The layout of a job: a handful of integers.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,7 +15,7 @@ struct ParallelPlan {
   int tensor = 1;
   int pipeline = 1;
   int context = 1;
-  int expert = 1;
+  int expert = 1;      ///< ranks, of those that sum gradients, over which experts are divided
   int zero_stage = 0;  ///< 0..3 (arXiv 1910.02054)
   int shard = 0;       ///< ZeRO divides among so many neighbours of the gradient ranks (HSDP); 0: among all
   bool sequence = false;          ///< sequence parallelism beside tensor parallelism (arXiv 2205.05198)
@@ -32,6 +33,9 @@ struct ParallelPlan {
   int gradient_ranks() const { return data * context; }
   /// Ranks among which ZeRO divides.
   int shard_ranks() const { return shard == 0 ? gradient_ranks() : shard; }
+  /// Ranks among which ZeRO divides the state of an expert: of the shard those that hold it, which may be
+  /// one.
+  int expert_shard_ranks() const { return std::max(1, shard_ranks() / expert); }
   int world_size() const { return data * ranks_per_replica(); }
 
   friend bool operator==(const ParallelPlan&, const ParallelPlan&) = default;

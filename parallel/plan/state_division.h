@@ -11,8 +11,10 @@ namespace trireme {
 /// which in layers C wide are about one parameter in C and would cost a message each.
 struct StateDivision {
   int zero_stage = 0;
-  int parts = 1;                             ///< ranks that divide; 1 at stage 0
-  int part = 0;                              ///< this rank's
+  int parts = 1;         ///< ranks that divide; 1 at stage 0
+  int part = 0;          ///< this rank's
+  int expert_parts = 1;  ///< likewise of experts, which fewer ranks hold
+  int expert_part = 0;
   int64_t bucket_bytes = int64_t{25} << 20;  ///< a bucket of gradients closes once it holds so many
   bool master = true;  ///< 16-bit weights have an f32 copy that is updated; else they are updated themselves
 

@@ -54,6 +54,8 @@ StateDivision TrainingStepOptions::division(const ParallelContext& parallel) con
   if (zero_stage > 0) {
     division.parts = parallel.shard().size();
     division.part = parallel.shard().rank();
+    division.expert_parts = parallel.sharing(true).shard().size();
+    division.expert_part = parallel.sharing(true).shard().rank();
   }
   return division;
 }
@@ -68,9 +70,10 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       evaluation_(parallel.pipeline(), part),
       tied_weights_(parallel.pipeline(), part.tied),
       partial_gradients_(parallel.tensor(), part.blocks()),
+      routers_(ctx, parallel, part.routers()),
       reducer_(parallel, *part.storage, options.overlap, options.gradient_dtype),
       optimizer_(ctx, *part.storage, options.adamw),
-      gatherer_(parallel.shard()),
+      gatherer_(parallel),
       check_(options.check),
       finder_(parallel.world().rank()) {
   const StateDivision& division = part.storage->division();
@@ -81,6 +84,7 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
 
 void TrainingStep::begin(std::span<MicroBatch> micro_batches, bool training) {
   loss_sum_ = zero_sum(ctx_);
+  routers_.clear();
   for (MicroBatch& mb : micro_batches) {
     mb.training = training;
     mb.loss_sum = loss_sum_;
@@ -94,6 +98,11 @@ BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches, double
   if (finder_.has_found()) ops::fill(ctx_, loss_sum_, std::numeric_limits<double>::quiet_NaN());
   BatchTotals totals = totals_of(micro_batches);
   totals.loss_scale = loss_scale;
+  routers_.sum(ctx_);
+  for (const RouterLoad& load : routers_.loads()) {
+    totals.aux_loss_sum += load.sums.aux_loss;
+    totals.z_loss_sum += load.sums.z_loss;
+  }
   return totals;
 }
 
@@ -160,11 +169,12 @@ void TrainingStep::update(const BatchTotals& totals, double norm, double lr) {
                     gatherer_.start(ctx_.stream(), group, bucket);
                   });
   part_.storage->zero_gradients(ctx_);
+  routers_.finish();
   gatherer_.finish();
 }
 
 void TrainingStep::for_each_parameter(size_t chunk, ParameterState state, const ParameterVisitor& visit) {
-  StateReader reader(ctx_, parallel_.shard(), state);
+  StateReader reader(ctx_, parallel_, state);
   for (const ParameterView& view : part_.parameters(chunk)) {
     if (!view.parameter->is_tied_copy) visit(*view.parameter, reader.read(view));
   }
@@ -189,7 +199,10 @@ BatchTotals TrainingStep::totals_of(std::span<const MicroBatch> micro_batches) {
   ops::fill(ctx_, totals.slice(1, 2), static_cast<double>(num_targets));
   parallel_.gradients().all_reduce(ctx_.stream(), totals);
   parallel_.pipeline().all_reduce(ctx_.stream(), totals);
-  return {read(ctx_, totals.slice(0, 1)), std::llround(read(ctx_, totals.slice(1, 2)))};
+  BatchTotals result;
+  result.loss_sum = read(ctx_, totals.slice(0, 1));
+  result.num_targets = std::llround(read(ctx_, totals.slice(1, 2)));
+  return result;
 }
 
 }  // namespace trireme

@@ -15,6 +15,7 @@
 #include "parallel/tensor_parallel/partial_gradients.h"
 #include "parallel/training/nonfinite.h"
 #include "parallel/training/nonfinite_policy.h"
+#include "parallel/training/router_totals.h"
 
 namespace trireme {
 
@@ -23,10 +24,13 @@ struct BatchTotals {
   double loss_sum = 0;      ///< nats
   int64_t num_targets = 0;  ///< tokens that count
   double loss_scale = 1;    ///< by which the gradients are too large
+  double aux_loss_sum = 0;  ///< what the routers' auxiliary losses add to the sum that is minimised
+  double z_loss_sum = 0;    ///< likewise their z-losses
 
   /// The token-weighted mean over the global batch: the loss, defined once for every layout. 0 when no token
   /// counts.
-  double mean_loss() const { return num_targets == 0 ? 0 : loss_sum / static_cast<double>(num_targets); }
+  double mean_loss() const { return mean_of(loss_sum); }
+  double mean_of(double sum) const { return num_targets == 0 ? 0 : sum / static_cast<double>(num_targets); }
 };
 
 /// Told of a parameter and its values.
@@ -82,6 +86,9 @@ class TrainingStep {
   /// over tokens, times the loss scale). All ranks of a stage call it. Copies of tied weights are left out.
   void for_each_parameter(size_t chunk, ParameterState state, const ParameterVisitor& visit);
 
+  /// What each router of the model did in the last accumulate().
+  const std::vector<RouterLoad>& router_loads() const { return routers_.loads(); }
+
   /// How the training passes spent their time.
   const PipelineTimes& pipeline_times() const { return training_.times(); }
 
@@ -100,6 +107,7 @@ class TrainingStep {
   PipelineExecutor training_, evaluation_;
   TiedWeights tied_weights_;
   PartialGradients partial_gradients_;
+  RouterTotals routers_;
   GradientReducer reducer_;
   AdamWOptimizer optimizer_;
   WeightGatherer gatherer_;

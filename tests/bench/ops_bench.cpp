@@ -11,7 +11,10 @@
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/gemm.h"
+#include "runtime/ops/grouped_gemm.h"
 #include "runtime/ops/norm.h"
+#include "runtime/ops/permute.h"
+#include "runtime/ops/routing.h"
 #include "tests/support/tensors.h"
 
 namespace trireme {
@@ -263,6 +266,89 @@ void plain_sizes(benchmark::internal::Benchmark* bench) {
     for (const int64_t threads : {1, 2}) bench->Args({static_cast<int64_t>(dtype), threads});
   }
 }
+// Eight experts, arguments 2 to 4: rows of each, width in and out; beside it one dense product of as many
+// operations, whose speed is the bound.
+constexpr int64_t kExperts = 8;
+
+void grouped_forward(State& state) {
+  Context ctx = context_of(state);
+  const DType dtype = dtype_of(state);
+  const int64_t rows = kExperts * state.range(2), in = state.range(3), out = state.range(4);
+  const std::vector<int64_t> counts(kExperts, state.range(2));
+  const Tensor x = random_tensor(ctx, {rows, in}, dtype, 1),
+               w = random_tensor(ctx, {kExperts * out, in}, dtype, 2);
+  const Tensor y = touched(ctx, {rows, out}, dtype);
+  for (auto _ : state) ops::grouped_linear(ctx, x, counts, w, y);
+  set_rates(state, 2.0 * static_cast<double>(rows * in * out), 0);
+}
+
+void grouped_weight_gradient(State& state) {
+  Context ctx = context_of(state);
+  const DType dtype = dtype_of(state);
+  const int64_t rows = kExperts * state.range(2), in = state.range(3), out = state.range(4);
+  const std::vector<int64_t> counts(kExperts, state.range(2));
+  const Tensor x = random_tensor(ctx, {rows, in}, dtype, 1), dy = random_tensor(ctx, {rows, out}, dtype, 2);
+  const Tensor dw = touched(ctx, {kExperts * out, in}, DType::f32);
+  for (auto _ : state) ops::grouped_linear_backward_weight(ctx, dy, x, counts, dw);
+  set_rates(state, 2.0 * static_cast<double>(rows * in * out), 0);
+}
+
+void dense_of_grouped(State& state) {
+  Context ctx = context_of(state);
+  const DType dtype = dtype_of(state);
+  const int64_t rows = kExperts * state.range(2), in = state.range(3), out = state.range(4);
+  const Tensor x = random_tensor(ctx, {rows, in}, dtype, 1), w = random_tensor(ctx, {out, in}, dtype, 2);
+  const Tensor y = touched(ctx, {rows, out}, dtype);
+  for (auto _ : state) ops::linear(ctx, x, w, {}, y);
+  set_rates(state, 2.0 * static_cast<double>(rows * in * out), 0);
+}
+
+void grouped_sizes(benchmark::internal::Benchmark* b) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const int64_t threads : {1, 2}) {
+      for (const int64_t rows : {16, 128, 512}) {
+        for (const int64_t width : {256, 768})
+          b->Args({static_cast<int64_t>(dtype), threads, rows, width, 4 * width});
+      }
+    }
+  }
+  b->UseRealTime();
+}
+BENCHMARK(grouped_forward)->Apply(grouped_sizes);
+BENCHMARK(grouped_weight_gradient)->Apply(grouped_sizes);
+BENCHMARK(dense_of_grouped)->Apply(grouped_sizes);
+
+// Routing of 1,024 tokens to 2 of 8 experts, and the way of their rows there and back.
+void route_and_permute(State& state) {
+  Context ctx = context_of(state);
+  const DType dtype = dtype_of(state);
+  constexpr int64_t kWidth = 768, kChoices = 2;
+  const auto floats = [&](int64_t columns) { return touched(ctx, {kTokens, columns}, DType::f32); };
+  const Tensor logits = random_tensor(ctx, {kTokens, kExperts}, DType::f32, 1);
+  const Tensor x = random_tensor(ctx, {kTokens, kWidth}, dtype, 2),
+               out = touched(ctx, {kTokens, kWidth}, dtype);
+  const Tensor sorted = touched(ctx, {kTokens * kChoices, kWidth}, dtype);
+  const Tensor probabilities = floats(kExperts), gates = floats(kChoices);
+  const Tensor log_sum = touched(ctx, {kTokens}, DType::f32);
+  const Tensor chosen = touched(ctx, {kTokens, kChoices}, DType::i32),
+               slots = touched(ctx, chosen.shape(), DType::i32);
+  const Tensor counts = Tensor::empty(ctx, {1, kExperts}, DType::i64),
+               base = Tensor::empty(ctx, {1, kExperts}, DType::i64);
+  for (auto _ : state) {
+    ops::route(ctx, {}, logits, {}, probabilities, log_sum, chosen, gates);
+    ops::count_choices(ctx, chosen, counts);
+    int64_t begin = 0;
+    for (int64_t e = 0; e < kExperts; ++e) {
+      base.data<int64_t>()[e] = begin;
+      begin += counts.data<int64_t>()[e];
+    }
+    ops::assign_slots(ctx, chosen, base, base, 2 * kTokens * kChoices, slots);
+    ops::permute_rows(ctx, x, slots, sorted);
+    ops::combine_rows(ctx, sorted, slots, gates, out);
+  }
+  set_rates(state, 0, 2 * bytes_of(x, sorted));
+}
+BENCHMARK(route_and_permute)->Apply(plain_sizes);
 BENCHMARK(gemm_tiny)->Apply(plain_sizes);
 BENCHMARK(gemm_square)->Apply(plain_sizes);
 BENCHMARK(cross_entropy)->Apply(plain_sizes);

@@ -62,6 +62,7 @@ std::vector<float> put_together(Context& ctx, const ParallelContext& parallel, c
   }
   const Tensor sum = Tensor::borrow(whole.data(), {p.global_shape.numel()}, DType::f32);
   parallel.tensor().all_reduce(ctx.stream(), sum);
+  if (p.expert >= 0) parallel.experts().all_reduce(ctx.stream(), sum);
   parallel.pipeline().all_reduce(ctx.stream(), sum);
   int64_t num_different = 0;
   if (mine != nullptr) {
@@ -125,6 +126,9 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
       }
     }
     result.losses.push_back(totals.mean_loss());
+    result.aux_losses.push_back(totals.mean_of(totals.aux_loss_sum));
+    result.z_losses.push_back(totals.mean_of(totals.z_loss_sum));
+    if (s == 0) result.router_loads = step.router_loads();
     result.norms.push_back(step.gradient_norm(totals));
     step.update(totals, result.norms.back(), run.lr);
   }
@@ -194,6 +198,8 @@ LayoutResult run_on_threads(int size, const LayoutRun& run) {
   });
   for (const LayoutResult& other : results) {
     EXPECT_EQ(other.losses, results[0].losses);
+    EXPECT_EQ(other.aux_losses, results[0].aux_losses);
+    EXPECT_EQ(other.z_losses, results[0].z_losses);
     EXPECT_EQ(other.norms, results[0].norms);
     EXPECT_EQ(other.gradients, results[0].gradients);
     EXPECT_EQ(other.weights, results[0].weights);
@@ -212,6 +218,9 @@ void expect_follows(const LayoutResult& result, const LayoutResult& one, const C
   EXPECT_LT(largest_difference(result.gradients, one.gradients, worst), closeness.gradients) << worst;
   for (size_t i = 0; i < one.losses.size(); ++i) {
     EXPECT_NEAR(result.losses[i], one.losses[i], closeness.losses * one.losses[i]) << "step " << i;
+    EXPECT_NEAR(result.aux_losses[i], one.aux_losses[i], closeness.losses * one.aux_losses[i])
+        << "step " << i;
+    EXPECT_NEAR(result.z_losses[i], one.z_losses[i], closeness.losses * one.z_losses[i]) << "step " << i;
     EXPECT_NEAR(result.norms[i], one.norms[i], (i == 0 ? closeness.norms : closeness.later) * one.norms[i])
         << "step " << i;
   }

@@ -32,7 +32,9 @@ struct LayoutRun {
 };
 
 struct LayoutResult {
-  std::vector<double> losses, norms;  ///< one a step
+  std::vector<double> losses, norms;         ///< one a step
+  std::vector<double> aux_losses, z_losses;  ///< likewise: what the routers add to the loss
+  std::vector<RouterLoad> router_loads;      ///< of the first step
   // Whole tensors under their global names, put together from the tensor ranks' parts.
   std::map<std::string, std::vector<float>> gradients;     ///< of the first step: the mean over its tokens
   std::map<std::string, std::vector<float>> weights;       ///< after the last step

@@ -59,6 +59,20 @@ for layout in two four tensor sequence context zero shards; do
   [[ $(stat -c %s one/model.safetensors) == $(stat -c %s $layout/model.safetensors) ]] || complain "$layout: another size"
 done
 
+mixture=("${tiny[@]}" --moe.experts 4 --moe.bias-rate 0.001 --moe.z-loss 0.001)
+train 1 "${mixture[@]}" --run.dir experts1 || complain "a mixture of experts: $(cat out)"
+train 4 "${mixture[@]}" --ep 2 --pp 2 --run.dir experts4 || complain "two expert ranks in two stages: $(cat out)"
+grep -q 'load [0-9.]*x' out || complain "no load of experts in: $(cat out)"
+grep -q -- '--- sample ---' out || complain "expert ranks: no sample in: $(cat out)"
+awk -v a="$(losses experts1)" -v b="$(losses experts4)" 'BEGIN {
+  n = split(a, x); if (n != 6 || split(b, y) != n) exit 1
+  for (i = 1; i <= n; ++i) if (x[i] - y[i] > 2e-5 || y[i] - x[i] > 2e-5) exit 1
+}' || complain "losses depend on expert ranks: $(losses experts1) / $(losses experts4)"
+cmp -s -n "$((($(od -An -tu8 -N8 experts1/model.safetensors)) + 8))" experts1/model.safetensors experts4/model.safetensors ||
+  complain "expert ranks write another model file"
+[[ $(stat -c %s experts1/model.safetensors) == $(stat -c %s experts4/model.safetensors) ]] || complain "experts4: another size"
+grep -q '"experts":\[{"layer":0,"imbalance":' experts4/metrics.jsonl || complain "no loads in experts4/metrics.jsonl"
+
 train 2 --config two/config.ini --run.dir again || complain "from config.ini: $(cat out)"
 strip() { sed 's/"time":[^,]*,//; s/"step_ms".*//' "$1/metrics.jsonl"; }
 [[ $(strip two) == "$(strip again)" ]] || complain "a run from config.ini is another run"
@@ -69,6 +83,9 @@ fails 2 'train.stps' 2 "${tiny[@]}" --train.stps 3
 fails 2 'model.heads 2 does not divide by parallel.tensor 3' 3 "${tiny[@]}" --tp 3
 fails 2 'train.seq-len 32 does not divide by 2 x parallel.context 3 = 6' 3 "${tiny[@]}" --cp 3
 fails 2 'parallel.shard 3 does not divide the 4 ranks' 4 "${tiny[@]}" --zero 1 --parallel.shard 3
+fails 2 'moe.experts 4 does not divide by parallel.expert 3: nearest are --parallel.expert 2 or 4' 3 "${mixture[@]}" --ep 3
+fails 2 'parallel.expert 2 has no effect on a model without experts' 2 "${tiny[@]}" --ep 2
+fails 2 'moe.top-k has no effect' 2 "${tiny[@]}" --moe.top-k 1
 fails 2 'global-batch' 2 "${tiny[@]}" --train.global-batch 7
 fails 3 'no-such-file.txt' 2 "${tiny[@]}" --data.text no-such-file.txt
 printf 'fine so far \xff\xfe and no more' >latin.txt

@@ -34,6 +34,24 @@ TEST(ModelConfig, FamiliesSetTheKinds) {
   EXPECT_EQ(default_ffn_size(config), 4 * 4096);
 }
 
+TEST(MoeConfig, FaultsNameTheNearestAndRoomIsRoundedUp) {
+  MoeConfig moe{.num_experts = 8, .experts_per_token = 9};
+  EXPECT_THAT(faults_of(moe, 4), ElementsAre(AllOf(HasSubstr("moe.top-k 9"), HasSubstr("at most 8"))));
+  moe = {.num_experts = 8, .num_groups = 3};
+  EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("nearest are 2 or 4")));
+  moe = {.num_experts = 8, .experts_per_token = 3, .num_groups = 4, .groups_per_token = 1};
+  EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("at most 2")));
+  moe = {.num_experts = 8, .experts_per_token = 1};
+  EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("--moe.normalize off")));
+  moe = {.num_experts = 8, .first_block = 4};
+  EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("no block would have experts")));
+  moe = {.num_experts = 8, .capacity = CapacityMode::drop, .capacity_factor = 1.1};
+  EXPECT_EQ(moe.capacity_of(10), 3);  // 2.75
+  EXPECT_EQ(moe.capacity_of(1), 1);
+  moe.capacity_factor = 100;
+  EXPECT_EQ(moe.capacity_of(10), 10);
+}
+
 TEST(ModelConfig, EveryFaultIsListedWithNumbersAndNeighbours) {
   ModelConfig config;
   config.hidden_size = 100;

@@ -101,5 +101,15 @@ TEST(ModelSize, StateOfFullAndHalfPrecision) {
   EXPECT_EQ(half.optimizer, 120) << "moments and master weights";
 }
 
+TEST(ModelSize, OfAMixtureATokenMeetsItsExpertsOnly) {
+  const ModelSize size = size_of(find_preset("mixtral-8x7b")->config);
+  EXPECT_EQ(size.parameters, 46702792704);  // as mistralai/Mixtral-8x7B-v0.1
+  EXPECT_EQ(size.active, 12879925248);
+  EXPECT_EQ(size.active - size.matmul, 32000LL * 4096 + 65 * 4096);  // table and gains
+  const ModelSize fine = size_of(find_preset("deepseek-moe-16b")->config);
+  EXPECT_NEAR(static_cast<double>(fine.parameters), 16.4e9, 0.05e9);  // arXiv 2401.06066, table 2
+  EXPECT_NEAR(static_cast<double>(fine.active), 2.8e9, 0.05e9);
+}
+
 }  // namespace
 }  // namespace trireme

@@ -21,6 +21,7 @@ Communicator& self() {
 }
 TensorParallel alone() { return TensorParallel(self()); }
 ContextParallel whole() { return ContextParallel(self()); }
+ExpertParallel all_experts() { return ExpertParallel(self()); }
 
 ModelConfig small(ModelFamily family, int64_t heads, int64_t kv_heads, int64_t head_dim) {
   ModelConfig c;
@@ -130,10 +131,10 @@ TEST(LayerGradients, FeedForward) {
 
 TEST(LayerGradients, Blocks) {
   Context ctx;
-  TransformerBlock gpt2(small(ModelFamily::gpt2, 3, 3, 4), 0, Tensor(), alone(), whole());
+  TransformerBlock gpt2(small(ModelFamily::gpt2, 3, 3, 4), 0, Tensor(), alone(), whole(), all_experts());
   check(gpt2, 2, 5, 12);
   const ModelConfig config = small(ModelFamily::llama, 4, 2, 4);
-  TransformerBlock llama(config, 0, rotary_table(ctx, config, 8), alone(), whole());
+  TransformerBlock llama(config, 0, rotary_table(ctx, config, 8), alone(), whole(), all_experts());
   check(llama, 2, 5, 16);
   check(llama, 1, 1, 16);
 }

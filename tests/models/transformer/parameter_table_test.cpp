@@ -50,5 +50,16 @@ TEST(ParameterTable, IsTheModels) {
   }
 }
 
+TEST(ParameterTable, IsTheMixtures) {
+  for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
+    ModelConfig config = small(family);
+    config.num_layers = 4;
+    config.moe = {.num_experts = 3, .shared_ffn_size = 7, .first_block = 1, .every = 2};
+    expect_equal_to_the_model(config);
+    config.moe = {.num_experts = 4, .expert_ffn_size = 5};
+    expect_equal_to_the_model(config);
+  }
+}
+
 }  // namespace
 }  // namespace trireme

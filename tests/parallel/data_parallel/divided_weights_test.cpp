@@ -32,6 +32,8 @@ StateDivision division(const Communicator& world, int stage) {
   return {.zero_stage = stage,
           .parts = stage == 0 ? 1 : world.size(),
           .part = stage == 0 ? 0 : world.rank(),
+          .expert_parts = stage == 0 ? 1 : world.size(),
+          .expert_part = stage == 0 ? 0 : world.rank(),
           .bucket_bytes = 5000};
 }
 
@@ -83,6 +85,7 @@ struct Chunks {
   std::unique_ptr<Communicator> self = make_self_communicator();
   std::unique_ptr<Stage> first, second;
   std::unique_ptr<ParameterStorage> storage;
+  std::unique_ptr<ParallelContext> parallel;
   std::unique_ptr<DividedWeights> weights;
 
   Chunks(Context& ctx, Communicator& world, int stage, std::unique_ptr<Layer> extra = nullptr) {
@@ -92,9 +95,11 @@ struct Chunks {
     auto embedding = std::make_unique<Embedding>(config, alone);
     const ParameterBlock* table = &embedding->tokens();
     a.push_back(std::move(embedding));
-    a.push_back(std::make_unique<TransformerBlock>(config, 0, Tensor(), alone, ContextParallel(*self)));
+    a.push_back(std::make_unique<TransformerBlock>(config, 0, Tensor(), alone, ContextParallel(*self),
+                                                   ExpertParallel(*self)));
     if (extra) b.push_back(std::move(extra));
-    b.push_back(std::make_unique<TransformerBlock>(config, 1, Tensor(), alone, ContextParallel(*self)));
+    b.push_back(std::make_unique<TransformerBlock>(config, 1, Tensor(), alone, ContextParallel(*self),
+                                                   ExpertParallel(*self)));
     b.push_back(std::make_unique<LossHead>(config, table, alone));
     first = std::make_unique<Stage>(std::move(a));
     second = std::make_unique<Stage>(std::move(b));
@@ -102,7 +107,8 @@ struct Chunks {
     const auto more = second->blocks();
     blocks.insert(blocks.end(), more.begin(), more.end());
     storage = std::make_unique<ParameterStorage>(ctx, blocks, DType::f32, division(world, stage));
-    weights = std::make_unique<DividedWeights>(world, *storage, true);
+    parallel = std::make_unique<ParallelContext>(world, ParallelPlan{.data = world.size()});
+    weights = std::make_unique<DividedWeights>(*parallel, *storage, true);
     first->set_weight_access(weights.get());
     second->set_weight_access(weights.get());
     storage->initialize(ctx, 7);

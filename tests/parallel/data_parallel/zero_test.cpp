@@ -147,7 +147,7 @@ TEST(ZeroMemory, DividedMastersBeginAsWholeOnesDo) {
     Transformer divided(mine, parallel, config, 8, DType::bf16,
                         {.zero_stage = 1, .parts = world.size(), .part = world.rank(), .bucket_bytes = 5000});
     divided.storage().initialize(mine, 7);
-    StateReader reader(mine, world, ParameterState::master);
+    StateReader reader(mine, parallel, ParameterState::master);
     for (size_t i = 0; i < whole.storage().parameters().size(); ++i) {
       const ParameterView& view = divided.storage().parameters()[i];
       EXPECT_EQ(to_vector(reader.read(view)), to_vector(whole.storage().parameters()[i].master))

@@ -54,6 +54,22 @@ TEST_P(MpiLayouts, PipelinesFollowOneRank) {
   }
 }
 
+TEST_P(MpiLayouts, ExpertParallelFollowsOneRank) {
+  const auto world = mpi_environment->make_world();
+  const ParallelPlan plans[] = {{.expert = world->size()},
+                                {.tensor = 2, .expert = std::max(1, world->size() / 4)}};
+  for (const ParallelPlan& plan : plans) {
+    LayoutRun run;
+    run.model = tiny_model(GetParam());
+    run.model.init_std = 0.2;
+    run.model.moe = {.num_experts = 8, .expert_ffn_size = 12, .aux_loss = 0.05, .z_loss = 0.01};
+    run.steps = 4;
+    run.lr = 1e-4;
+    run.plan = plan;
+    expect_follows(run_layout(*world, run), run_on_one_rank(run));
+  }
+}
+
 TEST_P(MpiLayouts, ContextParallelFollowsOneRank) {
   const auto world = mpi_environment->make_world();
   const int beside = world->size() >= 4 ? 2 : 1;  // ranks of the other degree

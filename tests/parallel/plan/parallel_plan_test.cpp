@@ -26,10 +26,13 @@ TEST(ParallelPlan, ADataDegreeThatDoesNotFitTheWorld) {
                                                   HasSubstr("--parallel.data 2"))));
 }
 
-TEST(ParallelPlan, EveryPartThatIsNotAvailableIsRefusedByName) {
-  ParallelPlan plan{.data = 2, .context = 2, .expert = 2};
-  EXPECT_THAT(resolve(plan, 4),
-              ElementsAre(AllOf(HasSubstr("parallel.expert 2"), HasSubstr("--parallel.data N"))));
+TEST(ParallelPlan, ExpertRanksAreDataAndContextRanks) {
+  ParallelPlan plan{.context = 2, .expert = 4};
+  EXPECT_THAT(resolve(plan, 4), IsEmpty());
+  EXPECT_EQ(plan.data, 2);
+  ParallelPlan alone{.tensor = 4, .expert = 2};
+  EXPECT_THAT(resolve(alone, 4), ElementsAre(AllOf(HasSubstr("parallel.expert 2 does not divide the 1 rank"),
+                                                   HasSubstr("--parallel.expert 1"))));
 }
 
 TEST(ParallelPlan, APipelineTakesItsShareOfTheWorld) {

@@ -1,0 +1,88 @@
+#include "models/config/moe_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+namespace trireme {
+
+namespace {
+
+/// The divisors of n nearest to x: "3 or 4".
+std::string nearest_divisors(int64_t n, int64_t x) {
+  int64_t below = std::clamp<int64_t>(x, 1, n), above = below;
+  while (n % below != 0) --below;
+  while (n % above != 0) ++above;
+  return below == above ? fmt::to_string(below) : fmt::format("{} or {}", below, above);
+}
+
+void check_groups(const MoeConfig& c, std::vector<std::string>& faults) {
+  if (c.num_groups < 1 || c.num_experts % c.num_groups != 0) {
+    faults.push_back(fmt::format("moe.groups {} does not divide moe.experts {}: nearest are {}", c.num_groups,
+                                 c.num_experts, nearest_divisors(c.num_experts, c.num_groups)));
+    return;
+  }
+  if (c.groups_per_token < 1 || c.groups_per_token > c.num_groups) {
+    faults.push_back(fmt::format("moe.top-groups {} of moe.groups {}: it must be 1 to {}", c.groups_per_token,
+                                 c.num_groups, c.num_groups));
+    return;
+  }
+  const int64_t within = c.num_experts / c.num_groups * c.groups_per_token;
+  if (c.experts_per_token > within) {
+    faults.push_back(fmt::format("moe.top-k {} is more than the {} experts of {}: at most {}",
+                                 c.experts_per_token, within,
+                                 c.num_groups > 1 ? "moe.top-groups groups" : "the model", within));
+  }
+}
+
+}  // namespace
+
+int64_t MoeConfig::capacity_of(int64_t seq_len) const {
+  if (capacity == CapacityMode::dropless) return seq_len;
+  const double even = static_cast<double>(experts_per_token * seq_len) / static_cast<double>(num_experts);
+  // Not one more for a rounding in the factor.
+  const auto room = static_cast<int64_t>(std::ceil(capacity_factor * even - 1e-9));
+  return std::clamp<int64_t>(room, 1, seq_len);
+}
+
+std::vector<std::string> faults_of(const MoeConfig& c, int64_t num_layers) {
+  std::vector<std::string> faults;
+  const auto add = [&](std::string fault) { faults.push_back(std::move(fault)); };
+  if (c.num_experts == 0) return faults;
+  if (c.num_experts < 2) add(fmt::format("moe.experts is {}: it must be 2 or more, or 0", c.num_experts));
+  if (c.experts_per_token < 1) add(fmt::format("moe.top-k is {}: it must be 1 or more", c.experts_per_token));
+  if (c.expert_ffn_size < 0) add(fmt::format("moe.ffn is {}: it must be 1 or more, or 0", c.expert_ffn_size));
+  if (c.shared_ffn_size < 0)
+    add(fmt::format("moe.shared-ffn is {}: it must be 1 or more, or 0", c.shared_ffn_size));
+  if (c.every < 1) add(fmt::format("moe.every is {}: it must be 1 or more", c.every));
+  if (c.first_block < 0 || c.first_block >= num_layers) {
+    add(fmt::format("moe.from {}: blocks are 0 to {}, so no block would have experts", c.first_block,
+                    num_layers - 1));
+  }
+  if (!(c.gate_scale > 0)) add(fmt::format("moe.gate-scale is {}: it must be above 0", c.gate_scale));
+  if (!(c.capacity_factor > 0))
+    add(fmt::format("moe.capacity-factor is {}: it must be above 0", c.capacity_factor));
+  if (c.experts_per_token == 1 && c.normalize_gates) {
+    add("moe.normalize with moe.top-k 1 makes every gate constant, and the router learns "
+        "nothing from the loss: --moe.normalize off");
+  }
+  if (faults.empty()) check_groups(c, faults);
+  return faults;
+}
+
+std::vector<std::string> expert_parallel_faults(const MoeConfig& c, int expert) {
+  if (expert <= 1) return {};
+  if (c.num_experts == 0) {
+    return {fmt::format(
+        "parallel.expert {} has no effect on a model without experts: ask for --moe.experts or a preset that "
+        "has them, or leave it at 1",
+        expert)};
+  }
+  if (c.num_experts % expert == 0) return {};
+  return {
+      fmt::format("moe.experts {} does not divide by parallel.expert {}: nearest are --parallel.expert {}",
+                  c.num_experts, expert, nearest_divisors(c.num_experts, expert))};
+}
+
+}  // namespace trireme

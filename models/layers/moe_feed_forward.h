@@ -1,0 +1,39 @@
+// MoeFeedForward: the mixture of experts in the place of a block's feed-forward part.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/layers/feed_forward.h"
+#include "models/layers/router.h"
+#include "parallel/expert_parallel/expert_parallel.h"
+
+namespace trireme {
+
+/// Each token passes through the k experts that the router chose for it and through the shared expert, if
+/// there is one; the sum is weighted by the router's gates. Experts are divided over the expert ranks, to
+/// which rows of tokens travel, and each expert's width over the tensor ranks.
+class MoeFeedForward {
+ public:
+  /// Parameters `name`.router.weight, `name`.experts.E.{gate,up,down}.weight and `name`.shared.* (as
+  /// FeedForward). Experts have no biases.
+  MoeFeedForward(const ModelConfig& config, const std::string& name, int64_t layer,
+                 const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts);
+
+  Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
+  void backward_weight(Context& ctx, Saved& saved) const;
+  void collect(std::vector<ParameterBlock*>& blocks);
+  RouterBalance& balance() { return router_.balance(); }
+
+ private:
+  ActivationKind activation_;
+  TensorParallel tensor_;
+  ExpertParallel experts_;
+  Router router_;
+  ParameterBlock up_, down_;  // of all experts that this rank holds, one below the other
+  std::unique_ptr<FeedForward> shared_;
+};
+
+}  // namespace trireme

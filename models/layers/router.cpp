@@ -1,0 +1,173 @@
+#include "models/layers/router.h"
+
+#include "runtime/ops/gemm.h"
+#include "runtime/ops/host_copy.h"
+#include "runtime/ops/routing.h"
+
+namespace trireme {
+
+namespace {
+
+ops::RouteOptions options_of(const MoeConfig& c) {
+  ops::RouteOptions options;
+  options.sigmoid = c.score == RouterScore::sigmoid;
+  options.num_groups = static_cast<int>(c.num_groups);
+  options.groups_per_token = static_cast<int>(c.groups_per_token);
+  options.normalize = c.normalize_gates;
+  options.gate_scale = static_cast<float>(c.gate_scale);
+  return options;
+}
+
+Tensor in_type(Context& ctx, const Tensor& t, DType dtype) {
+  if (t.dtype() == dtype) return t;
+  const Tensor out = Tensor::empty(ctx, t.shape(), dtype, MemoryCategory::buffers);
+  ops::copy(ctx, t, out);
+  return out;
+}
+
+struct RouterState {
+  Tensor logits, log_sum, chosen;
+  Tensor dprobabilities, dsquares;  // of the balance terms; undefined: none
+  Tensor dlogits;                   // in the compute type
+  float gradient_scale = 1;
+};
+
+}  // namespace
+
+/// The gradients of a micro-batch's balance terms, for each of its sequences (docs/moe.md).
+struct Router::Terms {
+  std::vector<float> dprobabilities;  // [S * E]: of the probabilities of each of its tokens
+  std::vector<float> dsquares;        // [S]: of the squared log-sums
+
+  explicit operator bool() const { return !dsquares.empty(); }
+};
+
+Router::Router(const ModelConfig& config, const std::string& name, int64_t layer,
+               const TensorParallel& tensor, const ContextParallel& context)
+    : config_(config.moe),
+      context_(context),
+      weight_(single(tensor.copied(name + ".weight", {config.moe.num_experts, config.hidden_size}, 0.0f,
+                                   static_cast<float>(config.init_std)))),
+      balance_(std::make_unique<RouterBalance>(name, layer, config.moe.num_experts, config.moe.bias_rate)) {}
+
+Routing Router::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
+  const int64_t rows = x.dim(0), num_experts = config_.num_experts, k = config_.experts_per_token;
+  const auto floats = [&](const Shape& shape) { return Tensor::empty(ctx, shape, DType::f32); };
+  auto& state = saved.emplace<RouterState>();
+  state.gradient_scale = mb.gradient_scale;
+  state.logits = floats({rows, num_experts});
+  ops::linear(ctx, x, weight_.weight, {}, state.logits);
+  state.log_sum = floats({rows});
+  state.chosen = Tensor::empty(ctx, {rows, k}, DType::i32);
+  const Tensor probabilities = floats({rows, num_experts});
+  Routing routing;
+  routing.gates = floats({rows, k});
+  const Tensor bias = balance_->bias.empty() ? Tensor() : ops::to_device(ctx, balance_->bias, {num_experts});
+  ops::route(ctx, options_of(config_), state.logits, bias, probabilities, state.log_sum, state.chosen,
+             routing.gates);
+
+  const ContextShare share =
+      mb.context_parts > 1 ? context_.share() : ContextShare();  // else every rank holds whole sequences
+  const int64_t num_runs = mb.batch * (share.size > 1 ? 2 : 1), seq_len = mb.seq_len * share.size;
+  const Tensor counts = Tensor::empty(ctx, {num_runs, num_experts}, DType::i64, MemoryCategory::buffers);
+  ops::count_choices(ctx, state.chosen, counts);
+  const std::vector<int64_t> chosen = gather_counts(ctx, share, counts);
+  ExpertQueues queues = make_queues(config_, chosen, share, mb.batch, seq_len);
+  routing.slots = Tensor::empty(ctx, {rows, k}, DType::i32);
+  ops::assign_slots(ctx, state.chosen, ops::to_device(ctx, queues.base, counts.shape()),
+                    ops::to_device(ctx, queues.ahead, counts.shape()), queues.capacity, routing.slots);
+  routing.counts = std::move(queues.counts);
+  routing.num_rows = queues.num_rows;
+  if (!mb.training) return routing;
+  const Terms terms = balance_terms(mb, seq_len, chosen);
+  if (terms) {
+    state.dprobabilities = ops::to_device(ctx, terms.dprobabilities, {mb.batch, num_experts});
+    state.dsquares = ops::to_device(ctx, terms.dsquares, {mb.batch});
+  }
+  if (mb.loss_sum) count(ctx, mb, terms, probabilities, state.log_sum, counts, queues.num_dropped);
+  return routing;
+}
+
+std::vector<int64_t> Router::gather_counts(Context& ctx, const ContextShare& share,
+                                           const Tensor& counts) const {
+  if (share.size == 1) return ops::to_host<int64_t>(ctx, counts);
+  const Tensor all = Tensor::empty(ctx, {share.size, counts.numel()}, DType::i64, MemoryCategory::buffers);
+  context_.group().all_gather(ctx.stream(), counts, all);
+  return ops::to_host<int64_t>(ctx, all);
+}
+
+// `chosen` counts each sequence on all ranks that share it, so every term is of the whole sequence.
+Router::Terms Router::balance_terms(const MicroBatch& mb, int64_t seq_len,
+                                    const std::vector<int64_t>& chosen) const {
+  Terms terms;
+  if (mb.targets_of_sequence.empty() || (config_.aux_loss == 0 && config_.z_loss == 0)) return terms;
+  const auto num_experts = static_cast<size_t>(config_.num_experts),
+             num_sequences = static_cast<size_t>(mb.batch);
+  const auto length = static_cast<double>(seq_len);
+  std::vector<double> load(num_sequences * num_experts, 0.0);
+  const size_t halves = mb.context_parts > 1 ? 2 : 1, per_rank = load.size() * halves;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    const size_t sequence = i % per_rank / (halves * num_experts);
+    load[sequence * num_experts + i % num_experts] += static_cast<double>(chosen[i]);
+  }
+  const double even =
+      static_cast<double>(config_.experts_per_token) * length / static_cast<double>(num_experts);
+  for (size_t s = 0; s < num_sequences; ++s) {
+    const double weight = static_cast<double>(mb.targets_of_sequence[s]) / length;
+    for (size_t e = 0; e < num_experts; ++e) {
+      const double f = config_.aux_scope == BalanceScope::sequence ? load[s * num_experts + e] / even
+                                                                   : balance_->last_load[e];
+      terms.dprobabilities.push_back(static_cast<float>(config_.aux_loss * weight * f));
+    }
+    terms.dsquares.push_back(static_cast<float>(config_.z_loss * weight));
+  }
+  return terms;
+}
+
+// The terms are linear in what their gradients are of, so these give their values too.
+void Router::count(Context& ctx, const MicroBatch& mb, const Terms& terms, const Tensor& probabilities,
+                   const Tensor& log_sum, const Tensor& counts, int64_t num_dropped) const {
+  RouterSums& sums = balance_->sums;
+  const int64_t num_experts = config_.num_experts;
+  sums.num_tokens += static_cast<double>(mb.rows());
+  sums.num_dropped += static_cast<double>(num_dropped);
+  const std::vector<int64_t> own = ops::to_host<int64_t>(ctx, counts);
+  for (size_t i = 0; i < own.size(); ++i) sums.chosen[i % sums.chosen.size()] += static_cast<double>(own[i]);
+  if (!terms) return;
+  const Tensor sums_p = Tensor::empty(ctx, {mb.batch, num_experts}, DType::f32, MemoryCategory::buffers);
+  const Tensor squares = Tensor::empty(ctx, {mb.batch}, DType::f64, MemoryCategory::buffers);
+  ops::fill(ctx, sums_p, 0);
+  ops::fill(ctx, squares, 0);
+  for (int64_t s = 0; s < mb.batch; ++s) {
+    const int64_t begin = s * mb.seq_len, end = begin + mb.seq_len;
+    ops::add_column_sums(ctx, probabilities.slice(begin, end), sums_p.slice(s, s + 1).view({num_experts}));
+    ops::add_sum_of_squares(ctx, log_sum.slice(begin, end), squares.slice(s, s + 1));
+  }
+  const std::vector<float> p = ops::to_host<float>(ctx, sums_p);
+  const std::vector<double> z = ops::to_host<double>(ctx, squares);
+  for (size_t i = 0; i < p.size(); ++i)
+    sums.aux_loss += static_cast<double>(terms.dprobabilities[i]) * static_cast<double>(p[i]);
+  for (size_t s = 0; s < z.size(); ++s) sums.z_loss += static_cast<double>(terms.dsquares[s]) * z[s];
+}
+
+void Router::backward_input(Context& ctx, const Tensor& dgates, const Tensor& dx, Saved& saved) const {
+  auto& state = saved.get<RouterState>();
+  const Tensor dlogits = Tensor::empty(ctx, state.logits.shape(), DType::f32);
+  for (const Tensor& term : {state.dprobabilities, state.dsquares}) {
+    if (term) ops::scale(ctx, term, state.gradient_scale);
+  }
+  ops::route_backward(ctx, options_of(config_), state.logits, state.log_sum, state.chosen, dgates,
+                      state.dprobabilities, state.dsquares, dlogits);
+  const float scale = state.gradient_scale;
+  state = {};
+  state.gradient_scale = scale;
+  state.dlogits = in_type(ctx, dlogits, weight_.weight.dtype());
+  if (dx) ops::gemm(ctx, {.accumulate = true}, state.dlogits, weight_.weight, {}, dx);
+}
+
+void Router::backward_weight(Context& ctx, const Tensor& x, Saved& saved) const {
+  ops::linear_backward_weight(ctx, saved.get<RouterState>().dlogits, x, weight_.gradient, {});
+  saved.clear();
+}
+
+}  // namespace trireme

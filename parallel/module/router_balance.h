@@ -1,0 +1,44 @@
+// RouterBalance: what a router of a mixture of experts has done in a step, and what balances its experts.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace trireme {
+
+/// Sums over the tokens of a step.
+struct RouterSums {
+  double num_tokens = 0;
+  double num_dropped = 0;      ///< choices that a full expert turned away
+  double aux_loss = 0;         ///< nats, as the sum of the losses: what the auxiliary loss adds to it
+  double z_loss = 0;           ///< likewise of the z-loss
+  std::vector<double> chosen;  ///< how often each expert was chosen, before any was turned away
+
+  /// As one row of numbers, for exchange.
+  std::vector<double> packed() const;
+  static RouterSums unpack(const double* row, size_t num_experts);
+  static constexpr size_t kNumScalars = 4;
+};
+
+/// One a router, alike on every rank that holds a copy of it. Layers add to `sums` in training; who runs the
+/// step clears them, sums them over ranks, and hands the result of the whole global batch to finish().
+struct RouterBalance {
+  RouterBalance(std::string router_name, int64_t router_layer, int64_t num_experts, double rate);
+
+  std::string name;  ///< "layers.3.ffn.router"
+  int64_t layer;     ///< block of the model
+  double bias_rate;  ///< 0: no biases
+  RouterSums sums;   ///< of this rank's micro-batches so far
+  /// Added to the scores when experts are chosen (arXiv 2408.15664); empty without them.
+  std::vector<float> bias;
+  /// Each expert's load in the step before, as a share of the even one; ones before the first step.
+  std::vector<double> last_load;
+
+  void clear();
+  /// The step is done: a bias goes up by bias_rate where the expert had less than the even load, down where
+  /// it had more.
+  void finish(const RouterSums& of_global_batch);
+};
+
+}  // namespace trireme
