@@ -28,7 +28,9 @@ struct LayoutRun {
   int num_threads = 1;
   bool gradients =
       true;  ///< those of the first step are part of the result; gathering divided ones takes memory
-  TrainingStepOptions options;
+  /// AdamW's epsilon is above what rounding leaves of a gradient that is zero otherwise (the bias of keys,
+  /// say), of which the usual 1e-8 makes whole steps: noise, that differs with the layout and the compiler.
+  TrainingStepOptions options{.adamw = {.eps = 1e-6}};
 };
 
 struct LayoutResult {

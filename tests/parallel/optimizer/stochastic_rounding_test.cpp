@@ -54,8 +54,8 @@ TEST(WithoutMasters, TheSameElementsAreRoundedAlikeInOtherLayouts) {
   const LayoutResult one = run_on_one_rank(run);
   EXPECT_LT(different_share(run_on_threads(4, run), one), 0.002);
   run.plan.tensor = 2;
-  EXPECT_LT(different_share(run_on_threads(2, run), one), 0.02);
-  EXPECT_LT(different_share(run_on_threads(4, run), one), 0.02);
+  EXPECT_LT(different_share(run_on_threads(2, run), one), 0.06);
+  EXPECT_LT(different_share(run_on_threads(4, run), one), 0.06);
   run.plan = {};
   run.options.adamw.seed = 4;
   EXPECT_GT(different_share(run_on_one_rank(run), one), 0.2) << "another seed rounds otherwise";
