@@ -203,6 +203,10 @@ MemoryInputs memory_inputs(const RunConfig& config, int threads) {
       .threads = std::max(threads, 1)};
   inputs.model.vocab_size = known_vocab_size(config);
   if (inputs.division.zero_stage > 0) inputs.division.parts = config.parallel.shard_ranks();
+  if (config.parallel.pipeline > 1) {
+    inputs.placement = layer_placement(inputs.model, config.train.seq_len, config.parallel);
+    inputs.in_flight = pairs_in_flight(config.parallel, static_cast<int>(config.accumulation()));
+  }
   return inputs;
 }
 

@@ -1,6 +1,7 @@
 #include "models/config/activation_memory.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "models/config/rank_shape.h"
 
@@ -81,24 +82,37 @@ ActivationMemory::ActivationMemory(const MemoryInputs& in) {
   kept_whole_block = t.x;
   more_with_experts = bytes_with_experts(in) - t.h - t.a;
   block_at_work = peak_of_block(t, kept_block, sequence, swiglu, in.recomputation.of_attention());
+  kept_head = t.statistics + 2 * t.x + t.logits;
+  boundary = t.x;
   // The final norm's input; its output or what is gathered of it, dx of all rows, and the norm's dx.
   head_at_work = t.statistics + t.x + t.logits + (sequence ? t.x + 2 * t.X : 3 * t.x);
 }
 
 int64_t ActivationMemory::peak(const MemoryInputs& in) const {
-  const int64_t layers = in.model.num_layers;
-  const auto kept = [&](int64_t num_blocks) {
-    const int64_t whole = in.recomputation.num_whole_blocks(num_blocks);
-    return static_cast<double>(num_blocks - whole) * static_cast<double>(kept_block) +
-           static_cast<double>(whole) * static_cast<double>(kept_whole_block);
-  };
-  double experts = 0;  // beyond dense blocks, where blocks are not recomputed as a whole
-  for (int64_t i = 0; i < layers; ++i) {
-    if (in.model.moe.is_in(i) && !in.recomputation.of_block(i))
-      experts += static_cast<double>(more_with_experts);
+  std::vector<int64_t> blocks;
+  for (int64_t i = 0; i < in.model.num_layers; ++i) {
+    if (in.holds(1 + i)) blocks.push_back(i);
   }
-  const double peak = experts + std::max(kept(layers) + static_cast<double>(head_at_work),
-                                         kept(layers - 1) + static_cast<double>(block_at_work));
+  const auto kept_if = [&](int64_t block, bool recomputed) {
+    if (recomputed) return static_cast<double>(kept_whole_block);
+    return static_cast<double>(kept_block + (in.model.moe.is_in(block) ? more_with_experts : 0));
+  };
+  const auto kept_by = [&](int64_t block) { return kept_if(block, in.recomputation.of_block(block)); };
+  double kept = 0, kept_without = 0;
+  for (const int64_t block : blocks) {
+    kept += kept_by(block);
+    kept_without += kept_if(block, false);
+  }
+  const bool is_pipeline = !in.in_flight.empty(), has_head = in.holds(1 + in.model.num_layers);
+  const int pairs = is_pipeline ? in.in_flight[static_cast<size_t>(in.stage)] : 1;
+  // Between the two parts of a split backward pass what was recomputed is kept.
+  const bool splits = is_pipeline && in.plan.schedule == "zb-h1";
+  kept = splits ? pairs * kept_without : kept * pairs / in.plan.virtual_stages;
+  if (is_pipeline) kept += 2 * static_cast<double>(boundary);
+  if (has_head && in.plan.virtual_stages == 1) kept += (pairs - 1) * static_cast<double>(kept_head);
+  double peak = kept + (has_head ? static_cast<double>(head_at_work) : 0);
+  if (!blocks.empty())
+    peak = std::max(peak, kept - kept_by(blocks.back()) + static_cast<double>(block_at_work));
   // Absurd sizes are to be shown as such, not to overflow.
   return static_cast<int64_t>(std::min(peak, 1e18));
 }

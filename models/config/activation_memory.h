@@ -11,13 +11,16 @@ struct ActivationMemory {
   int64_t more_with_experts = 0;  ///< what such a block keeps beyond a dense one; may be negative
   int64_t kept_whole_block = 0;   ///< by one that is: its input
   int64_t block_at_work = 0;      ///< the most in a block's own backward pass, with all that it keeps
+  int64_t kept_head = 0;          ///< by the head for one micro-batch
+  int64_t boundary = 0;           ///< what goes from stage to stage
   int64_t head_at_work = 0;       ///< the most in the head's passes, logits and their gradient included
 
   explicit ActivationMemory(const MemoryInputs& inputs);
 
-  /// The peak of a rank that has all layers and one micro-batch in flight: the larger of all blocks' kept
-  /// tensors beside the head at work, and of those of all but one beside the last block at work. (A pipeline
-  /// stage has some of the blocks and several micro-batches of them.)
+  /// The peak of a rank: the larger of what all its blocks keep beside the head at work, and of what all but
+  /// one keep beside that one at work. A pipeline stage keeps its blocks' tensors once for each micro-batch
+  /// in flight (a chunk's share of them where it has several), the last one those of the head too, and has an
+  /// activation and a gradient on the way.
   int64_t peak(const MemoryInputs& inputs) const;
 };
 

@@ -67,12 +67,26 @@ int64_t estimate_buffers(const MemoryInputs& in) {
 
 int64_t MemoryEstimate::total() const { return std::accumulate(bytes.begin(), bytes.end(), int64_t{0}); }
 
-MemoryEstimate estimate_memory(const MemoryInputs& in) {
-  MemoryEstimate estimate;
-  estimate_state(in, estimate);
-  estimate[MemoryCategory::activations] = ActivationMemory(in).peak(in);
-  estimate[MemoryCategory::buffers] = estimate_buffers(in);
-  return estimate;
+bool MemoryInputs::holds(int64_t layer) const {
+  for (size_t v = static_cast<size_t>(stage); v + 1 < placement.size();
+       v += static_cast<size_t>(plan.pipeline)) {
+    if (layer >= placement[v] && layer < placement[v + 1]) return true;
+  }
+  return placement.empty();
+}
+
+MemoryEstimate estimate_memory(const MemoryInputs& inputs) {
+  MemoryEstimate largest;
+  MemoryInputs in = inputs;
+  for (in.stage = 0; in.stage < (in.placement.empty() ? 1 : in.plan.pipeline); ++in.stage) {
+    MemoryEstimate estimate;
+    estimate_state(in, estimate);
+    estimate[MemoryCategory::activations] = ActivationMemory(in).peak(in);
+    estimate[MemoryCategory::buffers] = estimate_buffers(in);
+    for (size_t i = 0; i < largest.bytes.size(); ++i)
+      largest.bytes[i] = std::max(largest.bytes[i], estimate.bytes[i]);
+  }
+  return largest;
 }
 
 }  // namespace trireme

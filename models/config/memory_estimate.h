@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "models/config/model_config.h"
 #include "parallel/plan/parallel_plan.h"
@@ -32,6 +33,14 @@ struct MemoryInputs {
   StateDivision division;
   Recomputation recomputation;
   int threads = 1;  ///< of a rank
+  /// Of a pipeline: where its virtual stages begin in the row of layers (layer_placement()), and for each
+  /// stage the most (micro-batch, chunk) pairs whose activations it holds
+  /// (Timeline::peak_activations_of_stage).
+  std::vector<int> placement = {}, in_flight = {};
+  int stage = 0;  ///< whose share is looked at; estimate_memory() looks at all
+
+  /// Whether the stage holds a layer: 0 is the embedding, 1 + i block i, 1 + num_layers the head.
+  bool holds(int64_t layer) const;
 };
 
 /// The peaks of a rank in its training steps: of each category for itself, in blocks as the allocator rounds
@@ -43,7 +52,7 @@ struct MemoryInputs {
 ///             pass of a norm, statistics of a divided vocabulary, gradients of heads that tensor ranks
 ///             share, sums for the gradient norm. Not in it: workspace of the library that multiplies
 ///             matrices.
-/// Context ranks hold their share of the rows. Pipeline and expert parallelism change nothing yet.
+/// Context ranks hold their share of the rows, pipeline ranks their layers for the micro-batches in flight.
 MemoryEstimate estimate_memory(const MemoryInputs& inputs);
 
 }  // namespace trireme

@@ -24,7 +24,8 @@ class Blocks {
         rank_(in),
         hidden_(in.model.hidden_size),
         num_expert_ranks_(in.plan.expert),
-        expert_tensor_(in.plan.tensor) {}
+        expert_tensor_(in.plan.tensor),
+        is_pipeline_(in.plan.pipeline > 1) {}
 
   std::vector<StateBlock> all() {
     matrix(rank_.vocab * hidden_);
@@ -45,7 +46,7 @@ class Blocks {
     }
     ++layer_;
     norm();
-    if (!model_.tied_embeddings) matrix(rank_.vocab * hidden_);
+    if (!model_.tied_embeddings || is_pipeline_) matrix(rank_.vocab * hidden_);
     return std::move(blocks_);
   }
 
@@ -74,6 +75,7 @@ class Blocks {
   const ModelConfig& model_;
   RankShape rank_;
   int64_t hidden_, num_expert_ranks_, expert_tensor_;
+  bool is_pipeline_;  // whose last stage has a copy of tied embeddings
   int64_t layer_ = 0;
   std::vector<StateBlock> blocks_;
 };
@@ -178,7 +180,8 @@ int64_t whole_weights(const MemoryInputs& in, const std::vector<StateBlock>& blo
     of_layer[static_cast<size_t>(blocks[i].layer)] +=
         block_bytes(matrices.buckets[matrices.bucket_of[i]].numel, in.precision);
   }
-  if (in.model.tied_embeddings) of_layer.back() = block_bytes(matrices.buckets.back().numel, in.precision);
+  if (in.model.tied_embeddings && in.plan.pipeline == 1)
+    of_layer.back() = block_bytes(matrices.buckets.back().numel, in.precision);
   int64_t most = 0;
   for (size_t i = 0; i + 1 < of_layer.size(); ++i) {
     const int64_t next = of_layer[i + 1];
@@ -218,7 +221,11 @@ void add_experts(const MemoryInputs& in, const std::vector<StateBlock>& experts,
 
 }  // namespace
 
-std::vector<StateBlock> state_blocks(const MemoryInputs& inputs) { return Blocks(inputs).all(); }
+std::vector<StateBlock> state_blocks(const MemoryInputs& in) {
+  std::vector<StateBlock> blocks = Blocks(in).all();
+  std::erase_if(blocks, [&](const StateBlock& block) { return !in.holds(block.layer); });
+  return blocks;
+}
 
 void estimate_state(const MemoryInputs& in, MemoryEstimate& estimate) {
   std::vector<StateBlock> blocks = state_blocks(in);
@@ -236,9 +243,10 @@ void estimate_state(const MemoryInputs& in, MemoryEstimate& estimate) {
   const int64_t master = in.precision == DType::f32 || !in.division.master ? 0 : in_f32(matrices, 1);
   estimate[MemoryCategory::optimizer] = 2 * (in_f32(matrices, 1) + in_f32(vectors, 1)) + master;
   if (in.division.zero_stage >= 2 && in.division.parts > 1) {
-    estimate[MemoryCategory::gradients] +=
-        in.accumulation > 1 ? bytes_of_all(matrices) + bytes_of_all(vectors)
-                            : BucketsInUse(in, blocks, matrices, vectors).peak(in.model.tied_embeddings);
+    estimate[MemoryCategory::gradients] += in.accumulation > 1
+                                               ? bytes_of_all(matrices) + bytes_of_all(vectors)
+                                               : BucketsInUse(in, blocks, matrices, vectors)
+                                                     .peak(in.model.tied_embeddings && in.plan.pipeline == 1);
   }
   add_experts(in, experts, estimate);
 }

@@ -33,6 +33,12 @@ const Row kRows[] = {
     {"tp 2", {.data = 1, .tensor = 2}},
     {"tp 2, sequence", {.data = 1, .tensor = 2, .sequence = true}},
     {"tp 2, sequence, recompute full", {.data = 1, .tensor = 2, .sequence = true}, 0, {RecomputeMode::full}},
+    {"pp 2, 1f1b, 8 micro-batches", {.data = 1, .pipeline = 2}, 0, {}, 8},
+    {"pp 2, gpipe, 8 micro-batches", {.data = 1, .pipeline = 2, .schedule = "gpipe"}, 0, {}, 8},
+    {"pp 2, zb-h1, 8 micro-batches", {.data = 1, .pipeline = 2, .schedule = "zb-h1"}, 0, {}, 8},
+    {"pp 4, 1f1b, 8 micro-batches", {.data = 1, .pipeline = 4}, 0, {}, 8},
+    {"cp 2", {.data = 1, .context = 2}},
+    {"dp 2, tp 2, pp 2, ZeRO 1, 4 micro-batches", {.data = 2, .tensor = 2, .pipeline = 2}, 1, {}, 4},
     {"dp 2, tp 2, sequence, ZeRO 2", {.data = 2, .tensor = 2, .sequence = true}, 2},
 };
 

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "models/config/layer_placement.h"
+#include "parallel/pipeline/plan_schedule.h"
 #include "runtime/comm/threads/thread_communicator.h"
 
 namespace trireme::test {
@@ -25,16 +27,20 @@ MemoryComparison compare_memory(LayoutRun run) {
                          .bucket_bytes = run.options.bucket_bytes,
                          .master = run.options.master};
   if (division.zero_stage > 0) division.parts = run.plan.shard_ranks();
-  comparison.predicted =
-      estimate_memory({.model = run.model,
-                       .precision = run.precision,
-                       .micro_batch = run.micro_batch,
-                       .seq_len = run.seq_len,
-                       .accumulation = run.global_batch / (run.micro_batch * run.plan.data),
-                       .plan = run.plan,
-                       .division = division,
-                       .recomputation = run.recomputation,
-                       .threads = run.num_threads});
+  MemoryInputs inputs{.model = run.model,
+                      .precision = run.precision,
+                      .micro_batch = run.micro_batch,
+                      .seq_len = run.seq_len,
+                      .accumulation = run.global_batch / (run.micro_batch * run.plan.data),
+                      .plan = run.plan,
+                      .division = division,
+                      .recomputation = run.recomputation,
+                      .threads = run.num_threads};
+  if (run.plan.pipeline > 1) {
+    inputs.placement = layer_placement(run.model, run.seq_len, run.plan);
+    inputs.in_flight = pairs_in_flight(run.plan, static_cast<int>(inputs.accumulation));
+  }
+  comparison.predicted = estimate_memory(inputs);
   return comparison;
 }
 
