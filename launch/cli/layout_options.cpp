@@ -43,6 +43,10 @@ std::vector<Option> parallel_options() {
        "ZeRO divides among so many neighbours, and the others hold copies (HSDP); 0: among all", ""},
       {section, "sequence", "", on_off([](auto& c) -> auto& { return c.parallel.sequence; }),
        "sequence parallelism beside tensor parallelism", ""},
+      {section, "tensor-chunks", "",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.tensor_chunks; }, 1, 1024),
+       "tensor-parallel products in so many parts, each communicated while the next is computed", ""},
       {section, "schedule", "",
        text(
            [](auto& c) -> auto& { return c.parallel.schedule; }, "NAME"),

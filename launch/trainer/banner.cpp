@@ -51,6 +51,14 @@ std::string zero_text(const RunConfig& config) {
   return text;
 }
 
+std::string tensor_text(const ParallelPlan& plan) {
+  std::string text = plan.sequence ? "sequence-parallel" : "";
+  if (plan.tensor_chunks > 1) {
+    text += fmt::format("{}products in {} chunks", text.empty() ? "" : ", ", plan.tensor_chunks);
+  }
+  return text.empty() ? "" : fmt::format(" ({})", text);
+}
+
 std::string layout_text(const RunConfig& config) {
   const ParallelPlan& plan = config.parallel;
   const char* when = plan.overlap          ? "during the backward pass"
@@ -58,7 +66,7 @@ std::string layout_text(const RunConfig& config) {
                                            : "after the backward pass";
   return fmt::format(
       "data {} x tensor {}{} x pipeline {} x context {}{}; gradients reduced in buckets of {} MiB {}{}",
-      plan.data, plan.tensor, plan.sequence ? " (sequence-parallel)" : "", plan.pipeline, plan.context,
+      plan.data, plan.tensor, tensor_text(plan), plan.pipeline, plan.context,
       plan.expert > 1 ? fmt::format(", experts over {}", plan.expert) : "", plan.bucket_mib, when,
       zero_text(config));
 }

@@ -18,6 +18,7 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
   at_least("pipeline", plan.pipeline, 1);
   at_least("context", plan.context, 1);
   at_least("expert", plan.expert, 1);
+  at_least("tensor-chunks", plan.tensor_chunks, 1);
   at_least("virtual-stages", plan.virtual_stages, 1);
   at_least("shard", plan.shard, 0);
   if (plan.zero_stage < 0 || plan.zero_stage > 3) {
@@ -27,6 +28,11 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
     faults.push_back(
         "parallel.sequence divides the tokens over the ranks of parallel.tensor, which is 1: ask for 2 or "
         "more");
+  }
+  if (plan.tensor_chunks > 1 && plan.tensor == 1) {
+    faults.push_back(fmt::format(
+        "parallel.tensor-chunks {} has no effect with one tensor rank: ask for --parallel.tensor 2 or more",
+        plan.tensor_chunks));
   }
   if (!(plan.bucket_mib > 0)) {
     faults.push_back(fmt::format("parallel.bucket-mib is {}: it must be above 0", plan.bucket_mib));

@@ -18,7 +18,8 @@ struct ParallelPlan {
   int expert = 1;      ///< ranks, of those that sum gradients, over which experts are divided
   int zero_stage = 0;  ///< 0..3 (arXiv 1910.02054)
   int shard = 0;       ///< ZeRO divides among so many neighbours of the gradient ranks (HSDP); 0: among all
-  bool sequence = false;          ///< sequence parallelism beside tensor parallelism (arXiv 2205.05198)
+  bool sequence = false;  ///< sequence parallelism beside tensor parallelism (arXiv 2205.05198)
+  int tensor_chunks = 1;  ///< a layer's product and its tensor-parallel collective go in so many, overlapped
   std::string schedule = "1f1b";  ///< of the pipeline: a kind (schedule_kinds()), or a schedule's file
   int virtual_stages = 1;
   double bucket_mib =

@@ -12,25 +12,18 @@ struct LinearState {
   WorkPtr gathering;  // of x, between backward_input and backward_weight
 };
 
-Tensor product(Context& ctx, const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  const Tensor y = Tensor::empty(ctx, {x.dim(0), weight.dim(0)}, x.dtype());
-  ops::linear(ctx, x, weight, bias, y);
-  return y;
-}
-
-Tensor input_gradient(Context& ctx, const Tensor& dy, const Tensor& weight) {
-  const Tensor dx = Tensor::empty(ctx, {dy.dim(0), weight.dim(1)}, dy.dtype());
-  ops::linear_backward_input(ctx, dy, weight, dx);
-  return dx;
-}
-
 }  // namespace
 
 Tensor ColumnParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const {
   auto& state = saved.emplace<LinearState>();
   state.divided_rows = divided_rows;
   state.x = x;
-  return product(ctx, tensor_.gather(ctx, x, divided_rows), weight_.weight, bias_.weight);
+  const int64_t num_rows = x.dim(0) * (divided_rows ? tensor_.size() : 1);
+  const Tensor y = Tensor::empty(ctx, {num_rows, weight_.weight.dim(0)}, x.dtype());
+  tensor_.gather_product(ctx, x, divided_rows, false, [&](Part rows, const Tensor& values) {
+    ops::linear(ctx, values, weight_.weight, bias_.weight, y.slice(rows.begin, rows.end));
+  });
+  return y;
 }
 
 Tensor ColumnParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
@@ -41,7 +34,11 @@ Tensor ColumnParallelLinear::backward_input(Context& ctx, const Tensor& dy, Save
     state.x = Tensor::empty(ctx, {dy.dim(0), own.dim(1)}, own.dtype());
     state.gathering = tensor_.group().all_gather_async(ctx.stream(), own, state.x);
   }
-  return tensor_.reduce(ctx, input_gradient(ctx, dy, weight_.weight), state.divided_rows);
+  const auto multiply = [&](Part rows, const Tensor& dx) {
+    ops::linear_backward_input(ctx, dy.slice(rows.begin, rows.end), weight_.weight, dx);
+  };
+  return tensor_.reduce_product(ctx, {dy.dim(0), weight_.weight.dim(1)}, dy.dtype(), state.divided_rows,
+                                multiply);
 }
 
 void ColumnParallelLinear::backward_weight(Context& ctx, Saved& saved) const {
@@ -56,15 +53,22 @@ Tensor RowParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_ro
   state.divided_rows = divided_rows;
   state.x = x;
   const Tensor bias = tensor_.rank() == 0 ? bias_.weight : Tensor();
-  return tensor_.reduce(ctx, product(ctx, x, weight_.weight, bias), divided_rows);
+  const auto multiply = [&](Part rows, const Tensor& y) {
+    ops::linear(ctx, x.slice(rows.begin, rows.end), weight_.weight, bias, y);
+  };
+  return tensor_.reduce_product(ctx, {x.dim(0), weight_.weight.dim(0)}, x.dtype(), divided_rows, multiply);
 }
 
 void RowParallelLinear::keep_input(const Tensor& x, Saved& saved) const { saved.get<LinearState>().x = x; }
 
 Tensor RowParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
   auto& state = saved.get<LinearState>();
-  state.dy = tensor_.gather(ctx, dy, state.divided_rows);
-  return input_gradient(ctx, state.dy, weight_.weight);
+  const int64_t num_rows = dy.dim(0) * (state.divided_rows ? tensor_.size() : 1);
+  const Tensor dx = Tensor::empty(ctx, {num_rows, weight_.weight.dim(1)}, dy.dtype());
+  state.dy = tensor_.gather_product(ctx, dy, state.divided_rows, true, [&](Part rows, const Tensor& values) {
+    ops::linear_backward_input(ctx, values, weight_.weight, dx.slice(rows.begin, rows.end));
+  });
+  return dx;
 }
 
 void RowParallelLinear::backward_weight(Context& ctx, Saved& saved) const {

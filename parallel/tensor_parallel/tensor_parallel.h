@@ -2,6 +2,8 @@
 // sequence parallelism, arXiv 2205.05198).
 #pragma once
 
+#include <functional>
+
 #include "parallel/module/micro_batch.h"
 #include "parallel/module/parameter.h"
 #include "parallel/plan/parallel_context.h"
@@ -15,9 +17,10 @@ namespace trireme {
 class TensorParallel {
  public:
   /// `group` outlives all copies.
-  explicit TensorParallel(Communicator& group, bool sequence = false) : group_(&group), sequence_(sequence) {}
+  explicit TensorParallel(Communicator& group, bool sequence = false, int num_chunks = 1)
+      : group_(&group), sequence_(sequence), num_chunks_(group.size() == 1 ? 1 : num_chunks) {}
   explicit TensorParallel(const ParallelContext& parallel)
-      : TensorParallel(parallel.tensor(), parallel.plan().sequence) {}
+      : TensorParallel(parallel.tensor(), parallel.plan().sequence, parallel.plan().tensor_chunks) {}
 
   Communicator& group() const { return *group_; }
   int rank() const { return group_->rank(); }
@@ -44,9 +47,24 @@ class TensorParallel {
   /// else all.
   Tensor reduce(Context& ctx, const Tensor& y, bool divided) const;
 
+  /// Works on some rows of all: reads `values`, or makes them. Rows do not depend on one another.
+  using RowsProduct = std::function<void(Part rows, const Tensor& values)>;
+
+  /// reduce() of y [rows, width], which `make` fills. In chunks: while one is summed the next is made.
+  Tensor reduce_product(Context& ctx, const Shape& y, DType dtype, bool divided,
+                        const RowsProduct& make) const;
+  /// Hands all rows of gather(x) to `use`. In chunks: this rank's own rows first and then the others', each
+  /// chunk while the next is gathered. Returns gather(x), where `keep` asks for it.
+  Tensor gather_product(Context& ctx, const Tensor& x, bool divided, bool keep, const RowsProduct& use) const;
+
  private:
+  Tensor sum_chunks(Context& ctx, const Shape& y, DType dtype, const RowsProduct& make) const;
+  Tensor scatter_chunks(Context& ctx, const Shape& y, DType dtype, const RowsProduct& make) const;
+  Tensor gather_chunks(Context& ctx, const Tensor& x, bool keep, const RowsProduct& use) const;
+
   Communicator* group_;
   bool sequence_;
+  int num_chunks_;
 };
 
 }  // namespace trireme

@@ -56,19 +56,20 @@ LayoutRun draw_run(uint64_t seed) {
   run.options.zero_stage = plan.zero_stage;
   run.options.bucket_bytes = draw.of({2048, 20000, 1 << 20});
   run.options.overlap = draw.below(4) != 0;
+  if (plan.tensor > 1) plan.tensor_chunks = draw.of({1, 2, 3});
   return run;
 }
 
 std::string text_of(const LayoutRun& run) {
   const ParallelPlan& p = run.plan;
   return fmt::format(
-      "{} {} layers, vocabulary {}; dp {} tp {}{} pp {} {} x{} cp {} ZeRO {} shard {}; recompute {}/{}; "
+      "{} {} layers, vocabulary {}; dp {} tp {}{} /{} pp {} {} x{} cp {} ZeRO {} shard {}; recompute {}/{}; "
       "micro-batch {} "
       "of {}{}; buckets {}{}",
       to_string(run.model.family), run.model.num_layers, run.model.vocab_size, p.data, p.tensor,
-      p.sequence ? " sequence" : "", p.pipeline, p.schedule, p.virtual_stages, p.context, p.zero_stage,
-      p.shard, static_cast<int>(run.recomputation.mode), run.recomputation.every, run.micro_batch,
-      run.global_batch, run.unequal_targets ? " unequal" : "", run.options.bucket_bytes,
+      p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline, p.schedule, p.virtual_stages, p.context,
+      p.zero_stage, p.shard, static_cast<int>(run.recomputation.mode), run.recomputation.every,
+      run.micro_batch, run.global_batch, run.unequal_targets ? " unequal" : "", run.options.bucket_bytes,
       run.options.overlap ? "" : " no overlap");
 }
 

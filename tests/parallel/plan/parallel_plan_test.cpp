@@ -70,6 +70,14 @@ TEST(ParallelPlan, SequenceParallelismNeedsTensorRanks) {
   EXPECT_THAT(resolve(plan, 4), ElementsAre(AllOf(HasSubstr("parallel.sequence"), HasSubstr("2 or more"))));
 }
 
+TEST(ParallelPlan, ChunksNeedTensorRanks) {
+  ParallelPlan plan{.tensor_chunks = 4};
+  EXPECT_THAT(resolve(plan, 2), ElementsAre(AllOf(HasSubstr("parallel.tensor-chunks 4 has no effect"),
+                                                  HasSubstr("--parallel.tensor 2 or more"))));
+  ParallelPlan none{.tensor = 2, .tensor_chunks = 0};
+  EXPECT_THAT(resolve(none, 2), ElementsAre(HasSubstr("parallel.tensor-chunks is 0")));
+}
+
 TEST(ParallelPlan, ZeroDividesAmongTwoRanksOrMore) {
   for (const int stage : {0, 1, 2, 3}) {
     ParallelPlan plan{.zero_stage = stage};
