@@ -59,11 +59,20 @@ std::filesystem::path wanted_directory(const RunConfig& config) {
 }
 
 std::string to_json_line(const StepMetrics& m) {
-  nlohmann::ordered_json json = {
-      {"step", m.step},           {"time", m.time}, {"tokens", m.tokens},       {"loss", m.loss},
-      {"grad_norm", m.grad_norm}, {"lr", m.lr},     {"step_ms", m.step_ms},     {"tok_s", m.tok_s},
-      {"tflops", m.tflops},       {"mfu", m.mfu},   {"mem_bytes", m.mem_bytes}, {"loss_scale", m.loss_scale},
-      {"skips", m.skips}};
+  nlohmann::ordered_json json = {{"step", m.step},
+                                 {"time", m.time},
+                                 {"tokens", m.tokens},
+                                 {"loss", m.loss},
+                                 {"grad_norm", m.grad_norm},
+                                 {"lr", m.lr},
+                                 {"step_ms", m.step_ms},
+                                 {"comm_wait_ms", m.comm_wait_ms},
+                                 {"tok_s", m.tok_s},
+                                 {"tflops", m.tflops},
+                                 {"mfu", m.mfu},
+                                 {"mem_bytes", m.mem_bytes},
+                                 {"loss_scale", m.loss_scale},
+                                 {"skips", m.skips}};
   if (m.skipped) json["skipped"] = true;
   if (m.loss_z) json["loss_z"] = *m.loss_z;
   if (m.grad_norm_z) json["grad_norm_z"] = *m.grad_norm_z;
@@ -99,6 +108,7 @@ void RunDirectory::write(const StepMetrics& m) {
                                  {"optimizer/grad_norm", single(m.grad_norm)},
                                  {"optimizer/lr", single(m.lr)},
                                  {"speed/step_ms", single(m.step_ms)},
+                                 {"speed/comm_wait_ms", single(m.comm_wait_ms)},
                                  {"speed/tokens_per_second", single(m.tok_s)},
                                  {"speed/tflops", single(m.tflops)},
                                  {"speed/mfu", single(m.mfu)},

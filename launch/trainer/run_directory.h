@@ -14,8 +14,9 @@ namespace trireme {
 /// config.run.dir, or runs/MODEL-DATA: "runs/gpt2-3m-bible", "runs/gpt2-6x192-bible".
 std::filesystem::path wanted_directory(const RunConfig& config);
 
-/// One object without line end, with the keys step, time, tokens, loss, grad_norm, lr, step_ms, tok_s,
-/// tflops, mfu, mem_bytes and, where it was evaluated, val_loss. What is not finite is null.
+/// One object without line end, with the keys step, time, tokens, loss, grad_norm, lr, step_ms,
+/// comm_wait_ms, tok_s, tflops, mfu, mem_bytes and, where it was evaluated, val_loss. What is not finite is
+/// null.
 std::string to_json_line(const StepMetrics& metrics);
 
 /// Rank 0 has one. Every call throws EnvironmentError (resources) with the path and the system's words when

@@ -15,6 +15,7 @@
 #include "launch/trainer/step_options.h"
 #include "launch/trainer/text_sample.h"
 #include "launch/trainer/training_data.h"
+#include "launch/trainer/wait_times.h"
 #include "launch/trainer/z_score.h"
 #include "models/config/model_size.h"
 #include "parallel/training/training_step.h"
@@ -51,9 +52,10 @@ class Trainer {
   }
   void save_model();  // all ranks take part, the main one writes
   std::string sample_of_text();
-  std::string bubble_text();  // measured; all ranks take part
-  void summarize(Progress& progress, double seconds, const MemoryStats& stats, const std::string& bubble,
-                 const std::string& sample);
+  std::string bubble_text();  // measured, as the next; all ranks take part
+  std::string wait_text();
+  void summarize(Progress& progress, double seconds, const MemoryStats& stats,
+                 const std::vector<std::string>& shares, const std::string& sample);
 
   RunConfig config_;
   Job job_;
@@ -68,6 +70,8 @@ class Trainer {
   Replica replica_;
   LrSchedule schedule_;
   LossScaler loss_scaler_;
+  WaitTimes wait_times_;
+  double seconds_in_steps_ = 0;
   ZScore loss_z_, grad_norm_z_;
   std::string notice_;     // of the step that was skipped last
   double peak_flops_ = 0;  // of all ranks
@@ -90,7 +94,8 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       parallel_(world_, config.parallel),
       out_(out),
       ctx_({}, threads_of_rank(config, job)),
-      loss_scaler_(config.train.loss_scale) {
+      loss_scaler_(config.train.loss_scale),
+      wait_times_(parallel_) {
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
   replica_ = {parallel_.data().rank(), parallel_.data().size(), ContextParallel(parallel_).share()};
@@ -147,6 +152,7 @@ std::optional<double> Trainer::evaluate() {
 
 StepMetrics Trainer::train_step(int64_t step) {
   const auto begin = Clock::now();
+  wait_times_.start();
   const TrainConfig& t = config_.train;
   auto micro_batches = training_micro_batches(ctx_, *reader_, replica_, step, t.global_batch, t.micro_batch);
   const BatchTotals totals = step_->accumulate(micro_batches, loss_scaler_.scale());
@@ -172,6 +178,8 @@ StepMetrics Trainer::train_step(int64_t step) {
   tokens_seen_ += config_.tokens_per_step();
   m.tokens = tokens_seen_;
   m.step_ms = seconds_since(begin) * 1e3;
+  seconds_in_steps_ += m.step_ms * 1e-3;
+  m.comm_wait_ms = wait_times_.stop() * 1e3;
   m.time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   m.tok_s = static_cast<double>(config_.tokens_per_step()) / m.step_ms * 1e3;
   const double flops = training_flops_per_token(config_.model, t.seq_len) * m.tok_s;
@@ -230,8 +238,8 @@ void Trainer::run() {
       ctx_.allocator().stats();  // of training: a whole tensor may be gathered to be saved
   save_model();
   const std::string sample = writes_sample() ? sample_of_text() : "";
-  const std::string bubble = bubble_text();
-  if (is_main()) summarize(progress, seconds, stats, bubble, sample);
+  const std::vector<std::string> shares{bubble_text(), wait_text()};
+  if (is_main()) summarize(progress, seconds, stats, shares, sample);
   world_.barrier(ctx_.stream());
 }
 
@@ -258,8 +266,13 @@ std::string Trainer::bubble_text() {
       100 * bubble);
 }
 
+std::string Trainer::wait_text() {
+  return wait_times_.text(seconds_in_steps_,
+                          [&](double seconds) { return sum_over_ranks(seconds) / world_.size(); });
+}
+
 void Trainer::summarize(Progress& progress, double seconds, const MemoryStats& stats,
-                        const std::string& bubble, const std::string& sample) {
+                        const std::vector<std::string>& shares, const std::string& sample) {
   MemoryEstimate measured;
   for (size_t i = 0; i < kNumMemoryCategories; ++i) measured.bytes[i] = stats.by_category[i].peak;
   progress.note(fmt::format("{} steps, {} tokens in {} | peak memory measured {}", config_.train.steps,
@@ -275,7 +288,9 @@ void Trainer::summarize(Progress& progress, double seconds, const MemoryStats& s
                   static_cast<double>(state) / static_cast<double>(held),
                   short_bytes(static_cast<double>(measured[MemoryCategory::activations]) /
                               static_cast<double>(config_.train.micro_batch * config_.train.seq_len))));
-  if (!bubble.empty()) progress.note(bubble);
+  for (const std::string& share : shares) {
+    if (!share.empty()) progress.note(share);
+  }
   if (!sample.empty()) progress.note(fmt::format("\n--- sample ---\n{}\n--------------", sample));
   progress.note(
       fmt::format("files in {}: config.ini metrics.jsonl log.txt model.safetensors{} and TensorBoard events",

@@ -1,5 +1,7 @@
 #include "parallel/plan/parallel_context.h"
 
+#include <algorithm>
+
 #include "runtime/base/error.h"
 #include "runtime/comm/self/self_communicator.h"
 
@@ -26,6 +28,20 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
   experts_ = gradients().split(rank / size, rank % size, "experts");
   expert_replicas_ = gradients().split(rank % size, rank / size, "expert-replicas");
   expert_sharing_.emplace(*expert_replicas_, plan.expert_shard_ranks());
+}
+
+std::vector<const Communicator*> ParallelContext::groups() const {
+  std::vector<const Communicator*> all{&world(),     &tensor(),      &context(), &data(),    &pipeline(),
+                                       &gradients(), experts_.get(), &shard(),   &replicas()};
+  if (expert_sharing_) {
+    all.insert(all.end(), {expert_replicas_.get(), &expert_sharing_->shard(), &expert_sharing_->replicas()});
+  }
+  std::vector<const Communicator*> different;
+  for (const Communicator* group : all) {
+    if (group->size() > 1 && std::ranges::find(different, group) == different.end())
+      different.push_back(group);
+  }
+  return different;
 }
 
 }  // namespace trireme

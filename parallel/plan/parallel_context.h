@@ -37,6 +37,9 @@ class ParallelContext {
   Communicator& shard() const { return sharing_.shard(); }
   Communicator& replicas() const { return sharing_.replicas(); }
 
+  /// Every group of more than one rank that this rank belongs to, once.
+  std::vector<const Communicator*> groups() const;
+
  private:
   ParallelPlan plan_;
   MeshGroups groups_;

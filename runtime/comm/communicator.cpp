@@ -1,6 +1,7 @@
 #include "runtime/comm/communicator.h"
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 
 #include "runtime/comm/comm_call.h"
@@ -134,66 +135,105 @@ CommCall message_call(CommKind kind, const Communicator& comm, const Stream& str
 
 }  // namespace
 
+/// Adds the time until its end to `waited`.
+class Communicator::Waiting {
+ public:
+  explicit Waiting(std::atomic<int64_t>& waited)
+      : waited_(waited), begin_(std::chrono::steady_clock::now()) {}
+  ~Waiting() { waited_ += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin_).count(); }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+ private:
+  std::atomic<int64_t>& waited_;
+  std::chrono::steady_clock::time_point begin_;
+};
+
+class Communicator::CountedWork final : public Work {
+ public:
+  CountedWork(WorkPtr work, std::shared_ptr<std::atomic<int64_t>> waited)
+      : work_(std::move(work)), waited_(std::move(waited)) {}
+  void wait() override {
+    const Waiting waiting(*waited_);
+    work_->wait();
+  }
+  bool is_done() override { return work_->is_done(); }
+
+ private:
+  WorkPtr work_;
+  std::shared_ptr<std::atomic<int64_t>> waited_;  // the work may outlive its communicator
+};
+
+void Communicator::run_counted(Stream& stream, CommCall call) {
+  const Waiting waiting(*waited_);
+  run(stream, std::move(call));
+}
+
+WorkPtr Communicator::start_counted(Stream& stream, CommCall call) {
+  return std::make_shared<CountedWork>(start(stream, std::move(call)), waited_);
+}
+
 void Communicator::all_reduce(Stream& stream, const Tensor& t, ReduceOp op) {
-  run(stream, all_reduce_call(*this, stream, t, op));
+  run_counted(stream, all_reduce_call(*this, stream, t, op));
 }
 WorkPtr Communicator::all_reduce_async(Stream& stream, const Tensor& t, ReduceOp op) {
-  return start(stream, all_reduce_call(*this, stream, t, op));
+  return start_counted(stream, all_reduce_call(*this, stream, t, op));
 }
 
 void Communicator::all_gather(Stream& stream, const Tensor& in, const Tensor& out) {
-  run(stream, all_gather_call(*this, stream, in, out));
+  run_counted(stream, all_gather_call(*this, stream, in, out));
 }
 WorkPtr Communicator::all_gather_async(Stream& stream, const Tensor& in, const Tensor& out) {
-  return start(stream, all_gather_call(*this, stream, in, out));
+  return start_counted(stream, all_gather_call(*this, stream, in, out));
 }
 
 void Communicator::reduce_scatter(Stream& stream, const Tensor& in, const Tensor& out, ReduceOp op) {
-  run(stream, reduce_scatter_call(*this, stream, in, out, op));
+  run_counted(stream, reduce_scatter_call(*this, stream, in, out, op));
 }
 WorkPtr Communicator::reduce_scatter_async(Stream& stream, const Tensor& in, const Tensor& out, ReduceOp op) {
-  return start(stream, reduce_scatter_call(*this, stream, in, out, op));
+  return start_counted(stream, reduce_scatter_call(*this, stream, in, out, op));
 }
 
 void Communicator::broadcast(Stream& stream, const Tensor& t, int root) {
-  run(stream, broadcast_call(*this, stream, t, root));
+  run_counted(stream, broadcast_call(*this, stream, t, root));
 }
 WorkPtr Communicator::broadcast_async(Stream& stream, const Tensor& t, int root) {
-  return start(stream, broadcast_call(*this, stream, t, root));
+  return start_counted(stream, broadcast_call(*this, stream, t, root));
 }
 
 void Communicator::all_to_all(Stream& stream, const Tensor& in, const Tensor& out) {
-  run(stream, all_to_all_call(*this, stream, in, out));
+  run_counted(stream, all_to_all_call(*this, stream, in, out));
 }
 WorkPtr Communicator::all_to_all_async(Stream& stream, const Tensor& in, const Tensor& out) {
-  return start(stream, all_to_all_call(*this, stream, in, out));
+  return start_counted(stream, all_to_all_call(*this, stream, in, out));
 }
 
 void Communicator::all_to_all_v(Stream& stream, const Tensor& in, std::span<const int64_t> send_counts,
                                 const Tensor& out, std::span<const int64_t> receive_counts) {
-  run(stream, all_to_all_call(CommKind::all_to_all_v, *this, stream, in, send_counts, out, receive_counts));
+  run_counted(stream,
+              all_to_all_call(CommKind::all_to_all_v, *this, stream, in, send_counts, out, receive_counts));
 }
 WorkPtr Communicator::all_to_all_v_async(Stream& stream, const Tensor& in,
                                          std::span<const int64_t> send_counts, const Tensor& out,
                                          std::span<const int64_t> receive_counts) {
-  return start(stream,
-               all_to_all_call(CommKind::all_to_all_v, *this, stream, in, send_counts, out, receive_counts));
+  return start_counted(
+      stream, all_to_all_call(CommKind::all_to_all_v, *this, stream, in, send_counts, out, receive_counts));
 }
 
 void Communicator::send(Stream& stream, const Tensor& t, int to) {
-  run(stream, message_call(CommKind::send, *this, stream, t, to));
+  run_counted(stream, message_call(CommKind::send, *this, stream, t, to));
 }
 WorkPtr Communicator::send_async(Stream& stream, const Tensor& t, int to) {
-  return start(stream, message_call(CommKind::send, *this, stream, t, to));
+  return start_counted(stream, message_call(CommKind::send, *this, stream, t, to));
 }
 void Communicator::receive(Stream& stream, const Tensor& t, int from) {
-  run(stream, message_call(CommKind::receive, *this, stream, t, from));
+  run_counted(stream, message_call(CommKind::receive, *this, stream, t, from));
 }
 WorkPtr Communicator::receive_async(Stream& stream, const Tensor& t, int from) {
-  return start(stream, message_call(CommKind::receive, *this, stream, t, from));
+  return start_counted(stream, message_call(CommKind::receive, *this, stream, t, from));
 }
 
-void Communicator::barrier(Stream& stream) { run(stream, {.kind = CommKind::barrier}); }
+void Communicator::barrier(Stream& stream) { run_counted(stream, {.kind = CommKind::barrier}); }
 
 std::unique_ptr<Communicator> Communicator::split(int color, int key, std::string name) {
   TRIREME_CHECK(color >= 0, "split of communicator '{}' by color {}", name_, color);

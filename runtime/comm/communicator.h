@@ -1,6 +1,7 @@
 // Communicator: collectives among a group of ranks.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -113,6 +114,10 @@ class Communicator {
   /// of the group calls it.
   std::unique_ptr<Communicator> split(int color, int key, std::string name);
 
+  /// How long this rank's host has waited so far, in blocking operations and in Work::wait(), the others'
+  /// lateness included. On CUDA it is the stream that waits, not the host.
+  double seconds_waited() const { return 1e-9 * static_cast<double>(waited_->load()); }
+
   /// Makes every pending and later operation of all ranks of the job fail instead of waiting. Safe to call
   /// from any thread; never waits. Where ranks are processes it ends them all, this one included, with
   /// `code`.
@@ -128,9 +133,15 @@ class Communicator {
   virtual WorkPtr start(Stream& stream, CommCall call) = 0;
   virtual std::unique_ptr<Communicator> split_into(int color, int key, std::string name) = 0;
 
+  class Waiting;
+  class CountedWork;
+  void run_counted(Stream& stream, CommCall call);
+  WorkPtr start_counted(Stream& stream, CommCall call);
+
   int rank_;
   int size_;
   std::string name_;
+  std::shared_ptr<std::atomic<int64_t>> waited_ = std::make_shared<std::atomic<int64_t>>(0);  // ns
 };
 
 }  // namespace trireme

@@ -58,6 +58,22 @@ TEST(ThreadRanks, ABarrierHoldsEverybodyBack) {
   });
 }
 
+TEST(ThreadRanks, TimeIsCountedWhereARankWaitsAndOnlyThere) {
+  run_thread_ranks(2, [&](Communicator& comm) {
+    Context ctx;
+    EXPECT_EQ(comm.seconds_waited(), 0);
+    comm.barrier(ctx.stream());
+    const double after_barrier = comm.seconds_waited();
+    EXPECT_GT(after_barrier, 0);
+    const Tensor t = Tensor::empty(ctx, {1000}, DType::f32);
+    t.data<float>()[0] = 1;
+    const WorkPtr work = comm.all_reduce_async(ctx.stream(), t.slice(0, 1));
+    EXPECT_EQ(comm.seconds_waited(), after_barrier);
+    work->wait();
+    EXPECT_GT(comm.seconds_waited(), after_barrier);
+  });
+}
+
 TEST(ThreadRanks, TheCulpritsExceptionComesOutAndTheOthersNameItsRank) {
   std::atomic<int> others = 0;
   const std::string message = message_of_failure<UserError>(4, [&](Communicator& comm) {
