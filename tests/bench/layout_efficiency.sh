@@ -61,8 +61,10 @@ if [[ $kind == strong ]]; then one_threads=$ranks many_batch=1; fi
 for ((round = 1; round <= rounds; ++round)); do
   read -r -a one_batch <<<"$(batch 1)"
   read -r -a layout_batch <<<"$(batch "$many_batch")"
-  read -r one _ <<<"$(train "one$round" 1 "$one_threads" "${defaults[@]}" "${one_batch[@]}" "${both[@]}")"
-  read -r many wait <<<"$(train "many$round" "$ranks" 1 "${defaults[@]}" "${layout_batch[@]}" "${both[@]}" "${layout[@]}")"
+  result=$(train "one$round" 1 "$one_threads" "${defaults[@]}" "${one_batch[@]}" "${both[@]}")
+  one=${result%% *}
+  result=$(train "many$round" "$ranks" 1 "${defaults[@]}" "${layout_batch[@]}" "${both[@]}" "${layout[@]}")
+  read -r many wait <<<"$result"
   awk -v a="$one" -v t="$one_threads" -v b="$many" -v w="$wait" -v n="$ranks" -v r="$round" 'BEGIN {
     printf "round %d: 1 rank of %d thread(s) %.1f ms, %d ranks %.1f ms, efficiency %.1f %%, waited %.1f %%\n",
       r, t, a, n, b, 100 * a / b, 100 * w / b}'
