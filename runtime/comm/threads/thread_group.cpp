@@ -26,7 +26,17 @@ void ThreadJob::abort(int world_rank, std::string_view reason) noexcept {
   if (aborted()) return;
   culprit_ = world_rank;
   reason_ = reason;
-  changed.notify_all();
+  for (std::condition_variable* condition : conditions_) condition->notify_all();
+}
+
+void ThreadJob::add(std::condition_variable& condition) {
+  const std::lock_guard lock(mutex);
+  conditions_.insert(&condition);
+}
+
+void ThreadJob::remove(std::condition_variable& condition) noexcept {
+  const std::lock_guard lock(mutex);
+  conditions_.erase(&condition);
 }
 
 int ThreadJob::culprit() {
@@ -43,7 +53,11 @@ ThreadGroup::ThreadGroup(std::shared_ptr<ThreadJob> job, std::string name, std::
       name_(std::move(name)),
       world_ranks_(std::move(world_ranks)),
       posted_(world_ranks_.size()),
-      channels_(world_ranks_.size() * world_ranks_.size()) {}
+      channels_(world_ranks_.size() * world_ranks_.size()) {
+  job_->add(changed_);
+}
+
+ThreadGroup::~ThreadGroup() { job_->remove(changed_); }
 
 void ThreadGroup::meet() {
   std::unique_lock lock(job_->mutex);
@@ -52,10 +66,10 @@ void ThreadGroup::meet() {
   if (++arrived_ == size()) {
     arrived_ = 0;
     ++generation_;
-    job_->changed.notify_all();
+    changed_.notify_all();
     return;
   }
-  job_->changed.wait(lock, [&] { return generation_ != generation || job_->aborted(); });
+  changed_.wait(lock, [&] { return generation_ != generation || job_->aborted(); });
   if (generation_ == generation) job_->throw_if_aborted();
 }
 
@@ -67,10 +81,10 @@ void ThreadGroup::part() noexcept {
   if (++arrived_ == size()) {
     arrived_ = 0;
     ++generation_;
-    job_->changed.notify_all();
+    changed_.notify_all();
     return;
   }
-  job_->changed.wait(lock, [&] { return generation_ != generation; });
+  changed_.wait(lock, [&] { return generation_ != generation; });
 }
 
 void ThreadGroup::collective(int rank, const CommCall& call) {
@@ -224,13 +238,13 @@ std::shared_ptr<ThreadGroup::Message> ThreadGroup::post(int rank, const CommCall
   }
   const std::lock_guard lock(job_->mutex);
   message->state = Message::State::done;
-  job_->changed.notify_all();
+  changed_.notify_all();
   return message;
 }
 
 void ThreadGroup::await(Message& message) {
   std::unique_lock lock(job_->mutex);
-  job_->changed.wait(lock, [&] {
+  changed_.wait(lock, [&] {
     return message.state == Message::State::done ||
            (message.state == Message::State::posted && job_->aborted());
   });

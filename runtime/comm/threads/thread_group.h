@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,10 @@ namespace trireme {
 class ThreadJob {
  public:
   std::mutex mutex;
-  std::condition_variable changed;
 
+  /// Whoever waits under `mutex` does so on a condition of its own group, so that nobody else is woken.
+  void add(std::condition_variable& condition);
+  void remove(std::condition_variable& condition) noexcept;
   /// The first call wins. Wakes everybody.
   void abort(int world_rank, std::string_view reason) noexcept;
   /// The rank that aborted, or -1.
@@ -29,6 +32,7 @@ class ThreadJob {
  private:
   int culprit_ = -1;
   std::string reason_;
+  std::set<std::condition_variable*> conditions_;
 };
 
 /// One group. Collectives are rendezvous: ranks publish their calls, meet, move data by reading each other's
@@ -36,6 +40,9 @@ class ThreadJob {
 class ThreadGroup {
  public:
   ThreadGroup(std::shared_ptr<ThreadJob> job, std::string name, std::vector<int> world_ranks);
+  ~ThreadGroup();
+  ThreadGroup(const ThreadGroup&) = delete;
+  ThreadGroup& operator=(const ThreadGroup&) = delete;
 
   int size() const { return static_cast<int>(world_ranks_.size()); }
   const std::string& name() const { return name_; }
@@ -81,6 +88,7 @@ class ThreadGroup {
   std::vector<int> ranks_of_color(int color) const;
 
   std::shared_ptr<ThreadJob> job_;
+  std::condition_variable changed_;
   std::string name_;
   std::vector<int> world_ranks_;
   std::vector<Posted> posted_;  // written by its rank before meet(), read by all until part()
