@@ -93,6 +93,11 @@ std::vector<Option> precision_options() {
        choice<DType>([](auto& c) -> auto& { return c.train.precision; },
                      {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}}),
        "of compute and activations; reductions are fp32", ""},
+      {section, "fp8", "", on_off([](auto& c) -> auto& { return c.train.float8; }),
+       "experimental: the blocks' linear layers multiply in 8 bits", "",
+       [](const RunConfig& c) -> std::string {
+         return c.train.precision == DType::bf16 ? "" : "it goes with --train.precision bf16";
+       }},
       {section, "master", "",
        choice<bool>([](auto& c) -> auto& { return c.train.master; }, {{"fp32", true}, {"none", false}}),
        "copy of 16-bit weights that is updated; none: bf16 weights are, rounded stochastically", "",

@@ -121,6 +121,7 @@ std::string recompute_text(const RunConfig& config) {
 std::string compute_text(const RunConfig& config, const RunPlace& place) {
   const TrainConfig& train = config.train;
   std::string text = precision_name(train.precision);
+  if (train.float8) text += ", linear layers in fp8 (experimental)";
   if (!train.master) text += " without master weights";
   if (train.loss_scale.dynamic || train.loss_scale.start != 1) {
     text += fmt::format(", loss scale {}{}", train.loss_scale.dynamic ? "dynamic from " : "",

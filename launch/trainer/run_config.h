@@ -38,6 +38,7 @@ struct TrainConfig {
   LossScaleConfig loss_scale;
   NonFinitePolicy nonfinite = NonFinitePolicy::stop;
   NonFiniteCheck check = NonFiniteCheck::step;
+  bool float8 = false;               ///< linear layers of the blocks multiply in fp8 (Transformer)
   Recomputation recomputation;       ///< what is not kept for the backward pass
   int64_t eval_every = 0;            ///< steps between evaluations; 0: only at start and end
   int64_t eval_batches = 0;          ///< global batches an evaluation; 0: the whole validation set

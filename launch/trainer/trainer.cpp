@@ -112,7 +112,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   }
   const TrainingStepOptions options = step_options(config_);
   model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision,
-                 options.division(parallel_), config_.train.recomputation);
+                 options.division(parallel_), config_.train.recomputation, config_.train.float8);
   model_->storage().initialize(ctx_, config_.train.seed);
   step_.emplace(ctx_, parallel_, model_->part(), options);
   const OptimizerConfig& o = config_.optimizer;

@@ -34,14 +34,16 @@ void check(const ModelConfig& config, const ParallelPlan& plan) {
 
 Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
                          int64_t max_seq_len, DType compute_type, const StateDivision& division,
-                         const Recomputation& recomputation)
+                         const Recomputation& recomputation, bool float8)
     : config_(config),
       recomputation_(recomputation),
       pipeline_(parallel.pipeline()),
       tensor_(parallel),
+      layer_tensor_(parallel),
       context_(parallel),
       experts_(parallel) {
   check(config, parallel.plan());
+  layer_tensor_.set_products({.float8 = float8});
   if (config.positions == PositionKind::rotary) rotary_ = rotary_table(ctx, config, max_seq_len);
   placement_ = layer_placement(config, max_seq_len, parallel.plan());
   for (int chunk = 0; chunk < parallel.plan().virtual_stages; ++chunk) {
@@ -70,7 +72,7 @@ std::unique_ptr<Layer> Transformer::make_layer(int place) {
   }
   if (place <= config_.num_layers) {
     std::unique_ptr<Layer> block = std::make_unique<TransformerBlock>(
-        config_, place - 1, rotary_, tensor_, context_, experts_, recomputation_.of_attention());
+        config_, place - 1, rotary_, layer_tensor_, context_, experts_, recomputation_.of_attention());
     if (recomputation_.of_block(place - 1)) block = std::make_unique<Recomputed>(std::move(block));
     return block;
   }

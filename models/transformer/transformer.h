@@ -21,10 +21,12 @@ class Transformer {
   /// layer. Weights are uninitialised until storage().initialize(). `max_seq_len` is the longest sequence: it
   /// bounds the positions of the rotary table and weighs in the placement of layers. `division` says how the
   /// ranks that hold the same parameters divide their state, `recomputation` what is not kept for the
-  /// backward pass. `parallel` outlives the model. Throws UserError (usage) with the faults of the config.
+  /// backward pass. `float8`: the linear layers of the blocks (not experts, routers or the head) multiply in
+  /// 8 bits (LinearProducts). `parallel` outlives the model. Throws UserError (usage) with the faults of the
+  /// config.
   Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config, int64_t max_seq_len,
-              DType compute_type, const StateDivision& division = {},
-              const Recomputation& recomputation = {});
+              DType compute_type, const StateDivision& division = {}, const Recomputation& recomputation = {},
+              bool float8 = false);
 
   const ModelConfig& config() const { return config_; }
   ModelPart& part() { return part_; }
@@ -43,7 +45,7 @@ class Transformer {
   ModelConfig config_;
   Recomputation recomputation_;
   Communicator& pipeline_;
-  TensorParallel tensor_;
+  TensorParallel tensor_, layer_tensor_;  // the blocks' own may multiply in fp8
   ContextParallel context_;
   ExpertParallel experts_;
   Tensor rotary_;

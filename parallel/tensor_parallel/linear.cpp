@@ -1,7 +1,5 @@
 #include "parallel/tensor_parallel/linear.h"
 
-#include "runtime/ops/gemm.h"
-
 namespace trireme {
 
 namespace {
@@ -21,7 +19,7 @@ Tensor ColumnParallelLinear::forward(Context& ctx, const Tensor& x, bool divided
   const int64_t num_rows = x.dim(0) * (divided_rows ? tensor_.size() : 1);
   const Tensor y = Tensor::empty(ctx, {num_rows, weight_.weight.dim(0)}, x.dtype());
   tensor_.gather_product(ctx, x, divided_rows, false, [&](Part rows, const Tensor& values) {
-    ops::linear(ctx, values, weight_.weight, bias_.weight, y.slice(rows.begin, rows.end));
+    tensor_.products().forward(ctx, values, weight_.weight, bias_.weight, y.slice(rows.begin, rows.end));
   });
   return y;
 }
@@ -35,7 +33,7 @@ Tensor ColumnParallelLinear::backward_input(Context& ctx, const Tensor& dy, Save
     state.gathering = tensor_.group().all_gather_async(ctx.stream(), own, state.x);
   }
   const auto multiply = [&](Part rows, const Tensor& dx) {
-    ops::linear_backward_input(ctx, dy.slice(rows.begin, rows.end), weight_.weight, dx);
+    tensor_.products().backward_input(ctx, dy.slice(rows.begin, rows.end), weight_.weight, dx);
   };
   return tensor_.reduce_product(ctx, {dy.dim(0), weight_.weight.dim(1)}, dy.dtype(), state.divided_rows,
                                 multiply);
@@ -44,7 +42,7 @@ Tensor ColumnParallelLinear::backward_input(Context& ctx, const Tensor& dy, Save
 void ColumnParallelLinear::backward_weight(Context& ctx, Saved& saved) const {
   const auto& state = saved.get<LinearState>();
   if (state.gathering) state.gathering->wait();
-  ops::linear_backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
+  tensor_.products().backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
   saved.clear();
 }
 
@@ -54,7 +52,7 @@ Tensor RowParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_ro
   state.x = x;
   const Tensor bias = tensor_.rank() == 0 ? bias_.weight : Tensor();
   const auto multiply = [&](Part rows, const Tensor& y) {
-    ops::linear(ctx, x.slice(rows.begin, rows.end), weight_.weight, bias, y);
+    tensor_.products().forward(ctx, x.slice(rows.begin, rows.end), weight_.weight, bias, y);
   };
   return tensor_.reduce_product(ctx, {x.dim(0), weight_.weight.dim(0)}, x.dtype(), divided_rows, multiply);
 }
@@ -66,14 +64,14 @@ Tensor RowParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& 
   const int64_t num_rows = dy.dim(0) * (state.divided_rows ? tensor_.size() : 1);
   const Tensor dx = Tensor::empty(ctx, {num_rows, weight_.weight.dim(1)}, dy.dtype());
   state.dy = tensor_.gather_product(ctx, dy, state.divided_rows, true, [&](Part rows, const Tensor& values) {
-    ops::linear_backward_input(ctx, values, weight_.weight, dx.slice(rows.begin, rows.end));
+    tensor_.products().backward_input(ctx, values, weight_.weight, dx.slice(rows.begin, rows.end));
   });
   return dx;
 }
 
 void RowParallelLinear::backward_weight(Context& ctx, Saved& saved) const {
   const auto& state = saved.get<LinearState>();
-  ops::linear_backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
+  tensor_.products().backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
   saved.clear();
 }
 

@@ -107,7 +107,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   const ParallelContext parallel(world, plan);
   Context ctx({}, run.num_threads);
   Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.division(parallel),
-                    run.recomputation);
+                    run.recomputation, run.float8);
   model.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, model.part(), run.options);
   ctx.allocator().reset_peaks();

@@ -18,6 +18,7 @@ struct LayoutRun {
   ParallelPlan plan;  ///< data 0: what the other degrees leave of the world
   DType precision = DType::f32;
   Recomputation recomputation;
+  bool float8 = false;
   int64_t steps = 20;
   int64_t seq_len = 12;
   int64_t micro_batch = 1;

@@ -1,0 +1,38 @@
+#include "parallel/tensor_parallel/linear_products.h"
+
+#include "runtime/ops/float8.h"
+
+namespace trireme {
+
+namespace {
+
+ops::ScaledTensor quantized(Context& ctx, const Tensor& x, DType type) {
+  const ops::ScaledTensor out{Tensor::empty(ctx, x.shape(), type, MemoryCategory::buffers),
+                              Tensor::empty(ctx, {1}, DType::f32, MemoryCategory::buffers)};
+  ops::quantize(ctx, x, out);
+  return out;
+}
+
+}  // namespace
+
+void LinearProducts::forward(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias,
+                             const Tensor& y) const {
+  if (!float8) return ops::linear(ctx, x, w, bias, y);
+  ops::gemm_float8(ctx, {.transpose_b = true}, quantized(ctx, x, DType::f8e4m3),
+                   quantized(ctx, w, DType::f8e4m3), bias, y);
+}
+
+void LinearProducts::backward_input(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& dx) const {
+  if (!float8) return ops::linear_backward_input(ctx, dy, w, dx);
+  ops::gemm_float8(ctx, {}, quantized(ctx, dy, DType::f8e5m2), quantized(ctx, w, DType::f8e4m3), {}, dx);
+}
+
+void LinearProducts::backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dw,
+                                     const Tensor& dbias) const {
+  if (!float8) return ops::linear_backward_weight(ctx, dy, x, dw, dbias);
+  ops::gemm_float8(ctx, {.transpose_a = true, .accumulate = true}, quantized(ctx, dy, DType::f8e5m2),
+                   quantized(ctx, x, DType::f8e4m3), {}, dw);
+  if (dbias) ops::add_column_sums(ctx, dy, dbias);
+}
+
+}  // namespace trireme
