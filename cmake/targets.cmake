@@ -48,7 +48,7 @@ if(TRIREME_HAS_CUDA)
   target_include_directories(trireme_runtime SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
   target_link_libraries(trireme_runtime PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${NCCL_LIBRARY})
 else()
-  target_sources(trireme_runtime PRIVATE ${cuda_stub} runtime/ops/cuda/not_written.cpp)
+  target_sources(trireme_runtime PRIVATE ${cuda_stub})
 endif()
 
 trireme_room(parallel parallel trireme_runtime)
