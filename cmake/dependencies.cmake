@@ -29,7 +29,25 @@ if(NOT TRIREME_CUDA STREQUAL "OFF")
   endif()
 endif()
 
+# cuDNN's attention: the library, and its frontend, which is headers alone (on PyPI: nvidia-cudnn-frontend; its folder
+# site-packages goes into CMAKE_PREFIX_PATH).
+set(TRIREME_HAS_CUDNN FALSE)
+if(TRIREME_HAS_CUDA AND NOT TRIREME_CUDNN STREQUAL "OFF")
+  find_library(CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+  find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_path(CUDNN_FRONTEND_INCLUDE_DIR cudnn_frontend.h)
+  if(CUDNN_LIBRARY AND CUDNN_INCLUDE_DIR AND CUDNN_FRONTEND_INCLUDE_DIR)
+    set(TRIREME_HAS_CUDNN TRUE)
+  elseif(TRIREME_CUDNN STREQUAL "ON")
+    message(FATAL_ERROR "TRIREME_CUDNN=ON needs libcudnn, cudnn.h and cudnn_frontend.h: "
+      "${CUDNN_LIBRARY}, ${CUDNN_INCLUDE_DIR}, ${CUDNN_FRONTEND_INCLUDE_DIR}")
+  endif()
+elseif(TRIREME_CUDNN STREQUAL "ON")
+  message(FATAL_ERROR "TRIREME_CUDNN=ON needs a build with CUDA")
+endif()
+
 if(TRIREME_HAS_CUDA)
+  message(STATUS "cuDNN's attention: ${TRIREME_HAS_CUDNN}")
   set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100)

@@ -41,14 +41,24 @@ file(GLOB_RECURSE cuda_real CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/*/cuda
   ${CMAKE_SOURCE_DIR}/runtime/comm/nccl/*.cpp)
 set(cuda_stub ${cuda_real})
 list(FILTER cuda_real EXCLUDE REGEX "/not_built[^/]*\\.cpp$")
-list(FILTER cuda_stub INCLUDE REGEX "/not_built[^/]*\\.cpp$")
+list(FILTER cuda_stub INCLUDE REGEX "/not_built\\.cpp$")
+if(NOT TRIREME_HAS_CUDNN)
+  list(FILTER cuda_real EXCLUDE REGEX "/attention_cudnn\\.cpp$")
+  list(APPEND cuda_real ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/not_built_cudnn.cpp)
+endif()
 if(TRIREME_HAS_CUDA)
   target_sources(trireme_runtime PRIVATE ${cuda_real} runtime/comm/nccl/not_built.cpp)
   set_property(SOURCE ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/random.cu APPEND PROPERTY COMPILE_OPTIONS -fmad=false)
   target_include_directories(trireme_runtime SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
   target_link_libraries(trireme_runtime PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${NCCL_LIBRARY})
+  if(TRIREME_HAS_CUDNN)
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/runtime/ops/cuda/attention_cudnn.cpp PROPERTIES
+      COMPILE_DEFINITIONS CUDNN_FRONTEND_SKIP_JSON_LIB
+      COMPILE_OPTIONS "-isystem;${CUDNN_FRONTEND_INCLUDE_DIR};-isystem;${CUDNN_INCLUDE_DIR}")
+    target_link_libraries(trireme_runtime PRIVATE ${CUDNN_LIBRARY} CUDA::nvrtc)  # the frontend's headers call it
+  endif()
 else()
-  target_sources(trireme_runtime PRIVATE ${cuda_stub} runtime/ops/cuda/not_written.cpp)
+  target_sources(trireme_runtime PRIVATE ${cuda_stub})
 endif()
 
 trireme_room(parallel parallel trireme_runtime)

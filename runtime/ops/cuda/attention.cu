@@ -5,6 +5,8 @@
 // every gradient has one owner and no order of atomics enters it.
 #include "runtime/ops/cuda/attention.cuh"
 
+#include "runtime/ops/cuda/attention_cudnn.h"
+
 #include "runtime/ops/cuda/pack.cuh"
 #include "runtime/ops/cuda/reduce.cuh"
 
@@ -271,6 +273,7 @@ unsigned num_tiles(int64_t heads, int64_t len) { return static_cast<unsigned>(he
 
 void attention(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k, const Columns& v,
                const Tensor& out, const Tensor& lse) {
+  if (attention_by_cudnn(ctx, s, q, k, v, out, lse)) return;
   if (attention_on_tensor_cores(ctx, s, q, k, v, out, lse)) return;
   with_compute_type(out.dtype(), [&]<class T>(T) {
     with_columns_a_lane("attention", s.head_dim, [&]<int C>(std::integral_constant<int, C>) {
@@ -284,6 +287,7 @@ void attention(Context& ctx, const AttentionShape& s, const Columns& q, const Co
 void attention_backward(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
                         const Columns& v, const Tensor& out, const Tensor& lse, const Tensor& dout,
                         const Columns& dq, const Columns& dk, const Columns& dv) {
+  if (attention_backward_by_cudnn(ctx, s, q, k, v, out, lse, dout, dq, dk, dv)) return;
   const Tensor delta = Tensor::empty(ctx, lse.shape(), DType::f32, MemoryCategory::buffers);
   with_compute_type(out.dtype(), [&]<class T>(T) {
     launch(ctx, delta_kernel<T>, static_cast<unsigned>(ceil_div(lse.numel(), kWarps)), kThreads, 0, s,

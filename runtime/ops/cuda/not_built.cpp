@@ -7,16 +7,22 @@
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
+#include "runtime/ops/finite.h"
+#include "runtime/ops/float8.h"
 #include "runtime/ops/gemm.h"
+#include "runtime/ops/grouped_gemm.h"
 #include "runtime/ops/norm.h"
+#include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
 #include "runtime/ops/rotary.h"
+#include "runtime/ops/routing.h"
 
 namespace trireme::ops::cuda {
 
 namespace {
 using CT = const Tensor&;
 using CC = const Columns&;
+using Counts = std::span<const int64_t>;
 [[noreturn]] void missing(const char* op) {
   throw InternalError(fmt::format("{} has no CUDA body in this build", op));
 }
@@ -27,6 +33,9 @@ void gelu_backward(Context&, CT, CT, CT) { missing("gelu_backward"); }
 void swiglu(Context&, CT, CT) { missing("swiglu"); }
 void swiglu_backward(Context&, CT, CT, CT) { missing("swiglu_backward"); }
 void adamw(Context&, const AdamWOptions&, CT, CT, CT, CT, CT) { missing("adamw"); }
+void adamw_stochastic(Context&, const AdamWOptions&, CT, CT, CT, CT, std::span<const ElementRange>) {
+  missing("adamw_stochastic");
+}
 void attention(Context&, const AttentionShape&, CC, CC, CC, CT, CT) { missing("attention"); }
 void attention_backward(Context&, const AttentionShape&, CC, CC, CC, CT, CT, CT, CC, CC, CC) {
   missing("attention_backward");
@@ -49,15 +58,33 @@ void block_sums_of_squares(Context&, CT, CT) { missing("block_sums_of_squares");
 void add_in_order(Context&, CT, CT) { missing("add_in_order"); }
 void embedding(Context&, CT, CT, const TablePart&, CT, CT, CT) { missing("embedding"); }
 void embedding_backward(Context&, CT, CT, const TablePart&, CT) { missing("embedding_backward"); }
+void find_nonfinite(Context&, CT, CT) { missing("find_nonfinite"); }
+void quantize(Context&, CT, const ScaledTensor&) { missing("quantize"); }
+void dequantize(Context&, const ScaledTensor&, CT) { missing("dequantize"); }
+void gemm_float8(Context&, const GemmOptions&, const ScaledTensor&, const ScaledTensor&, CT, CT) {
+  missing("gemm_float8");
+}
 void gemm(Context&, const GemmOptions&, CT, CT, CT, CT) { missing("gemm"); }
 void add_column_sums(Context&, CT, CT) { missing("add_column_sums"); }
+void grouped_linear(Context&, CT, Counts, CT, CT) { missing("grouped_linear"); }
+void grouped_linear_backward_input(Context&, CT, Counts, CT, CT) { missing("grouped_linear_backward_input"); }
+void grouped_linear_backward_weight(Context&, CT, CT, Counts, CT) {
+  missing("grouped_linear_backward_weight");
+}
 void layer_norm(Context&, CT, CT, CT, CT, float, CT, CT, CT, CT) { missing("layer_norm"); }
 void layer_norm_backward(Context&, CT, CT, CT, CT, CT, CT, CT, CT, CT) { missing("layer_norm_backward"); }
 void rms_norm(Context&, CT, CT, CT, float, CT, CT, CT) { missing("rms_norm"); }
 void rms_norm_backward(Context&, CT, CT, CT, CT, CT, CT, CT) { missing("rms_norm_backward"); }
+void permute_rows(Context&, CT, CT, CT) { missing("permute_rows"); }
+void combine_rows(Context&, CT, CT, CT, CT) { missing("combine_rows"); }
+void combine_rows_backward(Context&, CT, CT, CT, CT, CT, CT) { missing("combine_rows_backward"); }
 void fill_normal(Context&, CT, uint64_t, std::string_view, const Shape&, const Shape&, float, float) {
   missing("fill_normal");
 }
+void route(Context&, const RouteOptions&, CT, CT, CT, CT, CT, CT) { missing("route"); }
+void route_backward(Context&, const RouteOptions&, CT, CT, CT, CT, CT, CT, CT) { missing("route_backward"); }
+void count_choices(Context&, CT, CT) { missing("count_choices"); }
+void assign_slots(Context&, CT, CT, CT, int64_t, CT) { missing("assign_slots"); }
 void rotary(Context&, CC, int64_t, CT, CT, bool) { missing("rotary"); }
 
 }  // namespace trireme::ops::cuda

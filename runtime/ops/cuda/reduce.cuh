@@ -7,11 +7,17 @@ namespace trireme::ops::cuda {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
+/// The thread's place in its warp; blocks have one dim or rows of whole warps.
+__device__ inline int lane() { return static_cast<int>(threadIdx.x % kWarp); }
+
 struct Sum {
   template <class T>
   __device__ T operator()(T a, T b) const {
     return a + b;
   }
+};
+struct Min {
+  __device__ int64_t operator()(int64_t a, int64_t b) const { return b < a ? b : a; }
 };
 struct Max {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }

@@ -23,6 +23,13 @@ struct AddRow {
 
 }  // namespace
 
+Tensor in_type_of(Context& ctx, const Tensor& bias, const Tensor& c) {
+  if (!bias || c.dtype() == DType::f32) return bias;
+  const Tensor rounded = Tensor::empty(ctx, bias.shape(), c.dtype(), MemoryCategory::buffers);
+  cuda::copy(ctx, bias, rounded);
+  return rounded;
+}
+
 void add_bias_alone(Context& ctx, bool accumulate, const Tensor& bias, const Tensor& c) {
   if (!accumulate) cuda::fill(ctx, c, 0.0);
   if (!bias) return;

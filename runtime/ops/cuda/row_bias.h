@@ -1,11 +1,15 @@
-// What is left of a product whose inner dimension is empty.
+// Biases of products.
 #pragma once
 
 #include "runtime/ops/dispatch.h"
 
 namespace trireme::ops::cuda {
 
-/// c[M,N] = bias[N] on every row (+ c with `accumulate`); without a bias zero. bias of c's type, or absent.
+/// The bias in c's type, as epilogues want it; absent where it is absent.
+Tensor in_type_of(Context& ctx, const Tensor& bias, const Tensor& c);
+
+/// What is left of a product whose inner dim is empty: c[M,N] = bias[N] on every row (+ c with `accumulate`);
+/// without a bias zero. bias of c's type, or absent.
 void add_bias_alone(Context& ctx, bool accumulate, const Tensor& bias, const Tensor& c);
 
 }  // namespace trireme::ops::cuda

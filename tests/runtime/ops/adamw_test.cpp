@@ -101,7 +101,7 @@ struct StochasticState {
 };
 
 TEST(AdamWStochastic, RoundsTheFp32UpdateByTheBitsOfItsContract) {
-  Context ctx, threads({}, 3);
+  Context ctx(test_device()), threads(test_device(), 3);
   constexpr int64_t kSize = 5003;
   for (const int64_t step : {1, 900}) {
     ops::AdamWOptions options = some_options();
@@ -113,59 +113,71 @@ TEST(AdamWStochastic, RoundsTheFp32UpdateByTheBitsOfItsContract) {
     state.step(threads, options, {&range, 1});
     EXPECT_TRUE(same_bits(state.m, wide.m));
     EXPECT_TRUE(same_bits(state.v, wide.v));
+    const auto wide_values = read<float>(exact);
+    const auto rounded = read<bf16>(state.w);
     for (int64_t i = 0; i < kSize; ++i) {
       const auto words =
           philox4x32(stream_key(7, "a"), static_cast<uint64_t>(i / 8), static_cast<uint64_t>(step));
       const uint32_t random = (words[static_cast<size_t>(i % 8 / 2)] >> (16 * (i % 2))) & 0xffffu;
-      const uint32_t sum = std::bit_cast<uint32_t>(exact.data<float>()[i]) + random;
-      ASSERT_EQ(state.w.data<bf16>()[i].bits, sum >> 16) << i;
+      const uint32_t sum = std::bit_cast<uint32_t>(wide_values[static_cast<size_t>(i)]) + random;
+      ASSERT_EQ(rounded[static_cast<size_t>(i)].bits, sum >> 16) << i;
     }
   }
 }
 
+/// A block of columns of a matrix, as a list of the whole's elements.
+struct Block {
+  Shape global{40, 60}, offset{8, 13}, shape{31, 37};
+  size_t element(int64_t i) const {
+    return static_cast<size_t>((offset[0] + i / shape[1]) * global[1] + offset[1] + i % shape[1]);
+  }
+  /// Elements [from, to) of the block behind `pad` zeros.
+  template <class T>
+  std::vector<T> part(const std::vector<T>& whole, int64_t from, int64_t to, int64_t pad) const {
+    std::vector<T> out(static_cast<size_t>(pad));
+    for (int64_t i = from; i < to; ++i) out.push_back(whole[element(i)]);
+    return out;
+  }
+};
+
 TEST(AdamWStochastic, PartsOfATensorRoundAsTheWhole) {
-  Context ctx;
-  const Shape global{40, 60};
-  const StochasticState whole(ctx, global.numel());
-  ops::ElementRange all = whole_range(global.numel(), "w");
-  all.global = all.shape = global;
+  Context ctx(test_device());
+  const Block block;
+  const StochasticState whole(ctx, block.global.numel());
+  ops::ElementRange all = whole_range(block.global.numel(), "w");
+  all.global = all.shape = block.global;
   all.offset = {0, 0};
-  // A block of columns, cut in two flat tensors in the middle of a row, behind 5 elements of padding.
-  const Shape offset{8, 13}, shape{31, 37};
+  // Cut in flat tensors in the middle of rows, behind 5 elements of padding, each in many ranges.
   const int64_t cut = 500, pad = 5;
-  const auto part = [&](int64_t from, int64_t to) {
+  const auto part = [&](int64_t from, int64_t to, int64_t range_size) {
     StochasticState state(ctx, pad + to - from);
     for (const auto& [out, in] :
          {std::pair{state.gradient, whole.gradient}, {state.m, whole.m}, {state.v, whole.v}}) {
-      ops::fill(ctx, out, 0);
-      for (int64_t i = from; i < to; ++i) {
-        out.data<float>()[pad + i - from] =
-            in.data<float>()[(offset[0] + i / shape[1]) * global[1] + offset[1] + i % shape[1]];
-      }
+      write(out, block.part(read<float>(in), from, to, pad));
     }
-    ops::fill(ctx, state.w, 0);
-    for (int64_t i = from; i < to; ++i) {
-      state.w.data<bf16>()[pad + i - from] =
-          whole.w.data<bf16>()[(offset[0] + i / shape[1]) * global[1] + offset[1] + i % shape[1]];
+    write(state.w, block.part(read<bf16>(whole.w), from, to, pad));
+    std::vector<ops::ElementRange> ranges;
+    for (int64_t i = from; i < to; i += range_size) {
+      const int64_t end = std::min(i + range_size, to);
+      ranges.push_back(
+          {pad + i - from, pad + end - from, all.key, block.global, block.offset, block.shape, i});
     }
-    const ops::ElementRange range{pad, pad + to - from, all.key, global, offset, shape, from};
-    state.step(ctx, some_options(), {&range, 1});
-    return state;
+    state.step(ctx, some_options(), ranges);
+    return read<bf16>(state.w);
   };
-  const auto first = part(0, cut), second = part(cut, shape.numel());
+  const auto first = part(0, cut, cut), second = part(cut, block.shape.numel(), 13);
   whole.step(ctx, some_options(), {&all, 1});
-  for (int64_t i = 0; i < shape.numel(); ++i) {
-    const auto expected =
-        whole.w.data<bf16>()[(offset[0] + i / shape[1]) * global[1] + offset[1] + i % shape[1]].bits;
-    const auto& state = i < cut ? first : second;
-    ASSERT_EQ(state.w.data<bf16>()[pad + (i < cut ? i : i - cut)].bits, expected) << i;
+  const auto expected = block.part(read<bf16>(whole.w), 0, block.shape.numel(), 0);
+  for (int64_t i = 0; i < block.shape.numel(); ++i) {
+    const auto at = static_cast<size_t>(pad + (i < cut ? i : i - cut));
+    ASSERT_EQ((i < cut ? first : second)[at].bits, expected[static_cast<size_t>(i)].bits) << i;
   }
-  for (int64_t i = 0; i < pad; ++i) EXPECT_EQ(static_cast<float>(second.w.data<bf16>()[i]), 0.0f);
+  for (size_t i = 0; i < 5; ++i) EXPECT_EQ(static_cast<float>(second[i]), 0.0f);
 }
 
 // Nearest rounding would leave every weight where it is.
 TEST(AdamWStochastic, SmallStepsAreKeptOnAverage) {
-  Context ctx;
+  Context ctx(test_device());
   constexpr int64_t kSize = 100000;
   const Tensor gradient = full(ctx, {kSize}, DType::f32, 1.0f), w = full(ctx, {kSize}, DType::bf16, 1.0f);
   const Tensor m = full(ctx, {kSize}, DType::f32, 0.0f), v = full(ctx, {kSize}, DType::f32, 0.0f);
@@ -179,7 +191,7 @@ TEST(AdamWStochastic, SmallStepsAreKeptOnAverage) {
 }
 
 TEST(AdamWStochastic, HidesNoNotANumber) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor gradient = make_tensor(ctx, {2}, DType::f32, {NAN, 0}),
                w = make_tensor(ctx, {2}, DType::bf16, {1.0f, INFINITY});
   const Tensor m = full(ctx, {2}, DType::f32, 0.0f), v = full(ctx, {2}, DType::f32, 0.0f);
@@ -189,7 +201,7 @@ TEST(AdamWStochastic, HidesNoNotANumber) {
 }
 
 TEST(AdamWStochastic, RefusesWhatDoesNotFit) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor t = full(ctx, {4}, DType::f32, 0.0f), w = full(ctx, {4}, DType::bf16, 0.0f);
   const auto range = whole_range(4, "a"), longer = whole_range(5, "a");
   const ops::ElementRange twice[] = {range, range};

@@ -18,7 +18,9 @@ const Case kCases[] = {{{1}, 1, 1},
                        {{0, 0}, 3, 5},
                        {{0, 7, 0, 1}, 9, 5},
                        {{3, 64, 17}, 40, 33},
-                       {{0, 300, 2, 5, 70, 1}, 64, 48}};
+                       {{0, 300, 2, 5, 70, 1}, 64, 48},
+                       {{4, 0, 9}, 16, 12},
+                       {std::vector<int64_t>(60, 2), 8, 16}};
 
 size_t expert_of_row(const std::vector<int64_t>& counts, int64_t row) {
   size_t e = 0;
@@ -67,7 +69,7 @@ TEST_P(GroupedGemmTest, EveryRowMeetsTheMatrixOfItsExpert) {
 }
 
 TEST(GroupedGemm, CountsMustBeThoseOfTheRows) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor x = random_tensor(ctx, {3, 2}, DType::f32, 1), w = random_tensor(ctx, {8, 2}, DType::f32, 2);
   const Tensor y = Tensor::empty(ctx, {3, 4}, DType::f32);
   EXPECT_THROW(ops::grouped_linear(ctx, x, std::vector<int64_t>{1, 1}, w, y), InternalError);

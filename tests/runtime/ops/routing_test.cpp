@@ -1,5 +1,6 @@
 #include "runtime/ops/routing.h"
 
+#include <array>
 #include <numeric>
 
 #include "tests/runtime/ops/op_test.h"
@@ -20,16 +21,14 @@ Routed route(Context& ctx, const ops::RouteOptions& options, const Tensor& logit
   return r;
 }
 
-std::vector<int32_t> choices(const Routed& r) {
-  return {r.chosen.data<int32_t>(), r.chosen.data<int32_t>() + r.chosen.numel()};
-}
+std::vector<int32_t> choices(const Routed& r) { return read<int32_t>(r.chosen); }
 
 Tensor matrix(Context& ctx, int64_t rows, const std::vector<float>& values) {
   return make_tensor(ctx, {rows, static_cast<int64_t>(values.size()) / rows}, DType::f32, values);
 }
 
 TEST(Route, SoftmaxWithAndWithoutNormalisation) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor logits = matrix(ctx, 1, {std::log(1.0f), std::log(4.0f), std::log(2.0f), std::log(3.0f)});
   const Routed plain = route(ctx, {.normalize = false}, logits, 2);
   EXPECT_EQ(choices(plain), (std::vector<int32_t>{1, 3}));
@@ -41,7 +40,7 @@ TEST(Route, SoftmaxWithAndWithoutNormalisation) {
 }
 
 TEST(Route, SigmoidScoresAreDividedByTheirSumForProbabilities) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor logits = matrix(ctx, 1, {0.0f, std::log(3.0f), -std::log(3.0f)});  // 1/2, 3/4, 1/4
   const Routed r = route(ctx, {.sigmoid = true, .normalize = false}, logits, 2);
   expect_close(to_vector(r.probabilities), {1.0 / 3, 0.5, 1.0 / 6}, 1e-6);
@@ -49,7 +48,7 @@ TEST(Route, SigmoidScoresAreDividedByTheirSumForProbabilities) {
 }
 
 TEST(Route, EqualScoresGoToTheLowerIndexAndHugeLogitsStayFinite) {
-  Context ctx;
+  Context ctx(test_device());
   const Routed equal = route(ctx, {}, matrix(ctx, 1, {1, 2, 2, 1, 2}), 4);
   EXPECT_EQ(choices(equal), (std::vector<int32_t>{1, 2, 4, 0}));
   for (const bool sigmoid : {false, true}) {
@@ -59,7 +58,7 @@ TEST(Route, EqualScoresGoToTheLowerIndexAndHugeLogitsStayFinite) {
 }
 
 TEST(Route, BiasesMoveTheChoiceButNotTheGates) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor logits = matrix(ctx, 1, {std::log(1.0f), std::log(2.0f), std::log(1.0f)});
   const Tensor bias = make_tensor(ctx, {3}, DType::f32, {0.5f, 0.0f, -1.0f});
   const Routed r = route(ctx, {.normalize = false}, logits, 2, bias);
@@ -68,13 +67,67 @@ TEST(Route, BiasesMoveTheChoiceButNotTheGates) {
 }
 
 TEST(Route, GroupsAreChosenByTheirTwoBest) {
-  Context ctx;
+  Context ctx(test_device());
   // Group 0 has the best expert, group 1 the better pair, group 2 the best but one.
   const Tensor logits = matrix(ctx, 1, {5, -9, -9, 4, 4, -9, 4.5f, 1, -9});
   EXPECT_EQ(choices(route(ctx, {.sigmoid = true, .num_groups = 3, .groups_per_token = 1}, logits, 2)),
             (std::vector<int32_t>{3, 4}));
   EXPECT_EQ(choices(route(ctx, {.sigmoid = true, .num_groups = 3, .groups_per_token = 2}, logits, 3)),
             (std::vector<int32_t>{6, 3, 4}));
+}
+
+// The experts in the order of their scores within the best groups, with plain sorting.
+std::vector<int32_t> sorted_choices(const ops::RouteOptions& o, std::vector<double> scores, int64_t k) {
+  const size_t width = scores.size() / static_cast<size_t>(o.num_groups);
+  std::vector<std::pair<double, size_t>> groups;
+  for (size_t g = 0; g < static_cast<size_t>(o.num_groups); ++g) {
+    std::vector<double> group(scores.begin() + static_cast<std::ptrdiff_t>(g * width),
+                              scores.begin() + static_cast<std::ptrdiff_t>((g + 1) * width));
+    std::ranges::sort(group, std::greater<>());
+    groups.emplace_back(-(group[0] + (width > 1 ? group[1] : 0)), g);
+  }
+  std::ranges::sort(groups);
+  std::vector<std::pair<double, int32_t>> order;
+  for (size_t i = 0; i < static_cast<size_t>(o.groups_per_token); ++i) {
+    for (size_t e = groups[i].second * width; e < (groups[i].second + 1) * width; ++e)
+      order.emplace_back(-scores[e], static_cast<int32_t>(e));
+  }
+  std::ranges::sort(order);
+  std::vector<int32_t> chosen;
+  for (size_t j = 0; j < static_cast<size_t>(k); ++j) chosen.push_back(order[j].second);
+  return chosen;
+}
+
+TEST(Route, ManyExpertsAndGroupsAreChosenAsBySorting) {
+  Context ctx(test_device());
+  constexpr int64_t kRows = 37;
+  for (const auto& [num_experts, k, groups, per_token] : {std::array{1, 1, 1, 1},
+                                                          {3, 3, 1, 1},
+                                                          {66, 7, 1, 1},
+                                                          {96, 9, 12, 5},
+                                                          {40, 8, 40, 33},
+                                                          {256, 40, 8, 4}}) {
+    const ops::RouteOptions options{
+        .sigmoid = true, .num_groups = groups, .groups_per_token = per_token, .normalize = false};
+    const Tensor logits = random_tensor(ctx, {kRows, num_experts}, DType::f32, 5);
+    const Tensor bias = random_tensor(ctx, {num_experts}, DType::f32, 6, 0.3f);
+    const Routed r = route(ctx, options, logits, k, bias);
+    const auto x = to_vector(logits), b = to_vector(bias), gates = to_vector(r.gates);
+    const auto chosen = choices(r);
+    const auto n = static_cast<size_t>(num_experts);
+    for (size_t row = 0; row < kRows; ++row) {
+      std::vector<double> scores(n);
+      for (size_t e = 0; e < n; ++e) {
+        scores[e] = 1 / (1 + std::exp(-static_cast<double>(x[row * n + e]))) + static_cast<double>(b[e]);
+      }
+      const auto expected = sorted_choices(options, scores, k);
+      for (size_t j = 0; j < expected.size(); ++j) {
+        const auto e = static_cast<size_t>(expected[j]);
+        ASSERT_EQ(chosen[row * expected.size() + j], expected[j]) << num_experts << " row " << row;
+        ASSERT_NEAR(gates[row * expected.size() + j], scores[e] - static_cast<double>(b[e]), 1e-6);
+      }
+    }
+  }
 }
 
 // The scalar sum(gates * a) + sum(p * b of its run) + sum(c of its run * log_sum^2), in double.
@@ -105,7 +158,7 @@ double scalar(const ops::RouteOptions& o, const std::vector<float>& logits, int6
 }
 
 TEST(Route, GradientIsThatOfGatesAndBalanceTerms) {
-  Context ctx, threads({}, 3);
+  Context ctx(test_device()), threads(test_device(), 3);
   for (const bool sigmoid : {false, true}) {
     for (const bool normalize : {false, true}) {
       const ops::RouteOptions options{.sigmoid = sigmoid, .normalize = normalize, .gate_scale = 1.5f};
@@ -135,20 +188,55 @@ TEST(Route, GradientIsThatOfGatesAndBalanceTerms) {
 }
 
 TEST(AssignSlots, TokensQueueInTheirOrderAndTheLastAreDropped) {
-  Context ctx;
+  Context ctx(test_device());
   const Tensor chosen = Tensor::empty(ctx, {4, 2}, DType::i32);
-  std::ranges::copy(std::vector<int32_t>{0, 2, 2, 1, 2, 0, 0, 2}, chosen.data<int32_t>());
+  write<int32_t>(chosen, {0, 2, 2, 1, 2, 0, 0, 2});
   const Tensor counts = Tensor::empty(ctx, {2, 3}, DType::i64),
                ahead = Tensor::empty(ctx, {2, 3}, DType::i64), base = Tensor::empty(ctx, {2, 3}, DType::i64),
                slots = Tensor::empty(ctx, {4, 2}, DType::i32);
   ops::count_choices(ctx, chosen, counts);
-  EXPECT_EQ(std::vector<int64_t>(counts.data<int64_t>(), counts.data<int64_t>() + 6),
-            (std::vector<int64_t>{1, 1, 2, 2, 0, 2}));
-  std::ranges::copy(std::vector<int64_t>{0, 0, 0, 1, 0, 2}, ahead.data<int64_t>());
-  std::ranges::copy(std::vector<int64_t>{10, 20, 30, 11, 21, 32}, base.data<int64_t>());
+  EXPECT_EQ(read<int64_t>(counts), (std::vector<int64_t>{1, 1, 2, 2, 0, 2}));
+  write<int64_t>(ahead, {0, 0, 0, 1, 0, 2});
+  write<int64_t>(base, {10, 20, 30, 11, 21, 32});
   ops::assign_slots(ctx, chosen, base, ahead, 3, slots);
-  EXPECT_EQ(std::vector<int32_t>(slots.data<int32_t>(), slots.data<int32_t>() + 8),
-            (std::vector<int32_t>{10, 30, 31, 20, 32, 11, 12, -1}));
+  EXPECT_EQ(read<int32_t>(slots), (std::vector<int32_t>{10, 30, 31, 20, 32, 11, 12, -1}));
+}
+
+TEST(AssignSlots, LongRunsQueueAsTheyAreCounted) {
+  Context ctx(test_device());
+  for (const auto& [runs, rows_a_run, k, num_experts] :
+       {std::array{1, 1, 1, 1}, {2, 0, 2, 3}, {3, 700, 3, 70}, {1, 3000, 1, 5}}) {
+    const auto e = static_cast<size_t>(num_experts);
+    std::vector<int32_t> chosen;
+    uint32_t state = 1;
+    for (int i = 0; i < runs * rows_a_run * k; ++i) {
+      state = state * 1664525u + 1013904223u;
+      chosen.push_back(static_cast<int32_t>((state >> 16) * (state >> 24) % e));
+    }
+    std::vector<int64_t> counts(static_cast<size_t>(runs) * e), base, ahead;
+    for (size_t q = 0; q < counts.size(); ++q) {
+      base.push_back(static_cast<int64_t>(1000 * q));
+      ahead.push_back(static_cast<int64_t>(q % 5));
+    }
+    std::vector<int32_t> expected;
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      const size_t q = i / static_cast<size_t>(rows_a_run * k) * e + static_cast<size_t>(chosen[i]);
+      const int64_t place = counts[q]++;
+      expected.push_back(ahead[q] + place < 600 ? static_cast<int32_t>(base[q] + place) : -1);
+    }
+    const Tensor experts = Tensor::empty(ctx, {runs * rows_a_run, k}, DType::i32);
+    write(experts, chosen);
+    const auto longs = [&](const std::vector<int64_t>& values) {
+      const Tensor t = Tensor::empty(ctx, {runs, num_experts}, DType::i64);
+      write(t, values);
+      return t;
+    };
+    const Tensor counted = longs(base), slots = clone(ctx, experts);
+    ops::count_choices(ctx, experts, counted);
+    EXPECT_EQ(read<int64_t>(counted), counts);
+    ops::assign_slots(ctx, experts, longs(base), longs(ahead), 600, slots);
+    EXPECT_EQ(read<int32_t>(slots), expected);
+  }
 }
 
 }  // namespace

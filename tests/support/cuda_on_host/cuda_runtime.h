@@ -57,6 +57,16 @@ inline unsigned __ballot_sync(unsigned mask, int predicate, CallSite site = Call
   }
   return ballot;
 }
+/// The lanes of `mask` whose value is this lane's.
+template <class T>
+unsigned __match_any_sync(unsigned mask, T value, CallSite site = CallSite::current()) {
+  const auto values = trireme::cuda_on_host::current_block().exchange(mask, value, site);
+  unsigned same = 0;
+  for (int lane = 0; lane < 32; ++lane) {
+    if ((mask >> lane & 1u) != 0 && values.of(lane) == value) same |= 1u << lane;
+  }
+  return same;
+}
 inline int __any_sync(unsigned mask, int predicate, CallSite site = CallSite::current()) {
   return __ballot_sync(mask, predicate, site) != 0 ? 1 : 0;
 }
@@ -101,6 +111,7 @@ enum cudaMemcpyKind {
   cudaMemcpyDeviceToDevice,
   cudaMemcpyDefault
 };
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
 #define CUDART_VERSION 13000
@@ -110,6 +121,9 @@ inline const char* cudaGetErrorString(cudaError_t) { return "refused by the host
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  return *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0, cudaSuccess;
+}
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {

@@ -1,0 +1,157 @@
+#include "runtime/ops/cuda/matmul.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <tuple>
+
+#include "runtime/device/cuda/cuda_stream.h"
+#include "runtime/ops/cuda/blas.h"
+
+namespace trireme::ops::cuda {
+
+namespace {
+
+using Library = Owned<cublasLtHandle_t, cublasLtDestroy>;
+using Description = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
+using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
+using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+
+/// The largest power of two, up to 256, that divides an address: algorithms are chosen by it.
+unsigned alignment_of(const void* pointer) {
+  const auto address = reinterpret_cast<uintptr_t>(pointer) | 256u;
+  return static_cast<unsigned>(address & (~address + 1));
+}
+
+/// A product up to its addresses.
+struct Problem {
+  int64_t m, n, k;  // of the row-major product
+  DType a, b, out;
+  bool transpose_a, transpose_b, has_bias, accumulate;
+  unsigned a_alignment, b_alignment, c_alignment, d_alignment;  // d: of c and the bias
+
+  auto tie() const {
+    return std::tie(m, n, k, a, b, out, transpose_a, transpose_b, has_bias, accumulate, a_alignment,
+                    b_alignment, c_alignment, d_alignment);
+  }
+  friend bool operator<(const Problem& x, const Problem& y) { return x.tie() < y.tie(); }
+};
+
+/// A described product and the algorithm that cuBLASLt's heuristics chose for it.
+class Plan {
+ public:
+  Plan(cublasLtHandle_t library, const Problem& p) {
+    check_blas(cublasLtMatmulDescCreate(description_.out(), CUBLAS_COMPUTE_32F, CUDA_R_32F),
+               "cublasLtMatmulDescCreate");
+    set(CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (p.has_bias) {
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(p.out));
+    }
+    make_layout(first_, p.b, p.transpose_b ? p.k : p.n, p.transpose_b ? p.n : p.k);
+    make_layout(second_, p.a, p.transpose_a ? p.m : p.k, p.transpose_a ? p.k : p.m);
+    make_layout(result_, p.out, p.n, p.m);
+    choose(library, p);
+  }
+
+  void run(Context& ctx, cublasLtHandle_t library, const Matmul& p) {
+    if (p.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(p.bias.raw()));
+    if (p.scale_a) {
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, static_cast<const void*>(p.scale_b.raw()));
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, static_cast<const void*>(p.scale_a.raw()));
+    }
+    const float alpha = p.options.alpha, beta = p.options.accumulate ? 1.0f : 0.0f;
+    const Tensor workspace = workspace_bytes_ == 0
+                                 ? Tensor()
+                                 : Tensor::empty(ctx, {static_cast<int64_t>(workspace_bytes_)}, DType::u8,
+                                                 MemoryCategory::buffers);
+    check_blas(cublasLtMatmul(library, description_.get(), &alpha, p.b.raw(), first_.get(), p.a.raw(),
+                              second_.get(), &beta, p.c.raw(), result_.get(), p.c.raw(), result_.get(),
+                              &algorithm_, workspace ? workspace.raw() : nullptr, workspace_bytes_,
+                              trireme::cuda::raw_stream(ctx.stream())),
+               "cublasLtMatmul");
+  }
+
+ private:
+  template <class Value>
+  void set(cublasLtMatmulDescAttributes_t attribute, Value value) {
+    check_blas(cublasLtMatmulDescSetAttribute(description_.get(), attribute, &value, sizeof value),
+               "cublasLtMatmulDescSetAttribute");
+  }
+
+  // Column-major, as cuBLAS counts: `rows` is the row-major matrix's width.
+  static void make_layout(Layout& layout, DType dtype, int64_t rows, int64_t columns) {
+    check_blas(cublasLtMatrixLayoutCreate(layout.out(), data_type(dtype), static_cast<uint64_t>(rows),
+                                          static_cast<uint64_t>(columns), rows),
+               "cublasLtMatrixLayoutCreate");
+  }
+
+  void choose(cublasLtHandle_t library, const Problem& p) {
+    Preference preference;
+    check_blas(cublasLtMatmulPreferenceCreate(preference.out()), "cublasLtMatmulPreferenceCreate");
+    const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+      check_blas(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value),
+                 "cublasLtMatmulPreferenceSetAttribute");
+    };
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspaceBytes);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, p.b_alignment);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, p.a_alignment);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, p.c_alignment);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, p.d_alignment);
+    cublasLtMatmulHeuristicResult_t best{};
+    int found = 0;
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(library, description_.get(), first_.get(), second_.get(),
+                                       result_.get(), result_.get(), preference.get(), 1, &best, &found);
+    if (status != CUBLAS_STATUS_SUCCESS || found == 0) {
+      throw_environment("cuBLASLt knows no way to multiply {}x{}x{} {} into {}: {}", p.m, p.n, p.k,
+                        to_string(p.a), to_string(p.out), cublasGetStatusString(status));
+    }
+    algorithm_ = best.algo;
+    workspace_bytes_ = best.workspaceSize;
+  }
+
+  Description description_;
+  Layout first_, second_, result_;
+  cublasLtMatmulAlgo_t algorithm_{};
+  size_t workspace_bytes_ = 0;
+};
+
+/// The library's handle and the plans of a context. Training repeats a few dozen products.
+class Plans {
+ public:
+  explicit Plans(Context&) { check_blas(cublasLtCreate(library_.out()), "cublasLtCreate"); }
+
+  void run(Context& ctx, const Problem& problem, const Matmul& product) {
+    const auto [plan, is_new] = plans_.try_emplace(problem);
+    if (is_new) plan->second = std::make_unique<Plan>(library_.get(), problem);
+    plan->second->run(ctx, library_.get(), product);
+  }
+
+ private:
+  Library library_;
+  std::map<Problem, std::unique_ptr<Plan>> plans_;
+};
+
+}  // namespace
+
+void matmul(Context& ctx, const Matmul& p) {
+  const Problem problem{p.c.dim(0),
+                        p.c.dim(1),
+                        p.a.dim(p.options.transpose_a ? 0 : 1),
+                        p.a.dtype(),
+                        p.b.dtype(),
+                        p.c.dtype(),
+                        p.options.transpose_a,
+                        p.options.transpose_b,
+                        static_cast<bool>(p.bias),
+                        p.options.accumulate,
+                        alignment_of(p.a.raw()),
+                        alignment_of(p.b.raw()),
+                        alignment_of(p.c.raw()),
+                        std::min(alignment_of(p.c.raw()), alignment_of(p.bias.raw()))};
+  ctx.service<Plans>().run(ctx, problem, p);
+}
+
+}  // namespace trireme::ops::cuda
