@@ -8,9 +8,10 @@ usage() {
 Usage: tests/gpu.sh [--json FILE]
 
 Builds with CUDA in build-gpu/ for the GPU that is there (libraries that are no packages are found through
-CMAKE_PREFIX_PATH), runs the conformance suite of the ops on it, then small cases under compute-sanitizer, shows a
-table and writes it to FILE (build-gpu/gpu.json). Exit status: 0 when every check passed, 1 when one failed, 3 when
-none failed but some could not run; those are shown as "not run", with the reason.
+CMAKE_PREFIX_PATH). Runs on it the conformance suites of ops and communicators, golden models and layouts of ranks that
+share the GPU, small cases under compute-sanitizer, and the benchmarks, beside PyTorch where python3 has it. Shows a table
+and writes it to FILE (build-gpu/gpu.json). Takes less than 9 minutes. Exit status: 0 when every check passed, 1 when one
+failed, 3 when none failed but some could not run; those are shown as "not run", with the reason.
 END
 }
 
@@ -26,10 +27,16 @@ done
 names=() results=() seconds=() notes=()
 record() { names+=("$1") results+=("$2") seconds+=("$3") notes+=("$4"); }
 
-# check NAME LIMIT COMMAND...: passed, or failed with the last words of the command.
+# check NAME LIMIT COMMAND...: passed, or failed with the last words of the command. What has no time left does not run.
+whole=525
 check() {
-  local name=$1 limit=$2 begin=$SECONDS log status
+  local name=$1 limit=$2 begin=$SECONDS log status left=$((whole - SECONDS))
   shift 2
+  if ((left < 5)); then
+    not_run "$name" "no time left of $whole s"
+    return 1
+  fi
+  if ((limit > left)); then limit=$left; fi
   log=build-gpu/${name//[^a-z0-9]/_}.log
   timeout "$limit" "$@" >"$log" 2>&1
   status=$?
@@ -46,7 +53,14 @@ check() {
 not_run() { record "$1" "not run" 0 "$2"; }
 
 # suite NAME LIMIT FILTER [RUNNER...]: a check of the tests that match; a filter that matches none is no pass.
-program=build-gpu/tests/cuda_tests
+# For ranks that share the GPU: NCCL takes them for a fault unless they seem to be on different hosts.
+# shellcheck disable=SC2016
+as_rank=(bash -c 'NCCL_HOSTID=rank$OMPI_COMM_WORLD_RANK exec "$@"' _)
+ranks=(mpirun --oversubscribe --bind-to none -np)
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1 NCCL_SOCKET_IFNAME=lo
+
+tests=build-gpu/tests
+program=$tests/cuda_tests
 suite() {
   local name=$1 limit=$2 filter=$3
   shift 3
@@ -74,25 +88,33 @@ finish() {
     (IFS=$'\x01'; printf '%s' "${rows[*]}" | sed 's/\x01/,\n  /g')
     printf '\n]}\n'
   } >"$json"
+  if [[ -e build-gpu/step.json ]] && command -v python3 >/dev/null; then
+    python3 tests/bench/peers/compare.py "$json" build-gpu/step.json build-gpu/peer.json build-gpu/collectives-*.json
+  fi
   if ((failed)); then exit 1; fi
   if ((missing)); then exit 3; fi
   exit 0
 }
 
 mkdir -p build-gpu
-layouts="the trainer does not run on CUDA devices yet"
-later=("conformance: memory-bound" "conformance: attention" "conformance: products" memcheck racecheck synccheck)
+rm -f build-gpu/step.json build-gpu/peer.json build-gpu/collectives-*.json
+of_one_rank=("conformance: memory-bound" "conformance: attention" "conformance: products" "golden and layouts: threads"
+  memcheck racecheck synccheck "bench: training step" "bench: PyTorch")
+of_ranks=("communicator: mpi, 4 ranks" "communicator: nccl, 2 ranks" "communicator: nccl, 4 ranks" "layouts: 2 ranks"
+  "layouts: 4 ranks" "layouts: 8 ranks" "train: 2 ranks" "bench: collectives, mpi" "bench: collectives, nccl")
+later=("${of_one_rank[@]}" "${of_ranks[@]}")
 device=$(nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader 2>/dev/null | head -n 1)
 if [[ ! $device ]]; then
-  for name in configure build "${later[@]}" layouts; do not_run "$name" "nvidia-smi shows no GPU"; done
+  for name in configure build "${later[@]}"; do not_run "$name" "nvidia-smi shows no GPU"; done
   finish
 fi
 architecture=${device##*, }
 
 if ! check configure 60 cmake -S . -B build-gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DTRIREME_CUDA=ON \
-  -DTRIREME_TESTS=ON -DCMAKE_CUDA_ARCHITECTURES="${architecture/./}-real" ||
-  ! check build 270 cmake --build build-gpu --target cuda_tests trireme; then
-  for name in "${later[@]}" layouts; do not_run "$name" "the build failed"; done
+  -DTRIREME_TESTS=ON -DTRIREME_BENCH=ON -DCMAKE_CUDA_ARCHITECTURES="${architecture/./}-real" ||
+  ! check build 270 cmake --build build-gpu --target trireme cuda_tests cuda_training_tests cuda_communicator_mpi \
+    cuda_communicator_nccl cuda_layouts_mpi training_step_bench; then
+  for name in "${later[@]}"; do not_run "$name" "the build failed"; done
   finish
 fi
 
@@ -102,6 +124,35 @@ small="*RmsNormAndItsGradient*:*GradientAddsToTheTable*:*SumsOfBlocks*:Attention
 suite "conformance: memory-bound" 30 "-*Attention*:*Gemm*:*Linear*:$outside"
 suite "conformance: attention" 30 '*Attention*'
 suite "conformance: products" 30 '*Gemm*:*Linear*'
+check "golden and layouts: threads" 40 "$tests/cuda_training_tests" --gtest_brief=1
+
+if command -v mpirun >/dev/null; then
+  check "communicator: mpi, 4 ranks" 30 "${ranks[@]}" 4 "${as_rank[@]}" "$tests/cuda_communicator_mpi" --gtest_brief=1
+  for n in 2 4; do
+    check "communicator: nccl, $n ranks" 45 "${ranks[@]}" $n "${as_rank[@]}" "$tests/cuda_communicator_nccl" --gtest_brief=1
+  done
+  for n in 2 4 8; do
+    check "layouts: $n ranks" 45 "${ranks[@]}" $n "${as_rank[@]}" "$tests/cuda_layouts_mpi" --gtest_brief=1
+  done
+  head -c 200000 docs/*.md >build-gpu/text.txt
+  check "train: 2 ranks" 30 "${ranks[@]}" 2 "${as_rank[@]}" build-gpu/trireme train --data.text build-gpu/text.txt --model.preset llama-tiny \
+    --train.steps 20 --train.precision bf16 --run.device cuda --run.share-device --run.dir build-gpu/run
+  for backend in mpi nccl; do
+    check "bench: collectives, $backend" 30 "${ranks[@]}" 2 "${as_rank[@]}" build-gpu/trireme bench collectives --device cuda --share-device \
+      --backend $backend --json build-gpu/collectives-$backend.json
+  done
+else
+  for name in "${of_ranks[@]}"; do not_run "$name" "no mpirun here"; done
+fi
+
+check "bench: training step" 90 build-gpu/tests/bench/training_step_bench --device=cuda --peak_tflops="${PEAK_TFLOPS:-989}" \
+  --benchmark_out=build-gpu/step.json --benchmark_out_format=json
+if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+  check "bench: PyTorch" 150 python3 tests/bench/peers/pytorch_step.py --json build-gpu/peer.json
+else
+  not_run "bench: PyTorch" "python3 has no PyTorch with CUDA"
+fi
+
 for tool in memcheck racecheck synccheck; do
   if command -v compute-sanitizer >/dev/null; then
     suite $tool 40 "$small" compute-sanitizer --tool $tool --error-exitcode 9
@@ -109,5 +160,4 @@ for tool in memcheck racecheck synccheck; do
     not_run $tool "no compute-sanitizer here"
   fi
 done
-not_run layouts "$layouts"
 finish

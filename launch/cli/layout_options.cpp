@@ -87,11 +87,16 @@ std::vector<Option> run_options() {
       {section, "device", "",
        choice<std::string>(
            [](auto& c) -> auto& { return c.run.device; }, names({"auto", "cpu", "cuda"})),
-       "auto: the CPU in this version", ""},
+       "auto: cuda where the program sees a GPU, else cpu", ""},
+      {section, "share-device", "", on_off([](auto& c) -> auto& { return c.run.share_device; }),
+       "several ranks of a host may use one GPU", "",
+       [](const RunConfig& c) -> std::string {
+         return c.run.device == "cpu" ? "--run.device cpu uses no GPU" : "";
+       }},
       {section, "backend", "",
        choice<std::string>(
            [](auto& c) -> auto& { return c.run.backend; }, names({"auto", "self", "mpi", "nccl"})),
-       "of communication among ranks", ""},
+       "of communication among ranks; auto: nccl where each has a GPU of its own, else mpi", ""},
       {section, "threads", "",
        whole(
            [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),

@@ -17,6 +17,7 @@ std::span<const Command> commands() {
       {"verify", "does a layout train as one rank does? Runs both and compares", run_verify},
       {"data", "make token files and tokenizers from text, and look into token files", run_data},
       {"schedule", "draw a pipeline schedule, prove it, and state its bubble and memory", run_schedule},
+      {"bench", "how fast ranks move data, and how fast ops run", run_bench},
       {"info", "this machine, the presets, and the size of any model", run_info},
   };
   return kCommands;

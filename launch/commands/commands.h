@@ -35,6 +35,7 @@ void run_train(std::span<const std::string> args, const RankPlace& place);
 void run_verify(std::span<const std::string> args, const RankPlace& place);
 void run_data(std::span<const std::string> args, const RankPlace& place);
 void run_schedule(std::span<const std::string> args, const RankPlace& place);
+void run_bench(std::span<const std::string> args, const RankPlace& place);
 void run_info(std::span<const std::string> args, const RankPlace& place);
 
 }  // namespace trireme

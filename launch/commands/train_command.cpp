@@ -5,10 +5,10 @@
 #include "launch/cli/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
+#include "launch/commands/rank_world.h"
 #include "launch/trainer/banner.h"
 #include "launch/trainer/trainer.h"
 #include "runtime/comm/mpi/mpi_environment.h"
-#include "runtime/comm/self/self_communicator.h"
 
 namespace trireme {
 
@@ -51,9 +51,10 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
   if (place.rank == 0) {
     for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
   }
-  const std::unique_ptr<Communicator> world =
-      place.mpi != nullptr ? place.mpi->make_world() : make_self_communicator();
-  Job job{world.get(), {}, 1};
+  const RankWorld ranks = make_world(arguments.config.run, place);
+  Job job;
+  job.world = ranks.world.get();
+  job.device = ranks.device;
   if (place.mpi != nullptr) {
     for (const MpiHost& host : place.mpi->hosts()) job.hosts.push_back({host.name, host.num_ranks});
     job.local_size = place.mpi->local_size();

@@ -4,13 +4,13 @@
 #include "launch/cli/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
+#include "launch/commands/rank_world.h"
 #include "launch/trainer/banner.h"
 #include "launch/trainer/complete_config.h"
 #include "launch/verify/small_model.h"
 #include "launch/verify/verify.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/mpi/mpi_environment.h"
-#include "runtime/comm/self/self_communicator.h"
 
 namespace trireme {
 
@@ -76,9 +76,8 @@ void run_verify(std::span<const std::string> args, const RankPlace& place) {
                place.world_size == num_ranks ? "as processes" : "as threads of this process");
     std::fflush(stdout);
   }
-  const std::unique_ptr<Communicator> world =
-      place.mpi != nullptr ? place.mpi->make_world() : make_self_communicator();
-  verify(config, *world, stdout);
+  const RankWorld ranks = make_world(config.run, place);
+  verify(config, *ranks.world, ranks.device, stdout);
 }
 
 }  // namespace trireme

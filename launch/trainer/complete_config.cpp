@@ -9,7 +9,6 @@
 #include "models/config/presets.h"
 #include "models/config/tensor_parallel_faults.h"
 #include "parallel/pipeline/plan_schedule.h"
-#include "runtime/device/cuda/cuda_device.h"
 
 namespace trireme {
 
@@ -132,14 +131,8 @@ void check_backend(const RunConfig& config, int world_size, Faults& faults) {
     faults.push_back(
         fmt::format("run.backend self is for one rank, {} were started: use mpi or auto", world_size));
   }
-  // The ops have CUDA bodies, but data and loss do not travel to and from a device yet.
-  if (run.device == "cuda") {
-    faults.push_back(fmt::format(
-        "run.device cuda is not available in this version, which trains on CPUs: use cpu or auto{}",
-        cuda::num_devices() > 0 ? "" : fmt::format(" (and {})", cuda::why_no_device())));
-  }
-  if (run.backend == "nccl") {
-    faults.push_back("run.backend nccl needs GPUs, which this version does not train on: use mpi or auto");
+  if (run.backend == "nccl" && run.device == "cpu") {
+    faults.push_back("run.backend nccl is for GPUs, run.device is cpu: use mpi or auto");
   }
 }
 

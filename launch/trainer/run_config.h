@@ -67,6 +67,7 @@ struct OptimizerConfig {
 struct RunOptions {
   std::string dir;               ///< run directory; empty: runs/MODEL-DATA; a number is added when it exists
   std::string device = "auto";   ///< auto, cpu or cuda
+  bool share_device = false;     ///< several ranks may use one GPU
   std::string backend = "auto";  ///< auto, self, mpi or nccl
   int threads = 0;               ///< threads a rank; 0: the host's cores divided by its ranks
 

@@ -5,6 +5,7 @@
 #include "launch/trainer/collect_parameters.h"
 #include "runtime/base/error.h"
 #include "runtime/io/safetensors.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
@@ -28,10 +29,11 @@ void save_weights(Context& ctx, const ParallelContext& parallel, Transformer& mo
   std::optional<SafetensorsWriter> file;
   if (parallel.world().rank() == 0)
     file.emplace(path, specs_of(parameters_by_layer(model.config())), TextMap{{"format", "trireme"}});
-  collect_parameters(
-      ctx, parallel, model, step, ParameterState::master, [&](const Parameter& p, const Tensor& whole) {
-        file->write(p.name, {static_cast<const std::byte*>(whole.raw()), static_cast<size_t>(whole.bytes())});
-      });
+  collect_parameters(ctx, parallel, model, step, ParameterState::master,
+                     [&](const Parameter& p, const Tensor& whole) {
+                       const std::vector<float> values = ops::to_host<float>(ctx, whole);
+                       file->write(p.name, std::as_bytes(std::span(values)));
+                     });
   if (file) file->commit();
 }
 

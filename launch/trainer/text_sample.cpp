@@ -4,21 +4,11 @@
 #include <cmath>
 
 #include "runtime/base/philox.h"
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
 namespace {
-
-// Logits of the last row, on the host.
-std::vector<float> last_logits(Context& ctx, const Tensor& logits) {
-  const int64_t vocab = logits.dim(1);
-  std::vector<float> values(static_cast<size_t>(vocab));
-  ops::copy(ctx, logits.slice(logits.dim(0) - 1, logits.dim(0)),
-            Tensor::borrow(values.data(), {1, vocab}, DType::f32));
-  ctx.stream().synchronize();
-  return values;
-}
 
 int32_t draw(std::vector<float> logits, double temperature, float uniform) {
   const float largest = *std::max_element(logits.begin(), logits.end());
@@ -36,10 +26,10 @@ int32_t draw(std::vector<float> logits, double temperature, float uniform) {
 // The first rank's values on every rank that writes: along the pipeline, where weights are divided to all who
 // hold parts, then to the tensor ranks of each stage.
 void share(Context& ctx, const ParallelContext& parallel, const Tensor& values) {
-  parallel.pipeline().broadcast(ctx.stream(), values, 0);
+  parallel.pipeline().broadcast(ctx.host_stream(), values, 0);
   (parallel.plan().zero_stage == 3 ? parallel.gradients() : parallel.experts())
-      .broadcast(ctx.stream(), values, 0);
-  parallel.tensor().broadcast(ctx.stream(), values, 0);
+      .broadcast(ctx.host_stream(), values, 0);
+  parallel.tensor().broadcast(ctx.host_stream(), values, 0);
 }
 
 std::vector<int32_t> share(Context& ctx, const ParallelContext& parallel, std::span<const int32_t> tokens) {
@@ -67,7 +57,9 @@ std::string sample_text(Context& ctx, const ParallelContext& parallel, Transform
     if (seen.empty()) break;
     MicroBatch mb = make_micro_batch(ctx, 1, static_cast<int64_t>(seen.size()), seen, {});
     mb.training = false;
-    std::vector<float> logits = last_logits(ctx, model.logits(ctx, mb));
+    const Tensor all_logits = model.logits(ctx, mb);
+    std::vector<float> logits =
+        ops::to_host_f32(ctx, all_logits.slice(all_logits.dim(0) - 1, all_logits.dim(0)));
     if (tokenizer == nullptr) continue;
     // A padded vocabulary has rows without a token.
     logits.resize(static_cast<size_t>(tokenizer->vocab_size()));

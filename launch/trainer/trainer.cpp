@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "launch/trainer/batch_schedule.h"
+#include "launch/trainer/choose_device.h"
 #include "launch/trainer/number_text.h"
 #include "launch/trainer/progress.h"
 #include "launch/trainer/run_directory.h"
@@ -93,7 +94,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       world_(*job.world),
       parallel_(world_, config.parallel),
       out_(out),
-      ctx_({}, threads_of_rank(config, job)),
+      ctx_(job.device, threads_of_rank(config, job)),
       loss_scaler_(config.train.loss_scale),
       wait_times_(parallel_) {
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
@@ -126,7 +127,7 @@ void Trainer::open_directory(std::string_view config_ini) {
   directory_.emplace(wanted_directory(config_), config_ini);
   RunPlace place;
   place.hosts = job_.hosts;
-  place.device = fmt::format("cpu: {}, {}", cpu::processor_name(), cpu::matrix_isa());
+  place.device = device_text(ctx_.device());
   place.backend = world_.backend();
   place.threads_per_rank = ctx_.num_threads();
   place.run_directory = directory_->path().string();
@@ -137,7 +138,7 @@ void Trainer::open_directory(std::string_view config_ini) {
 }
 
 double Trainer::sum_over_ranks(double value) {
-  world_.all_reduce(ctx_.stream(), Tensor::borrow(&value, {1}, DType::f64));
+  world_.all_reduce(ctx_.host_stream(), Tensor::borrow(&value, {1}, DType::f64));
   return value;
 }
 

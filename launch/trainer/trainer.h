@@ -16,6 +16,7 @@ struct Job {
   Communicator* world = nullptr;
   std::vector<HostInfo> hosts;  ///< in the order of their first ranks
   int local_size = 1;           ///< ranks of this host
+  Device device;                ///< of this rank
 };
 
 /// Trains as the complete configuration says; every rank of the world calls it. Rank 0 writes the banner, the

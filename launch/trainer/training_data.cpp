@@ -44,9 +44,9 @@ TrainingData from_text(Context& ctx, Communicator& world, const DataConfig& conf
              data.tokenizer->vocab_size()};
     ids.insert(ids.end(), validation.begin(), validation.end());
   }
-  world.broadcast(ctx.stream(), Tensor::borrow(sizes.data(), {3}, DType::i64), 0);
+  world.broadcast(ctx.host_stream(), Tensor::borrow(sizes.data(), {3}, DType::i64), 0);
   ids.resize(static_cast<size_t>(sizes[0]));
-  world.broadcast(ctx.stream(), Tensor::borrow(ids.data(), {sizes[0]}, DType::i32), 0);
+  world.broadcast(ctx.host_stream(), Tensor::borrow(ids.data(), {sizes[0]}, DType::i32), 0);
   data.vocab_size = sizes[2];
   split(data, std::make_shared<TokenVector>(std::move(ids), config.text), sizes[1]);
   return data;

@@ -6,7 +6,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/cross_entropy.h"
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
@@ -46,18 +46,17 @@ std::vector<MicroBatch> read_step(Context& ctx, const RunConfig& config, const P
 }
 
 std::vector<float> host_values(Context& ctx, const Tensor& t, double factor) {
-  std::vector<float> values(static_cast<size_t>(t.numel()));
-  ops::copy(ctx, t, Tensor::borrow(values.data(), t.shape(), DType::f32));
-  ctx.stream().synchronize();
+  std::vector<float> values = ops::to_host_f32(ctx, t);
   for (float& v : values) v = static_cast<float>(v * factor);
   return values;
 }
 
 }  // namespace
 
-LayoutRecord record_layout(Communicator& world, const RunConfig& config, StageObserver* observer) {
+LayoutRecord record_layout(Communicator& world, const RunConfig& config, Device device,
+                           StageObserver* observer) {
   const ParallelContext parallel(world, config.parallel);
-  Context ctx({}, config.run.threads);
+  Context ctx(device, config.run.threads);
   const TrainingStepOptions options = step_options(config);
   Transformer model(ctx, parallel, config.model, config.train.seq_len, config.train.precision,
                     options.division(parallel));
@@ -90,11 +89,11 @@ LayoutRecord record_layout(Communicator& world, const RunConfig& config, StageOb
   return record;
 }
 
-LayoutRecord record_one_rank(const RunConfig& config) {
+LayoutRecord record_one_rank(const RunConfig& config, Device device) {
   RunConfig one = config;
   one.parallel = {.data = 1};
   const auto self = make_self_communicator();
-  return record_layout(*self, one);
+  return record_layout(*self, one, device);
 }
 
 }  // namespace trireme

@@ -27,11 +27,12 @@ struct LayoutRecord {
 };
 
 /// Trains config.train.steps steps on samples made from random tokens, of which every seventh does not count,
-/// at a constant rate, in the layout of config.parallel, which is resolved. All ranks of `world` call it. An
-/// `observer` sees every pass of this rank, before the trace does.
-LayoutRecord record_layout(Communicator& world, const RunConfig& config, StageObserver* observer = nullptr);
+/// at a constant rate, in the layout of config.parallel, which is resolved, on `device`. All ranks of `world`
+/// call it. An `observer` sees every pass of this rank, before the trace does.
+LayoutRecord record_layout(Communicator& world, const RunConfig& config, Device device = {},
+                           StageObserver* observer = nullptr);
 
 /// The same on one rank.
-LayoutRecord record_one_rank(const RunConfig& config);
+LayoutRecord record_one_rank(const RunConfig& config, Device device = {});
 
 }  // namespace trireme

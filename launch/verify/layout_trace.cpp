@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
@@ -38,16 +38,14 @@ void LayoutTrace::note(Context& ctx, size_t place, bool is_forward, const Tensor
   ops::fill(ctx, sum, 0);
   ops::add_sum_of_squares(ctx, wide, sum);
   const size_t position = is_forward ? place : 2 * num_layers_ - 1 - place;
-  double value = 0;
-  ops::copy(ctx, sum, Tensor::borrow(&value, {1}, DType::f64));
-  ctx.stream().synchronize();
-  sums_[micro_batch_ * 2 * num_layers_ + position] = value;  // a recomputed forward pass gives the same again
+  // A recomputed forward pass gives the same again.
+  sums_[micro_batch_ * 2 * num_layers_ + position] = ops::value_of<double>(ctx, sum);
 }
 
 std::vector<double> LayoutTrace::take(Context& ctx) {
   std::vector<double> all(sums_.size(), 0.0);
   all.swap(sums_);
-  parallel_.world().all_reduce(ctx.stream(),
+  parallel_.world().all_reduce(ctx.host_stream(),
                                Tensor::borrow(all.data(), {static_cast<int64_t>(all.size())}, DType::f64));
   return all;
 }

@@ -135,12 +135,12 @@ LayoutDifference compare(const LayoutRecord& layout, const LayoutRecord& one, co
 
 namespace {
 
-LayoutRecord record(const RunConfig& config, Communicator& world) {
+LayoutRecord record(const RunConfig& config, Communicator& world, Device device) {
   const int size = config.parallel.world_size();
-  if (world.size() == size) return record_layout(world, config);
+  if (world.size() == size) return record_layout(world, config, device);
   LayoutRecord first;
   run_thread_ranks(size, [&](Communicator& ranks) {
-    LayoutRecord mine = record_layout(ranks, config);
+    LayoutRecord mine = record_layout(ranks, config, device);
     if (ranks.rank() == 0) first = std::move(mine);
   });
   return first;
@@ -162,10 +162,10 @@ void print(std::FILE* out, const LayoutDifference& d, const LayoutRecord& one) {
 
 }  // namespace
 
-void verify(const RunConfig& config, Communicator& world, std::FILE* out) {
-  const LayoutRecord layout = record(config, world);
+void verify(const RunConfig& config, Communicator& world, Device device, std::FILE* out) {
+  const LayoutRecord layout = record(config, world, device);
   if (world.rank() != 0) return;
-  const LayoutRecord one = record_one_rank(config);
+  const LayoutRecord one = record_one_rank(config, device);
   const LayoutDifference difference = compare(layout, one, config);
   print(out, difference, one);
   if (!difference.faults.empty()) {

@@ -44,9 +44,9 @@ struct LayoutDifference {
 
 LayoutDifference compare(const LayoutRecord& layout, const LayoutRecord& one, const RunConfig& config);
 
-/// Runs a resolved layout and one rank, prints a line a step and the verdict on rank 0. Every rank of `world`
-/// calls it; a single rank stands for all of a larger layout, which then are threads. Throws UserError
-/// (numerics) where the layout does not follow.
-void verify(const RunConfig& config, Communicator& world, std::FILE* out);
+/// Runs a resolved layout and one rank on this rank's `device`, prints a line a step and the verdict on rank
+/// 0. Every rank of `world` calls it; a single rank stands for all of a larger layout, which then are
+/// threads. Throws UserError (numerics) where the layout does not follow.
+void verify(const RunConfig& config, Communicator& world, Device device, std::FILE* out);
 
 }  // namespace trireme

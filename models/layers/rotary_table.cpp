@@ -4,7 +4,7 @@
 #include <numbers>
 #include <vector>
 
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
@@ -35,9 +35,7 @@ Tensor rotary_table(Context& ctx, const ModelConfig& config, int64_t positions) 
       values[static_cast<size_t>(p * dim + half + i)] = static_cast<float>(std::sin(angle));
     }
   }
-  const Tensor table = Tensor::empty(ctx, {positions, dim}, DType::f32, MemoryCategory::buffers);
-  ops::copy(ctx, Tensor::borrow(values.data(), {positions, dim}, DType::f32), table);
-  return table;
+  return ops::to_device(ctx, values, {positions, dim});
 }
 
 }  // namespace trireme

@@ -13,7 +13,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/cross_entropy.h"
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
@@ -150,11 +150,8 @@ MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::s
     for (const size_t i : held) picked.push_back(values[i]);
     return picked;
   };
-  const auto to_device = [&](std::vector<int32_t> values) {
-    const Shape rows{static_cast<int64_t>(values.size())};
-    const Tensor t = Tensor::empty(ctx, rows, DType::i32, MemoryCategory::buffers);
-    ops::copy(ctx, Tensor::borrow(values.data(), rows, DType::i32), t);
-    return t;
+  const auto to_device = [&](const std::vector<int32_t>& values) {
+    return ops::to_device(ctx, values, {static_cast<int64_t>(values.size())});
   };
   MicroBatch mb;
   mb.batch = batch;

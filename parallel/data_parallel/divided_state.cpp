@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
@@ -43,10 +43,7 @@ bool others_are_finite(Context& ctx, const Tensor& own, int64_t own_begin,
     at = std::max(at, range.end);
   }
   add_up_to(own_end);
-  double value = 0;
-  ops::copy(ctx, sum, Tensor::borrow(&value, {1}, DType::f64));
-  ctx.stream().synchronize();
-  return std::isfinite(value);
+  return std::isfinite(ops::value_of<double>(ctx, sum));
 }
 
 }  // namespace

@@ -29,21 +29,17 @@ Tensor gather_parameter(Context& ctx, Communicator& tensor, const Parameter& p, 
   TRIREME_CHECK(p.shape.rank() <= 2, "{} is {}", p.name, to_string(p.shape));
   if (p.num_copies == tensor.size()) return tensor.rank() == 0 ? block : Tensor();
   Place place = place_of(p);
-  const Tensor message = Tensor::empty(ctx, {4}, DType::i64, MemoryCategory::buffers);
-  const Tensor host = Tensor::borrow(place.data(), {4}, DType::i64);
+  const Tensor message = Tensor::borrow(place.data(), {4}, DType::i64);
   if (tensor.rank() != 0) {
     if (tensor.rank() % p.num_copies != 0) return {};
-    ops::copy(ctx, host, message);
-    tensor.send(ctx.stream(), message, 0);
+    tensor.send(ctx.host_stream(), message, 0);
     tensor.send(ctx.stream(), block, 0);
     return {};
   }
   const Tensor whole = Tensor::empty(ctx, p.global_shape, block.dtype(), MemoryCategory::buffers);
   paste(ctx, block, place, whole);
   for (int rank = p.num_copies; rank < tensor.size(); rank += p.num_copies) {
-    tensor.receive(ctx.stream(), message, rank);
-    ops::copy(ctx, message, host);
-    ctx.stream().synchronize();
+    tensor.receive(ctx.host_stream(), message, rank);
     const Tensor part = Tensor::empty(ctx, {place[2], place[3]}, block.dtype(), MemoryCategory::buffers);
     tensor.receive(ctx.stream(), part, rank);
     paste(ctx, part, place, whole);

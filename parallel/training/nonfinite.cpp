@@ -5,20 +5,17 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "runtime/ops/elementwise.h"
 #include "runtime/ops/finite.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
 namespace {
 
 int64_t first_nonfinite(Context& ctx, const Tensor& t) {
-  int64_t first = 0;
-  const Tensor on_device = Tensor::empty(ctx, {1}, DType::i64, MemoryCategory::buffers);
-  ops::find_nonfinite(ctx, t, on_device);
-  ops::copy(ctx, on_device, Tensor::borrow(&first, {1}, DType::i64));
-  ctx.stream().synchronize();
-  return first;
+  const Tensor first = Tensor::empty(ctx, {1}, DType::i64, MemoryCategory::buffers);
+  ops::find_nonfinite(ctx, t, first);
+  return ops::value_of<int64_t>(ctx, first);
 }
 
 // The element of the whole tensor that lies at `index` of this rank's block.
@@ -195,16 +192,16 @@ std::optional<NonFinite> NonFiniteFinder::agree(Context& ctx, Communicator& worl
   Entry mine;
   if (found_) mine = {0, found_->key};
   std::vector<Entry> all(static_cast<size_t>(world.size()));
-  world.all_gather(ctx.stream(), Tensor::borrow(&mine, {kNumbers}, DType::i64),
+  world.all_gather(ctx.host_stream(), Tensor::borrow(&mine, {kNumbers}, DType::i64),
                    Tensor::borrow(all.data(), {kNumbers * world.size()}, DType::i64));
   const auto first = std::ranges::min_element(all);  // of equals the lowest rank's
   if (first->is_none != 0) return std::nullopt;
   const int root = static_cast<int>(first - all.begin());
   std::string text = found_ && root == world.rank() ? to_text(found_->what) : "";
   auto length = static_cast<int64_t>(text.size());
-  world.broadcast(ctx.stream(), Tensor::borrow(&length, {1}, DType::i64), root);
+  world.broadcast(ctx.host_stream(), Tensor::borrow(&length, {1}, DType::i64), root);
   text.resize(static_cast<size_t>(length));
-  world.broadcast(ctx.stream(), Tensor::borrow(text.data(), {length}, DType::u8), root);
+  world.broadcast(ctx.host_stream(), Tensor::borrow(text.data(), {length}, DType::u8), root);
   return from_text(text);
 }
 

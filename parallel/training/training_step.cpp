@@ -8,7 +8,7 @@
 
 #include "parallel/optimizer/gradient_norm.h"
 #include "parallel/pipeline/plan_schedule.h"
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
@@ -18,14 +18,6 @@ Tensor zero_sum(Context& ctx) {
   const Tensor sum = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
   ops::fill(ctx, sum, 0);
   return sum;
-}
-
-// Waits for the stream and reads one number.
-double read(Context& ctx, const Tensor& t) {
-  double value = 0;
-  ops::copy(ctx, t, Tensor::borrow(&value, {1}, DType::f64));
-  ctx.stream().synchronize();
-  return value;
 }
 
 // Lets an observer, where there is one, see the stages for as long as this lives.
@@ -137,7 +129,8 @@ double TrainingStep::gradient_norm(const BatchTotals& totals) {
   if (totals.num_targets == 0) return 0;
   const Tensor squares =
       sum_of_squared_gradients(ctx_, *part_.storage, parallel_, std::isfinite(totals.loss_sum));
-  return std::sqrt(read(ctx_, squares)) / (static_cast<double>(totals.num_targets) * totals.loss_scale);
+  return std::sqrt(ops::value_of<double>(ctx_, squares)) /
+         (static_cast<double>(totals.num_targets) * totals.loss_scale);
 }
 
 std::optional<NonFinite> TrainingStep::find_nonfinite(std::span<MicroBatch> micro_batches,
@@ -200,8 +193,9 @@ BatchTotals TrainingStep::totals_of(std::span<const MicroBatch> micro_batches) {
   parallel_.gradients().all_reduce(ctx_.stream(), totals);
   parallel_.pipeline().all_reduce(ctx_.stream(), totals);
   BatchTotals result;
-  result.loss_sum = read(ctx_, totals.slice(0, 1));
-  result.num_targets = std::llround(read(ctx_, totals.slice(1, 2)));
+  const std::vector<double> sums = ops::to_host<double>(ctx_, totals);
+  result.loss_sum = sums[0];
+  result.num_targets = std::llround(sums[1]);
   return result;
 }
 

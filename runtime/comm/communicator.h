@@ -30,8 +30,8 @@ class Work {
   /// Orders the stream the operation was issued with after it (on the CPU: blocks until it is done). Throws
   /// what the operation threw.
   virtual void wait() = 0;
-  /// Whether wait() would return, or throw, at once. Asking also moves the operation forward where the
-  /// backend needs calls for that.
+  /// Whether the operation is over, so that wait() would return, or throw, at once and hold nothing up.
+  /// Asking also moves the operation forward where the backend needs calls for that.
   virtual bool is_done() = 0;
 };
 using WorkPtr = std::shared_ptr<Work>;
@@ -50,10 +50,11 @@ using WorkPtr = std::shared_ptr<Work>;
 ///
 /// Types: all (reductions: all but those of one byte). Floating-point sums are carried out in
 /// the order of the ranks, those of bf16 and f16 in fp32 and rounded once, so no bit depends on the backend
-/// or on how data is cut into calls. Counts are 64-bit. The result of a reduction is equal on all ranks, bit
-/// for bit, and from run to run. Tensors lie on the stream's device and must not overlap but where a call
-/// says so. Arguments that break the contract throw InternalError on the rank that passed them, before
-/// anything is sent.
+/// or on how data is cut into calls (NCCL has an order of its own: nccl_communicator.h). Counts are 64-bit.
+/// The result of a reduction is equal on all ranks, bit for bit, and from run to run. Tensors lie on the
+/// stream's device (a stream of the host, for tensors there, serves every communicator) and must not overlap
+/// but where a call says so. Arguments that break the contract throw InternalError on the rank that passed
+/// them, before anything is sent.
 ///
 /// The public calls are not virtual: they check, and hand over to the backend's private functions.
 class Communicator {

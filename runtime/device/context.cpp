@@ -16,6 +16,7 @@ Context::Context(Device device, int num_threads) : device_(device), num_threads_
   prepare_threads(num_threads);
   const bool on_cpu = device.type == DeviceType::cpu;
   stream_ = on_cpu ? cpu::make_compute_stream() : cuda::make_compute_stream(device.index);
+  host_stream_ = cpu::make_compute_stream();
   allocator_ = std::make_unique<Allocator>(on_cpu ? cpu::make_memory_source()
                                                   : cuda::make_memory_source(device.index));
 }

@@ -21,6 +21,8 @@ class Context {
   int num_threads() const { return num_threads_; }
   Allocator& allocator() const { return *allocator_; }
   Stream& stream() const { return *stream_; }
+  /// For tensors that lie on the host whatever the device: what ranks tell each other in numbers and names.
+  Stream& host_stream() const { return *host_stream_; }
 
   /// The context's own object of type T, made as T(context) at the first call: what a library wants once a
   /// device, such as a handle. Lives as long as the context; one thread at a time.
@@ -35,7 +37,7 @@ class Context {
   Device device_;
   int num_threads_;
   std::unique_ptr<Allocator> allocator_;
-  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Stream> stream_, host_stream_;
   std::map<std::type_index, std::shared_ptr<void>> services_;  // the first to go
 };
 

@@ -1,6 +1,7 @@
 // Streams: first-in first-out queues of work on a device.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 
 #include "runtime/device/device.h"
@@ -13,6 +14,8 @@ class Event {
   virtual ~Event() = default;
   /// Blocks the calling thread until the event is done.
   virtual void synchronize() = 0;
+  /// Whether synchronize() would return at once.
+  virtual bool is_done() = 0;
 };
 
 /// Work submitted to one stream runs in the order of submission. Two streams are ordered only by wait().
@@ -24,6 +27,9 @@ class Stream {
   virtual std::shared_ptr<Event> record() = 0;
   /// Work submitted to this stream from now on starts after `event` is done.
   virtual void wait(Event& event) = 0;
+  /// Copies between the host and the stream's device, in any direction. Memory of the host is the caller's
+  /// again once the stream has come past the copy.
+  virtual void copy(void* to, const void* from, size_t bytes) = 0;
   /// Blocks the calling thread until all submitted work has finished.
   virtual void synchronize() = 0;
 };

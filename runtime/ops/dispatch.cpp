@@ -20,6 +20,11 @@ void expect_compute_type(const char* op, const char* argument, const Tensor& t) 
                 to_string(t.dtype()));
 }
 
+void expect_on_device(const char* op, Device device, const Tensor& t) {
+  TRIREME_CHECK(!t || t.device() == device, "{}: a tensor lies on {}, the context's device is {}", op,
+                to_string(t.device()), to_string(device));
+}
+
 void expect_columns(const char* op, const char* argument, const Columns& c, int64_t rows, int64_t count) {
   TRIREME_CHECK(c.matrix && c.matrix.shape().rank() == 2, "{}: {} is no matrix", op, argument);
   TRIREME_CHECK(c.rows() == rows && c.count == count, "{}: {} has {} rows and {} columns, expected {} and {}",

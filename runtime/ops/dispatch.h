@@ -7,6 +7,8 @@
 //   * arithmetic is fp32 or wider, whatever the storage type; results do not depend on the number of threads.
 #pragma once
 
+#include <type_traits>
+
 #include "runtime/base/error.h"
 #include "runtime/device/context.h"
 #include "runtime/tensor/tensor.h"
@@ -20,9 +22,10 @@
   void name(__VA_ARGS__);            \
   }
 
-/// Calls the body for the context's device.
+/// Calls the body for the context's device, on which all tensors have to lie.
 #define TRIREME_DISPATCH(name, ctx, ...)                                                             \
-  ((ctx).device().type == ::trireme::DeviceType::cpu ? ::trireme::ops::cpu::name((ctx), __VA_ARGS__) \
+  (::trireme::ops::expect_device(#name, (ctx).device(), __VA_ARGS__),                                \
+   (ctx).device().type == ::trireme::DeviceType::cpu ? ::trireme::ops::cpu::name((ctx), __VA_ARGS__) \
                                                      : ::trireme::ops::cuda::name((ctx), __VA_ARGS__))
 
 namespace trireme::ops {
@@ -49,5 +52,16 @@ void expect_shape(const char* op, const char* argument, const Tensor& t, const S
 void expect_dtype(const char* op, const char* argument, const Tensor& t, DType dtype);
 void expect_compute_type(const char* op, const char* argument, const Tensor& t);
 void expect_columns(const char* op, const char* argument, const Columns& c, int64_t rows, int64_t count);
+
+/// Every tensor among the arguments lies on `device`; called for all ops by TRIREME_DISPATCH.
+void expect_on_device(const char* op, Device device, const Tensor& t);
+template <class... Arguments>
+void expect_device(const char* op, Device device, const Arguments&... arguments) {
+  const auto look = [&]<class T>(const T& argument) {
+    if constexpr (std::is_same_v<T, Tensor>) expect_on_device(op, device, argument);
+    if constexpr (std::is_same_v<T, Columns>) expect_on_device(op, device, argument.matrix);
+  };
+  (look(arguments), ...);
+}
 
 }  // namespace trireme::ops

@@ -15,12 +15,16 @@ Tensor Tensor::empty(Context& ctx, const Shape& shape, DType dtype, MemoryCatego
 }
 
 Tensor Tensor::borrow(void* data, const Shape& shape, DType dtype, Device device) {
+  return share({static_cast<std::byte*>(data), [](std::byte*) {}}, shape, dtype, device);
+}
+
+Tensor Tensor::share(std::shared_ptr<std::byte> memory, const Shape& shape, DType dtype, Device device) {
   Tensor t;
   t.shape_ = shape;
   t.numel_ = shape.numel();
   t.dtype_ = dtype;
   t.device_ = device;
-  t.storage_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(data), [](std::byte*) {});
+  t.storage_ = std::move(memory);
   return t;
 }
 

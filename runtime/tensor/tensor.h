@@ -20,6 +20,9 @@ class Tensor {
   /// Memory that belongs to somebody else and outlives the tensor and all its copies.
   static Tensor borrow(void* data, const Shape& shape, DType dtype, Device device = {});
 
+  /// Memory that the tensor and its copies share with others; on the host unless a device is named.
+  static Tensor share(std::shared_ptr<std::byte> memory, const Shape& shape, DType dtype, Device device = {});
+
   explicit operator bool() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
   int64_t dim(int i) const { return shape_[i]; }

@@ -1,5 +1,10 @@
 // One optimizer step of a whole model on one rank, as a share of the GEMM rate measured in the same run.
-//   training_step_bench [--benchmark_filter=...] [--benchmark_out=step.json --benchmark_out_format=json]
+//   training_step_bench [--device=cuda [--peak_tflops=989]] [--benchmark_filter=...]
+//                       [--benchmark_out=step.json --benchmark_out_format=json]
+// With a peak the share of it (MFU; causal attention counted half) is reported too.
+#include <charconv>
+#include <string_view>
+
 #include <benchmark/benchmark.h>
 
 #include "models/config/model_size.h"
@@ -20,6 +25,11 @@ struct Case {
   DType precision;
 };
 
+struct Place {
+  Device device;
+  double peak_tflops = 0;
+};
+
 std::vector<int32_t> random_ids(int64_t n, int64_t vocab) {
   std::vector<int32_t> ids(static_cast<size_t>(n));
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -28,8 +38,8 @@ std::vector<int32_t> random_ids(int64_t n, int64_t vocab) {
   return ids;
 }
 
-void training_step(benchmark::State& state, const Case& c) {
-  Context ctx({}, static_cast<int>(state.range(0)));
+void training_step(benchmark::State& state, const Place& place, const Case& c) {
+  Context ctx(place.device, static_cast<int>(state.range(0)));
   ModelConfig config = find_preset(c.preset)->config;
   if (config.vocab_size == 0) config.vocab_size = c.vocab;
   const auto self = make_self_communicator();
@@ -47,13 +57,20 @@ void training_step(benchmark::State& state, const Case& c) {
   };
   run();  // memory and kernels are found on the first step
   const double peak = ops::measure_gemm_rate(ctx, c.precision);
-  for (auto _ : state) run();
+  for (auto _ : state) {
+    run();
+    ctx.stream().synchronize();
+  }
   const double tokens = static_cast<double>(state.iterations() * c.batch * c.seq_len);
   const double flops = training_flops_per_token(config, c.seq_len) * tokens;
   state.counters["tokens_per_s"] = benchmark::Counter(tokens, benchmark::Counter::kIsRate);
   state.counters["TFLOP_per_s"] = benchmark::Counter(flops * 1e-12, benchmark::Counter::kIsRate);
   state.counters["gemm_TFLOP_per_s"] = peak * 1e-12;
   state.counters["share_of_gemm"] = benchmark::Counter(flops / peak, benchmark::Counter::kIsRate);
+  if (place.peak_tflops > 0) {
+    state.counters["MFU"] =
+        benchmark::Counter(flops / (place.peak_tflops * 1e12), benchmark::Counter::kIsRate);
+  }
   const auto stats = ctx.allocator().stats();
   for (int i = 0; i < kNumMemoryCategories; ++i) {
     state.counters[fmt::format("peak_MiB_{}", to_string(static_cast<MemoryCategory>(i)))] =
@@ -61,14 +78,29 @@ void training_step(benchmark::State& state, const Case& c) {
   }
 }
 
-void add(const char* name, const Case& c) {
-  benchmark::RegisterBenchmark(name, [c](benchmark::State& s) { training_step(s, c); })
-      ->ArgName("threads")
-      ->Arg(1)
-      ->Arg(2)
-      ->UseRealTime()
-      ->Unit(benchmark::kMillisecond)
-      ->MinTime(2.0);
+void add(const Place& place, const char* name, const Case& c) {
+  auto* bench =
+      benchmark::RegisterBenchmark(name, [place, c](benchmark::State& s) { training_step(s, place, c); });
+  bench->ArgName("threads")->Arg(1)->UseRealTime()->Unit(benchmark::kMillisecond)->MinTime(2.0);
+  if (place.device.type == DeviceType::cpu) bench->Arg(2);
+}
+
+// Takes the arguments that are not Google Benchmark's.
+Place take_place(int& argc, char** argv) {
+  Place place;
+  int kept = 1;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view arg = argv[i], peak = "--peak_tflops=";
+    if (arg == "--device=cuda") {
+      place.device.type = DeviceType::cuda;
+    } else if (arg.starts_with(peak)) {
+      std::from_chars(arg.data() + peak.size(), arg.data() + arg.size(), place.peak_tflops);
+    } else {
+      argv[kept++] = argv[i];
+    }
+  }
+  argc = kept;
+  return place;
 }
 
 }  // namespace
@@ -76,10 +108,18 @@ void add(const char* name, const Case& c) {
 
 int main(int argc, char** argv) {
   using trireme::DType;
-  trireme::add("gpt2_10m_8x128/f32", {"gpt2-10m", 4096, 8, 128, DType::f32});
-  trireme::add("gpt2_10m_8x128/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16});
-  trireme::add("gpt2_124m_4x256/f32", {"gpt2-124m", 50257, 4, 256, DType::f32});
-  trireme::add("gpt2_124m_4x256/bf16", {"gpt2-124m", 50257, 4, 256, DType::bf16});
+  const trireme::Place place = trireme::take_place(argc, argv);
+  if (place.device.type == trireme::DeviceType::cuda) {
+    // As in peers/pytorch_step.py.
+    trireme::add(place, "gpt2_124m_16x1024/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16});
+    trireme::add(place, "gpt2_1.5b_4x1024/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16});
+    trireme::add(place, "llama3_1b_4x2048/bf16", {"llama3-1b", 128256, 4, 2048, DType::bf16});
+  } else {
+    trireme::add(place, "gpt2_10m_8x128/f32", {"gpt2-10m", 4096, 8, 128, DType::f32});
+    trireme::add(place, "gpt2_10m_8x128/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16});
+    trireme::add(place, "gpt2_124m_4x256/f32", {"gpt2-124m", 50257, 4, 256, DType::f32});
+    trireme::add(place, "gpt2_124m_4x256/bf16", {"gpt2-124m", 50257, 4, 256, DType::bf16});
+  }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

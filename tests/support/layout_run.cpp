@@ -61,9 +61,9 @@ std::vector<float> put_together(Context& ctx, const ParallelContext& parallel, c
     for_each_element(*mine->parameter, [&](size_t i, size_t global) { whole[global] = values[i]; });
   }
   const Tensor sum = Tensor::borrow(whole.data(), {p.global_shape.numel()}, DType::f32);
-  parallel.tensor().all_reduce(ctx.stream(), sum);
-  if (p.expert >= 0) parallel.experts().all_reduce(ctx.stream(), sum);
-  parallel.pipeline().all_reduce(ctx.stream(), sum);
+  parallel.tensor().all_reduce(ctx.host_stream(), sum);
+  if (p.expert >= 0) parallel.experts().all_reduce(ctx.host_stream(), sum);
+  parallel.pipeline().all_reduce(ctx.host_stream(), sum);
   int64_t num_different = 0;
   if (mine != nullptr) {
     for_each_element(*mine->parameter,
@@ -105,7 +105,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   ParallelPlan plan = run.plan;
   for (const std::string& fault : resolve(plan, world.size())) throw_usage("{}", fault);
   const ParallelContext parallel(world, plan);
-  Context ctx({}, run.num_threads);
+  Context ctx(run.device, run.num_threads);
   Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.division(parallel),
                     run.recomputation, run.float8);
   model.storage().initialize(ctx, 7);
@@ -209,6 +209,7 @@ LayoutResult run_on_threads(int size, const LayoutRun& run) {
 
 LayoutResult run_on_one_rank(LayoutRun run) {
   run.plan = {};
+  run.device = {};
   const auto self = make_self_communicator();
   return run_layout(*self, run);
 }

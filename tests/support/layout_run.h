@@ -16,6 +16,7 @@ namespace trireme::test {
 struct LayoutRun {
   ModelConfig model;
   ParallelPlan plan;  ///< data 0: what the other degrees leave of the world
+  Device device;
   DType precision = DType::f32;
   Recomputation recomputation;
   bool float8 = false;
@@ -51,7 +52,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run);
 /// The same on `size` threads; fails the test unless all get the same bits.
 LayoutResult run_on_threads(int size, const LayoutRun& run);
 
-/// The same run on one rank, whatever the plan says.
+/// The same run on one rank and the CPU, whatever the run says.
 LayoutResult run_on_one_rank(LayoutRun run);
 
 /// How far from one rank's numbers a layout may be, relative.

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "runtime/comm/comm_call.h"
+#include "runtime/comm/host_staging.h"
 #include "runtime/comm/mpi/mpi_error.h"
 #include "runtime/comm/mpi/mpi_progress.h"
 #include "runtime/comm/reduction.h"
@@ -378,8 +379,10 @@ class MessageWork final : public Work {
 
 class MpiCommunicator final : public Communicator {
  public:
-  explicit MpiCommunicator(std::shared_ptr<MpiGroup> group)
-      : Communicator(group->rank(), group->size(), group->name()), group_(std::move(group)) {}
+  MpiCommunicator(std::shared_ptr<MpiGroup> group, std::shared_ptr<HostStaging> staging)
+      : Communicator(group->rank(), group->size(), group->name()),
+        group_(std::move(group)),
+        staging_(std::move(staging)) {}
 
   // An operation under way cannot be called back: while an exception unwinds nothing is waited for, since the
   // job is about to end.
@@ -402,29 +405,32 @@ class MpiCommunicator final : public Communicator {
  private:
   void run(Stream& stream, CommCall call) override {
     if (call.is_point_to_point()) return start(stream, std::move(call))->wait();
-    stream.synchronize();
-    queue_.run([&] { group_->collective(call); });
+    const auto ready = stream.record();
+    queue_.run([&] {
+      staging_->collective(*ready, call, rank(), [&](const CommCall& c) { group_->collective(c); });
+    });
   }
 
   WorkPtr start(Stream& stream, CommCall call) override {
     if (call.is_point_to_point()) {
-      stream.synchronize();
-      return std::make_shared<MessageWork>(group_, std::move(call));
+      return staging_->message(stream, std::move(call), [this](CommCall c) {
+        return std::make_shared<MessageWork>(group_, std::move(c));
+      });
     }
-    return queue_.push([group = group_, ready = stream.record(), call = std::move(call)] {
-      ready->synchronize();
-      group->collective(call);
+    return queue_.push([group = group_, staging = staging_, ready = stream.record(), call = std::move(call)] {
+      staging->collective(*ready, call, group->rank(), [&](const CommCall& c) { group->collective(c); });
     });
   }
 
   std::unique_ptr<Communicator> split_into(int color, int key, std::string name) override {
     std::shared_ptr<MpiGroup> part;
     queue_.run([&] { part = group_->split(color, key, std::move(name)); });
-    return std::make_unique<MpiCommunicator>(std::move(part));
+    return std::make_unique<MpiCommunicator>(std::move(part), staging_);
   }
 
   int uncaught_ = std::uncaught_exceptions();
   std::shared_ptr<MpiGroup> group_;
+  std::shared_ptr<HostStaging> staging_;
   WorkQueue queue_;
 };
 
@@ -435,7 +441,8 @@ std::unique_ptr<Communicator> make_mpi_world(const MpiOptions& options) {
   int rank = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   mpi::check(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup", "world", rank);
-  return std::make_unique<MpiCommunicator>(std::make_shared<MpiGroup>(comm, "world", options));
+  return std::make_unique<MpiCommunicator>(std::make_shared<MpiGroup>(comm, "world", options),
+                                           std::make_shared<HostStaging>());
 }
 
 }  // namespace trireme

@@ -1,4 +1,4 @@
-// Ranks as processes, through MPI, in CPU memory.
+// Ranks as processes, through MPI.
 #pragma once
 
 #include <memory>
@@ -13,6 +13,8 @@ namespace trireme {
 /// themselves. Messages are MPI_Isend and MPI_Irecv: long ones progress while any thread of the process is
 /// inside MPI, at the latest in Work::wait(). All-reduce of f32, f64 and integers is MPI_Allreduce, whose
 /// order of summation belongs to MPI; reduce_scatter and the half types sum in the order of the ranks.
+/// Tensors of a device travel through pinned memory of the host (HostStaging), whatever the MPI can do with
+/// them.
 std::unique_ptr<Communicator> make_mpi_world(const MpiOptions& options);
 
 }  // namespace trireme

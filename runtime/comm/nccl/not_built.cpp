@@ -1,10 +1,11 @@
-// Stands in for the NCCL communicator where it is not part of the program.
+// Stands in for the NCCL communicator in a program built without it.
 #include "runtime/comm/nccl/nccl_communicator.h"
+#include "runtime/device/cuda/cuda_device.h"
 
 namespace trireme {
 
-std::string why_no_nccl() {
-  return "this program has no NCCL communicator; groups run over MPI ('mpi'), threads or one rank ('self')";
+std::unique_ptr<Communicator> make_nccl_world(std::unique_ptr<Communicator>, Device, const NcclOptions&) {
+  throw_environment("no NCCL: {}", cuda::why_no_device());
 }
 
 }  // namespace trireme

@@ -1,7 +1,6 @@
 #include "runtime/comm/self/self_communicator.h"
 
 #include <atomic>
-#include <cstring>
 
 #include "runtime/comm/comm_call.h"
 
@@ -31,8 +30,7 @@ class SelfCommunicator final : public Communicator {
   void run(Stream& stream, CommCall call) override {
     throw_if_aborted();
     if (!call.in || call.in.raw() == call.out.raw()) return;
-    stream.synchronize();
-    std::memcpy(call.out.raw(), call.in.raw(), static_cast<size_t>(call.in.bytes()));
+    stream.copy(call.out.raw(), call.in.raw(), static_cast<size_t>(call.in.bytes()));
   }
 
   WorkPtr start(Stream& stream, CommCall call) override {

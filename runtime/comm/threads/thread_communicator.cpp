@@ -3,6 +3,7 @@
 #include <exception>
 #include <thread>
 
+#include "runtime/comm/host_staging.h"
 #include "runtime/comm/threads/thread_group.h"
 #include "runtime/comm/work_queue.h"
 
@@ -24,8 +25,11 @@ class MessageWork final : public Work {
 
 class ThreadCommunicator final : public Communicator {
  public:
-  ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank)
-      : Communicator(rank, group->size(), group->name()), group_(std::move(group)) {}
+  ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank,
+                     std::shared_ptr<HostStaging> staging = std::make_shared<HostStaging>())
+      : Communicator(rank, group->size(), group->name()),
+        group_(std::move(group)),
+        staging_(std::move(staging)) {}
 
   // While an exception unwinds, the other ranks may never come to what is still queued.
   ~ThreadCommunicator() override {
@@ -42,29 +46,33 @@ class ThreadCommunicator final : public Communicator {
  private:
   void run(Stream& stream, CommCall call) override {
     if (call.is_point_to_point()) return start(stream, std::move(call))->wait();
-    stream.synchronize();
-    queue_.run([&] { group_->collective(rank(), call); });
+    const auto ready = stream.record();
+    queue_.run([&] {
+      staging_->collective(*ready, call, rank(), [&](const CommCall& c) { group_->collective(rank(), c); });
+    });
   }
 
   WorkPtr start(Stream& stream, CommCall call) override {
     if (call.is_point_to_point()) {
-      stream.synchronize();
-      return std::make_shared<MessageWork>(group_, group_->post(rank(), call));
+      return staging_->message(stream, std::move(call), [this](const CommCall& c) {
+        return std::make_shared<MessageWork>(group_, group_->post(rank(), c));
+      });
     }
-    return queue_.push([group = group_, rank = rank(), ready = stream.record(), call = std::move(call)] {
-      ready->synchronize();
-      group->collective(rank, call);
-    });
+    return queue_.push(
+        [group = group_, staging = staging_, rank = rank(), ready = stream.record(), call = std::move(call)] {
+          staging->collective(*ready, call, rank, [&](const CommCall& c) { group->collective(rank, c); });
+        });
   }
 
   std::unique_ptr<Communicator> split_into(int color, int key, std::string name) override {
     ThreadGroup::Split split;
     queue_.run([&] { split = group_->split(rank(), color, key, name); });
-    return std::make_unique<ThreadCommunicator>(split.group, split.rank);
+    return std::make_unique<ThreadCommunicator>(split.group, split.rank, staging_);
   }
 
   int uncaught_ = std::uncaught_exceptions();
   std::shared_ptr<ThreadGroup> group_;
+  std::shared_ptr<HostStaging> staging_;
   WorkQueue queue_;
 };
 

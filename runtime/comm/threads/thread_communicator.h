@@ -1,4 +1,4 @@
-// Ranks as threads of one process, in CPU memory.
+// Ranks as threads of one process.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@ namespace trireme {
 ///
 /// Ranks compare what they call: a collective that differs between ranks throws InternalError on all of them,
 /// saying who called what. Reductions are carried out in the order of the ranks, each rank doing its share of
-/// the elements.
+/// the elements. Tensors of a device travel through memory of the host.
 void run_thread_ranks(int num_ranks, const std::function<void(Communicator& world)>& body);
 
 }  // namespace trireme

@@ -1,5 +1,7 @@
 #include "runtime/device/cuda/cuda_device.h"
 
+#include <cstring>
+
 #include <nccl.h>
 
 #include "runtime/base/error.h"
@@ -40,6 +42,15 @@ class CudaEvent final : public Event {
   }
   ~CudaEvent() override { cudaEventDestroy(event_); }
   void synchronize() override { check(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
+  bool is_done() override {
+    const cudaError_t status = cudaEventQuery(event_);
+    if (status == cudaErrorNotReady) {
+      cudaGetLastError();  // or the next launch would report it
+      return false;
+    }
+    check(status, "cudaEventQuery");
+    return true;
+  }
   cudaEvent_t get() const { return event_; }
 
  private:
@@ -54,13 +65,19 @@ class CudaStream final : public Stream {
   }
   ~CudaStream() override { cudaStreamDestroy(stream_); }
   Device device() const override { return {DeviceType::cuda, index_}; }
-  std::shared_ptr<Event> record() override { return std::make_shared<CudaEvent>(stream_); }
+  std::shared_ptr<Event> record() override {
+    check(cudaSetDevice(index_), "cudaSetDevice");  // the event's; a helper thread begins with another
+    return std::make_shared<CudaEvent>(stream_);
+  }
   void wait(Event& event) override {
     if (auto* on_device = dynamic_cast<CudaEvent*>(&event)) {
       check(cudaStreamWaitEvent(stream_, on_device->get(), 0), "cudaStreamWaitEvent");
     } else {
       event.synchronize();
     }
+  }
+  void copy(void* to, const void* from, size_t bytes) override {
+    if (bytes > 0) check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "cudaMemcpyAsync");
   }
   void synchronize() override { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
   cudaStream_t get() const { return stream_; }
@@ -92,6 +109,27 @@ class CudaMemory final : public MemorySource {
   std::string name_;
 };
 
+class PinnedMemory final : public MemorySource {
+ public:
+  explicit PinnedMemory(int index) : index_(index) { select(index); }
+  void* allocate(size_t bytes) override {
+    check(cudaSetDevice(index_), "cudaSetDevice");
+    void* pointer = nullptr;
+    const cudaError_t status = cudaHostAlloc(&pointer, bytes, cudaHostAllocDefault);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      return nullptr;
+    }
+    check(status, "cudaHostAlloc");
+    return pointer;
+  }
+  void release(void* pointer, size_t) noexcept override { cudaFreeHost(pointer); }
+  std::string_view name() const override { return "the host (pinned)"; }
+
+ private:
+  int index_;
+};
+
 }  // namespace
 
 cudaStream_t raw_stream(Stream& stream) {
@@ -117,8 +155,23 @@ std::string why_no_device() {
   return status == cudaSuccess ? "the driver shows no device" : cudaGetErrorString(status);
 }
 
+DeviceInfo device_info(int index) {
+  select(index);
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  DeviceInfo info;
+  info.name = properties.name;
+  info.capability = fmt::format("{}.{}", properties.major, properties.minor);
+  info.bytes = static_cast<int64_t>(properties.totalGlobalMem);
+  std::memcpy(info.uuid.data(), properties.uuid.bytes, info.uuid.size());
+  return info;
+}
+
 std::unique_ptr<Stream> make_compute_stream(int index) { return std::make_unique<CudaStream>(index); }
 std::unique_ptr<MemorySource> make_memory_source(int index) { return std::make_unique<CudaMemory>(index); }
+std::unique_ptr<MemorySource> make_pinned_memory_source(int index) {
+  return std::make_unique<PinnedMemory>(index);
+}
 
 void copy_and_wait(int index, void* to, const void* from, size_t bytes) {
   if (bytes == 0) return;

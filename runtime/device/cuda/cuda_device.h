@@ -2,6 +2,9 @@
 // without a driver.
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -19,9 +22,18 @@ int num_devices();
 /// Why num_devices() is 0, in the driver's words; empty when a device is there.
 std::string why_no_device();
 
-/// Both throw EnvironmentError when device `index` is not there.
+struct DeviceInfo {
+  std::string name;                  ///< "NVIDIA H100 80GB HBM3"
+  std::string capability;            ///< "9.0"
+  int64_t bytes = 0;                 ///< of its memory
+  std::array<std::byte, 16> uuid{};  ///< of no other device (or part of one) in the world
+};
+/// This and the next three throw EnvironmentError when device `index` is not there.
+DeviceInfo device_info(int index);
 std::unique_ptr<Stream> make_compute_stream(int index);
 std::unique_ptr<MemorySource> make_memory_source(int index);
+/// Memory of the host that the device copies from and to at full speed, beside other work.
+std::unique_ptr<MemorySource> make_pinned_memory_source(int index);
 
 /// Copies between the host and device `index`, in either direction, after all work submitted to it, and
 /// waits. For what a steady step does not do: set-up, checks, results read late.

@@ -10,10 +10,14 @@ int num_devices() { return 0; }
 std::string why_no_device() {
   return "this program was built without CUDA (configure with -DTRIREME_CUDA=ON)";
 }
+DeviceInfo device_info(int index) { throw_environment("no device cuda:{}: {}", index, why_no_device()); }
 std::unique_ptr<Stream> make_compute_stream(int index) {
   throw_environment("no device cuda:{}: {}", index, why_no_device());
 }
 std::unique_ptr<MemorySource> make_memory_source(int index) {
+  throw_environment("no device cuda:{}: {}", index, why_no_device());
+}
+std::unique_ptr<MemorySource> make_pinned_memory_source(int index) {
   throw_environment("no device cuda:{}: {}", index, why_no_device());
 }
 void copy_and_wait(int index, void*, const void*, size_t) {

@@ -244,9 +244,9 @@ TEST(RunArguments, OtherChecksAcrossOptions) {
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "self"}, 2),
               HasSubstr("run.backend self is for one rank"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "nccl", "--run.device", "cpu"}),
-              HasSubstr("needs GPUs"));
-  EXPECT_THAT(fault_of({"--data.text", "a", "--run.device", "cuda"}),
-              HasSubstr("run.device cuda is not available in this version"));
+              HasSubstr("nccl is for GPUs"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--run.device", "cpu", "--run.share-device"}),
+              HasSubstr("uses no GPU"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--train.steps", "1e3"}), HasSubstr("whole number"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--optimizer.lr", "nan"}), HasSubstr("a number, 0 or more"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--train.steps", "99999999999999999999"}),

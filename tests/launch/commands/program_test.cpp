@@ -100,6 +100,19 @@ TEST(Program, DataIsBuiltAndInspected) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Program, BenchMeasuresOpsAndCollectives) {
+  const Outcome ops = run("bench ops --only 'width 768' --tokens 5 --milliseconds 1 --dtype f32");
+  EXPECT_EQ(ops.code, 0) << ops.output;
+  EXPECT_THAT(ops.output, AllOf(HasSubstr("layer norm backward"), HasSubstr("GB/s")));
+  const Outcome alone = run("bench collectives --op all_reduce --max-bytes 4096 --iterations 1");
+  EXPECT_EQ(alone.code, 0) << alone.output;
+  EXPECT_THAT(alone.output, AllOf(HasSubstr("busbw"), HasSubstr("1 rank(s) over self")));
+  EXPECT_THAT(run("bench colectives").output, HasSubstr("did you mean collectives?"));
+  EXPECT_THAT(run("bench ops --only nothing-like-it").output, HasSubstr("in no op's name"));
+  EXPECT_THAT(run("bench collectives --op gather --factor 1").output, HasSubstr("2 faults"));
+  EXPECT_EQ(run("bench").code, 0);
+}
+
 TEST(Program, DataNamesItsFaults) {
   const Outcome build = run("data build --tokeniser bpe --bpe-vocab few");
   EXPECT_EQ(build.code, 2);

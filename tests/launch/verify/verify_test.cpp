@@ -39,7 +39,8 @@ RunConfig tiny_run(const ParallelPlan& plan) {
 LayoutRecord record(const RunConfig& config, int disturbed_rank = -1, StageObserver* disturber = nullptr) {
   LayoutRecord first;
   run_thread_ranks(config.parallel.world_size(), [&](Communicator& world) {
-    LayoutRecord mine = record_layout(world, config, world.rank() == disturbed_rank ? disturber : nullptr);
+    LayoutRecord mine =
+        record_layout(world, config, {}, world.rank() == disturbed_rank ? disturber : nullptr);
     if (world.rank() == 0) first = std::move(mine);
   });
   return first;
@@ -117,7 +118,7 @@ TEST(Verify, TheCommandThrowsWhereTheLayoutPartsAndOnlyThere) {
   const auto self = make_self_communicator();
   std::FILE* out = std::tmpfile();
   RunConfig config = tiny_run({.data = 2});
-  EXPECT_NO_THROW(verify(config, *self, out));
+  EXPECT_NO_THROW(verify(config, *self, {}, out));
   EXPECT_GT(std::ftell(out), 100);
   std::fclose(out);
 }

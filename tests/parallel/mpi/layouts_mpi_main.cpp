@@ -1,22 +1,29 @@
-// Layouts over MPI follow one rank. Every rank compares with a run of its own; the exit code is of
-// all ranks together.
+// Layouts over MPI, on the tests' device, follow one rank on the CPU. Every rank compares with a run of its
+// own; the exit code is of all ranks together.
 #include <algorithm>
 
 #include <gtest/gtest.h>
 
 #include "tests/support/layout_run.h"
 #include "tests/support/mpi_test_main.h"
+#include "tests/support/test_device.h"
 
 namespace trireme::test {
 namespace {
+
+LayoutRun run_of(ModelFamily family) {
+  LayoutRun run;
+  run.model = tiny_model(family);
+  run.device = test_device();
+  return run;
+}
 
 class MpiLayouts : public testing::TestWithParam<ModelFamily> {};
 
 TEST_P(MpiLayouts, DataParallelFollowsOneRank) {
   const auto world = mpi_environment->make_world();
   for (const bool unequal : {false, true}) {
-    LayoutRun run;
-    run.model = tiny_model(GetParam());
+    LayoutRun run = run_of(GetParam());
     run.unequal_targets = unequal;
     run.options.bucket_bytes = 4096;
     const LayoutResult result = run_layout(*world, run);
@@ -30,8 +37,7 @@ TEST_P(MpiLayouts, DataParallelFollowsOneRank) {
 TEST_P(MpiLayouts, TensorParallelFollowsOneRank) {
   const auto world = mpi_environment->make_world();
   for (const bool sequence : {false, true}) {
-    LayoutRun run;
-    run.model = tiny_model(GetParam());
+    LayoutRun run = run_of(GetParam());
     run.unequal_targets = true;
     run.plan = {.tensor = world->size() == 2 ? 2 : 4, .sequence = sequence};
     expect_follows(run_layout(*world, run), run_on_one_rank(run));
@@ -46,8 +52,7 @@ TEST_P(MpiLayouts, PipelinesFollowOneRank) {
       {.tensor = rest >= 2 ? 2 : 1, .pipeline = 2, .schedule = "interleaved", .virtual_stages = 2},
   };
   for (const ParallelPlan& plan : plans) {
-    LayoutRun run;
-    run.model = tiny_model(GetParam());
+    LayoutRun run = run_of(GetParam());
     run.unequal_targets = true;
     run.plan = plan;
     expect_follows(run_layout(*world, run), run_on_one_rank(run));
@@ -59,8 +64,7 @@ TEST_P(MpiLayouts, ExpertParallelFollowsOneRank) {
   const ParallelPlan plans[] = {{.expert = world->size()},
                                 {.tensor = 2, .expert = std::max(1, world->size() / 4)}};
   for (const ParallelPlan& plan : plans) {
-    LayoutRun run;
-    run.model = tiny_model(GetParam());
+    LayoutRun run = run_of(GetParam());
     run.model.init_std = 0.2;
     run.model.moe = {.num_experts = 8, .expert_ffn_size = 12, .aux_loss = 0.05, .z_loss = 0.01};
     run.steps = 4;
@@ -77,8 +81,7 @@ TEST_P(MpiLayouts, ContextParallelFollowsOneRank) {
                                 {.tensor = beside, .context = 2, .sequence = beside > 1},
                                 {.pipeline = beside, .context = 2}};
   for (const ParallelPlan& plan : plans) {
-    LayoutRun run;
-    run.model = tiny_model(GetParam());
+    LayoutRun run = run_of(GetParam());
     run.seq_len = 16;
     run.micro_batch = 2;
     run.unequal_targets = true;
@@ -90,8 +93,7 @@ TEST_P(MpiLayouts, ContextParallelFollowsOneRank) {
 TEST_P(MpiLayouts, ZeroEqualsPlainDataParallelismBitForBit) {
   const auto world = mpi_environment->make_world();
   for (const DType precision : {DType::f32, DType::bf16}) {
-    LayoutRun run;
-    run.model = tiny_model(GetParam());
+    LayoutRun run = run_of(GetParam());
     run.precision = precision;
     run.steps = 5;
     run.unequal_targets = true;
@@ -109,8 +111,7 @@ TEST_P(MpiLayouts, ZeroEqualsPlainDataParallelismBitForBit) {
 
 TEST_P(MpiLayouts, ShardsOfTwoHaveEqualBitsAtEveryZeroStage) {
   const auto world = mpi_environment->make_world();
-  LayoutRun run;
-  run.model = tiny_model(GetParam());
+  LayoutRun run = run_of(GetParam());
   run.unequal_targets = true;
   run.plan.shard = 2;
   run.plan.zero_stage = run.options.zero_stage = 1;

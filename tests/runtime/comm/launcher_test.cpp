@@ -10,7 +10,6 @@
 #include <gtest/gtest.h>
 
 #include "runtime/base/error.h"
-#include "runtime/comm/nccl/nccl_communicator.h"
 
 namespace trireme {
 namespace {
@@ -73,8 +72,6 @@ TEST(Launcher, MpirunOfOneRankWithinAStepOfSeveralTasks) {
   const LauncherVariables both({{"OMPI_COMM_WORLD_SIZE", "1"}, {"SLURM_STEP_NUM_TASKS", "2"}});
   EXPECT_NO_THROW(check_launcher(1));
 }
-
-TEST(Nccl, SaysWhyItIsNotThere) { EXPECT_THAT(why_no_nccl(), testing::HasSubstr("'mpi'")); }
 
 }  // namespace
 }  // namespace trireme

@@ -1,9 +1,11 @@
 // Matrix products of the host's stand-in for cuBLAS: matrices lie columns first, sums are in double.
+#include <optional>
 #include <vector>
 
 #include "runtime/base/float8.h"
 #include "runtime/base/half.h"
 #include "tests/support/cuda_on_host/cublasLt.h"
+#include "tests/support/cuda_on_host/device_memory.h"
 
 struct cublasLtMatmulDesc {
   cublasOperation_t transa = CUBLAS_OP_N, transb = CUBLAS_OP_N;
@@ -78,6 +80,18 @@ void multiply(int64_t m, int64_t n, int64_t k, const Matrix& a, Matrix b, Result
   }
 }
 
+/// What a kernel may do: after the stream's earlier work, in this thread's device memory.
+class Running {
+ public:
+  explicit Running(cudaStream_t stream) {
+    if (stream != nullptr) stream->drain();
+    access_.emplace();
+  }
+
+ private:
+  std::optional<trireme::cuda_on_host::DeviceAccess> access_;
+};
+
 bool is_at(const void* p, unsigned alignment) { return reinterpret_cast<uintptr_t>(p) % alignment == 0; }
 
 template <class Value>
@@ -88,11 +102,12 @@ void set(Value& to, const void* value, size_t bytes) {
 
 }  // namespace
 
-cublasStatus_t cublasGemmEx_64(cublasHandle_t, cublasOperation_t transa, cublasOperation_t transb, int64_t m,
-                               int64_t n, int64_t k, const void* alpha, const void* a, cudaDataType_t a_type,
-                               int64_t lda, const void* b, cudaDataType_t b_type, int64_t ldb,
-                               const void* beta, void* c, cudaDataType_t c_type, int64_t ldc,
+cublasStatus_t cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb,
+                               int64_t m, int64_t n, int64_t k, const void* alpha, const void* a,
+                               cudaDataType_t a_type, int64_t lda, const void* b, cudaDataType_t b_type,
+                               int64_t ldb, const void* beta, void* c, cudaDataType_t c_type, int64_t ldc,
                                cublasComputeType_t, cublasGemmAlgo_t) {
+  const Running running(handle->stream);
   const bool ta = transa == CUBLAS_OP_T, tb = transb == CUBLAS_OP_T;
   if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return CUBLAS_STATUS_INVALID_VALUE;
   if (a_type != b_type || (c_type != a_type && c_type != CUDA_R_32F)) return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -113,6 +128,7 @@ cublasStatus_t cublasGemmGroupedBatchedEx_64(cublasHandle_t handle, const cublas
                                              const int64_t* ldc, int64_t group_count,
                                              const int64_t* group_size, cublasComputeType_t compute) {
   if (a_type != b_type || a_type != c_type) return CUBLAS_STATUS_NOT_SUPPORTED;
+  const Running running(handle->stream);  // the arrays of addresses lie on the device
   int64_t problem = 0;
   for (int64_t g = 0; g < group_count; ++g) {
     for (int64_t i = 0; i < group_size[g]; ++i, ++problem) {
@@ -212,7 +228,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
                               cublasLtMatrixLayout_t b_layout, const void* beta, const void* c,
                               cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
                               const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes,
-                              cudaStream_t) {
+                              cudaStream_t stream) {
+  const Running running(stream);
   const auto& alignment = algorithm->alignment;
   if (!is_at(a, alignment[0]) || !is_at(b, alignment[1]) || !is_at(c, alignment[2]) ||
       !is_at(d, alignment[3]))

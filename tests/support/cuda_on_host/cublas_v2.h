@@ -28,12 +28,17 @@ inline const char* cublasGetStatusString(cublasStatus_t) {
   return "refused by the host's stand-in for cuBLAS";
 }
 
-using cublasHandle_t = void*;
+struct cublasContext {
+  cudaStream_t stream = nullptr;
+};
+using cublasHandle_t = cublasContext*;
 inline cublasStatus_t cublasCreate(cublasHandle_t* handle) {
-  return *handle = nullptr, CUBLAS_STATUS_SUCCESS;
+  return *handle = new cublasContext, CUBLAS_STATUS_SUCCESS;
 }
-inline cublasStatus_t cublasDestroy(cublasHandle_t) { return CUBLAS_STATUS_SUCCESS; }
-inline cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t) { return CUBLAS_STATUS_SUCCESS; }
+inline cublasStatus_t cublasDestroy(cublasHandle_t handle) { return delete handle, CUBLAS_STATUS_SUCCESS; }
+inline cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream) {
+  return handle->stream = stream, CUBLAS_STATUS_SUCCESS;
+}
 inline cublasStatus_t cublasSetWorkspace(cublasHandle_t, void*, size_t) { return CUBLAS_STATUS_SUCCESS; }
 
 cublasStatus_t cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb,

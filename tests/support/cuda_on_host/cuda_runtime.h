@@ -7,11 +7,14 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <source_location>
 
 #include "tests/support/cuda_on_host/block.h"
+#include "tests/support/cuda_on_host/device_memory.h"
 #include "tests/support/cuda_on_host/launch.h"
+#include "tests/support/cuda_on_host/stream.h"
 
 #define __global__
 #define __device__
@@ -104,7 +107,12 @@ struct alignas(16) uint4 {
 using cudaStream_t = trireme::cuda_on_host::Stream*;
 using cudaEvent_t = trireme::cuda_on_host::Event*;
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2 };
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorNotReady = 600
+};
 enum cudaMemcpyKind {
   cudaMemcpyHostToDevice,
   cudaMemcpyDeviceToHost,
@@ -113,7 +121,7 @@ enum cudaMemcpyKind {
 };
 enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
-inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
+inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
 #define CUDART_VERSION 13000
 
 inline const char* cudaGetErrorName(cudaError_t) { return "cudaErrorInvalidValue"; }
@@ -124,46 +132,94 @@ inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   return *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0, cudaSuccess;
 }
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+inline cudaError_t cudaDeviceSynchronize() {
+  trireme::cuda_on_host::drain_streams_of_thread();
+  return cudaSuccess;
+}
+struct cudaDeviceProp {
+  char name[32] = "the host";
+  struct {
+    char bytes[16] = "host";
+  } uuid;
+  int major = 9, minor = 0;
+  size_t totalGlobalMem = size_t{4} << 30;
+};
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  return *properties = {}, cudaSuccess;
+}
 
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  return *stream = nullptr, cudaSuccess;
+  return *stream = new trireme::cuda_on_host::Stream, cudaSuccess;
 }
-inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (stream != nullptr) stream->drain();
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (!event->mark().is_done()) stream->submit([mark = event->mark()] { mark.wait(); });
+  return cudaSuccess;
+}
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  return *event = nullptr, cudaSuccess;
+  return *event = new trireme::cuda_on_host::Event, cudaSuccess;
 }
-inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  return event->record(stream), cudaSuccess;
+}
+inline cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return event->mark().is_done() ? cudaSuccess : cudaErrorNotReady;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) { return event->mark().wait(), cudaSuccess; }
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
 
 inline cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   *pointer = trireme::cuda_on_host::allocate_device_memory(bytes);
   return *pointer != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 inline cudaError_t cudaFree(void* pointer) {
+  trireme::cuda_on_host::drain_streams_of_thread();  // as CUDA does
   trireme::cuda_on_host::free_device_memory(pointer);
   return cudaSuccess;
 }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  std::memcpy(to, from, bytes);
+inline cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
+  *pointer = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  return *pointer != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+inline cudaError_t cudaFreeHost(void* pointer) { return std::free(pointer), cudaSuccess; }
+
+/// Whether the memory is where the kind says.
+inline bool fits_kind(const void* to, const void* from, cudaMemcpyKind kind) {
+  using trireme::cuda_on_host::is_device_memory;
+  if (kind == cudaMemcpyDefault) return true;
+  return is_device_memory(to) == (kind != cudaMemcpyDeviceToHost) &&
+         is_device_memory(from) == (kind != cudaMemcpyHostToDevice);
+}
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                                   cudaStream_t stream) {
+  if (!fits_kind(to, from, kind)) return cudaErrorInvalidValue;
+  if (stream != nullptr) stream->drain();
+  const trireme::cuda_on_host::DeviceAccess access({to, from});
+  std::memmove(to, from, bytes);
   return cudaSuccess;
 }
 inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
 }
 inline cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
-                                     size_t width, size_t height, cudaMemcpyKind, cudaStream_t) {
-  if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
+                                     size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (width > to_pitch || width > from_pitch || !fits_kind(to, from, kind)) return cudaErrorInvalidValue;
+  if (stream != nullptr) stream->drain();
+  const trireme::cuda_on_host::DeviceAccess access({to, from});
   for (size_t row = 0; row < height; ++row) {
     std::memcpy(static_cast<std::byte*>(to) + row * to_pitch,
                 static_cast<const std::byte*>(from) + row * from_pitch, width);
   }
   return cudaSuccess;
 }
-inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  if (!trireme::cuda_on_host::is_device_memory(to)) return cudaErrorInvalidValue;
+  if (stream != nullptr) stream->drain();
+  const trireme::cuda_on_host::DeviceAccess access({to});
   std::memset(to, value, bytes);
   return cudaSuccess;
 }
@@ -186,6 +242,7 @@ cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribut
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
+  if (config->stream != nullptr) config->stream->drain();
   const auto thread = [&] { kernel(static_cast<Parameters>(arguments)...); };
   return trireme::cuda_on_host::run_grid(reinterpret_cast<const void*>(kernel), config->gridDim,
                                          config->blockDim, config->dynamicSmemBytes, thread)

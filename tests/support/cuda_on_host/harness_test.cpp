@@ -1,8 +1,12 @@
 // The host's stand-in for CUDA finds the faults that it is there for.
+#include <atomic>
+#include <cstdlib>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "runtime/ops/cuda/reduce.cuh"
+#include "runtime/ops/elementwise.h"
 #include "tests/support/tensors.h"
 #include "tests/support/test_device.h"
 
@@ -155,6 +159,45 @@ TEST_F(CudaOnHost, SizesThatADeviceRefusesAreRefused) {
   config.dynamicSmemBytes = 50 << 10;
   EXPECT_NE(cudaLaunchKernelEx(&config, uninitialised_kernel, nullptr), cudaSuccess)
       << "more than it asked for";
+}
+
+/// What crashes where the device has memory of its own.
+TEST(CudaOnHostDeathTest, AHostThatTouchesDeviceMemoryIsFound) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  Context ctx(test_device());
+  const Tensor t = make_tensor(ctx, {7}, DType::f32, std::vector<float>(7));
+  EXPECT_DEATH(t.data<float>()[3] = 1.0f, "the host touches device memory");
+  EXPECT_DEATH(std::exit(t.data<float>()[3] == 1.0f), "the host touches device memory");
+  std::vector<std::byte> bytes(28);
+  EXPECT_DEATH(std::memcpy(bytes.data(), t.raw(), 28), "the host touches device memory");
+}
+
+TEST_F(CudaOnHost, OpsAndCopiesOnTensorsOfTheHostAreRefused) {
+  std::vector<float> values(7);
+  const Tensor of_host = Tensor::borrow(values.data(), {7}, DType::f32), t = zeros(7);
+  EXPECT_THAT(fault_of([&] { ops::fill(ctx_, of_host, 1); }), HasSubstr("fill: a tensor lies on cpu"));
+  EXPECT_THAT(fault_of([&] { ops::copy(ctx_, of_host, t); }), HasSubstr("copy: a tensor lies on cpu"));
+  EXPECT_THAT(fault_of([&] {
+                ops::copy_columns(ctx_, {t.view({1, 7}), 0, 7}, {of_host.view({1, 7}), 0, 7});
+              }),
+              HasSubstr("copy_columns: a tensor lies on cpu"));
+  EXPECT_THROW(ops::cuda::copy(ctx_, of_host, t), EnvironmentError) << "called a copy within the device";
+}
+
+TEST_F(CudaOnHost, StreamsKeepTheirOrderAndEventsHoldThemBack) {
+  const auto first = cuda::make_compute_stream(0), second = cuda::make_compute_stream(0);
+  std::atomic<bool> may_go = false;
+  cuda::raw_stream(*first)->submit([&] { may_go.wait(false); });
+  const auto event = first->record();
+  second->wait(*event);
+  const auto behind = second->record();
+  EXPECT_FALSE(event->is_done());
+  EXPECT_FALSE(behind->is_done());
+  may_go = true;
+  may_go.notify_all();
+  second->synchronize();
+  EXPECT_TRUE(event->is_done());
+  EXPECT_TRUE(behind->is_done());
 }
 
 #ifdef __SANITIZE_ADDRESS__

@@ -1,12 +1,12 @@
 #include "tests/support/cuda_on_host/launch.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <numeric>
 #include <random>
-#include <thread>
+
+#include "tests/support/cuda_on_host/device_memory.h"
 
 namespace trireme::cuda_on_host {
 
@@ -15,30 +15,22 @@ namespace {
 constexpr size_t kSharedBytesWithoutAsking = 48 << 10, kMostSharedBytes = 163 << 10;
 constexpr unsigned kMostThreads = 1024;
 
-struct Allocation {
-  size_t bytes;
-  std::thread::id owner;
-};
-
-/// Everything this process asked of its one device.
-struct DeviceState {
+/// What kernels were allowed.
+struct SharedLimits {
   std::mutex mutex;
-  std::map<void*, Allocation> allocations;
-  std::map<const void*, size_t> shared_limits;
+  std::map<const void*, size_t> bytes;
 };
-DeviceState& device() {
-  static DeviceState state;
-  return state;
+SharedLimits& shared_limits() {
+  static SharedLimits limits;
+  return limits;
 }
 
 /// This OS thread's device memory, to be compared with and to go back to.
 class MemoryImage {
  public:
   MemoryImage() {
-    const std::lock_guard lock(device().mutex);
-    for (const auto& [pointer, allocation] : device().allocations) {
-      if (allocation.owner != std::this_thread::get_id()) continue;
-      Piece& piece = pieces_.emplace_back(pointer, allocation.bytes);
+    for (const DeviceBlock& block : device_blocks()) {
+      Piece& piece = pieces_.emplace_back(block.begin, block.bytes);
       copy_words(piece.copy.get(), piece.place, piece.num_words);
     }
   }
@@ -108,24 +100,10 @@ void run_once(Order order, Dim3 grid, Block& block, size_t shared_bytes,
 
 }  // namespace
 
-void* allocate_device_memory(size_t bytes) {
-  const size_t size = (std::max<size_t>(bytes, 1) + 255) / 256 * 256;
-  void* pointer = std::aligned_alloc(256, size);
-  const std::lock_guard lock(device().mutex);
-  if (pointer != nullptr) device().allocations[pointer] = {size, std::this_thread::get_id()};
-  return pointer;
-}
-
-void free_device_memory(void* pointer) {
-  const std::lock_guard lock(device().mutex);
-  device().allocations.erase(pointer);
-  std::free(pointer);
-}
-
 bool allow_shared_memory(const void* kernel, int bytes) {
   if (bytes < 0 || static_cast<size_t>(bytes) > kMostSharedBytes) return false;
-  const std::lock_guard lock(device().mutex);
-  device().shared_limits[kernel] = static_cast<size_t>(bytes);
+  const std::lock_guard lock(shared_limits().mutex);
+  shared_limits().bytes[kernel] = static_cast<size_t>(bytes);
   return true;
 }
 
@@ -136,8 +114,8 @@ bool run_grid(const void* kernel, Dim3 grid, Dim3 block, size_t shared_bytes,
   const unsigned num_threads = block.count();
   size_t limit = kSharedBytesWithoutAsking;
   {
-    const std::lock_guard lock(device().mutex);
-    if (const auto found = device().shared_limits.find(kernel); found != device().shared_limits.end()) {
+    const std::lock_guard lock(shared_limits().mutex);
+    if (const auto found = shared_limits().bytes.find(kernel); found != shared_limits().bytes.end()) {
       limit = std::max(limit, found->second);
     }
   }
@@ -150,6 +128,7 @@ bool run_grid(const void* kernel, Dim3 grid, Dim3 block, size_t shared_bytes,
   static thread_local std::map<unsigned, std::unique_ptr<Block>> blocks;
   auto& fibers = blocks[num_threads];
   if (!fibers) fibers = std::make_unique<Block>(num_threads);
+  const DeviceAccess access;
   try {
     const MemoryImage before;
     run_once(Order::ascending, grid, *fibers, shared_bytes, thread);

@@ -1,4 +1,4 @@
-// Grids, device memory and shared memory of the host's stand-in for CUDA.
+// Grids and shared memory of the host's stand-in for CUDA.
 #pragma once
 
 #include <cstddef>
@@ -7,14 +7,6 @@
 #include "tests/support/cuda_on_host/block.h"
 
 namespace trireme::cuda_on_host {
-
-class Stream;
-class Event;
-
-/// Heap blocks of their own, so that the address sanitizer sees what lies beyond. They belong to the OS
-/// thread that asked.
-void* allocate_device_memory(size_t bytes);
-void free_device_memory(void* pointer);
 
 /// Dynamic shared memory beyond 48 KiB has to be allowed for a kernel first, up to what every device of
 /// compute capability 8.0 has; false beyond.

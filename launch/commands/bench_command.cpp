@@ -1,0 +1,221 @@
+// trireme bench: the measures of launch/bench, from arguments to tables.
+#include <algorithm>
+#include <functional>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "launch/bench/collectives_bench.h"
+#include "launch/bench/op_cases.h"
+#include "launch/cli/help_text.h"
+#include "launch/cli/nearest_name.h"
+#include "launch/cli/plain_arguments.h"
+#include "launch/cli/run_arguments.h"
+#include "launch/commands/commands.h"
+#include "launch/commands/rank_world.h"
+#include "launch/trainer/build_info.h"
+#include "launch/trainer/choose_device.h"
+#include "runtime/base/error.h"
+#include "runtime/device/cpu/cpu_device.h"
+#include "runtime/io/atomic_file.h"
+
+namespace trireme {
+
+namespace {
+
+struct BenchOptions {
+  RunOptions run;
+  std::string json;  ///< a file for the results; empty: none
+  CollectivesBenchOptions collectives;
+  DType dtype = DType::bf16;
+  int64_t tokens = 1024;
+  int64_t milliseconds = 200;
+  std::string only;
+};
+
+template <class T>
+std::function<std::string(const std::string&)> one_of(T& field,
+                                                      std::vector<std::pair<std::string, T>> choices) {
+  return [&field, choices = std::move(choices)](const std::string& text) -> std::string {
+    std::string names;
+    for (const auto& [name, value] : choices) {
+      names += (names.empty() ? "" : ", ") + name;
+      if (name != text) continue;
+      field = value;
+      return "";
+    }
+    return "one of " + names;
+  };
+}
+
+std::vector<std::pair<std::string, std::string>> same(std::vector<std::string> names) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const std::string& name : names) pairs.emplace_back(name, name);
+  return pairs;
+}
+
+std::vector<PlainOption> common_options(BenchOptions& o) {
+  return {
+      {"device", "auto|cpu|cuda", "auto: cuda where the program sees a GPU", "auto",
+       one_of(o.run.device, same({"auto", "cpu", "cuda"}))},
+      {"threads", "N", "threads a rank, for arithmetic on the CPU", "1", whole_into(o.run.threads, 1, 4096)},
+      {"json", "FILE", "the results as JSON too", "none", text_into(o.json)},
+  };
+}
+
+std::vector<PlainOption> collectives_options(BenchOptions& o) {
+  std::vector<std::string> operations = {"all"};
+  operations.insert(operations.end(), collective_names().begin(), collective_names().end());
+  CollectivesBenchOptions& c = o.collectives;
+  std::vector<PlainOption> options = {
+      {"op", "NAME", fmt::format("{}", fmt::join(operations, ", ")), "all",
+       one_of(c.operation, same(operations))},
+      {"min-bytes", "N", "smallest size, of the larger of a rank's two sides", fmt::to_string(c.min_bytes),
+       whole_into(c.min_bytes, 8, int64_t{1} << 36)},
+      {"max-bytes", "N", "largest size", fmt::to_string(c.max_bytes),
+       whole_into(c.max_bytes, 8, int64_t{1} << 36)},
+      {"factor", "N", "from one size to the next", fmt::to_string(c.factor),
+       whole_into(c.factor, 2, 1 << 20)},
+      {"dtype", "NAME", "of the elements: f32, f64, bf16, f16, i32, i64", "f32",
+       one_of<DType>(c.dtype, {{"f32", DType::f32},
+                               {"f64", DType::f64},
+                               {"bf16", DType::bf16},
+                               {"f16", DType::f16},
+                               {"i32", DType::i32},
+                               {"i64", DType::i64}})},
+      {"redop", "sum|max|min", "of reductions", "sum",
+       one_of<ReduceOp>(c.op, {{"sum", ReduceOp::sum}, {"max", ReduceOp::max}, {"min", ReduceOp::min}})},
+      {"warmup", "N", "calls before those that are timed", fmt::to_string(c.warmup),
+       whole_into(c.warmup, 0, 1 << 20)},
+      {"iterations", "N", "timed calls", fmt::to_string(c.iterations), whole_into(c.iterations, 1, 1 << 20)},
+      {"backend", "auto|mpi|nccl",
+       "of communication; auto: nccl where each rank has a GPU of its own, else mpi", "auto",
+       one_of(o.run.backend, same({"auto", "mpi", "nccl"}))},
+      {"share-device", "", "several ranks of a host may use one GPU", "", [&o](const std::string&) {
+         o.run.share_device = true;
+         return std::string();
+       }}};
+  const auto common = common_options(o);
+  options.insert(options.end(), common.begin(), common.end());
+  return options;
+}
+
+std::vector<PlainOption> ops_options(BenchOptions& o) {
+  std::vector<PlainOption> options = {
+      {"dtype", "f32|bf16|f16", "of the tensors", "bf16",
+       one_of<DType>(o.dtype, {{"f32", DType::f32}, {"bf16", DType::bf16}, {"f16", DType::f16}})},
+      {"tokens", "N", "rows of the activations", fmt::to_string(o.tokens), whole_into(o.tokens, 1, 1 << 24)},
+      {"only", "TEXT", "ops whose name or shape has this text", "all", text_into(o.only)},
+      {"milliseconds", "N", "measured for each op, at least", fmt::to_string(o.milliseconds),
+       whole_into(o.milliseconds, 1, 600'000)}};
+  const auto common = common_options(o);
+  options.insert(options.end(), common.begin(), common.end());
+  return options;
+}
+
+std::string bench_help() {
+  BenchOptions collectives, ops;
+  return fmt::format(
+      "usage: mpirun -n RANKS trireme bench collectives [options]   time, bandwidth and wrong elements of "
+      "each\n"
+      "                                                             collective, in the columns of "
+      "nccl-tests\n"
+      "       trireme bench ops [options]                           TFLOP/s and GB/s of each op and shape\n\n"
+      "  mpirun -n 2 trireme bench collectives --op all_reduce --max-bytes 67108864\n"
+      "  trireme bench ops --dtype f32 --only attention\n\ncollectives\n{}\nops\n{}",
+      help_plain(collectives_options(collectives)), help_plain(ops_options(ops)));
+}
+
+void parse(const std::string& command, std::vector<PlainOption> options, std::span<const std::string> args,
+           std::vector<std::string> faults = {}) {
+  for (const std::string& stray : parse_plain_arguments(command, options, args, faults)) {
+    faults.push_back(fmt::format("'{}' belongs to no option", stray));
+  }
+  if (!faults.empty()) throw_faults(faults, "bench");
+}
+
+void write_json(const std::string& path, const nlohmann::json& json) {
+  if (path.empty()) return;
+  write_file_atomically(path, json.dump(2) + "\n");
+}
+
+void bench_collectives(std::span<const std::string> args, const RankPlace& place) {
+  BenchOptions o;
+  o.run.threads = 1;
+  parse("bench collectives", collectives_options(o), args);
+  const CollectivesBenchOptions& c = o.collectives;
+  if (c.min_bytes > c.max_bytes)
+    throw_usage("--min-bytes {} is more than --max-bytes {}", c.min_bytes, c.max_bytes);
+  const RankWorld ranks = make_world(o.run, place);
+  Context ctx(ranks.device, o.run.threads);
+  const auto times = run_collectives_bench(ctx, *ranks.world, c);
+  if (place.rank != 0) return;
+  const std::string device = device_text(ctx.device());
+  fmt::print("# {}\n# {} rank(s) over {}; rank 0 on {}\n", build_line(), ranks.world->size(),
+             ranks.world->backend(), device);
+  print_collectives(stdout, c, times);
+  nlohmann::json rows = nlohmann::json::array();
+  int64_t num_wrong = 0;
+  for (const CollectiveTime& t : times) {
+    num_wrong += t.num_wrong;
+    rows.push_back({{"operation", t.operation},
+                    {"bytes", t.bytes},
+                    {"count", t.count},
+                    {"type", to_string(c.dtype)},
+                    {"redop", to_string(c.op)},
+                    {"us", t.seconds * 1e6},
+                    {"algbw_gb_s", t.algorithm_bandwidth * 1e-9},
+                    {"busbw_gb_s", t.bus_bandwidth * 1e-9},
+                    {"wrong", t.num_wrong}});
+  }
+  write_json(o.json, {{"ranks", ranks.world->size()},
+                      {"backend", ranks.world->backend()},
+                      {"device", device},
+                      {"collectives", rows}});
+  if (num_wrong > 0) throw_user(ExitCode::numerics, "{} elements are wrong", num_wrong);
+}
+
+void bench_ops(std::span<const std::string> args, const RankPlace& place) {
+  BenchOptions o;
+  o.run.threads = cpu::num_available_cores();
+  parse("bench ops", ops_options(o), args);
+  if (place.world_size > 1) throw_usage("trireme bench ops measures one rank: start it without mpirun");
+  const RankWorld alone = make_world(o.run, place);
+  Context ctx(alone.device, o.run.threads);
+  const std::string device = device_text(ctx.device());
+  fmt::print("# {}\n# {} on {}, {} threads, {} tokens\n", build_line(), to_string(o.dtype), device,
+             ctx.num_threads(), o.tokens);
+  fmt::print("{:<28} {:<34} {:>12} {:>9} {:>9}\n", "# op", "shape", "time (us)", "TFLOP/s", "GB/s");
+  nlohmann::json rows = nlohmann::json::array();
+  for (const OpCaseMaker& maker : op_cases()) {
+    if ((maker.name + " " + maker.shape).find(o.only) == std::string::npos) continue;
+    const OpTime t = time_op(ctx, maker, o.dtype, o.tokens, static_cast<double>(o.milliseconds) * 1e-3);
+    const double tflops = t.flops / t.seconds * 1e-12, gigabytes = t.bytes / t.seconds * 1e-9;
+    fmt::print("{:<28} {:<34} {:>12.1f} {:>9} {:>9.1f}\n", t.name, t.shape, t.seconds * 1e6,
+               t.flops > 0 ? fmt::format("{:.3f}", tflops) : "-", gigabytes);
+    std::fflush(stdout);
+    rows.push_back({{"op", t.name}, {"shape", t.shape}, {"us", t.seconds * 1e6}, {"gb_s", gigabytes}});
+    if (t.flops > 0) rows.back()["tflop_s"] = tflops;
+  }
+  if (rows.empty()) throw_usage("--only '{}' is in no op's name or shape", o.only);
+  write_json(o.json,
+             {{"device", device}, {"dtype", to_string(o.dtype)}, {"tokens", o.tokens}, {"ops", rows}});
+}
+
+}  // namespace
+
+void run_bench(std::span<const std::string> args, const RankPlace& place) {
+  const std::vector<std::string> names = {"collectives", "ops"};
+  if (args.empty() || asks_for_help(args)) {
+    if (place.rank == 0) fmt::print("{}", bench_help());
+  } else if (args[0] == "collectives") {
+    bench_collectives(args.subspan(1), place);
+  } else if (args[0] == "ops") {
+    bench_ops(args.subspan(1), place);
+  } else {
+    throw_usage("'{}' is no part of trireme bench{}; there are collectives and ops", args[0],
+                did_you_mean(args[0], names));
+  }
+}
+
+}  // namespace trireme

@@ -1,0 +1,43 @@
+// Device memory of the host's stand-in for CUDA: closed to everybody but kernels and copies.
+#pragma once
+
+#include <cstddef>
+#include <initializer_list>
+#include <vector>
+
+namespace trireme::cuda_on_host {
+
+class Arena;
+
+/// Each OS thread has device memory of its own, as if it had a device of its own. Pages may be touched only
+/// while a DeviceAccess lives: a host that reads or writes a device pointer ends the program with a message,
+/// where a GPU's machine would crash. Null when memory runs out.
+void* allocate_device_memory(size_t bytes);
+void free_device_memory(void* pointer);
+bool is_device_memory(const void* pointer);
+
+/// Lets everybody touch some device memory as long as it lives, alone: kernels and copies on one device
+/// exclude each other. May be nested within a thread.
+class DeviceAccess {
+ public:
+  /// This thread's memory.
+  DeviceAccess();
+  /// The memory that the pointers lie in; those of the host count for nothing.
+  explicit DeviceAccess(std::initializer_list<const void*> pointers);
+  ~DeviceAccess();
+  DeviceAccess(const DeviceAccess&) = delete;
+  DeviceAccess& operator=(const DeviceAccess&) = delete;
+
+ private:
+  void open();
+  std::vector<Arena*> arenas_;
+};
+
+struct DeviceBlock {
+  std::byte* begin;
+  size_t bytes;
+};
+/// What this thread has allocated.
+std::vector<DeviceBlock> device_blocks();
+
+}  // namespace trireme::cuda_on_host

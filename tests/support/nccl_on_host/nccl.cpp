@@ -1,0 +1,359 @@
+#include "tests/support/nccl_on_host/nccl.h"
+
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/comm/reduction.h"
+#include "tests/support/cuda_on_host/device_memory.h"
+#include "tests/support/cuda_on_host/stream.h"
+
+namespace {
+
+using trireme::DType;
+using trireme::cuda_on_host::DeviceAccess;
+using Bytes = std::vector<std::byte>;
+
+enum class Kind { all_reduce, all_gather, reduce_scatter, broadcast, send, receive };
+
+struct Operation {
+  Kind kind;
+  const void* in;
+  void* out;
+  size_t bytes;  // of `in`; of `out` for a receive and a reduce_scatter
+  ncclDataType_t type;
+  ncclRedOp_t op = ncclSum;
+  int peer = -1;
+  cudaStream_t stream = nullptr;
+
+  bool matches(const Operation& other) const {
+    return kind == other.kind && bytes == other.bytes && type == other.type && op == other.op &&
+           peer == other.peer;
+  }
+};
+
+struct Message {
+  Bytes bytes;
+  bool taken = false;
+};
+
+/// A collective that ranks have come to.
+struct Round {
+  std::vector<Bytes> parts;
+  std::vector<Operation> operations;
+  size_t num_arrived = 0, num_left = 0;
+};
+
+/// What the ranks of one communicator share.
+struct Shared {
+  std::mutex mutex;
+  std::condition_variable changed;
+  size_t size = 0, num_joined = 0;
+  bool aborted = false;
+  std::string error;
+  std::map<uint64_t, Round> rounds;
+  std::map<std::pair<int, int>, std::deque<std::shared_ptr<Message>>> mailboxes;  // from, to
+
+  void fail(const std::string& why) {
+    const std::lock_guard lock(mutex);
+    if (error.empty()) error = why;
+    changed.notify_all();
+  }
+  bool is_broken() const { return aborted || !error.empty(); }
+};
+
+std::mutex registry_mutex;
+std::map<std::string, std::weak_ptr<Shared>>& registry() {
+  static std::map<std::string, std::weak_ptr<Shared>> map;
+  return map;
+}
+
+DType dtype_of(ncclDataType_t type) {
+  switch (type) {
+    case ncclInt32:
+      return DType::i32;
+    case ncclInt64:
+      return DType::i64;
+    case ncclFloat16:
+      return DType::f16;
+    case ncclFloat32:
+      return DType::f32;
+    case ncclFloat64:
+      return DType::f64;
+    case ncclBfloat16:
+      return DType::bf16;
+    case ncclUint8:
+      break;
+  }
+  return DType::u8;
+}
+size_t size_of(ncclDataType_t type) { return trireme::size_of(dtype_of(type)); }
+
+Bytes read_device(const void* from, size_t bytes) {
+  Bytes values(bytes);
+  const DeviceAccess access({from});
+  if (bytes > 0) std::memcpy(values.data(), from, bytes);
+  return values;
+}
+void write_device(void* to, const std::byte* from, size_t bytes) {
+  const DeviceAccess access({to});
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
+}  // namespace
+
+struct ncclComm {
+  std::shared_ptr<Shared> shared;
+  int rank = 0;
+  bool is_ready = false;
+  // Under the lock of `shared`:
+  std::vector<Operation> issued;  // by the last group, not yet given to the stream
+  enum { open, closed, asked_for } group = open;
+  uint64_t num_rounds = 0;
+  std::string last_error;
+};
+
+namespace {
+
+// In another order than that of the ranks, which nobody may rely on.
+Bytes reduce(const Operation& operation, const std::vector<Bytes>& parts, size_t begin, size_t bytes) {
+  Bytes result(bytes);
+  std::vector<const std::byte*> pointers;
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) pointers.push_back(part->data() + begin);
+  const auto op = operation.op == ncclSum   ? trireme::ReduceOp::sum
+                  : operation.op == ncclMax ? trireme::ReduceOp::max
+                                            : trireme::ReduceOp::min;
+  trireme::reduce_in_order(op, dtype_of(operation.type), pointers,
+                           static_cast<int64_t>(bytes / size_of(operation.type)), result.data());
+  return result;
+}
+
+Bytes result_of(const Operation& operation, const std::vector<Bytes>& parts, size_t rank) {
+  switch (operation.kind) {
+    case Kind::all_reduce:
+      return reduce(operation, parts, 0, operation.bytes);
+    case Kind::reduce_scatter:
+      return reduce(operation, parts, rank * operation.bytes, operation.bytes);
+    case Kind::broadcast:
+      return parts[static_cast<size_t>(operation.peer)];
+    case Kind::all_gather: {
+      Bytes all;
+      for (const Bytes& part : parts) all.insert(all.end(), part.begin(), part.end());
+      return all;
+    }
+    case Kind::send:
+    case Kind::receive:
+      break;
+  }
+  return {};
+}
+
+void run_collective(Shared& shared, int rank, uint64_t number, const Operation& operation) {
+  const size_t size = shared.size;
+  const size_t bytes = operation.kind == Kind::reduce_scatter ? operation.bytes * size : operation.bytes;
+  Bytes mine = read_device(operation.in, bytes);
+  std::unique_lock lock(shared.mutex);
+  Round& round = shared.rounds[number];
+  round.parts.resize(size);
+  round.parts[static_cast<size_t>(rank)] = std::move(mine);
+  round.operations.push_back(operation);
+  ++round.num_arrived;
+  if (!operation.matches(round.operations.front()) && shared.error.empty()) {
+    shared.error = "ranks call different operations";
+  }
+  shared.changed.notify_all();
+  shared.changed.wait(lock, [&] { return round.num_arrived == size || shared.is_broken(); });
+  if (shared.is_broken()) return;
+  lock.unlock();
+  const Bytes result = result_of(operation, round.parts, static_cast<size_t>(rank));
+  write_device(operation.out, result.data(), result.size());
+  lock.lock();
+  if (++round.num_left == size) shared.rounds.erase(number);
+}
+
+// All messages of a group are under way together; the group ends when all were taken.
+void run_messages(Shared& shared, int rank, const std::vector<Operation>& operations) {
+  std::vector<std::shared_ptr<Message>> sent;
+  for (const Operation& operation : operations) {
+    if (operation.kind != Kind::send) continue;
+    sent.push_back(std::make_shared<Message>(Message{read_device(operation.in, operation.bytes)}));
+    const std::lock_guard lock(shared.mutex);
+    shared.mailboxes[{rank, operation.peer}].push_back(sent.back());
+    shared.changed.notify_all();
+  }
+  for (const Operation& operation : operations) {
+    if (operation.kind != Kind::receive) continue;
+    std::unique_lock lock(shared.mutex);
+    auto& mailbox = shared.mailboxes[{operation.peer, rank}];
+    shared.changed.wait(lock, [&] { return !mailbox.empty() || shared.is_broken(); });
+    if (shared.is_broken()) return;
+    const auto message = mailbox.front();
+    mailbox.pop_front();
+    lock.unlock();
+    if (message->bytes.size() != operation.bytes) return shared.fail("a message of another length");
+    write_device(operation.out, message->bytes.data(), operation.bytes);
+    lock.lock();
+    message->taken = true;
+    shared.changed.notify_all();
+  }
+  std::unique_lock lock(shared.mutex);
+  for (const auto& message : sent) {
+    shared.changed.wait(lock, [&] { return message->taken || shared.is_broken(); });
+  }
+}
+
+bool is_message(const Operation& operation) {
+  return operation.kind == Kind::send || operation.kind == Kind::receive;
+}
+
+thread_local int group_depth = 0;
+thread_local std::vector<ncclComm_t> group_comms;
+
+ncclResult_t refuse(ncclComm_t comm, const char* why) {
+  comm->last_error = why;
+  return ncclInvalidUsage;
+}
+
+ncclResult_t issue(ncclComm_t comm, const Operation& operation) {
+  const std::lock_guard lock(comm->shared->mutex);
+  if (!comm->is_ready || comm->group != ncclComm::open || group_depth == 0) {
+    return refuse(comm, "outside of a group, or before the last one was launched");
+  }
+  if (!comm->issued.empty() && (comm->issued[0].stream != operation.stream || !is_message(comm->issued[0]) ||
+                                !is_message(operation))) {
+    return refuse(comm, "a group that this stand-in does not know");
+  }
+  comm->issued.push_back(operation);
+  if (group_comms.empty() || group_comms.back() != comm) group_comms.push_back(comm);
+  return ncclSuccess;
+}
+
+// Gives what was issued to its stream; under the lock.
+void launch(ncclComm_t comm) {
+  const auto operations = std::exchange(comm->issued, {});
+  comm->group = ncclComm::open;
+  const auto run = [shared = comm->shared, rank = comm->rank, operations, number = comm->num_rounds] {
+    if (is_message(operations[0])) {
+      run_messages(*shared, rank, operations);
+    } else {
+      run_collective(*shared, rank, number, operations[0]);
+    }
+  };
+  if (!is_message(operations[0])) ++comm->num_rounds;
+  operations[0].stream->submit(run);
+}
+
+}  // namespace
+
+ncclResult_t ncclGetVersion(int* version) { return *version = 0, ncclSuccess; }
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  static int next = 0;
+  const std::lock_guard lock(registry_mutex);
+  *id = {};
+  const std::string name = std::to_string(++next);
+  std::memcpy(id->internal, name.data(), name.size());
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId id, int rank,
+                                    ncclConfig_t* config) {
+  if (config->blocking != 0) return ncclInvalidArgument;
+  std::shared_ptr<Shared> shared;
+  {
+    const std::lock_guard lock(registry_mutex);
+    auto& entry = registry()[id.internal];
+    shared = entry.lock();
+    if (!shared) entry = shared = std::make_shared<Shared>();
+  }
+  const std::lock_guard lock(shared->mutex);
+  shared->size = static_cast<size_t>(size);
+  ++shared->num_joined;
+  *comm = new ncclComm;
+  (*comm)->shared = shared;
+  (*comm)->rank = rank;
+  return ncclInProgress;
+}
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
+  const std::lock_guard lock(comm->shared->mutex);
+  Shared& shared = *comm->shared;
+  *state = ncclSuccess;
+  if (shared.is_broken()) {
+    *state = shared.aborted ? ncclRemoteError : ncclInternalError;
+    comm->last_error = shared.error;
+  } else if (!comm->is_ready) {
+    if (shared.num_joined < shared.size) {
+      *state = ncclInProgress;
+    } else {
+      comm->is_ready = true;
+    }
+  } else if (comm->group == ncclComm::closed) {
+    comm->group = ncclComm::asked_for;
+    *state = ncclInProgress;
+  } else if (comm->group == ncclComm::asked_for) {
+    launch(comm);
+  }
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommFinalize(ncclComm_t) { return ncclSuccess; }
+ncclResult_t ncclCommDestroy(ncclComm_t comm) { return delete comm, ncclSuccess; }
+ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  {
+    const std::lock_guard lock(comm->shared->mutex);
+    comm->shared->aborted = true;
+    comm->shared->changed.notify_all();
+  }
+  static std::vector<std::unique_ptr<ncclComm>> aborted;  // others may still look at it
+  const std::lock_guard lock(registry_mutex);
+  aborted.emplace_back(comm);
+  return ncclSuccess;
+}
+
+const char* ncclGetErrorString(ncclResult_t result) {
+  return result == ncclRemoteError ? "remote process exited" : "internal error";
+}
+const char* ncclGetLastError(ncclComm_t comm) { return comm != nullptr ? comm->last_error.c_str() : ""; }
+
+ncclResult_t ncclGroupStart() { return ++group_depth, ncclSuccess; }
+ncclResult_t ncclGroupEnd() {
+  if (--group_depth > 0) return ncclSuccess;
+  const bool any = !group_comms.empty();
+  for (const ncclComm_t comm : std::exchange(group_comms, {})) {
+    const std::lock_guard lock(comm->shared->mutex);
+    comm->group = ncclComm::closed;
+  }
+  return any ? ncclInProgress : ncclSuccess;
+}
+
+ncclResult_t ncclAllReduce(const void* in, void* out, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                           ncclComm_t comm, cudaStream_t stream) {
+  return issue(comm, {Kind::all_reduce, in, out, count * size_of(type), type, op, -1, stream});
+}
+ncclResult_t ncclAllGather(const void* in, void* out, size_t count, ncclDataType_t type, ncclComm_t comm,
+                           cudaStream_t stream) {
+  return issue(comm, {Kind::all_gather, in, out, count * size_of(type), type, ncclSum, -1, stream});
+}
+ncclResult_t ncclReduceScatter(const void* in, void* out, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                               ncclComm_t comm, cudaStream_t stream) {
+  return issue(comm, {Kind::reduce_scatter, in, out, count * size_of(type), type, op, -1, stream});
+}
+ncclResult_t ncclBroadcast(const void* in, void* out, size_t count, ncclDataType_t type, int root,
+                           ncclComm_t comm, cudaStream_t stream) {
+  return issue(comm, {Kind::broadcast, in, out, count * size_of(type), type, ncclSum, root, stream});
+}
+ncclResult_t ncclSend(const void* data, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
+  return issue(comm, {Kind::send, data, nullptr, count * size_of(type), type, ncclSum, peer, stream});
+}
+ncclResult_t ncclRecv(void* data, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
+  return issue(comm, {Kind::receive, nullptr, data, count * size_of(type), type, ncclSum, peer, stream});
+}
