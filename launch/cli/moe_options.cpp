@@ -31,6 +31,12 @@ std::string needs_aux_loss(const RunConfig& config) {
   return "it belongs to --moe.aux-loss above 0";
 }
 
+std::string needs_dense_model(const RunConfig& config) {
+  const std::string reason = needs_experts(config);
+  if (!reason.empty() || !config.start.file.empty()) return reason;
+  return "there is no dense model to begin with (--model.load FILE)";
+}
+
 }  // namespace
 
 std::vector<Option> moe_options() {
@@ -104,6 +110,9 @@ std::vector<Option> moe_options() {
        real(
            [](auto& c) -> auto& { return c.model.moe.bias_rate; }, 0),
        "step a step of biases that balance experts without a loss; 0: none", "", needs_experts},
+      {section, "upcycle", "", on_off([](auto& c) -> auto& { return c.start.upcycle; }),
+       "model.load is a dense model, whose feed-forward part every expert begins with", "",
+       needs_dense_model},
   };
 }
 

@@ -103,6 +103,12 @@ std::string data_text(const RunConfig& config) {
                      : "; no evaluation");
 }
 
+std::string weights_text(const StartConfig& start) {
+  if (start.file.empty()) return "";
+  return fmt::format("from {}{}", start.file,
+                     start.upcycle ? ", a dense model: every expert begins as its feed-forward part" : "");
+}
+
 std::string recompute_text(const RunConfig& config) {
   const Recomputation& recomputation = config.train.recomputation;
   if (recomputation.mode == RecomputeMode::none) return "";
@@ -244,9 +250,10 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
   return build_line() + "\n" + line("ranks", hosts_text(place, world_size)) +
          line("layout", layout_text(config)) + line("pipeline", pipeline_text(config)) +
          line("compute", compute_text(config, place)) + line("recompute", recompute_text(config)) +
-         line("model", model_line(config.model)) + size_lines(config, place.threads_per_rank) +
-         line("data", data_text(config)) + line("batch", batch_line(config)) +
-         line("optimizer", optimizer_text(config)) + line("files", place.run_directory);
+         line("model", model_line(config.model)) + line("weights", weights_text(config.start)) +
+         size_lines(config, place.threads_per_rank) + line("data", data_text(config)) +
+         line("batch", batch_line(config)) + line("optimizer", optimizer_text(config)) +
+         line("files", place.run_directory);
 }
 
 }  // namespace trireme

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "launch/trainer/batch_schedule.h"
+#include "launch/trainer/load_weights.h"
 #include "launch/trainer/number_text.h"
 #include "launch/trainer/progress.h"
 #include "launch/trainer/run_directory.h"
@@ -114,6 +115,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision,
                  options.division(parallel_), config_.train.recomputation);
   model_->storage().initialize(ctx_, config_.train.seed);
+  if (!config_.start.file.empty()) load_weights(ctx_, *model_, config_.start.file, config_.start.upcycle);
   step_.emplace(ctx_, parallel_, model_->part(), options);
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
