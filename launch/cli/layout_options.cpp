@@ -33,6 +33,20 @@ std::vector<Option> parallel_options() {
        whole(
            [](auto& c) -> auto& { return c.parallel.expert; }, 1, kMostRanks),
        "expert-parallel ranks: of those that sum gradients so many divide the experts among them", ""},
+      {section, "expert-tensor", "",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.expert_tensor; }, 0, kMostRanks),
+       "ranks that divide the width of an expert, of parallel.tensor; the others pass rows of their own",
+       "parallel.tensor",
+       [](const RunConfig& c) -> std::string {
+         return c.model.moe.num_experts > 0
+                    ? ""
+                    : "the model has no experts (--moe.experts N, or a preset with them)";
+       }},
+      {section, "expert-chunks", "",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.expert_chunks; }, 1, kMostRanks),
+       "parts in which rows travel to experts and back while the experts of other parts compute", ""},
       {section, "zero", "zero",
        whole(
            [](auto& c) -> auto& { return c.parallel.zero_stage; }, 0, 3),

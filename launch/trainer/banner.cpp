@@ -59,6 +59,14 @@ std::string tensor_text(const ParallelPlan& plan) {
   return text.empty() ? "" : fmt::format(" ({})", text);
 }
 
+std::string experts_over(const ParallelPlan& plan) {
+  std::string text = plan.expert > 1 ? fmt::format(", experts over {}", plan.expert) : "";
+  if (plan.expert_row_parts() > 1)
+    text += fmt::format("{} {} wide", plan.expert > 1 ? " x" : ", experts", plan.expert_tensor_ranks());
+  if (plan.expert_chunks > 1) text += fmt::format(" in {} chunks", plan.expert_chunks);
+  return text;
+}
+
 std::string layout_text(const RunConfig& config) {
   const ParallelPlan& plan = config.parallel;
   const char* when = plan.overlap          ? "during the backward pass"
@@ -66,9 +74,8 @@ std::string layout_text(const RunConfig& config) {
                                            : "after the backward pass";
   return fmt::format(
       "data {} x tensor {}{} x pipeline {} x context {}{}; gradients reduced in buckets of {} MiB {}{}",
-      plan.data, plan.tensor, tensor_text(plan), plan.pipeline, plan.context,
-      plan.expert > 1 ? fmt::format(", experts over {}", plan.expert) : "", plan.bucket_mib, when,
-      zero_text(config));
+      plan.data, plan.tensor, tensor_text(plan), plan.pipeline, plan.context, experts_over(plan),
+      plan.bucket_mib, when, zero_text(config));
 }
 
 std::string pipeline_text(const RunConfig& config) {

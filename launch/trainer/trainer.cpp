@@ -47,9 +47,9 @@ class Trainer {
   StepMetrics train_step(int64_t step);
   void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
   double sum_over_ranks(double value);
-  // Ranks that write a sample together: all that divide weights, else those that hold the first copy.
+  // Ranks that write a sample together: all that must, else those that hold the first copy.
   bool writes_sample() const {
-    return config_.parallel.zero_stage == 3 || parallel_.gradients().rank() < config_.parallel.expert;
+    return config_.parallel.runs_together() || parallel_.gradients().rank() < config_.parallel.expert;
   }
   void save_model();  // all ranks take part, the main one writes
   std::string sample_of_text();

@@ -86,6 +86,8 @@ TEST(LoadWeights, EveryLayoutReadsAndWritesTheSameFile) {
   EXPECT_EQ(reader.at("layers.2.ffn.router.bias").shape, (Shape{4}));
   const ParallelPlan plans[] = {{.data = 2, .expert = 2},
                                 {.tensor = 2, .pipeline = 2},
+                                {.data = 1, .tensor = 2, .expert = 2, .expert_tensor = 1},
+                                {.data = 2, .tensor = 4, .expert = 2, .expert_tensor = 2, .zero_stage = 1},
                                 {.data = 2, .tensor = 2, .expert = 2, .sequence = true},
                                 {.data = 2, .pipeline = 2, .expert = 2, .zero_stage = 3}};
   for (const ParallelPlan& plan : plans) {
