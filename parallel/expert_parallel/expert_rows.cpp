@@ -19,7 +19,7 @@ Tensor ExpertRows::take(Context& ctx, const Tensor& x) const {
 }
 
 Tensor ExpertRows::give(Context& ctx, const Tensor& y) const {
-  if (divided_ || passed_.size() == num_all_) return width_.reduce(ctx, y, divided_);
+  if (divided_ || width_.size() == tensor_.size()) return width_.reduce(ctx, y, divided_);
   // One sum adds the parts of the width and puts the rows together.
   const Tensor all = Tensor::empty(ctx, {num_all_, y.dim(1)}, y.dtype());
   ops::fill(ctx, all, 0);

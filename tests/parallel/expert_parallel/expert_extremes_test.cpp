@@ -130,21 +130,23 @@ TEST(ExpertExtremes, OneTokenARankAndRanksWithoutRows) {
   EXPECT_EQ(std::accumulate(passes.chosen.begin(), passes.chosen.end(), 0.0), 2.0);
 }
 
-// Sequences of three tokens on four tensor ranks, each of which passes rows of its own: one has none.
+// Four tensor ranks, each of which passes rows of its own, or two that share theirs: some have none.
 TEST(ExpertExtremes, FewerTokensThanTensorRanksThatShareThem) {
-  LayoutRun run;
-  run.model = tiny_model(ModelFamily::llama);
-  run.model.init_std = 0.2;
-  run.model.moe = {.num_experts = 8, .expert_ffn_size = 12, .aux_loss = 0.05, .z_loss = 0.01};
-  run.global_batch = run.micro_batch = 1;
-  run.seq_len = 3;
-  run.steps = 3;
-  run.lr = 1e-4;
-  const LayoutResult one = run_on_one_rank(run);
-  run.plan = {.data = 1, .tensor = 4, .expert = 4, .expert_tensor = 1};
-  expect_follows(run_on_threads(4, run), one);
-  run.plan = {.data = 1, .tensor = 4, .expert = 2, .expert_tensor = 2};
-  expect_follows(run_on_threads(4, run), one);
+  for (const int64_t num_tokens : {1, 3}) {
+    LayoutRun run;
+    run.model = tiny_model(ModelFamily::llama);
+    run.model.init_std = 0.2;
+    run.model.moe = {.num_experts = 8, .expert_ffn_size = 12, .aux_loss = 0.05, .z_loss = 0.01};
+    run.global_batch = run.micro_batch = 1;
+    run.seq_len = num_tokens;
+    run.steps = 3;
+    run.lr = 1e-4;
+    const LayoutResult one = run_on_one_rank(run);
+    run.plan = {.data = 1, .tensor = 4, .expert = 4, .expert_tensor = 1};
+    expect_follows(run_on_threads(4, run), one);
+    run.plan = {.data = 1, .tensor = 4, .expert = 2, .expert_tensor = 2};
+    expect_follows(run_on_threads(4, run), one);
+  }
 }
 
 TEST(ExpertExtremes, OneTokenAlone) { expect_equal_on_ranks(config_of(2), 1, 1.0f, {1}); }
