@@ -52,8 +52,8 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
 }
 
 std::vector<const Communicator*> ParallelContext::groups() const {
-  std::vector<const Communicator*> all{&world(),     &tensor(),      &context(), &data(),    &pipeline(),
-                                       &gradients(), experts_.get(), &shard(),   &replicas()};
+  std::vector<const Communicator*> all{&world(),     &tensor(),      &context(),       &data(),  &pipeline(),
+                                       &gradients(), experts_.get(), &expert_tensor(), &shard(), &replicas()};
   if (expert_sharing_) {
     all.insert(all.end(), {expert_replicas_.get(), &expert_sharing_->shard(), &expert_sharing_->replicas()});
   }
