@@ -7,12 +7,6 @@ namespace {
 
 using namespace option_values;
 
-std::string needs_experts(const RunConfig& config) {
-  return config.model.moe.num_experts > 0
-             ? ""
-             : "the model has no experts (--moe.experts N, or a preset with them)";
-}
-
 std::string needs_groups(const RunConfig& config) {
   const std::string reason = needs_experts(config);
   if (!reason.empty() || config.model.moe.num_groups > 1) return reason;
@@ -38,6 +32,11 @@ std::string needs_dense_model(const RunConfig& config) {
 }
 
 }  // namespace
+
+std::string needs_experts(const RunConfig& config) {
+  if (config.model.moe.num_experts > 0) return {};
+  return "the model has no experts (--moe.experts N, or a preset with them)";
+}
 
 std::vector<Option> moe_options() {
   const std::string section = "moe";
