@@ -8,10 +8,8 @@ namespace trireme {
 namespace {
 using namespace option_values;
 constexpr int64_t kMostRanks = 1 << 20;
-}  // namespace
 
-std::vector<Option> parallel_options() {
-  const std::string section = "parallel";
+std::vector<Option> degree_options(const std::string& section) {
   return {
       {section, "data", "dp",
        whole(
@@ -33,6 +31,20 @@ std::vector<Option> parallel_options() {
        whole(
            [](auto& c) -> auto& { return c.parallel.expert; }, 1, kMostRanks),
        "expert-parallel ranks: of those that sum gradients so many divide the experts among them", ""},
+      {section, "expert-tensor", "",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.expert_tensor; }, 0, kMostRanks),
+       "ranks that divide the width of an expert, of parallel.tensor; the others pass rows of their own",
+       "parallel.tensor", needs_experts},
+      {section, "expert-chunks", "",
+       whole(
+           [](auto& c) -> auto& { return c.parallel.expert_chunks; }, 1, kMostRanks),
+       "parts in which rows travel to experts and back while the experts of other parts compute", ""},
+  };
+}
+
+std::vector<Option> execution_options(const std::string& section) {
+  return {
       {section, "zero", "zero",
        whole(
            [](auto& c) -> auto& { return c.parallel.zero_stage; }, 0, 3),
@@ -66,10 +78,19 @@ std::vector<Option> parallel_options() {
                      {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}}),
        "what gradients are sent as; summed in fp32", "",
        [](const RunConfig& c) -> std::string {
-         return c.parallel.gradient_ranks() == 1 ? "one rank holds each parameter: no gradients are sent"
-                                                 : "";
+         if (c.parallel.gradient_ranks() > 1) return {};
+         return "one rank holds each parameter: no gradients are sent";
        }},
   };
+}
+
+}  // namespace
+
+std::vector<Option> parallel_options() {
+  std::vector<Option> options = degree_options("parallel");
+  const std::vector<Option> more = execution_options("parallel");
+  options.insert(options.end(), more.begin(), more.end());
+  return options;
 }
 
 std::vector<Option> run_options() {

@@ -128,6 +128,10 @@ std::vector<Option> model_options() {
        whole(
            [](auto& c) -> auto& { return c.model.rotary_original_positions; }, 1),
        "sequence length before stretching", "", needs_scaling},
+      {section, "load", "",
+       text(
+           [](auto& c) -> auto& { return c.start.file; }, "FILE"),
+       "first weights: a run's model.safetensors", "drawn from train.seed"},
   };
 }
 

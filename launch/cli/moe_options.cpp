@@ -7,12 +7,6 @@ namespace {
 
 using namespace option_values;
 
-std::string needs_experts(const RunConfig& config) {
-  return config.model.moe.num_experts > 0
-             ? ""
-             : "the model has no experts (--moe.experts N, or a preset with them)";
-}
-
 std::string needs_groups(const RunConfig& config) {
   const std::string reason = needs_experts(config);
   if (!reason.empty() || config.model.moe.num_groups > 1) return reason;
@@ -31,7 +25,18 @@ std::string needs_aux_loss(const RunConfig& config) {
   return "it belongs to --moe.aux-loss above 0";
 }
 
+std::string needs_dense_model(const RunConfig& config) {
+  const std::string reason = needs_experts(config);
+  if (!reason.empty() || !config.start.file.empty()) return reason;
+  return "there is no dense model to begin with (--model.load FILE)";
+}
+
 }  // namespace
+
+std::string needs_experts(const RunConfig& config) {
+  if (config.model.moe.num_experts > 0) return {};
+  return "the model has no experts (--moe.experts N, or a preset with them)";
+}
 
 std::vector<Option> moe_options() {
   const std::string section = "moe";
@@ -104,6 +109,9 @@ std::vector<Option> moe_options() {
        real(
            [](auto& c) -> auto& { return c.model.moe.bias_rate; }, 0),
        "step a step of biases that balance experts without a loss; 0: none", "", needs_experts},
+      {section, "upcycle", "", on_off([](auto& c) -> auto& { return c.start.upcycle; }),
+       "model.load is a dense model, whose feed-forward part every expert begins with", "",
+       needs_dense_model},
   };
 }
 

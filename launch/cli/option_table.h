@@ -17,6 +17,9 @@ struct OptionSection {
 /// model, moe, data, train, optimizer, parallel, run.
 std::span<const OptionSection> option_sections();
 
+/// Why an option of experts has no effect on a model that has none (Option::no_effect); empty where it has.
+std::string needs_experts(const RunConfig& config);
+
 std::vector<Option> model_options();
 std::vector<Option> moe_options();
 std::vector<Option> data_options();

@@ -59,6 +59,14 @@ std::string tensor_text(const ParallelPlan& plan) {
   return text.empty() ? "" : fmt::format(" ({})", text);
 }
 
+std::string experts_over(const ParallelPlan& plan) {
+  std::string text = plan.expert > 1 ? fmt::format(", experts over {}", plan.expert) : "";
+  if (plan.expert_row_parts() > 1)
+    text += fmt::format("{} {} wide", plan.expert > 1 ? " x" : ", experts", plan.expert_tensor_ranks());
+  if (plan.expert_chunks > 1) text += fmt::format(" in {} chunks", plan.expert_chunks);
+  return text;
+}
+
 std::string layout_text(const RunConfig& config) {
   const ParallelPlan& plan = config.parallel;
   const char* when = plan.overlap          ? "during the backward pass"
@@ -66,9 +74,8 @@ std::string layout_text(const RunConfig& config) {
                                            : "after the backward pass";
   return fmt::format(
       "data {} x tensor {}{} x pipeline {} x context {}{}; gradients reduced in buckets of {} MiB {}{}",
-      plan.data, plan.tensor, tensor_text(plan), plan.pipeline, plan.context,
-      plan.expert > 1 ? fmt::format(", experts over {}", plan.expert) : "", plan.bucket_mib, when,
-      zero_text(config));
+      plan.data, plan.tensor, tensor_text(plan), plan.pipeline, plan.context, experts_over(plan),
+      plan.bucket_mib, when, zero_text(config));
 }
 
 std::string pipeline_text(const RunConfig& config) {
@@ -101,6 +108,12 @@ std::string data_text(const RunConfig& config) {
   return text + (data.valid_fraction > 0
                      ? fmt::format("; evaluated on the last {:g}%", 100 * data.valid_fraction)
                      : "; no evaluation");
+}
+
+std::string weights_text(const StartConfig& start) {
+  if (start.file.empty()) return "";
+  return fmt::format("from {}{}", start.file,
+                     start.upcycle ? ", a dense model: every expert begins as its feed-forward part" : "");
 }
 
 std::string recompute_text(const RunConfig& config) {
@@ -245,9 +258,10 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
   return build_line() + "\n" + line("ranks", hosts_text(place, world_size)) +
          line("layout", layout_text(config)) + line("pipeline", pipeline_text(config)) +
          line("compute", compute_text(config, place)) + line("recompute", recompute_text(config)) +
-         line("model", model_line(config.model)) + size_lines(config, place.threads_per_rank) +
-         line("data", data_text(config)) + line("batch", batch_line(config)) +
-         line("optimizer", optimizer_text(config)) + line("files", place.run_directory);
+         line("model", model_line(config.model)) + line("weights", weights_text(config.start)) +
+         size_lines(config, place.threads_per_rank) + line("data", data_text(config)) +
+         line("batch", batch_line(config)) + line("optimizer", optimizer_text(config)) +
+         line("files", place.run_directory);
 }
 
 }  // namespace trireme

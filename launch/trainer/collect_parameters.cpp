@@ -56,7 +56,7 @@ void collect_parameters(Context& ctx, const ParallelContext& parallel, Transform
   Communicator &pipeline = parallel.pipeline(), &experts = parallel.experts();
   const bool is_taker = parallel.world().rank() == 0;
   const bool is_first_of_stage = parallel.gradients().rank() == 0 && parallel.tensor().rank() == 0;
-  const bool sends_experts = parallel.gradients().rank() == experts.rank() && parallel.tensor().rank() == 0;
+  const bool sends_experts = parallel.sharing(true).all().rank() == 0 && parallel.expert_tensor().rank() == 0;
   const auto layers = parameters_by_layer(model.config());
   const std::vector<int>& begins = model.placement();
   for (size_t stage = 0; stage + 1 < begins.size(); ++stage) {
@@ -74,16 +74,20 @@ void collect_parameters(Context& ctx, const ParallelContext& parallel, Transform
           pipeline.send(ctx.stream(), whole, 0);
         }
       });
+      // Nobody waits here while the first rank needs him elsewhere: for a bucket, or for his part of a width.
+      std::vector<WorkPtr> sending;
       const auto give = [&](const Parameter& p, const Tensor& block) {
-        const Tensor whole = gather_parameter(ctx, parallel.tensor(), p, block);
+        Communicator& width = p.expert >= 0 ? parallel.expert_tensor() : parallel.tensor();
+        const Tensor whole = gather_parameter(ctx, width, p, block);
         if (is_first_of_stage) {
           ordered.own(p, whole);
         } else if (p.expert >= 0 && sends_experts) {
-          experts.send(ctx.stream(), whole, 0);
+          sending.push_back(experts.send_async(ctx.stream(), whole, 0));
         }
       };
       step.for_each_parameter(stage / static_cast<size_t>(pipeline.size()), state, give);
       if (is_first_of_stage) ordered.finish();
+      for (const WorkPtr& work : sending) work->wait();
     } else if (is_taker) {
       for (const Parameter& p : parameters) {
         const Tensor whole = Tensor::empty(ctx, p.global_shape, DType::f32, MemoryCategory::buffers);

@@ -59,8 +59,8 @@ void check_division_of_model(const RunConfig& config, Faults& faults) {
   const auto append = [&](const Faults& more) { faults.insert(faults.end(), more.begin(), more.end()); };
   ModelConfig model = config.model;
   model.vocab_size = known_vocab_size(config);
-  append(tensor_parallel_faults(model, config.parallel.tensor));
-  append(expert_parallel_faults(model.moe, config.parallel.expert));
+  append(tensor_parallel_faults(model, config.parallel.tensor, config.parallel.expert_tensor));
+  append(expert_parallel_faults(model.moe, config.parallel.expert, config.parallel.expert_chunks));
   const Faults of_context =
       context_parallel_faults(config.train.seq_len, config.model.max_positions, config.parallel.context);
   append(of_context);

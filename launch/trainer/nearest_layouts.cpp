@@ -33,6 +33,8 @@ std::string text_of(const ParallelPlan& plan) {
   add("--pp", plan.pipeline);
   add("--cp", plan.context);
   add("--ep", plan.expert);
+  if (plan.expert_row_parts() > 1)
+    text += fmt::format(" --parallel.expert-tensor {}", plan.expert_tensor_ranks());
   return text;
 }
 
@@ -63,7 +65,9 @@ std::vector<std::string> nearest_layouts(const RunConfig& config, int world_size
     for_each_divisor(world_size / tensor, [&](int pipeline) {
       const int ranks = world_size / tensor / pipeline;  // that see different tokens
       for_each_divisor(ranks, [&](int context) {
-        for_each_divisor(config.model.moe.num_experts > 0 ? ranks : 1,
+        const int width = wanted.expert_tensor == 0 ? tensor : wanted.expert_tensor;
+        if (tensor % width != 0) return;
+        for_each_divisor(config.model.moe.num_experts > 0 ? ranks * tensor / width : 1,
                          [&](int expert) { consider(tensor, pipeline, context, expert); });
       });
     });

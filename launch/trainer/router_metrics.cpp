@@ -11,6 +11,8 @@ namespace trireme {
 RouterMetrics router_metrics(const RouterLoad& load) {
   RouterMetrics m;
   m.layer = load.layer;
+  m.expert_ms = load.mean_seconds * 1e3;
+  m.lost_ms = (load.slowest_seconds - load.mean_seconds) * 1e3;
   const std::vector<double>& chosen = load.sums.chosen;
   const double total = std::accumulate(chosen.begin(), chosen.end(), 0.0);
   const auto num_experts = static_cast<double>(chosen.size());

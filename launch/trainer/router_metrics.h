@@ -17,6 +17,8 @@ struct RouterMetrics {
   double entropy = 1;        ///< of the loads, over that of equal ones: 1 is even, 0 all tokens to one expert
   double dropped = 0;        ///< share of the choices that a full expert turned away
   int64_t num_dead = 0;      ///< experts that no token chose
+  double expert_ms = 0;      ///< in which a rank's experts computed, mean of the ranks
+  double lost_ms = 0;        ///< by which the slowest rank took longer: the others waited
 };
 
 RouterMetrics router_metrics(const RouterLoad& load);

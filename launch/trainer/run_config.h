@@ -49,6 +49,14 @@ struct TrainConfig {
   friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
 };
 
+/// Where the first weights come from.
+struct StartConfig {
+  std::string file;      ///< safetensors under this program's names; empty: drawn from train.seed
+  bool upcycle = false;  ///< the file is of a dense model, which becomes a mixture of experts
+
+  friend bool operator==(const StartConfig&, const StartConfig&) = default;
+};
+
 struct OptimizerConfig {
   double lr = 6e-4;
   double min_lr = 0;
@@ -84,6 +92,7 @@ struct VerifyConfig {
 
 struct RunConfig {
   ModelConfig model;
+  StartConfig start;
   DataConfig data;
   TrainConfig train;
   OptimizerConfig optimizer;

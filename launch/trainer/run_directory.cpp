@@ -86,6 +86,8 @@ std::string to_json_line(const StepMetrics& m) {
                                  {"entropy", r.entropy},
                                  {"dropped", r.dropped},
                                  {"dead", r.num_dead},
+                                 {"expert_ms", r.expert_ms},
+                                 {"lost_ms", r.lost_ms},
                                  {"load", r.load}});
     }
   }
@@ -130,6 +132,8 @@ void RunDirectory::write(const StepMetrics& m) {
     add("entropy", r.entropy);
     add("dropped", r.dropped);
     add("dead", static_cast<double>(r.num_dead));
+    add("ms", r.expert_ms);
+    add("lost_ms", r.lost_ms);
   }
   events_.write(tfrecord(scalar_event(m.time, m.step, scalars)));
 }

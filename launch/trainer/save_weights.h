@@ -9,8 +9,8 @@
 namespace trireme {
 
 /// Writes the f32 weights to a safetensors file on world rank 0, parameter by parameter in the order of the
-/// forward pass, each whole. All ranks call it. Errors of SafetensorsWriter; UserError
-/// (numerics), and no file, when a weight is not finite.
+/// forward pass, each whole, and behind them the routers' balancing biases. All ranks call it. Errors of
+/// SafetensorsWriter; UserError (numerics), and no file, when a weight is not finite.
 void save_weights(Context& ctx, const ParallelContext& parallel, Transformer& model, TrainingStep& step,
                   const std::string& path);
 

@@ -27,7 +27,7 @@ int32_t draw(std::vector<float> logits, double temperature, float uniform) {
 // hold parts, then to the tensor ranks of each stage.
 void share(Context& ctx, const ParallelContext& parallel, const Tensor& values) {
   parallel.pipeline().broadcast(ctx.host_stream(), values, 0);
-  (parallel.plan().zero_stage == 3 ? parallel.gradients() : parallel.experts())
+  (parallel.plan().runs_together() ? parallel.gradients() : parallel.experts())
       .broadcast(ctx.host_stream(), values, 0);
   parallel.tensor().broadcast(ctx.host_stream(), values, 0);
 }

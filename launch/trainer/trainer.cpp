@@ -8,6 +8,7 @@
 
 #include "launch/trainer/batch_schedule.h"
 #include "launch/trainer/choose_device.h"
+#include "launch/trainer/load_weights.h"
 #include "launch/trainer/number_text.h"
 #include "launch/trainer/progress.h"
 #include "launch/trainer/run_directory.h"
@@ -47,9 +48,9 @@ class Trainer {
   StepMetrics train_step(int64_t step);
   void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
   double sum_over_ranks(double value);
-  // Ranks that write a sample together: all that divide weights, else those that hold the first copy.
+  // Ranks that write a sample together: all that must, else those that hold the first copy.
   bool writes_sample() const {
-    return config_.parallel.zero_stage == 3 || parallel_.gradients().rank() < config_.parallel.expert;
+    return config_.parallel.runs_together() || parallel_.gradients().rank() < config_.parallel.expert;
   }
   void save_model();  // all ranks take part, the main one writes
   std::string sample_of_text();
@@ -115,6 +116,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision,
                  options.division(parallel_), config_.train.recomputation, config_.train.float8);
   model_->storage().initialize(ctx_, config_.train.seed);
+  if (!config_.start.file.empty()) load_weights(ctx_, *model_, config_.start.file, config_.start.upcycle);
   step_.emplace(ctx_, parallel_, model_->part(), options);
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};

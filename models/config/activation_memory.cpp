@@ -37,10 +37,11 @@ int64_t bytes_with_experts(const MemoryInputs& in) {
   if (moe.num_experts == 0) return 0;
   const RankShape rank(in);
   const int64_t tensors = in.model.activation == ActivationKind::swiglu ? 3 : 2, k = moe.experts_per_token;
-  const int64_t row =
-      2 * in.model.hidden_size + tensors * RankShape::share(in.model.expert_ffn_size(), in.plan.tensor);
+  const int64_t row = 2 * in.model.hidden_size +
+                      tensors * RankShape::share(in.model.expert_ffn_size(), in.plan.expert_tensor_ranks());
+  const int64_t rows = RankShape::share(rank.rows, in.plan.expert_row_parts());
   const int64_t shared = tensors * RankShape::share(moe.shared_ffn_size, in.plan.tensor);
-  return block_bytes(rank.rows, k * row + shared, in.precision) +
+  return block_bytes(rows, k * row, in.precision) + block_bytes(rank.rows, shared, in.precision) +
          block_bytes(rank.rows, moe.num_experts + 1 + 3 * k, DType::f32);
 }
 

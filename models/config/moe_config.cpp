@@ -71,13 +71,20 @@ std::vector<std::string> faults_of(const MoeConfig& c, int64_t num_layers) {
   return faults;
 }
 
-std::vector<std::string> expert_parallel_faults(const MoeConfig& c, int expert) {
+std::vector<std::string> expert_parallel_faults(const MoeConfig& c, int expert, int chunks) {
   if (expert <= 1) return {};
   if (c.num_experts == 0) {
     return {fmt::format(
         "parallel.expert {} has no effect on a model without experts: ask for --moe.experts or a preset that "
         "has them, or leave it at 1",
         expert)};
+  }
+  const int64_t held = c.num_experts / expert;
+  if (c.num_experts % expert == 0 && chunks > held) {
+    return {fmt::format(
+        "parallel.expert-chunks {}: a rank holds {} expert{} (moe.experts {} / parallel.expert {}), "
+        "and a chunk has one at least: at most {}",
+        chunks, held, held == 1 ? "" : "s", c.num_experts, expert, held)};
   }
   if (c.num_experts % expert == 0) return {};
   return {

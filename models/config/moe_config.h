@@ -55,8 +55,8 @@ struct MoeConfig {
 /// What is wrong with the numbers, as faults_of(ModelConfig); empty when nothing is.
 std::vector<std::string> faults_of(const MoeConfig& config, int64_t num_layers);
 
-/// Why the experts cannot be divided over `expert` ranks, with the nearest degrees that work; empty when they
-/// can.
-std::vector<std::string> expert_parallel_faults(const MoeConfig& config, int expert);
+/// Why the experts cannot be divided over `expert` ranks, or those of a rank into `chunks`, with the nearest
+/// degrees that work; empty when they can.
+std::vector<std::string> expert_parallel_faults(const MoeConfig& config, int expert, int chunks = 1);
 
 }  // namespace trireme

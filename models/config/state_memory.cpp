@@ -24,7 +24,8 @@ class Blocks {
         rank_(in),
         hidden_(in.model.hidden_size),
         num_expert_ranks_(in.plan.expert),
-        expert_tensor_(in.plan.tensor),
+        expert_tensor_(in.plan.expert_tensor_ranks()),
+        tensor_(in.plan.tensor),
         is_pipeline_(in.plan.pipeline > 1) {}
 
   std::vector<StateBlock> all() {
@@ -60,8 +61,7 @@ class Blocks {
     matrix(moe.num_experts * hidden_);
     for (int64_t e = 0; e < RankShape::share(moe.num_experts, num_expert_ranks_); ++e)
       blocks_.push_back({layer_, true, true, tensors * ffn * hidden_});
-    if (moe.shared_ffn_size > 0)
-      matrix(tensors * RankShape::share(moe.shared_ffn_size, expert_tensor_) * hidden_);
+    if (moe.shared_ffn_size > 0) matrix(tensors * RankShape::share(moe.shared_ffn_size, tensor_) * hidden_);
   }
   void linear(int64_t out, int64_t in) {
     matrix(out * in);
@@ -74,7 +74,7 @@ class Blocks {
 
   const ModelConfig& model_;
   RankShape rank_;
-  int64_t hidden_, num_expert_ranks_, expert_tensor_;
+  int64_t hidden_, num_expert_ranks_, expert_tensor_, tensor_;
   bool is_pipeline_;  // whose last stage has a copy of tied embeddings
   int64_t layer_ = 0;
   std::vector<StateBlock> blocks_;
@@ -207,7 +207,7 @@ std::vector<StateBlock> take_experts(std::vector<StateBlock>& blocks) {
 void add_experts(const MemoryInputs& in, const std::vector<StateBlock>& experts, MemoryEstimate& estimate) {
   if (experts.empty()) return;
   StateDivision division = in.division;
-  division.parts = std::max(1, division.parts / in.plan.expert);
+  if (division.zero_stage > 0) division.parts = in.plan.expert_shard_ranks();
   const FlatGroup group(experts, true, division);
   const auto bytes = [&](DType dtype, int divided_from_stage) {
     return block_bytes(group.numel / (division.zero_stage >= divided_from_stage ? division.parts : 1), dtype);

@@ -13,10 +13,10 @@ bool heads_fit(const ModelConfig& c, int64_t tensor) {
   return c.num_heads % tensor == 0 && (c.num_kv_heads % tensor == 0 || tensor % c.num_kv_heads == 0);
 }
 
-/// Of dense blocks, experts and shared experts.
-int64_t narrowest_ffn(const ModelConfig& c) {
+/// Of dense blocks, shared experts, and experts where these are divided alike.
+int64_t narrowest_ffn(const ModelConfig& c, bool with_experts = true) {
   int64_t narrowest = c.ffn_size;
-  if (c.moe.num_experts > 0) narrowest = std::min(narrowest, c.expert_ffn_size());
+  if (c.moe.num_experts > 0 && with_experts) narrowest = std::min(narrowest, c.expert_ffn_size());
   if (c.moe.num_experts > 0 && c.moe.shared_ffn_size > 0)
     narrowest = std::min(narrowest, c.moe.shared_ffn_size);
   return narrowest;
@@ -34,7 +34,7 @@ std::string nearest_degrees(const ModelConfig& c, int64_t tensor) {
 
 }  // namespace
 
-std::vector<std::string> tensor_parallel_faults(const ModelConfig& c, int tensor) {
+std::vector<std::string> tensor_parallel_faults(const ModelConfig& c, int tensor, int expert_tensor) {
   std::vector<std::string> faults;
   if (tensor < 1) return faults;
   const auto add = [&](const std::string& why) {
@@ -50,9 +50,14 @@ std::vector<std::string> tensor_parallel_faults(const ModelConfig& c, int tensor
   if (c.ffn_size < tensor) {
     add(fmt::format("model.ffn {} is less than parallel.tensor {}", c.ffn_size, tensor));
   }
-  if (c.ffn_size >= tensor && narrowest_ffn(c) < tensor) {
+  const bool alike = expert_tensor == 0 || expert_tensor == tensor;
+  if (c.ffn_size >= tensor && narrowest_ffn(c, alike) < tensor) {
     add(fmt::format("experts (moe.ffn, moe.shared-ffn) of width {} are narrower than parallel.tensor {}",
-                    narrowest_ffn(c), tensor));
+                    narrowest_ffn(c, alike), tensor));
+  }
+  if (!alike && c.moe.num_experts > 0 && c.expert_ffn_size() < expert_tensor) {
+    faults.push_back(fmt::format("moe.ffn {} is less than parallel.expert-tensor {}: at most {}",
+                                 c.expert_ffn_size(), expert_tensor, c.expert_ffn_size()));
   }
   if (c.vocab_size > 0 && c.vocab_size < tensor) {
     add(fmt::format("a vocabulary of {} is less than parallel.tensor {}", c.vocab_size, tensor));

@@ -1,5 +1,6 @@
 #include "models/layers/moe_feed_forward.h"
 
+#include <chrono>
 #include <optional>
 
 #include <fmt/format.h>
@@ -12,12 +13,10 @@
 
 namespace trireme {
 
-namespace {
-
-struct MoeState {
-  bool divided_rows = false;
+struct MoeFeedForward::MoeState {
+  std::optional<ExpertRows> rows_passed;
   Saved router, shared;
-  Tensor x;             // all rows
+  Tensor x;             // the rows passed
   Tensor slots, gates;  // of each choice
   std::optional<TokenExchange> exchange;
   Tensor rows, h, a;  // of the experts here: what comes in, before and after the activation
@@ -25,14 +24,17 @@ struct MoeState {
   Tensor dh, dout;    // gradients of h and of what the experts make
 };
 
+namespace {
+
 ParameterBlock expert_block(const ModelConfig& c, const std::string& name, bool up,
-                            const TensorParallel& tensor, const Part& held) {
+                            const ExpertParallel& experts) {
   ParameterBlock block;
+  const Part held = experts.part(c.moe.num_experts);
   const int64_t width = c.expert_ffn_size();
   for (int64_t e = held.begin; e < held.end; ++e) {
     const auto add = [&](const char* part, const Shape& shape, int dim, float std) {
-      block.members.push_back(
-          tensor.divided(fmt::format("{}.experts.{}{}.weight", name, e, part), shape, dim, 0.0f, std));
+      block.members.push_back(experts.width().divided(fmt::format("{}.experts.{}{}.weight", name, e, part),
+                                                      shape, dim, 0.0f, std));
       block.members.back().expert = static_cast<int>(e);
     };
     const auto std = static_cast<float>(c.init_std);
@@ -48,6 +50,40 @@ ModelConfig with_width(ModelConfig config, int64_t ffn_size) {
   return config;
 }
 
+// Rows and experts of one chunk.
+Tensor rows_of(const Tensor& rows, const Part& part) { return rows.slice(part.begin, part.end); }
+Tensor experts_of(const ParameterBlock& block, const TokenExchange& exchange, int chunk) {
+  const int64_t height = block.weight.dim(0) / std::ssize(exchange.counts());
+  const Part& experts = exchange.experts(chunk);
+  return block.weight.slice(experts.begin * height, experts.end * height);
+}
+
+// Adds the time of its life to a sum, where calls return when their work is done.
+class AddedTime {
+ public:
+  AddedTime(const Context& ctx, double& seconds)
+      : seconds_(ctx.device().type == DeviceType::cpu ? &seconds : nullptr) {}
+  ~AddedTime() {
+    if (seconds_ != nullptr) *seconds_ += std::chrono::duration<double>(Clock::now() - begin_).count();
+  }
+  AddedTime(const AddedTime&) = delete;
+  AddedTime& operator=(const AddedTime&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double* seconds_;
+  Clock::time_point begin_ = Clock::now();
+};
+
+// Sends all chunks off: they travel one after the other.
+std::vector<RowsUnderWay> start_to_experts(Context& ctx, const TokenExchange& exchange, const Tensor& here,
+                                           const Tensor& there) {
+  std::vector<RowsUnderWay> arriving;
+  for (int chunk = 0; chunk < exchange.num_chunks(); ++chunk)
+    arriving.push_back(exchange.start_to_experts(ctx, chunk, here, there));
+  return arriving;
+}
+
 Tensor rows_of_width(Context& ctx, const Tensor& like, int64_t num_rows, int64_t width) {
   return Tensor::empty(ctx, {num_rows, width}, like.dtype());
 }
@@ -60,9 +96,9 @@ MoeFeedForward::MoeFeedForward(const ModelConfig& config, const std::string& nam
     : activation_(config.activation),
       tensor_(tensor),
       experts_(experts),
-      router_(config, name + ".router", layer, tensor, context),
-      up_(expert_block(config, name, true, tensor, experts.part(config.moe.num_experts))),
-      down_(expert_block(config, name, false, tensor, experts.part(config.moe.num_experts))) {
+      router_(config, name + ".router", layer, tensor, context, experts),
+      up_(expert_block(config, name, true, experts)),
+      down_(expert_block(config, name, false, experts)) {
   if (config.moe.shared_ffn_size > 0) {
     shared_ = std::make_unique<FeedForward>(with_width(config, config.moe.shared_ffn_size), name + ".shared",
                                             tensor);
@@ -71,81 +107,117 @@ MoeFeedForward::MoeFeedForward(const ModelConfig& config, const std::string& nam
 
 Tensor MoeFeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<MoeState>();
-  state.divided_rows = tensor_.divides_rows(mb);
-  state.x = tensor_.gather(ctx, x, state.divided_rows);
+  const ExpertRows& rows = state.rows_passed.emplace(tensor_, experts_, mb);
+  state.x = rows.take(ctx, x);
   const int64_t hidden = x.dim(1);
-  const Routing routing = router_.forward(ctx, mb, state.x, state.router);
+  const Routing routing = router_.forward(ctx, mb, rows, x, state.router);
   state.slots = routing.slots;
   state.gates = routing.gates;
   const Tensor sent = rows_of_width(ctx, x, routing.num_rows, hidden);
   ops::permute_rows(ctx, state.x, state.slots, sent);
-  state.exchange.emplace(ctx, experts_, routing.counts);
-  const TokenExchange& exchange = *state.exchange;
-  const RowsUnderWay arriving = exchange.start_to_experts(ctx, sent);
+  const TokenExchange& exchange = state.exchange.emplace(ctx, experts_, routing.counts);
+  state.rows = rows_of_width(ctx, x, exchange.num_received(), hidden);
+  const auto arriving = start_to_experts(ctx, exchange, sent, state.rows);
   const Tensor shared = shared_ ? shared_->forward(ctx, mb, x, state.shared) : Tensor();
-  state.rows = exchange.finish_to_experts(ctx, arriving);
 
   const int64_t num_held = std::ssize(exchange.counts()), num_rows = exchange.num_received();
   state.h = rows_of_width(ctx, x, num_rows, up_.weight.dim(0) / num_held);
-  ops::grouped_linear(ctx, state.rows, exchange.counts(), up_.weight, state.h);
   state.a = rows_of_width(ctx, x, num_rows, down_.weight.dim(1));
-  if (activation_ == ActivationKind::swiglu) {
-    ops::swiglu(ctx, state.h, state.a);
-  } else {
-    ops::gelu(ctx, state.h, state.a);
-  }
+  state.returned = rows_of_width(ctx, x, exchange.num_sent(), hidden);
   const Tensor made = rows_of_width(ctx, x, num_rows, hidden);
-  ops::grouped_linear(ctx, state.a, exchange.counts(), down_.weight, made);
-
-  state.returned = exchange.finish_from_experts(ctx, exchange.start_from_experts(ctx, made));
+  std::vector<WorkPtr> returning;
+  for (int chunk = 0; chunk < exchange.num_chunks(); ++chunk) {
+    exchange.finish_to_experts(ctx, chunk, arriving[static_cast<size_t>(chunk)], state.rows);
+    compute(ctx, chunk, state, made);
+    returning.push_back(exchange.start_from_experts(ctx, chunk, made, state.returned));
+  }
+  for (const WorkPtr& work : returning) work->wait();
   const Tensor sum = rows_of_width(ctx, x, state.x.dim(0), hidden);
   ops::combine_rows(ctx, state.returned, state.slots, state.gates, sum);
-  const Tensor y = tensor_.reduce(ctx, sum, state.divided_rows);
+  const Tensor y = rows.give(ctx, sum);
   if (shared) ops::add(ctx, y, shared, y);
   return y;
+}
+
+// The experts of a chunk: rows, h, a, made.
+void MoeFeedForward::compute(Context& ctx, int chunk, const MoeState& state, const Tensor& made) const {
+  const AddedTime time(ctx, router_.balance().expert_seconds);
+  const TokenExchange& exchange = *state.exchange;
+  const Part& there = exchange.there(chunk);
+  const Tensor h = rows_of(state.h, there), a = rows_of(state.a, there);
+  ops::grouped_linear(ctx, rows_of(state.rows, there), exchange.counts(chunk),
+                      experts_of(up_, exchange, chunk), h);
+  if (activation_ == ActivationKind::swiglu) {
+    ops::swiglu(ctx, h, a);
+  } else {
+    ops::gelu(ctx, h, a);
+  }
+  ops::grouped_linear(ctx, a, exchange.counts(chunk), experts_of(down_, exchange, chunk),
+                      rows_of(made, there));
 }
 
 Tensor MoeFeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
   auto& state = saved.get<MoeState>();
   const TokenExchange& exchange = *state.exchange;
-  const int64_t hidden = dy.dim(1);
-  const Tensor dsum = tensor_.gather(ctx, dy, state.divided_rows);
+  const ExpertRows& rows = *state.rows_passed;
+  const int64_t hidden = dy.dim(1), num_rows = exchange.num_received();
+  const Tensor dsum = rows.take(ctx, dy);
   const Tensor dgates = Tensor::empty(ctx, state.gates.shape(), DType::f32);
   ops::combine_rows_backward(ctx, state.returned, state.slots, state.gates, dsum, state.returned, dgates);
-  const RowsUnderWay arriving = exchange.start_to_experts(ctx, state.returned);
-  // Each tensor rank has seen its own term of what the experts make.
-  tensor_.group().all_reduce(ctx.stream(), dgates);
+  state.dout = rows_of_width(ctx, dy, num_rows, hidden);
+  const auto arriving = start_to_experts(ctx, exchange, state.returned, state.dout);
+  // Each rank has seen its own term of what the experts make.
+  experts_.width().group().all_reduce(ctx.stream(), dgates);
   const Tensor dx_shared = shared_ ? shared_->backward_input(ctx, dy, state.shared) : Tensor();
-  state.dout = exchange.finish_to_experts(ctx, arriving);
 
-  const Tensor da = rows_of_width(ctx, dy, exchange.num_received(), down_.weight.dim(1));
-  ops::grouped_linear_backward_input(ctx, state.dout, exchange.counts(), down_.weight, da);
-  if (activation_ == ActivationKind::swiglu) {
-    ops::swiglu_backward(ctx, state.h, da, state.h);
-  } else {
-    ops::gelu_backward(ctx, state.h, da, da);
-  }
+  const Tensor da = rows_of_width(ctx, dy, num_rows, down_.weight.dim(1));
   state.dh = activation_ == ActivationKind::swiglu ? state.h : da;
-  state.h = state.returned = Tensor();
-  const Tensor drows = rows_of_width(ctx, dy, exchange.num_received(), hidden);
-  ops::grouped_linear_backward_input(ctx, state.dh, exchange.counts(), up_.weight, drows);
-
-  const Tensor dsent = exchange.finish_from_experts(ctx, exchange.start_from_experts(ctx, drows));
+  const Tensor drows = rows_of_width(ctx, dy, num_rows, hidden),
+               dsent = rows_of_width(ctx, dy, exchange.num_sent(), hidden);
+  std::vector<WorkPtr> returning;
+  for (int chunk = 0; chunk < exchange.num_chunks(); ++chunk) {
+    exchange.finish_to_experts(ctx, chunk, arriving[static_cast<size_t>(chunk)], state.dout);
+    compute_backward(ctx, chunk, state, da, drows);
+    returning.push_back(exchange.start_from_experts(ctx, chunk, drows, dsent));
+  }
+  state.h = Tensor();
+  for (const WorkPtr& work : returning) work->wait();
+  state.returned = Tensor();
   const Tensor dx = rows_of_width(ctx, dy, dsum.dim(0), hidden);
   ops::combine_rows(ctx, dsent, state.slots, {}, dx);
-  // The router's term is whole on every tensor rank: one of them adds it before the sum.
-  router_.backward_input(ctx, dgates, tensor_.rank() == 0 ? dx : Tensor(), state.router);
-  const Tensor reduced = tensor_.reduce(ctx, dx, state.divided_rows);
+  router_.backward_input(ctx, rows, dgates, dx, state.router);
+  const Tensor reduced = rows.give(ctx, dx);
   if (dx_shared) ops::add(ctx, reduced, dx_shared, reduced);
   return reduced;
+}
+
+// The experts of a chunk: dout, da, dh (in place of h or da), drows.
+void MoeFeedForward::compute_backward(Context& ctx, int chunk, const MoeState& state, const Tensor& da,
+                                      const Tensor& drows) const {
+  const AddedTime time(ctx, router_.balance().expert_seconds);
+  const TokenExchange& exchange = *state.exchange;
+  const Part& there = exchange.there(chunk);
+  const Tensor h = rows_of(state.h, there), da_here = rows_of(da, there);
+  ops::grouped_linear_backward_input(ctx, rows_of(state.dout, there), exchange.counts(chunk),
+                                     experts_of(down_, exchange, chunk), da_here);
+  if (activation_ == ActivationKind::swiglu) {
+    ops::swiglu_backward(ctx, h, da_here, h);
+  } else {
+    ops::gelu_backward(ctx, h, da_here, da_here);
+  }
+  ops::grouped_linear_backward_input(ctx, rows_of(state.dh, there), exchange.counts(chunk),
+                                     experts_of(up_, exchange, chunk), rows_of(drows, there));
 }
 
 void MoeFeedForward::backward_weight(Context& ctx, Saved& saved) const {
   auto& state = saved.get<MoeState>();
   const auto counts = state.exchange->counts();
-  ops::grouped_linear_backward_weight(ctx, state.dh, state.rows, counts, up_.gradient);
-  ops::grouped_linear_backward_weight(ctx, state.dout, state.a, counts, down_.gradient);
-  router_.backward_weight(ctx, state.x, state.router);
+  {
+    const AddedTime time(ctx, router_.balance().expert_seconds);
+    ops::grouped_linear_backward_weight(ctx, state.dh, state.rows, counts, up_.gradient);
+    ops::grouped_linear_backward_weight(ctx, state.dout, state.a, counts, down_.gradient);
+  }
+  router_.backward_weight(ctx, state.rows_passed->own_of(state.x), state.router);
   if (shared_) shared_->backward_weight(ctx, state.shared);
   saved.clear();
 }

@@ -13,7 +13,7 @@ namespace trireme {
 
 /// Each token passes through the k experts that the router chose for it and through the shared expert, if
 /// there is one; the sum is weighted by the router's gates. Experts are divided over the expert ranks, to
-/// which rows of tokens travel, and each expert's width over the tensor ranks.
+/// which rows of tokens travel, and each expert's width over ExpertParallel::width().
 class MoeFeedForward {
  public:
   /// Parameters `name`.router.weight, `name`.experts.E.{gate,up,down}.weight and `name`.shared.* (as
@@ -28,6 +28,11 @@ class MoeFeedForward {
   RouterBalance& balance() { return router_.balance(); }
 
  private:
+  struct MoeState;
+  void compute(Context& ctx, int chunk, const MoeState& state, const Tensor& made) const;
+  void compute_backward(Context& ctx, int chunk, const MoeState& state, const Tensor& da,
+                        const Tensor& drows) const;
+
   ActivationKind activation_;
   TensorParallel tensor_;
   ExpertParallel experts_;

@@ -1,5 +1,7 @@
 #include "models/layers/router.h"
 
+#include <numeric>
+
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/routing.h"
@@ -43,43 +45,67 @@ struct Router::Terms {
 };
 
 Router::Router(const ModelConfig& config, const std::string& name, int64_t layer,
-               const TensorParallel& tensor, const ContextParallel& context)
+               const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts)
     : config_(config.moe),
+      tensor_(tensor),
       context_(context),
+      order_(experts.order(config.moe.num_experts)),
       weight_(single(tensor.copied(name + ".weight", {config.moe.num_experts, config.hidden_size}, 0.0f,
                                    static_cast<float>(config.init_std)))),
-      balance_(std::make_unique<RouterBalance>(name, layer, config.moe.num_experts, config.moe.bias_rate)) {}
+      balance_(std::make_unique<RouterBalance>(name, layer, config.moe.num_experts, config.moe.bias_rate)) {
+  weight_.members.front().is_gradient_partial = true;  // each rank sees its own rows
+}
 
-Routing Router::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
-  const int64_t rows = x.dim(0), num_experts = config_.num_experts, k = config_.experts_per_token;
+// Of all rows, on every rank.
+Tensor Router::logits(Context& ctx, const ExpertRows& rows, const Tensor& x) const {
+  const auto empty = [&](int64_t n) { return Tensor::empty(ctx, {n, config_.num_experts}, DType::f32); };
+  const Tensor logits = empty(x.dim(0));
+  ops::linear(ctx, x, weight_.weight, {}, logits);
+  if (!rows.divided()) return logits;
+  const Tensor all = empty(rows.num_all());
+  tensor_.group().all_gather(ctx.stream(), logits, all);
+  return all;
+}
+
+Routing Router::forward(Context& ctx, const MicroBatch& mb, const ExpertRows& rows, const Tensor& x,
+                        Saved& saved) const {
+  const int64_t num_rows = rows.num_all(), num_experts = config_.num_experts, k = config_.experts_per_token;
+  const Part& passed = rows.passed();
   const auto floats = [&](const Shape& shape) { return Tensor::empty(ctx, shape, DType::f32); };
   auto& state = saved.emplace<RouterState>();
   state.gradient_scale = mb.gradient_scale;
-  state.logits = floats({rows, num_experts});
-  ops::linear(ctx, x, weight_.weight, {}, state.logits);
-  state.log_sum = floats({rows});
-  state.chosen = Tensor::empty(ctx, {rows, k}, DType::i32);
-  const Tensor probabilities = floats({rows, num_experts});
-  Routing routing;
-  routing.gates = floats({rows, k});
+  state.logits = logits(ctx, rows, x);
+  state.log_sum = floats({num_rows});
+  state.chosen = Tensor::empty(ctx, {num_rows, k}, DType::i32);
+  const Tensor probabilities = floats({num_rows, num_experts}), gates = floats({num_rows, k});
   const Tensor bias = balance_->bias.empty() ? Tensor() : ops::to_device(ctx, balance_->bias, {num_experts});
-  ops::route(ctx, options_of(config_), state.logits, bias, probabilities, state.log_sum, state.chosen,
-             routing.gates);
+  ops::route(ctx, options_of(config_), state.logits, bias, probabilities, state.log_sum, state.chosen, gates);
 
   const ContextShare share =
       mb.context_parts > 1 ? context_.share() : ContextShare();  // else every rank holds whole sequences
-  const int64_t num_runs = mb.batch * (share.size > 1 ? 2 : 1), seq_len = mb.seq_len * share.size;
-  const Tensor counts = Tensor::empty(ctx, {num_runs, num_experts}, DType::i64, MemoryCategory::buffers);
+  const int64_t halves = share.size > 1 ? 2 : 1, half_len = mb.seq_len / halves;
+  // Runs end where the passed rows begin and end.
+  const int64_t run_len = std::gcd(half_len, std::gcd(passed.begin, passed.end));
+  const QueueRuns runs{
+      mb.batch, half_len / run_len, run_len, {passed.begin / run_len, passed.end / run_len}, order_};
+  const Tensor counts =
+      Tensor::empty(ctx, {num_rows / run_len, num_experts}, DType::i64, MemoryCategory::buffers);
   ops::count_choices(ctx, state.chosen, counts);
   const std::vector<int64_t> chosen = gather_counts(ctx, share, counts);
-  ExpertQueues queues = make_queues(config_, chosen, share, mb.batch, seq_len);
-  routing.slots = Tensor::empty(ctx, {rows, k}, DType::i32);
-  ops::assign_slots(ctx, state.chosen, ops::to_device(ctx, queues.base, counts.shape()),
-                    ops::to_device(ctx, queues.ahead, counts.shape()), queues.capacity, routing.slots);
+  ExpertQueues queues = make_queues(config_, chosen, share, runs, mb.seq_len * share.size);
+  Routing routing;
+  routing.gates = gates.slice(passed.begin, passed.end);
+  routing.slots = Tensor::empty(ctx, {passed.size(), k}, DType::i32);
+  const Shape of_runs{runs.passed.size(), num_experts};
+  if (passed.size() > 0) {
+    ops::assign_slots(ctx, state.chosen.slice(passed.begin, passed.end),
+                      ops::to_device(ctx, queues.base, of_runs), ops::to_device(ctx, queues.ahead, of_runs),
+                      queues.capacity, routing.slots);
+  }
   routing.counts = std::move(queues.counts);
   routing.num_rows = queues.num_rows;
   if (!mb.training) return routing;
-  const Terms terms = balance_terms(mb, seq_len, chosen);
+  const Terms terms = balance_terms(mb, mb.seq_len * share.size, chosen);
   if (terms) {
     state.dprobabilities = ops::to_device(ctx, terms.dprobabilities, {mb.batch, num_experts});
     state.dsquares = ops::to_device(ctx, terms.dsquares, {mb.batch});
@@ -105,9 +131,10 @@ Router::Terms Router::balance_terms(const MicroBatch& mb, int64_t seq_len,
              num_sequences = static_cast<size_t>(mb.batch);
   const auto length = static_cast<double>(seq_len);
   std::vector<double> load(num_sequences * num_experts, 0.0);
-  const size_t halves = mb.context_parts > 1 ? 2 : 1, per_rank = load.size() * halves;
+  const size_t parts = mb.context_parts > 1 ? static_cast<size_t>(context_.share().size) : 1;
+  const size_t per_rank = chosen.size() / parts, per_sequence = per_rank / num_sequences;
   for (size_t i = 0; i < chosen.size(); ++i) {
-    const size_t sequence = i % per_rank / (halves * num_experts);
+    const size_t sequence = i % per_rank / per_sequence;
     load[sequence * num_experts + i % num_experts] += static_cast<double>(chosen[i]);
   }
   const double even =
@@ -150,23 +177,31 @@ void Router::count(Context& ctx, const MicroBatch& mb, const Terms& terms, const
   for (size_t s = 0; s < z.size(); ++s) sums.z_loss += static_cast<double>(terms.dsquares[s]) * z[s];
 }
 
-void Router::backward_input(Context& ctx, const Tensor& dgates, const Tensor& dx, Saved& saved) const {
+void Router::backward_input(Context& ctx, const ExpertRows& rows, const Tensor& dgates, const Tensor& dx,
+                            Saved& saved) const {
   auto& state = saved.get<RouterState>();
+  const Part &passed = rows.passed(), &own = rows.own();
+  // Of the rows that others pass only the shape is needed.
+  const Tensor all_dgates = Tensor::empty(ctx, state.chosen.shape(), DType::f32);
+  ops::fill(ctx, all_dgates, 0);
+  ops::copy(ctx, dgates, all_dgates.slice(passed.begin, passed.end));
   const Tensor dlogits = Tensor::empty(ctx, state.logits.shape(), DType::f32);
   for (const Tensor& term : {state.dprobabilities, state.dsquares}) {
     if (term) ops::scale(ctx, term, state.gradient_scale);
   }
-  ops::route_backward(ctx, options_of(config_), state.logits, state.log_sum, state.chosen, dgates,
+  ops::route_backward(ctx, options_of(config_), state.logits, state.log_sum, state.chosen, all_dgates,
                       state.dprobabilities, state.dsquares, dlogits);
   const float scale = state.gradient_scale;
   state = {};
   state.gradient_scale = scale;
-  state.dlogits = in_type(ctx, dlogits, weight_.weight.dtype());
-  if (dx) ops::gemm(ctx, {.accumulate = true}, state.dlogits, weight_.weight, {}, dx);
+  state.dlogits = in_type(ctx, dlogits.slice(own.begin, own.end), weight_.weight.dtype());
+  if (own.size() > 0)
+    ops::gemm(ctx, {.accumulate = true}, state.dlogits, weight_.weight, {}, rows.own_of(dx));
 }
 
 void Router::backward_weight(Context& ctx, const Tensor& x, Saved& saved) const {
-  ops::linear_backward_weight(ctx, saved.get<RouterState>().dlogits, x, weight_.gradient, {});
+  if (x.dim(0) > 0)
+    ops::linear_backward_weight(ctx, saved.get<RouterState>().dlogits, x, weight_.gradient, {});
   saved.clear();
 }
 

@@ -7,46 +7,53 @@
 
 #include "models/config/model_config.h"
 #include "models/layers/expert_queues.h"
+#include "parallel/expert_parallel/expert_rows.h"
 #include "parallel/module/layer.h"
 #include "parallel/module/router_balance.h"
 #include "parallel/tensor_parallel/tensor_parallel.h"
 
 namespace trireme {
 
-/// What a router decided for the rows of a micro-batch.
+/// What a router decided for the rows of a micro-batch that this rank passes to experts.
 struct Routing {
-  Tensor slots;  ///< [rows, k] i32: the row of each choice in the order of the experts; -1: none
-  Tensor gates;  ///< [rows, k] f32
+  Tensor slots;  ///< [passed rows, k] i32: the row of each choice in the order of the experts; -1: none
+  Tensor gates;  ///< [passed rows, k] f32
   std::vector<int64_t> counts;  ///< rows for each expert
   int64_t num_rows = 0;         ///< of all experts
 };
 
 class Router {
  public:
-  /// Parameter `name`.weight, which every tensor rank holds: all see all rows and decide the same. `layer` is
-  /// the block's number in the model.
+  /// Parameter `name`.weight, which every tensor rank holds: all decide the same, for all rows. Each computes
+  /// the gradients of its own rows. `layer` is the block's number in the model.
   Router(const ModelConfig& config, const std::string& name, int64_t layer, const TensorParallel& tensor,
-         const ContextParallel& context);
+         const ContextParallel& context, const ExpertParallel& experts);
 
-  /// x: all rows of the micro-batch. In training the tokens are counted in balance().sums, but not those of
+  /// x: the rows outside of `rows`. In training the tokens are counted in balance().sums, but not those of
   /// a micro-batch without loss_sum (a forward pass that is only run again).
-  Routing forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
-  /// Adds to dx what goes through the gates' gradient and the balance terms; dx undefined: nothing is added
-  /// to. All tensor ranks pass the same dgates.
-  void backward_input(Context& ctx, const Tensor& dgates, const Tensor& dx, Saved& saved) const;
+  Routing forward(Context& ctx, const MicroBatch& micro_batch, const ExpertRows& rows, const Tensor& x,
+                  Saved& saved) const;
+  /// Adds to dx what goes through the gates' gradient and the balance terms. dgates, dx: of the rows passed;
+  /// only dx of the rank's own ones is added to.
+  void backward_input(Context& ctx, const ExpertRows& rows, const Tensor& dgates, const Tensor& dx,
+                      Saved& saved) const;
+  /// x: the rank's own rows.
   void backward_weight(Context& ctx, const Tensor& x, Saved& saved) const;
   void collect(std::vector<ParameterBlock*>& blocks) { blocks.push_back(&weight_); }
-  RouterBalance& balance() { return *balance_; }
+  RouterBalance& balance() const { return *balance_; }
 
  private:
   struct Terms;
+  Tensor logits(Context& ctx, const ExpertRows& rows, const Tensor& x) const;
   std::vector<int64_t> gather_counts(Context& ctx, const ContextShare& share, const Tensor& counts) const;
   Terms balance_terms(const MicroBatch& mb, int64_t seq_len, const std::vector<int64_t>& chosen) const;
   void count(Context& ctx, const MicroBatch& mb, const Terms& terms, const Tensor& probabilities,
              const Tensor& log_sum, const Tensor& counts, int64_t num_dropped) const;
 
   MoeConfig config_;
+  TensorParallel tensor_;
   ContextParallel context_;
+  std::vector<int64_t> order_;  // of the experts' rows
   ParameterBlock weight_;
   std::unique_ptr<RouterBalance> balance_;
 };

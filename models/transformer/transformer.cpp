@@ -24,8 +24,8 @@ void check(const ModelConfig& config, const ParallelPlan& plan) {
   const auto append = [&](const std::vector<std::string>& more) {
     faults.insert(faults.end(), more.begin(), more.end());
   };
-  if (faults.empty()) append(tensor_parallel_faults(config, plan.tensor));
-  if (faults.empty()) append(expert_parallel_faults(config.moe, plan.expert));
+  if (faults.empty()) append(tensor_parallel_faults(config, plan.tensor, plan.expert_tensor));
+  if (faults.empty()) append(expert_parallel_faults(config.moe, plan.expert, plan.expert_chunks));
   append(pipeline_faults(plan, static_cast<int>(config.num_layers) + 2, 0));
   if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
 }
@@ -124,7 +124,7 @@ std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& confi
   };
   append(embedding);
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    TransformerBlock block(config, i, Tensor(), whole, ContextParallel(*self), ExpertParallel(*self));
+    TransformerBlock block(config, i, Tensor(), whole, ContextParallel(*self), ExpertParallel(*self, *self));
     append(block);
   }
   LossHead head(config, config.tied_embeddings ? &embedding.tokens() : nullptr, whole);

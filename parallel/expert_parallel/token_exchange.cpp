@@ -20,34 +20,31 @@ std::vector<int64_t> times(std::vector<int64_t> counts, int64_t width) {
 }
 
 // For rows that arrive rank by rank, each rank's expert by expert: their places expert by expert.
-std::vector<int32_t> places_by_expert(std::span<const int64_t> arriving, int64_t num_ranks,
-                                      int64_t num_experts) {
-  const auto count = [&](int64_t rank, int64_t e) {
-    return arriving[static_cast<size_t>(rank * num_experts + e)];
-  };
-  std::vector<int64_t> begins(arriving.size());
+std::vector<int32_t> places_by_expert(std::span<const std::span<const int64_t>> of_ranks) {
+  std::vector<std::vector<int64_t>> begins(of_ranks.size());
   int64_t begin = 0;
-  for (int64_t e = 0; e < num_experts; ++e) {
-    for (int64_t rank = 0; rank < num_ranks; ++rank) {
-      begins[static_cast<size_t>(rank * num_experts + e)] = begin;
-      begin += count(rank, e);
+  for (size_t e = 0; e < of_ranks.front().size(); ++e) {
+    for (size_t rank = 0; rank < of_ranks.size(); ++rank) {
+      begins[rank].push_back(begin);
+      begin += of_ranks[rank][e];
     }
   }
   std::vector<int32_t> places;
-  for (size_t run = 0; run < arriving.size(); ++run) {
-    for (int64_t i = 0; i < arriving[run]; ++i) places.push_back(static_cast<int32_t>(begins[run] + i));
+  for (size_t rank = 0; rank < of_ranks.size(); ++rank) {
+    for (size_t e = 0; e < of_ranks[rank].size(); ++e) {
+      for (int64_t i = 0; i < of_ranks[rank][e]; ++i)
+        places.push_back(static_cast<int32_t>(begins[rank][e] + i));
+    }
   }
   return places;
 }
 
-Tensor rows_like(Context& ctx, int64_t num_rows, const Tensor& rows) {
-  return Tensor::empty(ctx, {num_rows, rows.dim(1)}, rows.dtype());
-}
+Tensor slice(const Tensor& rows, const Part& part) { return rows.slice(part.begin, part.end); }
 
 }  // namespace
 
 TokenExchange::TokenExchange(Context& ctx, const ExpertParallel& experts, std::span<const int64_t> counts)
-    : group_(&experts.group()), num_sent_(sum(counts)) {
+    : group_(&experts.group()) {
   const int64_t num_ranks = group_->size(), held = std::ssize(counts) / num_ranks;
   const Tensor leaving =
       ops::to_device(ctx, std::vector<int64_t>(counts.begin(), counts.end()), {std::ssize(counts)});
@@ -55,48 +52,58 @@ TokenExchange::TokenExchange(Context& ctx, const ExpertParallel& experts, std::s
   group_->all_to_all(ctx.stream(), leaving, arriving);
   const std::vector<int64_t> received = ops::to_host<int64_t>(ctx, arriving);
   counts_.assign(static_cast<size_t>(held), 0);
-  for (int64_t rank = 0; rank < num_ranks; ++rank) {
-    const auto of_rank = [&](std::span<const int64_t> all) {
-      return all.subspan(static_cast<size_t>(rank * held), static_cast<size_t>(held));
-    };
-    sent_.push_back(sum(of_rank(counts)));
-    received_.push_back(sum(of_rank(received)));
-    for (int64_t e = 0; e < held; ++e)
-      counts_[static_cast<size_t>(e)] += of_rank(received)[static_cast<size_t>(e)];
+  for (size_t i = 0; i < received.size(); ++i) counts_[i % counts_.size()] += received[i];
+  Chunk before;
+  for (int index = 0; index < experts.num_chunks(); ++index) {
+    Chunk& chunk = chunks_.emplace_back();
+    chunk.experts = experts.chunk(held, index);
+    std::vector<std::span<const int64_t>> of_ranks;
+    for (int64_t rank = 0; rank < num_ranks; ++rank) {
+      const auto of_rank = [&](std::span<const int64_t> all) {
+        return all.subspan(static_cast<size_t>(rank * held + chunk.experts.begin),
+                           static_cast<size_t>(chunk.experts.size()));
+      };
+      chunk.sent.push_back(sum(of_rank(counts)));
+      of_ranks.push_back(of_rank(received));
+      chunk.received.push_back(sum(of_ranks.back()));
+    }
+    chunk.here = {before.here.end, before.here.end + sum(chunk.sent)};
+    chunk.there = {before.there.end, before.there.end + sum(chunk.received)};
+    const std::vector<int32_t> places = places_by_expert(of_ranks);
+    if (!std::ranges::is_sorted(places)) chunk.places = ops::to_device(ctx, places, {std::ssize(places), 1});
+    before = chunk;
   }
-  num_received_ = sum(received_);
-  const std::vector<int32_t> places = places_by_expert(received, num_ranks, held);
-  if (!std::ranges::is_sorted(places)) places_ = ops::to_device(ctx, places, {num_received_, 1});
 }
 
-RowsUnderWay TokenExchange::start_to_experts(Context& ctx, const Tensor& rows) const {
-  const Tensor arriving = rows_like(ctx, num_received_, rows);
-  return {arriving, group_->all_to_all_v_async(ctx.stream(), rows, times(sent_, rows.dim(1)), arriving,
-                                               times(received_, rows.dim(1)))};
+RowsUnderWay TokenExchange::start_to_experts(Context& ctx, int index, const Tensor& here,
+                                             const Tensor& there) const {
+  const Chunk& chunk = at(index);
+  const int64_t width = here.dim(1);
+  const Tensor arriving = chunk.places ? Tensor::empty(ctx, {chunk.there.size(), width}, here.dtype())
+                                       : slice(there, chunk.there);
+  return {arriving,
+          group_->all_to_all_v_async(ctx.stream(), slice(here, chunk.here), times(chunk.sent, width),
+                                     arriving, times(chunk.received, width))};
 }
 
-Tensor TokenExchange::finish_to_experts(Context& ctx, const RowsUnderWay& arriving) const {
+void TokenExchange::finish_to_experts(Context& ctx, int index, const RowsUnderWay& arriving,
+                                      const Tensor& there) const {
+  const Chunk& chunk = at(index);
   arriving.work->wait();
-  if (!places_) return arriving.rows;
-  const Tensor by_expert = rows_like(ctx, num_received_, arriving.rows);
-  ops::permute_rows(ctx, arriving.rows, places_, by_expert);
-  return by_expert;
+  if (chunk.places) ops::permute_rows(ctx, arriving.rows, chunk.places, slice(there, chunk.there));
 }
 
-RowsUnderWay TokenExchange::start_from_experts(Context& ctx, const Tensor& rows) const {
-  Tensor leaving = rows;
-  if (places_) {
-    leaving = rows_like(ctx, num_received_, rows);
-    ops::combine_rows(ctx, rows, places_, {}, leaving);
+WorkPtr TokenExchange::start_from_experts(Context& ctx, int index, const Tensor& there,
+                                          const Tensor& here) const {
+  const Chunk& chunk = at(index);
+  const int64_t width = there.dim(1);
+  Tensor leaving = slice(there, chunk.there);
+  if (chunk.places) {
+    leaving = Tensor::empty(ctx, leaving.shape(), there.dtype());
+    ops::combine_rows(ctx, slice(there, chunk.there), chunk.places, {}, leaving);
   }
-  const Tensor arriving = rows_like(ctx, num_sent_, rows);
-  return {arriving, group_->all_to_all_v_async(ctx.stream(), leaving, times(received_, rows.dim(1)), arriving,
-                                               times(sent_, rows.dim(1)))};
-}
-
-Tensor TokenExchange::finish_from_experts(Context&, const RowsUnderWay& arriving) const {
-  arriving.work->wait();
-  return arriving.rows;
+  return group_->all_to_all_v_async(ctx.stream(), leaving, times(chunk.received, width),
+                                    slice(here, chunk.here), times(chunk.sent, width));
 }
 
 }  // namespace trireme

@@ -116,13 +116,19 @@ void ParameterStorage::lay_out(ParameterGroup& group, bool divides_weights) {
 }
 
 void ParameterStorage::initialize(Context& ctx, uint64_t seed) {
+  set(ctx, [&](const Parameter& p, const Tensor& values) {
+    draw(ctx, p, seed, values);
+    return true;
+  });
+}
+
+void ParameterStorage::set(Context& ctx, const std::function<bool(const Parameter&, const Tensor&)>& fill) {
   for (const ParameterView& view : parameters_) {
     if (view.master) {
-      draw(ctx, *view.parameter, seed, view.master);
+      fill(*view.parameter, view.master);
     } else {
       const Tensor values = Tensor::empty(ctx, view.parameter->shape, DType::f32, MemoryCategory::buffers);
-      draw(ctx, *view.parameter, seed, values);
-      store(ctx, view, values);
+      if (fill(*view.parameter, values)) store(ctx, view, values);
     }
   }
   refresh_weights(ctx);

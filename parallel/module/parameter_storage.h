@@ -2,6 +2,7 @@
 // knowing layers.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -74,6 +75,9 @@ class ParameterStorage {
 
   /// Initial values from (seed, global name, global element): equal in every layout.
   void initialize(Context& ctx, uint64_t seed);
+  /// Gives parameters new values: `fill` is called with each, in the order of the forward pass, and f32
+  /// memory for this rank's block of it. False: it has written nothing, and the parameter keeps its value.
+  void set(Context& ctx, const std::function<bool(const Parameter&, const Tensor&)>& fill);
   /// Clears whole gradients; divided ones are written anew by every reduction.
   void zero_gradients(Context& ctx);
   /// Rounds the master weights, where both are whole or both divided, into the weights that layers compute

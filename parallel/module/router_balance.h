@@ -30,6 +30,9 @@ struct RouterBalance {
   int64_t layer;     ///< block of the model
   double bias_rate;  ///< 0: no biases
   RouterSums sums;   ///< of this rank's micro-batches so far
+  /// Wall time that this rank's experts of the router computed in them; on the CPU alone, where calls return
+  /// when their work is done.
+  double expert_seconds = 0;
   /// Added to the scores when experts are chosen (arXiv 2408.15664); empty without them.
   std::vector<float> bias;
   /// Each expert's load in the step before, as a share of the even one; ones before the first step.

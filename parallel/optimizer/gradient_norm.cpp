@@ -1,5 +1,6 @@
 #include "parallel/optimizer/gradient_norm.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "parallel/data_parallel/divided_state.h"
@@ -42,9 +43,12 @@ Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const P
     add_sum_of_squares(ctx, parallel.sharing(group.experts).shard(), group,
                        counted_ranges(group, parallel.tensor().rank()), group.experts ? of_experts : squares);
   }
-  parallel.experts().all_reduce(ctx.stream(), of_experts);
-  ops::add_in_order(ctx, of_experts, squares);
   parallel.tensor().all_reduce(ctx.stream(), squares);
+  if (std::ranges::any_of(storage.groups(), &ParameterGroup::experts)) {
+    parallel.expert_tensor().all_reduce(ctx.stream(), of_experts);
+    parallel.experts().all_reduce(ctx.stream(), of_experts);
+    ops::add_in_order(ctx, of_experts, squares);
+  }
   parallel.pipeline().all_reduce(ctx.stream(), squares);
   return squares;
 }

@@ -7,6 +7,20 @@
 
 namespace trireme {
 
+namespace {
+
+using Axes = std::vector<std::vector<std::string>>;
+
+// Groups of several axes: the ranks that sum gradients, and where experts have a mesh of their own the
+// stage's.
+Axes groups_of(const ParallelPlan& plan) {
+  Axes groups = {{"data", "context"}};
+  if (plan.expert > 1 || plan.expert_row_parts() > 1) groups.push_back({"data", "context", "tensor"});
+  return groups;
+}
+
+}  // namespace
+
 ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
     : plan_(plan),
       groups_(world,
@@ -15,24 +29,31 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
                            {"context", plan.context},
                            {"tensor", plan.tensor}},
                           world.size()),
-              {{"data", "context"}}),
+              groups_of(plan)),
       sharing_(gradients(), plan.shard_ranks()) {
-  const int size = plan.expert, rank = gradients().rank();
-  if (size == 1) {
-    experts_ = make_self_communicator(
-        "experts", [&world](std::string_view reason, ExitCode code) { world.abort(reason, code); });
-    return;
-  }
-  TRIREME_CHECK(size > 0 && gradients().size() % size == 0, "{} ranks in groups of {}", gradients().size(),
-                size);
-  experts_ = gradients().split(rank / size, rank % size, "experts");
-  expert_replicas_ = gradients().split(rank % size, rank / size, "expert-replicas");
+  const auto alone = [&](const char* name) {
+    return make_self_communicator(
+        name, [&world](std::string_view reason, ExitCode code) { world.abort(reason, code); });
+  };
+  const int num_experts = plan.expert, width = plan.expert_tensor_ranks(), block = num_experts * width;
+  if (num_experts == 1) experts_ = alone("experts");
+  if (num_experts == 1 && width == plan.tensor) return;
+  Communicator& stage = groups_.group({"data", "context", "tensor"});
+  TRIREME_CHECK(num_experts > 0 && plan.tensor % width == 0 && stage.size() % block == 0,
+                "{} ranks in groups of {} x {}", stage.size(), num_experts, width);
+  const int rank = stage.rank();
+  if (num_experts > 1)
+    experts_ = stage.split(rank / block * width + rank % width, rank % block / width, "experts");
+  if (width == 1 && plan.tensor > 1) expert_tensor_ = alone("expert-tensor");
+  if (width > 1 && width < plan.tensor)
+    expert_tensor_ = stage.split(rank / width, rank % width, "expert-tensor");
+  expert_replicas_ = stage.split(rank % block, rank / block, "expert-replicas");
   expert_sharing_.emplace(*expert_replicas_, plan.expert_shard_ranks());
 }
 
 std::vector<const Communicator*> ParallelContext::groups() const {
-  std::vector<const Communicator*> all{&world(),     &tensor(),      &context(), &data(),    &pipeline(),
-                                       &gradients(), experts_.get(), &shard(),   &replicas()};
+  std::vector<const Communicator*> all{&world(),     &tensor(),      &context(),       &data(),  &pipeline(),
+                                       &gradients(), experts_.get(), &expert_tensor(), &shard(), &replicas()};
   if (expert_sharing_) {
     all.insert(all.end(), {expert_replicas_.get(), &expert_sharing_->shard(), &expert_sharing_->replicas()});
   }

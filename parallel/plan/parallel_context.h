@@ -26,9 +26,13 @@ class ParallelContext {
   Communicator& pipeline() const { return groups_.axis("pipeline"); }
   /// Ranks that hold the same parameters and see different tokens: gradients are summed over them.
   Communicator& gradients() const { return groups_.group({"data", "context"}); }
-  /// Of these, the neighbours over which experts are divided, plan().expert of them: expert parallelism folds
-  /// into data (and context) parallelism (arXiv 2504.14960).
+  /// The mesh of experts lies over the ranks of a stage (data, context, tensor) anew (arXiv 2504.14960),
+  /// outermost first: replicas, experts, expert-tensor. experts(): the ranks that hold different experts,
+  /// plan().expert of them. Where an expert is as wide as parallel.tensor, they are neighbours among
+  /// gradients().
   Communicator& experts() const { return *experts_; }
+  /// The neighbours that hold parts of the same experts, and pass the same rows to them.
+  Communicator& expert_tensor() const { return expert_tensor_ ? *expert_tensor_ : tensor(); }
   /// The ranks that share this rank's experts, or everything else.
   const SharingRanks& sharing(bool of_experts) const {
     return of_experts && expert_sharing_ ? *expert_sharing_ : sharing_;
@@ -45,7 +49,8 @@ class ParallelContext {
   MeshGroups groups_;
   SharingRanks sharing_;
   std::unique_ptr<Communicator> experts_, expert_replicas_;
-  std::optional<SharingRanks> expert_sharing_;  // where experts are divided
+  std::unique_ptr<Communicator> expert_tensor_;  // null where it is tensor()
+  std::optional<SharingRanks> expert_sharing_;   // where others share experts than everything else
 };
 
 }  // namespace trireme

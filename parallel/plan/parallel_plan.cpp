@@ -19,6 +19,8 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
   at_least("context", plan.context, 1);
   at_least("expert", plan.expert, 1);
   at_least("tensor-chunks", plan.tensor_chunks, 1);
+  at_least("expert-tensor", plan.expert_tensor, 0);
+  at_least("expert-chunks", plan.expert_chunks, 1);
   at_least("virtual-stages", plan.virtual_stages, 1);
   at_least("shard", plan.shard, 0);
   if (plan.zero_stage < 0 || plan.zero_stage > 3) {
@@ -73,19 +75,29 @@ std::string nearest_divisors(int n, int x) {
 }
 
 void check_experts(const ParallelPlan& plan, std::vector<std::string>& faults) {
-  const int ranks = plan.gradient_ranks(), shard = plan.shard_ranks();
-  if (plan.expert <= 1 || ranks < 1) return;
-  if (ranks % plan.expert != 0) {
+  if (plan.expert < 1 || plan.expert_tensor < 0 || plan.tensor < 1 || plan.gradient_ranks() < 1) return;
+  const int width = plan.expert_tensor_ranks();
+  if (plan.tensor % width != 0) {
     faults.push_back(fmt::format(
-        "parallel.expert {} does not divide the {} rank{} that see different tokens (data {} x context {}): "
-        "nearest: --parallel.expert {}",
-        plan.expert, ranks, ranks == 1 ? "" : "s", plan.data, plan.context,
-        nearest_divisors(ranks, plan.expert)));
+        "parallel.expert-tensor {} does not divide parallel.tensor {}: nearest: --parallel.expert-tensor {}",
+        width, plan.tensor, nearest_divisors(plan.tensor, width)));
+    return;
+  }
+  const int ranks = plan.expert_row_ranks(), shard = plan.shard_ranks() * plan.expert_row_parts();
+  if (ranks % plan.expert != 0) {
+    const std::string parts =
+        plan.expert_row_parts() > 1 ? fmt::format(" x tensor {} / expert-tensor {}", plan.tensor, width) : "";
+    faults.push_back(
+        fmt::format("parallel.expert {} does not divide the {} rank{} that see different tokens (data {} x "
+                    "context {}{}): "
+                    "nearest: --parallel.expert {}",
+                    plan.expert, ranks, ranks == 1 ? "" : "s", plan.data, plan.context, parts,
+                    nearest_divisors(ranks, plan.expert)));
   } else if (shard > 0 && shard % plan.expert != 0 && plan.expert % shard != 0) {
     faults.push_back(fmt::format(
         "parallel.shard {} and parallel.expert {}: neither divides the other, so the ranks that hold "
         "an expert would not divide its state alike",
-        shard, plan.expert));
+        plan.shard, plan.expert));
   }
 }
 
@@ -96,6 +108,14 @@ void check_effect(const ParallelPlan& plan, std::vector<std::string>& faults) {
         "start more ranks (mpirun -n 2, --parallel.data 2) or leave it at 0",
         plan.zero_stage));
   }
+}
+
+void check_chunks(const ParallelPlan& plan, std::vector<std::string>& faults) {
+  if (plan.expert_chunks <= 1 || plan.expert > 1) return;
+  faults.push_back(
+      fmt::format("parallel.expert-chunks {} has no effect with one expert rank, no rows travel: ask for "
+                  "--parallel.expert 2 or more, or leave it at 1",
+                  plan.expert_chunks));
 }
 
 void check_pipeline(const ParallelPlan& plan, std::vector<std::string>& faults) {
@@ -160,6 +180,7 @@ std::vector<std::string> resolve(ParallelPlan& plan, int world_size) {
   check_pipeline(plan, faults);
   check_shard(plan, faults);
   check_experts(plan, faults);
+  check_chunks(plan, faults);
   return faults;
 }
 

@@ -15,9 +15,11 @@ struct ParallelPlan {
   int tensor = 1;
   int pipeline = 1;
   int context = 1;
-  int expert = 1;      ///< ranks, of those that sum gradients, over which experts are divided
-  int zero_stage = 0;  ///< 0..3 (arXiv 1910.02054)
-  int shard = 0;       ///< ZeRO divides among so many neighbours of the gradient ranks (HSDP); 0: among all
+  int expert = 1;         ///< ranks over which experts are divided
+  int expert_tensor = 0;  ///< ranks over which the width of an expert is divided; 0: as `tensor`
+  int expert_chunks = 1;  ///< parts in which rows travel to experts and back, while experts of others compute
+  int zero_stage = 0;     ///< 0..3 (arXiv 1910.02054)
+  int shard = 0;  ///< ZeRO divides among so many neighbours of the gradient ranks (HSDP); 0: among all
   bool sequence = false;  ///< sequence parallelism beside tensor parallelism (arXiv 2205.05198)
   int tensor_chunks = 1;  ///< a layer's product and its tensor-parallel collective go in so many, overlapped
   std::string schedule = "1f1b";  ///< of the pipeline: a kind (schedule_kinds()), or a schedule's file
@@ -34,9 +36,18 @@ struct ParallelPlan {
   int gradient_ranks() const { return data * context; }
   /// Ranks among which ZeRO divides.
   int shard_ranks() const { return shard == 0 ? gradient_ranks() : shard; }
+  /// Ranks over which the width of an expert is divided: neighbours among the tensor ranks.
+  int expert_tensor_ranks() const { return expert_tensor == 0 ? tensor : expert_tensor; }
+  /// Parts in which the tensor ranks divide the rows of a micro-batch before they pass through experts.
+  int expert_row_parts() const { return tensor / expert_tensor_ranks(); }
+  /// Ranks of a stage that pass different rows to experts: those that may hold different ones.
+  int expert_row_ranks() const { return gradient_ranks() * expert_row_parts(); }
   /// Ranks among which ZeRO divides the state of an expert: of the shard those that hold it, which may be
   /// one.
-  int expert_shard_ranks() const { return std::max(1, shard_ranks() / expert); }
+  int expert_shard_ranks() const { return std::max(1, shard_ranks() * expert_row_parts() / expert); }
+  /// Whether all ranks of a stage run layers together, also those of other replicas: they hold parts of what
+  /// the others read.
+  bool runs_together() const { return zero_stage == 3 || expert_row_parts() > 1; }
   int world_size() const { return data * ranks_per_replica(); }
 
   friend bool operator==(const ParallelPlan&, const ParallelPlan&) = default;

@@ -29,24 +29,33 @@ void RouterTotals::clear() {
 void RouterTotals::sum(Context& ctx) {
   if (num_routers_ == 0) return;
   const auto width = static_cast<int64_t>(RouterSums::kNumScalars) + num_experts_;
-  std::vector<double> sums, layers(static_cast<size_t>(num_routers_), 0.0);
+  std::vector<double> sums, layers(static_cast<size_t>(num_routers_), 0.0), seconds(layers);
   sums.assign(static_cast<size_t>(num_routers_ * width), 0.0);
   for (size_t i = 0; i < routers_.size(); ++i) {
     const size_t row = static_cast<size_t>(first_) + i;
     std::ranges::copy(routers_[i]->sums.packed(), sums.begin() + static_cast<int64_t>(row) * width);
     layers[row] = static_cast<double>(routers_[i]->layer);
+    seconds[row] = routers_[i]->expert_seconds;
   }
   const Tensor table = ops::to_device(ctx, sums, {num_routers_, width});
   const Tensor names = ops::to_device(ctx, layers, {num_routers_});
   parallel_.gradients().all_reduce(ctx.stream(), table);
   parallel_.pipeline().all_reduce(ctx.stream(), table);
   parallel_.pipeline().all_reduce(ctx.stream(), names);
+  const Tensor all_seconds = ops::to_device(ctx, seconds, {num_routers_});
+  const Tensor slowest = ops::to_device(ctx, seconds, {num_routers_});
+  parallel_.world().all_reduce(ctx.stream(), all_seconds);
+  parallel_.world().all_reduce(ctx.stream(), slowest, ReduceOp::max);
+  const std::vector<double> most = ops::to_host<double>(ctx, slowest);
+  const double num_ranks = parallel_.world().size() / parallel_.pipeline().size();  // of a stage
+  seconds = ops::to_host<double>(ctx, all_seconds);
   sums = ops::to_host<double>(ctx, table);
   layers = ops::to_host<double>(ctx, names);
   loads_.clear();
   for (int64_t i = 0; i < num_routers_; ++i) {
     loads_.push_back({static_cast<int64_t>(layers[static_cast<size_t>(i)]),
-                      RouterSums::unpack(sums.data() + i * width, static_cast<size_t>(num_experts_))});
+                      RouterSums::unpack(sums.data() + i * width, static_cast<size_t>(num_experts_)),
+                      seconds[static_cast<size_t>(i)] / num_ranks, most[static_cast<size_t>(i)]});
   }
   std::ranges::sort(loads_, {}, &RouterLoad::layer);
 }

@@ -12,6 +12,8 @@ namespace trireme {
 struct RouterLoad {
   int64_t layer = 0;  ///< block of the model
   RouterSums sums;
+  /// For which experts computed: mean of the stage's ranks, and the slowest one.
+  double mean_seconds = 0, slowest_seconds = 0;
 };
 
 class RouterTotals {

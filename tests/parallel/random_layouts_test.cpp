@@ -24,6 +24,26 @@ class Draw {
   uint64_t seed_, next_ = 0;
 };
 
+// Blocks with eight experts, over ranks of a mesh of their own.
+void draw_experts(Draw& draw, LayoutRun& run) {
+  ParallelPlan& plan = run.plan;
+  run.model.init_std = 0.2;  // choices that rounding does not turn over
+  run.lr = 1e-4;
+  run.model.moe = {.num_experts = 8,
+                   .expert_ffn_size = 12,
+                   .shared_ffn_size = draw.of({0, 10}),
+                   .every = draw.of({1, 2}),
+                   .capacity = draw.of({CapacityMode::dropless, CapacityMode::drop, CapacityMode::pad}),
+                   .aux_loss = 0.05,
+                   .z_loss = 0.01};
+  if (draw.below(2) == 0) plan.expert_tensor = draw.of({1, plan.tensor});
+  plan.expert = draw.of({1, 2, 4, 8});
+  const int shard = plan.shard_ranks() * plan.expert_row_parts();
+  while (plan.expert_row_ranks() % plan.expert != 0 || (shard % plan.expert != 0 && plan.expert % shard != 0))
+    plan.expert /= 2;
+  if (plan.expert > 1) plan.expert_chunks = draw.of({1, 8 / plan.expert});
+}
+
 // Degrees whose product is 2, 4 or 8, a schedule, a division of state, what is recomputed, and a batch.
 LayoutRun draw_run(uint64_t seed) {
   Draw draw(seed);
@@ -57,19 +77,24 @@ LayoutRun draw_run(uint64_t seed) {
   run.options.bucket_bytes = draw.of({2048, 20000, 1 << 20});
   run.options.overlap = draw.below(4) != 0;
   if (plan.tensor > 1) plan.tensor_chunks = draw.of({1, 2, 3});
+  if (draw.below(3) == 0) draw_experts(draw, run);
   return run;
 }
 
 std::string text_of(const LayoutRun& run) {
   const ParallelPlan& p = run.plan;
   return fmt::format(
-      "{} {} layers, vocabulary {}; dp {} tp {}{} /{} pp {} {} x{} cp {} ZeRO {} shard {}; recompute {}/{}; "
+      "{} {} layers, vocabulary {}, {} experts; dp {} tp {}{} /{} pp {} {} x{} cp {} ep {} x {} in {}, ZeRO "
+      "{} "
+      "shard {}; "
+      "recompute {}/{}; "
       "micro-batch {} "
       "of {}{}; buckets {}{}",
-      to_string(run.model.family), run.model.num_layers, run.model.vocab_size, p.data, p.tensor,
-      p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline, p.schedule, p.virtual_stages, p.context,
-      p.zero_stage, p.shard, static_cast<int>(run.recomputation.mode), run.recomputation.every,
-      run.micro_batch, run.global_batch, run.unequal_targets ? " unequal" : "", run.options.bucket_bytes,
+      to_string(run.model.family), run.model.num_layers, run.model.vocab_size, run.model.moe.num_experts,
+      p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline, p.schedule,
+      p.virtual_stages, p.context, p.expert, p.expert_tensor_ranks(), p.expert_chunks, p.zero_stage, p.shard,
+      static_cast<int>(run.recomputation.mode), run.recomputation.every, run.micro_batch, run.global_batch,
+      run.unequal_targets ? " unequal" : "", run.options.bucket_bytes,
       run.options.overlap ? "" : " no overlap");
 }
 

@@ -55,13 +55,14 @@ struct Block {
 std::vector<float> put_together(Context& ctx, const ParallelContext& parallel, const Parameter& p,
                                 const Block* mine) {
   std::vector<float> whole(static_cast<size_t>(p.global_shape.numel()), 0.0f);
-  const int rank = parallel.tensor().rank();
+  Communicator& tensor = p.expert >= 0 ? parallel.expert_tensor() : parallel.tensor();
+  const int rank = tensor.rank();
   const std::vector<float> values = mine != nullptr ? to_vector(mine->values) : std::vector<float>();
   if (mine != nullptr && rank % mine->parameter->num_copies == 0 && !mine->parameter->is_tied_copy) {
     for_each_element(*mine->parameter, [&](size_t i, size_t global) { whole[global] = values[i]; });
   }
   const Tensor sum = Tensor::borrow(whole.data(), {p.global_shape.numel()}, DType::f32);
-  parallel.tensor().all_reduce(ctx.host_stream(), sum);
+  tensor.all_reduce(ctx.host_stream(), sum);
   if (p.expert >= 0) parallel.experts().all_reduce(ctx.host_stream(), sum);
   parallel.pipeline().all_reduce(ctx.host_stream(), sum);
   int64_t num_different = 0;

@@ -73,6 +73,14 @@ cmp -s -n "$((($(od -An -tu8 -N8 experts1/model.safetensors)) + 8))" experts1/mo
 [[ $(stat -c %s experts1/model.safetensors) == $(stat -c %s experts4/model.safetensors) ]] || complain "experts4: another size"
 grep -q '"experts":\[{"layer":0,"imbalance":' experts4/metrics.jsonl || complain "no loads in experts4/metrics.jsonl"
 
+train 2 "${mixture[@]}" --ep 2 --parallel.expert-chunks 2 --model.load experts4/model.safetensors --run.dir loaded ||
+  complain "from weights of another layout: $(cat out)"
+[[ $(grep -o 'step 0/6 | val loss .*' out) == "step 0/6 | val loss $(sed -n 's/step 6.*val loss //p' experts4/log.txt)" ]] ||
+  complain "loaded weights evaluate otherwise: $(grep val out) / $(grep val experts4/log.txt)"
+train 2 "${mixture[@]}" --tp 2 --ep 2 --parallel.expert-tensor 1 --model.bias off --run.dir folded ||
+  complain "whole experts over tensor ranks: $(cat out)"
+grep -q -- '--- sample ---' out || complain "whole experts over tensor ranks: no sample in: $(cat out)"
+
 train 2 --config two/config.ini --run.dir again || complain "from config.ini: $(cat out)"
 strip() { sed 's/"time":[^,]*,//; s/"step_ms".*//' "$1/metrics.jsonl"; }
 [[ $(strip two) == "$(strip again)" ]] || complain "a run from config.ini is another run"

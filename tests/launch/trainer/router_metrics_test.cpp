@@ -36,6 +36,15 @@ TEST(RouterMetrics, TheFieldShowsTheWorstRouterAndOnlyWhatHappened) {
   EXPECT_EQ(load_field(routers), "load 2.00x drop 12.5% dead 1");
 }
 
+TEST(RouterMetrics, TimeIsLostToTheSlowestRank) {
+  RouterLoad load = load_of({1, 1});
+  load.mean_seconds = 0.002;
+  load.slowest_seconds = 0.0035;
+  const RouterMetrics m = router_metrics(load);
+  EXPECT_DOUBLE_EQ(m.expert_ms, 2);
+  EXPECT_DOUBLE_EQ(m.lost_ms, 1.5);
+}
+
 TEST(RouterMetrics, AStepWithoutTokensHasNoLoad) {
   const RouterMetrics none = router_metrics(load_of({0, 0}));
   EXPECT_TRUE(none.load.empty());

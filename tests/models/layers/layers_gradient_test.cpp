@@ -21,7 +21,7 @@ Communicator& self() {
 }
 TensorParallel alone() { return TensorParallel(self()); }
 ContextParallel whole() { return ContextParallel(self()); }
-ExpertParallel all_experts() { return ExpertParallel(self()); }
+ExpertParallel all_experts() { return ExpertParallel(self(), self()); }
 
 ModelConfig small(ModelFamily family, int64_t heads, int64_t kv_heads, int64_t head_dim) {
   ModelConfig c;

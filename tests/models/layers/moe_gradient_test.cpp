@@ -15,7 +15,7 @@ namespace {
 class MoeLoss final : public Layer {
  public:
   MoeLoss(Communicator& self, const ModelConfig& c)
-      : part_(c, "ffn", 0, TensorParallel(self), ContextParallel(self), ExpertParallel(self)) {}
+      : part_(c, "ffn", 0, TensorParallel(self), ContextParallel(self), ExpertParallel(self, self)) {}
 
   Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
     part_.balance().clear();

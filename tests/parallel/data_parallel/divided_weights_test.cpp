@@ -96,10 +96,10 @@ struct Chunks {
     const ParameterBlock* table = &embedding->tokens();
     a.push_back(std::move(embedding));
     a.push_back(std::make_unique<TransformerBlock>(config, 0, Tensor(), alone, ContextParallel(*self),
-                                                   ExpertParallel(*self)));
+                                                   ExpertParallel(*self, *self)));
     if (extra) b.push_back(std::move(extra));
     b.push_back(std::make_unique<TransformerBlock>(config, 1, Tensor(), alone, ContextParallel(*self),
-                                                   ExpertParallel(*self)));
+                                                   ExpertParallel(*self, *self)));
     b.push_back(std::make_unique<LossHead>(config, table, alone));
     first = std::make_unique<Stage>(std::move(a));
     second = std::make_unique<Stage>(std::move(b));

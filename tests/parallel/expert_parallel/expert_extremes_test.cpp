@@ -45,7 +45,7 @@ Passes run(Communicator& world, const ModelConfig& config, int64_t rows, float r
   Context ctx;
   const auto self = make_self_communicator();
   MoeFeedForward layer(config, "ffn", 0, TensorParallel(*self), ContextParallel(*self),
-                       ExpertParallel(world));
+                       ExpertParallel(world, *self));
   std::vector<ParameterBlock*> blocks;
   layer.collect(blocks);
   ParameterStorage storage(ctx, blocks, DType::f32);
@@ -130,6 +130,36 @@ TEST(ExpertExtremes, OneTokenARankAndRanksWithoutRows) {
   EXPECT_EQ(std::accumulate(passes.chosen.begin(), passes.chosen.end(), 0.0), 2.0);
 }
 
+// Softmax over one key has no gradient but rounding, of queries and keys.
+LayoutResult without_attention_scores(LayoutResult result) {
+  for (auto* tensors : {&result.gradients, &result.weights}) {
+    std::erase_if(*tensors, [](const auto& entry) {
+      return entry.first.find("attention.query") != std::string::npos ||
+             entry.first.find("attention.key") != std::string::npos;
+    });
+  }
+  return result;
+}
+
+// Four tensor ranks, each of which passes rows of its own, or two that share theirs: some have none.
+TEST(ExpertExtremes, FewerTokensThanTensorRanksThatShareThem) {
+  for (const int64_t num_tokens : {1, 3}) {
+    LayoutRun run;
+    run.model = tiny_model(ModelFamily::llama);
+    run.model.init_std = 0.2;
+    run.model.moe = {.num_experts = 8, .expert_ffn_size = 12, .aux_loss = 0.05, .z_loss = 0.01};
+    run.global_batch = run.micro_batch = 1;
+    run.seq_len = num_tokens;
+    run.steps = 3;
+    run.lr = 1e-4;
+    const LayoutResult one = without_attention_scores(run_on_one_rank(run));
+    run.plan = {.data = 1, .tensor = 4, .expert = 4, .expert_tensor = 1};
+    expect_follows(without_attention_scores(run_on_threads(4, run)), one);
+    run.plan = {.data = 1, .tensor = 4, .expert = 2, .expert_tensor = 2};
+    expect_follows(without_attention_scores(run_on_threads(4, run)), one);
+  }
+}
+
 TEST(ExpertExtremes, OneTokenAlone) { expect_equal_on_ranks(config_of(2), 1, 1.0f, {1}); }
 
 TEST(ExpertExtremes, ARankWithoutAnyRowTakesPart) {
@@ -138,11 +168,14 @@ TEST(ExpertExtremes, ARankWithoutAnyRowTakesPart) {
     // Rank 0 has three rows for expert 1 (of rank 0) and none for the others; rank 1 has no rows at all.
     const std::vector<int64_t> counts =
         world.rank() == 0 ? std::vector<int64_t>{0, 3, 0, 0} : std::vector<int64_t>{0, 0, 0, 0};
-    const TokenExchange exchange(ctx, ExpertParallel(world), counts);
+    const auto self = make_self_communicator();
+    const TokenExchange exchange(ctx, ExpertParallel(world, *self), counts);
     const Tensor rows = random_tensor(ctx, {exchange.num_sent(), 5}, DType::f32, 1);
-    const Tensor there = exchange.finish_to_experts(ctx, exchange.start_to_experts(ctx, rows));
+    const Tensor there = Tensor::empty(ctx, {exchange.num_received(), rows.dim(1)}, DType::f32);
+    exchange.finish_to_experts(ctx, 0, exchange.start_to_experts(ctx, 0, rows, there), there);
     EXPECT_EQ(there.dim(0), world.rank() == 0 ? 3 : 0);
-    const Tensor back = exchange.finish_from_experts(ctx, exchange.start_from_experts(ctx, there));
+    const Tensor back = Tensor::empty(ctx, rows.shape(), DType::f32);
+    exchange.start_from_experts(ctx, 0, there, back)->wait();
     EXPECT_EQ(to_vector(back), to_vector(rows));
   });
 }
@@ -158,11 +191,14 @@ TEST(TokenExchange, RowsOfAnExpertLieTogetherInTheOrderOfTheirRanks) {
         values.push_back(static_cast<float>(100 * e) + static_cast<float>(10 * world.rank() + i));
     }
     const Tensor rows = make_tensor(ctx, {std::ssize(values), 1}, DType::f32, values);
-    const TokenExchange exchange(ctx, ExpertParallel(world), counts);
-    const Tensor there = exchange.finish_to_experts(ctx, exchange.start_to_experts(ctx, rows));
+    const auto self = make_self_communicator();
+    const TokenExchange exchange(ctx, ExpertParallel(world, *self), counts);
+    const Tensor there = Tensor::empty(ctx, {exchange.num_received(), rows.dim(1)}, DType::f32);
+    exchange.finish_to_experts(ctx, 0, exchange.start_to_experts(ctx, 0, rows, there), there);
     EXPECT_EQ(to_vector(there), world.rank() == 0 ? (std::vector<float>{0, 10, 11, 100, 101, 110})
                                                   : (std::vector<float>{200, 210, 310}));
-    const Tensor back = exchange.finish_from_experts(ctx, exchange.start_from_experts(ctx, there));
+    const Tensor back = Tensor::empty(ctx, rows.shape(), DType::f32);
+    exchange.start_from_experts(ctx, 0, there, back)->wait();
     EXPECT_EQ(to_vector(back), values);
   });
 }
@@ -189,12 +225,38 @@ TEST(ExpertExtremes, ManyStepsWithDeadExpertsStayFinite) {
   for (const double loss : four.losses) EXPECT_TRUE(std::isfinite(loss));
 }
 
+TEST(ExpertExtremes, TheSlowestRankIsAtLeastTheMean) {
+  LayoutRun run;
+  run.model = tiny_model(ModelFamily::llama);
+  run.model.moe = {.num_experts = 4, .expert_ffn_size = 12, .first_block = 1};
+  run.steps = 1;
+  run.plan = {.data = 2, .pipeline = 2, .expert = 2};
+  const LayoutResult result = run_on_threads(4, run);
+  ASSERT_EQ(result.router_loads.size(), 2U);
+  for (const RouterLoad& load : result.router_loads) {
+    EXPECT_GT(load.mean_seconds, 0);
+    EXPECT_GE(load.slowest_seconds, load.mean_seconds);
+  }
+}
+
 TEST(ExpertExtremes, WhatDoesNotDivideIsRefusedWithTheNearest) {
   EXPECT_THAT(expert_parallel_faults({.num_experts = 6}, 4),
               testing::ElementsAre(testing::HasSubstr("--parallel.expert 3 or 6")));
   EXPECT_THAT(expert_parallel_faults({}, 2), testing::ElementsAre(testing::HasSubstr("without experts")));
   ParallelPlan plan{.data = 6, .expert = 4};
   EXPECT_THAT(resolve(plan, 6), testing::ElementsAre(testing::HasSubstr("--parallel.expert 3 or 6")));
+  ParallelPlan wide{.data = 2, .tensor = 4, .expert_tensor = 3};
+  EXPECT_THAT(resolve(wide, 8), testing::ElementsAre(testing::HasSubstr("--parallel.expert-tensor 2 or 4")));
+  ParallelPlan folded{.data = 1, .tensor = 4, .expert = 4, .expert_tensor = 2};
+  EXPECT_THAT(resolve(folded, 4),
+              testing::ElementsAre(
+                  testing::AllOf(testing::HasSubstr("2 ranks that see different tokens (data 1 x context 1 x "
+                                                    "tensor 4 / expert-tensor 2)"),
+                                 testing::HasSubstr("--parallel.expert 2"))));
+  EXPECT_THAT(expert_parallel_faults({.num_experts = 8}, 4, 3),
+              testing::ElementsAre(testing::HasSubstr("a rank holds 2 experts")));
+  ParallelPlan chunked{.data = 2, .expert_chunks = 2};
+  EXPECT_THAT(resolve(chunked, 2), testing::ElementsAre(testing::HasSubstr("no rows travel")));
   ParallelPlan sharded{.data = 12, .expert = 4, .zero_stage = 1, .shard = 6};
   EXPECT_THAT(resolve(sharded, 12), testing::ElementsAre(testing::HasSubstr("neither divides the other")));
 }

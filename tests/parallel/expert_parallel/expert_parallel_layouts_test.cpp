@@ -82,6 +82,25 @@ const std::vector<Case>& cases() {
       {"Ep4Zero3", {.data = 4, .expert = 4, .zero_stage = 3}},
       {"Dp8Ep2Shard4", {.data = 8, .expert = 2, .zero_stage = 2, .shard = 4}},
       {"Dp4Ep4Shard2", {.data = 4, .expert = 4, .zero_stage = 1, .shard = 2}},
+      {"Tp2Whole", {.data = 1, .tensor = 2, .expert_tensor = 1}, 2},
+      {"Tp2WholeEp2", {.data = 1, .tensor = 2, .expert = 2, .expert_tensor = 1}},
+      {"Tp2WholeSequenceEp4", {.data = 2, .tensor = 2, .expert = 4, .expert_tensor = 1, .sequence = true}},
+      {"Tp2WholeSequence", {.data = 2, .tensor = 2, .expert_tensor = 1, .sequence = true}, 2},
+      {"Tp4HalfEp2", {.data = 1, .tensor = 4, .expert = 2, .expert_tensor = 2}},
+      {"Tp4HalfSequenceEp2Dp2",
+       {.data = 2, .tensor = 4, .expert = 2, .expert_tensor = 2, .sequence = true},
+       2},
+      {"Tp4WholeEp8Zero1", {.data = 2, .tensor = 4, .expert = 8, .expert_tensor = 1, .zero_stage = 1}},
+      {"Tp2WholeEp2Zero3", {.data = 2, .tensor = 2, .expert = 2, .expert_tensor = 1, .zero_stage = 3}},
+      {"Tp2WholeCp2Ep4", {.data = 1, .tensor = 2, .context = 2, .expert = 4, .expert_tensor = 1}},
+      {"Tp2WholePp2Cp2Sequence",
+       {.data = 1,
+        .tensor = 2,
+        .pipeline = 2,
+        .context = 2,
+        .expert = 2,
+        .expert_tensor = 1,
+        .sequence = true}},
       {"Ep2Tp2Pp2Sequence", {.data = 2, .tensor = 2, .pipeline = 2, .expert = 2, .sequence = true}},
   };
   return all;
@@ -120,6 +139,25 @@ TEST_P(MoeLayouts, FollowOneRank) {
       EXPECT_EQ(result.router_loads[i].sums.num_dropped, one.router_loads[i].sums.num_dropped);
     }
   }
+}
+
+// Chunks divide experts, never the rows of one.
+TEST_P(MoeLayouts, ChunksChangeNoBit) {
+  LayoutRun run = run_of(GetParam());
+  run.steps = 2;
+  run.plan = {.data = 2, .expert = 2};
+  const LayoutResult whole = run_on_threads(2, run);
+  for (const int chunks : {2, 3, 4}) {
+    SCOPED_TRACE(chunks);
+    run.plan.expert_chunks = chunks;
+    const LayoutResult result = run_on_threads(2, run);
+    EXPECT_EQ(result.losses, whole.losses);
+    EXPECT_EQ(result.norms, whole.norms);
+    EXPECT_EQ(result.gradients, whole.gradients);
+    EXPECT_EQ(result.weights, whole.weights);
+  }
+  run.plan = {.data = 2, .tensor = 2, .expert = 2, .expert_tensor = 1, .expert_chunks = 3, .sequence = true};
+  expect_follows(run_on_threads(4, run), run_on_one_rank(run));
 }
 
 std::string name_of(const testing::TestParamInfo<Kind>& info) {
