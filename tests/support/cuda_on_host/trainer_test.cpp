@@ -1,0 +1,114 @@
+// The whole trainer on the host's stand-in for a GPU: the choice of the device, data, steps, evaluation,
+// files and the sample of text.
+#include <cstring>
+#include <fstream>
+#include <map>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "launch/trainer/choose_device.h"
+#include "launch/trainer/complete_config.h"
+#include "launch/trainer/trainer.h"
+#include "runtime/comm/self/self_communicator.h"
+#include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/io/safetensors.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
+
+namespace trireme::test {
+namespace {
+
+TEST(ChooseDeviceOnHost, RanksOfOneGpuHaveToBeAllowed) {
+  RunOptions run;
+  const auto self = make_self_communicator();
+  EXPECT_EQ(choose_device(run, *self, 0).device, (Device{DeviceType::cuda, 0}));
+  EXPECT_FALSE(choose_device(run, *self, 3).is_shared);
+  run_thread_ranks(3, [&](Communicator& world) {
+    expect_error(ExitCode::usage, {"ranks 0 and 1 would use one GPU", "--run.share-device"},
+                 [&] { choose_device(run, world, world.rank()); });
+    RunOptions shared = run;
+    shared.share_device = true;
+    const DeviceChoice choice = choose_device(shared, world, world.rank());
+    EXPECT_EQ(choice.device, (Device{DeviceType::cuda, 0}));
+    EXPECT_TRUE(choice.is_shared);
+  });
+  EXPECT_THAT(device_text({DeviceType::cuda, 0}), testing::StartsWith("cuda:0: the host"));
+}
+
+RunConfig small_config(const std::string& folder, int tensor) {
+  RunConfig c;
+  c.data.text = folder + "/text";
+  c.model.family = ModelFamily::llama;
+  apply_family(c.model, c.model.family);
+  c.model.num_layers = 2;
+  c.model.hidden_size = 16;
+  c.model.num_heads = 2;
+  c.model.num_kv_heads = 2;
+  c.model.ffn_size = 24;
+  c.model.max_positions = c.train.seq_len = 8;
+  c.train.steps = 3;
+  c.train.micro_batch = 1;
+  c.train.global_batch = 2;
+  c.train.sample_tokens = 4;
+  c.train.sample_prompt = "ab";
+  c.parallel.tensor = tensor;
+  c.run.threads = 1;
+  return c;
+}
+
+struct Outcome {
+  std::vector<double> losses;
+  std::map<std::string, std::vector<float>> weights;
+};
+
+Outcome run_training(const std::string& folder, const std::string& name, int num_ranks, Device device) {
+  RunConfig config = small_config(folder, num_ranks);
+  config.run.dir = folder + "/" + name;
+  EXPECT_THAT(complete(config, {"model.ffn", "model.kv-heads", "model.max-positions"}, num_ranks, true),
+              testing::IsEmpty());
+  std::FILE* out = std::fopen("/dev/null", "w");
+  run_thread_ranks(num_ranks, [&](Communicator& world) {
+    Job job;
+    job.world = &world;
+    job.device = device;
+    train(config, "", job, out);
+  });
+  std::fclose(out);
+  Outcome outcome;
+  std::ifstream metrics(config.run.dir + "/metrics.jsonl");
+  for (std::string line; std::getline(metrics, line);) {
+    outcome.losses.push_back(nlohmann::json::parse(line)["loss"]);
+  }
+  const SafetensorsReader file(config.run.dir + "/model.safetensors");
+  for (const auto& [parameter, stored] : file.tensors()) {
+    auto& values = outcome.weights[parameter];
+    values.resize(stored.bytes.size() / sizeof(float));
+    std::memcpy(values.data(), stored.bytes.data(), stored.bytes.size());
+  }
+  return outcome;
+}
+
+TEST(TrainerOnHost, ARunOnADeviceWritesWhatTheCpuWrites) {
+  const TemporaryFolder folder;
+  folder.write("text", "abcdefgh, and so on: the quick brown fox jumps over the lazy dog.");
+  const Outcome cpu = run_training(folder.path(), "cpu", 1, {});
+  ASSERT_EQ(cpu.losses.size(), 3);
+  for (const int num_ranks : {1, 2}) {
+    SCOPED_TRACE(num_ranks);
+    const Outcome device =
+        run_training(folder.path(), fmt::format("cuda{}", num_ranks), num_ranks, {DeviceType::cuda, 0});
+    ASSERT_EQ(device.losses.size(), 3);
+    for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(device.losses[i], cpu.losses[i], 1e-5 * cpu.losses[i]);
+    ASSERT_EQ(device.weights.size(), cpu.weights.size());
+    for (const auto& [name, values] : cpu.weights) {
+      const auto& own = device.weights.at(name);
+      ASSERT_EQ(own.size(), values.size()) << name;
+      for (size_t i = 0; i < values.size(); ++i) ASSERT_NEAR(own[i], values[i], 2e-3) << name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace trireme::test
