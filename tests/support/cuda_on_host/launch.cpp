@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kSharedBytesWithoutAsking = 48 << 10, kMostSharedBytes = 163 << 10;
 constexpr unsigned kMostThreads = 1024;
+constexpr size_t kLargestImage = 16 << 20;  // tests' tensors are smaller, workspaces of libraries are not
 
 /// What kernels were allowed.
 struct SharedLimits {
@@ -30,6 +31,7 @@ class MemoryImage {
  public:
   MemoryImage() {
     for (const DeviceBlock& block : device_blocks()) {
+      if (block.bytes > kLargestImage) continue;
       Piece& piece = pieces_.emplace_back(block.begin, block.bytes);
       copy_words(piece.copy.get(), piece.place, piece.num_words);
     }

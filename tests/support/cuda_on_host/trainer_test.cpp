@@ -40,6 +40,7 @@ TEST(ChooseDeviceOnHost, RanksOfOneGpuHaveToBeAllowed) {
 RunConfig small_config(const std::string& folder, int tensor) {
   RunConfig c;
   c.data.text = folder + "/text";
+  c.data.tokenizer = "char";
   c.model.family = ModelFamily::llama;
   apply_family(c.model, c.model.family);
   c.model.num_layers = 2;
@@ -92,7 +93,10 @@ Outcome run_training(const std::string& folder, const std::string& name, int num
 
 TEST(TrainerOnHost, ARunOnADeviceWritesWhatTheCpuWrites) {
   const TemporaryFolder folder;
-  folder.write("text", "abcdefgh, and so on: the quick brown fox jumps over the lazy dog.");
+  folder.write(
+      "text",
+      "abcdefgh, and so on: the quick brown fox jumps over the lazy dog. A tenth of this is for validation, "
+      "which takes a sequence and a token at least.");
   const Outcome cpu = run_training(folder.path(), "cpu", 1, {});
   ASSERT_EQ(cpu.losses.size(), 3);
   for (const int num_ranks : {1, 2}) {

@@ -33,6 +33,18 @@ Case make_case(const std::string& name, ModelFamily family, int ranks, const Par
   return {name, family, ranks, run};
 }
 
+// Every second block a mixture, all terms of balance, a shared expert.
+void with_experts(LayoutRun& run) {
+  MoeConfig& moe = run.model.moe;
+  moe.num_experts = 8;
+  moe.experts_per_token = 2;
+  moe.expert_ffn_size = 12;
+  moe.shared_ffn_size = 10;
+  moe.every = 2;
+  moe.aux_loss = 0.05;
+  moe.z_loss = 0.01;
+}
+
 std::vector<Case> cases() {
   using enum ModelFamily;
   return {
@@ -48,6 +60,10 @@ std::vector<Case> cases() {
       make_case("Llama_tensor2_sequence", llama, 2, {.tensor = 2, .sequence = true}),
       make_case("Llama_context2", llama, 2, {.context = 2}),
       make_case("Gpt2_pipeline2", gpt2, 2, {.pipeline = 2, .schedule = "1f1b"}),
+      make_case("Llama_mixture_alone", llama, 1, {}, with_experts),
+      make_case("Llama_mixture_data2_expert2", llama, 2, {.expert = 2}, with_experts),
+      make_case("Llama_mixture_tensor2_chunks2", llama, 2,
+                {.tensor = 2, .sequence = true, .tensor_chunks = 2}, with_experts),
       make_case("Llama_data2_tensor2_pipeline2", llama, 8,
                 {.tensor = 2, .pipeline = 2, .zero_stage = 1, .schedule = "zb-h1"}),
   };
