@@ -21,8 +21,8 @@ std::string_view to_string(MemoryCategory category) {
 
 namespace {
 
-// Under the address sanitizer, whose builds have memory of the host alone, only what was asked for may be
-// touched: not what rounding adds, and no block in the cache.
+// Under the address sanitizer, whose builds have memory of the host alone, the host may touch only what was
+// asked for: not what rounding adds, and no block in the cache.
 void allow_access([[maybe_unused]] void* block, [[maybe_unused]] size_t size,
                   [[maybe_unused]] size_t allowed) {
 #ifdef __SANITIZE_ADDRESS__

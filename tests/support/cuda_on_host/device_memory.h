@@ -33,6 +33,10 @@ class DeviceAccess {
   std::vector<Arena*> arenas_;
 };
 
+/// A copy as a device makes it, in the order of its streams: also from and to what the host has given back by
+/// then, which the allocator forbids to everybody. `to` and `from` do not overlap.
+void copy_like_device(void* to, const void* from, size_t bytes);
+
 struct DeviceBlock {
   std::byte* begin;
   size_t bytes;

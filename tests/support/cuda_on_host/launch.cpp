@@ -33,11 +33,12 @@ class MemoryImage {
     for (const DeviceBlock& block : device_blocks()) {
       if (block.bytes > kLargestImage) continue;
       Piece& piece = pieces_.emplace_back(block.begin, block.bytes);
-      copy_words(piece.copy.get(), piece.place, piece.num_words);
+      copy_like_device(piece.copy.get(), piece.place, piece.num_words * sizeof(uint64_t));
     }
   }
   void restore() const {
-    for (const Piece& piece : pieces_) copy_words(piece.place, piece.copy.get(), piece.num_words);
+    for (const Piece& piece : pieces_)
+      copy_like_device(piece.place, piece.copy.get(), piece.num_words * sizeof(uint64_t));
   }
   bool equals_memory() const {
     return std::all_of(pieces_.begin(), pieces_.end(), [](const Piece& piece) {
@@ -56,12 +57,7 @@ class MemoryImage {
           copy(std::make_unique_for_overwrite<uint64_t[]>(num_words)) {}
   };
 
-  // The allocator poisons what nobody asked for; the image is of whole blocks all the same. Without branches
-  // and calls these loops become vectors, not functions that the sanitizer replaces.
-  __attribute__((no_sanitize("address"), optimize("no-tree-loop-distribute-patterns"))) static void
-  copy_words(uint64_t* to, const uint64_t* from, size_t n) {
-    for (size_t i = 0; i < n; ++i) to[i] = from[i];
-  }
+  // As copy_like_device: also of what the allocator has in its cache.
   __attribute__((no_sanitize("address"))) static bool equal_words(const uint64_t* a, const uint64_t* b,
                                                                   size_t n) {
     uint64_t difference = 0;

@@ -98,12 +98,12 @@ size_t size_of(ncclDataType_t type) { return trireme::size_of(dtype_of(type)); }
 Bytes read_device(const void* from, size_t bytes) {
   Bytes values(bytes);
   const DeviceAccess access({from});
-  if (bytes > 0) std::memcpy(values.data(), from, bytes);
+  trireme::cuda_on_host::copy_like_device(values.data(), from, bytes);
   return values;
 }
 void write_device(void* to, const std::byte* from, size_t bytes) {
   const DeviceAccess access({to});
-  if (bytes > 0) std::memcpy(to, from, bytes);
+  trireme::cuda_on_host::copy_like_device(to, from, bytes);
 }
 
 }  // namespace
@@ -120,6 +120,13 @@ struct ncclComm {
 };
 
 namespace {
+
+/// Those that nobody has destroyed, under the registry's lock. An aborted one stays, because others may still
+/// look at it, and so does one whose job fails: threads that were left behind use it until the program ends.
+std::vector<std::unique_ptr<ncclComm>>& communicators() {
+  static auto& all = *new std::vector<std::unique_ptr<ncclComm>>;
+  return all;
+}
 
 // In another order than that of the ranks, which nobody may rely on.
 Bytes reduce(const Operation& operation, const std::vector<Bytes>& parts, size_t begin, size_t bytes) {
@@ -275,9 +282,12 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId id,
   const std::lock_guard lock(shared->mutex);
   shared->size = static_cast<size_t>(size);
   ++shared->num_joined;
-  *comm = new ncclComm;
-  (*comm)->shared = shared;
-  (*comm)->rank = rank;
+  auto made = std::make_unique<ncclComm>();
+  made->shared = shared;
+  made->rank = rank;
+  *comm = made.get();
+  const std::lock_guard registry_lock(registry_mutex);
+  communicators().push_back(std::move(made));
   return ncclInProgress;
 }
 
@@ -304,16 +314,15 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
 }
 
 ncclResult_t ncclCommFinalize(ncclComm_t) { return ncclSuccess; }
-ncclResult_t ncclCommDestroy(ncclComm_t comm) { return delete comm, ncclSuccess; }
-ncclResult_t ncclCommAbort(ncclComm_t comm) {
-  {
-    const std::lock_guard lock(comm->shared->mutex);
-    comm->shared->aborted = true;
-    comm->shared->changed.notify_all();
-  }
-  static std::vector<std::unique_ptr<ncclComm>> aborted;  // others may still look at it
+ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   const std::lock_guard lock(registry_mutex);
-  aborted.emplace_back(comm);
+  std::erase_if(communicators(), [&](const auto& c) { return c.get() == comm; });
+  return ncclSuccess;
+}
+ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  const std::lock_guard lock(comm->shared->mutex);
+  comm->shared->aborted = true;
+  comm->shared->changed.notify_all();
   return ncclSuccess;
 }
 
