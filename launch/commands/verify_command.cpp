@@ -39,12 +39,26 @@ std::string verify_help() {
       "gradients and weights; where they part, the step, the layer and the tensor that is first. Alone, it "
       "runs the\n"
       "ranks as threads. Exit code 5 when the layout does not follow.\n\n{}{}\n"
-      "All other options are those of trireme train; those of data only say how large the vocabulary is.\n",
+      "All other options are those of trireme train. Those of data only say how large the vocabulary is; the "
+      "course of\n"
+      "a training (length, learning-rate schedule, loss scaling, evaluation, samples) plays no part.\n",
       help_lines(lines), help_options(verify_options()));
 }
 
 RunConfig config_to_verify(const RunConfig& asked) {
   constexpr int64_t kAnyVocab = 257;
+  if (asked.train.float8) {
+    throw_usage(
+        "--train.fp8 on: what 8 bits round away is more than layouts may differ by; verify the layout with "
+        "--train.fp8 off");
+  }
+  if (!asked.start.file.empty() && !asked.verify.full) {
+    throw_usage(
+        "--model.load {}: the weights fit the whole model, and a small one is verified; --verify.full on "
+        "takes "
+        "it as it is",
+        asked.start.file);
+  }
   RunConfig config = asked;
   const int64_t known = known_vocab_size(config);
   config.model.vocab_size = known > 0 ? known : kAnyVocab;

@@ -1,6 +1,7 @@
 #include "launch/verify/layout_run.h"
 
 #include "launch/trainer/collect_parameters.h"
+#include "launch/trainer/load_weights.h"
 #include "launch/trainer/step_options.h"
 #include "launch/verify/layout_trace.h"
 #include "runtime/base/philox.h"
@@ -59,8 +60,9 @@ LayoutRecord record_layout(Communicator& world, const RunConfig& config, Device 
   Context ctx(device, config.run.threads);
   const TrainingStepOptions options = step_options(config);
   Transformer model(ctx, parallel, config.model, config.train.seq_len, config.train.precision,
-                    options.division(parallel));
+                    options.division(parallel), config.train.recomputation, config.train.float8);
   model.storage().initialize(ctx, config.train.seed);
+  if (!config.start.file.empty()) load_weights(ctx, model, config.start.file, config.start.upcycle);
   TrainingStep step(ctx, parallel, model.part(), options);
   LayoutTrace trace(parallel, model, config.accumulation() * parallel.data().size());
   for (Stage& stage : model.part().chunks) {
@@ -92,6 +94,7 @@ LayoutRecord record_layout(Communicator& world, const RunConfig& config, Device 
 LayoutRecord record_one_rank(const RunConfig& config, Device device) {
   RunConfig one = config;
   one.parallel = {.data = 1};
+  one.train.recomputation = {};
   const auto self = make_self_communicator();
   return record_layout(*self, one, device);
 }

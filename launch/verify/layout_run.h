@@ -32,7 +32,7 @@ struct LayoutRecord {
 LayoutRecord record_layout(Communicator& world, const RunConfig& config, Device device = {},
                            StageObserver* observer = nullptr);
 
-/// The same on one rank.
+/// The same on one rank that recomputes nothing.
 LayoutRecord record_one_rank(const RunConfig& config, Device device = {});
 
 }  // namespace trireme

@@ -100,6 +100,17 @@ TEST(Program, DataIsBuiltAndInspected) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Program, VerifyRefusesWhatItCannotCompare) {
+  EXPECT_EQ(run("verify --preset llama-tiny --tp 2 --verify.steps 1").code, 0);
+  const Outcome float8 = run("verify --tp 2 --train.precision bf16 --train.fp8 on");
+  EXPECT_EQ(float8.code, 2) << float8.output;
+  EXPECT_THAT(float8.output, HasSubstr("--train.fp8 off"));
+  const Outcome weights = run("verify --tp 2 --model.load weights.safetensors");
+  EXPECT_EQ(weights.code, 2) << weights.output;
+  EXPECT_THAT(weights.output, HasSubstr("--verify.full on"));
+  EXPECT_EQ(run("verify --tp 2 --model.load /no/such --verify.full on --verify.steps 1").code, 3);
+}
+
 TEST(Program, BenchMeasuresOpsAndCollectives) {
   const Outcome ops = run("bench ops --only 'width 768' --tokens 5 --milliseconds 1 --dtype f32");
   EXPECT_EQ(ops.code, 0) << ops.output;

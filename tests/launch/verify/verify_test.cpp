@@ -84,6 +84,26 @@ TEST(Verify, LayoutsThatFollowHaveNoFaults) {
   }
 }
 
+/// The most bytes of activations that a rank keeps.
+class ActivationMeter final : public StageObserver {
+ public:
+  void after_forward(Context& ctx, const ObservedLayer&, const Tensor&) override {
+    const auto usage = ctx.allocator().stats().by_category;
+    most = std::max(most, usage[static_cast<size_t>(MemoryCategory::activations)].current);
+  }
+  int64_t most = 0;
+};
+
+TEST(Verify, TheLayoutRecomputesAsTheRunDoesAndOneRankKeepsAll) {
+  RunConfig config = tiny_run({.data = 2});
+  ActivationMeter keeping, recomputing;
+  record(config, 1, &keeping);
+  config.train.recomputation = {.mode = RecomputeMode::full};
+  const LayoutRecord layout = record(config, 1, &recomputing);
+  EXPECT_LT(recomputing.most, keeping.most / 2);
+  EXPECT_THAT(compare(layout, record_one_rank(config), config).faults, IsEmpty());
+}
+
 TEST(Verify, AForwardPassThatDiffersIsNamed) {
   const RunConfig config = tiny_run({.data = 2, .pipeline = 2});  // layers.2 is on the second stage
   Disturber disturber("layers.2", 1, true);
