@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "runtime/ops/host_copy.h"
+#include "runtime/tensor/element_type.h"
 
 namespace trireme {
 
@@ -16,36 +17,11 @@ namespace {
 /// Small whole numbers, whose sums every type holds exactly for a few dozen ranks.
 double sample(int rank, int64_t i) { return static_cast<double>((i * 7 + rank * 3) % 5); }
 
-template <class F>
-void with_type(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::f32:
-      return f(float{});
-    case DType::f64:
-      return f(double{});
-    case DType::bf16:
-      return f(bf16{});
-    case DType::f16:
-      return f(fp16{});
-    case DType::i32:
-      return f(int32_t{});
-    case DType::i64:
-      return f(int64_t{});
-    default:
-      TRIREME_CHECK(false, "no benchmark of {}", to_string(dtype));
-  }
-}
-
-template <class T>
-T number(double value) {
-  return T(static_cast<std::conditional_t<sizeof(T) == 2, float, T>>(value));
-}
-
 Tensor filled(Context& ctx, DType dtype, int64_t count, const std::function<double(int64_t)>& value) {
   Tensor t;
-  with_type(dtype, [&]<class T>(T) {
+  with_element_type(dtype, [&]<class T>(T) {
     std::vector<T> values(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = number<T>(value(i));
+    for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = to_element<T>(value(i));
     t = ops::to_device(ctx, values, {count});
   });
   return t;
@@ -156,10 +132,10 @@ double seconds_of_call(Context& ctx, Communicator& comm, const CollectivesBenchO
 int64_t count_wrong(Context& ctx, Communicator& comm, const Case& c) {
   c.call();
   int64_t num_wrong = 0;
-  with_type(c.out.dtype(), [&]<class T>(T) {
+  with_element_type(c.out.dtype(), [&]<class T>(T) {
     const std::vector<T> values = ops::to_host<T>(ctx, c.out);
     for (size_t i = 0; i < values.size(); ++i) {
-      num_wrong += values[i] != number<T>(c.expected(static_cast<int64_t>(i)));
+      num_wrong += from_element(values[i]) != c.expected(static_cast<int64_t>(i));
     }
   });
   comm.all_reduce(ctx.host_stream(), Tensor::borrow(&num_wrong, {1}, DType::i64));

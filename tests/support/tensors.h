@@ -8,6 +8,7 @@
 #include "runtime/base/error.h"
 #include "runtime/base/philox.h"
 #include "runtime/device/cuda/cuda_device.h"
+#include "runtime/ops/compute_type.h"
 #include "runtime/tensor/tensor.h"
 
 namespace trireme::test {
@@ -37,25 +38,10 @@ void write(const Tensor& t, const std::vector<T>& values) {
   copy_memory(t, t.data<T>(), values.data());
 }
 
-/// Calls f with a value of the tensor's type: float, bf16 or fp16.
-template <class F>
-void visit_compute_type(const Tensor& t, F&& f) {
-  switch (t.dtype()) {
-    case DType::f32:
-      return f(float{});
-    case DType::bf16:
-      return f(bf16{});
-    case DType::f16:
-      return f(fp16{});
-    default:
-      TRIREME_CHECK(false, "{} is no compute type", to_string(t.dtype()));
-  }
-}
-
 /// A tensor of a compute type with `values`, rounded to that type.
 inline Tensor make_tensor(Context& ctx, const Shape& shape, DType dtype, const std::vector<float>& values) {
   const Tensor t = Tensor::empty(ctx, shape, dtype);
-  visit_compute_type(t, [&]<class T>(T) {
+  ops::with_compute_type(t.dtype(), [&]<class T>(T) {
     std::vector<T> rounded(values.size());
     for (size_t i = 0; i < values.size(); ++i) rounded[i] = static_cast<T>(values[i]);
     write(t, rounded);
@@ -74,7 +60,7 @@ inline Tensor random_tensor(Context& ctx, const Shape& shape, DType dtype, uint6
 /// The elements of a tensor of a compute type.
 inline std::vector<float> to_vector(const Tensor& t) {
   std::vector<float> values(static_cast<size_t>(t.numel()));
-  visit_compute_type(t, [&]<class T>(T) {
+  ops::with_compute_type(t.dtype(), [&]<class T>(T) {
     const auto in = read<T>(t);
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(in[i]);
   });

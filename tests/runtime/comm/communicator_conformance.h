@@ -14,6 +14,7 @@
 
 #include "runtime/base/philox.h"
 #include "runtime/comm/communicator.h"
+#include "runtime/tensor/element_type.h"
 #include "tests/support/tensors.h"
 #include "tests/support/test_device.h"
 
@@ -27,31 +28,6 @@ inline constexpr DType kAllTypes[] = {DType::f32, DType::f64, DType::bf16, DType
 inline constexpr ReduceOp kReduceOps[] = {ReduceOp::sum, ReduceOp::max, ReduceOp::min};
 inline constexpr int64_t kSizes[] = {0, 1, 3, 1000, 20011};
 
-/// Calls f with a value of the tensor's type.
-template <class F>
-void visit_type(const Tensor& t, F&& f) {
-  switch (t.dtype()) {
-    case DType::f32:
-      return f(float{});
-    case DType::f64:
-      return f(double{});
-    case DType::bf16:
-      return f(bf16{});
-    case DType::f16:
-      return f(fp16{});
-    case DType::i32:
-      return f(int32_t{});
-    case DType::i64:
-      return f(int64_t{});
-    case DType::u8:
-      return f(uint8_t{});
-    case DType::f8e4m3:
-      return f(fp8_e4m3{});
-    case DType::f8e5m2:
-      return f(fp8_e5m2{});
-  }
-}
-
 /// A rank under test and the tensors it makes.
 struct ConformanceRank {
   explicit ConformanceRank(Communicator& c) : comm(c), rank(c.rank()), size(c.size()) {}
@@ -64,15 +40,9 @@ struct ConformanceRank {
 
   Tensor make(DType dtype, int64_t n, const std::function<double(int64_t)>& value) {
     const Tensor t = Tensor::empty(ctx, {n}, dtype);
-    visit_type(t, [&]<class T>(T) {
+    with_element_type(dtype, [&]<class T>(T) {
       std::vector<T> values;
-      for (int64_t i = 0; i < n; ++i) {
-        if constexpr (sizeof(T) == 2) {
-          values.push_back(T(static_cast<float>(value(i))));
-        } else {
-          values.push_back(static_cast<T>(value(i)));
-        }
-      }
+      for (int64_t i = 0; i < n; ++i) values.push_back(to_element<T>(value(i)));
       write(t, values);
     });
     return t;
@@ -84,15 +54,9 @@ struct ConformanceRank {
 
 inline std::vector<double> values_of(const Tensor& t) {
   std::vector<double> values(static_cast<size_t>(t.numel()));
-  visit_type(t, [&]<class T>(T) {
+  with_element_type(t.dtype(), [&]<class T>(T) {
     const std::vector<T> in = read<T>(t);
-    for (size_t i = 0; i < values.size(); ++i) {
-      if constexpr (sizeof(T) == 2) {
-        values[i] = static_cast<float>(in[i]);
-      } else {
-        values[i] = static_cast<double>(in[i]);
-      }
-    }
+    std::ranges::transform(in, values.begin(), from_element<T>);
   });
   return values;
 }
