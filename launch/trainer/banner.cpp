@@ -222,6 +222,7 @@ MemoryInputs memory_inputs(const RunConfig& config, int threads) {
                    .bucket_bytes = static_cast<int64_t>(config.parallel.bucket_mib * (1 << 20)),
                    .master = config.train.master},
       .recomputation = config.train.recomputation,
+      .float8 = config.train.float8,
       .threads = std::max(threads, 1)};
   inputs.model.vocab_size = known_vocab_size(config);
   if (inputs.division.zero_stage > 0) inputs.division.parts = config.parallel.shard_ranks();

@@ -44,6 +44,24 @@ int64_t partial_gradients(const MemoryInputs& in, const RankShape& rank) {
   return block_bytes(2 * rank.kv_heads * rank.head_dim * in.model.hidden_size, DType::f32);
 }
 
+// The factors of a product in fp8, and in bf16 as the CPU multiplies them: of the largest product of a linear
+// layer's three.
+int64_t float8_factors(const MemoryInputs& in, const RankShape& rank) {
+  if (!in.float8) return 0;
+  const auto factor = [](int64_t rows, int64_t width) {
+    return block_bytes(rows, width, DType::f8e4m3) + block_bytes(rows, width, DType::bf16) +
+           block_bytes(1, DType::f32);
+  };
+  const auto layer = [&](int64_t inputs, int64_t outputs) {
+    const int64_t x = factor(rank.rows, inputs), y = factor(rank.rows, outputs), w = factor(outputs, inputs);
+    return x + y + w - std::min({x, y, w});
+  };
+  const int64_t hidden = in.model.hidden_size;
+  const int64_t up = (in.model.activation == ActivationKind::swiglu ? 2 : 1) * rank.ffn;
+  return std::max({layer(hidden, rank.qkv()), layer(rank.heads * rank.head_dim, hidden), layer(hidden, up),
+                   layer(rank.ffn, hidden)});
+}
+
 // The norm's sums of blocks of 1,024 gradients, in f64.
 int64_t norm_sums(const MemoryInputs& in) {
   int64_t numel = 0;
@@ -59,8 +77,9 @@ int64_t estimate_buffers(const MemoryInputs& in) {
   const int64_t lasting = static_cast<int64_t>(std::min(ids, 1e18)) +
                           (rotary ? block_bytes(in.seq_len, rank.head_dim, DType::f32) : 0);
   const int64_t statistics = in.plan.tensor == 1 ? 0 : block_bytes(rank.rows, 3 * in.plan.tensor, DType::f32);
-  return lasting + std::max({attention_scratch(in, rank) + ring_buffers(in, rank), norm_scratch(in, rank),
-                             statistics, partial_gradients(in, rank), norm_sums(in)});
+  return lasting +
+         std::max({attention_scratch(in, rank) + ring_buffers(in, rank), norm_scratch(in, rank), statistics,
+                   partial_gradients(in, rank), norm_sums(in), float8_factors(in, rank)});
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ struct MemoryInputs {
   ParallelPlan plan;
   StateDivision division;
   Recomputation recomputation;
-  int threads = 1;  ///< of a rank
+  bool float8 = false;  ///< linear layers of the blocks multiply in fp8
+  int threads = 1;      ///< of a rank
   /// Of a pipeline: where its virtual stages begin in the row of layers (layer_placement()), and for each
   /// stage the most (micro-batch, chunk) pairs whose activations it holds
   /// (Timeline::peak_activations_of_stage).
@@ -50,8 +51,8 @@ struct MemoryInputs {
 ///   buffers   the step's ids, targets and positions, the rotary table, and the largest scratch of: attention
 ///             (a thread's rows of scores; with context ranks the ring's blocks and f32 sums), the backward
 ///             pass of a norm, statistics of a divided vocabulary, gradients of heads that tensor ranks
-///             share, sums for the gradient norm. Not in it: workspace of the library that multiplies
-///             matrices.
+///             share, sums for the gradient norm, both factors of a product in fp8. Not in it: workspace of
+///             the library that multiplies matrices.
 /// Context ranks hold their share of the rows, pipeline ranks their layers for the micro-batches in flight.
 MemoryEstimate estimate_memory(const MemoryInputs& inputs);
 

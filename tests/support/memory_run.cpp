@@ -35,6 +35,7 @@ MemoryComparison compare_memory(LayoutRun run) {
                       .plan = run.plan,
                       .division = division,
                       .recomputation = run.recomputation,
+                      .float8 = run.float8,
                       .threads = run.num_threads};
   if (run.plan.pipeline > 1) {
     inputs.placement = layer_placement(run.model, run.seq_len, run.plan);

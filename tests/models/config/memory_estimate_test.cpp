@@ -166,6 +166,21 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"dp2_tp2_sequence_zero2_every_second", 2, 2, true, 2, kEverySecond}),
     [](const auto& p) { return p.param.name; });
 
+TEST(MemoryOfProductsIn8Bits, IsAsPredicted) {
+  for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
+    for (const int tensor : {1, 2}) {
+      LayoutRun run = run_of({"", 1, tensor, tensor == 2, 0}, family, DType::bf16);
+      run.float8 = true;
+      const MemoryComparison memory = compare_memory(run);
+      const int64_t measured = memory.measured[MemoryCategory::buffers],
+                    predicted = memory.predicted[MemoryCategory::buffers];
+      EXPECT_LE(predicted, measured) << to_string(family) << " tp " << tensor;
+      EXPECT_LE(measured, predicted + 256 * kKiB) << "more than the library's workspace is missing";
+      expect_memory_as_predicted(run);
+    }
+  }
+}
+
 // What waits for its weight part keeps less than was recomputed; the prediction takes all of it.
 TEST(MemoryOfSplitBackwardPasses, IsNotUnderestimatedWithRecomputation) {
   const MemoryComparison memory =
