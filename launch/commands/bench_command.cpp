@@ -180,6 +180,11 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
   o.run.threads = cpu::num_available_cores();
   parse("bench ops", ops_options(o), args);
   if (place.world_size > 1) throw_usage("trireme bench ops measures one rank: start it without mpirun");
+  std::vector<OpCaseMaker> makers = op_cases();
+  std::erase_if(makers, [&](const OpCaseMaker& maker) {
+    return (maker.name + " " + maker.shape).find(o.only) == std::string::npos;
+  });
+  if (makers.empty()) throw_usage("--only '{}' is in no op's name or shape", o.only);
   const RankWorld alone = make_world(o.run, place);
   Context ctx(alone.device, o.run.threads);
   const std::string device = device_text(ctx.device());
@@ -187,8 +192,7 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
              ctx.num_threads(), o.tokens);
   fmt::print("{:<28} {:<34} {:>12} {:>9} {:>9}\n", "# op", "shape", "time (us)", "TFLOP/s", "GB/s");
   nlohmann::json rows = nlohmann::json::array();
-  for (const OpCaseMaker& maker : op_cases()) {
-    if ((maker.name + " " + maker.shape).find(o.only) == std::string::npos) continue;
+  for (const OpCaseMaker& maker : makers) {
     const OpTime t = time_op(ctx, maker, o.dtype, o.tokens, static_cast<double>(o.milliseconds) * 1e-3);
     const double tflops = t.flops / t.seconds * 1e-12, gigabytes = t.bytes / t.seconds * 1e-9;
     fmt::print("{:<28} {:<34} {:>12.1f} {:>9} {:>9.1f}\n", t.name, t.shape, t.seconds * 1e6,
@@ -197,7 +201,6 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
     rows.push_back({{"op", t.name}, {"shape", t.shape}, {"us", t.seconds * 1e6}, {"gb_s", gigabytes}});
     if (t.flops > 0) rows.back()["tflop_s"] = tflops;
   }
-  if (rows.empty()) throw_usage("--only '{}' is in no op's name or shape", o.only);
   write_json(o.json,
              {{"device", device}, {"dtype", to_string(o.dtype)}, {"tokens", o.tokens}, {"ops", rows}});
 }

@@ -44,12 +44,17 @@ std::pair<size_t, size_t> first_sharing(const std::vector<Seen>& all) {
   return {0, 0};
 }
 
+DeviceChoice the_cpu(const RunOptions& run) {
+  if (run.share_device) throw_usage("run.share-device on is for GPUs, and this run has none: leave it out");
+  return {};
+}
+
 }  // namespace
 
 int device_index(int local_rank, int num_visible) { return local_rank % num_visible; }
 
 DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local_rank) {
-  if (run.device == "cpu") return {};
+  if (run.device == "cpu") return the_cpu(run);
   Seen mine = look(local_rank);
   std::vector<Seen> all(static_cast<size_t>(world.size()));
   const auto host = cpu::make_compute_stream();
@@ -57,7 +62,7 @@ DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local
                    Tensor::borrow(all.data(), {kNumbers * world.size()}, DType::i64));
   const auto without = std::ranges::find(all, 0, &Seen::num_devices);
   const bool some_have = std::ranges::any_of(all, [](const Seen& seen) { return seen.num_devices > 0; });
-  if (!some_have && run.device == "auto") return {};
+  if (!some_have && run.device == "auto") return the_cpu(run);
   if (without != all.end()) {
     const auto rank = without - all.begin();
     const std::string why = rank == world.rank() ? fmt::format(" ({})", cuda::why_no_device()) : "";

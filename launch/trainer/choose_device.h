@@ -19,7 +19,7 @@ int device_index(int local_rank, int num_visible);
 
 /// What run.device means for this rank. All ranks of `world` call it, on tensors of the host. UserError
 /// (usage) with one text on all ranks: no device is there, some ranks have one and others none, or several
-/// ranks would use one device and run.share_device does not allow it.
+/// ranks would use one device and run.share_device does not allow it, or that is set and nobody has one.
 DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local_rank);
 
 /// "auto" made plain: nccl where ranks have GPUs of their own, mpi between other ranks, self for a rank

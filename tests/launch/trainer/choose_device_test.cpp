@@ -35,12 +35,18 @@ TEST(ChooseDevice, BackendsFollowTheDevices) {
                [&] { choose_backend(asked, kCpu, 4); });
 }
 
-TEST(ChooseDevice, TheCpuNeedsNoLook) {
+TEST(ChooseDevice, TheCpuNeedsNoLookAndIsNotShared) {
   const auto world = make_self_communicator();
   RunOptions run;
   run.device = "cpu";
   EXPECT_EQ(choose_device(run, *world, 0).device, Device{});
   EXPECT_EQ(device_text({}).substr(0, 5), "cpu: ");
+  for (const char* device : {"cpu", "auto"}) {
+    run.device = device;
+    run.share_device = true;
+    expect_error(ExitCode::usage, {"run.share-device on is for GPUs"},
+                 [&] { choose_device(run, *world, 0); });
+  }
 }
 
 /// What a GPU would change is tested on the host's stand-in for one.
