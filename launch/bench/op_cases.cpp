@@ -6,14 +6,16 @@
 
 #include <fmt/format.h>
 
+#include "launch/bench/expert_cases.h"
+#include "launch/bench/op_tensors.h"
 #include "runtime/ops/activation.h"
 #include "runtime/ops/adamw.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/cross_entropy.h"
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/embedding.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/norm.h"
-#include "runtime/ops/random.h"
+#include "runtime/ops/rotary.h"
 
 namespace trireme {
 
@@ -21,27 +23,7 @@ namespace {
 
 constexpr int64_t kLongest = 1024;
 
-template <class... Tensors>
-double bytes_of(const Tensors&... tensors) {
-  return static_cast<double>((tensors.bytes() + ...));
-}
-
-/// Normal numbers.
-Tensor random(Context& ctx, const Shape& shape, DType dtype, uint64_t seed) {
-  const Tensor wide = Tensor::empty(ctx, shape, DType::f32);
-  ops::fill_normal(ctx, wide, seed, "bench", shape, Shape(std::vector<int64_t>(shape.dims().size(), 0)), 0,
-                   1);
-  if (dtype == DType::f32) return wide;
-  const Tensor t = Tensor::empty(ctx, shape, dtype);
-  ops::copy(ctx, wide, t);
-  return t;
-}
-
-Tensor zeros(Context& ctx, const Shape& shape, DType dtype) {
-  const Tensor t = Tensor::empty(ctx, shape, dtype);
-  ops::fill(ctx, t, 0);
-  return t;
-}
+using namespace op_tensors;
 
 using Make = std::function<OpCase(Context&, DType, int64_t)>;
 
@@ -168,6 +150,25 @@ OpCase cross_entropy(Context& ctx, DType dtype, int64_t tokens) {
   return {0, 2 * bytes_of(logits), [=, &ctx] { ops::cross_entropy(ctx, logits, targets, 1, loss, logits); }};
 }
 
+OpCase embedding(Context& ctx, DType dtype, int64_t tokens) {
+  constexpr int64_t kVocab = 50257;
+  const Tensor ids = zeros(ctx, {tokens}, DType::i32), table = random(ctx, {kVocab, 768}, dtype, 1),
+               out = zeros(ctx, {tokens, 768}, dtype);
+  ops::fill(ctx, ids, 17);
+  return {0, 2 * bytes_of(out), [=, &ctx] {
+            ops::embedding(ctx, ids, table, ops::TablePart{0, kVocab}, {}, {}, out);
+          }};
+}
+
+OpCase rotary(Context& ctx, DType dtype, int64_t tokens) {
+  constexpr int64_t kWidth = 2048, kHeadDim = 64;
+  const Tensor heads = random(ctx, {tokens, kWidth}, dtype, 1), positions = zeros(ctx, {tokens}, DType::i32),
+               table = random(ctx, {kLongest, kHeadDim}, DType::f32, 2);
+  return {0, 2 * bytes_of(heads), [=, &ctx] {
+            ops::rotary(ctx, {heads, 0, kWidth}, kHeadDim, positions, table, false);
+          }};
+}
+
 OpCase column_sums(Context& ctx, DType dtype, int64_t tokens) {
   const Tensor x = random(ctx, {tokens, 3072}, dtype, 1), out = zeros(ctx, {3072}, DType::f32);
   return {0, bytes_of(x), [=, &ctx] { ops::add_column_sums(ctx, x, out); }};
@@ -219,9 +220,12 @@ std::vector<OpCaseMaker> op_cases() {
   cases.push_back({"gelu", "width 3072", gelu});
   cases.push_back({"gelu backward", "width 3072", gelu_backward});
   cases.push_back({"swiglu", "width 8192", swiglu});
+  cases.push_back({"embedding", "vocabulary 50257, width 768", embedding});
+  cases.push_back({"rotary", "32 heads of 64", rotary});
   cases.push_back({"cross-entropy and gradient", "vocabulary 50257", cross_entropy});
   cases.push_back({"column sums", "width 3072", column_sums});
   cases.push_back({"adamw", "10 million weights", adamw});
+  std::ranges::move(expert_cases(), std::back_inserter(cases));
   return cases;
 }
 

@@ -23,8 +23,8 @@ struct OpCaseMaker {
   std::function<OpCase(Context& ctx, DType dtype, int64_t tokens)> make;
 };
 
-/// Products, attention and norms of GPT-2 124M and of Llama 3 1B, over `tokens` tokens in sequences of 1,024
-/// (or less, where there are fewer), and the optimizer on ten million weights.
+/// Products, attention and norms of GPT-2 124M and of Llama 3 1B, and what experts add, over `tokens` tokens
+/// in sequences of 1,024 (or less, where there are fewer), and the optimizer on ten million weights.
 std::vector<OpCaseMaker> op_cases();
 
 struct OpTime {

@@ -58,7 +58,8 @@ std::vector<PlainOption> common_options(BenchOptions& o) {
   return {
       {"device", "auto|cpu|cuda", "auto: cuda where the program sees a GPU", "auto",
        one_of(o.run.device, same({"auto", "cpu", "cuda"}))},
-      {"threads", "N", "threads a rank, for arithmetic on the CPU", "1", whole_into(o.run.threads, 1, 4096)},
+      {"threads", "N", "threads a rank, for arithmetic on the CPU", "ops: all cores; collectives: 1",
+       whole_into(o.run.threads, 1, 4096)},
       {"json", "FILE", "the results as JSON too", "none", text_into(o.json)},
   };
 }

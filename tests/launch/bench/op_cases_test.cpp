@@ -17,7 +17,8 @@ TEST(OpCases, EveryCaseRunsAndKnowsItsWork) {
     const OpCase op = maker.make(ctx, DType::bf16, kTokens);
     op.run();
     EXPECT_GT(op.bytes, 0);
-    const bool is_arithmetic = maker.name.starts_with("linear") || maker.name.starts_with("attention");
+    const bool is_arithmetic = maker.name.starts_with("linear") || maker.name.starts_with("attention") ||
+                               maker.name.starts_with("grouped");
     EXPECT_EQ(op.flops > 0, is_arithmetic);
   }
 }
