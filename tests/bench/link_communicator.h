@@ -91,10 +91,9 @@ class LinkCommunicator final : public Communicator {
     const double seconds = link_.seconds(leaving * static_cast<int64_t>(size_of(call.in.dtype())));
     used_ += seconds;
     link_.post(num_started_);
-    return std::make_shared<Transfer>(*this,
-                                      ranks_.all_to_all_v_async(stream, call.in, call.send_counts, call.out,
-                                                                call.receive_counts),
-                                      num_started_++, seconds);
+    return std::make_shared<Transfer>(
+        *this, ranks_.all_to_all_v_async(stream, call.in, call.send_counts, call.out, call.receive_counts),
+        num_started_++, seconds);
   }
   std::unique_ptr<Communicator> split_into(int, int, std::string) override {
     throw InternalError("a link is not split");

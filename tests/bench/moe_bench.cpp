@@ -61,7 +61,8 @@ ModelConfig mixture(int64_t hidden, int64_t shared = 0) {
 MicroBatch micro_batch(Context& ctx, int64_t vocab) {
   std::vector<int32_t> ids;
   for (int64_t i = 0; i <= kTokens; ++i)
-    ids.push_back(static_cast<int32_t>(philox4x32(1, static_cast<uint64_t>(i), 0)[0] % static_cast<uint32_t>(vocab)));
+    ids.push_back(
+        static_cast<int32_t>(philox4x32(1, static_cast<uint64_t>(i), 0)[0] % static_cast<uint32_t>(vocab)));
   const std::span all(ids);
   return make_micro_batch(ctx, kSequences, kSeqLen, all.first(kTokens), all.last(kTokens));
 }
@@ -100,9 +101,10 @@ class Block {
 };
 
 void routing_share(int num_threads, int repeats) {
-  fmt::print("routing and permutation, {} tokens, 8 experts, 2 a token, 4 blocks, {} thread(s)\n"
-             "{:>6} {:>6} {:>10} {:>12} {:>12} {:>8}\n", kTokens, num_threads, "hidden", "type", "step, ms",
-             "experts, ms", "rest, ms", "share");
+  fmt::print(
+      "routing and permutation, {} tokens, 8 experts, 2 a token, 4 blocks, {} thread(s)\n"
+      "{:>6} {:>6} {:>10} {:>12} {:>12} {:>8}\n",
+      kTokens, num_threads, "hidden", "type", "step, ms", "experts, ms", "rest, ms", "share");
   for (const int64_t hidden : {512, 768}) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       Context ctx({}, num_threads);
@@ -139,9 +141,10 @@ void routing_share(int num_threads, int repeats) {
 void grouped_share(int num_threads, int repeats) {
   constexpr int64_t kExperts = 8, kRows = 512;
   const std::vector<int64_t> counts(kExperts, kRows);
-  fmt::print("\ngrouped product of 8 experts with 512 rows each, speed against one dense product of 4096 rows\n"
-             "{:>6} {:>12} {:>10} {:>16} {:>17}\n", "type", "in x out", "forward", "input gradient",
-             "weight gradient");
+  fmt::print(
+      "\ngrouped product of 8 experts with 512 rows each, speed against one dense product of 4096 rows\n"
+      "{:>6} {:>12} {:>10} {:>16} {:>17}\n",
+      "type", "in x out", "forward", "input gradient", "weight gradient");
   for (const DType dtype : {DType::f32, DType::bf16}) {
     for (const auto& [in, out] : {std::pair<int64_t, int64_t>{512, 3584}, {1792, 512}, {768, 3072}}) {
       Context ctx({}, num_threads);
@@ -158,8 +161,8 @@ void grouped_share(int num_threads, int repeats) {
         }
         return 100 * least(of_dense) / least(of_grouped);
       };
-      const double forward = ratio([&] { ops::grouped_linear(ctx, x, counts, w, y); },
-                                   [&] { ops::linear(ctx, x, one, {}, y); });
+      const double forward =
+          ratio([&] { ops::grouped_linear(ctx, x, counts, w, y); }, [&] { ops::linear(ctx, x, one, {}, y); });
       const double input = ratio([&] { ops::grouped_linear_backward_input(ctx, y, counts, w, x); },
                                  [&] { ops::linear_backward_input(ctx, y, one, x); });
       const double weight = ratio([&] { ops::grouped_linear_backward_weight(ctx, y, x, counts, dw); },
@@ -219,8 +222,10 @@ double hidden_share(int chunks, int64_t shared, double link_seconds, int repeats
 }
 
 void overlap(int repeats) {
-  fmt::print("\nhidden share of the all-to-all, 2 expert ranks, hidden 512, fp32; link: its time over that of the\n"
-             "experts' forward and input-gradient passes\n{:>6} {:>14}", "link", "shared expert");
+  fmt::print(
+      "\nhidden share of the all-to-all, 2 expert ranks, hidden 512, fp32; link: its time over that of the\n"
+      "experts' forward and input-gradient passes\n{:>6} {:>14}",
+      "link", "shared expert");
   for (const int chunks : {1, 2, 4}) fmt::print(" {:>10}", fmt::format("{} chunk(s)", chunks));
   fmt::print("\n");
   // The experts' weight gradients, a third of their time, come when nothing travels.
@@ -240,7 +245,8 @@ void overlap(int repeats) {
 }  // namespace
 }  // namespace trireme
 
-// Usage: moe_bench [THREADS [REPEATS]]; 1 and 5 unless given. The last table always has two ranks of a thread.
+// Usage: moe_bench [THREADS [REPEATS]]; 1 and 5 unless given. The last table always has two ranks of a
+// thread.
 int main(int argc, char** argv) {
   const int num_threads = argc > 1 ? std::atoi(argv[1]) : 1, repeats = argc > 2 ? std::atoi(argv[2]) : 5;
   trireme::routing_share(num_threads, repeats);

@@ -44,10 +44,10 @@ TRIREME_INLINE void jitter_columns(const JitterOptions& o, uint64_t counter, uin
   for (int64_t c = n / 4 * 4; c < n; ++c) store(y + c, jittered(c, bits[static_cast<size_t>(c % 4)]));
 }
 
-#define TRIREME_JITTER(T)                                                                                 \
-  TRIREME_VECTORIZED void jitter_row(const JitterOptions& o, uint64_t counter, uint64_t sample,           \
-                                     const T* x, T* y, int64_t n) {                                       \
-    jitter_columns(o, counter, sample, x, y, n);                                                          \
+#define TRIREME_JITTER(T)                                                                                   \
+  TRIREME_VECTORIZED void jitter_row(const JitterOptions& o, uint64_t counter, uint64_t sample, const T* x, \
+                                     T* y, int64_t n) {                                                     \
+    jitter_columns(o, counter, sample, x, y, n);                                                            \
   }
 TRIREME_EACH_COMPUTE_TYPE(TRIREME_JITTER)
 #undef TRIREME_JITTER

@@ -38,7 +38,8 @@ struct Jitter {
   __device__ void operator()(int64_t row, int64_t column, int count) const {
     const auto sample =
         static_cast<uint64_t>(options.first_sample + (first_row + row) / options.rows_per_sample);
-    const uint64_t counter = (static_cast<uint64_t>(positions[row]) << 32) + static_cast<uint64_t>(column / 4);
+    const uint64_t counter =
+        (static_cast<uint64_t>(positions[row]) << 32) + static_cast<uint64_t>(column / 4);
     float values[kPack];
     load(x + row * width + column, count, values);
     for (int half = 0; half < kPack / 4; ++half) {

@@ -31,9 +31,10 @@ std::vector<int64_t> rows_for_experts(const Case& c, int64_t rows, const std::ve
   const int64_t room = c.moe.capacity_of(kSeqLen);
   std::vector<int64_t> counts;
   for (const double n : chosen) {
-    counts.push_back(c.moe.capacity == CapacityMode::pad             ? std::min(room, rows)
-                     : c.moe.experts_per_token == c.moe.num_experts ? rows
-                                                                     : std::min(room, static_cast<int64_t>(n)));
+    counts.push_back(c.moe.capacity == CapacityMode::pad ? std::min(room, rows)
+                     : c.moe.experts_per_token == c.moe.num_experts
+                         ? rows
+                         : std::min(room, static_cast<int64_t>(n)));
   }
   return counts;
 }
@@ -133,7 +134,8 @@ TEST(DispatchBytes, WhatIsDroppedDoesNotTravelAndFillingDoes) {
       for (const ParallelPlan& plan :
            {ParallelPlan{.data = 2, .expert = 2}, ParallelPlan{.data = 4, .expert = 4, .expert_chunks = 2},
             ParallelPlan{.data = 2, .tensor = 2, .expert = 2, .sequence = true}}) {
-        SCOPED_TRACE(fmt::format("capacity mode {}, k {}, ep {}", static_cast<int>(capacity), k, plan.expert));
+        SCOPED_TRACE(
+            fmt::format("capacity mode {}, k {}, ep {}", static_cast<int>(capacity), k, plan.expert));
         run_thread_ranks(plan.data * plan.ranks_per_replica(), [&](Communicator& world) {
           check(world, {mixture(k, capacity), plan});
         });
