@@ -34,7 +34,7 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// What other programs on the machine have slowed down least.
+// The time that other programs on the machine have lengthened least.
 double least(const std::vector<double>& values) { return std::ranges::min(values); }
 
 double median(std::vector<double> values) {
@@ -122,17 +122,19 @@ void routing_share(int num_threads, int repeats) {
       };
       train();  // memory and kernels are found on the first pass
       block.run(ctx);
-      std::vector<double> steps, experts, rest;
+      // Sums, so that what else the machine does slows all of them down alike.
+      double in_steps = 0, in_experts = 0, in_rest = 0;
       for (int i = 0; i < repeats; ++i) {
-        steps.push_back(seconds_of(train));
+        in_steps += seconds_of(train);
         block.expert_seconds() = 0;
         const double seconds = seconds_of([&] { block.run(ctx); });
-        experts.push_back(block.expert_seconds());
-        rest.push_back(seconds - experts.back());
+        in_experts += block.expert_seconds();
+        in_rest += seconds - block.expert_seconds();
       }
+      const double ms = 1e3 / repeats;
       fmt::print("{:>6} {:>6} {:>10.0f} {:>12.1f} {:>12.2f} {:>6.2f} %\n", hidden, to_string(dtype),
-                 1e3 * least(steps), 1e3 * least(experts), 1e3 * least(rest),
-                 100 * static_cast<double>(config.num_layers) * least(rest) / least(steps));
+                 ms * in_steps, ms * in_experts, ms * in_rest,
+                 100 * static_cast<double>(config.num_layers) * in_rest / in_steps);
       std::fflush(stdout);
     }
   }
