@@ -252,7 +252,7 @@ void overlap(int repeats) {
 int main(int argc, char** argv) {
   const int num_threads = argc > 1 ? std::atoi(argv[1]) : 1, repeats = argc > 2 ? std::atoi(argv[2]) : 5;
   trireme::routing_share(num_threads, repeats);
-  trireme::grouped_share(num_threads, repeats);
+  trireme::grouped_share(num_threads, 5 * repeats);  // single products: short
   trireme::overlap(repeats);
   return 0;
 }
