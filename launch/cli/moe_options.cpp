@@ -83,6 +83,11 @@ std::vector<Option> moe_options() {
        real(
            [](auto& c) -> auto& { return c.model.moe.gate_scale; }, 1e-6),
        "factor on the gates", "", needs_experts},
+      {section, "jitter", "",
+       real(
+           [](auto& c) -> auto& { return c.model.moe.jitter; }, 0, 1),
+       "training multiplies the router's input by uniform noise in 1 - X to 1 + X; 0: none", "",
+       needs_experts},
       {section, "capacity", "",
        choice<CapacityMode>(
            [](auto& c) -> auto& { return c.model.moe.capacity; },

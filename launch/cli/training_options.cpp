@@ -79,7 +79,7 @@ std::vector<Option> train_options() {
       {section, "seed", "",
        whole(
            [](auto& c) -> auto& { return c.train.seed; }, 0),
-       "of initial weights and the order of samples", ""},
+       "of initial weights, the order of samples and jitter", ""},
       {section, "recompute", "",
        choice<RecomputeMode>([](auto& c) -> auto& { return c.train.recomputation.mode; },
                              {{"none", RecomputeMode::none},

@@ -153,6 +153,7 @@ std::string experts_text(const ModelConfig& c) {
   std::string text = fmt::format(", {} experts of {} in {}, {} a token", moe.num_experts, c.expert_ffn_size(),
                                  plural(num_blocks, "block"), moe.experts_per_token);
   if (moe.shared_ffn_size > 0) text += fmt::format(", shared {}", moe.shared_ffn_size);
+  if (moe.jitter > 0) text += fmt::format(", jitter {:g}", moe.jitter);
   if (moe.capacity != CapacityMode::dropless) {
     text += fmt::format(", capacity {:g} ({})", moe.capacity_factor,
                         moe.capacity == CapacityMode::pad ? "padded" : "rest dropped");

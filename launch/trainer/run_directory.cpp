@@ -80,6 +80,7 @@ std::string to_json_line(const StepMetrics& m) {
   if (!m.routers.empty()) {
     json["aux_loss"] = m.aux_loss;
     json["router_z_loss"] = m.router_z_loss;
+    json["dispatch_bytes"] = m.dispatch_bytes;
     for (const RouterMetrics& r : m.routers) {
       json["experts"].push_back({{"layer", r.layer},
                                  {"imbalance", r.imbalance},
@@ -121,6 +122,7 @@ void RunDirectory::write(const StepMetrics& m) {
   if (!m.routers.empty()) {
     scalars.push_back({"loss/auxiliary", single(m.aux_loss)});
     scalars.push_back({"loss/router_z", single(m.router_z_loss)});
+    scalars.push_back({"speed/dispatch_bytes", single(static_cast<double>(m.dispatch_bytes))});
   }
   std::deque<std::string> tags;  // scalars only look at them
   for (const RouterMetrics& r : m.routers) {

@@ -20,13 +20,15 @@ struct StepMetrics {
   double lr = 0;
   double step_ms = 0;       ///< wall time of the step
   double comm_wait_ms = 0;  ///< of it, waiting for communication (Communicator::seconds_waited), this rank
-  double tok_s = 0;         ///< over all ranks
-  double tflops = 0;        ///< model FLOPs a second over all ranks, / 1e12
-  double mfu = 0;           ///< model FLOPs as a share (0 to 1) of what the ranks' devices can do
-  int64_t mem_bytes = 0;    ///< peak of allocated bytes, this rank
-  double loss_scale = 1;    ///< of this step
-  bool skipped = false;     ///< its loss or gradients were not finite: nothing was updated
-  int64_t skips = 0;        ///< steps skipped since the start of training
+  int64_t dispatch_bytes =
+      0;                  ///< of rows of tokens that this rank has sent to other ranks' experts, and back
+  double tok_s = 0;       ///< over all ranks
+  double tflops = 0;      ///< model FLOPs a second over all ranks, / 1e12
+  double mfu = 0;         ///< model FLOPs as a share (0 to 1) of what the ranks' devices can do
+  int64_t mem_bytes = 0;  ///< peak of allocated bytes, this rank
+  double loss_scale = 1;  ///< of this step
+  bool skipped = false;   ///< its loss or gradients were not finite: nothing was updated
+  int64_t skips = 0;      ///< steps skipped since the start of training
   // Standard deviations from the mean of the steps before, where known.
   std::optional<double> loss_z = std::nullopt, grad_norm_z = std::nullopt;
   std::vector<RouterMetrics> routers = {};  ///< by layer; empty without experts

@@ -13,6 +13,7 @@ TrainingStepOptions step_options(const RunConfig& c) {
   options.gradient_dtype = c.parallel.gradient_dtype;
   options.master = c.train.master;
   options.check = c.train.check;
+  options.seed = c.train.seed;
   return options;
 }
 

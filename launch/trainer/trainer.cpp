@@ -156,6 +156,7 @@ std::optional<double> Trainer::evaluate() {
 StepMetrics Trainer::train_step(int64_t step) {
   const auto begin = Clock::now();
   wait_times_.start();
+  const int64_t bytes_before = parallel_.experts().bytes_exchanged();
   const TrainConfig& t = config_.train;
   auto micro_batches = training_micro_batches(ctx_, *reader_, replica_, step, t.global_batch, t.micro_batch);
   const BatchTotals totals = step_->accumulate(micro_batches, loss_scaler_.scale());
@@ -183,6 +184,7 @@ StepMetrics Trainer::train_step(int64_t step) {
   m.step_ms = seconds_since(begin) * 1e3;
   seconds_in_steps_ += m.step_ms * 1e-3;
   m.comm_wait_ms = wait_times_.stop() * 1e3;
+  m.dispatch_bytes = parallel_.experts().bytes_exchanged() - bytes_before;
   m.time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   m.tok_s = static_cast<double>(config_.tokens_per_step()) / m.step_ms * 1e3;
   const double flops = training_flops_per_token(config_.model, t.seq_len) * m.tok_s;

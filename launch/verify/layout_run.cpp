@@ -42,6 +42,7 @@ std::vector<MicroBatch> read_step(Context& ctx, const RunConfig& config, const P
       read_sample(config, first + b, &inputs[at], &targets[at]);
     }
     out.push_back(make_micro_batch(ctx, t.micro_batch, t.seq_len, inputs, targets, share));
+    out.back().first_sample = first;
   }
   return out;
 }

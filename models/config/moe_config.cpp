@@ -61,6 +61,8 @@ std::vector<std::string> faults_of(const MoeConfig& c, int64_t num_layers) {
                     num_layers - 1));
   }
   if (!(c.gate_scale > 0)) add(fmt::format("moe.gate-scale is {}: it must be above 0", c.gate_scale));
+  if (!(0 <= c.jitter && c.jitter < 1))
+    add(fmt::format("moe.jitter is {}: it must be from 0 up to, not including, 1", c.jitter));
   if (!(c.capacity_factor > 0))
     add(fmt::format("moe.capacity-factor is {}: it must be above 0", c.capacity_factor));
   if (c.experts_per_token == 1 && c.normalize_gates) {

@@ -33,6 +33,9 @@ struct MoeConfig {
   bool normalize_gates = true;   ///< the gates of a token sum to gate_scale
   double gate_scale = 1;
 
+  double jitter = 0;  ///< training multiplies the router's input by uniform numbers in (1 - jitter, 1 +
+                      ///< jitter) (arXiv 2101.03961); 0: does not
+
   CapacityMode capacity = CapacityMode::dropless;
   double capacity_factor = 1.25;  ///< room of an expert in each sequence, times the even share
 

@@ -2,8 +2,10 @@
 
 #include <numeric>
 
+#include "runtime/base/philox.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/host_copy.h"
+#include "runtime/ops/random.h"
 #include "runtime/ops/routing.h"
 
 namespace trireme {
@@ -27,12 +29,40 @@ Tensor in_type(Context& ctx, const Tensor& t, DType dtype) {
   return out;
 }
 
+/// The noise on what the router sees of a micro-batch: a function of the place of each token in the run, so
+/// that it is made again wherever it is needed.
+struct Jitter {
+  ops::JitterOptions options;
+  Tensor positions;       // of all rows; undefined: no noise
+  int64_t first_own = 0;  // of the rank's own rows
+
+  void multiply(Context& ctx, int64_t first_row, const Tensor& x, const Tensor& y) const {
+    ops::jitter(ctx, options, positions, first_row, x, y);
+  }
+  Tensor seen(Context& ctx, int64_t first_row, const Tensor& x) const {
+    if (!positions) return x;
+    const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+    multiply(ctx, first_row, x, y);
+    return y;
+  }
+};
+
 struct RouterState {
   Tensor logits, log_sum, chosen;
   Tensor dprobabilities, dsquares;  // of the balance terms; undefined: none
   Tensor dlogits;                   // in the compute type
   float gradient_scale = 1;
+  Jitter jitter;
 };
+
+Jitter jitter_of(const MoeConfig& config, const std::string& router, const MicroBatch& mb) {
+  if (config.jitter == 0 || !mb.training) return {};
+  return {{.eps = static_cast<float>(config.jitter),
+           .key = stream_key(mb.seed, router + ".jitter"),
+           .first_sample = mb.first_sample,
+           .rows_per_sample = mb.seq_len},
+          mb.positions};
+}
 
 }  // namespace
 
@@ -74,7 +104,9 @@ Routing Router::forward(Context& ctx, const MicroBatch& mb, const ExpertRows& ro
   const auto floats = [&](const Shape& shape) { return Tensor::empty(ctx, shape, DType::f32); };
   auto& state = saved.emplace<RouterState>();
   state.gradient_scale = mb.gradient_scale;
-  state.logits = logits(ctx, rows, x);
+  state.jitter = jitter_of(config_, balance_->name, mb);
+  state.jitter.first_own = rows.own().begin;
+  state.logits = logits(ctx, rows, state.jitter.seen(ctx, rows.divided() ? rows.own().begin : 0, x));
   state.log_sum = floats({num_rows});
   state.chosen = Tensor::empty(ctx, {num_rows, k}, DType::i32);
   const Tensor probabilities = floats({num_rows, num_experts}), gates = floats({num_rows, k});
@@ -191,17 +223,28 @@ void Router::backward_input(Context& ctx, const ExpertRows& rows, const Tensor& 
   }
   ops::route_backward(ctx, options_of(config_), state.logits, state.log_sum, state.chosen, all_dgates,
                       state.dprobabilities, state.dsquares, dlogits);
-  const float scale = state.gradient_scale;
+  const Jitter jitter = state.jitter;
   state = {};
-  state.gradient_scale = scale;
+  state.jitter = jitter;
   state.dlogits = in_type(ctx, dlogits.slice(own.begin, own.end), weight_.weight.dtype());
-  if (own.size() > 0)
-    ops::gemm(ctx, {.accumulate = true}, state.dlogits, weight_.weight, {}, rows.own_of(dx));
+  if (own.size() == 0) return;
+  const Tensor own_dx = rows.own_of(dx);
+  if (!jitter.positions) {
+    ops::gemm(ctx, {.accumulate = true}, state.dlogits, weight_.weight, {}, own_dx);
+    return;
+  }
+  const Tensor dseen = Tensor::empty(ctx, own_dx.shape(), own_dx.dtype());
+  ops::gemm(ctx, {}, state.dlogits, weight_.weight, {}, dseen);
+  jitter.multiply(ctx, own.begin, dseen, dseen);
+  ops::add(ctx, own_dx, dseen, own_dx);
 }
 
 void Router::backward_weight(Context& ctx, const Tensor& x, Saved& saved) const {
-  if (x.dim(0) > 0)
-    ops::linear_backward_weight(ctx, saved.get<RouterState>().dlogits, x, weight_.gradient, {});
+  const auto& state = saved.get<RouterState>();
+  if (x.dim(0) > 0) {
+    ops::linear_backward_weight(ctx, state.dlogits, state.jitter.seen(ctx, state.jitter.first_own, x),
+                                weight_.gradient, {});
+  }
   saved.clear();
 }
 

@@ -29,8 +29,9 @@ class Router {
   Router(const ModelConfig& config, const std::string& name, int64_t layer, const TensorParallel& tensor,
          const ContextParallel& context, const ExpertParallel& experts);
 
-  /// x: the rows outside of `rows`. In training the tokens are counted in balance().sums, but not those of
-  /// a micro-batch without loss_sum (a forward pass that is only run again).
+  /// x: the rows outside of `rows`. In training they are jittered where the config says so, and the tokens
+  /// are counted in balance().sums, but not those of a micro-batch without loss_sum (a forward pass that is
+  /// only run again).
   Routing forward(Context& ctx, const MicroBatch& micro_batch, const ExpertRows& rows, const Tensor& x,
                   Saved& saved) const;
   /// Adds to dx what goes through the gates' gradient and the balance terms. dgates, dx: of the rows passed;

@@ -12,6 +12,7 @@ struct MicroBatch {
   int64_t batch = 0;
   int64_t seq_len = 0;
   int64_t first_sample = 0;  ///< number of the first sample in the stream of samples; the others follow it
+  uint64_t seed = 0;         ///< of what training draws at random for its tokens
   int context_parts = 1;     ///< context ranks that share the sequences; 1: each holds them whole
   Tensor tokens;             ///< [rows] i32
   Tensor targets;  ///< [rows] i32; ops::kIgnoredTarget does not count. Absent when only logits are asked for

@@ -58,6 +58,7 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       parallel_(parallel),
       part_(part),
       clip_(options.clip),
+      seed_(options.seed),
       training_(parallel.pipeline(), part),
       evaluation_(parallel.pipeline(), part),
       tied_weights_(parallel.pipeline(), part.tied),
@@ -79,6 +80,7 @@ void TrainingStep::begin(std::span<MicroBatch> micro_batches, bool training) {
   routers_.clear();
   for (MicroBatch& mb : micro_batches) {
     mb.training = training;
+    mb.seed = seed_;
     mb.loss_sum = loss_sum_;
   }
 }

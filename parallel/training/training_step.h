@@ -45,6 +45,7 @@ struct TrainingStepOptions {
   int zero_stage = 0;                 ///< 0 to 3: what the ranks that sum gradients divide (StateDivision)
   bool master = true;                 ///< f32 master weights beside 16-bit ones; without, stochastic rounding
   NonFiniteCheck check = NonFiniteCheck::step;
+  uint64_t seed = 0;  ///< MicroBatch::seed
 
   /// How this rank's parameters are to be laid out for such a step.
   StateDivision division(const ParallelContext& parallel) const;
@@ -102,6 +103,7 @@ class TrainingStep {
   const ParallelContext& parallel_;
   ModelPart& part_;
   double clip_;
+  uint64_t seed_;
   Tensor loss_sum_;  // of the micro-batches under way
   std::optional<Schedule> schedule_;
   PipelineExecutor training_, evaluation_;

@@ -164,12 +164,20 @@ class Communicator::CountedWork final : public Work {
   std::shared_ptr<std::atomic<int64_t>> waited_;  // the work may outlive its communicator
 };
 
+void Communicator::count_bytes(const CommCall& call) {
+  if (call.send_counts.empty()) return;
+  const int64_t own = call.send_counts[static_cast<size_t>(rank_)];
+  bytes_exchanged_ += (call.in.numel() - own) * static_cast<int64_t>(size_of(call.in.dtype()));
+}
+
 void Communicator::run_counted(Stream& stream, CommCall call) {
+  count_bytes(call);
   const Waiting waiting(*waited_);
   run(stream, std::move(call));
 }
 
 WorkPtr Communicator::start_counted(Stream& stream, CommCall call) {
+  count_bytes(call);
   return std::make_shared<CountedWork>(start(stream, std::move(call)), waited_);
 }
 

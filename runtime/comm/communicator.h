@@ -118,6 +118,8 @@ class Communicator {
   /// How long this rank's host has waited so far, in blocking operations and in Work::wait(), the others'
   /// lateness included. On CUDA it is the stream that waits, not the host.
   double seconds_waited() const { return 1e-9 * static_cast<double>(waited_->load()); }
+  /// What this rank has handed to all-to-alls of both kinds so far, less its parts for itself.
+  int64_t bytes_exchanged() const { return bytes_exchanged_; }
 
   /// Makes every pending and later operation of all ranks of the job fail instead of waiting. Safe to call
   /// from any thread; never waits. Where ranks are processes it ends them all, this one included, with
@@ -136,6 +138,7 @@ class Communicator {
 
   class Waiting;
   class CountedWork;
+  void count_bytes(const CommCall& call);
   void run_counted(Stream& stream, CommCall call);
   WorkPtr start_counted(Stream& stream, CommCall call);
 
@@ -143,6 +146,7 @@ class Communicator {
   int size_;
   std::string name_;
   std::shared_ptr<std::atomic<int64_t>> waited_ = std::make_shared<std::atomic<int64_t>>(0);  // ns
+  int64_t bytes_exchanged_ = 0;
 };
 
 }  // namespace trireme

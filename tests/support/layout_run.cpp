@@ -43,12 +43,13 @@ std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t st
   std::vector<MicroBatch> out;
   std::vector<int32_t> inputs(static_cast<size_t>(run.micro_batch * run.seq_len)), targets(inputs.size());
   for (int64_t m = 0; m < num; ++m) {
+    const int64_t first = step * run.global_batch + (m * size + rank) * run.micro_batch;
     for (int64_t b = 0; b < run.micro_batch; ++b) {
-      const int64_t index = step * run.global_batch + (m * size + rank) * run.micro_batch + b;
-      read_sample(run, index, &inputs[static_cast<size_t>(b * run.seq_len)],
+      read_sample(run, first + b, &inputs[static_cast<size_t>(b * run.seq_len)],
                   &targets[static_cast<size_t>(b * run.seq_len)]);
     }
     out.push_back(make_micro_batch(ctx, run.micro_batch, run.seq_len, inputs, targets, share));
+    out.back().first_sample = first;
   }
   return out;
 }

@@ -23,6 +23,35 @@ TRIREME_VECTORIZED void normal_range(uint64_t key, int64_t first, float mean, fl
   }
 }
 
+/// The first n columns of a row, whose counters begin at `counter`.
+template <class T>
+TRIREME_INLINE void jitter_columns(const JitterOptions& o, uint64_t counter, uint64_t sample, const T* x,
+                                   T* y, int64_t n) {
+  const float eps = o.eps;
+  const uint64_t key = o.key;
+  const auto jittered = [&](int64_t c, uint32_t bits) {
+    return static_cast<float>(x[c]) * (1.0f + eps * (2.0f * uniform_from_bits(bits) - 1.0f));
+  };
+#pragma omp simd
+  for (int64_t i = 0; i < n / 4; ++i) {
+    const auto bits = philox4x32(key, counter + static_cast<uint64_t>(i), sample);
+    store(y + 4 * i, jittered(4 * i, bits[0]));
+    store(y + 4 * i + 1, jittered(4 * i + 1, bits[1]));
+    store(y + 4 * i + 2, jittered(4 * i + 2, bits[2]));
+    store(y + 4 * i + 3, jittered(4 * i + 3, bits[3]));
+  }
+  const auto bits = philox4x32(key, counter + static_cast<uint64_t>(n / 4), sample);
+  for (int64_t c = n / 4 * 4; c < n; ++c) store(y + c, jittered(c, bits[static_cast<size_t>(c % 4)]));
+}
+
+#define TRIREME_JITTER(T)                                                                                   \
+  TRIREME_VECTORIZED void jitter_row(const JitterOptions& o, uint64_t counter, uint64_t sample, const T* x, \
+                                     T* y, int64_t n) {                                                     \
+    jitter_columns(o, counter, sample, x, y, n);                                                            \
+  }
+TRIREME_EACH_COMPUTE_TYPE(TRIREME_JITTER)
+#undef TRIREME_JITTER
+
 /// Global elements [g, g + n), which may begin and end inside a counter's four numbers.
 void fill_run(uint64_t key, int64_t g, float mean, float std, float* out, int64_t n) {
   constexpr int64_t kCounters = 256;
@@ -48,6 +77,24 @@ void fill_normal(Context& ctx, const Tensor& t, uint64_t seed, std::string_view 
   parallel_elements(ctx, t.numel(), [&](int64_t begin, int64_t end) {
     runs.for_each(begin, end, [&](int64_t global_element, int64_t at, int64_t n) {
       fill_run(key, global_element, mean, std, out + at, n);
+    });
+  });
+}
+
+void jitter(Context& ctx, const JitterOptions& options, const Tensor& positions, int64_t first_row,
+            const Tensor& x, const Tensor& y) {
+  const auto* position = positions.data<int32_t>();
+  const int64_t width = x.dim(1);
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>();
+    T* out = y.data<T>();
+    parallel_for(ctx.num_threads(), x.dim(0), row_grain(width), [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        const int64_t row = first_row + n;
+        jitter_row(options, static_cast<uint64_t>(position[row]) << 32,
+                   static_cast<uint64_t>(options.first_sample + row / options.rows_per_sample),
+                   in + n * width, out + n * width, width);
+      }
     });
   });
 }

@@ -81,6 +81,7 @@ void combine_rows_backward(Context&, CT, CT, CT, CT, CT, CT) { missing("combine_
 void fill_normal(Context&, CT, uint64_t, std::string_view, const Shape&, const Shape&, float, float) {
   missing("fill_normal");
 }
+void jitter(Context&, const JitterOptions&, CT, int64_t, CT, CT) { missing("jitter"); }
 void route(Context&, const RouteOptions&, CT, CT, CT, CT, CT, CT) { missing("route"); }
 void route_backward(Context&, const RouteOptions&, CT, CT, CT, CT, CT, CT, CT) { missing("route_backward"); }
 void count_choices(Context&, CT, CT) { missing("count_choices"); }

@@ -115,6 +115,18 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
   EXPECT_FALSE(parsed.contains("loss_z"));
 }
 
+TEST_F(RunDirectoryTest, AMixturesMetricsHaveItsRoutersAndTheBytesOfTheirRows) {
+  StepMetrics metrics = some_step();
+  EXPECT_FALSE(nlohmann::json::parse(to_json_line(metrics)).contains("dispatch_bytes"));
+  metrics.routers.push_back({.layer = 2, .load = {0.75, 0.25}, .imbalance = 1.5});
+  metrics.aux_loss = 0.125;
+  metrics.dispatch_bytes = 4096;
+  const auto parsed = nlohmann::json::parse(to_json_line(metrics));
+  EXPECT_EQ(parsed["dispatch_bytes"], 4096);
+  EXPECT_EQ(parsed["aux_loss"], 0.125);
+  EXPECT_EQ(parsed["experts"][0]["imbalance"], 1.5);
+}
+
 TEST_F(RunDirectoryTest, LogLines) {
   RunDirectory run(root_ / "run", "");
   run.log("one");

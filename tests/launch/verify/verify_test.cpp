@@ -104,6 +104,16 @@ TEST(Verify, TheLayoutRecomputesAsTheRunDoesAndOneRankKeepsAll) {
   EXPECT_THAT(compare(layout, record_one_rank(config), config).faults, IsEmpty());
 }
 
+TEST(Verify, RoutersAreJitteredAsInTraining) {
+  RunConfig config = tiny_run({.data = 2, .tensor = 2, .expert = 2, .sequence = true});
+  config.model.init_std = 0.2;
+  config.model.moe = {.num_experts = 4, .jitter = 0.1};
+  const LayoutRecord one = record_one_rank(config);
+  EXPECT_THAT(compare(record(config), one, config).faults, IsEmpty());
+  config.model.moe.jitter = 0;
+  EXPECT_NE(record_one_rank(config).steps[0].loss, one.steps[0].loss);
+}
+
 TEST(Verify, AForwardPassThatDiffersIsNamed) {
   const RunConfig config = tiny_run({.data = 2, .pipeline = 2});  // layers.2 is on the second stage
   Disturber disturber("layers.2", 1, true);

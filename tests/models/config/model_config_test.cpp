@@ -1,5 +1,7 @@
 #include "models/config/model_config.h"
 
+#include <limits>
+
 #include <gmock/gmock.h>
 
 #include "models/config/presets.h"
@@ -45,6 +47,10 @@ TEST(MoeConfig, FaultsNameTheNearestAndRoomIsRoundedUp) {
   EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("--moe.normalize off")));
   moe = {.num_experts = 8, .first_block = 4};
   EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("no block would have experts")));
+  for (const double jitter : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    moe = {.num_experts = 8, .jitter = jitter};
+    EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("moe.jitter is")));
+  }
   moe = {.num_experts = 8, .capacity = CapacityMode::drop, .capacity_factor = 1.1};
   EXPECT_EQ(moe.capacity_of(10), 3);  // 2.75
   EXPECT_EQ(moe.capacity_of(1), 1);

@@ -92,6 +92,11 @@ TEST(MoeGradients, SigmoidScoresGroupsAndASharedExpert) {
                                    .z_loss = 0.2}));
 }
 
+TEST(MoeGradients, JitterOnWhatTheRouterSees) {
+  check(small(ModelFamily::llama,
+              {.num_experts = 5, .shared_ffn_size = 9, .jitter = 0.4, .aux_loss = 0.3, .z_loss = 0.1}));
+}
+
 TEST(MoeGradients, EveryExpertAndOneToken) {
   check(small(ModelFamily::llama,
               {.num_experts = 3, .experts_per_token = 3, .normalize_gates = false, .aux_loss = 0.0}),

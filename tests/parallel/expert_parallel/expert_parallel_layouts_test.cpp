@@ -33,11 +33,13 @@ LayoutRun run_of(Kind kind) {
     moe.groups_per_token = 2;
     moe.gate_scale = 1.5;
     moe.bias_rate = 0.01;
+    moe.jitter = 0.2;
   }
   if (kind == Kind::switch_like) {
     moe.experts_per_token = 1;
     moe.normalize_gates = false;
     moe.every = 2;
+    moe.jitter = 0.01;
     moe.capacity = CapacityMode::drop;
   }
   if (kind == Kind::by_batch) moe.aux_scope = BalanceScope::batch;

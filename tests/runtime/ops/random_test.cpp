@@ -92,5 +92,68 @@ TEST(FillNormal, ScalarsAndRefusals) {
                InternalError);
 }
 
+class JitterTest : public OpTest {
+ protected:
+  static constexpr int64_t kPerSample = 5;
+  // Rows from first_row on of samples 7, 8, ..., of which this rank holds the places 3 to 7.
+  Tensor jittered(Context& ctx, const Tensor& x, int64_t first_row, const ops::JitterOptions& options) {
+    std::vector<int32_t> places;
+    for (int64_t row = 0; row < first_row + x.dim(0); ++row)
+      places.push_back(static_cast<int32_t>(3 + row % kPerSample));
+    const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+    ops::jitter(ctx, options, make_indices(ctx, places), first_row, x, y);
+    return y;
+  }
+  ops::JitterOptions options_{.eps = 0.25f, .key = 11, .first_sample = 7, .rows_per_sample = kPerSample};
+};
+TRIREME_FOR_COMPUTE_TYPES(JitterTest);
+
+TEST_P(JitterTest, IsAFunctionOfSamplePlaceAndColumn) {
+  for (const int64_t width : {1, 3, 8, 50, 301}) {
+    const Tensor x = random_tensor(ctx_, {13, width}, dtype(), 1), y = jittered(ctx_, x, 0, options_);
+    EXPECT_TRUE(same_bits(y, jittered(threads_, x, 0, options_)));
+    std::vector<float> expected;
+    const auto values = to_vector(x);
+    for (int64_t i = 0; i < x.numel(); ++i) {
+      const auto row = static_cast<uint64_t>(i / width), column = static_cast<uint64_t>(i % width);
+      const auto bits = philox4x32(11, ((3 + row % kPerSample) << 32) + column / 4, 7 + row / kPerSample);
+      const float noise = 2.0f * uniform_from_bits(bits[column % 4]) - 1.0f;
+      expected.push_back(values[static_cast<size_t>(i)] * (1.0f + 0.25f * noise));
+    }
+    EXPECT_TRUE(same_bits(y, make_tensor(ctx_, x.shape(), dtype(), expected))) << "width " << width;
+    // A part equals the same part of the whole.
+    EXPECT_TRUE(same_bits(jittered(ctx_, x.slice(4, 11), 4, options_), y.slice(4, 11)));
+    ops::JitterOptions none = options_;
+    none.eps = 0;
+    EXPECT_TRUE(same_bits(jittered(ctx_, x, 0, none), x));
+  }
+}
+
+TEST_P(JitterTest, FactorsFillTheRangeEvenly) {
+  const Tensor y = jittered(ctx_, full(ctx_, {100, 1000}, dtype(), 1.0f), 0, options_);
+  double sum = 0, squares = 0;
+  float least = 2, most = 0;
+  for (const float factor : to_vector(y)) {
+    sum += factor - 1;
+    squares += (factor - 1) * (factor - 1);
+    least = std::min(least, factor);
+    most = std::max(most, factor);
+  }
+  EXPECT_NEAR(sum / 1e5, 0, 0.002);
+  EXPECT_NEAR(squares / 1e5, 0.25 * 0.25 / 3, 0.0005);
+  EXPECT_NEAR(least, 0.75, 0.005);
+  EXPECT_NEAR(most, 1.25, 0.005);
+}
+
+TEST_P(JitterTest, NoRowsAndRefusals) {
+  EXPECT_EQ(jittered(ctx_, Tensor::empty(ctx_, {0, 8}, dtype()), 0, options_).numel(), 0);
+  const Tensor x = random_tensor(ctx_, {2, 8}, dtype(), 1);
+  const Tensor one_place = make_indices(ctx_, {0});
+  EXPECT_THROW(ops::jitter(ctx_, options_, one_place, 0, x, x), InternalError);
+  ops::JitterOptions wide = options_;
+  wide.eps = 1;
+  EXPECT_THROW(ops::jitter(ctx_, wide, make_indices(ctx_, {0, 1}), 0, x, x), InternalError);
+}
+
 }  // namespace
 }  // namespace trireme::test
