@@ -59,8 +59,8 @@ class Trainer {
   /// its loss scale nor its learning rate, and nothing else waits for the device.
   bool can_run_ahead() const {
     const TrainConfig& t = config_.train;
-    return !is_on_cpu() && t.nonfinite == NonFinitePolicy::stop &&
-           t.check != NonFiniteCheck::op && !t.loss_scale.dynamic && config_.model.moe.num_experts == 0;
+    return !is_on_cpu() && t.nonfinite == NonFinitePolicy::stop && t.check != NonFiniteCheck::op &&
+           !t.loss_scale.dynamic && config_.model.moe.num_experts == 0;
   }
   StepUnderWay begin_step(int64_t step);
   StepMetrics end_step(StepUnderWay under_way);  // in the order of the steps

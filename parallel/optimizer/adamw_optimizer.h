@@ -26,8 +26,8 @@ class AdamWOptimizer {
   AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config);
 
   /// One update of this rank's parts with gradient_scale ([1] f32) * gradient; writes the master weights and
-  /// their rounded copies, or the weights alone, stochastically rounded, bucket by bucket. A scale that is not
-  /// finite changes nothing, but counts as an update.
+  /// their rounded copies, or the weights alone, stochastically rounded, bucket by bucket. A scale that is
+  /// not finite changes nothing, but counts as an update.
   void step(Context& ctx, double lr, const Tensor& gradient_scale, const BucketUpdated& updated);
   /// Updates made so far.
   int64_t num_steps() const { return num_steps_; }

@@ -154,7 +154,8 @@ void TrainingStep::complete(std::span<ParameterBlock* const> blocks) {
 
 void TrainingStep::make_norm() {
   const Tensor squares = sum_of_squared_gradients(ctx_, *part_.storage, parallel_, numbers_.slice(0, 1));
-  ops::clip_factor(ctx_, {known_.loss_scale, clip_}, numbers_.slice(1, 2), squares, numbers_.slice(2, 3), factor_);
+  ops::clip_factor(ctx_, {known_.loss_scale, clip_}, numbers_.slice(1, 2), squares, numbers_.slice(2, 3),
+                   factor_);
   has_norm_ = true;
 }
 
@@ -183,10 +184,9 @@ std::optional<NonFinite> TrainingStep::find_nonfinite_weight() {
 
 void TrainingStep::update(double lr) {
   TRIREME_CHECK(std::exchange(has_norm_, false), "an update without the norm of its gradients");
-  optimizer_.step(ctx_, lr, factor_,
-                  [this](const ParameterGroup& group, const ParameterBucket& bucket) {
-                    gatherer_.start(ctx_.stream(), group, bucket);
-                  });
+  optimizer_.step(ctx_, lr, factor_, [this](const ParameterGroup& group, const ParameterBucket& bucket) {
+    gatherer_.start(ctx_.stream(), group, bucket);
+  });
   part_.storage->zero_gradients(ctx_);
   routers_.finish();
   gatherer_.finish();

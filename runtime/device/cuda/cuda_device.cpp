@@ -82,9 +82,7 @@ class CudaStream final : public Stream {
   }
   ~CudaStream() override { cudaStreamDestroy(stream_); }
   Device device() const override { return {DeviceType::cuda, index_}; }
-  std::shared_ptr<Event> record() override {
-    return std::make_shared<CudaEvent>(index_, stream_);
-  }
+  std::shared_ptr<Event> record() override { return std::make_shared<CudaEvent>(index_, stream_); }
   void wait(Event& event) override {
     use(index_);
     if (auto* on_device = dynamic_cast<CudaEvent*>(&event)) {

@@ -64,9 +64,9 @@ void fill_with(Context& ctx, const Tensor& t, T value) {
 
 void fill(Context& ctx, const Tensor& t, double value) {
   if (value == 0 && !std::signbit(value)) {  // all bits of every type are zero
-    return trireme::cuda::check(cudaMemsetAsync(t.raw(), 0, static_cast<size_t>(t.bytes()),
-                                                trireme::cuda::raw_stream(ctx.stream())),
-                                "cudaMemsetAsync");
+    return trireme::cuda::check(
+        cudaMemsetAsync(t.raw(), 0, static_cast<size_t>(t.bytes()), trireme::cuda::raw_stream(ctx.stream())),
+        "cudaMemsetAsync");
   }
   if (t.dtype() == DType::f64) return fill_with(ctx, t, value);
   if (t.dtype() == DType::i32) return fill_with(ctx, t, static_cast<int32_t>(value));

@@ -80,7 +80,8 @@ TEST_P(AdamWTest, AScaleThatIsNotFiniteChangesNothing) {
   constexpr int64_t kSize = 1027;
   const ops::ElementRange range{.begin = 0, .end = kSize, .global = {kSize}, .offset = {0}, .shape = {kSize}};
   for (const float scale : {INFINITY, -INFINITY, NAN}) {
-    const Tensor gradient = random_tensor(ctx_, {kSize}, DType::f32, 1), rounded = full(ctx_, {kSize}, dtype(), 3);
+    const Tensor gradient = random_tensor(ctx_, {kSize}, DType::f32, 1),
+                 rounded = full(ctx_, {kSize}, dtype(), 3);
     const Tensor half = random_tensor(ctx_, {kSize}, DType::bf16, 3);
     const Tensor w = random_tensor(ctx_, {kSize}, DType::f32, 2), m = clone(ctx_, w), v = clone(ctx_, w);
     ops::adamw(ctx_, some_options(ctx_, scale), gradient, w, m, v, rounded);

@@ -206,7 +206,8 @@ void* allocate_pinned_memory(size_t bytes) {
 void free_pinned_memory(void* pointer) {
   ++counts().memory_calls;
   const std::lock_guard lock(device().mutex);
-  TRIREME_CHECK(device().pinned.erase(static_cast<std::byte*>(pointer)) == 1, "what is freed was not allocated");
+  TRIREME_CHECK(device().pinned.erase(static_cast<std::byte*>(pointer)) == 1,
+                "what is freed was not allocated");
   std::free(pointer);
 }
 
@@ -221,7 +222,8 @@ bool is_pinned_memory(const void* pointer) {
 
 void* allocate_device_memory(size_t bytes) {
   ++counts().memory_calls;
-  return own_arena().allocate(std::max<size_t>(bytes, 1)); }
+  return own_arena().allocate(std::max<size_t>(bytes, 1));
+}
 
 void free_device_memory(void* pointer) {
   ++counts().memory_calls;

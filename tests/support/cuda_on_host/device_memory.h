@@ -24,8 +24,8 @@ bool is_pinned_memory(const void* pointer);
 
 /// What this thread has done that a steady training step does without.
 struct Counts {
-  int64_t waits = 0;         ///< for a stream or the device, or in a copy from or to memory that is not pinned
-  int64_t event_waits = 0;   ///< for an event
+  int64_t waits = 0;        ///< for a stream or the device, or in a copy from or to memory that is not pinned
+  int64_t event_waits = 0;  ///< for an event
   int64_t memory_calls = 0;  ///< that took memory of the device or pinned memory, or gave it back
 };
 Counts& counts();
