@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "launch/trainer/batch_schedule.h"
 #include "launch/trainer/choose_device.h"
@@ -35,6 +36,14 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+/// A step whose numbers may not be there yet.
+struct StepUnderWay {
+  Clock::time_point begin;
+  std::vector<MicroBatch> micro_batches;
+  StepNumbers numbers;
+  StepMetrics metrics;  ///< as far as they are known
+};
+
 /// One rank's part of a run.
 class Trainer {
  public:
@@ -43,9 +52,19 @@ class Trainer {
 
  private:
   bool is_main() const { return world_.rank() == 0; }
+  bool is_on_cpu() const { return ctx_.device().type == DeviceType::cpu; }
   void open_directory(std::string_view config_ini);
   std::optional<double> evaluate();
-  StepMetrics train_step(int64_t step);
+  /// Whether the next step may begin before the numbers of this one are there: a skipped step changes neither
+  /// its loss scale nor its learning rate, and nothing else waits for the device.
+  bool can_run_ahead() const {
+    const TrainConfig& t = config_.train;
+    return !is_on_cpu() && t.nonfinite == NonFinitePolicy::stop && t.check != NonFiniteCheck::op &&
+           !t.loss_scale.dynamic && config_.model.moe.num_experts == 0;
+  }
+  StepUnderWay begin_step(int64_t step);
+  StepMetrics end_step(StepUnderWay under_way);  // in the order of the steps
+  void report(const StepMetrics& m, Progress& progress);
   void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
   double sum_over_ranks(double value);
   // Ranks that write a sample together: all that must, else those that hold the first copy.
@@ -72,8 +91,10 @@ class Trainer {
   Replica replica_;
   LrSchedule schedule_;
   LossScaler loss_scaler_;
+  const bool runs_ahead_;
   WaitTimes wait_times_;
   double seconds_in_steps_ = 0;
+  Clock::time_point last_end_;  // of a step
   ZScore loss_z_, grad_norm_z_;
   std::string notice_;     // of the step that was skipped last
   double peak_flops_ = 0;  // of all ranks
@@ -97,6 +118,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       out_(out),
       ctx_(job.device, threads_of_rank(config, job)),
       loss_scaler_(config.train.loss_scale),
+      runs_ahead_(can_run_ahead()),
       wait_times_(parallel_) {
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
@@ -153,27 +175,37 @@ std::optional<double> Trainer::evaluate() {
   return step_->evaluate(micro_batches).mean_loss();
 }
 
-StepMetrics Trainer::train_step(int64_t step) {
+StepUnderWay Trainer::begin_step(int64_t step) {
   const auto begin = Clock::now();
   wait_times_.start();
   const int64_t bytes_before = parallel_.experts().bytes_exchanged();
   const TrainConfig& t = config_.train;
   auto micro_batches = training_micro_batches(ctx_, *reader_, replica_, step, t.global_batch, t.micro_batch);
-  const BatchTotals totals = step_->accumulate(micro_batches, loss_scaler_.scale());
+  StepNumbers numbers = step_->measure(micro_batches, loss_scaler_.scale());
   StepMetrics m;
   m.step = step + 1;
+  m.dispatch_bytes = parallel_.experts().bytes_exchanged() - bytes_before;
+  for (const RouterLoad& load : step_->router_loads()) m.routers.push_back(router_metrics(load));
+  m.lr = schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
+  if (runs_ahead_) step_->update(m.lr);
+  m.comm_wait_ms = wait_times_.stop() * 1e3;
+  return {begin, std::move(micro_batches), std::move(numbers), std::move(m)};
+}
+
+StepMetrics Trainer::end_step(StepUnderWay under_way) {
+  wait_times_.start();
+  StepMetrics m = std::move(under_way.metrics);
+  const BatchTotals totals = under_way.numbers.totals();
   m.loss = totals.mean_loss();
   m.aux_loss = totals.mean_of(totals.aux_loss_sum);
   m.router_z_loss = totals.mean_of(totals.z_loss_sum);
-  for (const RouterLoad& load : step_->router_loads()) m.routers.push_back(router_metrics(load));
-  m.grad_norm = step_->gradient_norm(totals);
+  m.grad_norm = under_way.numbers.gradient_norm();
   m.loss_scale = totals.loss_scale;
   m.skipped = !std::isfinite(m.grad_norm);
-  m.lr = schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
   if (m.skipped) {
-    skip_step(micro_batches, totals, m);
+    skip_step(under_way.micro_batches, totals, m);
   } else {
-    step_->update(totals, m.grad_norm, m.lr);
+    if (!runs_ahead_) step_->update(m.lr);
     loss_scaler_.count(true);
     m.loss_z = loss_z_.push(m.loss);
     m.grad_norm_z = grad_norm_z_.push(m.grad_norm);
@@ -181,13 +213,14 @@ StepMetrics Trainer::train_step(int64_t step) {
   m.skips = loss_scaler_.state().skips;
   tokens_seen_ += config_.tokens_per_step();
   m.tokens = tokens_seen_;
-  m.step_ms = seconds_since(begin) * 1e3;
+  // Where steps overlap on the host each is given the time since the one before it ended.
+  m.step_ms = seconds_since(std::max(under_way.begin, last_end_)) * 1e3;
+  last_end_ = Clock::now();
   seconds_in_steps_ += m.step_ms * 1e-3;
-  m.comm_wait_ms = wait_times_.stop() * 1e3;
-  m.dispatch_bytes = parallel_.experts().bytes_exchanged() - bytes_before;
+  m.comm_wait_ms += wait_times_.stop() * 1e3;
   m.time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   m.tok_s = static_cast<double>(config_.tokens_per_step()) / m.step_ms * 1e3;
-  const double flops = training_flops_per_token(config_.model, t.seq_len) * m.tok_s;
+  const double flops = training_flops_per_token(config_.model, config_.train.seq_len) * m.tok_s;
   m.tflops = flops * 1e-12;
   m.mfu = flops / peak_flops_;
   m.mem_bytes = ctx_.allocator().stats().total.peak;
@@ -197,6 +230,8 @@ StepMetrics Trainer::train_step(int64_t step) {
 // All ranks come here together: the norm is finite on all or on none.
 void Trainer::skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals,
                         const StepMetrics& m) {
+  // Weights are still what they were; gradients may be those of the step after.
+  if (runs_ahead_) step_->accumulate(micro_batches, totals.loss_scale);
   const auto culprit = step_->find_nonfinite(micro_batches, totals);
   step_->skip();
   notice_ = fmt::format("step {}: the loss is {} and the gradient norm {}", m.step, m.loss, m.grad_norm);
@@ -221,22 +256,26 @@ void Trainer::run() {
   };
   Progress progress(out_, is_watched(out_), t.steps, t.log_every, log);
   const auto begin = Clock::now();
-  StepMetrics m;
-  m.val_loss = evaluate();
+  StepMetrics start;
+  start.val_loss = evaluate();
   if (is_main()) {
     progress.note(
         fmt::format("MFU is against {:.2f} TFLOP/s: the {} GEMM rate of {} rank(s), measured just now",
                     peak_flops_ * 1e-12, precision_name(t.precision), world_.size()));
   }
-  if (is_main() && m.val_loss) progress.evaluation(m);
+  if (is_main() && start.val_loss) progress.evaluation(start);
+  std::optional<StepUnderWay> before;
   for (int64_t step = 0; step < t.steps; ++step) {
-    m = train_step(step);
-    if (m.step == t.steps || (t.eval_every > 0 && m.step % t.eval_every == 0)) m.val_loss = evaluate();
-    if (!is_main()) continue;
-    directory_->write(m);
-    if (m.skipped) progress.note(notice_);
-    progress.step(m);
-    if (m.val_loss) progress.evaluation(m);
+    StepUnderWay now = begin_step(step);
+    if (before) report(end_step(*std::exchange(before, std::nullopt)), progress);
+    const bool is_evaluated = step + 1 == t.steps || (t.eval_every > 0 && (step + 1) % t.eval_every == 0);
+    if (runs_ahead_ && !is_evaluated) {
+      before = std::move(now);
+      continue;
+    }
+    StepMetrics m = end_step(std::move(now));
+    if (is_evaluated) m.val_loss = evaluate();
+    report(m, progress);
   }
   const double seconds = seconds_since(begin);
   const MemoryStats stats =
@@ -246,6 +285,14 @@ void Trainer::run() {
   const std::vector<std::string> shares{bubble_text(), wait_text()};
   if (is_main()) summarize(progress, seconds, stats, shares, sample);
   world_.barrier(ctx_.stream());
+}
+
+void Trainer::report(const StepMetrics& m, Progress& progress) {
+  if (!is_main()) return;
+  directory_->write(m);
+  if (m.skipped) progress.note(notice_);
+  progress.step(m);
+  if (m.val_loss) progress.evaluation(m);
 }
 
 void Trainer::save_model() {
@@ -262,8 +309,9 @@ std::string Trainer::sample_of_text() {
                      config_.train.seq_len, options);
 }
 
+// The host's clock, by which this and the next go, does not see what a device does.
 std::string Trainer::bubble_text() {
-  if (config_.parallel.pipeline == 1) return "";
+  if (config_.parallel.pipeline == 1 || !is_on_cpu()) return "";
   const double bubble = sum_over_ranks(step_->pipeline_times().bubble()) / world_.size();
   return fmt::format(
       "pipeline bubble measured {:.1f} %: the share of the passes in which a rank computed nothing, mean of "
@@ -272,6 +320,7 @@ std::string Trainer::bubble_text() {
 }
 
 std::string Trainer::wait_text() {
+  if (!is_on_cpu()) return "";
   return wait_times_.text(seconds_in_steps_,
                           [&](double seconds) { return sum_over_ranks(seconds) / world_.size(); });
 }

@@ -78,13 +78,13 @@ LayoutRecord record_layout(Communicator& world, const RunConfig& config, Device 
     const BatchTotals totals = step.accumulate(batches, scale);
     RecordedStep& recorded = record.steps.emplace_back();
     recorded.loss = totals.mean_loss();
-    recorded.grad_norm = step.gradient_norm(totals);
+    recorded.grad_norm = step.gradient_norm();
     recorded.trace = trace.take(ctx);
     const double mean = 1.0 / (scale * static_cast<double>(std::max<int64_t>(totals.num_targets, 1)));
     collect_parameters(
         ctx, parallel, model, step, ParameterState::gradient,
         [&](const Parameter& p, const Tensor& t) { recorded.gradients[p.name] = host_values(ctx, t, mean); });
-    step.update(totals, recorded.grad_norm, config.optimizer.lr);
+    step.update(config.optimizer.lr);
   }
   collect_parameters(
       ctx, parallel, model, step, ParameterState::master,

@@ -1,10 +1,9 @@
 #include "parallel/data_parallel/divided_state.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
-#include "runtime/ops/host_copy.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/finite.h"
 
 namespace trireme {
 
@@ -28,22 +27,27 @@ void add_to_blocks(Context& ctx, const Tensor& t, int64_t begin, const Tensor& s
   }
 }
 
-// Whether the own elements outside of the counted ranges (copies that others count) are finite.
-bool others_are_finite(Context& ctx, const Tensor& own, int64_t own_begin,
-                       std::span<const IndexRange> counted) {
-  const Tensor sum = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
-  ops::fill(ctx, sum, 0);
+// Makes `out` NaN where one of the own elements outside of the counted ranges (copies that others count) is
+// not finite.
+void spoil_by_others(Context& ctx, const Tensor& own, int64_t own_begin, std::span<const IndexRange> counted,
+                     const Tensor& out) {
   const int64_t own_end = own_begin + own.numel();
   int64_t at = own_begin;
+  Tensor sum;
   const auto add_up_to = [&](int64_t end) {
-    if (at < end) ops::add_sum_of_squares(ctx, own.slice(at - own_begin, end - own_begin), sum);
+    if (at >= end) return;
+    if (!sum) {
+      sum = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
+      ops::fill(ctx, sum, 0);
+    }
+    ops::add_sum_of_squares(ctx, own.slice(at - own_begin, end - own_begin), sum);
   };
   for (const IndexRange& range : counted) {
     add_up_to(std::min(range.begin, own_end));
     at = std::max(at, range.end);
   }
   add_up_to(own_end);
-  return std::isfinite(ops::value_of<double>(ctx, sum));
+  if (sum) ops::spoil_if_nonfinite(ctx, sum, out);
 }
 
 }  // namespace
@@ -60,9 +64,7 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
                     to = std::min(range.end, own_begin + own.numel());
       if (from < to) add_to_blocks(ctx, own.slice(from - own_begin, to - own_begin), from, sums);
     }
-    if (!others_are_finite(ctx, own, own_begin, counted)) {
-      ops::fill(ctx, sums.slice(0, 1), std::numeric_limits<double>::quiet_NaN());
-    }
+    spoil_by_others(ctx, own, own_begin, counted, sums.slice(0, 1));
   }
   // Every block's sum is on one rank, zeros elsewhere: nothing is rounded.
   if (group.parts > 1) shard.all_reduce(ctx.stream(), sums);

@@ -45,14 +45,15 @@ AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const Ad
   }
 }
 
-void AdamWOptimizer::step(Context& ctx, double lr, double gradient_scale, const BucketUpdated& updated) {
+void AdamWOptimizer::step(Context& ctx, double lr, const Tensor& gradient_scale,
+                          const BucketUpdated& updated) {
   ops::AdamWOptions options;
   options.lr = static_cast<float>(lr);
   options.beta1 = static_cast<float>(config_.beta1);
   options.beta2 = static_cast<float>(config_.beta2);
   options.eps = static_cast<float>(config_.eps);
   options.step = ++num_steps_;
-  options.gradient_scale = static_cast<float>(gradient_scale);
+  options.gradient_scale = gradient_scale;
   storage_.forget_whole_weights();
   for (size_t i = 0; i < moments_.size(); ++i) {
     const ParameterGroup& group = storage_.groups()[i];

@@ -25,9 +25,10 @@ class AdamWOptimizer {
   /// Moments start at zero, and exist for this rank's parts only. `storage` outlives the optimizer.
   AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config);
 
-  /// One update of this rank's parts with gradient_scale * gradient; writes the master weights and their
-  /// rounded copies, or the weights alone, stochastically rounded, bucket by bucket.
-  void step(Context& ctx, double lr, double gradient_scale, const BucketUpdated& updated);
+  /// One update of this rank's parts with gradient_scale ([1] f32) * gradient; writes the master weights and
+  /// their rounded copies, or the weights alone, stochastically rounded, bucket by bucket. A scale that is
+  /// not finite changes nothing, but counts as an update.
+  void step(Context& ctx, double lr, const Tensor& gradient_scale, const BucketUpdated& updated);
   /// Updates made so far.
   int64_t num_steps() const { return num_steps_; }
 

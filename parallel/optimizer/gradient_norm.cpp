@@ -1,10 +1,10 @@
 #include "parallel/optimizer/gradient_norm.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "parallel/data_parallel/divided_state.h"
 #include "runtime/ops/elementwise.h"
+#include "runtime/ops/finite.h"
 
 namespace trireme {
 
@@ -35,10 +35,11 @@ std::vector<IndexRange> counted_ranges(const ParameterGroup& group, int tensor_r
 }  // namespace
 
 Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const ParallelContext& parallel,
-                                bool valid) {
+                                const Tensor& loss_sum) {
   const Tensor sums = Tensor::empty(ctx, {2}, DType::f64, MemoryCategory::buffers);
-  ops::fill(ctx, sums, valid ? 0 : std::numeric_limits<double>::quiet_NaN());
+  ops::fill(ctx, sums, 0);
   const Tensor squares = sums.slice(0, 1), of_experts = sums.slice(1, 2);
+  for (const Tensor& sum : {squares, of_experts}) ops::spoil_if_nonfinite(ctx, loss_sum, sum);
   for (const ParameterGroup& group : storage.groups()) {
     add_sum_of_squares(ctx, parallel.sharing(group.experts).shard(), group,
                        counted_ranges(group, parallel.tensor().rank()), group.experts ? of_experts : squares);

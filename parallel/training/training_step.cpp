@@ -4,20 +4,27 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "parallel/optimizer/gradient_norm.h"
 #include "parallel/pipeline/plan_schedule.h"
-#include "runtime/ops/host_copy.h"
+#include "runtime/ops/clip.h"
 
 namespace trireme {
 
 namespace {
 
-Tensor zero_sum(Context& ctx) {
-  const Tensor sum = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
-  ops::fill(ctx, sum, 0);
-  return sum;
+Tensor zeros(Context& ctx, int64_t n, DType dtype) {
+  const Tensor t = Tensor::empty(ctx, {n}, dtype, MemoryCategory::buffers);
+  ops::fill(ctx, t, 0);
+  return t;
+}
+
+BatchTotals with_sums(BatchTotals totals, std::span<const double> sums) {
+  totals.loss_sum = sums[0];
+  totals.num_targets = std::llround(sums[1]);
+  return totals;
 }
 
 // Lets an observer, where there is one, see the stages for as long as this lives.
@@ -41,6 +48,8 @@ class Observing {
 
 }  // namespace
 
+BatchTotals StepNumbers::totals() const { return with_sums(known_, numbers_.values()); }
+
 StateDivision TrainingStepOptions::division(const ParallelContext& parallel) const {
   StateDivision division{.zero_stage = zero_stage, .bucket_bytes = bucket_bytes, .master = master};
   if (zero_stage > 0) {
@@ -59,6 +68,8 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       part_(part),
       clip_(options.clip),
       seed_(options.seed),
+      numbers_(zeros(ctx, 3, DType::f64)),
+      factor_(zeros(ctx, 1, DType::f32)),
       training_(parallel.pipeline(), part),
       evaluation_(parallel.pipeline(), part),
       tied_weights_(parallel.pipeline(), part.tied),
@@ -76,7 +87,7 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
 }
 
 void TrainingStep::begin(std::span<MicroBatch> micro_batches, bool training) {
-  loss_sum_ = zero_sum(ctx_);
+  loss_sum_ = zeros(ctx_, 1, DType::f64);
   routers_.clear();
   for (MicroBatch& mb : micro_batches) {
     mb.training = training;
@@ -86,18 +97,34 @@ void TrainingStep::begin(std::span<MicroBatch> micro_batches, bool training) {
 }
 
 BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches, double loss_scale) {
+  make_sums(micro_batches, loss_scale);
+  return with_sums(known_, ops::to_host<double>(ctx_, numbers_));
+}
+
+double TrainingStep::gradient_norm() {
+  make_norm();
+  return ops::value_of<double>(ctx_, numbers_.slice(2, 3));
+}
+
+StepNumbers TrainingStep::measure(std::span<MicroBatch> micro_batches, double loss_scale) {
+  make_sums(micro_batches, loss_scale);
+  make_norm();
+  return {ops::HostCopy<double>(ctx_, numbers_), known_};
+}
+
+void TrainingStep::make_sums(std::span<MicroBatch> micro_batches, double loss_scale) {
   finder_.clear();
+  has_norm_ = false;
   run(micro_batches, loss_scale, check_ == NonFiniteCheck::op ? &finder_ : nullptr);
   // What one rank has found reaches the others with the totals and the norm, which follow from this.
   if (finder_.has_found()) ops::fill(ctx_, loss_sum_, std::numeric_limits<double>::quiet_NaN());
-  BatchTotals totals = totals_of(micro_batches);
-  totals.loss_scale = loss_scale;
+  sum_totals(micro_batches, numbers_.slice(0, 2));
+  known_ = {.loss_scale = loss_scale};
   routers_.sum(ctx_);
   for (const RouterLoad& load : routers_.loads()) {
-    totals.aux_loss_sum += load.sums.aux_loss;
-    totals.z_loss_sum += load.sums.z_loss;
+    known_.aux_loss_sum += load.sums.aux_loss;
+    known_.z_loss_sum += load.sums.z_loss;
   }
-  return totals;
 }
 
 void TrainingStep::run(std::span<MicroBatch> micro_batches, double loss_scale, StageObserver* observer) {
@@ -127,12 +154,11 @@ void TrainingStep::complete(std::span<ParameterBlock* const> blocks) {
   reducer_.ready(ctx_, own);
 }
 
-double TrainingStep::gradient_norm(const BatchTotals& totals) {
-  if (totals.num_targets == 0) return 0;
-  const Tensor squares =
-      sum_of_squared_gradients(ctx_, *part_.storage, parallel_, std::isfinite(totals.loss_sum));
-  return std::sqrt(ops::value_of<double>(ctx_, squares)) /
-         (static_cast<double>(totals.num_targets) * totals.loss_scale);
+void TrainingStep::make_norm() {
+  const Tensor squares = sum_of_squared_gradients(ctx_, *part_.storage, parallel_, numbers_.slice(0, 1));
+  ops::clip_factor(ctx_, {known_.loss_scale, clip_}, numbers_.slice(1, 2), squares, numbers_.slice(2, 3),
+                   factor_);
+  has_norm_ = true;
 }
 
 std::optional<NonFinite> TrainingStep::find_nonfinite(std::span<MicroBatch> micro_batches,
@@ -147,7 +173,10 @@ std::optional<NonFinite> TrainingStep::find_nonfinite(std::span<MicroBatch> micr
   return finder_.agree(ctx_, parallel_.world());
 }
 
-void TrainingStep::skip() { part_.storage->zero_gradients(ctx_); }
+void TrainingStep::skip() {
+  part_.storage->zero_gradients(ctx_);
+  ops::fill(ctx_, factor_, 0);
+}
 
 std::optional<NonFinite> TrainingStep::find_nonfinite_weight() {
   NonFiniteFinder finder(parallel_.world().rank());
@@ -155,14 +184,11 @@ std::optional<NonFinite> TrainingStep::find_nonfinite_weight() {
   return finder.agree(ctx_, parallel_.world());
 }
 
-void TrainingStep::update(const BatchTotals& totals, double norm, double lr) {
-  const double mean =
-      1.0 / (static_cast<double>(std::max<int64_t>(totals.num_targets, 1)) * totals.loss_scale);
-  const double shrink = clip_ > 0 && norm > clip_ ? clip_ / norm : 1.0;
-  optimizer_.step(ctx_, lr, mean * shrink,
-                  [this](const ParameterGroup& group, const ParameterBucket& bucket) {
-                    gatherer_.start(ctx_.stream(), group, bucket);
-                  });
+void TrainingStep::update(double lr) {
+  TRIREME_CHECK(std::exchange(has_norm_, false), "an update without the norm of its gradients");
+  optimizer_.step(ctx_, lr, factor_, [this](const ParameterGroup& group, const ParameterBucket& bucket) {
+    gatherer_.start(ctx_.stream(), group, bucket);
+  });
   part_.storage->zero_gradients(ctx_);
   routers_.finish();
   gatherer_.finish();
@@ -181,24 +207,20 @@ BatchTotals TrainingStep::evaluate(std::span<MicroBatch> micro_batches) {
     const auto schedule = evaluation_schedule(parallel_.plan(), static_cast<int>(micro_batches.size()));
     evaluation_.run(ctx_, schedule, micro_batches);
   }
-  return totals_of(micro_batches);
+  const Tensor totals = Tensor::empty(ctx_, {2}, DType::f64, MemoryCategory::buffers);
+  sum_totals(micro_batches, totals);
+  return with_sums({}, ops::to_host<double>(ctx_, totals));
 }
 
 // Losses are on the last stage; the targets are counted there too.
-BatchTotals TrainingStep::totals_of(std::span<const MicroBatch> micro_batches) {
+void TrainingStep::sum_totals(std::span<const MicroBatch> micro_batches, const Tensor& totals) {
   int64_t num_targets = 0;
   const bool has_losses = parallel_.pipeline().rank() == parallel_.pipeline().size() - 1;
   for (const MicroBatch& mb : micro_batches) num_targets += has_losses ? mb.num_targets : 0;
-  const Tensor totals = Tensor::empty(ctx_, {2}, DType::f64, MemoryCategory::buffers);
   ops::copy(ctx_, loss_sum_, totals.slice(0, 1));
   ops::fill(ctx_, totals.slice(1, 2), static_cast<double>(num_targets));
   parallel_.gradients().all_reduce(ctx_.stream(), totals);
   parallel_.pipeline().all_reduce(ctx_.stream(), totals);
-  BatchTotals result;
-  const std::vector<double> sums = ops::to_host<double>(ctx_, totals);
-  result.loss_sum = sums[0];
-  result.num_targets = std::llround(sums[1]);
-  return result;
 }
 
 }  // namespace trireme

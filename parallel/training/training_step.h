@@ -16,6 +16,7 @@
 #include "parallel/training/nonfinite.h"
 #include "parallel/training/nonfinite_policy.h"
 #include "parallel/training/router_totals.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
@@ -31,6 +32,22 @@ struct BatchTotals {
   /// counts.
   double mean_loss() const { return mean_of(loss_sum); }
   double mean_of(double sum) const { return num_targets == 0 ? 0 : sum / static_cast<double>(num_targets); }
+};
+
+/// What a step's passes measured. The device may still be at it: the calls wait for it.
+class StepNumbers {
+ public:
+  BatchTotals totals() const;
+  /// As TrainingStep::gradient_norm().
+  double gradient_norm() const { return numbers_.values()[2]; }
+
+ private:
+  friend class TrainingStep;
+  StepNumbers(ops::HostCopy<double> numbers, const BatchTotals& known)
+      : numbers_(std::move(numbers)), known_(known) {}
+
+  ops::HostCopy<double> numbers_;  // sum of losses, targets, norm
+  BatchTotals known_;
 };
 
 /// Told of a parameter and its values.
@@ -67,14 +84,18 @@ class TrainingStep {
   BatchTotals accumulate(std::span<MicroBatch> micro_batches, double loss_scale = 1);
   /// The global L2 norm of the mean gradient. Bits do not depend on the ZeRO stage. Finite on all ranks or on
   /// none: it is not where the loss or any gradient is not, on whatever rank.
-  double gradient_norm(const BatchTotals& totals);
+  double gradient_norm();
+  /// Both, without waiting for the device (routers and NonFiniteCheck::op wait in the passes).
+  StepNumbers measure(std::span<MicroBatch> micro_batches, double loss_scale = 1);
   /// After a norm that is not finite, on all ranks: where the first such value came up, equal on all. Nothing
   /// where checks are off. Gradients are of no use afterwards.
   std::optional<NonFinite> find_nonfinite(std::span<MicroBatch> micro_batches, const BatchTotals& totals);
   /// Ends a step without an update: clears the gradients, changes nothing else.
   void skip();
-  /// Divides by scale and tokens, clips by `norm`, updates the weights and clears the gradients.
-  void update(const BatchTotals& totals, double norm, double lr);
+  /// After either of them: divides by scale and tokens, clips, updates the weights and clears the gradients.
+  /// What the norm is, is known to the device alone. If it is not finite no weight is changed, by this call
+  /// and all later ones until skip(): they stay those of the last good step, however late that is heard of.
+  void update(double lr);
 
   /// Mean loss of micro-batches without training on them; replicas may have different numbers of them, or
   /// none, but under ZeRO stage 3, where they run layers together.
@@ -97,14 +118,20 @@ class TrainingStep {
   void begin(std::span<MicroBatch> micro_batches, bool training);
   void run(std::span<MicroBatch> micro_batches, double loss_scale, StageObserver* observer);
   void complete(std::span<ParameterBlock* const> blocks);
-  BatchTotals totals_of(std::span<const MicroBatch> micro_batches);
+  void make_sums(std::span<MicroBatch> micro_batches, double loss_scale);
+  void make_norm();
+  void sum_totals(std::span<const MicroBatch> micro_batches, const Tensor& totals);
 
   Context& ctx_;
   const ParallelContext& parallel_;
   ModelPart& part_;
   double clip_;
   uint64_t seed_;
-  Tensor loss_sum_;  // of the micro-batches under way
+  Tensor loss_sum_;        // of the micro-batches under way
+  Tensor numbers_;         // [3] f64: sum of losses, targets, norm
+  Tensor factor_;          // [1] f32: what the update multiplies gradients by
+  BatchTotals known_;      // of the same step, what the host knows
+  bool has_norm_ = false;  // of the gradients that are there
   std::optional<Schedule> schedule_;
   PipelineExecutor training_, evaluation_;
   TiedWeights tied_weights_;

@@ -19,6 +19,8 @@ Context::Context(Device device, int num_threads) : device_(device), num_threads_
   host_stream_ = cpu::make_compute_stream();
   allocator_ = std::make_unique<Allocator>(on_cpu ? cpu::make_memory_source()
                                                   : cuda::make_memory_source(device.index));
+  host_allocator_ = std::make_unique<Allocator>(on_cpu ? cpu::make_memory_source()
+                                                       : cuda::make_pinned_memory_source(device.index));
 }
 
 }  // namespace trireme

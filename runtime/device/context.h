@@ -20,6 +20,8 @@ class Context {
   Device device() const { return device_; }
   int num_threads() const { return num_threads_; }
   Allocator& allocator() const { return *allocator_; }
+  /// Memory of the host that the device copies from and to while both do other things.
+  Allocator& host_allocator() const { return *host_allocator_; }
   Stream& stream() const { return *stream_; }
   /// For tensors that lie on the host whatever the device: what ranks tell each other in numbers and names.
   Stream& host_stream() const { return *host_stream_; }
@@ -36,7 +38,7 @@ class Context {
  private:
   Device device_;
   int num_threads_;
-  std::unique_ptr<Allocator> allocator_;
+  std::unique_ptr<Allocator> allocator_, host_allocator_;
   std::unique_ptr<Stream> stream_, host_stream_;
   std::map<std::type_index, std::shared_ptr<void>> services_;  // the first to go
 };

@@ -4,9 +4,14 @@ namespace trireme::ops {
 
 namespace {
 
-void check_state(const char* op, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
-                 const Tensor& m, const Tensor& v) {
+void check_state(Context& ctx, const char* op, const AdamWOptions& options, const Tensor& gradient,
+                 const Tensor& w, const Tensor& m, const Tensor& v) {
   TRIREME_CHECK(options.step >= 1, "{}: step is {}, the first is 1", op, options.step);
+  if (options.gradient_scale) {
+    expect_shape(op, "gradient_scale", options.gradient_scale, {1});
+    expect_dtype(op, "gradient_scale", options.gradient_scale, DType::f32);
+    expect_on_device(op, ctx.device(), options.gradient_scale);
+  }
   for (const auto& [name, t] : {std::pair{"gradient", &gradient}, {"m", &m}, {"v", &v}}) {
     expect_dtype(op, name, *t, DType::f32);
     TRIREME_CHECK(t->numel() == w.numel(), "{}: {} is {}, w is {}", op, name, to_string(t->shape()),
@@ -19,7 +24,7 @@ void check_state(const char* op, const AdamWOptions& options, const Tensor& grad
 void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
            const Tensor& m, const Tensor& v, const Tensor& copy) {
   expect_dtype("adamw", "w", w, DType::f32);
-  check_state("adamw", options, gradient, w, m, v);
+  check_state(ctx, "adamw", options, gradient, w, m, v);
   if (copy) {
     expect_compute_type("adamw", "copy", copy);
     TRIREME_CHECK(copy.numel() == w.numel(), "adamw: copy is {}, w is {}", to_string(copy.shape()),
@@ -31,7 +36,7 @@ void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, co
 void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
                       const Tensor& m, const Tensor& v, std::span<const ElementRange> ranges) {
   expect_dtype("adamw_stochastic", "w", w, DType::bf16);
-  check_state("adamw_stochastic", options, gradient, w, m, v);
+  check_state(ctx, "adamw_stochastic", options, gradient, w, m, v);
   int64_t at = 0;
   for (const ElementRange& r : ranges) {
     TRIREME_CHECK(at <= r.begin && r.begin <= r.end && r.end <= w.numel(),

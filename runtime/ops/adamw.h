@@ -13,8 +13,10 @@ struct AdamWOptions {
   float beta2 = 0.999f;
   float eps = 1e-8f;
   float weight_decay = 0;
-  int64_t step = 1;          ///< number of this update, from 1: the bias corrections are 1 - beta^step
-  float gradient_scale = 1;  ///< the gradient is multiplied by this first (1 / tokens, clipping)
+  int64_t step = 1;  ///< number of this update, from 1: the bias corrections are 1 - beta^step
+  /// [1] f32, what the gradient is multiplied by first (1 / tokens, clipping): it lies on the device, so that
+  /// nobody waits for it. Absent: 1. One that is not finite leaves everything as it was.
+  Tensor gradient_scale = {};
 };
 
 /// m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w - lr * (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) +

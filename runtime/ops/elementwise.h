@@ -30,8 +30,10 @@ TRIREME_OP_BODIES(copy, Context& ctx, const Tensor& from, const Tensor& to)
 void copy_columns(Context& ctx, const Columns& from, const Columns& to);
 TRIREME_OP_BODIES(copy_columns, Context& ctx, const Columns& from, const Columns& to)
 
-/// Elements that a sum adds up first; the sums of the blocks are then added in their order.
+/// Elements that a sum adds up first; the sums of the blocks are then added by add_in_order.
 inline constexpr int64_t kSumBlock = 1024;
+/// Numbers that are added one after the other; runs of them can be summed at once.
+inline constexpr int64_t kSumRun = 1024;
 
 /// out[0] += the sum of t's elements; out is [1] f64. Compute types; summed in f64 over blocks of kSumBlock.
 void add_sum(Context& ctx, const Tensor& t, const Tensor& out);
@@ -45,7 +47,8 @@ TRIREME_OP_BODIES(add_sum_of_squares, Context& ctx, const Tensor& t, const Tenso
 /// sums[b] = the sum of squares of block b; t.numel() is a multiple of kSumBlock, sums is f64, one a block.
 void block_sums_of_squares(Context& ctx, const Tensor& t, const Tensor& sums);
 TRIREME_OP_BODIES(block_sums_of_squares, Context& ctx, const Tensor& t, const Tensor& sums)
-/// out[0] += sums[0], sums[1], ... one after the other; both f64.
+/// out[0] += sums[0], sums[1], ..., both f64: each kSumRun one after the other, the first run from out[0] on,
+/// then the runs one after the other.
 void add_in_order(Context& ctx, const Tensor& sums, const Tensor& out);
 TRIREME_OP_BODIES(add_in_order, Context& ctx, const Tensor& sums, const Tensor& out)
 

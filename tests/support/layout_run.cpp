@@ -139,8 +139,8 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     result.aux_losses.push_back(totals.mean_of(totals.aux_loss_sum));
     result.z_losses.push_back(totals.mean_of(totals.z_loss_sum));
     if (s == 0) result.router_loads = step.router_loads();
-    result.norms.push_back(step.gradient_norm(totals));
-    step.update(totals, result.norms.back(), run.lr);
+    result.norms.push_back(step.gradient_norm());
+    step.update(run.lr);
   }
   for (int i = 0; i < kNumMemoryCategories; ++i) {
     result.peak_bytes[static_cast<size_t>(i)] =

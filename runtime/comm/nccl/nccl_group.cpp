@@ -103,9 +103,8 @@ void NcclGroup::make() {
 }
 
 std::shared_ptr<Event> NcclGroup::launch(const CommCall& call, Event& ready) {
-  stream_->wait(ready);
+  stream_->wait(ready);  // makes the device this thread's
   if (aborted_) throw_environment("communicator '{}', rank {}: aborted", name_, rank_);
-  cuda::check(cudaSetDevice(device_.index), "cudaSetDevice");
   check(ncclGroupStart(), "ncclGroupStart");
   issue(call);
   check(ncclGroupEnd(), "ncclGroupEnd");

@@ -1,5 +1,6 @@
 #include "runtime/device/cuda/cuda_device.h"
 
+#include <cstdlib>
 #include <cstring>
 
 #include <nccl.h>
@@ -17,8 +18,15 @@ void check(cudaError_t status, const char* call) {
 
 namespace {
 
+// The driver deals streams out to so many queues, 8 unless told before it starts. A stream that waits for
+// another rank holds up those of its queue, and with them perhaps what that rank waits for.
+void ask_for_queues() {
+  [[maybe_unused]] static const int asked = ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
+}
+
 // The count stays as it was when the call fails, so it starts at 0.
 std::pair<int, cudaError_t> count_devices() {
+  ask_for_queues();
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   return {status == cudaSuccess ? count : 0, status};
@@ -34,15 +42,23 @@ void select(int index) {
   check(cudaSetDevice(index), "cudaSetDevice");
 }
 
+// A thread begins with device 0, where the first call of any kind would take memory.
+void use(int index) { check(cudaSetDevice(index), "cudaSetDevice"); }
+
 class CudaEvent final : public Event {
  public:
-  explicit CudaEvent(cudaStream_t stream) {
+  CudaEvent(int index, cudaStream_t stream) : index_(index) {
+    use(index);
     check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
     check(cudaEventRecord(event_, stream), "cudaEventRecord");
   }
   ~CudaEvent() override { cudaEventDestroy(event_); }
-  void synchronize() override { check(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
+  void synchronize() override {
+    use(index_);
+    check(cudaEventSynchronize(event_), "cudaEventSynchronize");
+  }
   bool is_done() override {
+    use(index_);
     const cudaError_t status = cudaEventQuery(event_);
     if (status == cudaErrorNotReady) {
       cudaGetLastError();  // or the next launch would report it
@@ -54,6 +70,7 @@ class CudaEvent final : public Event {
   cudaEvent_t get() const { return event_; }
 
  private:
+  int index_;
   cudaEvent_t event_ = nullptr;
 };
 
@@ -65,11 +82,9 @@ class CudaStream final : public Stream {
   }
   ~CudaStream() override { cudaStreamDestroy(stream_); }
   Device device() const override { return {DeviceType::cuda, index_}; }
-  std::shared_ptr<Event> record() override {
-    check(cudaSetDevice(index_), "cudaSetDevice");  // the event's; a helper thread begins with another
-    return std::make_shared<CudaEvent>(stream_);
-  }
+  std::shared_ptr<Event> record() override { return std::make_shared<CudaEvent>(index_, stream_); }
   void wait(Event& event) override {
+    use(index_);
     if (auto* on_device = dynamic_cast<CudaEvent*>(&event)) {
       check(cudaStreamWaitEvent(stream_, on_device->get(), 0), "cudaStreamWaitEvent");
     } else {
@@ -77,9 +92,13 @@ class CudaStream final : public Stream {
     }
   }
   void copy(void* to, const void* from, size_t bytes) override {
+    use(index_);
     if (bytes > 0) check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "cudaMemcpyAsync");
   }
-  void synchronize() override { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+  void synchronize() override {
+    use(index_);
+    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  }
   cudaStream_t get() const { return stream_; }
 
  private:
@@ -91,7 +110,7 @@ class CudaMemory final : public MemorySource {
  public:
   explicit CudaMemory(int index) : index_(index), name_(fmt::format("cuda:{}", index)) { select(index); }
   void* allocate(size_t bytes) override {
-    check(cudaSetDevice(index_), "cudaSetDevice");
+    use(index_);
     void* pointer = nullptr;
     const cudaError_t status = cudaMalloc(&pointer, bytes);
     if (status == cudaErrorMemoryAllocation) {
@@ -101,7 +120,10 @@ class CudaMemory final : public MemorySource {
     check(status, "cudaMalloc");
     return pointer;
   }
-  void release(void* pointer, size_t) noexcept override { cudaFree(pointer); }
+  void release(void* pointer, size_t) noexcept override {
+    cudaSetDevice(index_);
+    cudaFree(pointer);
+  }
   std::string_view name() const override { return name_; }
 
  private:
@@ -113,7 +135,7 @@ class PinnedMemory final : public MemorySource {
  public:
   explicit PinnedMemory(int index) : index_(index) { select(index); }
   void* allocate(size_t bytes) override {
-    check(cudaSetDevice(index_), "cudaSetDevice");
+    use(index_);
     void* pointer = nullptr;
     const cudaError_t status = cudaHostAlloc(&pointer, bytes, cudaHostAllocDefault);
     if (status == cudaErrorMemoryAllocation) {
@@ -123,7 +145,10 @@ class PinnedMemory final : public MemorySource {
     check(status, "cudaHostAlloc");
     return pointer;
   }
-  void release(void* pointer, size_t) noexcept override { cudaFreeHost(pointer); }
+  void release(void* pointer, size_t) noexcept override {
+    cudaSetDevice(index_);
+    cudaFreeHost(pointer);
+  }
   std::string_view name() const override { return "the host (pinned)"; }
 
  private:
@@ -178,6 +203,8 @@ void copy_and_wait(int index, void* to, const void* from, size_t bytes) {
   select(index);
   check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
+  // From pageable memory that call may return earlier, and other streams do not wait for it.
+  check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
 }
 
 }  // namespace trireme::cuda

@@ -1,5 +1,6 @@
 #include "runtime/ops/adamw.h"
 
+#include <cmath>
 #include <vector>
 
 #include "runtime/base/philox.h"
@@ -23,7 +24,10 @@ struct Constants {
         correction2(static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta2}, static_cast<double>(o.step))))),
         eps(o.eps),
         weight_decay(o.weight_decay),
-        gradient_scale(o.gradient_scale) {}
+        gradient_scale(o.gradient_scale ? *o.gradient_scale.data<float>() : 1.0f) {}
+
+  /// Else nothing is to be done.
+  bool are_usable() const { return std::isfinite(gradient_scale); }
 };
 
 TRIREME_VECTORIZED void update_range(const Constants& constants, const float* gradient, float* w, float* m,
@@ -104,6 +108,7 @@ void draw_piece(std::span<const Source> sources, int64_t step, int64_t begin, in
 void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
            const Tensor& m, const Tensor& v, const Tensor& copy) {
   const Constants constants(options);
+  if (!constants.are_usable()) return;
   const auto* g = gradient.data<float>();
   auto *weights = w.data<float>(), *mean = m.data<float>(), *square = v.data<float>();
   with_compute_type(copy ? copy.dtype() : DType::f32, [&]<class T>(T) {
@@ -121,6 +126,7 @@ void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, co
 void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
                       const Tensor& m, const Tensor& v, std::span<const ElementRange> ranges) {
   const Constants constants(options);
+  if (!constants.are_usable()) return;
   std::vector<Source> sources;
   for (const ElementRange& r : ranges) sources.push_back({r, BlockRuns(r.shape, r.global, r.offset)});
   const auto* g = gradient.data<float>();

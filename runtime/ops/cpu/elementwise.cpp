@@ -29,12 +29,22 @@ void sum_blocks(Context& ctx, int64_t numel, double* sums, BlockSum&& block_sum)
   });
 }
 
-/// out[0] += the sums of the blocks, in their order.
+void add_runs(const double* sums, int64_t count, double& out) {
+  double total = 0;
+  for (int64_t begin = 0; begin < count; begin += kSumRun) {
+    double run = begin == 0 ? out : 0;
+    for (int64_t i = begin; i < std::min(begin + kSumRun, count); ++i) run += sums[i];
+    total += run;
+  }
+  if (count > 0) out = total;
+}
+
+/// out[0] += the sums of the blocks.
 template <class BlockSum>
 void add_block_sums(Context& ctx, int64_t numel, const Tensor& out, BlockSum&& block_sum) {
   std::vector<double> sums(static_cast<size_t>(num_blocks(numel)));
   sum_blocks(ctx, numel, sums.data(), block_sum);
-  for (const double sum : sums) out.data<double>()[0] += sum;
+  add_runs(sums.data(), std::ssize(sums), *out.data<double>());
 }
 
 }  // namespace
@@ -131,7 +141,7 @@ void block_sums_of_squares(Context& ctx, const Tensor& t, const Tensor& sums) {
 }
 
 void add_in_order(Context&, const Tensor& sums, const Tensor& out) {
-  for (int64_t b = 0; b < sums.numel(); ++b) out.data<double>()[0] += sums.data<double>()[b];
+  add_runs(sums.data<double>(), sums.numel(), *out.data<double>());
 }
 
 }  // namespace trireme::ops::cpu

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <limits>
 
 #include "runtime/ops/cpu/support.h"
 
@@ -57,6 +59,10 @@ void find_nonfinite(Context& ctx, const Tensor& t, const Tensor& first) {
     default:
       return find<uint16_t>(ctx, t, any_f16, out);
   }
+}
+
+void spoil_if_nonfinite(Context&, const Tensor& x, const Tensor& out) {
+  if (!std::isfinite(*x.data<double>())) *out.data<double>() = std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace trireme::ops::cpu

@@ -13,12 +13,14 @@ namespace {
 struct Update {
   const float* gradient;
   float *m, *v;
-  float lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, weight_decay, gradient_scale;
+  const float* gradient_scale;  // may be null
+  float lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, weight_decay;
 
   Update(const AdamWOptions& o, const Tensor& g, const Tensor& mean, const Tensor& square)
       : gradient(g.data<float>()),
         m(mean.data<float>()),
         v(square.data<float>()),
+        gradient_scale(data_or_null<float>(o.gradient_scale)),
         lr(o.lr),
         beta1(o.beta1),
         rest1(1.0f - o.beta1),
@@ -27,16 +29,18 @@ struct Update {
         correction1(static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta1}, static_cast<double>(o.step))))),
         correction2(static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta2}, static_cast<double>(o.step))))),
         eps(o.eps),
-        weight_decay(o.weight_decay),
-        gradient_scale(o.gradient_scale) {}
+        weight_decay(o.weight_decay) {}
 
-  __device__ void operator()(int64_t i, int count, float (&weight)[kPack]) const {
+  /// What gradients are multiplied by. Where it is not finite nothing is to be done.
+  __device__ float scale() const { return gradient_scale != nullptr ? *gradient_scale : 1.0f; }
+
+  __device__ void operator()(int64_t i, int count, float factor, float (&weight)[kPack]) const {
     float g[kPack], mean[kPack], square[kPack];
     load(gradient + i, count, g);
     load(m + i, count, mean);
     load(v + i, count, square);
     for (int j = 0; j < kPack; ++j) {
-      const float scaled = g[j] * gradient_scale;
+      const float scaled = g[j] * factor;
       mean[j] = fmaf(beta1, mean[j], rest1 * scaled);
       square[j] = fmaf(beta2, square[j], rest2 * scaled * scaled);
       const float step = mean[j] * correction1 / (sqrtf(square[j] * correction2) + eps);
@@ -54,9 +58,11 @@ struct AdamW {
   T* copy;  // may be null
 
   __device__ void operator()(int64_t i, int count) const {
+    const float factor = update.scale();
+    if (!(fabsf(factor) < INFINITY)) return;
     float weight[kPack];
     load(w + i, count, weight);
-    update(i, count, weight);
+    update(i, count, factor, weight);
     store(w + i, count, weight);
     if (copy != nullptr) store(copy + i, count, weight);
   }
@@ -109,9 +115,11 @@ struct AdamWStochastic {
 
   __device__ void operator()(int64_t offset, int count) const {
     const int64_t i = first + offset;
+    const float factor = update.scale();
+    if (!(fabsf(factor) < INFINITY)) return;
     float weight[kPack];
     load(w + i, count, weight);
-    update(i, count, weight);
+    update(i, count, factor, weight);
     int r = 0;
     int64_t element = 0, left = 0;
     Drawer drawer;

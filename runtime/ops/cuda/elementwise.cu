@@ -1,5 +1,7 @@
 #include "runtime/ops/elementwise.h"
 
+#include <cmath>
+
 #include "runtime/ops/cuda/pack.cuh"
 
 namespace trireme::ops::cuda {
@@ -61,6 +63,11 @@ void fill_with(Context& ctx, const Tensor& t, T value) {
 }  // namespace
 
 void fill(Context& ctx, const Tensor& t, double value) {
+  if (value == 0 && !std::signbit(value)) {  // all bits of every type are zero
+    return trireme::cuda::check(
+        cudaMemsetAsync(t.raw(), 0, static_cast<size_t>(t.bytes()), trireme::cuda::raw_stream(ctx.stream())),
+        "cudaMemsetAsync");
+  }
   if (t.dtype() == DType::f64) return fill_with(ctx, t, value);
   if (t.dtype() == DType::i32) return fill_with(ctx, t, static_cast<int32_t>(value));
   with_compute_type(t.dtype(), [&]<class T>(T) { fill_with(ctx, t, T(static_cast<float>(value))); });

@@ -49,6 +49,10 @@ __global__ void least_kernel(const int64_t* firsts, int64_t count, int64_t n, in
   if (threadIdx.x == 0) out[0] = least;
 }
 
+__global__ void spoil_kernel(const double* x, double* out) {
+  if (!(fabs(*x) < INFINITY)) *out = NAN;
+}
+
 template <class T>
 void find(Context& ctx, const Tensor& t, const Tensor& first) {
   constexpr size_t kScratch = kThreads / kWarp * sizeof(int64_t);
@@ -64,6 +68,10 @@ void find(Context& ctx, const Tensor& t, const Tensor& first) {
 void find_nonfinite(Context& ctx, const Tensor& t, const Tensor& first) {
   if (t.dtype() == DType::f64) return find<double>(ctx, t, first);
   with_compute_type(t.dtype(), [&]<class T>(T) { find<T>(ctx, t, first); });
+}
+
+void spoil_if_nonfinite(Context& ctx, const Tensor& x, const Tensor& out) {
+  launch(ctx, spoil_kernel, 1, 1, 0, x.data<double>(), out.data<double>());
 }
 
 }  // namespace trireme::ops::cuda

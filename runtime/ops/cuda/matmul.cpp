@@ -7,6 +7,7 @@
 
 #include "runtime/device/cuda/cuda_stream.h"
 #include "runtime/ops/cuda/blas.h"
+#include "runtime/ops/cuda/row_bias.h"
 
 namespace trireme::ops::cuda {
 
@@ -17,9 +18,10 @@ using Description = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
 using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
 
-/// The largest power of two, up to 256, that divides an address: algorithms are chosen by it.
+/// The largest power of two, up to 16, that divides an address: algorithms are chosen by it. None moves wider
+/// vectors, and a product has the same bits wherever its tensors lie at multiples of 16 bytes.
 unsigned alignment_of(const void* pointer) {
-  const auto address = reinterpret_cast<uintptr_t>(pointer) | 256u;
+  const auto address = reinterpret_cast<uintptr_t>(pointer) | 16u;
   return static_cast<unsigned>(address & (~address + 1));
 }
 
@@ -40,7 +42,7 @@ struct Problem {
 /// A described product and the algorithm that cuBLASLt's heuristics chose for it.
 class Plan {
  public:
-  Plan(cublasLtHandle_t library, const Problem& p) {
+  Plan(cublasLtHandle_t library, const Problem& p, const Matmul& first) {
     check_blas(cublasLtMatmulDescCreate(description_.out(), CUBLAS_COMPUTE_32F, CUDA_R_32F),
                "cublasLtMatmulDescCreate");
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -52,15 +54,21 @@ class Plan {
     make_layout(first_, p.b, p.transpose_b ? p.k : p.n, p.transpose_b ? p.n : p.k);
     make_layout(second_, p.a, p.transpose_a ? p.m : p.k, p.transpose_a ? p.k : p.m);
     make_layout(result_, p.out, p.n, p.m);
-    choose(library, p);
+    point_to(first);
+    cublasStatus_t status = choose(library, p);
+    if (status != CUBLAS_STATUS_SUCCESS && p.has_bias) {
+      adds_bias_ = true;
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_DEFAULT);
+      status = choose(library, p);
+    }
+    if (status != CUBLAS_STATUS_SUCCESS) {
+      throw_environment("cuBLASLt knows no way to multiply {}x{}x{} {} into {}: {}", p.m, p.n, p.k,
+                        to_string(p.a), to_string(p.out), cublasGetStatusString(status));
+    }
   }
 
   void run(Context& ctx, cublasLtHandle_t library, const Matmul& p) {
-    if (p.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(p.bias.raw()));
-    if (p.scale_a) {
-      set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, static_cast<const void*>(p.scale_b.raw()));
-      set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, static_cast<const void*>(p.scale_a.raw()));
-    }
+    point_to(p);
     const float alpha = p.options.alpha, beta = p.options.accumulate ? 1.0f : 0.0f;
     const Tensor workspace = workspace_bytes_ == 0
                                  ? Tensor()
@@ -71,9 +79,18 @@ class Plan {
                               &algorithm_, workspace ? workspace.raw() : nullptr, workspace_bytes_,
                               trireme::cuda::raw_stream(ctx.stream())),
                "cublasLtMatmul");
+    if (adds_bias_) add_bias_alone(ctx, true, p.bias, p.c);
   }
 
  private:
+  void point_to(const Matmul& p) {
+    if (p.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(p.bias.raw()));
+    if (p.scale_a) {
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, static_cast<const void*>(p.scale_b.raw()));
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, static_cast<const void*>(p.scale_a.raw()));
+    }
+  }
+
   template <class Value>
   void set(cublasLtMatmulDescAttributes_t attribute, Value value) {
     check_blas(cublasLtMatmulDescSetAttribute(description_.get(), attribute, &value, sizeof value),
@@ -87,7 +104,7 @@ class Plan {
                "cublasLtMatrixLayoutCreate");
   }
 
-  void choose(cublasLtHandle_t library, const Problem& p) {
+  cublasStatus_t choose(cublasLtHandle_t library, const Problem& p) {
     Preference preference;
     check_blas(cublasLtMatmulPreferenceCreate(preference.out()), "cublasLtMatmulPreferenceCreate");
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
@@ -104,18 +121,16 @@ class Plan {
     const cublasStatus_t status =
         cublasLtMatmulAlgoGetHeuristic(library, description_.get(), first_.get(), second_.get(),
                                        result_.get(), result_.get(), preference.get(), 1, &best, &found);
-    if (status != CUBLAS_STATUS_SUCCESS || found == 0) {
-      throw_environment("cuBLASLt knows no way to multiply {}x{}x{} {} into {}: {}", p.m, p.n, p.k,
-                        to_string(p.a), to_string(p.out), cublasGetStatusString(status));
-    }
     algorithm_ = best.algo;
     workspace_bytes_ = best.workspaceSize;
+    return status == CUBLAS_STATUS_SUCCESS && found == 0 ? CUBLAS_STATUS_NOT_SUPPORTED : status;
   }
 
   Description description_;
   Layout first_, second_, result_;
   cublasLtMatmulAlgo_t algorithm_{};
   size_t workspace_bytes_ = 0;
+  bool adds_bias_ = false;  // after the product, where no algorithm has it in its epilogue
 };
 
 /// The library's handle and the plans of a context. Training repeats a few dozen products.
@@ -125,7 +140,7 @@ class Plans {
 
   void run(Context& ctx, const Problem& problem, const Matmul& product) {
     const auto [plan, is_new] = plans_.try_emplace(problem);
-    if (is_new) plan->second = std::make_unique<Plan>(library_.get(), problem);
+    if (is_new) plan->second = std::make_unique<Plan>(library_.get(), problem, product);
     plan->second->run(ctx, library_.get(), product);
   }
 

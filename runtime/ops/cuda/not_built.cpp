@@ -4,6 +4,7 @@
 #include "runtime/ops/adamw.h"
 #include "runtime/ops/attention.h"
 #include "runtime/ops/attention_merge.h"
+#include "runtime/ops/clip.h"
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
@@ -59,6 +60,8 @@ void add_in_order(Context&, CT, CT) { missing("add_in_order"); }
 void embedding(Context&, CT, CT, const TablePart&, CT, CT, CT) { missing("embedding"); }
 void embedding_backward(Context&, CT, CT, const TablePart&, CT) { missing("embedding_backward"); }
 void find_nonfinite(Context&, CT, CT) { missing("find_nonfinite"); }
+void spoil_if_nonfinite(Context&, CT, CT) { missing("spoil_if_nonfinite"); }
+void clip_factor(Context&, const ClipOptions&, CT, CT, CT, CT) { missing("clip_factor"); }
 void quantize(Context&, CT, const ScaledTensor&) { missing("quantize"); }
 void dequantize(Context&, const ScaledTensor&, CT) { missing("dequantize"); }
 void gemm_float8(Context&, const GemmOptions&, const ScaledTensor&, const ScaledTensor&, CT, CT) {

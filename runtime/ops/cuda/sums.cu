@@ -1,4 +1,4 @@
-// Sums in double over blocks of kSumBlock elements, and the blocks' sums one after the other.
+// Sums in double over blocks of kSumBlock elements, then of runs of blocks, then of the runs.
 #include "runtime/ops/cuda/pack.cuh"
 #include "runtime/ops/cuda/reduce.cuh"
 #include "runtime/ops/elementwise.h"
@@ -26,12 +26,15 @@ __global__ void block_sums_kernel(const T* t, int64_t numel, int64_t num_blocks_
   }
 }
 
-/// One block: all threads fetch, the first adds, so that the adding waits for no memory.
-__global__ void add_in_order_kernel(const double* sums, int64_t count, double* out) {
+/// out[block] = the sum of `run` of the sums, one after the other, the first block's from *start (if that is
+/// there) on. All threads fetch, the first adds, so that the adding waits for no memory.
+__global__ void add_in_order_kernel(const double* sums, int64_t count, int64_t run, const double* start,
+                                    double* out) {
   auto* piece = shared_memory<double>();
-  double total = out[0];
-  for (int64_t begin = 0; begin < count; begin += blockDim.x) {
-    const int64_t n = count - begin < int64_t{blockDim.x} ? count - begin : int64_t{blockDim.x};
+  const int64_t first = blockIdx.x * run, last = first + run < count ? first + run : count;
+  double total = blockIdx.x == 0 && start != nullptr ? *start : 0;
+  for (int64_t begin = first; begin < last; begin += blockDim.x) {
+    const int64_t n = last - begin < int64_t{blockDim.x} ? last - begin : int64_t{blockDim.x};
     if (threadIdx.x < n) piece[threadIdx.x] = sums[begin + threadIdx.x];
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -39,7 +42,13 @@ __global__ void add_in_order_kernel(const double* sums, int64_t count, double* o
     }
     __syncthreads();
   }
-  if (threadIdx.x == 0) out[0] = total;
+  if (threadIdx.x == 0) out[blockIdx.x] = total;
+}
+
+void launch_add_in_order(Context& ctx, const Tensor& sums, int64_t run, const double* start, double* out) {
+  constexpr int kFetchers = 512;
+  launch(ctx, add_in_order_kernel, static_cast<unsigned>(ceil_div(sums.numel(), run)), kFetchers,
+         kFetchers * sizeof(double), sums.data<double>(), sums.numel(), run, start, out);
 }
 
 template <bool kSquares>
@@ -71,10 +80,12 @@ void block_sums_of_squares(Context& ctx, const Tensor& t, const Tensor& sums) {
 }
 
 void add_in_order(Context& ctx, const Tensor& sums, const Tensor& out) {
-  constexpr int kFetchers = 512;
-  if (sums.numel() == 0) return;
-  launch(ctx, add_in_order_kernel, 1, kFetchers, kFetchers * sizeof(double), sums.data<double>(),
-         sums.numel(), out.data<double>());
+  auto* total = out.data<double>();
+  const int64_t runs = ceil_div(sums.numel(), kSumRun);
+  if (runs <= 1) return launch_add_in_order(ctx, sums, kSumRun, total, total);
+  const Tensor of_runs = Tensor::empty(ctx, {runs}, DType::f64, MemoryCategory::buffers);
+  launch_add_in_order(ctx, sums, kSumRun, total, of_runs.data<double>());
+  launch_add_in_order(ctx, of_runs, runs, nullptr, total);
 }
 
 }  // namespace trireme::ops::cuda

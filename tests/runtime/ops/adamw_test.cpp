@@ -14,19 +14,23 @@ using Doubles = std::vector<double>;
 /// The update of the contract, in doubles.
 void reference_step(const ops::AdamWOptions& o, const std::vector<float>& gradient, Doubles& w, Doubles& m,
                     Doubles& v) {
-  const double b1 = o.beta1, b2 = o.beta2;
+  const double b1 = o.beta1, b2 = o.beta2, scale = read<float>(o.gradient_scale)[0];
   const double c1 = 1 - std::pow(b1, static_cast<double>(o.step)),
                c2 = 1 - std::pow(b2, static_cast<double>(o.step));
   for (size_t i = 0; i < w.size(); ++i) {
-    const double g = static_cast<double>(gradient[i]) * o.gradient_scale;
+    const double g = static_cast<double>(gradient[i]) * scale;
     m[i] = b1 * m[i] + (1 - b1) * g;
     v[i] = b2 * v[i] + (1 - b2) * g * g;
     w[i] -= o.lr * (m[i] / c1 / (std::sqrt(v[i] / c2) + o.eps) + o.weight_decay * w[i]);
   }
 }
 
-ops::AdamWOptions some_options() {
-  return {.lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.99f, .weight_decay = 0.1f, .gradient_scale = 0.25f};
+ops::AdamWOptions some_options(Context& ctx, float gradient_scale = 0.25f) {
+  return {.lr = 1e-2f,
+          .beta1 = 0.9f,
+          .beta2 = 0.99f,
+          .weight_decay = 0.1f,
+          .gradient_scale = full(ctx, {1}, DType::f32, gradient_scale)};
 }
 
 TEST_P(AdamWTest, FollowsDoublesOverSeveralStepsAndRoundsTheCopy) {
@@ -35,7 +39,7 @@ TEST_P(AdamWTest, FollowsDoublesOverSeveralStepsAndRoundsTheCopy) {
     const Tensor m = full(ctx_, {n}, DType::f32, 0.0f), v = full(ctx_, {n}, DType::f32, 0.0f);
     const auto start = to_vector(w);
     Doubles w_ref(start.begin(), start.end()), m_ref(start.size()), v_ref(start.size());
-    ops::AdamWOptions options = some_options();
+    ops::AdamWOptions options = some_options(ctx_);
     for (options.step = 1; options.step <= 7; ++options.step) {
       const Tensor gradient =
           random_tensor(ctx_, {n}, DType::f32, 10 + static_cast<uint64_t>(options.step), 0.3f);
@@ -56,7 +60,7 @@ TEST_P(AdamWTest, ResultsDoNotDependOnTheNumberOfThreads) {
     const std::vector<Tensor> state = {
         random_tensor(ctx_, {kSize}, DType::f32, 2), full(ctx_, {kSize}, DType::f32, 0.1f),
         full(ctx_, {kSize}, DType::f32, 0.2f), Tensor::empty(ctx_, {kSize}, dtype())};
-    ops::adamw(ctx, some_options(), gradient, state[0], state[1], state[2], state[3]);
+    ops::adamw(ctx, some_options(ctx_), gradient, state[0], state[1], state[2], state[3]);
     return state;
   };
   const auto one = run(ctx_), three = run(threads_);
@@ -71,6 +75,23 @@ TEST(AdamW, WithoutGradientOnlyTheDecayActs) {
   EXPECT_EQ(to_vector(w), std::vector<float>(100, 2.0f - 0.5f * 0.25f * 2.0f));
 }
 
+/// How a step that is not finite leaves the weights alone before the host has heard of it.
+TEST_P(AdamWTest, AScaleThatIsNotFiniteChangesNothing) {
+  constexpr int64_t kSize = 1027;
+  const ops::ElementRange range{.begin = 0, .end = kSize, .global = {kSize}, .offset = {0}, .shape = {kSize}};
+  for (const float scale : {INFINITY, -INFINITY, NAN}) {
+    const Tensor gradient = random_tensor(ctx_, {kSize}, DType::f32, 1),
+                 rounded = full(ctx_, {kSize}, dtype(), 3);
+    const Tensor half = random_tensor(ctx_, {kSize}, DType::bf16, 3);
+    const Tensor w = random_tensor(ctx_, {kSize}, DType::f32, 2), m = clone(ctx_, w), v = clone(ctx_, w);
+    ops::adamw(ctx_, some_options(ctx_, scale), gradient, w, m, v, rounded);
+    ops::adamw_stochastic(ctx_, some_options(ctx_, scale), gradient, half, m, v, {&range, 1});
+    for (const Tensor& t : {w, m, v}) EXPECT_TRUE(same_bits(t, random_tensor(ctx_, {kSize}, DType::f32, 2)));
+    EXPECT_TRUE(same_bits(rounded, full(ctx_, {kSize}, dtype(), 3)));
+    EXPECT_TRUE(same_bits(half, random_tensor(ctx_, {kSize}, DType::bf16, 3)));
+  }
+}
+
 TEST(AdamW, RefusesWhatDoesNotFit) {
   Context ctx(test_device());
   const Tensor t = full(ctx, {4}, DType::f32, 0.0f), longer = full(ctx, {5}, DType::f32, 0.0f);
@@ -80,6 +101,8 @@ TEST(AdamW, RefusesWhatDoesNotFit) {
   EXPECT_THROW(ops::adamw(ctx, {}, t, t, t, {}, {}), InternalError);
   EXPECT_THROW(ops::adamw(ctx, {}, t, t, t, t, longer), InternalError);
   EXPECT_THROW(ops::adamw(ctx, {.step = 0}, t, t, t, t, half), InternalError);
+  EXPECT_THROW(ops::adamw(ctx, {.gradient_scale = t}, t, t, t, t, {}), InternalError);
+  EXPECT_THROW(ops::adamw(ctx, {.gradient_scale = half.slice(0, 1)}, t, t, t, t, {}), InternalError);
 }
 
 // A whole tensor of n elements as one range.
@@ -104,7 +127,7 @@ TEST(AdamWStochastic, RoundsTheFp32UpdateByTheBitsOfItsContract) {
   Context ctx(test_device()), threads(test_device(), 3);
   constexpr int64_t kSize = 5003;
   for (const int64_t step : {1, 900}) {
-    ops::AdamWOptions options = some_options();
+    ops::AdamWOptions options = some_options(ctx);
     options.step = step;
     const StochasticState state(ctx, kSize), wide(ctx, kSize);
     const Tensor exact = make_tensor(ctx, {kSize}, DType::f32, to_vector(wide.w));
@@ -162,11 +185,11 @@ TEST(AdamWStochastic, PartsOfATensorRoundAsTheWhole) {
       ranges.push_back(
           {pad + i - from, pad + end - from, all.key, block.global, block.offset, block.shape, i});
     }
-    state.step(ctx, some_options(), ranges);
+    state.step(ctx, some_options(ctx), ranges);
     return read<bf16>(state.w);
   };
   const auto first = part(0, cut, cut), second = part(cut, block.shape.numel(), 13);
-  whole.step(ctx, some_options(), {&all, 1});
+  whole.step(ctx, some_options(ctx), {&all, 1});
   const auto expected = block.part(read<bf16>(whole.w), 0, block.shape.numel(), 0);
   for (int64_t i = 0; i < block.shape.numel(); ++i) {
     const auto at = static_cast<size_t>(pad + (i < cut ? i : i - cut));

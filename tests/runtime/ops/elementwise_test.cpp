@@ -104,6 +104,26 @@ TEST_P(ElementwiseTest, SumsOfBlocksAddedInOrderAreTheSumOfSquares) {
   EXPECT_TRUE(same_bits(whole, pieces));
 }
 
+TEST(Elementwise, ManySumsAreAddedInRuns) {
+  Context ctx(test_device());
+  for (const int64_t n :
+       {int64_t{0}, int64_t{1}, ops::kSumRun, ops::kSumRun + 1, 3 * ops::kSumRun - 5, 515 * ops::kSumRun}) {
+    std::vector<double> values(static_cast<size_t>(n));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = 1.0 / static_cast<double>(3 * i + 1);
+    double expected = n == 0 ? 0.7 : 0;
+    for (int64_t begin = 0; begin < n; begin += ops::kSumRun) {
+      double run = begin == 0 ? 0.7 : 0;
+      for (int64_t i = begin; i < std::min(n, begin + ops::kSumRun); ++i)
+        run += values[static_cast<size_t>(i)];
+      expected += run;
+    }
+    const Tensor sums = Tensor::empty(ctx, {n}, DType::f64), out = zero_sum(ctx, 0.7);
+    write(sums, values);
+    ops::add_in_order(ctx, sums, out);
+    EXPECT_EQ(read<double>(out)[0], expected) << n;
+  }
+}
+
 TEST_P(ElementwiseTest, RefusesWhatDoesNotFit) {
   const Tensor t = full(ctx_, {4}, dtype(), 1.0f), other = full(ctx_, {5}, dtype(), 1.0f);
   const Tensor ids = make_indices(ctx_, {1, 2, 3, 4});

@@ -19,7 +19,7 @@ double epsilon(DType dtype) {
   return dtype == DType::bf16 ? 0x1p-8 : dtype == DType::f16 ? 0x1p-11 : 0x1p-23;
 }
 
-// CUDA rounds the bias to the result's type.
+// CUDA rounds the bias to the result's type, and what it is added to where no epilogue has it.
 double bias_rounding(DType dtype) {
   return test::test_device().type == DeviceType::cuda ? epsilon(dtype) : 0;
 }
@@ -62,7 +62,8 @@ void expect_product(const Product& p, int num_threads) {
       const double expected = p.options.alpha * sum + bias_v[j] + before_it;
       const double allowed = 1e-6 * (magnitude + std::abs(bias_v[j]) + std::abs(before_it)) +
                              2 * epsilon(p.out) * std::abs(expected) +
-                             bias_rounding(p.out) * std::abs(bias_v[j]);
+                             bias_rounding(p.out) * std::abs(bias_v[j]) +
+                             (p.with_bias ? bias_rounding(p.out) * std::abs(expected - bias_v[j]) : 0);
       ASSERT_NEAR(after[at], expected, allowed) << "at " << i << ", " << j;
     }
   }

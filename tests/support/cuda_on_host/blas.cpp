@@ -217,6 +217,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   }
   if (c->type != d->type || c->rows != d->rows || c->columns != d->columns)
     return CUBLAS_STATUS_INVALID_VALUE;
+  // No manual says for which sizes there is an algorithm with an epilogue.
+  if (description->epilogue == CUBLASLT_EPILOGUE_BIAS && (d->rows == 1 || d->columns == 1))
+    return CUBLAS_STATUS_NOT_SUPPORTED;
   // Some workspace, so that the caller has to bring it.
   results[0].workspaceSize = std::min<size_t>(preference->workspace_bytes, 512);
   std::copy(std::begin(preference->alignment), std::end(preference->alignment), results[0].algo.alignment);

@@ -133,6 +133,7 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
   return *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0, cudaSuccess;
 }
 inline cudaError_t cudaDeviceSynchronize() {
+  ++trireme::cuda_on_host::counts().waits;
   trireme::cuda_on_host::drain_streams_of_thread();
   return cudaSuccess;
 }
@@ -153,6 +154,7 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  ++trireme::cuda_on_host::counts().waits;
   if (stream != nullptr) stream->drain();
   return cudaSuccess;
 }
@@ -169,7 +171,10 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 inline cudaError_t cudaEventQuery(cudaEvent_t event) {
   return event->mark().is_done() ? cudaSuccess : cudaErrorNotReady;
 }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t event) { return event->mark().wait(), cudaSuccess; }
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ++trireme::cuda_on_host::counts().event_waits;
+  return event->mark().wait(), cudaSuccess;
+}
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
 
 inline cudaError_t cudaMalloc(void** pointer, size_t bytes) {
@@ -182,10 +187,12 @@ inline cudaError_t cudaFree(void* pointer) {
   return cudaSuccess;
 }
 inline cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
-  *pointer = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  *pointer = trireme::cuda_on_host::allocate_pinned_memory(bytes);
   return *pointer != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
 }
-inline cudaError_t cudaFreeHost(void* pointer) { return std::free(pointer), cudaSuccess; }
+inline cudaError_t cudaFreeHost(void* pointer) {
+  return trireme::cuda_on_host::free_pinned_memory(pointer), cudaSuccess;
+}
 
 /// Whether the memory is where the kind says.
 inline bool fits_kind(const void* to, const void* from, cudaMemcpyKind kind) {
@@ -194,9 +201,16 @@ inline bool fits_kind(const void* to, const void* from, cudaMemcpyKind kind) {
   return is_device_memory(to) == (kind != cudaMemcpyDeviceToHost) &&
          is_device_memory(from) == (kind != cudaMemcpyHostToDevice);
 }
+/// What the host may have to wait for: neither the device's nor pinned.
+inline void count_pageable(const void* pointer) {
+  using namespace trireme::cuda_on_host;
+  if (!is_device_memory(pointer) && !is_pinned_memory(pointer)) ++counts().waits;
+}
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                                    cudaStream_t stream) {
   if (!fits_kind(to, from, kind)) return cudaErrorInvalidValue;
+  count_pageable(to);
+  count_pageable(from);
   if (stream != nullptr) stream->drain();
   const trireme::cuda_on_host::DeviceAccess access({to, from});
   std::memmove(to, from, bytes);

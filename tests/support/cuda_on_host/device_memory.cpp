@@ -5,6 +5,8 @@
 #include <atomic>
 #include <csignal>
 #include <cstdint>
+#include <cstdlib>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -160,6 +162,7 @@ class Device {
   }
 
   std::mutex mutex;
+  std::map<const std::byte*, size_t, std::less<>> pinned;
 
  private:
   static Arena& own(Arena& arena) {
@@ -187,9 +190,43 @@ Arena& own_arena() {
 
 }  // namespace
 
-void* allocate_device_memory(size_t bytes) { return own_arena().allocate(std::max<size_t>(bytes, 1)); }
+Counts& counts() {
+  static thread_local Counts of_thread;
+  return of_thread;
+}
+
+void* allocate_pinned_memory(size_t bytes) {
+  ++counts().memory_calls;
+  void* pointer = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  const std::lock_guard lock(device().mutex);
+  device().pinned[static_cast<std::byte*>(pointer)] = bytes;
+  return pointer;
+}
+
+void free_pinned_memory(void* pointer) {
+  ++counts().memory_calls;
+  const std::lock_guard lock(device().mutex);
+  TRIREME_CHECK(device().pinned.erase(static_cast<std::byte*>(pointer)) == 1,
+                "what is freed was not allocated");
+  std::free(pointer);
+}
+
+bool is_pinned_memory(const void* pointer) {
+  const auto* address = static_cast<const std::byte*>(pointer);
+  const std::lock_guard lock(device().mutex);
+  auto after = device().pinned.upper_bound(address);
+  if (after == device().pinned.begin()) return false;
+  const auto& [begin, bytes] = *--after;
+  return address < begin + bytes;
+}
+
+void* allocate_device_memory(size_t bytes) {
+  ++counts().memory_calls;
+  return own_arena().allocate(std::max<size_t>(bytes, 1));
+}
 
 void free_device_memory(void* pointer) {
+  ++counts().memory_calls;
   Arena* arena = device().find(pointer);
   TRIREME_CHECK(arena != nullptr, "what is freed is no device memory");
   arena->free(pointer);

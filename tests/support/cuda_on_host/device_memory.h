@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <vector>
 
@@ -15,6 +16,19 @@ class Arena;
 void* allocate_device_memory(size_t bytes);
 void free_device_memory(void* pointer);
 bool is_device_memory(const void* pointer);
+
+/// Pinned memory of the host.
+void* allocate_pinned_memory(size_t bytes);
+void free_pinned_memory(void* pointer);
+bool is_pinned_memory(const void* pointer);
+
+/// What this thread has done that a steady training step does without.
+struct Counts {
+  int64_t waits = 0;        ///< for a stream or the device, or in a copy from or to memory that is not pinned
+  int64_t event_waits = 0;  ///< for an event
+  int64_t memory_calls = 0;  ///< that took memory of the device or pinned memory, or gave it back
+};
+Counts& counts();
 
 /// Lets everybody touch some device memory as long as it lives, alone: kernels and copies on one device
 /// exclude each other. May be nested within a thread.

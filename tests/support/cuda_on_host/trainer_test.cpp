@@ -91,12 +91,55 @@ Outcome run_training(const std::string& folder, const std::string& name, int num
   return outcome;
 }
 
+constexpr std::string_view kText =
+    "abcdefgh, and so on: the quick brown fox jumps over the lazy dog. A tenth of this is for validation, "
+    "which "
+    "takes a sequence and a token at least.";
+
+/// How a run ends whose second step is not finite, up to its element, and how many steps it has written.
+std::pair<std::string, size_t> run_until_overflow(const std::string& folder, const std::string& name,
+                                                  int num_ranks, Device device) {
+  RunConfig config = small_config(folder, num_ranks);
+  config.run.dir = folder + "/" + name;
+  config.optimizer.lr = 1e38;
+  complete(config, {"model.ffn", "model.kv-heads", "model.max-positions"}, num_ranks, true);
+  std::FILE* out = std::fopen("/dev/null", "w");
+  std::string why;
+  try {
+    run_thread_ranks(num_ranks, [&](Communicator& world) {
+      Job job;
+      job.world = &world;
+      job.device = device;
+      train(config, "", job, out);
+    });
+  } catch (const UserError& error) {
+    why = error.what();
+  }
+  std::fclose(out);
+  std::ifstream metrics(config.run.dir + "/metrics.jsonl");
+  size_t num_steps = 0;
+  for (std::string line; std::getline(metrics, line);) ++num_steps;
+  return {why.substr(0, why.find(", element")), num_steps};
+}
+
+/// On a device the host hears of it when the next step is under way.
+TEST(TrainerOnHost, AStepThatIsNotFiniteEndsTheRunAsOnTheCpu) {
+  const TemporaryFolder folder;
+  folder.write("text", std::string(kText));
+  for (const int num_ranks : {1, 2}) {
+    const auto cpu = run_until_overflow(folder.path(), fmt::format("cpu{}", num_ranks), num_ranks, {});
+    EXPECT_THAT(cpu.first, testing::HasSubstr("step 2: the loss is"));
+    EXPECT_THAT(cpu.first, testing::HasSubstr("first non-finite"));
+    EXPECT_EQ(cpu.second, 1);
+    EXPECT_EQ(
+        run_until_overflow(folder.path(), fmt::format("cuda{}", num_ranks), num_ranks, {DeviceType::cuda, 0}),
+        cpu);
+  }
+}
+
 TEST(TrainerOnHost, ARunOnADeviceWritesWhatTheCpuWrites) {
   const TemporaryFolder folder;
-  folder.write(
-      "text",
-      "abcdefgh, and so on: the quick brown fox jumps over the lazy dog. A tenth of this is for validation, "
-      "which takes a sequence and a token at least.");
+  folder.write("text", std::string(kText));
   const Outcome cpu = run_training(folder.path(), "cpu", 1, {});
   ASSERT_EQ(cpu.losses.size(), 3);
   for (const int num_ranks : {1, 2}) {
