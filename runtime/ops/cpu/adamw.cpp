@@ -1,9 +1,8 @@
-#include "runtime/ops/adamw.h"
-
 #include <cmath>
 #include <vector>
 
 #include "runtime/base/philox.h"
+#include "runtime/ops/adamw_constants.h"
 #include "runtime/ops/cpu/block_runs.h"
 #include "runtime/ops/cpu/support.h"
 
@@ -11,20 +10,11 @@ namespace trireme::ops::cpu {
 
 namespace {
 
-struct Constants {
-  float lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, weight_decay, gradient_scale;
+struct Constants : AdamWConstants {
+  float gradient_scale;
 
   explicit Constants(const AdamWOptions& o)
-      : lr(o.lr),
-        beta1(o.beta1),
-        rest1(1.0f - o.beta1),
-        beta2(o.beta2),
-        rest2(1.0f - o.beta2),
-        correction1(static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta1}, static_cast<double>(o.step))))),
-        correction2(static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta2}, static_cast<double>(o.step))))),
-        eps(o.eps),
-        weight_decay(o.weight_decay),
-        gradient_scale(o.gradient_scale ? *o.gradient_scale.data<float>() : 1.0f) {}
+      : AdamWConstants(o), gradient_scale(o.gradient_scale ? *o.gradient_scale.data<float>() : 1.0f) {}
 
   /// Else nothing is to be done.
   bool are_usable() const { return std::isfinite(gradient_scale); }

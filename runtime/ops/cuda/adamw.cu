@@ -1,6 +1,5 @@
-#include "runtime/ops/adamw.h"
-
 #include "runtime/base/philox.h"
+#include "runtime/ops/adamw_constants.h"
 #include "runtime/ops/cuda/block_place.cuh"
 #include "runtime/ops/cuda/pack.cuh"
 
@@ -14,22 +13,14 @@ struct Update {
   const float* gradient;
   float *m, *v;
   const float* gradient_scale;  // may be null
-  float lr, beta1, rest1, beta2, rest2, correction1, correction2, eps, weight_decay;
+  AdamWConstants c;
 
   Update(const AdamWOptions& o, const Tensor& g, const Tensor& mean, const Tensor& square)
       : gradient(g.data<float>()),
         m(mean.data<float>()),
         v(square.data<float>()),
         gradient_scale(data_or_null<float>(o.gradient_scale)),
-        lr(o.lr),
-        beta1(o.beta1),
-        rest1(1.0f - o.beta1),
-        beta2(o.beta2),
-        rest2(1.0f - o.beta2),
-        correction1(static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta1}, static_cast<double>(o.step))))),
-        correction2(static_cast<float>(1.0 / (1.0 - std::pow(double{o.beta2}, static_cast<double>(o.step))))),
-        eps(o.eps),
-        weight_decay(o.weight_decay) {}
+        c(o) {}
 
   /// What gradients are multiplied by. Where it is not finite nothing is to be done.
   __device__ float scale() const { return gradient_scale != nullptr ? *gradient_scale : 1.0f; }
@@ -41,10 +32,10 @@ struct Update {
     load(v + i, count, square);
     for (int j = 0; j < kPack; ++j) {
       const float scaled = g[j] * factor;
-      mean[j] = fmaf(beta1, mean[j], rest1 * scaled);
-      square[j] = fmaf(beta2, square[j], rest2 * scaled * scaled);
-      const float step = mean[j] * correction1 / (sqrtf(square[j] * correction2) + eps);
-      weight[j] = fmaf(-lr, fmaf(weight_decay, weight[j], step), weight[j]);
+      mean[j] = fmaf(c.beta1, mean[j], c.rest1 * scaled);
+      square[j] = fmaf(c.beta2, square[j], c.rest2 * scaled * scaled);
+      const float step = mean[j] * c.correction1 / (sqrtf(square[j] * c.correction2) + c.eps);
+      weight[j] = fmaf(-c.lr, fmaf(c.weight_decay, weight[j], step), weight[j]);
     }
     store(m + i, count, mean);
     store(v + i, count, square);
