@@ -166,17 +166,18 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"dp2_tp2_sequence_zero2_every_second", 2, 2, true, 2, kEverySecond}),
     [](const auto& p) { return p.param.name; });
 
+// Wide enough for the factors to be far above the library's workspace, which differs between machines.
 TEST(MemoryOfProductsIn8Bits, IsAsPredicted) {
   for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
     for (const int tensor : {1, 2}) {
       LayoutRun run = run_of({"", 1, tensor, tensor == 2, 0}, family, DType::bf16);
+      run.model.num_layers = 1;
+      run.model.hidden_size = 768;
+      run.model.ffn_size = 2048;
       run.float8 = true;
-      const MemoryComparison memory = compare_memory(run);
-      const int64_t measured = memory.measured[MemoryCategory::buffers],
-                    predicted = memory.predicted[MemoryCategory::buffers];
-      EXPECT_LE(predicted, measured) << to_string(family) << " tp " << tensor;
-      EXPECT_LE(measured, predicted + 256 * kKiB) << "more than the library's workspace is missing";
       expect_memory_as_predicted(run);
+      const MemoryComparison memory = compare_memory(run);
+      EXPECT_GE(memory.predicted[MemoryCategory::buffers], 3 * kMiB) << to_string(family) << " tp " << tensor;
     }
   }
 }
