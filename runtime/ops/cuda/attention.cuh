@@ -78,14 +78,16 @@ struct TilePlace {
 
   __device__ TilePlace(int64_t batches, int64_t heads, int64_t num_tiles, int64_t rows_a_tile,
                        bool last_first) {
-    const int64_t block = blockIdx.x, tile = block / (batches * heads);
-    batch = block % (batches * heads) / heads;
-    head = block % heads;
+    const auto of_tile = static_cast<unsigned>(batches * heads), of_batch = static_cast<unsigned>(heads);
+    const int64_t tile = blockIdx.x / of_tile;
+    batch = blockIdx.x % of_tile / of_batch;
+    head = blockIdx.x % of_batch;
     begin = (last_first ? num_tiles - 1 - tile : tile) * rows_a_tile;
   }
 };
 
-/// Kernels on tensor cores: bf16 and fp16 with heads of 64 or 128. False where they do not serve the case.
+/// Kernels on tensor cores: bf16 and fp16 with the heads that attention_tiles.cuh names. False where they do
+/// not serve the case.
 bool attention_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
                                const Columns& v, const Tensor& out, const Tensor& lse);
 bool attention_backward_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q,

@@ -20,11 +20,15 @@ using test::to_vector;
 
 using Doubles = std::vector<double>;
 
+// As many queries as this lie in columns that no vector of 16 bytes reaches, whatever the head.
+constexpr int64_t kOddColumns = 37;
+
 // q, k and v packed side by side with other columns around them, as projections are.
 struct Packed {
   Packed(Context& ctx, const AttentionShape& s, DType dtype, uint64_t seed) {
     const int64_t d = s.head_dim, kv = s.num_kv_heads * d, heads = s.num_heads * d;
-    if (d % 64 == 0) {  // whole vectors of 16 bytes, as a model's projections are
+    const bool in_vectors = d >= 32 && d % 16 == 0 && s.q_len != kOddColumns;
+    if (in_vectors) {  // of 16 bytes, as a model's projections are
       q = {random_tensor(ctx, {s.batch * s.q_len, heads + 16}, dtype, seed), 8, heads};
       const Tensor both = random_tensor(ctx, {s.batch * s.kv_len, 2 * kv + 8}, dtype, seed + 100);
       k = {both, 0, kv};
@@ -153,7 +157,7 @@ std::string describe(const AttentionShape& s, DType dtype) {
 
 void expect_attention(AttentionShape s, DType dtype) {
   SCOPED_TRACE(describe(s, dtype));
-  s.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
+  s.scale *= 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   Context one(test::test_device()), two(test::test_device(), 2);
   const BothPasses run(one, s, dtype);
   const Reference expected(s, run.in, values_of({run.dout, 0, run.dout.dim(1)}));
@@ -196,34 +200,66 @@ TEST_P(Attention, MatchesDoublePrecisionForwardAndBackward) {
   }
 }
 
+// Heads of types that a device may treat in its own way, over several of its tiles.
+class AttentionOfUsualHeads : public testing::TestWithParam<DType> {};
+
+TEST_P(AttentionOfUsualHeads, MatchesDoublePrecision) {
+  for (const bool causal : {true, false}) {
+    expect_attention({1, 203, 203, 2, 1, 32, 1, causal}, GetParam());
+    expect_attention({2, 260, 30, 1, 1, 32, 1, causal}, GetParam());  // causal: whole blocks see no key
+    expect_attention({1, 40, 290, 2, 1, 80, 1, causal}, GetParam());
+    expect_attention({1, 129, 129, 1, 1, 96, 1, causal}, GetParam());
+    expect_attention({1, 36, 130, 2, 1, 96, 1, causal}, GetParam());
+    expect_attention({1, 130, 257, 2, 1, 64, 1, causal}, GetParam());
+    expect_attention({1, 161, 161, 1, 1, 128, 1, causal}, GetParam());
+    expect_attention({2, kOddColumns, kOddColumns, 2, 1, 64, 1, causal}, GetParam());
+    expect_attention({1, 66, 70, 1, 1, 64, -1, causal}, GetParam());  // the lowest product counts most
+    expect_attention({1, 66, 70, 1, 1, 64, 0, causal}, GetParam());
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, Attention, testing::Values(DType::f32, DType::bf16, DType::f16),
+                         [](const auto& types) { return std::string(to_string(types.param)); });
+
+INSTANTIATE_TEST_SUITE_P(, AttentionOfUsualHeads, testing::Values(DType::bf16, DType::f16),
                          [](const auto& types) { return std::string(to_string(types.param)); });
 
 TEST(AttentionEdges, WithoutKeysOutputAndGradientAreZero) {
   Context ctx(test::test_device());
-  const AttentionShape s{1, 3, 0, 2, 2, 4, 0.5f, false};
-  const BothPasses run(ctx, s, DType::f32);
-  for (const float x : to_vector(run.out)) EXPECT_EQ(x, 0.0f);
-  for (const float x : to_vector(run.lse)) EXPECT_EQ(x, -std::numeric_limits<float>::infinity());
-  for (const double x : values_of(run.gradients.q)) EXPECT_EQ(x, 0.0);
+  for (const auto& [dtype, head_dim] : {std::pair{DType::f32, 4}, {DType::bf16, 64}}) {
+    const BothPasses run(ctx, {1, 3, 0, 2, 2, head_dim, 0.5f, false}, dtype);
+    for (const float x : to_vector(run.out)) EXPECT_EQ(x, 0.0f);
+    for (const float x : to_vector(run.lse)) EXPECT_EQ(x, -std::numeric_limits<float>::infinity());
+    for (const double x : values_of(run.gradients.q)) EXPECT_EQ(x, 0.0);
+  }
+}
+
+TEST(AttentionEdges, WithoutQueriesGradientsOfKeysAreZero) {
+  Context ctx(test::test_device());
+  for (const auto& [dtype, head_dim] : {std::pair{DType::f32, 4}, {DType::bf16, 64}}) {
+    const BothPasses run(ctx, {1, 0, 5, 2, 2, head_dim, 0.5f, true}, dtype);
+    for (const double x : values_of(run.gradients.k)) EXPECT_EQ(x, 0.0);
+    for (const double x : values_of(run.gradients.v)) EXPECT_EQ(x, 0.0);
+  }
 }
 
 TEST(AttentionEdges, HugeScoresDoNotOverflow) {
   Context ctx(test::test_device());
-  const AttentionShape s{1, 40, 40, 1, 1, 8, 1000.0f, true};
-  const BothPasses run(ctx, s, DType::f32);
-  for (const auto& values : run.results()) {
-    for (const double x : values) EXPECT_TRUE(std::isfinite(x));
+  for (const auto& [dtype, head_dim] : {std::pair{DType::f32, 8}, {DType::bf16, 64}}) {
+    const BothPasses run(ctx, {1, 40, 40, 1, 1, head_dim, 1000.0f, true}, dtype);
+    for (const auto& values : run.results()) {
+      for (const double x : values) EXPECT_TRUE(std::isfinite(x));
+    }
   }
 }
 
 // A row of keys cut in two: outputs joined by their lse, and gradients of each part from the whole row's out
 // and lse, are those of the whole.
-TEST(AttentionEdges, BlocksOfKeysJoinToTheWholeRow) {
+void expect_joined(DType dtype, int64_t d, float scale, double tolerance) {
   Context ctx(test::test_device());
-  const int64_t len = 24, cut = 10;
-  const AttentionShape whole{1, len, len, 2, 1, 4, 0.5f, false};
-  const BothPasses run(ctx, whole, DType::f32);
+  const int64_t len = 24, cut = 10, width = 2 * d;
+  const AttentionShape whole{1, len, len, 2, 1, d, scale, false};
+  const BothPasses run(ctx, whole, dtype);
   Doubles joined(static_cast<size_t>(run.out.numel())), dq(joined.size());
   for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, cut}, {cut, len}}) {
     AttentionShape part = whole;
@@ -232,28 +268,33 @@ TEST(AttentionEdges, BlocksOfKeysJoinToTheWholeRow) {
       return Columns{c.matrix.slice(b, e), c.begin, c.count};
     };
     const Columns k = rows(run.in.k), v = rows(run.in.v);
-    const Tensor out = Tensor::empty(ctx, run.out.shape(), DType::f32),
+    const Tensor out = Tensor::empty(ctx, run.out.shape(), dtype),
                  lse = Tensor::empty(ctx, run.lse.shape(), DType::f32);
-    const Tensor dq_part = Tensor::empty(ctx, run.out.shape(), DType::f32);
-    const Tensor dk = Tensor::empty(ctx, {end - begin, 4}, DType::f32),
-                 dv = Tensor::empty(ctx, {end - begin, 4}, DType::f32);
+    const Tensor dq_part = Tensor::empty(ctx, run.out.shape(), dtype);
+    const Tensor dk = Tensor::empty(ctx, {end - begin, d}, dtype),
+                 dv = Tensor::empty(ctx, {end - begin, d}, dtype);
     ops::attention(ctx, part, run.in.q, k, v, out, lse);
-    ops::attention_backward(ctx, part, run.in.q, k, v, run.out, run.lse, run.dout, {dq_part, 0, 8},
-                            {dk, 0, 4}, {dv, 0, 4});
+    ops::attention_backward(ctx, part, run.in.q, k, v, run.out, run.lse, run.dout, {dq_part, 0, width},
+                            {dk, 0, d}, {dv, 0, d});
     const auto out_part = to_vector(out), lse_part = to_vector(lse), lse_whole = to_vector(run.lse);
     const auto dq_values = to_vector(dq_part);
     for (int64_t i = 0; i < len; ++i) {
-      for (int64_t c = 0; c < 8; ++c) {
-        const auto at_lse = static_cast<size_t>(c / 4 * len + i), at = static_cast<size_t>(i * 8 + c);
+      for (int64_t c = 0; c < width; ++c) {
+        const auto at_lse = static_cast<size_t>(c / d * len + i), at = static_cast<size_t>(i * width + c);
         joined[at] += out_part[at] * std::exp(lse_part[at_lse] - lse_whole[at_lse]);
         dq[at] += dq_values[at];
       }
     }
-    expect_near("dk", values_of({dk, 0, 4}), values_of(rows(run.gradients.k)), 1e-5);
-    expect_near("dv", values_of({dv, 0, 4}), values_of(rows(run.gradients.v)), 1e-5);
+    expect_near("dk", values_of({dk, 0, d}), values_of(rows(run.gradients.k)), tolerance);
+    expect_near("dv", values_of({dv, 0, d}), values_of(rows(run.gradients.v)), tolerance);
   }
-  expect_near("out", joined, values_of({run.out, 0, 8}), 1e-5);
-  expect_near("dq", dq, values_of(run.gradients.q), 1e-5);
+  expect_near("out", joined, values_of({run.out, 0, width}), tolerance);
+  expect_near("dq", dq, values_of(run.gradients.q), tolerance);
+}
+
+TEST(AttentionEdges, BlocksOfKeysJoinToTheWholeRow) {
+  expect_joined(DType::f32, 4, 0.5f, 1e-5);
+  expect_joined(DType::bf16, 64, 0.125f, 0x1p-6);
 }
 
 TEST(AttentionEdges, MemoryGrowsWithTheKeysNotWithTheirSquare) {

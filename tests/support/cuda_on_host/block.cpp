@@ -59,6 +59,7 @@ struct Block::Thread {
   State state = State::ended;
   std::source_location site;
   unsigned mask = 0;
+  AsyncCopies copies;
   boost::context::fiber fiber, caller;
   void* stack_bottom = nullptr;
   size_t stack_size = 0;
@@ -105,6 +106,7 @@ void Block::run_turns(Thread& t) {
     while (!is_ending_) {
       try {
         (*body_)();
+        t.copies.finish();
       } catch (const std::exception&) {
         t.error = std::current_exception();
       }
@@ -169,6 +171,8 @@ void Block::barrier(const std::source_location& site) {
   t.site = site;
   suspend();
 }
+
+AsyncCopies& Block::copies() { return threads_[running_]->copies; }
 
 const std::byte* Block::exchange_bytes(unsigned mask, const void* value, size_t size,
                                        const std::source_location& site) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/base/error.h"
+#include "tests/support/cuda_on_host/async_copies.h"
 
 namespace trireme::cuda_on_host {
 
@@ -44,7 +45,7 @@ class Exchanged {
 /// The threads of one block. They run one at a time, in an order that the caller gives, each until it waits
 /// for others or ends, and each warp until all of it does. Throws InternalError where threads wait for what
 /// never comes: a barrier that some of them do not reach, or lanes of a warp at different calls or with
-/// different masks.
+/// different masks; and where one ends before its asynchronous copies.
 class Block {
  public:
   explicit Block(unsigned num_threads);
@@ -63,6 +64,7 @@ class Block {
     static_assert(sizeof(T) <= kSlot && std::is_trivially_copyable_v<T>);
     return {exchange_bytes(mask, &value, sizeof value, site), kSlot};
   }
+  AsyncCopies& copies();
 
  private:
   static constexpr size_t kSlot = 32;
@@ -92,5 +94,6 @@ class Block {
 Block& current_block();
 /// The dynamic shared memory of the running block, a heap block of its own.
 std::byte* shared_memory();
+size_t shared_memory_bytes();
 
 }  // namespace trireme::cuda_on_host

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/ops/cuda/async_copy.cuh"
 #include "runtime/ops/cuda/reduce.cuh"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/tensors.h"
@@ -80,6 +81,74 @@ TEST_F(CudaOnHost, SharedMemoryThatNobodyWroteIsFound) {
   const Tensor out = zeros(32);
   EXPECT_THAT(fault_of([&] { launch(ctx_, uninitialised_kernel, 1, 32, 128, out.data<float>()); }),
               HasSubstr("depend on the order"));
+}
+
+enum class CopyFault { none, no_wait, too_short_wait, no_barrier, used_again, left, uncommitted };
+
+/// out = the elements of `in` in reverse, sixteen bytes a thread, as a group behind which another one
+/// follows; for two inputs, one behind the other, through one place in shared memory.
+__global__ void copied_reverse_kernel(const float* in, float* out, CopyFault fault) {
+  auto* tile = shared_memory<float>();
+  const unsigned own = threadIdx.x * 4, elements = blockDim.x * 4;
+  for (int round = 0; round < 2; ++round) {
+    ops::cuda::copy_async<16>(tile + own, in + own, true);
+    if (fault != CopyFault::uncommitted) ops::cuda::commit_copies();
+    ops::cuda::copy_async<4>(tile + elements + threadIdx.x, in, threadIdx.x % 2 == 0);
+    if (fault != CopyFault::uncommitted) ops::cuda::commit_copies();
+    if (fault == CopyFault::too_short_wait)
+      ops::cuda::wait_for_copies<2>();
+    else if (fault != CopyFault::no_wait)
+      ops::cuda::wait_for_copies<1>();
+    if (fault != CopyFault::no_barrier) __syncthreads();
+    for (unsigned i = own; i < own + 4; ++i) out[i] = tile[elements - 1 - i];
+    if (fault != CopyFault::left) ops::cuda::wait_for_copies();
+    out[elements + threadIdx.x] = tile[elements + threadIdx.x];
+    if (fault != CopyFault::used_again) __syncthreads();
+    in += elements;
+    out += elements + blockDim.x;
+  }
+}
+
+TEST_F(CudaOnHost, AsynchronousCopiesArriveAtTheWaitAndNoSooner) {
+  const unsigned threads = 64, elements = threads * 4;
+  std::vector<float> values(2 * elements);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i + 1);
+  const Tensor in = make_tensor(ctx_, {2 * elements}, DType::f32, values),
+               out = zeros(2 * (elements + threads));
+  const auto fault_with = [&](CopyFault fault) {
+    return fault_of([&] {
+      launch(ctx_, copied_reverse_kernel, 1, threads, (elements + threads) * sizeof(float), in.data<float>(),
+             out.data<float>(), fault);
+    });
+  };
+  EXPECT_EQ(fault_with(CopyFault::none), "no fault");
+  EXPECT_EQ(to_vector(out)[0], 256.0f);
+  EXPECT_EQ(to_vector(out)[elements], 1.0f);
+  EXPECT_EQ(to_vector(out)[elements + 1], 0.0f) << "of a copy that is not there";
+  EXPECT_THAT(fault_with(CopyFault::no_wait), HasSubstr("wait for a copy is missing"));
+  EXPECT_THAT(fault_with(CopyFault::too_short_wait), HasSubstr("wait for a copy is missing"));
+  EXPECT_THAT(fault_with(CopyFault::no_barrier), HasSubstr("depend on the order of its threads"));
+  EXPECT_THAT(fault_with(CopyFault::used_again), HasSubstr("depend on the order of its threads"));
+  EXPECT_THAT(fault_with(CopyFault::left), HasSubstr("asynchronous copies: 1 in groups, 0 in none"));
+  EXPECT_THAT(fault_with(CopyFault::uncommitted), HasSubstr("asynchronous copies: 0 in groups, 4 in none"));
+}
+
+__global__ void copy_kernel(const float* in, int to, int from) {
+  ops::cuda::copy_async<16>(shared_memory<float>() + to, in + from, true);
+  ops::cuda::commit_copies();
+  ops::cuda::wait_for_copies();
+}
+
+TEST_F(CudaOnHost, AsynchronousCopiesToAndFromWrongAddressesAreRefused) {
+  const Tensor in = zeros(16);
+  const auto fault_with = [&](int to, int from) {
+    return fault_of([&] { launch(ctx_, copy_kernel, 1, 1, 48, in.data<float>(), to, from); });
+  };
+  EXPECT_EQ(fault_with(8, 12), "no fault");
+  EXPECT_THAT(fault_with(12, 0), HasSubstr("leads out of shared memory, to its byte 48"));
+  EXPECT_THAT(fault_with(-4, 0), HasSubstr("to its byte -16"));
+  EXPECT_THAT(fault_with(2, 0), HasSubstr("have to be multiples"));
+  EXPECT_THAT(fault_with(0, 1), HasSubstr("have to be multiples"));
 }
 
 /// Blocks that write to one place.
@@ -203,6 +272,11 @@ TEST_F(CudaOnHost, StreamsKeepTheirOrderAndEventsHoldThemBack) {
 #ifdef __SANITIZE_ADDRESS__
 
 __global__ void out_of_bounds_kernel(float* out, int index) { out[index] = 1.0f; }
+__global__ void copy_from_outside_kernel(const float* in) {
+  ops::cuda::copy_async<4>(shared_memory<float>(), in, true);
+  ops::cuda::commit_copies();
+  ops::cuda::wait_for_copies();
+}
 __global__ void out_of_shared_kernel(int index) { shared_memory<float>()[index] = 1.0f; }
 
 TEST(CudaOnHostDeathTest, IndicesOutOfBoundsAreFound) {
@@ -212,6 +286,7 @@ TEST(CudaOnHostDeathTest, IndicesOutOfBoundsAreFound) {
   launch(ctx, out_of_bounds_kernel, 1, 1, 0, out.data<float>(), 6);
   EXPECT_DEATH(launch(ctx, out_of_bounds_kernel, 1, 1, 0, out.data<float>(), 7), "AddressSanitizer");
   EXPECT_DEATH(launch(ctx, out_of_bounds_kernel, 1, 1, 0, out.data<float>(), -1), "AddressSanitizer");
+  EXPECT_DEATH(launch(ctx, copy_from_outside_kernel, 1, 1, 16, out.data<float>() + 7), "AddressSanitizer");
   launch(ctx, out_of_shared_kernel, 1, 1, 12, 2);
   EXPECT_DEATH(launch(ctx, out_of_shared_kernel, 1, 1, 12, 3), "AddressSanitizer");
 }

@@ -79,18 +79,18 @@ std::vector<unsigned> permutation(unsigned n, Order order) {
 }
 
 thread_local std::byte* shared_memory_of_block = nullptr;
+thread_local size_t bytes_of_shared_memory = 0;
+thread_local std::byte unwritten_byte_of_run{};
 
 void run_once(Order order, Dim3 grid, Block& block, size_t shared_bytes,
               const std::function<void()>& thread) {
   const auto threads = permutation(blockDim.count(), order);
+  unwritten_byte_of_run = std::byte(order == Order::ascending ? 0xff : order == Order::descending ? 0x3f : 0);
+  bytes_of_shared_memory = shared_bytes;
   for (const unsigned b : permutation(grid.count(), order)) {
     blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
     const auto memory = std::make_unique<std::byte[]>(shared_bytes);
-    std::memset(memory.get(),
-                order == Order::ascending    ? 0xff
-                : order == Order::descending ? 0x3f
-                                             : 0,
-                shared_bytes);
+    std::memset(memory.get(), std::to_integer<int>(unwritten_byte_of_run), shared_bytes);
     shared_memory_of_block = memory.get();
     block.run(thread, threads);
   }
@@ -106,6 +106,8 @@ bool allow_shared_memory(const void* kernel, int bytes) {
 }
 
 std::byte* shared_memory() { return shared_memory_of_block; }
+size_t shared_memory_bytes() { return bytes_of_shared_memory; }
+std::byte unwritten_byte() { return unwritten_byte_of_run; }
 
 bool run_grid(const void* kernel, Dim3 grid, Dim3 block, size_t shared_bytes,
               const std::function<void()>& thread) {
@@ -134,10 +136,10 @@ bool run_grid(const void* kernel, Dim3 grid, Dim3 block, size_t shared_bytes,
     for (const Order order : {Order::descending, Order::shuffled}) {
       before.restore();
       run_once(order, grid, *fibers, shared_bytes, thread);
-      TRIREME_CHECK(
-          after.equals_memory(),
-          "a kernel's results depend on the order of its threads: a barrier is missing, shared memory is "
-          "read before it is written, or two threads write to one place");
+      TRIREME_CHECK(after.equals_memory(),
+                    "a kernel's results depend on the order of its threads: a barrier or the wait for a copy "
+                    "is missing, "
+                    "shared memory is read before it is written, or two threads write to one place");
     }
   } catch (...) {
     blocks.erase(num_threads);
