@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/config/rank_shape.h"
+#include "runtime/tensor/shape.h"
 
 namespace trireme {
 
@@ -26,7 +27,7 @@ struct Tensors {
     lse = block_bytes(rank.rows, rank.heads, DType::f32);
     h = matrix(rank.rows, (in.model.activation == ActivationKind::swiglu ? 2 : 1) * rank.ffn);
     a = matrix(rank.rows, rank.ffn);
-    logits = matrix(rank.rows, rank.vocab);
+    logits = matrix(rank.rows, aligned_row_stride(rank.vocab));
   }
 };
 

@@ -6,36 +6,42 @@ namespace {
 
 struct LinearState {
   bool divided_rows = false;
-  Tensor x, dy;
+  Tensor x;
+  ops::Columns dy;
   WorkPtr gathering;  // of x, between backward_input and backward_weight
 };
 
 }  // namespace
 
 Tensor ColumnParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const {
-  auto& state = saved.emplace<LinearState>();
-  state.divided_rows = divided_rows;
-  state.x = x;
   const int64_t num_rows = x.dim(0) * (divided_rows ? tensor_.size() : 1);
   const Tensor y = Tensor::empty(ctx, {num_rows, weight_.weight.dim(0)}, x.dtype());
-  tensor_.gather_product(ctx, x, divided_rows, false, [&](Part rows, const Tensor& values) {
-    tensor_.products().forward(ctx, values, weight_.weight, bias_.weight, y.slice(rows.begin, rows.end));
-  });
+  forward_into(ctx, x, divided_rows, y, saved);
   return y;
 }
 
-Tensor ColumnParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
+void ColumnParallelLinear::forward_into(Context& ctx, const Tensor& x, bool divided_rows,
+                                        const ops::Columns& y, Saved& saved) const {
+  auto& state = saved.emplace<LinearState>();
+  state.divided_rows = divided_rows;
+  state.x = x;
+  tensor_.gather_product(ctx, x, divided_rows, false, [&](Part rows, const Tensor& values) {
+    tensor_.products().forward(ctx, values, weight_.weight, bias_.weight, y.slice(rows.begin, rows.end));
+  });
+}
+
+Tensor ColumnParallelLinear::backward_input(Context& ctx, const ops::Columns& dy, Saved& saved) const {
   auto& state = saved.get<LinearState>();
   state.dy = dy;
   if (state.divided_rows) {
     const Tensor own = state.x;
-    state.x = Tensor::empty(ctx, {dy.dim(0), own.dim(1)}, own.dtype());
+    state.x = Tensor::empty(ctx, {dy.rows(), own.dim(1)}, own.dtype());
     state.gathering = tensor_.group().all_gather_async(ctx.stream(), own, state.x);
   }
   const auto multiply = [&](Part rows, const Tensor& dx) {
     tensor_.products().backward_input(ctx, dy.slice(rows.begin, rows.end), weight_.weight, dx);
   };
-  return tensor_.reduce_product(ctx, {dy.dim(0), weight_.weight.dim(1)}, dy.dtype(), state.divided_rows,
+  return tensor_.reduce_product(ctx, {dy.rows(), weight_.weight.dim(1)}, dy.dtype(), state.divided_rows,
                                 multiply);
 }
 

@@ -19,8 +19,11 @@ class ColumnParallelLinear {
   /// Keeps x: where rows are divided only this rank's own, which the backward pass gathers again beside the
   /// product of the input gradient.
   Tensor forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const;
+  /// The same into a y of the caller's: all rows, this rank's columns.
+  void forward_into(Context& ctx, const Tensor& x, bool divided_rows, const ops::Columns& y,
+                    Saved& saved) const;
   /// Keeps dy for backward_weight.
-  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
+  Tensor backward_input(Context& ctx, const ops::Columns& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
 
  private:

@@ -6,10 +6,10 @@
 
 namespace trireme::ops::cuda {
 
-void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b, const Tensor& bias,
-          const Tensor& c) {
-  const Tensor rounded_bias = in_type_of(ctx, bias, c);
-  if (a.dim(options.transpose_a ? 0 : 1) == 0) {
+void gemm(Context& ctx, const GemmOptions& options, const Columns& a, const Tensor& b, const Tensor& bias,
+          const Columns& c) {
+  const Tensor rounded_bias = in_type(ctx, bias, c.dtype());
+  if ((options.transpose_a ? a.rows() : a.count) == 0) {
     return add_bias_alone(ctx, options.accumulate, rounded_bias, c);
   }
   matmul(ctx, {options, a, b, rounded_bias, c, {}, {}});

@@ -73,7 +73,7 @@ void gemm_float8(Context& ctx, const GemmOptions& options, const ScaledTensor& a
   if (options.transpose_a) product.a = transposed_codes(ctx, a.values);
   if (!options.transpose_b) product.b = transposed_codes(ctx, b.values);
   // Into fp32 the library adds a bias of bf16 alone.
-  if (c.dtype() != DType::f32) product.bias = in_type_of(ctx, bias, c);
+  if (c.dtype() != DType::f32) product.bias = in_type(ctx, bias, c.dtype());
   matmul(ctx, product);
   if (bias && c.dtype() == DType::f32) add_bias_alone(ctx, true, bias, c);
 }

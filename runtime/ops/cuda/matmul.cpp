@@ -27,14 +27,15 @@ unsigned alignment_of(const void* pointer) {
 
 /// A product up to its addresses.
 struct Problem {
-  int64_t m, n, k;  // of the row-major product
+  int64_t m, n, k;             // of the row-major product
+  int64_t a_stride, c_stride;  // elements from row to row
   DType a, b, out;
   bool transpose_a, transpose_b, has_bias, accumulate;
   unsigned a_alignment, b_alignment, c_alignment, d_alignment;  // d: of c and the bias
 
   auto tie() const {
-    return std::tie(m, n, k, a, b, out, transpose_a, transpose_b, has_bias, accumulate, a_alignment,
-                    b_alignment, c_alignment, d_alignment);
+    return std::tie(m, n, k, a_stride, c_stride, a, b, out, transpose_a, transpose_b, has_bias, accumulate,
+                    a_alignment, b_alignment, c_alignment, d_alignment);
   }
   friend bool operator<(const Problem& x, const Problem& y) { return x.tie() < y.tie(); }
 };
@@ -51,9 +52,9 @@ class Plan {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(p.out));
     }
-    make_layout(first_, p.b, p.transpose_b ? p.k : p.n, p.transpose_b ? p.n : p.k);
-    make_layout(second_, p.a, p.transpose_a ? p.m : p.k, p.transpose_a ? p.k : p.m);
-    make_layout(result_, p.out, p.n, p.m);
+    make_layout(first_, p.b, p.transpose_b ? p.k : p.n, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n);
+    make_layout(second_, p.a, p.transpose_a ? p.m : p.k, p.transpose_a ? p.k : p.m, p.a_stride);
+    make_layout(result_, p.out, p.n, p.m, p.c_stride);
     point_to(first);
     cublasStatus_t status = choose(library, p);
     if (status != CUBLAS_STATUS_SUCCESS && p.has_bias) {
@@ -98,9 +99,9 @@ class Plan {
   }
 
   // Column-major, as cuBLAS counts: `rows` is the row-major matrix's width.
-  static void make_layout(Layout& layout, DType dtype, int64_t rows, int64_t columns) {
+  static void make_layout(Layout& layout, DType dtype, int64_t rows, int64_t columns, int64_t stride) {
     check_blas(cublasLtMatrixLayoutCreate(layout.out(), data_type(dtype), static_cast<uint64_t>(rows),
-                                          static_cast<uint64_t>(columns), rows),
+                                          static_cast<uint64_t>(columns), stride),
                "cublasLtMatrixLayoutCreate");
   }
 
@@ -152,9 +153,11 @@ class Plans {
 }  // namespace
 
 void matmul(Context& ctx, const Matmul& p) {
-  const Problem problem{p.c.dim(0),
-                        p.c.dim(1),
-                        p.a.dim(p.options.transpose_a ? 0 : 1),
+  const Problem problem{p.c.rows(),
+                        p.c.count,
+                        p.options.transpose_a ? p.a.rows() : p.a.count,
+                        p.a.stride(),
+                        p.c.stride(),
                         p.a.dtype(),
                         p.b.dtype(),
                         p.c.dtype(),
