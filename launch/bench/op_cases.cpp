@@ -62,6 +62,25 @@ Make linear_backward_weight(int64_t in, int64_t out, bool has_bias) {
   };
 }
 
+Make linear_and_gelu(int64_t in, int64_t out) {
+  return [=](Context& ctx, DType dtype, int64_t tokens) {
+    const Tensor x = random(ctx, {tokens, in}, dtype, 1), w = random(ctx, {out, in}, dtype, 2),
+                 bias = random(ctx, {out}, DType::f32, 3), h = zeros(ctx, {tokens, out}, dtype),
+                 y = zeros(ctx, h.shape(), dtype);
+    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(x, w, h, y),
+                  [=, &ctx] { ops::linear_gelu(ctx, x, w, bias, h, y); }};
+  };
+}
+
+Make linear_and_gelu_backward(int64_t in, int64_t out) {
+  return [=](Context& ctx, DType dtype, int64_t tokens) {
+    const Tensor dy = random(ctx, {tokens, out}, dtype, 1), w = random(ctx, {out, in}, dtype, 2),
+                 h = random(ctx, {tokens, in}, dtype, 3), dh = zeros(ctx, h.shape(), dtype);
+    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(dy, w, h, dh),
+                  [=, &ctx] { ops::linear_backward_input_gelu(ctx, dy, w, h, dh); }};
+  };
+}
+
 struct AttentionTensors {
   AttentionTensors(Context& ctx, DType dtype, int64_t tokens, int64_t heads, int64_t kv_heads, int64_t dim)
       : width(heads * dim), kv_width(kv_heads * dim) {
@@ -212,6 +231,9 @@ std::vector<OpCaseMaker> op_cases() {
     cases.push_back({"linear input gradient", shape, linear_backward_input(p.in, p.out)});
     cases.push_back({"linear weight gradient", shape, linear_backward_weight(p.in, p.out, p.bias)});
   }
+  cases.push_back({"linear and gelu", "124M up: 768 -> 3072", linear_and_gelu(768, 3072)});
+  cases.push_back(
+      {"gelu and linear, input gradient", "124M down: 3072 -> 768", linear_and_gelu_backward(3072, 768)});
   for (const bool backward : {false, true}) {
     const char* name = backward ? "attention backward" : "attention forward";
     cases.push_back({name, "124M: 12 heads of 64", attention(12, 12, 64, backward)});

@@ -1,5 +1,6 @@
 #include "parallel/tensor_parallel/linear_products.h"
 
+#include "runtime/ops/activation.h"
 #include "runtime/ops/float8.h"
 
 namespace trireme {
@@ -28,11 +29,25 @@ void LinearProducts::forward(Context& ctx, const Tensor& x, const Tensor& w, con
                    quantized(ctx, w, DType::f8e4m3), bias, whole(y));
 }
 
+void LinearProducts::forward_gelu(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias,
+                                  const Tensor& h, const Tensor& y) const {
+  if (!float8) return ops::linear_gelu(ctx, x, w, bias, h, y);
+  forward(ctx, x, w, bias, h);
+  ops::gelu(ctx, h, y);
+}
+
 void LinearProducts::backward_input(Context& ctx, const ops::Columns& dy, const Tensor& w,
                                     const Tensor& dx) const {
   if (!float8) return ops::linear_backward_input(ctx, dy, w, dx);
   ops::gemm_float8(ctx, {}, quantized(ctx, whole(dy), DType::f8e5m2), quantized(ctx, w, DType::f8e4m3), {},
                    dx);
+}
+
+void LinearProducts::backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& h,
+                                         const Tensor& dh) const {
+  if (!float8) return ops::linear_backward_input_gelu(ctx, dy, w, h, dh);
+  backward_input(ctx, dy, w, dh);
+  ops::gelu_backward(ctx, h, dh, dh);
 }
 
 void LinearProducts::backward_weight(Context& ctx, const ops::Columns& dy, const Tensor& x, const Tensor& dw,

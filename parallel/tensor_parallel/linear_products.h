@@ -13,7 +13,11 @@ struct LinearProducts {
 
   void forward(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias,
                const ops::Columns& y) const;
+  void forward_gelu(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& h,
+                    const Tensor& y) const;
   void backward_input(Context& ctx, const ops::Columns& dy, const Tensor& w, const Tensor& dx) const;
+  void backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& h,
+                           const Tensor& dh) const;
   void backward_weight(Context& ctx, const ops::Columns& dy, const Tensor& x, const Tensor& dw,
                        const Tensor& dbias) const;
 };

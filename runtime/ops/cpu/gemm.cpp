@@ -1,5 +1,6 @@
 #include "runtime/ops/gemm.h"
 
+#include "runtime/ops/activation.h"
 #include "runtime/ops/cpu/onednn.h"
 #include "runtime/ops/cpu/support.h"
 #include "runtime/ops/elementwise.h"
@@ -80,6 +81,24 @@ void gemm(Context& ctx, const GemmOptions& options, const Columns& a, const Tens
                                       .alpha = options.alpha};
   if (onednn::matmul(ctx, problem, a.raw(), b.raw(), bias ? bias.data<float>() : nullptr, c.raw())) return;
   gemm_in_float(ctx, options, a, b, bias, c);
+}
+
+void linear_gelu(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& h,
+                 const Tensor& y) {
+  cpu::gemm(ctx, {.transpose_b = true}, x, w, bias, h);
+  cpu::gelu(ctx, h, y);
+}
+
+void linear_backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& h,
+                                const Tensor& dh) {
+  cpu::gemm(ctx, {}, dy, w, {}, dh);
+  cpu::gelu_backward(ctx, h, dh, dh);
+}
+
+void linear_backward_weight(Context& ctx, const Columns& dy, const Tensor& x, const Tensor& dw,
+                            const Tensor& dbias) {
+  if (dw.numel() > 0) cpu::gemm(ctx, {.transpose_a = true, .accumulate = true}, dy, x, {}, dw);
+  if (dbias) cpu::add_column_sums(ctx, dy, dbias);
 }
 
 bool has_native_gemm(Context& ctx, DType dtype) {

@@ -68,6 +68,9 @@ void gemm_float8(Context&, const GemmOptions&, const ScaledTensor&, const Scaled
   missing("gemm_float8");
 }
 void gemm(Context&, const GemmOptions&, CC, CT, CT, CC) { missing("gemm"); }
+void linear_gelu(Context&, CT, CT, CT, CT, CT) { missing("linear_gelu"); }
+void linear_backward_input_gelu(Context&, CT, CT, CT, CT) { missing("linear_backward_input_gelu"); }
+void linear_backward_weight(Context&, CC, CT, CT, CT) { missing("linear_backward_weight"); }
 void add_column_sums(Context&, CC, CT) { missing("add_column_sums"); }
 void grouped_linear(Context&, CT, Counts, CT, CT) { missing("grouped_linear"); }
 void grouped_linear_backward_input(Context&, CT, Counts, CT, CT) { missing("grouped_linear_backward_input"); }
