@@ -27,32 +27,57 @@ using namespace op_tensors;
 
 using Make = std::function<OpCase(Context&, DType, int64_t)>;
 
+/// As training lays them out: rows of odd length begin at multiples of 128 bytes (logits).
+ops::Columns aligned(Context& ctx, int64_t rows, int64_t width, DType dtype) {
+  return {random(ctx, {rows, aligned_row_stride(width)}, dtype, 1), 0, width};
+}
+
 Make linear_forward(int64_t in, int64_t out, bool has_bias) {
   return [=](Context& ctx, DType dtype, int64_t tokens) {
     const Tensor x = random(ctx, {tokens, in}, dtype, 1), w = random(ctx, {out, in}, dtype, 2);
     const Tensor bias = has_bias ? random(ctx, {out}, DType::f32, 3) : Tensor();
-    const Tensor y = zeros(ctx, {tokens, out}, dtype);
-    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(x, w, y),
+    const ops::Columns y = aligned(ctx, tokens, out, dtype);
+    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(x, w, y.matrix),
                   [=, &ctx] { ops::linear(ctx, x, w, bias, y); }};
   };
 }
 
 Make linear_backward_input(int64_t in, int64_t out) {
   return [=](Context& ctx, DType dtype, int64_t tokens) {
-    const Tensor dy = random(ctx, {tokens, out}, dtype, 1), w = random(ctx, {out, in}, dtype, 2);
-    const Tensor dx = zeros(ctx, {tokens, in}, dtype);
-    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(dy, w, dx),
+    const ops::Columns dy = aligned(ctx, tokens, out, dtype);
+    const Tensor w = random(ctx, {out, in}, dtype, 2), dx = zeros(ctx, {tokens, in}, dtype);
+    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(dy.matrix, w, dx),
                   [=, &ctx] { ops::linear_backward_input(ctx, dy, w, dx); }};
   };
 }
 
 Make linear_backward_weight(int64_t in, int64_t out, bool has_bias) {
   return [=](Context& ctx, DType dtype, int64_t tokens) {
-    const Tensor dy = random(ctx, {tokens, out}, dtype, 1), x = random(ctx, {tokens, in}, dtype, 2);
+    const ops::Columns dy = aligned(ctx, tokens, out, dtype);
+    const Tensor x = random(ctx, {tokens, in}, dtype, 2);
     const Tensor dw = zeros(ctx, {out, in}, DType::f32);
     const Tensor dbias = has_bias ? zeros(ctx, {out}, DType::f32) : Tensor();
-    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(dy, x, dw, dw),
+    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(dy.matrix, x, dw, dw),
                   [=, &ctx] { ops::linear_backward_weight(ctx, dy, x, dw, dbias); }};
+  };
+}
+
+Make linear_and_gelu(int64_t in, int64_t out) {
+  return [=](Context& ctx, DType dtype, int64_t tokens) {
+    const Tensor x = random(ctx, {tokens, in}, dtype, 1), w = random(ctx, {out, in}, dtype, 2),
+                 bias = random(ctx, {out}, DType::f32, 3), h = zeros(ctx, {tokens, out}, dtype),
+                 y = zeros(ctx, h.shape(), dtype);
+    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(x, w, h, y),
+                  [=, &ctx] { ops::linear_gelu(ctx, x, w, bias, h, y); }};
+  };
+}
+
+Make linear_and_gelu_backward(int64_t in, int64_t out) {
+  return [=](Context& ctx, DType dtype, int64_t tokens) {
+    const Tensor dy = random(ctx, {tokens, out}, dtype, 1), w = random(ctx, {out, in}, dtype, 2),
+                 h = random(ctx, {tokens, in}, dtype, 3), dh = zeros(ctx, h.shape(), dtype);
+    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(dy, w, h, dh),
+                  [=, &ctx] { ops::linear_backward_input_gelu(ctx, dy, w, h, dh); }};
   };
 }
 
@@ -144,10 +169,11 @@ OpCase swiglu(Context& ctx, DType dtype, int64_t tokens) {
 }
 
 OpCase cross_entropy(Context& ctx, DType dtype, int64_t tokens) {
-  const Tensor logits = random(ctx, {tokens, 50257}, dtype, 1), targets = zeros(ctx, {tokens}, DType::i32),
-               loss = zeros(ctx, {tokens}, DType::f32);
+  const ops::Columns logits = aligned(ctx, tokens, 50257, dtype);
+  const Tensor targets = zeros(ctx, {tokens}, DType::i32), loss = zeros(ctx, {tokens}, DType::f32);
   ops::fill(ctx, targets, 17);
-  return {0, 2 * bytes_of(logits), [=, &ctx] { ops::cross_entropy(ctx, logits, targets, 1, loss, logits); }};
+  return {0, 2 * bytes_of(logits.matrix),
+          [=, &ctx] { ops::cross_entropy(ctx, logits, targets, 1, loss, logits); }};
 }
 
 OpCase embedding(Context& ctx, DType dtype, int64_t tokens) {
@@ -205,6 +231,9 @@ std::vector<OpCaseMaker> op_cases() {
     cases.push_back({"linear input gradient", shape, linear_backward_input(p.in, p.out)});
     cases.push_back({"linear weight gradient", shape, linear_backward_weight(p.in, p.out, p.bias)});
   }
+  cases.push_back({"linear and gelu", "124M up: 768 -> 3072", linear_and_gelu(768, 3072)});
+  cases.push_back(
+      {"linear input gradient and gelu", "124M down: 3072 -> 768", linear_and_gelu_backward(3072, 768)});
   for (const bool backward : {false, true}) {
     const char* name = backward ? "attention backward" : "attention forward";
     cases.push_back({name, "124M: 12 heads of 64", attention(12, 12, 64, backward)});

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/config/rank_shape.h"
+#include "runtime/tensor/shape.h"
 
 namespace trireme {
 
@@ -26,7 +27,7 @@ struct Tensors {
     lse = block_bytes(rank.rows, rank.heads, DType::f32);
     h = matrix(rank.rows, (in.model.activation == ActivationKind::swiglu ? 2 : 1) * rank.ffn);
     a = matrix(rank.rows, rank.ffn);
-    logits = matrix(rank.rows, rank.vocab);
+    logits = matrix(rank.rows, aligned_row_stride(rank.vocab));
   }
 };
 
@@ -47,17 +48,16 @@ int64_t bytes_with_experts(const MemoryInputs& in) {
 
 /// The backward pass of a block, call by call, beginning with all that the block keeps and the gradient of
 /// its output.
-int64_t peak_of_block(const Tensors& t, int64_t kept, bool sequence, bool swiglu, bool recomputes_core) {
+int64_t peak_of_block(const Tensors& t, int64_t kept, bool sequence, bool recomputes_core) {
   const int64_t gathered = sequence ? t.X : 0, own = sequence ? t.x : 0;
   int64_t now = kept + t.x, peak = now;
   const auto reach = [&](int64_t more) { peak = std::max(peak, now + more); };
-  // Down and activation: da; GELU makes it dh and lets go of h, SwiGLU makes h dh and keeps da a while.
+  // Down and activation: GELU makes dh and lets go of h, SwiGLU makes da and then dh of h.
   now += gathered;
   reach(t.a);
-  const int64_t in_up = t.a - (swiglu ? 0 : t.h);
   // Up: its input gathered again, which replaces the rank's own rows, and dx.
-  reach(in_up + gathered + t.X);
-  now += (swiglu ? 0 : in_up) + gathered - own + t.x;
+  reach(gathered + t.X);
+  now += gathered - own + t.x;
   // The second norm: dx, then its sum and statistics go.
   reach(t.x);
   now -= t.statistics;
@@ -76,13 +76,13 @@ int64_t peak_of_block(const Tensors& t, int64_t kept, bool sequence, bool swiglu
 
 ActivationMemory::ActivationMemory(const MemoryInputs& in) {
   const Tensors t(in);
-  const bool sequence = in.plan.sequence, swiglu = in.model.activation == ActivationKind::swiglu;
+  const bool sequence = in.plan.sequence;
   const int64_t core = t.attended + t.lse;
   const int64_t all = 4 * t.x + 2 * t.statistics + t.qkv + core + t.h + t.a;
   kept_block = in.recomputation.of_attention() ? all - core : all;
   kept_whole_block = t.x;
   more_with_experts = bytes_with_experts(in) - t.h - t.a;
-  block_at_work = peak_of_block(t, kept_block, sequence, swiglu, in.recomputation.of_attention());
+  block_at_work = peak_of_block(t, kept_block, sequence, in.recomputation.of_attention());
   kept_head = t.statistics + 2 * t.x + t.logits;
   boundary = t.x;
   // The final norm's input; its output or what is gathered of it, dx of all rows, and the norm's dx.

@@ -42,26 +42,29 @@ FeedForward::FeedForward(const ModelConfig& config, const std::string& name, con
 Tensor FeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<FeedForwardState>();
   const bool divided_rows = tensor_.divides_rows(mb);
-  state.h = up_.forward(ctx, x, divided_rows, state.up_linear);
-  const bool gated = activation_ == ActivationKind::swiglu;
-  const Tensor a = Tensor::empty(ctx, {mb.rows(), state.h.dim(1) / (gated ? 2 : 1)}, x.dtype());
-  if (gated) {
+  Tensor a;
+  if (activation_ == ActivationKind::swiglu) {
+    state.h = up_.forward(ctx, x, divided_rows, state.up_linear);
+    a = Tensor::empty(ctx, {mb.rows(), state.h.dim(1) / 2}, x.dtype());
     ops::swiglu(ctx, state.h, a);
   } else {
-    ops::gelu(ctx, state.h, a);
+    state.h = Tensor::empty(ctx, {mb.rows(), up_weight_.weight.dim(0)}, x.dtype());
+    a = Tensor::empty(ctx, state.h.shape(), x.dtype());
+    up_.forward_gelu(ctx, x, divided_rows, state.h, a, state.up_linear);
   }
   return down_.forward(ctx, a, divided_rows, state.down_linear);
 }
 
 Tensor FeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
   auto& state = saved.get<FeedForwardState>();
-  const Tensor da = down_.backward_input(ctx, dy, state.down_linear);
+  Tensor dh;
   if (activation_ == ActivationKind::swiglu) {
-    ops::swiglu_backward(ctx, state.h, da, state.h);  // in place: h is not needed again
+    const Tensor da = down_.backward_input(ctx, dy, state.down_linear);
+    dh = state.h;  // in place: h is not needed again
+    ops::swiglu_backward(ctx, state.h, da, dh);
   } else {
-    ops::gelu_backward(ctx, state.h, da, da);
+    dh = down_.backward_input_gelu(ctx, dy, state.h, state.down_linear);
   }
-  const Tensor dh = activation_ == ActivationKind::swiglu ? state.h : da;
   state.h = Tensor();
   return up_.backward_input(ctx, dh, state.up_linear);
 }

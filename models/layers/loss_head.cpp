@@ -9,7 +9,7 @@ namespace {
 
 struct LossHeadState {
   Saved norm, linear;
-  Tensor dlogits;
+  ops::Columns dlogits;
 };
 
 ParameterBlock head_block(const ModelConfig& c, const TensorParallel& tensor) {
@@ -32,7 +32,8 @@ LossHead::LossHead(const ModelConfig& config, const ParameterBlock* tied_to, con
 Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
   auto& state = saved.emplace<LossHeadState>();
   const Tensor y = norm_.forward(ctx, x, Tensor(), state.norm).y;
-  const Tensor logits = linear_.forward(ctx, y, tensor_.divides_rows(mb), state.linear);
+  const ops::Columns logits = empty_logits(ctx, tensor_, vocab_size_, mb.rows(), y.dtype());
+  linear_.forward_into(ctx, y, tensor_.divides_rows(mb), logits, state.linear);
   const Tensor loss = Tensor::empty(ctx, {mb.rows()}, DType::f32);
   if (mb.training) state.dlogits = logits;
   vocabulary_cross_entropy(ctx, tensor_, vocab_size_, logits, mb.targets, mb.gradient_scale, loss,
@@ -44,7 +45,7 @@ Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Sa
 Tensor LossHead::backward_input(Context& ctx, const Tensor&, Saved& saved) {
   auto& state = saved.get<LossHeadState>();
   const Tensor dy = linear_.backward_input(ctx, state.dlogits, state.linear);
-  state.dlogits = Tensor();
+  state.dlogits = {};
   return norm_.backward(ctx, dy, Tensor(), state.norm);
 }
 

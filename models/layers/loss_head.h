@@ -18,7 +18,7 @@ class LossHead final : public Layer {
 
   /// Adds the losses of the micro-batch's targets to its loss_sum, equal on all tensor ranks, and returns an
   /// undefined tensor. In training the logits become their own gradient at once, so that [rows, V / ranks] is
-  /// held only once.
+  /// held only once; its rows lie aligned_row_stride apart.
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;

@@ -6,36 +6,55 @@ namespace {
 
 struct LinearState {
   bool divided_rows = false;
-  Tensor x, dy;
+  Tensor x;
+  ops::Columns dy;
   WorkPtr gathering;  // of x, between backward_input and backward_weight
 };
 
 }  // namespace
 
 Tensor ColumnParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const {
-  auto& state = saved.emplace<LinearState>();
-  state.divided_rows = divided_rows;
-  state.x = x;
   const int64_t num_rows = x.dim(0) * (divided_rows ? tensor_.size() : 1);
   const Tensor y = Tensor::empty(ctx, {num_rows, weight_.weight.dim(0)}, x.dtype());
-  tensor_.gather_product(ctx, x, divided_rows, false, [&](Part rows, const Tensor& values) {
-    tensor_.products().forward(ctx, values, weight_.weight, bias_.weight, y.slice(rows.begin, rows.end));
-  });
+  forward_into(ctx, x, divided_rows, y, saved);
   return y;
 }
 
-Tensor ColumnParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
+void ColumnParallelLinear::forward_into(Context& ctx, const Tensor& x, bool divided_rows,
+                                        const ops::Columns& y, Saved& saved) const {
+  gather_rows(ctx, x, divided_rows, saved, [&](Part rows, const Tensor& values) {
+    tensor_.products().forward(ctx, values, weight_.weight, bias_.weight, y.slice(rows.begin, rows.end));
+  });
+}
+
+void ColumnParallelLinear::forward_gelu(Context& ctx, const Tensor& x, bool divided_rows, const Tensor& h,
+                                        const Tensor& y, Saved& saved) const {
+  gather_rows(ctx, x, divided_rows, saved, [&](Part rows, const Tensor& values) {
+    tensor_.products().forward_gelu(ctx, values, weight_.weight, bias_.weight, h.slice(rows.begin, rows.end),
+                                    y.slice(rows.begin, rows.end));
+  });
+}
+
+void ColumnParallelLinear::gather_rows(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved,
+                                       const TensorParallel::RowsProduct& use) const {
+  auto& state = saved.emplace<LinearState>();
+  state.divided_rows = divided_rows;
+  state.x = x;
+  tensor_.gather_product(ctx, x, divided_rows, false, use);
+}
+
+Tensor ColumnParallelLinear::backward_input(Context& ctx, const ops::Columns& dy, Saved& saved) const {
   auto& state = saved.get<LinearState>();
   state.dy = dy;
   if (state.divided_rows) {
     const Tensor own = state.x;
-    state.x = Tensor::empty(ctx, {dy.dim(0), own.dim(1)}, own.dtype());
+    state.x = Tensor::empty(ctx, {dy.rows(), own.dim(1)}, own.dtype());
     state.gathering = tensor_.group().all_gather_async(ctx.stream(), own, state.x);
   }
   const auto multiply = [&](Part rows, const Tensor& dx) {
     tensor_.products().backward_input(ctx, dy.slice(rows.begin, rows.end), weight_.weight, dx);
   };
-  return tensor_.reduce_product(ctx, {dy.dim(0), weight_.weight.dim(1)}, dy.dtype(), state.divided_rows,
+  return tensor_.reduce_product(ctx, {dy.rows(), weight_.weight.dim(1)}, dy.dtype(), state.divided_rows,
                                 multiply);
 }
 
@@ -67,6 +86,17 @@ Tensor RowParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& 
     tensor_.products().backward_input(ctx, values, weight_.weight, dx.slice(rows.begin, rows.end));
   });
   return dx;
+}
+
+Tensor RowParallelLinear::backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& h,
+                                              Saved& saved) const {
+  auto& state = saved.get<LinearState>();
+  const Tensor dh = Tensor::empty(ctx, h.shape(), dy.dtype());
+  state.dy = tensor_.gather_product(ctx, dy, state.divided_rows, true, [&](Part rows, const Tensor& values) {
+    tensor_.products().backward_input_gelu(ctx, values, weight_.weight, h.slice(rows.begin, rows.end),
+                                           dh.slice(rows.begin, rows.end));
+  });
+  return dh;
 }
 
 void RowParallelLinear::backward_weight(Context& ctx, Saved& saved) const {

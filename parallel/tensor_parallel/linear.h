@@ -19,11 +19,20 @@ class ColumnParallelLinear {
   /// Keeps x: where rows are divided only this rank's own, which the backward pass gathers again beside the
   /// product of the input gradient.
   Tensor forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const;
+  /// The same into a y of the caller's: all rows, this rank's columns.
+  void forward_into(Context& ctx, const Tensor& x, bool divided_rows, const ops::Columns& y,
+                    Saved& saved) const;
+  /// h = the same and y = GELU(h), all rows and this rank's columns of both (ops::linear_gelu).
+  void forward_gelu(Context& ctx, const Tensor& x, bool divided_rows, const Tensor& h, const Tensor& y,
+                    Saved& saved) const;
   /// Keeps dy for backward_weight.
-  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
+  Tensor backward_input(Context& ctx, const ops::Columns& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
 
  private:
+  void gather_rows(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved,
+                   const TensorParallel::RowsProduct& use) const;
+
   TensorParallel tensor_;
   const ParameterBlock& weight_;
   const ParameterBlock& bias_;
@@ -46,6 +55,8 @@ class RowParallelLinear {
   void keep_input(const Tensor& x, Saved& saved) const;
   /// Keeps dy for backward_weight.
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
+  /// The same where x is GELU(h): the gradient of h (ops::linear_backward_input_gelu).
+  Tensor backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& h, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
 
  private:

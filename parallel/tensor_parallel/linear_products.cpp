@@ -1,5 +1,6 @@
 #include "parallel/tensor_parallel/linear_products.h"
 
+#include "runtime/ops/activation.h"
 #include "runtime/ops/float8.h"
 
 namespace trireme {
@@ -13,24 +14,46 @@ ops::ScaledTensor quantized(Context& ctx, const Tensor& x, DType type) {
   return out;
 }
 
+// Quantizing looks at all of a matrix, and what lies beside the columns may be anything.
+const Tensor& whole(const ops::Columns& c) {
+  TRIREME_CHECK(c.is_whole(), "8-bit products of {} columns of {}", c.count, c.stride());
+  return c.matrix;
+}
+
 }  // namespace
 
 void LinearProducts::forward(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias,
-                             const Tensor& y) const {
+                             const ops::Columns& y) const {
   if (!float8) return ops::linear(ctx, x, w, bias, y);
   ops::gemm_float8(ctx, {.transpose_b = true}, quantized(ctx, x, DType::f8e4m3),
-                   quantized(ctx, w, DType::f8e4m3), bias, y);
+                   quantized(ctx, w, DType::f8e4m3), bias, whole(y));
 }
 
-void LinearProducts::backward_input(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& dx) const {
+void LinearProducts::forward_gelu(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias,
+                                  const Tensor& h, const Tensor& y) const {
+  if (!float8) return ops::linear_gelu(ctx, x, w, bias, h, y);
+  forward(ctx, x, w, bias, h);
+  ops::gelu(ctx, h, y);
+}
+
+void LinearProducts::backward_input(Context& ctx, const ops::Columns& dy, const Tensor& w,
+                                    const Tensor& dx) const {
   if (!float8) return ops::linear_backward_input(ctx, dy, w, dx);
-  ops::gemm_float8(ctx, {}, quantized(ctx, dy, DType::f8e5m2), quantized(ctx, w, DType::f8e4m3), {}, dx);
+  ops::gemm_float8(ctx, {}, quantized(ctx, whole(dy), DType::f8e5m2), quantized(ctx, w, DType::f8e4m3), {},
+                   dx);
 }
 
-void LinearProducts::backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dw,
+void LinearProducts::backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& h,
+                                         const Tensor& dh) const {
+  if (!float8) return ops::linear_backward_input_gelu(ctx, dy, w, h, dh);
+  backward_input(ctx, dy, w, dh);
+  ops::gelu_backward(ctx, h, dh, dh);
+}
+
+void LinearProducts::backward_weight(Context& ctx, const ops::Columns& dy, const Tensor& x, const Tensor& dw,
                                      const Tensor& dbias) const {
   if (!float8) return ops::linear_backward_weight(ctx, dy, x, dw, dbias);
-  ops::gemm_float8(ctx, {.transpose_a = true, .accumulate = true}, quantized(ctx, dy, DType::f8e5m2),
+  ops::gemm_float8(ctx, {.transpose_a = true, .accumulate = true}, quantized(ctx, whole(dy), DType::f8e5m2),
                    quantized(ctx, x, DType::f8e4m3), {}, dw);
   if (dbias) ops::add_column_sums(ctx, dy, dbias);
 }

@@ -5,13 +5,19 @@
 
 namespace trireme {
 
+ops::Columns empty_logits(Context& ctx, const TensorParallel& tensor, int64_t vocab_size, int64_t rows,
+                          DType dtype) {
+  const int64_t columns = tensor.part(vocab_size).size();
+  return {Tensor::empty(ctx, {rows, aligned_row_stride(columns)}, dtype), 0, columns};
+}
+
 void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
-                              const Tensor& logits, const Tensor& targets, float gradient_scale,
-                              const Tensor& loss, const Tensor& dlogits) {
+                              const ops::Columns& logits, const Tensor& targets, float gradient_scale,
+                              const Tensor& loss, const ops::Columns& dlogits) {
   if (tensor.size() == 1) {  // one pass fewer over the logits
     return ops::cross_entropy(ctx, logits, targets, gradient_scale, loss, dlogits);
   }
-  const int64_t rows = logits.dim(0);
+  const int64_t rows = logits.rows();
   const ops::TablePart part{tensor.part(vocab_size).begin, vocab_size};
   const Tensor all = Tensor::empty(ctx, {tensor.size(), rows, 3}, DType::f32, MemoryCategory::buffers);
   const Tensor own = all.slice(tensor.rank(), tensor.rank() + 1).view({rows, 3});

@@ -5,13 +5,17 @@
 
 namespace trireme {
 
+/// Room for logits[rows, this rank's columns of vocab_size], whose rows lie aligned_row_stride apart.
+ops::Columns empty_logits(Context& ctx, const TensorParallel& tensor, int64_t vocab_size, int64_t rows,
+                          DType dtype);
+
 /// Cross-entropy of logits[N,V/size], this rank's columns, without gathering them: three numbers a row travel
 /// (arXiv 1909.08053, section 3, with the maximum and the sum merged as in online softmax, arXiv 1805.02867).
 /// Arguments otherwise as ops::cross_entropy; targets count over all `vocab_size` columns, loss is equal on
 /// all ranks bit for bit, dlogits are this rank's columns.
 void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
-                              const Tensor& logits, const Tensor& targets, float gradient_scale,
-                              const Tensor& loss, const Tensor& dlogits);
+                              const ops::Columns& logits, const Tensor& targets, float gradient_scale,
+                              const Tensor& loss, const ops::Columns& dlogits);
 
 /// All vocab_size columns on every rank, from each one's own: for generation and for those who compare, not
 /// for training.

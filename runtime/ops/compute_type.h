@@ -21,7 +21,7 @@ void with_compute_type(DType dtype, Body&& body) {
 }
 
 template <class T>
-T* data_or_null(const Tensor& t) {
+T* data_or_null(const Columns& t) {
   return t ? t.data<T>() : nullptr;
 }
 

@@ -12,27 +12,27 @@ inline constexpr int32_t kIgnoredTarget = -1;
 /// compute type, targets: [N] i32, loss: [N] f32. dlogits ([N,V], compute type; may be absent or logits
 /// itself) = gradient_scale * (softmax - one-hot), the gradient of the *sum* of the losses; rows of ignored
 /// targets are zero.
-void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, float gradient_scale,
-                   const Tensor& loss, const Tensor& dlogits);
-TRIREME_OP_BODIES(cross_entropy, Context& ctx, const Tensor& logits, const Tensor& targets,
-                  float gradient_scale, const Tensor& loss, const Tensor& dlogits)
+void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets, float gradient_scale,
+                   const Tensor& loss, const Columns& dlogits);
+TRIREME_OP_BODIES(cross_entropy, Context& ctx, const Columns& logits, const Tensor& targets,
+                  float gradient_scale, const Tensor& loss, const Columns& dlogits)
 
 /// Cross-entropy over a divided vocabulary, first half. logits [N,V] are the columns `part` of rows whose
 /// other columns lie elsewhere; targets [N] i32 count over all columns. statistics [N,3] f32 receives for
 /// each row the largest logit here, the sum of exp(logit - largest), and the target's logit, or 0 where the
 /// target lies elsewhere or is ignored.
-void cross_entropy_statistics(Context& ctx, const Tensor& logits, const Tensor& targets,
+void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor& targets,
                               const TablePart& part, const Tensor& statistics);
-TRIREME_OP_BODIES(cross_entropy_statistics, Context& ctx, const Tensor& logits, const Tensor& targets,
+TRIREME_OP_BODIES(cross_entropy_statistics, Context& ctx, const Columns& logits, const Tensor& targets,
                   const TablePart& part, const Tensor& statistics)
 /// Second half: statistics [P,N,3] f32 of all P parts of the vocabulary. loss [N] f32 as in cross_entropy,
 /// the same bits wherever it is computed; dlogits ([N,V]; may be absent or logits itself) are this part's
 /// columns of its dlogits.
-void cross_entropy_of_part(Context& ctx, const Tensor& logits, const Tensor& targets, const TablePart& part,
+void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
                            const Tensor& statistics, float gradient_scale, const Tensor& loss,
-                           const Tensor& dlogits);
-TRIREME_OP_BODIES(cross_entropy_of_part, Context& ctx, const Tensor& logits, const Tensor& targets,
+                           const Columns& dlogits);
+TRIREME_OP_BODIES(cross_entropy_of_part, Context& ctx, const Columns& logits, const Tensor& targets,
                   const TablePart& part, const Tensor& statistics, float gradient_scale, const Tensor& loss,
-                  const Tensor& dlogits)
+                  const Columns& dlogits)
 
 }  // namespace trireme::ops

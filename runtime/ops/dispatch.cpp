@@ -25,12 +25,17 @@ void expect_on_device(const char* op, Device device, const Tensor& t) {
                 to_string(t.device()), to_string(device));
 }
 
+void expect_matrix(const char* op, const char* argument, const Columns& c) {
+  TRIREME_CHECK(c && c.matrix.shape().rank() == 2, "{}: {} is {}, expected a matrix", op, argument,
+                c ? to_string(c.matrix.shape()) : "undefined");
+  TRIREME_CHECK(c.begin >= 0 && c.count >= 0 && c.begin + c.count <= c.stride(),
+                "{}: {} reaches column {} of {}", op, argument, c.begin + c.count, c.stride());
+}
+
 void expect_columns(const char* op, const char* argument, const Columns& c, int64_t rows, int64_t count) {
-  TRIREME_CHECK(c.matrix && c.matrix.shape().rank() == 2, "{}: {} is no matrix", op, argument);
+  expect_matrix(op, argument, c);
   TRIREME_CHECK(c.rows() == rows && c.count == count, "{}: {} has {} rows and {} columns, expected {} and {}",
                 op, argument, c.rows(), c.count, rows, count);
-  TRIREME_CHECK(c.begin >= 0 && c.begin + c.count <= c.stride(), "{}: {} reaches column {} of {}", op,
-                argument, c.begin + c.count, c.stride());
 }
 
 }  // namespace trireme::ops

@@ -7,6 +7,7 @@
 //   * arithmetic is fp32 or wider, whatever the storage type; results do not depend on the number of threads.
 #pragma once
 
+#include <cstddef>
 #include <type_traits>
 
 #include "runtime/base/error.h"
@@ -31,14 +32,36 @@
 namespace trireme::ops {
 
 /// Columns [begin, begin + count) of a [rows, width] matrix: how packed projections are read and written in
-/// place.
+/// place, and matrices whose rows lie further apart than they are long. Ops neither read nor write the other
+/// columns. A tensor stands for all its columns; an undefined one for "absent".
 struct Columns {
   Tensor matrix;
   int64_t begin = 0;
   int64_t count = 0;
 
+  Columns() = default;
+  Columns(const Tensor& whole) : matrix(whole), count(whole.shape().rank() == 2 ? whole.dim(1) : 0) {}
+  Columns(const Tensor& of, int64_t first, int64_t num) : matrix(of), begin(first), count(num) {}
+
+  explicit operator bool() const { return static_cast<bool>(matrix); }
   int64_t rows() const { return matrix.dim(0); }
   int64_t stride() const { return matrix.dim(1); }
+  DType dtype() const { return matrix.dtype(); }
+  bool is_whole() const { return count == stride(); }
+  /// Where a row begins; T must be the dtype's type.
+  template <class T>
+  T* row(int64_t r) const {
+    return matrix.data<T>() + r * stride() + begin;
+  }
+  template <class T>
+  T* data() const {
+    return matrix.data<T>() + begin;
+  }
+  void* raw() const {
+    return static_cast<std::byte*>(matrix.raw()) + begin * static_cast<int64_t>(size_of(dtype()));
+  }
+  /// Rows [from, to).
+  Columns slice(int64_t from, int64_t to) const { return {matrix.slice(from, to), begin, count}; }
 };
 
 /// Which rows (of logits: columns) of a vocabulary a tensor holds: those from `first` on, of `total`.
@@ -51,6 +74,8 @@ struct TablePart {
 void expect_shape(const char* op, const char* argument, const Tensor& t, const Shape& shape);
 void expect_dtype(const char* op, const char* argument, const Tensor& t, DType dtype);
 void expect_compute_type(const char* op, const char* argument, const Tensor& t);
+/// Columns of a matrix, of whatever size.
+void expect_matrix(const char* op, const char* argument, const Columns& c);
 void expect_columns(const char* op, const char* argument, const Columns& c, int64_t rows, int64_t count);
 
 /// Every tensor among the arguments lies on `device`; called for all ops by TRIREME_DISPATCH.

@@ -4,31 +4,36 @@ namespace trireme::ops {
 
 namespace {
 
-void expect_matrix(const char* op, const char* argument, const Tensor& t) {
-  TRIREME_CHECK(t && t.shape().rank() == 2, "{}: {} is {}, expected a matrix", op, argument,
-                t ? to_string(t.shape()) : "undefined");
+void check_gemm(const char* op, const GemmOptions& options, const Columns& a, const Tensor& b,
+                const Tensor& bias, const Columns& c) {
+  expect_matrix(op, "a", a);
+  expect_matrix(op, "b", b);
+  expect_compute_type(op, "a", a.matrix);
+  expect_dtype(op, "b", b, a.dtype());
+  const int64_t m = options.transpose_a ? a.count : a.rows(), k = options.transpose_a ? a.rows() : a.count;
+  const int64_t n = b.dim(options.transpose_b ? 0 : 1);
+  TRIREME_CHECK(b.dim(options.transpose_b ? 1 : 0) == k, "{}: a{} is {}, b{} is {}", op,
+                options.transpose_a ? "^T" : "", to_string(Shape{a.rows(), a.count}),
+                options.transpose_b ? "^T" : "", to_string(b.shape()));
+  expect_columns(op, "c", c, m, n);
+  if (c.dtype() != DType::f32) expect_dtype(op, "c", c.matrix, a.dtype());
+  if (bias) {
+    expect_shape(op, "bias", bias, {n});
+    expect_dtype(op, "bias", bias, DType::f32);
+  }
+}
+
+void expect_column_sums(const char* op, const char* argument, const Columns& x, const Tensor& sums) {
+  expect_shape(op, argument, sums, {x.count});
+  expect_dtype(op, argument, sums, DType::f32);
 }
 
 }  // namespace
 
-void gemm(Context& ctx, const GemmOptions& options, const Tensor& a, const Tensor& b, const Tensor& bias,
-          const Tensor& c) {
-  expect_matrix("gemm", "a", a);
-  expect_matrix("gemm", "b", b);
-  expect_compute_type("gemm", "a", a);
-  expect_dtype("gemm", "b", b, a.dtype());
-  const int64_t m = a.dim(options.transpose_a ? 1 : 0), k = a.dim(options.transpose_a ? 0 : 1);
-  const int64_t n = b.dim(options.transpose_b ? 0 : 1);
-  TRIREME_CHECK(b.dim(options.transpose_b ? 1 : 0) == k, "gemm: a{} is {}, b{} is {}",
-                options.transpose_a ? "^T" : "", to_string(a.shape()), options.transpose_b ? "^T" : "",
-                to_string(b.shape()));
-  expect_shape("gemm", "c", c, {m, n});
-  if (c.dtype() != DType::f32) expect_dtype("gemm", "c", c, a.dtype());
-  if (bias) {
-    expect_shape("gemm", "bias", bias, {n});
-    expect_dtype("gemm", "bias", bias, DType::f32);
-  }
-  if (m == 0 || n == 0) return;
+void gemm(Context& ctx, const GemmOptions& options, const Columns& a, const Tensor& b, const Tensor& bias,
+          const Columns& c) {
+  check_gemm("gemm", options, a, b, bias, c);
+  if (c.rows() == 0 || c.count == 0) return;
   TRIREME_DISPATCH(gemm, ctx, options, a, b, bias, c);
 }
 
@@ -38,27 +43,50 @@ bool has_native_gemm(Context& ctx, DType dtype) {
   return ctx.device().type == DeviceType::cuda || cpu::has_native_gemm(ctx, dtype);
 }
 
-void linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y) {
+void linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Columns& y) {
   gemm(ctx, {.transpose_b = true}, x, w, bias, y);
 }
 
-void linear_backward_input(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& dx) {
+void linear_gelu(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& h,
+                 const Tensor& y) {
+  const char* op = "linear_gelu";
+  check_gemm(op, {.transpose_b = true}, x, w, bias, h);
+  expect_dtype(op, "h", h, x.dtype());
+  expect_shape(op, "y", y, h.shape());
+  expect_dtype(op, "y", y, x.dtype());
+  if (h.numel() == 0) return;
+  TRIREME_DISPATCH(linear_gelu, ctx, x, w, bias, h, y);
+}
+
+void linear_backward_input(Context& ctx, const Columns& dy, const Tensor& w, const Tensor& dx) {
   gemm(ctx, {}, dy, w, {}, dx);
 }
 
-void linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x, const Tensor& dw,
-                            const Tensor& dbias) {
-  expect_dtype("linear_backward_weight", "dw", dw, DType::f32);
-  gemm(ctx, {.transpose_a = true, .accumulate = true}, dy, x, {}, dw);
-  if (dbias) add_column_sums(ctx, dy, dbias);
+void linear_backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& h,
+                                const Tensor& dh) {
+  const char* op = "linear_backward_input_gelu";
+  check_gemm(op, {}, dy, w, {}, dh);
+  expect_dtype(op, "dh", dh, dy.dtype());
+  expect_shape(op, "h", h, dh.shape());
+  expect_dtype(op, "h", h, dy.dtype());
+  if (dh.numel() == 0) return;
+  TRIREME_DISPATCH(linear_backward_input_gelu, ctx, dy, w, h, dh);
 }
 
-void add_column_sums(Context& ctx, const Tensor& x, const Tensor& out) {
+void linear_backward_weight(Context& ctx, const Columns& dy, const Tensor& x, const Tensor& dw,
+                            const Tensor& dbias) {
+  const char* op = "linear_backward_weight";
+  check_gemm(op, {.transpose_a = true}, dy, x, {}, dw);
+  expect_dtype(op, "dw", dw, DType::f32);
+  if (dbias) expect_column_sums(op, "dbias", dy, dbias);
+  TRIREME_DISPATCH(linear_backward_weight, ctx, dy, x, dw, dbias);
+}
+
+void add_column_sums(Context& ctx, const Columns& x, const Tensor& out) {
   expect_matrix("add_column_sums", "x", x);
-  expect_compute_type("add_column_sums", "x", x);
-  expect_shape("add_column_sums", "out", out, {x.dim(1)});
-  expect_dtype("add_column_sums", "out", out, DType::f32);
-  if (x.numel() == 0) return;
+  expect_compute_type("add_column_sums", "x", x.matrix);
+  expect_column_sums("add_column_sums", "out", x, out);
+  if (x.rows() == 0 || x.count == 0) return;
   TRIREME_DISPATCH(add_column_sums, ctx, x, out);
 }
 

@@ -31,6 +31,11 @@ class Shape {
   int rank_ = 0;
 };
 
+/// The least number of elements from row to row, of a matrix `width` wide, at which rows of every compute
+/// type begin at multiples of 128 bytes. GPUs have slow matrix products alone for odd rows (of a vocabulary
+/// of 50257 say); nothing lies in what it is longer than the width, and nobody reads it.
+inline int64_t aligned_row_stride(int64_t width) { return (width + 63) / 64 * 64; }
+
 /// "[4, 128, 64]".
 std::string to_string(const Shape& shape);
 

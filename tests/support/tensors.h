@@ -1,6 +1,8 @@
 // Tensors of given or random values for tests, and the way back to plain vectors, on any device.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -64,6 +66,33 @@ inline std::vector<float> to_vector(const Tensor& t) {
     const auto in = read<T>(t);
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(in[i]);
   });
+  return values;
+}
+
+/// A copy of a matrix of a compute type in the middle of a wider one. All elements beside it are NaN, so that
+/// who reads them shows it.
+inline ops::Columns widened(Context& ctx, const Tensor& matrix, int64_t before, int64_t after) {
+  const int64_t rows = matrix.dim(0), width = matrix.dim(1), stride = before + width + after;
+  std::vector<float> values(static_cast<size_t>(rows * stride), std::nanf(""));
+  const auto own = to_vector(matrix);
+  for (int64_t r = 0; r < rows; ++r)
+    std::copy_n(own.begin() + r * width, width, values.begin() + r * stride + before);
+  return {make_tensor(ctx, {rows, stride}, matrix.dtype(), values), before, width};
+}
+
+/// The elements of columns of a compute type; those of the matrix beside them have to be NaN still.
+inline std::vector<float> to_vector(const ops::Columns& c) {
+  const auto all = to_vector(c.matrix);
+  std::vector<float> values;
+  for (int64_t i = 0; i < c.matrix.numel(); ++i) {
+    const int64_t column = i % c.stride();
+    if (column >= c.begin && column < c.begin + c.count) {
+      values.push_back(all[static_cast<size_t>(i)]);
+    } else {
+      TRIREME_CHECK(std::isnan(all[static_cast<size_t>(i)]), "row {}, column {} has been written to",
+                    i / c.stride(), column);
+    }
+  }
   return values;
 }
 

@@ -32,10 +32,10 @@ TRIREME_EACH_COMPUTE_TYPE(TRIREME_ADD_COLUMNS)
 
 }  // namespace
 
-void add_column_sums(Context& ctx, const Tensor& x, const Tensor& out) {
+void add_column_sums(Context& ctx, const Columns& x, const Tensor& out) {
   with_compute_type(x.dtype(), [&]<class T>(T) {
-    parallel_for(ctx.num_threads(), x.dim(1), 64, [&](int64_t begin, int64_t end) {
-      add_columns(x.data<T>() + begin, x.dim(0), x.dim(1), end - begin, out.data<float>() + begin);
+    parallel_for(ctx.num_threads(), x.count, 64, [&](int64_t begin, int64_t end) {
+      add_columns(x.data<T>() + begin, x.rows(), x.stride(), end - begin, out.data<float>() + begin);
     });
   });
 }

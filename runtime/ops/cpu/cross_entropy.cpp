@@ -122,67 +122,65 @@ void check_targets(const Tensor& targets, int64_t num_columns) {
 
 }  // namespace
 
-void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, float gradient_scale,
-                   const Tensor& loss, const Tensor& dlogits) {
-  const int64_t v = logits.dim(1);
+void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets, float gradient_scale,
+                   const Tensor& loss, const Columns& dlogits) {
+  const int64_t v = logits.count;
   const int32_t* t = targets.data<int32_t>();
   check_targets(targets, v);
   with_compute_type(logits.dtype(), [&]<class T>(T) {
-    const T* x = logits.data<T>();
-    T* dx = data_or_null<T>(dlogits);
-    parallel_for(ctx.num_threads(), logits.dim(0), row_grain(v), [&](int64_t begin, int64_t end) {
+    parallel_for(ctx.num_threads(), logits.rows(), row_grain(v), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
-        loss.data<float>()[r] = row(x + r * v, v, t[r], gradient_scale, dx == nullptr ? nullptr : dx + r * v);
+        T* dx = dlogits ? dlogits.row<T>(r) : nullptr;
+        loss.data<float>()[r] = row(logits.row<T>(r), v, t[r], gradient_scale, dx);
       }
     });
   });
 }
 
-void cross_entropy_statistics(Context& ctx, const Tensor& logits, const Tensor& targets,
+void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor& targets,
                               const TablePart& part, const Tensor& statistics) {
-  const int64_t v = logits.dim(1);
+  const int64_t v = logits.count;
   const int32_t* t = targets.data<int32_t>();
   check_targets(targets, part.total);
   auto* rows = reinterpret_cast<RowStatistics*>(statistics.data<float>());
   with_compute_type(logits.dtype(), [&]<class T>(T) {
-    const T* x = logits.data<T>();
-    parallel_for(ctx.num_threads(), logits.dim(0), row_grain(v), [&](int64_t begin, int64_t end) {
+    parallel_for(ctx.num_threads(), logits.rows(), row_grain(v), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
-        statistics_row(x + r * v, v, &rows[r].max, &rows[r].sum);
+        const T* x = logits.row<T>(r);
+        statistics_row(x, v, &rows[r].max, &rows[r].sum);
         const int64_t column = t[r] - part.first;
         const bool here = t[r] != kIgnoredTarget && column >= 0 && column < v;
-        rows[r].target = here ? static_cast<float>(x[r * v + column]) : 0.0f;
+        rows[r].target = here ? static_cast<float>(x[column]) : 0.0f;
       }
     });
   });
 }
 
-void cross_entropy_of_part(Context& ctx, const Tensor& logits, const Tensor& targets, const TablePart& part,
+void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
                            const Tensor& statistics, float gradient_scale, const Tensor& loss,
-                           const Tensor& dlogits) {
-  const int64_t n = logits.dim(0), v = logits.dim(1);
+                           const Columns& dlogits) {
+  const int64_t n = logits.rows(), v = logits.count;
   const int32_t* t = targets.data<int32_t>();
   check_targets(targets, part.total);
   const auto* parts = reinterpret_cast<const RowStatistics*>(statistics.data<float>());
   with_compute_type(logits.dtype(), [&]<class T>(T) {
-    const T* x = logits.data<T>();
-    T* dx = data_or_null<T>(dlogits);
     parallel_for(ctx.num_threads(), n, row_grain(v), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const bool counts = t[r] != kIgnoredTarget;
         const WholeRow whole(parts + r, statistics.dim(0), n);
         loss.data<float>()[r] = counts ? whole.loss() : 0.0f;
-        if (dx == nullptr) continue;
+        if (!dlogits) continue;
+        T* dx = dlogits.row<T>(r);
         if (!counts) {
-          std::fill_n(dx + r * v, v, T{});
+          std::fill_n(dx, v, T{});
           continue;
         }
         const float factor = static_cast<float>(gradient_scale / whole.sum);
         const int64_t column = t[r] - part.first;
-        exponents_row(x + r * v, v, whole.max, factor, dx + r * v);
+        exponents_row(logits.row<T>(r), v, whole.max, factor, dx);
         if (column < 0 || column >= v) continue;
         const float at_target = factor * fast_exp(static_cast<float>(whole.target) - whole.max);
-        store(dx + r * v + column, at_target - gradient_scale);
+        store(dx + column, at_target - gradient_scale);
       }
     });
   });

@@ -28,9 +28,9 @@ dnnl::memory::data_type data_type(DType dtype) {
   }
 }
 
-dnnl::memory::desc matrix(int64_t rows, int64_t columns, DType dtype, bool transposed) {
+dnnl::memory::desc matrix(int64_t rows, int64_t columns, DType dtype, bool transposed, int64_t stride) {
   const dnnl::memory::dims strides =
-      transposed ? dnnl::memory::dims{1, rows} : dnnl::memory::dims{columns, 1};
+      transposed ? dnnl::memory::dims{1, stride} : dnnl::memory::dims{stride, 1};
   return {{rows, columns}, data_type(dtype), strides};
 }
 
@@ -50,9 +50,9 @@ class Matmul {
     if (p.accumulate) post.append_sum(1.0f);
     attributes.set_post_ops(post);
 
-    const auto a = matrix(p.m, p.k, p.in, p.transpose_a);
-    const auto b = matrix(p.k, p.n, p.in, p.transpose_b);
-    const auto c = matrix(p.m, p.n, p.out, false);
+    const auto a = matrix(p.m, p.k, p.in, p.transpose_a, p.stride_a);
+    const auto b = matrix(p.k, p.n, p.in, p.transpose_b, p.transpose_b ? p.k : p.n);
+    const auto c = matrix(p.m, p.n, p.out, false, p.stride_c);
     const bool own_bias = p.has_bias && !bias_after_scale;
     const dnnl::matmul::primitive_desc desc(
         own_bias ? dnnl::matmul::desc(a, b, bias_desc, c) : dnnl::matmul::desc(a, b, c), attributes, engine);
@@ -160,7 +160,14 @@ bool matmul(Context& ctx, const MatmulProblem& problem, const void* a, const voi
 }
 
 bool has_matmul(Context& ctx, DType dtype) {
-  const MatmulProblem problem{.m = 64, .n = 64, .k = 64, .in = dtype, .out = DType::f32, .transpose_b = true};
+  const MatmulProblem problem{.m = 64,
+                              .n = 64,
+                              .k = 64,
+                              .stride_a = 64,
+                              .stride_c = 64,
+                              .in = dtype,
+                              .out = DType::f32,
+                              .transpose_b = true};
   const ThreadCount threads(ctx.num_threads());
   return static_cast<bool>(this_threads_cache().find(problem, ctx.num_threads()));
 }

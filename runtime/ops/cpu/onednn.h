@@ -9,9 +9,10 @@
 
 namespace trireme::ops::cpu::onednn {
 
-/// c[M,N] = alpha * op(a)[M,K] · op(b)[K,N] (+ bias[N]) (+ c), all matrices dense and row-major before op().
+/// c[M,N] = alpha * op(a)[M,K] · op(b)[K,N] (+ bias[N]) (+ c), all matrices row-major before op(), b dense.
 struct MatmulProblem {
   int64_t m = 0, n = 0, k = 0;
+  int64_t stride_a = 0, stride_c = 0;  ///< elements from row to row
   DType in = DType::f32;
   DType out = DType::f32;
   bool transpose_a = false;

@@ -69,9 +69,9 @@ void add_column_sums_of(Context& ctx, const T* x, int64_t rows, int64_t columns,
 
 template void add_column_sums_of(Context&, const float*, int64_t, int64_t, int64_t, float*);
 
-void add_column_sums(Context& ctx, const Tensor& x, const Tensor& out) {
+void add_column_sums(Context& ctx, const Columns& x, const Tensor& out) {
   with_compute_type(x.dtype(), [&]<class T>(T) {
-    add_column_sums_of(ctx, x.data<T>(), x.dim(0), x.dim(1), x.dim(1), out.data<float>());
+    add_column_sums_of(ctx, x.data<T>(), x.rows(), x.count, x.stride(), out.data<float>());
   });
 }
 

@@ -78,10 +78,13 @@ __device__ void store_zeros(int64_t n, T* dx) {
 template <class T>
 struct Logits {
   const T* x;
-  int64_t rows, width, first, total;  // columns here, the first of them, and all there are
+  T* dx;  // or null
+  int64_t rows, width, stride, dx_stride;
+  int64_t first, total;  // the first of the columns here, and how many there are
   const int32_t* targets;
 
-  __device__ const T* row(int64_t r) const { return x + r * width; }
+  __device__ const T* row(int64_t r) const { return x + r * stride; }
+  __device__ T* gradient(int64_t r) const { return dx == nullptr ? nullptr : dx + r * dx_stride; }
   /// The target's column here, which may lie outside, or -1 for a target that does not count.
   __device__ bool counts(int64_t r) const {
     if (targets[r] != kIgnoredTarget) expect_index(targets[r], total);
@@ -91,11 +94,10 @@ struct Logits {
 };
 
 template <class T>
-__global__ void __launch_bounds__(kMostThreads)
-    loss_kernel(Logits<T> logits, float scale, float* loss, T* dlogits) {
+__global__ void __launch_bounds__(kMostThreads) loss_kernel(Logits<T> logits, float scale, float* loss) {
   auto* scratch = shared_memory<double>();
   for (int64_t r = blockIdx.x; r < logits.rows; r += gridDim.x) {
-    T* dx = dlogits == nullptr ? nullptr : dlogits + r * logits.width;
+    T* dx = logits.gradient(r);
     if (!logits.counts(r)) {
       if (threadIdx.x == 0) loss[r] = 0;
       if (dx != nullptr) store_zeros(logits.width, dx);
@@ -145,9 +147,9 @@ struct WholeRow {
 template <class T>
 __global__ void __launch_bounds__(kMostThreads)
     loss_of_part_kernel(Logits<T> logits, const RowStatistics* statistics, int64_t num_parts, float scale,
-                        float* loss, T* dlogits) {
+                        float* loss) {
   for (int64_t r = blockIdx.x; r < logits.rows; r += gridDim.x) {
-    T* dx = dlogits == nullptr ? nullptr : dlogits + r * logits.width;
+    T* dx = logits.gradient(r);
     if (!logits.counts(r)) {
       if (threadIdx.x == 0) loss[r] = 0;
       if (dx != nullptr) store_zeros(logits.width, dx);
@@ -165,12 +167,15 @@ __global__ void __launch_bounds__(kMostThreads)
 }
 
 template <class T>
-Logits<T> logits_of(const Tensor& logits, const Tensor& targets, const TablePart& part) {
-  return {logits.data<T>(), logits.dim(0), logits.dim(1), part.first, part.total, targets.data<int32_t>()};
+Logits<T> logits_of(const Columns& logits, const Columns& dlogits, const Tensor& targets,
+                    const TablePart& part) {
+  return {logits.data<T>(),       data_or_null<T>(dlogits),       logits.rows(), logits.count,
+          logits.stride(),        dlogits ? dlogits.stride() : 0, part.first,    part.total,
+          targets.data<int32_t>()};
 }
 
-unsigned threads_of(const Tensor& logits) {
-  return row_threads(ceil_div(logits.dim(1), kPack), kMostThreads);
+unsigned threads_of(const Columns& logits) {
+  return row_threads(ceil_div(logits.count, kPack), kMostThreads);
 }
 
 RowStatistics* rows_of(const Tensor& statistics) {
@@ -179,30 +184,29 @@ RowStatistics* rows_of(const Tensor& statistics) {
 
 }  // namespace
 
-void cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, float gradient_scale,
-                   const Tensor& loss, const Tensor& dlogits) {
+void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets, float gradient_scale,
+                   const Tensor& loss, const Columns& dlogits) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
-    launch(ctx, loss_kernel<T>, num_blocks(logits.dim(0)), threads_of(logits), kScratchBytes,
-           logits_of<T>(logits, targets, {0, logits.dim(1)}), gradient_scale, loss.data<float>(),
-           data_or_null<T>(dlogits));
+    launch(ctx, loss_kernel<T>, num_blocks(logits.rows()), threads_of(logits), kScratchBytes,
+           logits_of<T>(logits, dlogits, targets, {0, logits.count}), gradient_scale, loss.data<float>());
   });
 }
 
-void cross_entropy_statistics(Context& ctx, const Tensor& logits, const Tensor& targets,
+void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor& targets,
                               const TablePart& part, const Tensor& statistics) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
-    launch(ctx, statistics_kernel<T>, num_blocks(logits.dim(0)), threads_of(logits), kScratchBytes,
-           logits_of<T>(logits, targets, part), rows_of(statistics));
+    launch(ctx, statistics_kernel<T>, num_blocks(logits.rows()), threads_of(logits), kScratchBytes,
+           logits_of<T>(logits, {}, targets, part), rows_of(statistics));
   });
 }
 
-void cross_entropy_of_part(Context& ctx, const Tensor& logits, const Tensor& targets, const TablePart& part,
+void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
                            const Tensor& statistics, float gradient_scale, const Tensor& loss,
-                           const Tensor& dlogits) {
+                           const Columns& dlogits) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
-    launch(ctx, loss_of_part_kernel<T>, num_blocks(logits.dim(0)), threads_of(logits), 0,
-           logits_of<T>(logits, targets, part), rows_of(statistics), statistics.dim(0), gradient_scale,
-           loss.data<float>(), data_or_null<T>(dlogits));
+    launch(ctx, loss_of_part_kernel<T>, num_blocks(logits.rows()), threads_of(logits), 0,
+           logits_of<T>(logits, dlogits, targets, part), rows_of(statistics), statistics.dim(0),
+           gradient_scale, loss.data<float>());
   });
 }
 

@@ -1,6 +1,6 @@
 // 8-bit products by cuBLASLt, from sm_89 on. It wants the inner dim of both matrices to be the contiguous
 // one, all dims in units of 16, and not E5M2 on both sides.
-#include "runtime/device/cuda/cuda_stream.h"
+#include "runtime/ops/cuda/compute_capability.h"
 #include "runtime/ops/cuda/matmul.h"
 #include "runtime/ops/cuda/row_bias.h"
 #include "runtime/ops/cuda/transpose_codes.h"
@@ -11,28 +11,15 @@ namespace trireme::ops::cuda {
 
 namespace {
 
-/// The device of a context, asked once.
-class ComputeCapability {
- public:
-  explicit ComputeCapability(Context& ctx) {
-    const int device = ctx.device().index;
-    trireme::cuda::check(cudaDeviceGetAttribute(&major_, cudaDevAttrComputeCapabilityMajor, device),
-                         "cudaDeviceGetAttribute");
-    trireme::cuda::check(cudaDeviceGetAttribute(&minor_, cudaDevAttrComputeCapabilityMinor, device),
-                         "cudaDeviceGetAttribute");
+void expect_float8(Context& ctx) {
+  const auto& device = ctx.service<ComputeCapability>();
+  if (device.major() * 10 + device.minor() < 89) {
+    throw_environment(
+        "8-bit products need a device of compute capability 8.9 or newer (Ada, Hopper); {} has {}.{}: choose "
+        "bf16",
+        to_string(ctx.device()), device.major(), device.minor());
   }
-  void expect_float8(Device device) const {
-    if (major_ * 10 + minor_ < 89) {
-      throw_environment(
-          "8-bit products need a device of compute capability 8.9 or newer (Ada, Hopper); {} has {}.{}: "
-          "choose bf16",
-          to_string(device), major_, minor_);
-    }
-  }
-
- private:
-  int major_ = 0, minor_ = 0;
-};
+}
 
 bool is_for_the_library(const Tensor& a, const Tensor& b, const Tensor& c, int64_t k) {
   constexpr int64_t kUnit = 16;
@@ -63,17 +50,23 @@ void gemm_widened(Context& ctx, const GemmOptions& options, const ScaledTensor& 
 
 void gemm_float8(Context& ctx, const GemmOptions& options, const ScaledTensor& a, const ScaledTensor& b,
                  const Tensor& bias, const Tensor& c) {
-  ctx.service<ComputeCapability>().expect_float8(ctx.device());
+  expect_float8(ctx);
   if (!is_for_the_library(a.values, b.values, c, a.values.dim(options.transpose_a ? 0 : 1))) {
     return gemm_widened(ctx, options, a, b, bias, c);
   }
-  Matmul product{options, a.values, b.values, {}, c, a.scale, b.scale};
+  Matmul product{.options = options,
+                 .a = a.values,
+                 .b = b.values,
+                 .bias = {},
+                 .c = c,
+                 .scale_a = a.scale,
+                 .scale_b = b.scale};
   product.options.transpose_a = false;
   product.options.transpose_b = true;
   if (options.transpose_a) product.a = transposed_codes(ctx, a.values);
   if (!options.transpose_b) product.b = transposed_codes(ctx, b.values);
   // Into fp32 the library adds a bias of bf16 alone.
-  if (c.dtype() != DType::f32) product.bias = in_type_of(ctx, bias, c);
+  if (c.dtype() != DType::f32) product.bias = in_type(ctx, bias, c.dtype());
   matmul(ctx, product);
   if (bias && c.dtype() == DType::f32) add_bias_alone(ctx, true, bias, c);
 }

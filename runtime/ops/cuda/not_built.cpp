@@ -42,9 +42,9 @@ void attention_backward(Context&, const AttentionShape&, CC, CC, CC, CT, CT, CT,
   missing("attention_backward");
 }
 void merge_attention(Context&, CT, CT, int64_t, CT, CT) { missing("merge_attention"); }
-void cross_entropy(Context&, CT, CT, float, CT, CT) { missing("cross_entropy"); }
-void cross_entropy_statistics(Context&, CT, CT, const TablePart&, CT) { missing("cross_entropy_statistics"); }
-void cross_entropy_of_part(Context&, CT, CT, const TablePart&, CT, float, CT, CT) {
+void cross_entropy(Context&, CC, CT, float, CT, CC) { missing("cross_entropy"); }
+void cross_entropy_statistics(Context&, CC, CT, const TablePart&, CT) { missing("cross_entropy_statistics"); }
+void cross_entropy_of_part(Context&, CC, CT, const TablePart&, CT, float, CT, CC) {
   missing("cross_entropy_of_part");
 }
 void fill(Context&, CT, double) { missing("fill"); }
@@ -67,8 +67,11 @@ void dequantize(Context&, const ScaledTensor&, CT) { missing("dequantize"); }
 void gemm_float8(Context&, const GemmOptions&, const ScaledTensor&, const ScaledTensor&, CT, CT) {
   missing("gemm_float8");
 }
-void gemm(Context&, const GemmOptions&, CT, CT, CT, CT) { missing("gemm"); }
-void add_column_sums(Context&, CT, CT) { missing("add_column_sums"); }
+void gemm(Context&, const GemmOptions&, CC, CT, CT, CC) { missing("gemm"); }
+void linear_gelu(Context&, CT, CT, CT, CT, CT) { missing("linear_gelu"); }
+void linear_backward_input_gelu(Context&, CT, CT, CT, CT) { missing("linear_backward_input_gelu"); }
+void linear_backward_weight(Context&, CC, CT, CT, CT) { missing("linear_backward_weight"); }
+void add_column_sums(Context&, CC, CT) { missing("add_column_sums"); }
 void grouped_linear(Context&, CT, Counts, CT, CT) { missing("grouped_linear"); }
 void grouped_linear_backward_input(Context&, CT, Counts, CT, CT) { missing("grouped_linear_backward_input"); }
 void grouped_linear_backward_weight(Context&, CT, CT, Counts, CT) {

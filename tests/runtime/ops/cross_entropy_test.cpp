@@ -17,6 +17,7 @@ namespace {
 using test::make_tensor;
 using test::random_tensor;
 using test::to_vector;
+using test::widened;
 
 Tensor make_targets(Context& ctx, const std::vector<int32_t>& values) {
   const Tensor t = Tensor::empty(ctx, {static_cast<int64_t>(values.size())}, DType::i32);
@@ -126,6 +127,39 @@ TEST_P(CrossEntropy, PartsOfTheVocabularyGiveTheSame) {
   }
 }
 
+TEST_P(CrossEntropy, RowsMayLieFurtherApartThanTheyAreLong) {
+  Context ctx(test::test_device());
+  for (const int64_t v : {1, 5, 33, 1031}) {
+    SCOPED_TRACE(v);
+    const int64_t rows = 7;
+    const Tensor logits = random_tensor(ctx, {rows, v}, GetParam(), 7, 4.0f);
+    std::vector<int32_t> targets;
+    for (int64_t r = 0; r < rows; ++r)
+      targets.push_back(r % 3 == 2 ? ops::kIgnoredTarget : static_cast<int32_t>((r * 7919) % v));
+    const Result expected = run(ctx, logits, targets, 0.25f);
+    const Tensor loss = Tensor::empty(ctx, {rows}, DType::f32);
+    const Tensor indices = make_targets(ctx, targets);
+    const auto expect_result = [&](const ops::Columns& gradient) {
+      EXPECT_EQ((Result{to_vector(loss), to_vector(gradient)}), expected);
+    };
+    const ops::Columns in_place = widened(ctx, logits, 0, 9), apart = widened(ctx, logits, 8, 0);
+    ops::cross_entropy(ctx, in_place, indices, 0.25f, loss, apart);
+    expect_result(apart);
+    ops::cross_entropy(ctx, in_place, indices, 0.25f, loss, in_place);
+    expect_result(in_place);
+
+    const ops::Columns of_part = widened(ctx, logits, 0, 9),
+                       dense = Tensor::empty(ctx, {rows, v}, GetParam());
+    const Tensor statistics = Tensor::empty(ctx, {1, rows, 3}, DType::f32);
+    ops::cross_entropy_statistics(ctx, of_part, indices, {0, v}, statistics.view({rows, 3}));
+    const Result in_one_part = run_in_parts(ctx, logits, targets, 0.25f, {0, v});
+    for (const ops::Columns& gradient : {dense, of_part}) {
+      ops::cross_entropy_of_part(ctx, of_part, indices, {0, v}, statistics, 0.25f, loss, gradient);
+      EXPECT_EQ((Result{to_vector(loss), to_vector(gradient)}), in_one_part);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, CrossEntropy, testing::Values(DType::f32, DType::bf16, DType::f16),
                          [](const auto& types) { return std::string(to_string(types.param)); });
 
@@ -187,6 +221,9 @@ TEST(CrossEntropyEdges, RefusesATargetOutsideTheVocabulary) {
   EXPECT_THROW(run(ctx, logits, {0, 9}, 1.0f), InternalError);
   EXPECT_THROW(run(ctx, logits, {-2, 0}, 1.0f), InternalError);
   EXPECT_THROW(run_in_parts(ctx, logits, {0, 9}, 1.0f, {0, 4, 9}), InternalError);
+  EXPECT_THROW(ops::cross_entropy(ctx, {logits, 0, 8}, make_targets(ctx, {0, 0}), 1.0f,
+                                  Tensor::empty(ctx, {2}, DType::f32), logits),
+               InternalError);
   EXPECT_THROW(ops::cross_entropy_statistics(ctx, logits, make_targets(ctx, {0, 0}), {1, 9},
                                              Tensor::empty(ctx, {2, 3}, DType::f32)),
                InternalError);

@@ -13,6 +13,7 @@ namespace {
 using test::make_tensor;
 using test::random_tensor;
 using test::to_vector;
+using test::widened;
 
 // What rounding the result to its type may cost, relative to its size.
 double epsilon(DType dtype) {
@@ -29,15 +30,16 @@ struct Product {
   DType in, out;
   bool with_bias = false;
   ops::GemmOptions options;
+  bool wide_a = false, wide_c = false;  // rows further apart than they are long
 };
 
 // Checks ops::gemm against sums in double precision. The error allowed grows with the sum of magnitudes, as
 // the error of any order of a float sum does.
 void expect_product(const Product& p, int num_threads) {
-  SCOPED_TRACE(fmt::format("{}x{}x{} {}->{} ta={} tb={} accumulate={} alpha={} bias={} threads={}", p.m, p.n,
-                           p.k, to_string(p.in), to_string(p.out), p.options.transpose_a,
+  SCOPED_TRACE(fmt::format("{}x{}x{} {}->{} ta={} tb={} accumulate={} alpha={} bias={} threads={} wide={}{}",
+                           p.m, p.n, p.k, to_string(p.in), to_string(p.out), p.options.transpose_a,
                            p.options.transpose_b, p.options.accumulate, p.options.alpha, p.with_bias,
-                           num_threads));
+                           num_threads, p.wide_a, p.wide_c));
   Context ctx(test::test_device(), num_threads);
   const bool ta = p.options.transpose_a, tb = p.options.transpose_b;
   const Tensor a = random_tensor(ctx, ta ? Shape{p.k, p.m} : Shape{p.m, p.k}, p.in, 1);
@@ -46,8 +48,9 @@ void expect_product(const Product& p, int num_threads) {
   const Tensor bias = p.with_bias ? random_tensor(ctx, {p.n}, DType::f32, 4) : Tensor();
   const auto av = to_vector(a), bv = to_vector(b), before = to_vector(c);
   const auto bias_v = p.with_bias ? to_vector(bias) : std::vector<float>(static_cast<size_t>(p.n));
-  ops::gemm(ctx, p.options, a, b, bias, c);
-  const auto after = to_vector(c);
+  const ops::Columns in = p.wide_a ? widened(ctx, a, 3, 5) : a, out = p.wide_c ? widened(ctx, c, 0, 9) : c;
+  ops::gemm(ctx, p.options, in, b, bias, out);
+  const auto after = to_vector(out);
   for (int64_t i = 0; i < p.m; ++i) {
     for (int64_t j = 0; j < p.n; ++j) {
       double sum = 0, magnitude = 0;
@@ -76,10 +79,11 @@ TEST_P(GemmTypes, MatchDoublePrecisionInEveryCombination) {
   const int64_t sizes[][3] = {{1, 1, 1},   {3, 5, 7}, {33, 65, 17}, {1, 96, 64},
                               {64, 1, 33}, {5, 7, 0}, {0, 7, 5},    {5, 0, 7}};
   for (const auto& [m, n, k] : sizes) {
-    for (int bits = 0; bits < 64; ++bits) {
+    for (int bits = 0; bits < 256; ++bits) {
       const ops::GemmOptions options{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0,
                                      (bits & 8) != 0 ? -0.5f : 1.0f};
-      expect_product({m, n, k, in, out, (bits & 16) != 0, options}, (bits & 32) != 0 ? 2 : 1);
+      expect_product({m, n, k, in, out, (bits & 16) != 0, options, (bits & 32) != 0, (bits & 64) != 0},
+                     (bits & 128) != 0 ? 2 : 1);
     }
   }
 }
@@ -101,6 +105,15 @@ TEST(Gemm, LargeSizesMatchDoublePrecision) {
   }
 }
 
+// The head's products: rows that are odd in length and begin at multiples of 128 bytes.
+TEST(Gemm, LogitsOfAnOddVocabulary) {
+  for (const auto& [in, out] : {std::pair{DType::bf16, DType::bf16}, std::pair{DType::f32, DType::f32}}) {
+    expect_product({33, 1031, 65, in, out, false, {false, true, false, 1.0f}, false, true}, 2);
+    expect_product({33, 65, 1031, in, out, false, {}, true, false}, 2);
+    expect_product({1031, 65, 33, in, DType::f32, false, {true, false, true, 1.0f}, true, false}, 2);
+  }
+}
+
 TEST(Gemm, RefusesOperandsThatDoNotFit) {
   Context ctx(test::test_device());
   const Tensor a = random_tensor(ctx, {2, 3}, DType::f32, 1), b = random_tensor(ctx, {4, 5}, DType::f32, 2);
@@ -112,6 +125,14 @@ TEST(Gemm, RefusesOperandsThatDoNotFit) {
                bias = random_tensor(ctx, {4}, DType::f32, 5);
   EXPECT_THROW(ops::gemm(ctx, {}, a, right, bias, c), InternalError);
   EXPECT_THROW(ops::gemm(ctx, {}, a, right, {}, Tensor::empty(ctx, {2, 5}, DType::bf16)), InternalError);
+  // A wider matrix is no excuse: the columns that are meant are named.
+  const Tensor wide = random_tensor(ctx, {2, 8}, DType::f32, 6);
+  EXPECT_THROW(ops::gemm(ctx, {}, wide, right, {}, c), InternalError);
+  EXPECT_THROW(ops::gemm(ctx, {}, {wide, 6, 3}, right, {}, c), InternalError);
+  EXPECT_THROW(ops::gemm(ctx, {}, {wide, -1, 3}, right, {}, c), InternalError);
+  EXPECT_THROW(ops::gemm(ctx, {}, a, right, {}, wide), InternalError);
+  EXPECT_THROW(ops::gemm(ctx, {}, a, right, {}, {wide, 4, 5}), InternalError);
+  EXPECT_THROW(ops::gemm(ctx, {}, a, right, {}, {}), InternalError);
 }
 
 // More problems than are kept described: those that come back must still be right.

@@ -1,4 +1,6 @@
 // Matrix products of the host's stand-in for cuBLAS: matrices lie columns first, sums are in double.
+#include <cmath>
+#include <numbers>
 #include <optional>
 #include <vector>
 
@@ -10,7 +12,8 @@
 struct cublasLtMatmulDesc {
   cublasOperation_t transa = CUBLAS_OP_N, transb = CUBLAS_OP_N;
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  const void* bias = nullptr;
+  void *bias = nullptr, *aux = nullptr;  // bias: or where its gradient goes
+  int64_t aux_stride = 0;
   const float *a_scale = nullptr, *b_scale = nullptr;
   cudaDataType_t bias_type = CUDA_R_32F;
 };
@@ -94,6 +97,46 @@ class Running {
 
 bool is_at(const void* p, unsigned alignment) { return reinterpret_cast<uintptr_t>(p) % alignment == 0; }
 
+/// The largest power of two, up to 16, that divides it.
+unsigned alignment_of(const void* p) {
+  unsigned alignment = 16;
+  while (!is_at(p, alignment)) alignment /= 2;
+  return alignment;
+}
+
+/// What the manual asks of an epilogue's vectors and matrices.
+cublasStatus_t check_epilogue(const cublasLtMatmulDesc& m, const cublasLtMatrixLayout& d) {
+  if (m.epilogue == CUBLASLT_EPILOGUE_DEFAULT) return CUBLAS_STATUS_SUCCESS;
+  const bool has_bias = (m.epilogue & (CUBLASLT_EPILOGUE_BIAS | CUBLASLT_EPILOGUE_BGRADB)) != 0;
+  if (has_bias && (m.bias == nullptr || m.bias_type != d.type)) return CUBLAS_STATUS_INVALID_VALUE;
+  const bool has_aux = (m.epilogue & 128) != 0;
+  if (has_aux && (m.aux == nullptr || m.aux_stride % 8 != 0 || m.aux_stride < d.rows))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  const bool is_bias_alone = m.epilogue == CUBLASLT_EPILOGUE_BIAS;
+  if (d.rows == 1 || d.columns == 1 || !(is_bias_alone || trireme::cuda_on_host::has_epilogues()))
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+/// The tanh form.
+double gelu(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+}
+double gelu_slope(double x) {
+  const double scale = std::sqrt(2 / std::numbers::pi), t = std::tanh(scale * (x + 0.044715 * x * x * x));
+  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x * x);
+}
+
+/// What is stored of element (i, j) in place of a sum.
+double after_epilogue(const cublasLtMatmulDesc& m, cudaDataType_t type, int64_t i, int64_t j, double sum) {
+  if ((m.epilogue & CUBLASLT_EPILOGUE_BIAS) != 0) sum += read(m.bias, m.bias_type, i);
+  const int64_t at = i + j * m.aux_stride;
+  if (m.epilogue == CUBLASLT_EPILOGUE_DGELU) return sum * gelu_slope(read(m.aux, type, at));
+  if ((m.epilogue & CUBLASLT_EPILOGUE_GELU_AUX) != CUBLASLT_EPILOGUE_GELU_AUX) return sum;
+  write(m.aux, type, at, sum);
+  return gelu(sum);
+}
+
 template <class Value>
 void set(Value& to, const void* value, size_t bytes) {
   TRIREME_CHECK(bytes == sizeof to, "an attribute of {} bytes, not {}", sizeof to, bytes);
@@ -101,6 +144,11 @@ void set(Value& to, const void* value, size_t bytes) {
 }
 
 }  // namespace
+
+bool& trireme::cuda_on_host::has_epilogues() {
+  static bool has = true;
+  return has;
+}
 
 cublasStatus_t cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t transa, cublasOperation_t transb,
                                int64_t m, int64_t n, int64_t k, const void* alpha, const void* a,
@@ -163,6 +211,10 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
       return set(d->epilogue, value, bytes), CUBLAS_STATUS_SUCCESS;
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
       return set(d->bias, value, bytes), CUBLAS_STATUS_SUCCESS;
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+      return set(d->aux, value, bytes), CUBLAS_STATUS_SUCCESS;
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+      return set(d->aux_stride, value, bytes), CUBLAS_STATUS_SUCCESS;
     case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER:
       return set(d->a_scale, value, bytes), CUBLAS_STATUS_SUCCESS;
     case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER:
@@ -217,12 +269,13 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   }
   if (c->type != d->type || c->rows != d->rows || c->columns != d->columns)
     return CUBLAS_STATUS_INVALID_VALUE;
-  // No manual says for which sizes there is an algorithm with an epilogue.
-  if (description->epilogue == CUBLASLT_EPILOGUE_BIAS && (d->rows == 1 || d->columns == 1))
-    return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (const cublasStatus_t status = check_epilogue(*description, *d); status != CUBLAS_STATUS_SUCCESS)
+    return status;
   // Some workspace, so that the caller has to bring it.
   results[0].workspaceSize = std::min<size_t>(preference->workspace_bytes, 512);
   std::copy(std::begin(preference->alignment), std::end(preference->alignment), results[0].algo.alignment);
+  results[0].algo.bias_alignment = alignment_of(description->bias);
+  results[0].algo.aux_alignment = alignment_of(description->aux);
   return *found = 1, CUBLAS_STATUS_SUCCESS;
 }
 
@@ -235,8 +288,11 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
   const Running running(stream);
   const auto& alignment = algorithm->alignment;
   if (!is_at(a, alignment[0]) || !is_at(b, alignment[1]) || !is_at(c, alignment[2]) ||
-      !is_at(d, alignment[3]))
+      !is_at(d, alignment[3]) || !is_at(description->bias, algorithm->bias_alignment) ||
+      !is_at(description->aux, algorithm->aux_alignment))
     return CUBLAS_STATUS_INVALID_VALUE;
+  if (const cublasStatus_t status = check_epilogue(*description, *d_layout); status != CUBLAS_STATUS_SUCCESS)
+    return status;
   const bool ta = description->transa == CUBLAS_OP_T, tb = description->transb == CUBLAS_OP_T;
   const int64_t m = d_layout->rows, n = d_layout->columns, k = ta ? a_layout->rows : a_layout->columns;
   if ((ta ? a_layout->columns : a_layout->rows) != m || (tb ? b_layout->rows : b_layout->columns) != n ||
@@ -248,13 +304,20 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
   if (description->a_scale != nullptr)
     factor *= double{*description->a_scale} * double{*description->b_scale};
   const double kept = *static_cast<const float*>(beta);
-  multiply(m, n, k, {a, a_layout->type, a_layout->stride, ta}, {b, b_layout->type, b_layout->stride, tb},
-           [&](int64_t i, int64_t j, double sum) {
-             double value = factor * sum;
-             if (kept != 0) value += kept * read(c, c_layout->type, i + j * c_layout->stride);
-             if (description->epilogue == CUBLASLT_EPILOGUE_BIAS)
-               value += read(description->bias, description->bias_type, i);
-             write(d, d_layout->type, i + j * d_layout->stride, value);
-           });
+  const Matrix left{a, a_layout->type, a_layout->stride, ta}, right{b, b_layout->type, b_layout->stride, tb};
+  multiply(m, n, k, left, right, [&](int64_t i, int64_t j, double sum) {
+    double value = factor * sum;
+    if (kept != 0) value += kept * read(c, c_layout->type, i + j * c_layout->stride);
+    value = after_epilogue(*description, d_layout->type, i, j, value);
+    write(d, d_layout->type, i + j * d_layout->stride, value);
+  });
+  if (description->epilogue == CUBLASLT_EPILOGUE_BGRADB) {
+    const std::vector<double> values = right.values(k, n);
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (int64_t l = 0; l < k; ++l) sum += values[static_cast<size_t>(l * n + j)];
+      write(description->bias, description->bias_type, j, sum);
+    }
+  }
   return CUBLAS_STATUS_SUCCESS;
 }
