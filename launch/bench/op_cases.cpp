@@ -14,6 +14,7 @@
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/embedding.h"
 #include "runtime/ops/gemm.h"
+#include "runtime/ops/host_copy.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/rotary.h"
 
@@ -205,8 +206,10 @@ OpCase adamw(Context& ctx, DType dtype, int64_t) {
   const Tensor w = random(ctx, shape, DType::f32, 1), g = random(ctx, shape, DType::f32, 2),
                m = zeros(ctx, shape, DType::f32), v = zeros(ctx, shape, DType::f32);
   const Tensor copy = dtype == DType::f32 ? Tensor() : zeros(ctx, shape, dtype);
+  ops::AdamWOptions options;
+  options.update = ops::to_device(ctx, ops::adamw_update(options, 1e-4, 1), {ops::kAdamWUpdateSize});
   return {0, bytes_of(w, w, g, m, m, v, v) + (copy ? bytes_of(copy) : 0),
-          [=, &ctx] { ops::adamw(ctx, {.lr = 1e-4f}, g, w, m, v, copy); }};
+          [=, &ctx] { ops::adamw(ctx, options, g, w, m, v, copy); }};
 }
 
 }  // namespace

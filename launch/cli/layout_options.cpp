@@ -118,6 +118,8 @@ std::vector<Option> run_options() {
        choice<std::string>(
            [](auto& c) -> auto& { return c.run.backend; }, names({"auto", "self", "mpi", "nccl"})),
        "of communication among ranks; auto: nccl where each has a GPU of its own, else mpi", ""},
+      {section, "cuda-graph", "", on_off([](auto& c) -> auto& { return c.run.cuda_graph; }),
+       "submit each step as one CUDA graph; for dense models on GPUs, without pipeline", ""},
       {section, "threads", "",
        whole(
            [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),

@@ -52,6 +52,12 @@ RunConfig config_to_verify(const RunConfig& asked) {
         "--train.fp8 on: what 8 bits round away is more than layouts may differ by; verify the layout with "
         "--train.fp8 off");
   }
+  if (asked.run.cuda_graph) {
+    throw_usage(
+        "--run.cuda-graph on: gradients are compared between the halves of a step, which a graph does at "
+        "once; "
+        "leave it out");
+  }
   if (!asked.start.file.empty() && !asked.verify.full) {
     throw_usage(
         "--model.load {}: the weights fit the whole model, and a small one is verified; --verify.full on "

@@ -142,6 +142,7 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
   }
   if (!place.device.empty()) text += " on " + place.device;
   if (place.threads_per_rank > 0) text += ", " + plural(place.threads_per_rank, "thread") + " a rank";
+  if (config.run.cuda_graph) text += ", each step a CUDA graph";
   return place.backend.empty() ? text : text + ", communication by " + place.backend;
 }
 

@@ -45,7 +45,10 @@ std::pair<size_t, size_t> first_sharing(const std::vector<Seen>& all) {
 }
 
 DeviceChoice the_cpu(const RunOptions& run) {
-  if (run.share_device) throw_usage("run.share-device on is for GPUs, and this run has none: leave it out");
+  for (const auto& [is_on, name] :
+       {std::pair{run.share_device, "share-device"}, {run.cuda_graph, "cuda-graph"}}) {
+    if (is_on) throw_usage("run.{} on is for GPUs, and this run has none: leave it out", name);
+  }
   return {};
 }
 
@@ -86,8 +89,16 @@ std::string choose_backend(const RunOptions& run, const DeviceChoice& choice, in
     throw_usage("run.backend nccl is for GPUs, and this run has none: use mpi or auto");
   }
   if (world_size == 1) return "self";
-  if (run.backend != "auto") return run.backend;
-  return on_gpu && !choice.is_shared ? "nccl" : "mpi";
+  const std::string backend = run.backend != "auto"         ? run.backend
+                              : on_gpu && !choice.is_shared ? "nccl"
+                                                            : "mpi";
+  if (run.cuda_graph && backend == "mpi") {
+    throw_usage(
+        "run.cuda-graph on: ranks that share a GPU talk by mpi, through the host; give each a GPU of its "
+        "own, or "
+        "leave it out");
+  }
+  return backend;
 }
 
 std::string device_text(Device device) {

@@ -19,11 +19,12 @@ int device_index(int local_rank, int num_visible);
 
 /// What run.device means for this rank. All ranks of `world` call it, on tensors of the host. UserError
 /// (usage) with one text on all ranks: no device is there, some ranks have one and others none, or several
-/// ranks would use one device and run.share_device does not allow it, or that is set and nobody has one.
+/// ranks would use one device and run.share_device does not allow it, or that or run.cuda_graph is set and
+/// nobody has one.
 DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local_rank);
 
 /// "auto" made plain: nccl where ranks have GPUs of their own, mpi between other ranks, self for a rank
-/// alone. UserError (usage) for nccl without a GPU.
+/// alone. UserError (usage) for nccl without a GPU, and for mpi where steps are to be CUDA graphs.
 std::string choose_backend(const RunOptions& run, const DeviceChoice& choice, int world_size);
 
 /// "cpu: Intel Xeon, amx-bf16", "cuda:0: NVIDIA H100, 80 GiB".

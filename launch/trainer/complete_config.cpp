@@ -136,6 +136,30 @@ void check_backend(const RunConfig& config, int world_size, Faults& faults) {
   }
 }
 
+// What cannot be captured: whatever the host decides in the middle of a step.
+void check_graph(const RunConfig& config, int world_size, Faults& faults) {
+  if (!config.run.cuda_graph) return;
+  const auto refuse = [&](bool applies, std::string_view why) {
+    if (applies) faults.push_back(fmt::format("run.cuda-graph on: {}", why));
+  };
+  refuse(config.run.device == "cpu", "run.device cpu has no graphs: leave it out");
+  refuse(
+      config.model.moe.num_experts > 0,
+      "with model.experts the host has to know in every layer how many rows each expert gets: leave it out");
+  refuse(config.parallel.pipeline > 1,
+         "the stages of a pipeline let go of memory when messages have arrived, which differs from step to "
+         "step: "
+         "use --pp 1, or leave it out");
+  refuse(config.run.backend == "mpi" && world_size > 1,
+         "run.backend mpi carries tensors through the host: use nccl");
+  refuse(config.train.loss_scale.dynamic,
+         "a dynamic loss scale is decided by the host after each step: use --train.loss-scale with a number");
+  refuse(config.train.nonfinite == NonFinitePolicy::skip && !config.train.loss_scale.dynamic,
+         "train.nonfinite skip decides on the host after each step: use stop");
+  refuse(config.train.check == NonFiniteCheck::op,
+         "train.check op looks at each tensor when it is made: use step");
+}
+
 void add_nearest_layouts(const RunConfig& config, int world_size, Faults& layout) {
   constexpr size_t kMost = 3;
   const auto nearest = nearest_layouts(config, world_size, kMost);
@@ -180,6 +204,7 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
   check_optimizer(config, faults);
   if (needs_data) check_data(config, faults);
   check_backend(config, world_size, faults);
+  check_graph(config, world_size, faults);
   return faults;
 }
 

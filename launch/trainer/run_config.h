@@ -77,6 +77,7 @@ struct RunOptions {
   std::string device = "auto";   ///< auto, cpu or cuda
   bool share_device = false;     ///< several ranks may use one GPU
   std::string backend = "auto";  ///< auto, self, mpi or nccl
+  bool cuda_graph = false;       ///< steps are captured once and submitted as one graph
   int threads = 0;               ///< threads a rank; 0: the host's cores divided by its ranks
 
   friend bool operator==(const RunOptions&, const RunOptions&) = default;

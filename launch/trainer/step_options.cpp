@@ -14,6 +14,7 @@ TrainingStepOptions step_options(const RunConfig& c) {
   options.master = c.train.master;
   options.check = c.train.check;
   options.seed = c.train.seed;
+  options.use_graph = c.run.cuda_graph;
   return options;
 }
 

@@ -181,13 +181,15 @@ StepUnderWay Trainer::begin_step(int64_t step) {
   const int64_t bytes_before = parallel_.experts().bytes_exchanged();
   const TrainConfig& t = config_.train;
   auto micro_batches = training_micro_batches(ctx_, *reader_, replica_, step, t.global_batch, t.micro_batch);
-  StepNumbers numbers = step_->measure(micro_batches, loss_scaler_.scale());
+  const double lr =
+      schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
+  StepNumbers numbers = runs_ahead_ ? step_->step(micro_batches, loss_scaler_.scale(), lr)
+                                    : step_->measure(micro_batches, loss_scaler_.scale());
   StepMetrics m;
   m.step = step + 1;
   m.dispatch_bytes = parallel_.experts().bytes_exchanged() - bytes_before;
   for (const RouterLoad& load : step_->router_loads()) m.routers.push_back(router_metrics(load));
-  m.lr = schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
-  if (runs_ahead_) step_->update(m.lr);
+  m.lr = lr;
   m.comm_wait_ms = wait_times_.stop() * 1e3;
   return {begin, std::move(micro_batches), std::move(numbers), std::move(m)};
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "runtime/base/philox.h"
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
@@ -30,7 +30,9 @@ std::vector<ops::ElementRange> ranges_of(const ParameterStorage& storage, const 
 }  // namespace
 
 AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config)
-    : storage_(storage), config_(config) {
+    : storage_(storage),
+      config_(config),
+      update_(Tensor::empty(ctx, {ops::kAdamWUpdateSize}, DType::f64, MemoryCategory::buffers)) {
   for (const ParameterGroup& group : storage.groups()) {
     const auto zeros = [&] {
       const Tensor t = Tensor::empty(ctx, {group.numel / group.parts}, DType::f32, MemoryCategory::optimizer);
@@ -45,14 +47,21 @@ AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const Ad
   }
 }
 
-void AdamWOptimizer::step(Context& ctx, double lr, const Tensor& gradient_scale,
-                          const BucketUpdated& updated) {
+ops::AdamWOptions AdamWOptimizer::options() const {
   ops::AdamWOptions options;
-  options.lr = static_cast<float>(lr);
   options.beta1 = static_cast<float>(config_.beta1);
   options.beta2 = static_cast<float>(config_.beta2);
   options.eps = static_cast<float>(config_.eps);
-  options.step = ++num_steps_;
+  options.update = update_;
+  return options;
+}
+
+void AdamWOptimizer::begin(Context& ctx, double lr) {
+  ops::write(ctx, ops::adamw_update(options(), lr, ++num_steps_), update_);
+}
+
+void AdamWOptimizer::step(Context& ctx, const Tensor& gradient_scale, const BucketUpdated& updated) {
+  ops::AdamWOptions options = this->options();
   options.gradient_scale = gradient_scale;
   storage_.forget_whole_weights();
   for (size_t i = 0; i < moments_.size(); ++i) {

@@ -25,14 +25,17 @@ class AdamWOptimizer {
   /// Moments start at zero, and exist for this rank's parts only. `storage` outlives the optimizer.
   AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config);
 
-  /// One update of this rank's parts with gradient_scale ([1] f32) * gradient; writes the master weights and
-  /// their rounded copies, or the weights alone, stochastically rounded, bucket by bucket. A scale that is
-  /// not finite changes nothing, but counts as an update.
-  void step(Context& ctx, double lr, const Tensor& gradient_scale, const BucketUpdated& updated);
-  /// Updates made so far.
+  /// Begins an update: gives the device what follows from its number and learning rate.
+  void begin(Context& ctx, double lr);
+  /// The update, of this rank's parts, with gradient_scale ([1] f32) * gradient; writes the master weights
+  /// and their rounded copies, or the weights alone, stochastically rounded, bucket by bucket. A scale that
+  /// is not finite changes nothing, but counts as an update.
+  void step(Context& ctx, const Tensor& gradient_scale, const BucketUpdated& updated);
+  /// Updates begun so far.
   int64_t num_steps() const { return num_steps_; }
 
  private:
+  ops::AdamWOptions options() const;
   void update(Context& ctx, const ops::AdamWOptions& options, size_t group, size_t bucket);
 
   struct Moments {
@@ -41,6 +44,7 @@ class AdamWOptimizer {
   ParameterStorage& storage_;
   AdamWConfig config_;
   std::vector<Moments> moments_;  // one a group
+  Tensor update_;                 // ops::AdamWOptions::update
   // Of groups without masters: what lies in this rank's part of each bucket.
   std::vector<std::vector<std::vector<ops::ElementRange>>> ranges_;
   int64_t num_steps_ = 0;

@@ -68,6 +68,8 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       part_(part),
       clip_(options.clip),
       seed_(options.seed),
+      use_graph_(options.use_graph),
+      num_targets_(zeros(ctx, 1, DType::f64)),
       numbers_(zeros(ctx, 3, DType::f64)),
       factor_(zeros(ctx, 1, DType::f32)),
       training_(parallel.pipeline(), part),
@@ -97,6 +99,7 @@ void TrainingStep::begin(std::span<MicroBatch> micro_batches, bool training) {
 }
 
 BatchTotals TrainingStep::accumulate(std::span<MicroBatch> micro_batches, double loss_scale) {
+  count_targets(micro_batches);
   make_sums(micro_batches, loss_scale);
   return with_sums(known_, ops::to_host<double>(ctx_, numbers_));
 }
@@ -107,8 +110,27 @@ double TrainingStep::gradient_norm() {
 }
 
 StepNumbers TrainingStep::measure(std::span<MicroBatch> micro_batches, double loss_scale) {
+  count_targets(micro_batches);
   make_sums(micro_batches, loss_scale);
   make_norm();
+  return {ops::HostCopy<double>(ctx_, numbers_), known_};
+}
+
+StepNumbers TrainingStep::step(std::span<MicroBatch> micro_batches, double loss_scale, double lr) {
+  count_targets(micro_batches);
+  known_ = {.loss_scale = loss_scale};
+  optimizer_.begin(ctx_, lr);
+  const auto work = [&](std::span<MicroBatch> own) {
+    make_sums(own, loss_scale);
+    make_norm();
+    apply();
+  };
+  if (use_graph_) {
+    part_.storage->forget_whole_weights();  // what an evaluation has left is not there the next time
+    graph_.run(ctx_, micro_batches, loss_scale, work);
+  } else {
+    work(micro_batches);
+  }
   return {ops::HostCopy<double>(ctx_, numbers_), known_};
 }
 
@@ -118,7 +140,7 @@ void TrainingStep::make_sums(std::span<MicroBatch> micro_batches, double loss_sc
   run(micro_batches, loss_scale, check_ == NonFiniteCheck::op ? &finder_ : nullptr);
   // What one rank has found reaches the others with the totals and the norm, which follow from this.
   if (finder_.has_found()) ops::fill(ctx_, loss_sum_, std::numeric_limits<double>::quiet_NaN());
-  sum_totals(micro_batches, numbers_.slice(0, 2));
+  sum_totals(numbers_.slice(0, 2));
   known_ = {.loss_scale = loss_scale};
   routers_.sum(ctx_);
   for (const RouterLoad& load : routers_.loads()) {
@@ -185,8 +207,13 @@ std::optional<NonFinite> TrainingStep::find_nonfinite_weight() {
 }
 
 void TrainingStep::update(double lr) {
+  optimizer_.begin(ctx_, lr);
+  apply();
+}
+
+void TrainingStep::apply() {
   TRIREME_CHECK(std::exchange(has_norm_, false), "an update without the norm of its gradients");
-  optimizer_.step(ctx_, lr, factor_, [this](const ParameterGroup& group, const ParameterBucket& bucket) {
+  optimizer_.step(ctx_, factor_, [this](const ParameterGroup& group, const ParameterBucket& bucket) {
     gatherer_.start(ctx_.stream(), group, bucket);
   });
   part_.storage->zero_gradients(ctx_);
@@ -208,17 +235,22 @@ BatchTotals TrainingStep::evaluate(std::span<MicroBatch> micro_batches) {
     evaluation_.run(ctx_, schedule, micro_batches);
   }
   const Tensor totals = Tensor::empty(ctx_, {2}, DType::f64, MemoryCategory::buffers);
-  sum_totals(micro_batches, totals);
+  count_targets(micro_batches);
+  sum_totals(totals);
   return with_sums({}, ops::to_host<double>(ctx_, totals));
 }
 
 // Losses are on the last stage; the targets are counted there too.
-void TrainingStep::sum_totals(std::span<const MicroBatch> micro_batches, const Tensor& totals) {
+void TrainingStep::count_targets(std::span<const MicroBatch> micro_batches) {
   int64_t num_targets = 0;
   const bool has_losses = parallel_.pipeline().rank() == parallel_.pipeline().size() - 1;
   for (const MicroBatch& mb : micro_batches) num_targets += has_losses ? mb.num_targets : 0;
+  ops::fill(ctx_, num_targets_, static_cast<double>(num_targets));
+}
+
+void TrainingStep::sum_totals(const Tensor& totals) {
   ops::copy(ctx_, loss_sum_, totals.slice(0, 1));
-  ops::fill(ctx_, totals.slice(1, 2), static_cast<double>(num_targets));
+  ops::copy(ctx_, num_targets_, totals.slice(1, 2));
   parallel_.gradients().all_reduce(ctx_.stream(), totals);
   parallel_.pipeline().all_reduce(ctx_.stream(), totals);
 }

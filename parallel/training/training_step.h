@@ -16,6 +16,7 @@
 #include "parallel/training/nonfinite.h"
 #include "parallel/training/nonfinite_policy.h"
 #include "parallel/training/router_totals.h"
+#include "parallel/training/step_graph.h"
 #include "runtime/ops/host_copy.h"
 
 namespace trireme {
@@ -62,7 +63,8 @@ struct TrainingStepOptions {
   int zero_stage = 0;                 ///< 0 to 3: what the ranks that sum gradients divide (StateDivision)
   bool master = true;                 ///< f32 master weights beside 16-bit ones; without, stochastic rounding
   NonFiniteCheck check = NonFiniteCheck::step;
-  uint64_t seed = 0;  ///< MicroBatch::seed
+  uint64_t seed = 0;       ///< MicroBatch::seed
+  bool use_graph = false;  ///< step() captures the device's work
 
   /// How this rank's parameters are to be laid out for such a step.
   StateDivision division(const ParallelContext& parallel) const;
@@ -97,6 +99,11 @@ class TrainingStep {
   /// and all later ones until skip(): they stay those of the last good step, however late that is heard of.
   void update(double lr);
 
+  /// measure() and update() at once. With options.use_graph the device's work is captured and submitted as a
+  /// graph (StepGraph), for which nothing in it may wait for the device or for other streams than NCCL's: no
+  /// routers, NonFiniteCheck::op, pipeline or communication through the host.
+  StepNumbers step(std::span<MicroBatch> micro_batches, double loss_scale, double lr);
+
   /// Mean loss of micro-batches without training on them; replicas may have different numbers of them, or
   /// none, but under ZeRO stage 3, where they run layers together.
   BatchTotals evaluate(std::span<MicroBatch> micro_batches);
@@ -120,14 +127,18 @@ class TrainingStep {
   void complete(std::span<ParameterBlock* const> blocks);
   void make_sums(std::span<MicroBatch> micro_batches, double loss_scale);
   void make_norm();
-  void sum_totals(std::span<const MicroBatch> micro_batches, const Tensor& totals);
+  void count_targets(std::span<const MicroBatch> micro_batches);
+  void sum_totals(const Tensor& totals);
+  void apply();
 
   Context& ctx_;
   const ParallelContext& parallel_;
   ModelPart& part_;
   double clip_;
   uint64_t seed_;
+  bool use_graph_;
   Tensor loss_sum_;        // of the micro-batches under way
+  Tensor num_targets_;     // [1] f64: this rank's
   Tensor numbers_;         // [3] f64: sum of losses, targets, norm
   Tensor factor_;          // [1] f32: what the update multiplies gradients by
   BatchTotals known_;      // of the same step, what the host knows
@@ -142,6 +153,7 @@ class TrainingStep {
   WeightGatherer gatherer_;
   NonFiniteCheck check_;
   NonFiniteFinder finder_;
+  StepGraph graph_;
 };
 
 }  // namespace trireme

@@ -36,12 +36,30 @@ void add(MemoryUsage& usage, int64_t bytes) {
   usage.peak = std::max(usage.peak, usage.current);
 }
 
+/// Blocks that nobody uses, by size.
+using Blocks = std::multimap<size_t, void*>;
+
+void* find(Blocks& blocks, size_t size) {
+  const auto hit = blocks.find(size);
+  if (hit == blocks.end()) return nullptr;
+  void* pointer = hit->second;
+  blocks.erase(hit);
+  return pointer;
+}
+
+/// Blocks that are kept for somebody.
+struct Reserve {
+  Blocks unused;
+  bool is_open = true;  // blocks come back here
+};
+
 }  // namespace
 
 struct Allocator::State {
   std::unique_ptr<MemorySource> source;
   mutable std::mutex mutex;
-  std::multimap<size_t, void*> cached;
+  Blocks cached;
+  std::shared_ptr<Reserve> reserve;  // in reserve_during()
   MemoryStats stats;
 
   ~State() { trim(); }
@@ -56,12 +74,10 @@ struct Allocator::State {
   }
 
   void* take(size_t size) {
-    if (const auto hit = cached.find(size); hit != cached.end()) {
-      void* pointer = hit->second;
-      cached.erase(hit);
-      return pointer;
-    }
-    void* pointer = source->allocate(size);
+    void* pointer = reserve ? find(reserve->unused, size) : nullptr;
+    if (pointer == nullptr) pointer = find(cached, size);
+    if (pointer != nullptr) return pointer;
+    pointer = source->allocate(size);
     if (pointer == nullptr && !cached.empty()) {
       trim();
       pointer = source->allocate(size);
@@ -97,9 +113,11 @@ int64_t Allocator::block_size(int64_t bytes) {
 std::shared_ptr<std::byte> Allocator::allocate(size_t bytes, MemoryCategory category) {
   const auto size = static_cast<size_t>(block_size(static_cast<int64_t>(bytes)));
   void* pointer;
+  std::shared_ptr<Reserve> reserve;
   {
     const std::lock_guard lock(state_->mutex);
     pointer = state_->take(size);
+    reserve = state_->reserve;
     if (pointer == nullptr) {
       throw_environment("out of memory on {}: {} MiB for {} do not fit beside {} MiB already in use",
                         state_->source->name(), size >> 20, to_string(category),
@@ -108,12 +126,35 @@ std::shared_ptr<std::byte> Allocator::allocate(size_t bytes, MemoryCategory cate
     state_->account(category, static_cast<int64_t>(size));
     allow_access(pointer, size, bytes);
   }
-  return {static_cast<std::byte*>(pointer), [state = state_, size, category](std::byte* block) {
+  return {static_cast<std::byte*>(pointer), [state = state_, reserve, size, category](std::byte* block) {
             const std::lock_guard lock(state->mutex);
             state->account(category, -static_cast<int64_t>(size));
             allow_access(block, size, 0);
-            state->cached.emplace(size, block);
+            Blocks& home = reserve && reserve->is_open ? reserve->unused : state->cached;
+            home.emplace(size, block);
           }};
+}
+
+std::shared_ptr<void> Allocator::reserve_during(const std::function<void()>& work) {
+  const auto reserve = std::make_shared<Reserve>();
+  std::shared_ptr<void> handle(nullptr, [state = state_, reserve](void*) {
+    const std::lock_guard lock(state->mutex);
+    reserve->is_open = false;
+    state->cached.merge(reserve->unused);
+  });
+  const auto set = [&](std::shared_ptr<Reserve> now) {
+    const std::lock_guard lock(state_->mutex);
+    state_->reserve = std::move(now);
+  };
+  set(reserve);
+  try {
+    work();
+  } catch (...) {
+    set(nullptr);
+    throw;
+  }
+  set(nullptr);
+  return handle;
 }
 
 MemoryStats Allocator::stats() const {

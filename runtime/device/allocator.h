@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -49,6 +50,11 @@ class Allocator {
   /// which may be after the allocator itself is gone. Throws EnvironmentError (resources) with the sizes when
   /// memory runs out.
   std::shared_ptr<std::byte> allocate(size_t bytes, MemoryCategory category);
+
+  /// Calls `work` and keeps the blocks that are handed out meanwhile from all others as long as the result
+  /// lives, also those that are given back at once: for what goes on using their addresses, as captured work
+  /// does. Within `work` they are handed out again. One at a time.
+  std::shared_ptr<void> reserve_during(const std::function<void()>& work);
 
   /// Bytes that a request takes: what it is rounded up to, by 12.5 % at most where it is not tiny. Freed
   /// blocks find new users that way.

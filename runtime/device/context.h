@@ -1,12 +1,14 @@
 // Where one rank computes: its device, compute stream, memory and threads. Handed down to every op.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <typeindex>
 
 #include "runtime/device/allocator.h"
 #include "runtime/device/device.h"
+#include "runtime/device/graph.h"
 #include "runtime/device/stream.h"
 
 namespace trireme {
@@ -25,6 +27,9 @@ class Context {
   Stream& stream() const { return *stream_; }
   /// For tensors that lie on the host whatever the device: what ranks tell each other in numbers and names.
   Stream& host_stream() const { return *host_stream_; }
+
+  /// Stream::capture() of work on stream(). Memory that it takes is the graph's as long as that lives.
+  std::unique_ptr<Graph> capture(const std::function<void()>& submit);
 
   /// The context's own object of type T, made as T(context) at the first call: what a library wants once a
   /// device, such as a handle. Lives as long as the context; one thread at a time.

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 #include "runtime/device/device.h"
 
 namespace trireme {
+
+class Graph;
 
 /// A point in a stream's work. Done once everything submitted before it was recorded has finished.
 class Event {
@@ -32,6 +35,11 @@ class Stream {
   virtual void copy(void* to, const void* from, size_t bytes) = 0;
   /// Blocks the calling thread until all submitted work has finished.
   virtual void synchronize() = 0;
+  /// Puts down what `submit` submits to this stream, and to others that wait for it, instead of doing it
+  /// (CUDA graphs, by stream capture). `submit` waits for nothing on the host, copies from and to no memory
+  /// that the device does not know, and lets this stream wait for all that it started on others. Devices
+  /// only.
+  virtual std::unique_ptr<Graph> capture(const std::function<void()>& submit) = 0;
 };
 
 }  // namespace trireme

@@ -1,12 +1,16 @@
 #include "runtime/ops/adamw.h"
 
+#include <cmath>
+
 namespace trireme::ops {
 
 namespace {
 
 void check_state(Context& ctx, const char* op, const AdamWOptions& options, const Tensor& gradient,
                  const Tensor& w, const Tensor& m, const Tensor& v) {
-  TRIREME_CHECK(options.step >= 1, "{}: step is {}, the first is 1", op, options.step);
+  expect_shape(op, "update", options.update, {kAdamWUpdateSize});
+  expect_dtype(op, "update", options.update, DType::f64);
+  expect_on_device(op, ctx.device(), options.update);
   if (options.gradient_scale) {
     expect_shape(op, "gradient_scale", options.gradient_scale, {1});
     expect_dtype(op, "gradient_scale", options.gradient_scale, DType::f32);
@@ -19,7 +23,18 @@ void check_state(Context& ctx, const char* op, const AdamWOptions& options, cons
   }
 }
 
+/// 1 / (1 - beta^step)
+double bias_correction(double beta, int64_t step) {
+  return 1.0 / (1.0 - std::pow(beta, static_cast<double>(step)));
+}
+
 }  // namespace
+
+std::vector<double> adamw_update(const AdamWOptions& options, double lr, int64_t step) {
+  TRIREME_CHECK(step >= 1, "adamw: update number {}, the first is 1", step);
+  return {lr, bias_correction(options.beta1, step), bias_correction(options.beta2, step),
+          static_cast<double>(step)};
+}
 
 void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
            const Tensor& m, const Tensor& v, const Tensor& copy) {

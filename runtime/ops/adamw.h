@@ -2,22 +2,28 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "runtime/ops/dispatch.h"
 
 namespace trireme::ops {
 
 struct AdamWOptions {
-  float lr = 0;
   float beta1 = 0.9f;
   float beta2 = 0.999f;
   float eps = 1e-8f;
   float weight_decay = 0;
-  int64_t step = 1;  ///< number of this update, from 1: the bias corrections are 1 - beta^step
+  /// [kAdamWUpdateSize] f64: the values of adamw_update(), which are others at each update. They lie on the
+  /// device, so that a captured step finds those of its time.
+  Tensor update = {};
   /// [1] f32, what the gradient is multiplied by first (1 / tokens, clipping): it lies on the device, so that
   /// nobody waits for it. Absent: 1. One that is not finite leaves everything as it was.
   Tensor gradient_scale = {};
 };
+
+inline constexpr int64_t kAdamWUpdateSize = 4;
+/// Of update number `step`, counted from 1: lr, the bias corrections 1 / (1 - beta^step), and step.
+std::vector<double> adamw_update(const AdamWOptions& options, double lr, int64_t step);
 
 /// m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w = w - lr * (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) +
 /// eps) + wd * w). w, m, v, gradient: f32, as many elements each. copy (compute type, may be absent) receives
@@ -40,7 +46,7 @@ struct ElementRange {
 /// with the probability of the remainder, so that steps smaller than half a unit of the last place are not
 /// lost on average (Gupta et al., arXiv 1502.02551; for bf16 without masters Zamirai et al., arXiv
 /// 2010.06192). Global element g draws 16 bits: half g % 2 (the lower first) of word g % 8 / 2 of
-/// philox4x32(key, g / 8, options.step). w: bf16; m, v, gradient: f32. Elements outside of all `ranges`
+/// philox4x32(key, g / 8, step). w: bf16; m, v, gradient: f32. Elements outside of all `ranges`
 /// (ordered, disjoint) are padding and are rounded down. Infinity and NaN stay what they are.
 void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
                       const Tensor& m, const Tensor& v, std::span<const ElementRange> ranges);

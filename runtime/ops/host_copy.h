@@ -76,18 +76,26 @@ T value_of(Context& ctx, const Tensor& t) {
   return to_host<T>(ctx, t)[0];
 }
 
-/// A tensor of the values, which may go when the call returns. Nobody waits for the device.
+/// Gives t the values, which may go when the call returns. Nobody waits for the device. T is the tensor's
+/// type.
 template <class T>
-Tensor to_device(Context& ctx, const std::vector<T>& values, const Shape& shape) {
-  const Tensor t = Tensor::empty(ctx, shape, DTypeOf<T>::value, MemoryCategory::buffers);
-  TRIREME_CHECK(t.numel() == static_cast<int64_t>(values.size()), "{} values for {}", values.size(),
-                to_string(shape));
-  if (values.empty()) return t;
+void write(Context& ctx, const std::vector<T>& values, const Tensor& t) {
+  TRIREME_CHECK(t.dtype() == DTypeOf<T>::value && t.numel() == static_cast<int64_t>(values.size()),
+                "{} values of {} for {} of {}", values.size(), to_string(DTypeOf<T>::value),
+                to_string(t.shape()), to_string(t.dtype()));
+  if (values.empty()) return;
   const auto bytes = static_cast<size_t>(t.bytes());
   const auto block = ctx.host_allocator().allocate(bytes, MemoryCategory::buffers);
   std::memcpy(block.get(), values.data(), bytes);
   ctx.stream().copy(t.raw(), block.get(), bytes);
   ctx.service<CopiesUnderWay>().keep(block, ctx.stream().record());
+}
+
+/// A tensor of the values. Nobody waits for the device.
+template <class T>
+Tensor to_device(Context& ctx, const std::vector<T>& values, const Shape& shape) {
+  const Tensor t = Tensor::empty(ctx, shape, DTypeOf<T>::value, MemoryCategory::buffers);
+  write(ctx, values, t);
   return t;
 }
 

@@ -7,6 +7,9 @@
 #include <sched.h>
 #include <sys/mman.h>
 
+#include "runtime/base/error.h"
+#include "runtime/device/graph.h"
+
 namespace trireme::cpu {
 
 namespace {
@@ -26,6 +29,9 @@ class InlineStream final : public Stream {
     if (bytes > 0) std::memcpy(to, from, bytes);
   }
   void synchronize() override {}
+  std::unique_ptr<Graph> capture(const std::function<void()>&) override {
+    TRIREME_CHECK(false, "work of the host is no graph");
+  }
 };
 
 constexpr size_t kHugePage = size_t{2} << 20;

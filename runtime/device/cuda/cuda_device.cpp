@@ -7,6 +7,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/device/cuda/cuda_stream.h"
+#include "runtime/device/graph.h"
 
 namespace trireme::cuda {
 
@@ -74,6 +75,27 @@ class CudaEvent final : public Event {
   cudaEvent_t event_ = nullptr;
 };
 
+class CudaGraph final : public Graph {
+ public:
+  CudaGraph(int index, cudaGraph_t graph) : index_(index) {
+    const cudaError_t status = cudaGraphInstantiate(&graph_, graph, 0);
+    cudaGraphDestroy(graph);
+    check(status, "cudaGraphInstantiate");
+  }
+  ~CudaGraph() override {
+    cudaSetDevice(index_);
+    cudaGraphExecDestroy(graph_);
+  }
+  void launch(Stream& stream) override {
+    use(index_);
+    check(cudaGraphLaunch(graph_, raw_stream(stream)), "cudaGraphLaunch");
+  }
+
+ private:
+  int index_;
+  cudaGraphExec_t graph_ = nullptr;
+};
+
 class CudaStream final : public Stream {
  public:
   explicit CudaStream(int index) : index_(index) {
@@ -98,6 +120,23 @@ class CudaStream final : public Stream {
   void synchronize() override {
     use(index_);
     check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  }
+  // Relaxed: threads that give work to NCCL take part, and the allocator may have to ask the device.
+  std::unique_ptr<Graph> capture(const std::function<void()>& submit) override {
+    use(index_);
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+    cudaGraph_t graph = nullptr;
+    try {
+      submit();
+    } catch (...) {
+      cudaStreamEndCapture(stream_, &graph);
+      if (graph != nullptr) cudaGraphDestroy(graph);
+      cudaGetLastError();  // of a capture that has become invalid
+      throw;
+    }
+    use(index_);
+    check(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
+    return std::make_unique<CudaGraph>(index_, graph);
   }
   cudaStream_t get() const { return stream_; }
 

@@ -10,11 +10,13 @@ namespace trireme::ops::cpu {
 
 namespace {
 
-struct Constants : AdamWConstants {
+struct Constants : AdamWConstants, AdamWUpdate {
   float gradient_scale;
 
   explicit Constants(const AdamWOptions& o)
-      : AdamWConstants(o), gradient_scale(o.gradient_scale ? *o.gradient_scale.data<float>() : 1.0f) {}
+      : AdamWConstants(o),
+        AdamWUpdate(o.update.data<double>()),
+        gradient_scale(o.gradient_scale ? *o.gradient_scale.data<float>() : 1.0f) {}
 
   /// Else nothing is to be done.
   bool are_usable() const { return std::isfinite(gradient_scale); }
@@ -39,10 +41,10 @@ TRIREME_VECTORIZED void update_range(const Constants& constants, const float* gr
 constexpr int64_t kPiece = 1024;
 
 /// Random bits of the counters first, first + 1, ...: 8 halves each.
-TRIREME_VECTORIZED void random_halves(uint64_t key, int64_t first, int64_t step, uint32_t* out, int64_t n) {
+TRIREME_VECTORIZED void random_halves(uint64_t key, int64_t first, uint64_t step, uint32_t* out, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    const auto words = philox4x32(key, static_cast<uint64_t>(first + i), static_cast<uint64_t>(step));
+    const auto words = philox4x32(key, static_cast<uint64_t>(first + i), step);
     out[4 * i] = words[0];
     out[4 * i + 1] = words[1];
     out[4 * i + 2] = words[2];
@@ -62,7 +64,7 @@ TRIREME_VECTORIZED void round_range(const float* w, const uint16_t* random, bf16
 }
 
 /// The random bits of global elements [g, g + n), n <= kPiece.
-void draw(uint64_t key, int64_t g, int64_t step, uint16_t* out, int64_t n) {
+void draw(uint64_t key, int64_t g, uint64_t step, uint16_t* out, int64_t n) {
   constexpr int64_t kCounters = kPiece / 8 + 1;
   uint32_t words[4 * kCounters];
   const int64_t skip = g % 8;
@@ -80,7 +82,7 @@ struct Source {
 };
 
 /// The random bits of elements [begin, begin + n) of the flat tensors; zeros for padding.
-void draw_piece(std::span<const Source> sources, int64_t step, int64_t begin, int64_t n, uint16_t* out) {
+void draw_piece(std::span<const Source> sources, uint64_t step, int64_t begin, int64_t n, uint16_t* out) {
   std::fill(out, out + n, uint16_t{0});
   auto it = std::ranges::upper_bound(sources, begin, {}, [](const Source& s) { return s.range.end; });
   for (; it != sources.end() && it->range.begin < begin + n; ++it) {
@@ -129,7 +131,7 @@ void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& g
       const int64_t n = std::min(kPiece, end - i);
       convert_range(weights + i, wide, n);
       update_range(constants, g + i, wide, mean + i, square + i, n);
-      draw_piece(sources, options.step, i, n, random);
+      draw_piece(sources, constants.step, i, n, random);
       round_range(wide, random, weights + i, n);
     }
   });

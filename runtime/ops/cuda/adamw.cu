@@ -13,6 +13,7 @@ struct Update {
   const float* gradient;
   float *m, *v;
   const float* gradient_scale;  // may be null
+  const double* of_this_step;
   AdamWConstants c;
 
   Update(const AdamWOptions& o, const Tensor& g, const Tensor& mean, const Tensor& square)
@@ -20,12 +21,16 @@ struct Update {
         m(mean.data<float>()),
         v(square.data<float>()),
         gradient_scale(data_or_null<float>(o.gradient_scale)),
+        of_this_step(o.update.data<double>()),
         c(o) {}
 
   /// What gradients are multiplied by. Where it is not finite nothing is to be done.
   __device__ float scale() const { return gradient_scale != nullptr ? *gradient_scale : 1.0f; }
 
-  __device__ void operator()(int64_t i, int count, float factor, float (&weight)[kPack]) const {
+  __device__ AdamWUpdate now() const { return AdamWUpdate(of_this_step); }
+
+  __device__ void operator()(int64_t i, int count, float factor, const AdamWUpdate& u,
+                             float (&weight)[kPack]) const {
     float g[kPack], mean[kPack], square[kPack];
     load(gradient + i, count, g);
     load(m + i, count, mean);
@@ -34,8 +39,8 @@ struct Update {
       const float scaled = g[j] * factor;
       mean[j] = fmaf(c.beta1, mean[j], c.rest1 * scaled);
       square[j] = fmaf(c.beta2, square[j], c.rest2 * scaled * scaled);
-      const float step = mean[j] * c.correction1 / (sqrtf(square[j] * c.correction2) + c.eps);
-      weight[j] = fmaf(-c.lr, fmaf(c.weight_decay, weight[j], step), weight[j]);
+      const float step = mean[j] * u.correction1 / (sqrtf(square[j] * u.correction2) + c.eps);
+      weight[j] = fmaf(-u.lr, fmaf(c.weight_decay, weight[j], step), weight[j]);
     }
     store(m + i, count, mean);
     store(v + i, count, square);
@@ -53,7 +58,7 @@ struct AdamW {
     if (!(fabsf(factor) < INFINITY)) return;
     float weight[kPack];
     load(w + i, count, weight);
-    update(i, count, factor, weight);
+    update(i, count, factor, update.now(), weight);
     store(w + i, count, weight);
     if (copy != nullptr) store(copy + i, count, weight);
   }
@@ -100,7 +105,6 @@ struct AdamWStochastic {
   Update update;
   bf16* w;
   int64_t first;  // of the elements of this launch
-  uint64_t step;
   int num_ranges = 0;
   Range ranges[kMostRanges] = {};
 
@@ -108,9 +112,10 @@ struct AdamWStochastic {
     const int64_t i = first + offset;
     const float factor = update.scale();
     if (!(fabsf(factor) < INFINITY)) return;
+    const AdamWUpdate now = update.now();
     float weight[kPack];
     load(w + i, count, weight);
-    update(i, count, factor, weight);
+    update(i, count, factor, now, weight);
     int r = 0;
     int64_t element = 0, left = 0;
     Drawer drawer;
@@ -125,7 +130,7 @@ struct AdamWStochastic {
       unsigned random = 0;  // of padding
       if (r < num_ranges && ranges[r].begin <= i + j) {
         if (left <= 0) element = ranges[r].place(i + j + ranges[r].to_block, left);
-        random = drawer.draw(ranges[r].key, element, step);
+        random = drawer.draw(ranges[r].key, element, now.step);
       }
       weight[j] = widen(rounded_by(weight[j], random));
     }
@@ -145,7 +150,7 @@ void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, co
 
 void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
                       const Tensor& m, const Tensor& v, std::span<const ElementRange> ranges) {
-  AdamWStochastic op{{options, gradient, m, v}, w.data<bf16>(), 0, static_cast<uint64_t>(options.step)};
+  AdamWStochastic op{{options, gradient, m, v}, w.data<bf16>(), 0};
   // A launch goes on from where the one before it ended to the end of its last range, or of the tensors.
   for (size_t next = 0; op.first < w.numel();) {
     op.num_ranges = 0;

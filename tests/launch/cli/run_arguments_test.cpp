@@ -253,6 +253,23 @@ TEST(RunArguments, OtherChecksAcrossOptions) {
               HasSubstr("whole number"));
 }
 
+TEST(RunArguments, AGraphIsRefusedWhereTheHostDecidesWithinAStep) {
+  const auto fault = [](Args more, int world_size = 1) {
+    more.insert(more.begin(), {"--data.text", "a", "--run.cuda-graph"});
+    return fault_of(more, world_size);
+  };
+  EXPECT_EQ(fault({"--train.precision", "bf16", "--zero", "3"}, 2), "no fault");
+  EXPECT_THAT(fault({"--run.device", "cpu"}), HasSubstr("run.cuda-graph on: run.device cpu"));
+  EXPECT_THAT(fault({"--model.preset", "mixtral-tiny"}), HasSubstr("how many rows each expert gets"));
+  EXPECT_THAT(fault({"--pp", "2"}, 2), HasSubstr("use --pp 1"));
+  EXPECT_THAT(fault({"--run.backend", "mpi"}, 2), HasSubstr("use nccl"));
+  EXPECT_EQ(fault({"--run.backend", "mpi"}), "no fault") << "one rank sends nothing";
+  EXPECT_THAT(fault({"--train.precision", "fp16"}),
+              AllOf(HasSubstr("dynamic loss scale"), Not(HasSubstr("use stop"))));
+  EXPECT_THAT(fault({"--train.nonfinite", "skip", "--train.check", "op"}),
+              AllOf(HasSubstr("use stop"), HasSubstr("train.check op")));
+}
+
 TEST(RunArguments, WrittenConfigsReadBackEqual) {
   std::vector<Args> runs = {
       {},

@@ -33,6 +33,12 @@ TEST(ChooseDevice, BackendsFollowTheDevices) {
   EXPECT_EQ(choose_backend(asked, kSharedGpu, 4), "nccl");
   expect_error(ExitCode::usage, {"run.backend nccl", "use mpi or auto"},
                [&] { choose_backend(asked, kCpu, 4); });
+  asked = {};
+  asked.cuda_graph = true;
+  EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), "nccl");
+  EXPECT_EQ(choose_backend(asked, kOwnGpu, 1), "self");
+  expect_error(ExitCode::usage, {"run.cuda-graph on", "a GPU of its own"},
+               [&] { choose_backend(asked, kSharedGpu, 4); });
 }
 
 TEST(ChooseDevice, TheCpuNeedsNoLookAndIsNotShared) {
@@ -46,6 +52,10 @@ TEST(ChooseDevice, TheCpuNeedsNoLookAndIsNotShared) {
     run.share_device = true;
     expect_error(ExitCode::usage, {"run.share-device on is for GPUs"},
                  [&] { choose_device(run, *world, 0); });
+    run.share_device = false;
+    run.cuda_graph = true;
+    expect_error(ExitCode::usage, {"run.cuda-graph on is for GPUs"}, [&] { choose_device(run, *world, 0); });
+    run.cuda_graph = false;
   }
 }
 

@@ -1,6 +1,6 @@
 #include "runtime/ops/adamw.h"
 
-#include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 #include "tests/runtime/ops/op_test.h"
 
 namespace trireme::test {
@@ -11,26 +11,33 @@ TRIREME_FOR_COMPUTE_TYPES(AdamWTest);
 
 using Doubles = std::vector<double>;
 
+constexpr float kLr = 1e-2f;
+
 /// The update of the contract, in doubles.
-void reference_step(const ops::AdamWOptions& o, const std::vector<float>& gradient, Doubles& w, Doubles& m,
-                    Doubles& v) {
+void reference_step(const ops::AdamWOptions& o, int64_t step, const std::vector<float>& gradient, Doubles& w,
+                    Doubles& m, Doubles& v) {
   const double b1 = o.beta1, b2 = o.beta2, scale = read<float>(o.gradient_scale)[0];
-  const double c1 = 1 - std::pow(b1, static_cast<double>(o.step)),
-               c2 = 1 - std::pow(b2, static_cast<double>(o.step));
+  const double c1 = 1 - std::pow(b1, static_cast<double>(step)),
+               c2 = 1 - std::pow(b2, static_cast<double>(step));
   for (size_t i = 0; i < w.size(); ++i) {
     const double g = static_cast<double>(gradient[i]) * scale;
     m[i] = b1 * m[i] + (1 - b1) * g;
     v[i] = b2 * v[i] + (1 - b2) * g * g;
-    w[i] -= o.lr * (m[i] / c1 / (std::sqrt(v[i] / c2) + o.eps) + o.weight_decay * w[i]);
+    w[i] -= kLr * (m[i] / c1 / (std::sqrt(v[i] / c2) + o.eps) + o.weight_decay * w[i]);
   }
 }
 
-ops::AdamWOptions some_options(Context& ctx, float gradient_scale = 0.25f) {
-  return {.lr = 1e-2f,
-          .beta1 = 0.9f,
-          .beta2 = 0.99f,
-          .weight_decay = 0.1f,
-          .gradient_scale = full(ctx, {1}, DType::f32, gradient_scale)};
+ops::AdamWOptions of_update(Context& ctx, int64_t step, float lr, ops::AdamWOptions options) {
+  options.update = ops::to_device(ctx, ops::adamw_update(options, lr, step), {ops::kAdamWUpdateSize});
+  return options;
+}
+
+ops::AdamWOptions some_options(Context& ctx, float gradient_scale = 0.25f, int64_t step = 1) {
+  return of_update(ctx, step, kLr,
+                   {.beta1 = 0.9f,
+                    .beta2 = 0.99f,
+                    .weight_decay = 0.1f,
+                    .gradient_scale = full(ctx, {1}, DType::f32, gradient_scale)});
 }
 
 TEST_P(AdamWTest, FollowsDoublesOverSeveralStepsAndRoundsTheCopy) {
@@ -39,12 +46,11 @@ TEST_P(AdamWTest, FollowsDoublesOverSeveralStepsAndRoundsTheCopy) {
     const Tensor m = full(ctx_, {n}, DType::f32, 0.0f), v = full(ctx_, {n}, DType::f32, 0.0f);
     const auto start = to_vector(w);
     Doubles w_ref(start.begin(), start.end()), m_ref(start.size()), v_ref(start.size());
-    ops::AdamWOptions options = some_options(ctx_);
-    for (options.step = 1; options.step <= 7; ++options.step) {
-      const Tensor gradient =
-          random_tensor(ctx_, {n}, DType::f32, 10 + static_cast<uint64_t>(options.step), 0.3f);
+    for (int64_t step = 1; step <= 7; ++step) {
+      const ops::AdamWOptions options = some_options(ctx_, 0.25f, step);
+      const Tensor gradient = random_tensor(ctx_, {n}, DType::f32, 10 + static_cast<uint64_t>(step), 0.3f);
       ops::adamw(threads_, options, gradient, w, m, v, copy);
-      reference_step(options, to_vector(gradient), w_ref, m_ref, v_ref);
+      reference_step(options, step, to_vector(gradient), w_ref, m_ref, v_ref);
     }
     expect_close(to_vector(w), w_ref, 1e-6);
     expect_close(to_vector(m), m_ref, 1e-6, 0.1);
@@ -71,7 +77,7 @@ TEST(AdamW, WithoutGradientOnlyTheDecayActs) {
   Context ctx(test_device());
   const Tensor w = full(ctx, {100}, DType::f32, 2.0f), zero = full(ctx, {100}, DType::f32, 0.0f);
   const Tensor m = clone(ctx, zero), v = clone(ctx, zero);
-  ops::adamw(ctx, {.lr = 0.5f, .weight_decay = 0.25f}, zero, w, m, v, {});
+  ops::adamw(ctx, of_update(ctx, 1, 0.5f, {.weight_decay = 0.25f}), zero, w, m, v, {});
   EXPECT_EQ(to_vector(w), std::vector<float>(100, 2.0f - 0.5f * 0.25f * 2.0f));
 }
 
@@ -96,13 +102,23 @@ TEST(AdamW, RefusesWhatDoesNotFit) {
   Context ctx(test_device());
   const Tensor t = full(ctx, {4}, DType::f32, 0.0f), longer = full(ctx, {5}, DType::f32, 0.0f);
   const Tensor half = full(ctx, {4}, DType::bf16, 0.0f);
-  EXPECT_THROW(ops::adamw(ctx, {}, longer, t, t, t, {}), InternalError);
-  EXPECT_THROW(ops::adamw(ctx, {}, half, t, t, t, {}), InternalError);
-  EXPECT_THROW(ops::adamw(ctx, {}, t, t, t, {}, {}), InternalError);
-  EXPECT_THROW(ops::adamw(ctx, {}, t, t, t, t, longer), InternalError);
-  EXPECT_THROW(ops::adamw(ctx, {.step = 0}, t, t, t, t, half), InternalError);
-  EXPECT_THROW(ops::adamw(ctx, {.gradient_scale = t}, t, t, t, t, {}), InternalError);
-  EXPECT_THROW(ops::adamw(ctx, {.gradient_scale = half.slice(0, 1)}, t, t, t, t, {}), InternalError);
+  const ops::AdamWOptions options = some_options(ctx);
+  EXPECT_NO_THROW(ops::adamw(ctx, options, t, t, t, t, {}));
+  EXPECT_THROW(ops::adamw(ctx, options, longer, t, t, t, {}), InternalError);
+  EXPECT_THROW(ops::adamw(ctx, options, half, t, t, t, {}), InternalError);
+  EXPECT_THROW(ops::adamw(ctx, options, t, t, t, {}, {}), InternalError);
+  EXPECT_THROW(ops::adamw(ctx, options, t, t, t, t, longer), InternalError);
+  EXPECT_THROW(ops::adamw_update(options, 1e-3, 0), InternalError);
+  for (const Tensor& scale : {t, half.slice(0, 1)}) {
+    ops::AdamWOptions wrong = options;
+    wrong.gradient_scale = scale;
+    EXPECT_THROW(ops::adamw(ctx, wrong, t, t, t, t, {}), InternalError);
+  }
+  for (const Tensor& update : {Tensor(), t}) {
+    ops::AdamWOptions wrong = options;
+    wrong.update = update;
+    EXPECT_THROW(ops::adamw(ctx, wrong, t, t, t, t, {}), InternalError);
+  }
 }
 
 // A whole tensor of n elements as one range.
@@ -127,8 +143,7 @@ TEST(AdamWStochastic, RoundsTheFp32UpdateByTheBitsOfItsContract) {
   Context ctx(test_device()), threads(test_device(), 3);
   constexpr int64_t kSize = 5003;
   for (const int64_t step : {1, 900}) {
-    ops::AdamWOptions options = some_options(ctx);
-    options.step = step;
+    const ops::AdamWOptions options = some_options(ctx, 0.25f, step);
     const StochasticState state(ctx, kSize), wide(ctx, kSize);
     const Tensor exact = make_tensor(ctx, {kSize}, DType::f32, to_vector(wide.w));
     ops::adamw(ctx, options, wide.gradient, exact, wide.m, wide.v, {});
@@ -206,7 +221,7 @@ TEST(AdamWStochastic, SmallStepsAreKeptOnAverage) {
   const Tensor m = full(ctx, {kSize}, DType::f32, 0.0f), v = full(ctx, {kSize}, DType::f32, 0.0f);
   const auto range = whole_range(kSize, "a");
   for (int64_t step = 1; step <= 10; ++step) {
-    ops::adamw_stochastic(ctx, {.lr = 1e-4f, .step = step}, gradient, w, m, v, {&range, 1});
+    ops::adamw_stochastic(ctx, of_update(ctx, step, 1e-4f, {}), gradient, w, m, v, {&range, 1});
   }
   double mean = 0;
   for (const float value : to_vector(w)) mean += static_cast<double>(value) / kSize;
@@ -219,7 +234,7 @@ TEST(AdamWStochastic, HidesNoNotANumber) {
                w = make_tensor(ctx, {2}, DType::bf16, {1.0f, INFINITY});
   const Tensor m = full(ctx, {2}, DType::f32, 0.0f), v = full(ctx, {2}, DType::f32, 0.0f);
   const auto range = whole_range(2, "a");
-  ops::adamw_stochastic(ctx, {.lr = 1e-4f}, gradient, w, m, v, {&range, 1});
+  ops::adamw_stochastic(ctx, of_update(ctx, 1, 1e-4f, {}), gradient, w, m, v, {&range, 1});
   EXPECT_THAT(to_vector(w), testing::Each(testing::IsNan()));
 }
 
@@ -228,9 +243,11 @@ TEST(AdamWStochastic, RefusesWhatDoesNotFit) {
   const Tensor t = full(ctx, {4}, DType::f32, 0.0f), w = full(ctx, {4}, DType::bf16, 0.0f);
   const auto range = whole_range(4, "a"), longer = whole_range(5, "a");
   const ops::ElementRange twice[] = {range, range};
-  EXPECT_THROW(ops::adamw_stochastic(ctx, {}, t, t, t, t, {&range, 1}), InternalError);
-  EXPECT_THROW(ops::adamw_stochastic(ctx, {}, t, w, t, t, {&longer, 1}), InternalError);
-  EXPECT_THROW(ops::adamw_stochastic(ctx, {}, t, w, t, t, twice), InternalError);
+  const ops::AdamWOptions options = some_options(ctx);
+  EXPECT_NO_THROW(ops::adamw_stochastic(ctx, options, t, w, t, t, {&range, 1}));
+  EXPECT_THROW(ops::adamw_stochastic(ctx, options, t, t, t, t, {&range, 1}), InternalError);
+  EXPECT_THROW(ops::adamw_stochastic(ctx, options, t, w, t, t, {&longer, 1}), InternalError);
+  EXPECT_THROW(ops::adamw_stochastic(ctx, options, t, w, t, t, twice), InternalError);
 }
 
 }  // namespace

@@ -87,7 +87,10 @@ void multiply(int64_t m, int64_t n, int64_t k, const Matrix& a, Matrix b, Result
 class Running {
  public:
   explicit Running(cudaStream_t stream) {
-    if (stream != nullptr) stream->drain();
+    if (stream != nullptr) {
+      TRIREME_CHECK(!stream->part().capture, "this stand-in does not capture the call");
+      stream->drain();
+    }
     access_.emplace();
   }
 
@@ -285,6 +288,16 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
                               cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
                               const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes,
                               cudaStream_t stream) {
+  if (stream != nullptr && stream->part().capture) {
+    const auto value = [](const void* p) { return *static_cast<const float*>(p); };
+    stream->run([=, desc = *description, factor = value(alpha), kept = value(beta), la = *a_layout,
+                 lb = *b_layout, lc = *c_layout, ld = *d_layout, algo = *algorithm]() mutable {
+      const cublasStatus_t status = cublasLtMatmul(nullptr, &desc, &factor, a, &la, b, &lb, &kept, c, &lc, d,
+                                                   &ld, &algo, workspace, workspace_bytes, nullptr);
+      TRIREME_CHECK(status == CUBLAS_STATUS_SUCCESS, "a captured product is refused");
+    });
+    return CUBLAS_STATUS_SUCCESS;
+  }
   const Running running(stream);
   const auto& alignment = algorithm->alignment;
   if (!is_at(a, alignment[0]) || !is_at(b, alignment[1]) || !is_at(c, alignment[2]) ||

@@ -10,11 +10,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <source_location>
+#include <tuple>
 
 #include "tests/support/cuda_on_host/block.h"
 #include "tests/support/cuda_on_host/device_memory.h"
+#include "tests/support/cuda_on_host/graph.h"
 #include "tests/support/cuda_on_host/launch.h"
-#include "tests/support/cuda_on_host/stream.h"
 
 #define __global__
 #define __device__
@@ -111,7 +112,11 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
-  cudaErrorNotReady = 600
+  cudaErrorNotReady = 600,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureUnjoined = 904,
+  cudaErrorStreamCaptureIsolation = 905,
+  cudaErrorCapturedEvent = 907
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToDevice,
@@ -124,7 +129,20 @@ enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
 #define CUDART_VERSION 13000
 
-inline const char* cudaGetErrorName(cudaError_t) { return "cudaErrorInvalidValue"; }
+inline const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureUnjoined:
+      return "cudaErrorStreamCaptureUnjoined";
+    case cudaErrorStreamCaptureIsolation:
+      return "cudaErrorStreamCaptureIsolation";
+    case cudaErrorCapturedEvent:
+      return "cudaErrorCapturedEvent";
+    default:
+      return "cudaErrorInvalidValue";
+  }
+}
 inline const char* cudaGetErrorString(cudaError_t) { return "refused by the host's stand-in for CUDA"; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
@@ -155,12 +173,12 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   ++trireme::cuda_on_host::counts().waits;
-  if (stream != nullptr) stream->drain();
-  return cudaSuccess;
+  if (stream == nullptr) return cudaSuccess;
+  if (stream->part().capture) return cudaErrorStreamCaptureUnsupported;
+  return stream->drain(), cudaSuccess;
 }
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  if (!event->mark().is_done()) stream->submit([mark = event->mark()] { mark.wait(); });
-  return cudaSuccess;
+  return event->make_wait(*stream) ? cudaSuccess : cudaErrorStreamCaptureIsolation;
 }
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   return *event = new trireme::cuda_on_host::Event, cudaSuccess;
@@ -169,10 +187,12 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return event->record(stream), cudaSuccess;
 }
 inline cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (event->is_captured()) return cudaErrorCapturedEvent;
   return event->mark().is_done() ? cudaSuccess : cudaErrorNotReady;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   ++trireme::cuda_on_host::counts().event_waits;
+  if (event->is_captured()) return cudaErrorCapturedEvent;
   return event->mark().wait(), cudaSuccess;
 }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
@@ -202,18 +222,28 @@ inline bool fits_kind(const void* to, const void* from, cudaMemcpyKind kind) {
          is_device_memory(from) == (kind != cudaMemcpyHostToDevice);
 }
 /// What the host may have to wait for: neither the device's nor pinned.
-inline void count_pageable(const void* pointer) {
+inline bool is_pageable(const void* pointer) {
   using namespace trireme::cuda_on_host;
-  if (!is_device_memory(pointer) && !is_pinned_memory(pointer)) ++counts().waits;
+  return !is_device_memory(pointer) && !is_pinned_memory(pointer);
+}
+/// Work that touches device memory, which lies around the pointers.
+inline void run_on(cudaStream_t stream, const void* to, const void* from, std::function<void()> work) {
+  const auto with_access = [to, from, work = std::move(work)] {
+    const trireme::cuda_on_host::DeviceAccess access({to, from});
+    work();
+  };
+  if (stream == nullptr) return with_access();
+  stream->run(with_access);
 }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                                    cudaStream_t stream) {
   if (!fits_kind(to, from, kind)) return cudaErrorInvalidValue;
-  count_pageable(to);
-  count_pageable(from);
-  if (stream != nullptr) stream->drain();
-  const trireme::cuda_on_host::DeviceAccess access({to, from});
-  std::memmove(to, from, bytes);
+  for (const void* pointer : {static_cast<const void*>(to), from}) {
+    if (!is_pageable(pointer)) continue;
+    if (stream != nullptr && stream->part().capture) return cudaErrorStreamCaptureUnsupported;
+    ++trireme::cuda_on_host::counts().waits;
+  }
+  run_on(stream, to, from, [=] { std::memmove(to, from, bytes); });
   return cudaSuccess;
 }
 inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
@@ -222,21 +252,49 @@ inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemc
 inline cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
                                      size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
   if (width > to_pitch || width > from_pitch || !fits_kind(to, from, kind)) return cudaErrorInvalidValue;
-  if (stream != nullptr) stream->drain();
-  const trireme::cuda_on_host::DeviceAccess access({to, from});
-  for (size_t row = 0; row < height; ++row) {
-    std::memcpy(static_cast<std::byte*>(to) + row * to_pitch,
-                static_cast<const std::byte*>(from) + row * from_pitch, width);
-  }
+  run_on(stream, to, from, [=] {
+    for (size_t row = 0; row < height; ++row) {
+      std::memcpy(static_cast<std::byte*>(to) + row * to_pitch,
+                  static_cast<const std::byte*>(from) + row * from_pitch, width);
+    }
+  });
   return cudaSuccess;
 }
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   if (!trireme::cuda_on_host::is_device_memory(to)) return cudaErrorInvalidValue;
-  if (stream != nullptr) stream->drain();
-  const trireme::cuda_on_host::DeviceAccess access({to});
-  std::memset(to, value, bytes);
+  run_on(stream, to, to, [=] { std::memset(to, value, bytes); });
   return cudaSuccess;
 }
+
+// Graphs.
+using cudaGraph_t = std::shared_ptr<trireme::cuda_on_host::Capture>*;
+using cudaGraphExec_t = trireme::cuda_on_host::RunnableGraph*;
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
+
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (stream == nullptr || stream->part().capture) return cudaErrorInvalidValue;
+  auto capture = std::make_shared<trireme::cuda_on_host::Capture>();
+  const size_t own = capture->join(*stream);
+  return stream->take_part({std::move(capture), own}), cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const auto part = stream->part();
+  if (!part.capture || part.stream != 0) return cudaErrorInvalidValue;
+  if (!part.capture->end()) return *graph = nullptr, cudaErrorStreamCaptureUnjoined;
+  return *graph = new std::shared_ptr(part.capture), cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* runnable, cudaGraph_t graph, unsigned long long) {
+  return *runnable = new trireme::cuda_on_host::RunnableGraph(*graph), cudaSuccess;
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  return graph->launch(*stream), cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) { return delete graph, cudaSuccess; }
 
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
@@ -256,10 +314,17 @@ cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribut
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
-  if (config->stream != nullptr) config->stream->drain();
-  const auto thread = [&] { kernel(static_cast<Parameters>(arguments)...); };
-  return trireme::cuda_on_host::run_grid(reinterpret_cast<const void*>(kernel), config->gridDim,
-                                         config->blockDim, config->dynamicSmemBytes, thread)
-             ? cudaSuccess
-             : cudaErrorInvalidValue;
+  bool is_accepted = true;  // known at once where nothing is captured
+  const auto run = [config = *config, kernel, values = std::tuple<Parameters...>(arguments...)] {
+    const auto thread = [&] { std::apply(kernel, values); };
+    return trireme::cuda_on_host::run_grid(reinterpret_cast<const void*>(kernel), config.gridDim,
+                                           config.blockDim, config.dynamicSmemBytes, thread);
+  };
+  if (config->stream == nullptr) return run() ? cudaSuccess : cudaErrorInvalidValue;
+  if (config->stream->part().capture) {
+    config->stream->run([run] { TRIREME_CHECK(run(), "a captured launch has sizes that CUDA refuses"); });
+  } else {
+    config->stream->run([&] { is_accepted = run(); });
+  }
+  return is_accepted ? cudaSuccess : cudaErrorInvalidValue;
 }

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/cuda_on_host/graph.h"
+
 namespace trireme::cuda_on_host {
 
 struct Stream::Mark::State {
@@ -15,6 +17,7 @@ struct Stream::Mark::State {
   std::deque<std::function<void()>> tasks;
   uint64_t num_submitted = 0, num_done = 0;
   bool closed = false, has_thread = false;
+  Stream::Part part;
 
   void wait_for(uint64_t number) {
     std::unique_lock lock(mutex);
@@ -58,7 +61,32 @@ Stream::~Stream() {
   state_->changed.notify_all();
 }
 
+void Stream::run(std::function<void()> work) {
+  if (const Part p = part(); p.capture) return p.capture->put_down_run(p.stream, std::move(work));
+  drain();
+  work();
+}
+
 void Stream::submit(std::function<void()> task) {
+  if (const Part p = part(); p.capture) return p.capture->put_down_submit(p.stream, std::move(task));
+  do_submit(std::move(task));
+}
+
+void Stream::wait(const Mark& mark) {
+  if (!mark.is_done()) do_submit([mark] { mark.wait(); });
+}
+
+Stream::Part Stream::part() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->part;
+}
+
+void Stream::take_part(const Part& part) {
+  const std::lock_guard lock(state_->mutex);
+  state_->part = part;
+}
+
+void Stream::do_submit(std::function<void()> task) {
   const std::lock_guard lock(state_->mutex);
   state_->tasks.push_back(std::move(task));
   ++state_->num_submitted;

@@ -7,9 +7,13 @@
 
 namespace trireme::cuda_on_host {
 
+class Capture;
+class Event;
+
 /// What this thread can finish alone (kernels, copies) is done within the call that submits it, once all that
-/// was submitted before has finished: drain(). What other ranks have a part in runs on a thread of the
-/// stream's own: submit(). The work of a stream that is destroyed still ends.
+/// was submitted before has finished: run(). What other ranks have a part in runs on a thread of the stream's
+/// own: submit(). The work of a stream that is destroyed still ends. A stream that is captured (graph.h) puts
+/// all of it down instead.
 class Stream {
  public:
   Stream();
@@ -17,6 +21,7 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
+  void run(std::function<void()> work);
   void submit(std::function<void()> task);
   void drain();
 
@@ -33,21 +38,23 @@ class Stream {
     uint64_t number_ = 0;
   };
   Mark mark() const;
+  /// What is submitted from now on starts after the mark.
+  void wait(const Mark& mark);
+
+  /// The capture that the stream takes part in, as which of its streams.
+  struct Part {
+    std::shared_ptr<Capture> capture;  // null: in none
+    size_t stream = 0;
+  };
+  Part part() const;
+  void take_part(const Part& part);
 
  private:
+  void do_submit(std::function<void()> task);
   std::shared_ptr<Mark::State> state_;
 };
 
 /// The streams that this thread made.
 void drain_streams_of_thread();
-
-class Event {
- public:
-  void record(Stream* stream) { mark_ = stream != nullptr ? stream->mark() : Stream::Mark(); }
-  const Stream::Mark& mark() const { return mark_; }
-
- private:
-  Stream::Mark mark_;
-};
 
 }  // namespace trireme::cuda_on_host

@@ -64,8 +64,10 @@ struct Outcome {
   std::map<std::string, std::vector<float>> weights;
 };
 
-Outcome run_training(const std::string& folder, const std::string& name, int num_ranks, Device device) {
+Outcome run_training(const std::string& folder, const std::string& name, int num_ranks, Device device,
+                     bool cuda_graph = false) {
   RunConfig config = small_config(folder, num_ranks);
+  config.run.cuda_graph = cuda_graph;
   config.run.dir = folder + "/" + name;
   EXPECT_THAT(complete(config, {"model.ffn", "model.kv-heads", "model.max-positions"}, num_ranks, true),
               testing::IsEmpty());
@@ -155,6 +157,18 @@ TEST(TrainerOnHost, ARunOnADeviceWritesWhatTheCpuWrites) {
       for (size_t i = 0; i < values.size(); ++i) ASSERT_NEAR(own[i], values[i], 2e-3) << name;
     }
   }
+}
+
+/// Evaluations between the steps and the sample at the end included.
+TEST(TrainerOnHost, ARunOfGraphsWritesWhatOneWithoutWrites) {
+  const TemporaryFolder folder;
+  folder.write("text", std::string(kText));
+  const Device device{DeviceType::cuda, 0};
+  const Outcome plain = run_training(folder.path(), "plain", 1, device),
+                graphs = run_training(folder.path(), "graphs", 1, device, true);
+  ASSERT_EQ(plain.losses.size(), 3);
+  EXPECT_EQ(graphs.losses, plain.losses);
+  EXPECT_EQ(graphs.weights, plain.weights);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "tests/support/nccl_on_host/nccl.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -115,7 +116,7 @@ struct ncclComm {
   // Under the lock of `shared`:
   std::vector<Operation> issued;  // by the last group, not yet given to the stream
   enum { open, closed, asked_for } group = open;
-  uint64_t num_rounds = 0;
+  std::shared_ptr<std::atomic<uint64_t>> num_rounds = std::make_shared<std::atomic<uint64_t>>(0);
   std::string last_error;
 };
 
@@ -245,14 +246,14 @@ ncclResult_t issue(ncclComm_t comm, const Operation& operation) {
 void launch(ncclComm_t comm) {
   const auto operations = std::exchange(comm->issued, {});
   comm->group = ncclComm::open;
-  const auto run = [shared = comm->shared, rank = comm->rank, operations, number = comm->num_rounds] {
+  // Rounds are counted when they begin: captured operations begin many.
+  const auto run = [shared = comm->shared, rank = comm->rank, operations, rounds = comm->num_rounds] {
     if (is_message(operations[0])) {
       run_messages(*shared, rank, operations);
     } else {
-      run_collective(*shared, rank, number, operations[0]);
+      run_collective(*shared, rank, (*rounds)++, operations[0]);
     }
   };
-  if (!is_message(operations[0])) ++comm->num_rounds;
   operations[0].stream->submit(run);
 }
 

@@ -1,0 +1,47 @@
+#include "parallel/training/step_graph.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace trireme {
+
+namespace {
+
+bool same_sizes(const MicroBatch& a, const MicroBatch& b) {
+  return a.batch == b.batch && a.seq_len == b.seq_len && a.context_parts == b.context_parts;
+}
+
+MicroBatch with_own_tensors(Context& ctx, MicroBatch mb) {
+  for (Tensor* t : {&mb.tokens, &mb.targets, &mb.positions})
+    *t = Tensor::empty(ctx, t->shape(), t->dtype(), MemoryCategory::buffers);
+  return mb;
+}
+
+}  // namespace
+
+bool StepGraph::fits(std::span<const MicroBatch> micro_batches, double loss_scale) const {
+  return loss_scale == loss_scale_ && std::ranges::equal(micro_batches, micro_batches_, same_sizes);
+}
+
+void StepGraph::run(Context& ctx, std::span<const MicroBatch> micro_batches, double loss_scale,
+                    const Work& work) {
+  if (!fits(micro_batches, loss_scale)) {
+    graph_.reset();
+    is_prepared_ = false;
+    micro_batches_.clear();
+    for (const MicroBatch& mb : micro_batches) micro_batches_.push_back(with_own_tensors(ctx, mb));
+    loss_scale_ = loss_scale;
+  }
+  for (size_t i = 0; i < micro_batches.size(); ++i) {
+    const MicroBatch &from = micro_batches[i], &to = micro_batches_[i];
+    for (const auto tensor : {&MicroBatch::tokens, &MicroBatch::targets, &MicroBatch::positions}) {
+      const Tensor& values = from.*tensor;
+      ctx.stream().copy((to.*tensor).raw(), values.raw(), static_cast<size_t>(values.bytes()));
+    }
+  }
+  if (!std::exchange(is_prepared_, true)) return work(micro_batches_);
+  if (!graph_) graph_ = ctx.capture([&] { work(micro_batches_); });
+  graph_->launch(ctx.stream());
+}
+
+}  // namespace trireme
