@@ -23,6 +23,7 @@ struct Case {
   int64_t vocab;  // where the preset leaves it open
   int64_t batch, seq_len;
   DType precision;
+  bool use_graph = false;
 };
 
 struct Place {
@@ -46,18 +47,18 @@ void training_step(benchmark::State& state, const Place& place, const Case& c) {
   const ParallelContext one_rank(*self, {.data = 1});
   Transformer model(ctx, one_rank, config, c.seq_len, c.precision);
   model.storage().initialize(ctx, 1);
-  TrainingStep step(ctx, one_rank, model.part(), {});
+  TrainingStepOptions options;
+  options.use_graph = c.use_graph;
+  TrainingStep step(ctx, one_rank, model.part(), options);
   const auto ids = random_ids(c.batch * c.seq_len + 1, config.vocab_size);
   const std::span all(ids);
   MicroBatch mb =
       make_micro_batch(ctx, c.batch, c.seq_len, all.first(ids.size() - 1), all.last(ids.size() - 1));
   // As in a run of the trainer the device is not waited for between steps.
   const int64_t steps_at_once = place.device.type == DeviceType::cpu ? 1 : 8;
-  const auto run = [&] {
-    (void)step.measure({&mb, 1});
-    step.update(1e-4);
-  };
-  run();  // memory and kernels are found on the first step
+  const auto run = [&] { (void)step.step({&mb, 1}, 1, 1e-4); };
+  run();  // memory and kernels are found on the first step, a graph is captured in the second
+  run();
   const double peak = ops::measure_gemm_rate(ctx, c.precision);
   while (state.KeepRunningBatch(steps_at_once)) {
     for (int64_t i = 0; i < steps_at_once; ++i) run();
@@ -114,6 +115,7 @@ int main(int argc, char** argv) {
   if (place.device.type == trireme::DeviceType::cuda) {
     // As in peers/pytorch_step.py.
     trireme::add(place, "gpt2_124m_16x1024/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16});
+    trireme::add(place, "gpt2_124m_16x1024_graph/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16, true});
     trireme::add(place, "gpt2_1.5b_4x1024/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16});
     trireme::add(place, "llama3_1b_4x2048/bf16", {"llama3-1b", 128256, 4, 2048, DType::bf16});
   } else {
