@@ -71,8 +71,16 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
   ops::add_in_order(ctx, sums, out);
 }
 
+WeightGatherer::WeightGatherer(const ParallelContext& parallel, ParameterStorage& storage)
+    : parallel_(parallel) {
+  for (const ParameterGroup& group : storage.groups()) {
+    if (!gathers(group)) continue;
+    registrations_.push_back(parallel.sharing(group.experts).shard().register_buffer(group.weights));
+  }
+}
+
 void WeightGatherer::start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket) {
-  if (group.parts == 1 || group.is_divided(group.weights)) return;
+  if (!gathers(group)) return;
   works_.push_back(parallel_.sharing(group.experts)
                        .shard()
                        .all_gather_async(stream, group.own_part(bucket, group.weights),

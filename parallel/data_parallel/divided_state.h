@@ -24,15 +24,21 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
 /// Completes weights of which each rank has updated its part, but those that are divided themselves.
 class WeightGatherer {
  public:
-  explicit WeightGatherer(const ParallelContext& parallel) : parallel_(parallel) {}
+  /// Both outlive this. All ranks make one.
+  WeightGatherer(const ParallelContext& parallel, ParameterStorage& storage);
   /// This rank's part of the bucket's weights is new: starts to exchange it. All ranks in the same order.
   void start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket);
   /// Waits for all.
   void finish();
 
  private:
+  static bool gathers(const ParameterGroup& group) {
+    return group.parts > 1 && !group.is_divided(group.weights);
+  }
+
   const ParallelContext& parallel_;
   std::vector<WorkPtr> works_;
+  std::vector<std::shared_ptr<void>> registrations_;  // of weights with the group that exchanges them
 };
 
 /// What of a parameter is read.

@@ -15,7 +15,12 @@ GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStora
     : parallel_(parallel), storage_(storage), overlap_(overlap), sent_(sent) {
   TRIREME_CHECK(is_compute_type(sent), "gradients cannot be sent as {}", to_string(sent));
   for (ParameterGroup& group : storage.groups()) {
-    if (parallel.sharing(group.experts).all().size() == 1) continue;  // nothing to sum
+    const SharingRanks& sharing = parallel.sharing(group.experts);
+    if (sharing.all().size() == 1) continue;  // nothing to sum
+    if (sent == DType::f32 && !group.is_divided(group.gradients)) {
+      Communicator& first_sum = group.parts == 1 ? sharing.all() : sharing.shard();
+      registrations_.push_back(first_sum.register_buffer(group.gradients));
+    }
     const size_t first = buckets_.size();
     for (ParameterBucket& range : group.buckets) buckets_.push_back({.group = &group, .range = &range});
     for (const auto& place : group.places) {

@@ -79,7 +79,7 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       routers_(ctx, parallel, part.routers()),
       reducer_(parallel, *part.storage, options.overlap, options.gradient_dtype),
       optimizer_(ctx, *part.storage, options.adamw),
-      gatherer_(parallel),
+      gatherer_(parallel, *part.storage),
       check_(options.check),
       finder_(parallel.world().rank()) {
   const StateDivision& division = part.storage->division();

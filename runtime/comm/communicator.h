@@ -115,6 +115,10 @@ class Communicator {
   /// of the group calls it.
   std::unique_ptr<Communicator> split(int color, int key, std::string name);
 
+  /// Prepares memory that collectives are to use again and again, as long as the result lives, where the
+  /// backend gains by it (NCCL: user buffer registration). Every rank of the group calls it.
+  [[nodiscard]] virtual std::shared_ptr<void> register_buffer(const Tensor&) { return nullptr; }
+
   /// How long this rank's host has waited so far, in blocking operations and in Work::wait(), the others'
   /// lateness included. On CUDA it is the stream that waits, not the host.
   double seconds_waited() const { return 1e-9 * static_cast<double>(waited_->load()); }

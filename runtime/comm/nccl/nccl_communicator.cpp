@@ -90,6 +90,15 @@ class NcclCommunicator final : public Communicator {
 
   std::string_view backend() const override { return "nccl"; }
 
+  // The group is made now, since it is about to be used. The result may outlive the communicator.
+  std::shared_ptr<void> register_buffer(const Tensor& t) override {
+    (void)collectives();
+    collectives_->register_buffer(t);
+    return {nullptr, [link = std::weak_ptr(collectives_), t](void*) {
+              if (const auto alive = link.lock()) alive->deregister_buffer(t);
+            }};
+  }
+
   void abort(std::string_view reason, ExitCode code) noexcept override {
     host_->abort(reason, code);
     job_->abort();
@@ -125,7 +134,7 @@ class NcclCommunicator final : public Communicator {
     if (collectives_) return *collectives_;
     const auto group = job_->make_group(name(), size(), rank());
     const Tensor id = rank() == 0 ? group->make_id() : group->room_for_id();
-    collectives_ = std::make_unique<NcclLink>(group);
+    collectives_ = std::make_shared<NcclLink>(group);
     collectives_->connect(host_->broadcast_async(*host_stream_, id, 0));
     return *collectives_;
   }
@@ -145,7 +154,7 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<Communicator> host_;
   std::unique_ptr<Stream> host_stream_ = cpu::make_compute_stream();
   std::shared_ptr<NcclJob> job_;
-  std::unique_ptr<NcclLink> collectives_;
+  std::shared_ptr<NcclLink> collectives_;
   std::map<std::pair<int, Direction>, std::unique_ptr<NcclLink>> channels_;
 };
 

@@ -1,5 +1,6 @@
 #include "runtime/comm/nccl/nccl_group.h"
 
+#include <algorithm>
 #include <exception>
 #include <string_view>
 #include <thread>
@@ -68,6 +69,7 @@ void NcclGroup::close() noexcept {
   try {
     stream_->synchronize();
     if (comm_ == nullptr || aborted_) return;
+    while (!buffers_.empty()) deregister_buffer(buffers_.back().tensor);
     check(ncclCommFinalize(comm_), "ncclCommFinalize");
     settle("ncclCommFinalize", after(options_.init_seconds));
     ncclComm_t comm = nullptr;
@@ -100,6 +102,24 @@ void NcclGroup::make() {
   comm_ = comm;
   check(result, "ncclCommInitRankConfig");
   settle("ncclCommInitRankConfig", after(options_.init_seconds));
+}
+
+void NcclGroup::register_buffer(const Tensor& t) {
+  cuda::check(cudaSetDevice(device_.index), "cudaSetDevice");
+  void* handle = nullptr;
+  check(ncclCommRegister(comm_, t.raw(), static_cast<size_t>(t.bytes()), &handle), "ncclCommRegister");
+  settle("ncclCommRegister", after(options_.init_seconds));
+  buffers_.push_back({t, handle});
+}
+
+void NcclGroup::deregister_buffer(const Tensor& t) {
+  const auto it = std::ranges::find(buffers_, t.raw(), [](const Registration& r) { return r.tensor.raw(); });
+  if (it == buffers_.end() || aborted_) return;
+  const Registration last = *it;
+  buffers_.erase(it);
+  stream_->synchronize();  // operations under way may use it
+  check(ncclCommDeregister(comm_, last.handle), "ncclCommDeregister");
+  settle("ncclCommDeregister", after(options_.init_seconds));
 }
 
 std::shared_ptr<Event> NcclGroup::launch(const CommCall& call, Event& ready) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include <nccl.h>
 
@@ -30,6 +31,9 @@ class NcclGroup {
   /// Gives the call to the device, to be carried out after `ready`; the event is done when it was.
   std::shared_ptr<Event> launch(const CommCall& call, Event& ready);
   void synchronize() { stream_->synchronize(); }
+  /// Lets NCCL prepare the memory of a tensor, which is kept until deregister_buffer() or close().
+  void register_buffer(const Tensor& t);
+  void deregister_buffer(const Tensor& t);
   /// Ends a healthy group, with the other ranks.
   void close() noexcept;
 
@@ -51,6 +55,11 @@ class NcclGroup {
   NcclOptions options_;
   ncclUniqueId id_{};
   std::unique_ptr<Stream> stream_;
+  struct Registration {
+    Tensor tensor;
+    void* handle;
+  };
+  std::vector<Registration> buffers_;
   std::atomic<ncclComm_t> comm_ = nullptr;
   std::atomic<bool> aborted_ = false;
   mutable std::mutex alive_;  // held to look at comm_ from another thread

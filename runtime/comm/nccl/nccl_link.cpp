@@ -78,6 +78,22 @@ WorkPtr NcclLink::start(Stream& stream, CommCall call) {
   return std::make_shared<LinkWork>(group_, stream, std::move(operation), std::move(launched));
 }
 
+void NcclLink::register_buffer(const Tensor& t) {
+  queue_.run([group = group_, connected = connected_, t] {
+    connected->wait();
+    group->register_buffer(t);
+  });
+}
+
+// While an exception unwinds nothing is waited for, and the group is left as it is.
+void NcclLink::deregister_buffer(const Tensor& t) noexcept {
+  if (std::uncaught_exceptions() > uncaught_) return;
+  try {
+    queue_.run([group = group_, t] { group->deregister_buffer(t); });
+  } catch (const std::exception&) {  // whoever uses the group next says so
+  }
+}
+
 void NcclLink::synchronize() {
   queue_.run([this] { group_->synchronize(); });
 }

@@ -22,6 +22,9 @@ class NcclLink {
   void connect(WorkPtr id_arrives);
   /// Starts the call after what `stream` was given so far.
   WorkPtr start(Stream& stream, CommCall call);
+  /// NcclGroup's, in the order of the calls started.
+  void register_buffer(const Tensor& t);
+  void deregister_buffer(const Tensor& t) noexcept;
   /// Returns when all that was started is done.
   void synchronize();
 

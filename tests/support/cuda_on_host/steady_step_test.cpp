@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nccl.h>
 #include "runtime/comm/nccl/nccl_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/cuda_on_host/device_memory.h"
@@ -41,6 +42,27 @@ void on_ranks(int num_ranks, const std::function<void(Communicator&)>& body) {
     const auto world = make_nccl_world(threads.split(0, threads.rank(), "world"), test_device());
     body(*world);
   });
+}
+
+/// What is summed or gathered whole in each step, and goes with the step.
+TEST(SteadyStep, BuffersAreRegisteredWithNccl) {
+  const auto made_by = [](const ParallelPlan& plan) {
+    const auto before = nccl_on_host::registrations();
+    on_ranks(2, [&](Communicator& world) {
+      Training training(world, {"", 2, ModelFamily::gpt2, plan}, Way::late);
+      training.train(2);
+      EXPECT_GT(training.results()[0], 1);
+    });
+    const auto after = nccl_on_host::registrations();
+    EXPECT_EQ(after.left, before.left);
+    return after.made - before.made;
+  };
+  constexpr int64_t kGroups = 2, kRanks = 2;  // matrices and vectors
+  EXPECT_EQ(made_by({}), kRanks * kGroups) << "gradients";
+  EXPECT_EQ(made_by({.zero_stage = 1}), kRanks * 2 * kGroups) << "gradients and weights";
+  EXPECT_EQ(made_by({.zero_stage = 2}), kRanks * kGroups) << "weights";
+  EXPECT_EQ(made_by({.zero_stage = 3}), kRanks) << "weights of vectors";
+  EXPECT_EQ(made_by({.tensor = 2}), 0) << "one replica";
 }
 
 TEST_P(SteadyStep, WaitsForNothing) {

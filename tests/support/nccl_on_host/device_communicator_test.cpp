@@ -71,6 +71,31 @@ TEST(NcclCommunicator, MemoryOfAWorkThatNobodyWaitedForIsNotUsedTooEarly) {
   });
 }
 
+/// Registrations end with their handles or with the communicator, whichever goes first, and hold their
+/// memory.
+TEST(NcclCommunicator, BuffersAreRegisteredAsLongAsSomebodyWants) {
+  const auto before = nccl_on_host::registrations();
+  run_nccl_ranks(2, [](Communicator& world) {
+    Context ctx(test_device());
+    std::shared_ptr<void> outlives;
+    {
+      const auto group = world.split(0, world.rank(), "group");
+      Tensor t = make_tensor(ctx, {3}, DType::f32, {1, 2, 3}), other = make_tensor(ctx, {1}, DType::f32, {1});
+      auto first = group->register_buffer(t);
+      outlives = group->register_buffer(other);
+      group->all_reduce(ctx.stream(), t);
+      EXPECT_THAT(to_vector(t), testing::ElementsAre(2, 4, 6));
+      EXPECT_THROW((void)group->register_buffer(t), EnvironmentError) << "twice";
+      t = other = Tensor();
+      first.reset();
+    }
+    outlives.reset();
+  });
+  const auto after = nccl_on_host::registrations();
+  EXPECT_EQ(after.made - before.made, 4);
+  EXPECT_EQ(after.left - before.left, 0);
+}
+
 TEST(NcclCommunicator, ErrorsOfNcclNameTheGroup) {
   expect_error(ExitCode::resources, {"communicator 'world'", "ranks call different operations"}, [] {
     run_nccl_ranks(2, [](Communicator& comm) {

@@ -118,9 +118,12 @@ struct ncclComm {
   enum { open, closed, asked_for } group = open;
   std::shared_ptr<std::atomic<uint64_t>> num_rounds = std::make_shared<std::atomic<uint64_t>>(0);
   std::string last_error;
+  std::map<void*, size_t> buffers;  // registered, by handle, which is the address
 };
 
 namespace {
+
+std::atomic<int64_t> registrations_made = 0, registrations_left = 0;
 
 /// Those that nobody has destroyed, under the registry's lock. An aborted one stays, because others may still
 /// look at it, and so does one whose job fails: threads that were left behind use it until the program ends.
@@ -316,6 +319,7 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
 
 ncclResult_t ncclCommFinalize(ncclComm_t) { return ncclSuccess; }
 ncclResult_t ncclCommDestroy(ncclComm_t comm) {
+  registrations_left += static_cast<int64_t>(comm->buffers.size());
   const std::lock_guard lock(registry_mutex);
   std::erase_if(communicators(), [&](const auto& c) { return c.get() == comm; });
   return ncclSuccess;
@@ -325,6 +329,25 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
   comm->shared->aborted = true;
   comm->shared->changed.notify_all();
   return ncclSuccess;
+}
+
+ncclResult_t ncclCommRegister(ncclComm_t comm, void* buffer, size_t bytes, void** handle) {
+  const std::lock_guard lock(comm->shared->mutex);
+  if (!comm->is_ready || comm->group != ncclComm::open) return refuse(comm, "registered while it is busy");
+  if (bytes == 0 || !trireme::cuda_on_host::is_device_memory(buffer) || comm->buffers.contains(buffer)) {
+    return refuse(comm, "not memory of a device, or registered before");
+  }
+  comm->buffers[buffer] = bytes;
+  ++registrations_made;
+  return *handle = buffer, ncclSuccess;
+}
+ncclResult_t ncclCommDeregister(ncclComm_t comm, void* handle) {
+  const std::lock_guard lock(comm->shared->mutex);
+  if (!trireme::cuda_on_host::is_device_memory(handle)) return refuse(comm, "memory that went before");
+  return comm->buffers.erase(handle) == 1 ? ncclSuccess : refuse(comm, "not registered");
+}
+trireme::nccl_on_host::Registrations trireme::nccl_on_host::registrations() {
+  return {registrations_made, registrations_left};
 }
 
 const char* ncclGetErrorString(ncclResult_t result) {
