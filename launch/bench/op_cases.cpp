@@ -236,7 +236,7 @@ std::vector<OpCaseMaker> op_cases() {
   }
   cases.push_back({"linear and gelu", "124M up: 768 -> 3072", linear_and_gelu(768, 3072)});
   cases.push_back(
-      {"linear input gradient and gelu", "124M down: 3072 -> 768", linear_and_gelu_backward(3072, 768)});
+      {"linear gradient and gelu", "124M down: 3072 -> 768", linear_and_gelu_backward(3072, 768)});
   for (const bool backward : {false, true}) {
     const char* name = backward ? "attention backward" : "attention forward";
     cases.push_back({name, "124M: 12 heads of 64", attention(12, 12, 64, backward)});
