@@ -5,10 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <nccl.h>
 #include "runtime/comm/nccl/nccl_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/cuda_on_host/device_memory.h"
+#include "tests/support/nccl_on_host/registrations.h"
 #include "tests/support/small_training.h"
 
 namespace trireme::test {

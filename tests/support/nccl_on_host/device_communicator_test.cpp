@@ -9,6 +9,7 @@
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/runtime/comm/communicator_conformance.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/nccl_on_host/registrations.h"
 
 namespace trireme::test {
 namespace {

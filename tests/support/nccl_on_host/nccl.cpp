@@ -14,6 +14,7 @@
 #include "runtime/comm/reduction.h"
 #include "tests/support/cuda_on_host/device_memory.h"
 #include "tests/support/cuda_on_host/stream.h"
+#include "tests/support/nccl_on_host/registrations.h"
 
 namespace {
 

@@ -50,15 +50,6 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm);
 ncclResult_t ncclCommAbort(ncclComm_t comm);
 ncclResult_t ncclCommRegister(ncclComm_t comm, void* buffer, size_t bytes, void** handle);
 ncclResult_t ncclCommDeregister(ncclComm_t comm, void* handle);
-
-namespace trireme::nccl_on_host {
-/// Buffers that were registered so far, in the whole program, and those left when their communicator ended.
-struct Registrations {
-  int64_t made = 0, left = 0;
-};
-Registrations registrations();
-}  // namespace trireme::nccl_on_host
-
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state);
 const char* ncclGetErrorString(ncclResult_t result);
 const char* ncclGetLastError(ncclComm_t comm);
