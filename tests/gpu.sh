@@ -89,7 +89,7 @@ finish() {
     printf '\n]}\n'
   } >"$json"
   if [[ -e build-gpu/step.json ]] && command -v python3 >/dev/null; then
-    python3 tests/bench/peers/compare.py "$json" build-gpu/step.json build-gpu/peer.json build-gpu/collectives-*.json
+    python3 tests/bench/peers/compare.py "$json" build-gpu/step.json build-gpu/account.json build-gpu/peer.json build-gpu/collectives-*.json
   fi
   if ((failed)); then exit 1; fi
   if ((missing)); then exit 3; fi
@@ -97,7 +97,7 @@ finish() {
 }
 
 mkdir -p build-gpu
-rm -f build-gpu/step.json build-gpu/peer.json build-gpu/collectives-*.json
+rm -f build-gpu/step.json build-gpu/account.json build-gpu/peer.json build-gpu/collectives-*.json
 of_one_rank=("conformance: memory-bound" "conformance: attention" "conformance: products" "golden and layouts: threads"
   memcheck racecheck synccheck "bench: training step" "bench: PyTorch")
 of_ranks=("communicator: mpi, 4 ranks" "communicator: nccl, 2 ranks" "communicator: nccl, 4 ranks" "layouts: 2 ranks"
@@ -149,7 +149,7 @@ else
 fi
 
 check "bench: training step" 90 build-gpu/tests/bench/training_step_bench --device=cuda --peak_tflops="${PEAK_TFLOPS:-989}" \
-  --benchmark_out=build-gpu/step.json --benchmark_out_format=json
+  --benchmark_out=build-gpu/step.json --benchmark_out_format=json --account=build-gpu/account.json
 if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
   check "bench: PyTorch" 150 python3 tests/bench/peers/pytorch_step.py --json build-gpu/peer.json
 else

@@ -120,6 +120,10 @@ std::vector<Option> run_options() {
        "of communication among ranks; auto: nccl where each has a GPU of its own, else mpi", ""},
       {section, "cuda-graph", "", on_off([](auto& c) -> auto& { return c.run.cuda_graph; }),
        "submit each step as one CUDA graph; for dense models on GPUs, without pipeline", ""},
+      {section, "profile-step", "",
+       whole(
+           [](auto& c) -> auto& { return c.run.profile_step; }, 0),
+       "say where the time of this step goes, op by op; 3 or later has no start in it; 0: none", ""},
       {section, "threads", "",
        whole(
            [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),

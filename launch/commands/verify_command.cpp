@@ -58,6 +58,10 @@ RunConfig config_to_verify(const RunConfig& asked) {
         "once; "
         "leave it out");
   }
+  if (asked.run.profile_step > 0) {
+    throw_usage("--run.profile-step {}: trireme verify compares numbers and measures no time; leave it out",
+                asked.run.profile_step);
+  }
   if (!asked.start.file.empty() && !asked.verify.full) {
     throw_usage(
         "--model.load {}: the weights fit the whole model, and a small one is verified; --verify.full on "

@@ -160,6 +160,21 @@ void check_graph(const RunConfig& config, int world_size, Faults& faults) {
          "train.check op looks at each tensor when it is made: use step");
 }
 
+void check_profile(const RunConfig& config, Faults& faults) {
+  const int64_t step = config.run.profile_step;
+  if (step > config.train.steps) {
+    faults.push_back(
+        fmt::format("run.profile-step {}: the last step is train.steps {}", step, config.train.steps));
+  }
+  if (step > 0 && config.run.cuda_graph) {
+    faults.push_back(
+        fmt::format("run.profile-step {}: with run.cuda-graph on a step is one call without times of its "
+                    "ops: leave one of "
+                    "them out",
+                    step));
+  }
+}
+
 void add_nearest_layouts(const RunConfig& config, int world_size, Faults& layout) {
   constexpr size_t kMost = 3;
   const auto nearest = nearest_layouts(config, world_size, kMost);
@@ -205,6 +220,7 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
   if (needs_data) check_data(config, faults);
   check_backend(config, world_size, faults);
   check_graph(config, world_size, faults);
+  check_profile(config, faults);
   return faults;
 }
 

@@ -78,6 +78,7 @@ struct RunOptions {
   bool share_device = false;     ///< several ranks may use one GPU
   std::string backend = "auto";  ///< auto, self, mpi or nccl
   bool cuda_graph = false;       ///< steps are captured once and submitted as one graph
+  int64_t profile_step = 0;      ///< the step that is measured op by op, counted from 1; 0: none
   int threads = 0;               ///< threads a rank; 0: the host's cores divided by its ranks
 
   friend bool operator==(const RunOptions&, const RunOptions&) = default;

@@ -16,6 +16,7 @@
 #include "launch/trainer/save_weights.h"
 #include "launch/trainer/step_metrics.h"
 #include "launch/trainer/step_options.h"
+#include "launch/trainer/step_profile.h"
 #include "launch/trainer/text_sample.h"
 #include "launch/trainer/training_data.h"
 #include "launch/trainer/wait_times.h"
@@ -24,7 +25,7 @@
 #include "parallel/training/training_step.h"
 #include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
-#include "runtime/ops/gemm_rate.h"
+#include "runtime/ops/device_rates.h"
 
 namespace trireme {
 
@@ -64,6 +65,7 @@ class Trainer {
   }
   StepUnderWay begin_step(int64_t step);
   StepMetrics end_step(StepUnderWay under_way);  // in the order of the steps
+  std::string finish(StepProfile& profile);      // what to print, on the main rank
   void report(const StepMetrics& m, Progress& progress);
   void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
   double sum_over_ranks(double value);
@@ -97,6 +99,7 @@ class Trainer {
   Clock::time_point last_end_;  // of a step
   ZScore loss_z_, grad_norm_z_;
   std::string notice_;     // of the step that was skipped last
+  DeviceRates rates_;      // of this rank; bytes only where a step is profiled
   double peak_flops_ = 0;  // of all ranks
   int64_t tokens_seen_ = 0;
   std::optional<RunDirectory> directory_;  // on the main rank
@@ -143,8 +146,11 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
   if (is_main()) open_directory(config_ini);
-  peak_flops_ = sum_over_ranks(ops::measure_gemm_rate(ctx_, config_.train.precision));
-  ctx_.allocator().reset_peaks();  // training does not need the matrices of that measurement
+  rates_.flops = ops::measure_gemm_rate(ctx_, config_.train.precision);
+  if (config_.run.profile_step > 0) rates_.bytes = ops::measure_memory_rate(ctx_);
+  peak_flops_ = sum_over_ranks(rates_.flops);
+  ctx_.allocator().trim();  // training does not need the tensors of those measurements
+  ctx_.allocator().reset_peaks();
 }
 
 void Trainer::open_directory(std::string_view config_ini) {
@@ -268,16 +274,26 @@ void Trainer::run() {
   if (is_main() && start.val_loss) progress.evaluation(start);
   std::optional<StepUnderWay> before;
   for (int64_t step = 0; step < t.steps; ++step) {
-    StepUnderWay now = begin_step(step);
-    if (before) report(end_step(*std::exchange(before, std::nullopt)), progress);
     const bool is_evaluated = step + 1 == t.steps || (t.eval_every > 0 && (step + 1) % t.eval_every == 0);
-    if (runs_ahead_ && !is_evaluated) {
+    const auto end_before = [&] {
+      if (before) report(end_step(*std::exchange(before, std::nullopt)), progress);
+    };
+    std::optional<StepProfile> profile;
+    if (step + 1 == config_.run.profile_step) {
+      end_before();  // or its end would be in the profile
+      profile.emplace(ctx_, parallel_);
+    }
+    StepUnderWay now = begin_step(step);
+    end_before();
+    if (runs_ahead_ && !is_evaluated && !profile) {
       before = std::move(now);
       continue;
     }
     StepMetrics m = end_step(std::move(now));
+    const std::string account = profile ? finish(*profile) : "";
     if (is_evaluated) m.val_loss = evaluate();
     report(m, progress);
+    if (!account.empty()) progress.note(account);
   }
   const double seconds = seconds_since(begin);
   const MemoryStats stats =
@@ -287,6 +303,13 @@ void Trainer::run() {
   const std::vector<std::string> shares{bubble_text(), wait_text()};
   if (is_main()) summarize(progress, seconds, stats, shares, sample);
   world_.barrier(ctx_.stream());
+}
+
+std::string Trainer::finish(StepProfile& profile) {
+  const std::string file = is_main() ? (directory_->path() / "profile.json").string() : "";
+  const std::string text = profile.finish(rates_, file);
+  if (text.empty()) return "";
+  return fmt::format("where step {} went; op by op in {}\n{}", config_.run.profile_step, file, text);
 }
 
 void Trainer::report(const StepMetrics& m, Progress& progress) {
@@ -348,9 +371,10 @@ void Trainer::summarize(Progress& progress, double seconds, const MemoryStats& s
     if (!share.empty()) progress.note(share);
   }
   if (!sample.empty()) progress.note(fmt::format("\n--- sample ---\n{}\n--------------", sample));
-  progress.note(
-      fmt::format("files in {}: config.ini metrics.jsonl log.txt model.safetensors{} and TensorBoard events",
-                  directory_->path().string(), data_.tokenizer ? " tokenizer.json" : ""));
+  progress.note(fmt::format(
+      "files in {}: config.ini metrics.jsonl log.txt model.safetensors{}{} and TensorBoard events",
+      directory_->path().string(), data_.tokenizer ? " tokenizer.json" : "",
+      config_.run.profile_step > 0 ? " profile.json" : ""));
 }
 
 }  // namespace

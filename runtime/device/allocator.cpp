@@ -22,7 +22,8 @@ std::string_view to_string(MemoryCategory category) {
 namespace {
 
 // Under the address sanitizer, whose builds have memory of the host alone, the host may touch only what was
-// asked for: not what rounding adds, and no block in the cache.
+// asked for: not what rounding adds, and no block in the cache. Kept blocks may be used as a whole, since
+// what was captured uses them for one tensor after the other.
 void allow_access([[maybe_unused]] void* block, [[maybe_unused]] size_t size,
                   [[maybe_unused]] size_t allowed) {
 #ifdef __SANITIZE_ADDRESS__
@@ -124,14 +125,14 @@ std::shared_ptr<std::byte> Allocator::allocate(size_t bytes, MemoryCategory cate
                         state_->stats.total.current >> 20);
     }
     state_->account(category, static_cast<int64_t>(size));
-    allow_access(pointer, size, bytes);
+    allow_access(pointer, size, reserve ? size : bytes);
   }
   return {static_cast<std::byte*>(pointer), [state = state_, reserve, size, category](std::byte* block) {
             const std::lock_guard lock(state->mutex);
             state->account(category, -static_cast<int64_t>(size));
-            allow_access(block, size, 0);
-            Blocks& home = reserve && reserve->is_open ? reserve->unused : state->cached;
-            home.emplace(size, block);
+            const bool is_kept = reserve && reserve->is_open;
+            allow_access(block, size, is_kept ? size : 0);
+            (is_kept ? reserve->unused : state->cached).emplace(size, block);
           }};
 }
 
@@ -140,6 +141,7 @@ std::shared_ptr<void> Allocator::reserve_during(const std::function<void()>& wor
   std::shared_ptr<void> handle(nullptr, [state = state_, reserve](void*) {
     const std::lock_guard lock(state->mutex);
     reserve->is_open = false;
+    for (const auto& [size, block] : reserve->unused) allow_access(block, size, 0);
     state->cached.merge(reserve->unused);
   });
   const auto set = [&](std::shared_ptr<Reserve> now) {

@@ -13,6 +13,8 @@
 
 namespace trireme {
 
+class OpObserver;
+
 class Context {
  public:
   /// `num_threads` is for arithmetic on the CPU (1 or more). Throws EnvironmentError when the device is not
@@ -31,6 +33,10 @@ class Context {
   /// Stream::capture() of work on stream(). Memory that it takes is the graph's as long as that lives.
   std::unique_ptr<Graph> capture(const std::function<void()>& submit);
 
+  /// Tells `observer` of every op from now on; null: nobody. It outlives its turn.
+  void observe_ops(OpObserver* observer) { op_observer_ = observer; }
+  OpObserver* op_observer() const { return op_observer_; }
+
   /// The context's own object of type T, made as T(context) at the first call: what a library wants once a
   /// device, such as a handle. Lives as long as the context; one thread at a time.
   template <class T>
@@ -43,6 +49,7 @@ class Context {
  private:
   Device device_;
   int num_threads_;
+  OpObserver* op_observer_ = nullptr;
   std::unique_ptr<Allocator> allocator_, host_allocator_;
   std::unique_ptr<Stream> stream_, host_stream_;
   std::map<std::type_index, std::shared_ptr<void>> services_;  // the first to go

@@ -21,6 +21,13 @@ class Event {
   virtual bool is_done() = 0;
 };
 
+/// An event that knows its time.
+class TimedEvent : public Event {
+ public:
+  /// From `earlier`, which was recorded on the same device, to this one; both are done.
+  virtual double milliseconds_since(const TimedEvent& earlier) const = 0;
+};
+
 /// Work submitted to one stream runs in the order of submission. Two streams are ordered only by wait().
 /// Ops on a CPU compute stream have finished when their call returns, so its events are done when recorded.
 class Stream {
@@ -28,6 +35,7 @@ class Stream {
   virtual ~Stream() = default;
   virtual Device device() const = 0;
   virtual std::shared_ptr<Event> record() = 0;
+  virtual std::shared_ptr<TimedEvent> record_time() = 0;
   /// Work submitted to this stream from now on starts after `event` is done.
   virtual void wait(Event& event) = 0;
   /// Copies between the host and the stream's device, in any direction. Memory of the host is the caller's

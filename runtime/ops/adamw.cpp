@@ -45,7 +45,7 @@ void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, co
     TRIREME_CHECK(copy.numel() == w.numel(), "adamw: copy is {}, w is {}", to_string(copy.shape()),
                   to_string(w.shape()));
   }
-  TRIREME_DISPATCH(adamw, ctx, options, gradient, w, m, v, copy);
+  TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(w, m, v)}, adamw, ctx, options, gradient, w, m, v, copy);
 }
 
 void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
@@ -61,7 +61,8 @@ void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& g
                   to_string(r.shape));
     at = r.end;
   }
-  TRIREME_DISPATCH(adamw_stochastic, ctx, options, gradient, w, m, v, ranges);
+  TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(w, m, v)}, adamw_stochastic, ctx, options, gradient, w,
+                        m, v, ranges);
 }
 
 }  // namespace trireme::ops

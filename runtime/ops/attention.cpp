@@ -1,5 +1,7 @@
 #include "runtime/ops/attention.h"
 
+#include <algorithm>
+
 namespace trireme::ops {
 
 namespace {
@@ -21,13 +23,26 @@ void expect_attention(const char* op, const AttentionShape& s, const Columns& q,
   expect_dtype(op, "lse", lse, DType::f32);
 }
 
+/// Of so many products of queries and keys that see each other, with a head's elements each.
+OpWork work_of(const AttentionShape& s, int products) {
+  int64_t pairs = s.q_len * s.kv_len;
+  if (s.causal) {
+    const int64_t seen = std::min(s.q_len, s.kv_len);  // by the last queries, one key fewer each
+    pairs = seen * (seen + 1) / 2 + s.q_len * std::max<int64_t>(s.kv_len - s.q_len, 0);
+  }
+  OpWork work;
+  work.flops =
+      2.0 * products * static_cast<double>(pairs) * static_cast<double>(s.batch * s.num_heads * s.head_dim);
+  return work;
+}
+
 }  // namespace
 
 void attention(Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,
                const Columns& v, const Tensor& out, const Tensor& lse) {
   expect_attention("attention", shape, q, k, v, out, lse);
   if (out.numel() == 0) return;
-  TRIREME_DISPATCH(attention, ctx, shape, q, k, v, out, lse);
+  TRIREME_DISPATCH_WORK(work_of(shape, 2), attention, ctx, shape, q, k, v, out, lse);
 }
 
 void attention_backward(Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,
@@ -42,7 +57,8 @@ void attention_backward(Context& ctx, const AttentionShape& shape, const Columns
   expect_columns(op, "dv", dv, v.rows(), v.count);
   for (const Columns* gradient : {&dq, &dk, &dv}) expect_dtype(op, "gradient", gradient->matrix, out.dtype());
   if (shape.batch == 0 || shape.head_dim == 0) return;
-  TRIREME_DISPATCH(attention_backward, ctx, shape, q, k, v, out, lse, dout, dq, dk, dv);
+  TRIREME_DISPATCH_WORK(work_of(shape, 5), attention_backward, ctx, shape, q, k, v, out, lse, dout, dq, dk,
+                        dv);
 }
 
 }  // namespace trireme::ops

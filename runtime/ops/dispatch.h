@@ -12,6 +12,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/device/context.h"
+#include "runtime/ops/op_observer.h"
 #include "runtime/tensor/tensor.h"
 
 /// Declares the bodies of an op beside its contract.
@@ -23,11 +24,18 @@
   void name(__VA_ARGS__);            \
   }
 
-/// Calls the body for the context's device, on which all tensors have to lie.
-#define TRIREME_DISPATCH(name, ctx, ...)                                                             \
-  (::trireme::ops::expect_device(#name, (ctx).device(), __VA_ARGS__),                                \
-   (ctx).device().type == ::trireme::DeviceType::cpu ? ::trireme::ops::cpu::name((ctx), __VA_ARGS__) \
-                                                     : ::trireme::ops::cuda::name((ctx), __VA_ARGS__))
+/// Calls the body for the context's device, on which all tensors have to lie. `work` is an OpWork.
+#define TRIREME_DISPATCH_WORK(work, name, ctx, ...)                                                         \
+  ::trireme::ops::run_op(                                                                                   \
+      #name, (ctx), work,                                                                                   \
+      [&] {                                                                                                 \
+        (ctx).device().type == ::trireme::DeviceType::cpu ? ::trireme::ops::cpu::name((ctx), __VA_ARGS__)   \
+                                                          : ::trireme::ops::cuda::name((ctx), __VA_ARGS__); \
+      },                                                                                                    \
+      __VA_ARGS__)
+
+/// The same for ops that bring each operand from or to memory once.
+#define TRIREME_DISPATCH(name, ctx, ...) TRIREME_DISPATCH_WORK(::trireme::OpWork{}, name, ctx, __VA_ARGS__)
 
 namespace trireme::ops {
 
@@ -64,6 +72,10 @@ struct Columns {
   Columns slice(int64_t from, int64_t to) const { return {matrix.slice(from, to), begin, count}; }
 };
 
+/// Bytes of the elements of all of these, absent ones left out; for OpWork.
+template <class... Arguments>
+double bytes_of(const Arguments&... arguments);
+
 /// Which rows (of logits: columns) of a vocabulary a tensor holds: those from `first` on, of `total`.
 struct TablePart {
   int64_t first = 0;
@@ -78,15 +90,57 @@ void expect_compute_type(const char* op, const char* argument, const Tensor& t);
 void expect_matrix(const char* op, const char* argument, const Columns& c);
 void expect_columns(const char* op, const char* argument, const Columns& c, int64_t rows, int64_t count);
 
-/// Every tensor among the arguments lies on `device`; called for all ops by TRIREME_DISPATCH.
+/// Every tensor among the arguments lies on `device`; called for all ops by run_op.
 void expect_on_device(const char* op, Device device, const Tensor& t);
 template <class... Arguments>
 void expect_device(const char* op, Device device, const Arguments&... arguments) {
   const auto look = [&]<class T>(const T& argument) {
     if constexpr (std::is_same_v<T, Tensor>) expect_on_device(op, device, argument);
     if constexpr (std::is_same_v<T, Columns>) expect_on_device(op, device, argument.matrix);
+    if constexpr (requires { argument.values; }) expect_on_device(op, device, argument.values);
   };
   (look(arguments), ...);
+}
+
+/// The tensors among the arguments of an op.
+template <class... Arguments>
+std::vector<OpOperand> operands_of(const Arguments&... arguments) {
+  std::vector<OpOperand> operands;
+  const auto look = [&]<class T>(const T& argument) {
+    if constexpr (std::is_same_v<T, Tensor>) {
+      if (argument) operands.push_back({argument.shape(), argument.dtype()});
+    }
+    if constexpr (std::is_same_v<T, Columns>) {
+      if (argument) operands.push_back({Shape{argument.rows(), argument.count}, argument.dtype()});
+    }
+    if constexpr (requires { argument.values; }) {
+      operands.push_back({argument.values.shape(), argument.values.dtype()});
+    }
+  };
+  (look(arguments), ...);
+  return operands;
+}
+
+template <class... Arguments>
+double bytes_of(const Arguments&... arguments) {
+  double bytes = 0;
+  for (const OpOperand& operand : operands_of(arguments...)) {
+    bytes += static_cast<double>(operand.shape.numel()) * static_cast<double>(size_of(operand.dtype));
+  }
+  return bytes;
+}
+
+/// Calls the body and tells the context's observer, where there is one; of TRIREME_DISPATCH.
+template <class Body, class... Arguments>
+void run_op(const char* op, Context& ctx, const OpWork& work, const Body& body,
+            const Arguments&... arguments) {
+  expect_device(op, ctx.device(), arguments...);
+  OpObserver* observer = ctx.op_observer();
+  if (observer == nullptr) return body();
+  const double bytes = work.bytes >= 0 ? work.bytes : bytes_of(arguments...);
+  observer->begin(ctx, {op, operands_of(arguments...), work.flops, bytes + work.rewritten_bytes});
+  body();
+  observer->end(ctx);
 }
 
 }  // namespace trireme::ops

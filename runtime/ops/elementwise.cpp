@@ -27,7 +27,7 @@ void fill(Context& ctx, const Tensor& t, double value) {
 
 void scale(Context& ctx, const Tensor& t, float factor) {
   expect_compute_type("scale", "t", t);
-  TRIREME_DISPATCH(scale, ctx, t, factor);
+  TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(t)}, scale, ctx, t, factor);
 }
 
 void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {
@@ -43,7 +43,7 @@ void accumulate(Context& ctx, const Tensor& x, const Tensor& y) {
   expect_compute_type("accumulate", "x", x);
   expect_numel("accumulate", "y", y, x.numel());
   expect_dtype("accumulate", "y", y, DType::f32);
-  TRIREME_DISPATCH(accumulate, ctx, x, y);
+  TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(y)}, accumulate, ctx, x, y);
 }
 
 void copy(Context& ctx, const Tensor& from, const Tensor& to) {

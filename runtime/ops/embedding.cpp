@@ -35,7 +35,10 @@ void embedding(Context& ctx, const Tensor& ids, const Tensor& token_table, const
     check_ids("embedding", "positions", positions, out.dim(0));
     check_table("embedding", "position_table", position_table, out.dim(1), out.dtype());
   }
-  TRIREME_DISPATCH(embedding, ctx, ids, token_table, part, positions, position_table, out);
+  // Of the tables as much as the rows that are wanted.
+  const double bytes = bytes_of(ids, positions) + (positions ? 3 : 2) * bytes_of(out);
+  TRIREME_DISPATCH_WORK({.bytes = bytes}, embedding, ctx, ids, token_table, part, positions, position_table,
+                        out);
 }
 
 void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dout, const TablePart& part,
@@ -45,7 +48,10 @@ void embedding_backward(Context& ctx, const Tensor& ids, const Tensor& dout, con
   check_ids("embedding_backward", "ids", ids, dout.dim(0));
   check_table("embedding_backward", "dtable", dtable, dout.dim(1), DType::f32);
   check_part("embedding_backward", dtable, part);
-  TRIREME_DISPATCH(embedding_backward, ctx, ids, dout, part, dtable);
+  const double rows = 2 * bytes_of(dout) * static_cast<double>(size_of(DType::f32)) /
+                      static_cast<double>(size_of(dout.dtype()));  // read and written
+  TRIREME_DISPATCH_WORK({.bytes = bytes_of(ids, dout) + rows}, embedding_backward, ctx, ids, dout, part,
+                        dtable);
 }
 
 }  // namespace trireme::ops

@@ -44,7 +44,10 @@ void gemm_float8(Context& ctx, const GemmOptions& options, const ScaledTensor& a
     expect_dtype("gemm_float8", "bias", bias, DType::f32);
   }
   if (c.numel() == 0) return;
-  TRIREME_DISPATCH(gemm_float8, ctx, options, a, b, bias, c);
+  OpWork work;
+  work.flops = 2.0 * static_cast<double>(c.numel()) * static_cast<double>(k);
+  if (options.accumulate) work.rewritten_bytes = bytes_of(c);
+  TRIREME_DISPATCH_WORK(work, gemm_float8, ctx, options, a, b, bias, c);
 }
 
 }  // namespace trireme::ops

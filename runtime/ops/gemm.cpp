@@ -23,6 +23,14 @@ void check_gemm(const char* op, const GemmOptions& options, const Columns& a, co
   }
 }
 
+/// Of a product whose result is c[M,N], with K terms a sum; `rewritten` is added to.
+OpWork work_of(const Columns& c, int64_t k, bool accumulate, const Tensor& rewritten = {}) {
+  OpWork work;
+  work.flops = 2.0 * static_cast<double>(c.rows() * c.count) * static_cast<double>(k);
+  work.rewritten_bytes = (accumulate ? bytes_of(c) : 0) + bytes_of(rewritten);
+  return work;
+}
+
 void expect_column_sums(const char* op, const char* argument, const Columns& x, const Tensor& sums) {
   expect_shape(op, argument, sums, {x.count});
   expect_dtype(op, argument, sums, DType::f32);
@@ -34,7 +42,8 @@ void gemm(Context& ctx, const GemmOptions& options, const Columns& a, const Tens
           const Columns& c) {
   check_gemm("gemm", options, a, b, bias, c);
   if (c.rows() == 0 || c.count == 0) return;
-  TRIREME_DISPATCH(gemm, ctx, options, a, b, bias, c);
+  TRIREME_DISPATCH_WORK(work_of(c, options.transpose_a ? a.rows() : a.count, options.accumulate), gemm, ctx,
+                        options, a, b, bias, c);
 }
 
 bool has_native_gemm(Context& ctx, DType dtype) {
@@ -55,7 +64,7 @@ void linear_gelu(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b
   expect_shape(op, "y", y, h.shape());
   expect_dtype(op, "y", y, x.dtype());
   if (h.numel() == 0) return;
-  TRIREME_DISPATCH(linear_gelu, ctx, x, w, bias, h, y);
+  TRIREME_DISPATCH_WORK(work_of(h, x.dim(1), false), linear_gelu, ctx, x, w, bias, h, y);
 }
 
 void linear_backward_input(Context& ctx, const Columns& dy, const Tensor& w, const Tensor& dx) {
@@ -70,7 +79,7 @@ void linear_backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& w,
   expect_shape(op, "h", h, dh.shape());
   expect_dtype(op, "h", h, dy.dtype());
   if (dh.numel() == 0) return;
-  TRIREME_DISPATCH(linear_backward_input_gelu, ctx, dy, w, h, dh);
+  TRIREME_DISPATCH_WORK(work_of(dh, dy.dim(1), false), linear_backward_input_gelu, ctx, dy, w, h, dh);
 }
 
 void linear_backward_weight(Context& ctx, const Columns& dy, const Tensor& x, const Tensor& dw,
@@ -79,7 +88,7 @@ void linear_backward_weight(Context& ctx, const Columns& dy, const Tensor& x, co
   check_gemm(op, {.transpose_a = true}, dy, x, {}, dw);
   expect_dtype(op, "dw", dw, DType::f32);
   if (dbias) expect_column_sums(op, "dbias", dy, dbias);
-  TRIREME_DISPATCH(linear_backward_weight, ctx, dy, x, dw, dbias);
+  TRIREME_DISPATCH_WORK(work_of(dw, dy.rows(), true, dbias), linear_backward_weight, ctx, dy, x, dw, dbias);
 }
 
 void add_column_sums(Context& ctx, const Columns& x, const Tensor& out) {
@@ -87,7 +96,7 @@ void add_column_sums(Context& ctx, const Columns& x, const Tensor& out) {
   expect_compute_type("add_column_sums", "x", x.matrix);
   expect_column_sums("add_column_sums", "out", x, out);
   if (x.rows() == 0 || x.count == 0) return;
-  TRIREME_DISPATCH(add_column_sums, ctx, x, out);
+  TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(out)}, add_column_sums, ctx, x, out);
 }
 
 }  // namespace trireme::ops

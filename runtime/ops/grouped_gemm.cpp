@@ -21,27 +21,38 @@ void check(const char* op, const Tensor& x, std::span<const int64_t> counts, con
                 y.dim(0), rows);
 }
 
+/// Each row of x[R,I] meets one matrix and becomes one of O elements.
+OpWork work_of(const Tensor& x, int64_t out, const Tensor& rewritten = {}) {
+  OpWork work;
+  work.flops = 2.0 * static_cast<double>(x.numel()) * static_cast<double>(out);
+  work.rewritten_bytes = bytes_of(rewritten);
+  return work;
+}
+
 }  // namespace
 
 void grouped_linear(Context& ctx, const Tensor& x, std::span<const int64_t> counts, const Tensor& w,
                     const Tensor& y) {
   check("grouped_linear", x, counts, w, y);
   expect_dtype("grouped_linear", "matrices", w, x.dtype());
-  if (x.dim(0) > 0) TRIREME_DISPATCH(grouped_linear, ctx, x, counts, w, y);
+  if (x.dim(0) == 0) return;
+  TRIREME_DISPATCH_WORK(work_of(x, y.dim(1)), grouped_linear, ctx, x, counts, w, y);
 }
 
 void grouped_linear_backward_input(Context& ctx, const Tensor& dy, std::span<const int64_t> counts,
                                    const Tensor& w, const Tensor& dx) {
   check("grouped_linear_backward_input", dx, counts, w, dy);
   expect_dtype("grouped_linear_backward_input", "matrices", w, dx.dtype());
-  if (dx.dim(0) > 0) TRIREME_DISPATCH(grouped_linear_backward_input, ctx, dy, counts, w, dx);
+  if (dx.dim(0) == 0) return;
+  TRIREME_DISPATCH_WORK(work_of(dx, dy.dim(1)), grouped_linear_backward_input, ctx, dy, counts, w, dx);
 }
 
 void grouped_linear_backward_weight(Context& ctx, const Tensor& dy, const Tensor& x,
                                     std::span<const int64_t> counts, const Tensor& dw) {
   check("grouped_linear_backward_weight", x, counts, dw, dy);
   expect_dtype("grouped_linear_backward_weight", "dw", dw, DType::f32);
-  if (x.dim(0) > 0) TRIREME_DISPATCH(grouped_linear_backward_weight, ctx, dy, x, counts, dw);
+  if (x.dim(0) == 0) return;
+  TRIREME_DISPATCH_WORK(work_of(x, dy.dim(1), dw), grouped_linear_backward_weight, ctx, dy, x, counts, dw);
 }
 
 }  // namespace trireme::ops

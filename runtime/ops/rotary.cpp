@@ -14,7 +14,8 @@ void rotary(Context& ctx, const Columns& heads, int64_t head_dim, const Tensor& 
   TRIREME_CHECK(table && table.shape().rank() == 2, "rotary: table is no matrix");
   expect_shape("rotary", "table", table, {table.dim(0), head_dim});
   expect_dtype("rotary", "table", table, DType::f32);
-  TRIREME_DISPATCH(rotary, ctx, heads, head_dim, positions, table, inverse);
+  TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(heads)}, rotary, ctx, heads, head_dim, positions, table,
+                        inverse);
 }
 
 }  // namespace trireme::ops

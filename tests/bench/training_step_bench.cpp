@@ -1,19 +1,24 @@
 // One optimizer step of a whole model on one rank, as a share of the GEMM rate measured in the same run.
 //   training_step_bench [--device=cuda [--peak_tflops=989]] [--benchmark_filter=...]
-//                       [--benchmark_out=step.json --benchmark_out_format=json]
-// With a peak the share of it (MFU; causal attention counted half) is reported too.
+//                       [--benchmark_out=step.json --benchmark_out_format=json] [--account=account.json]
+// With a peak the share of it (MFU; causal attention counted half) is reported too. An account says where the
+// time of one more step of each case goes, op by op, but of those that are one graph.
 #include <charconv>
+#include <map>
 #include <string_view>
 
 #include <benchmark/benchmark.h>
+#include <nlohmann/json.hpp>
 
+#include "launch/trainer/step_account.h"
 #include "models/config/model_size.h"
 #include "models/config/presets.h"
 #include "models/transformer/transformer.h"
 #include "parallel/training/training_step.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
-#include "runtime/ops/gemm_rate.h"
+#include "runtime/io/atomic_file.h"
+#include "runtime/ops/device_rates.h"
 
 namespace trireme {
 namespace {
@@ -29,7 +34,10 @@ struct Case {
 struct Place {
   Device device;
   double peak_tflops = 0;
+  std::string account_file;  // empty: no accounts
 };
+
+using Accounts = std::map<std::string, StepAccount>;  // by case
 
 std::vector<int32_t> random_ids(int64_t n, int64_t vocab) {
   std::vector<int32_t> ids(static_cast<size_t>(n));
@@ -39,7 +47,7 @@ std::vector<int32_t> random_ids(int64_t n, int64_t vocab) {
   return ids;
 }
 
-void training_step(benchmark::State& state, const Place& place, const Case& c) {
+void training_step(benchmark::State& state, const Place& place, const Case& c, StepAccount* account) {
   Context ctx(place.device, static_cast<int>(state.range(0)));
   ModelConfig config = find_preset(c.preset)->config;
   if (config.vocab_size == 0) config.vocab_size = c.vocab;
@@ -74,16 +82,27 @@ void training_step(benchmark::State& state, const Place& place, const Case& c) {
     state.counters["MFU"] =
         benchmark::Counter(flops / (place.peak_tflops * 1e12), benchmark::Counter::kIsRate);
   }
-  const auto stats = ctx.allocator().stats();
+  const auto stats = ctx.allocator().stats();  // without what the account takes
+  if (account != nullptr) {
+    const DeviceRates rates{place.peak_tflops > 0 ? place.peak_tflops * 1e12 : peak,
+                            ops::measure_memory_rate(ctx)};
+    OpTimeline timeline(ctx);
+    run();
+    *account = account_of(timeline.stop(), rates);
+  }
   for (int i = 0; i < kNumMemoryCategories; ++i) {
     state.counters[fmt::format("peak_MiB_{}", to_string(static_cast<MemoryCategory>(i)))] =
         static_cast<double>(stats.by_category[static_cast<size_t>(i)].peak) / (1 << 20);
   }
 }
 
-void add(const Place& place, const char* name, const Case& c) {
-  auto* bench =
-      benchmark::RegisterBenchmark(name, [place, c](benchmark::State& s) { training_step(s, place, c); });
+void add(const Place& place, const char* name, const Case& c, Accounts& accounts) {
+  auto* bench = benchmark::RegisterBenchmark(name, [=, &accounts](benchmark::State& s) {
+    const bool has_account = !place.account_file.empty() && !c.use_graph;
+    const std::string key =
+        place.device.type == DeviceType::cpu ? fmt::format("{}, {} threads", name, s.range(0)) : name;
+    training_step(s, place, c, has_account ? &accounts[key] : nullptr);
+  });
   bench->ArgName("threads")->Arg(1)->UseRealTime()->Unit(benchmark::kMillisecond)->MinTime(2.0);
   if (place.device.type == DeviceType::cpu) bench->Arg(2);
 }
@@ -93,11 +112,13 @@ Place take_place(int& argc, char** argv) {
   Place place;
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
-    const std::string_view arg = argv[i], peak = "--peak_tflops=";
+    const std::string_view arg = argv[i], peak = "--peak_tflops=", account = "--account=";
     if (arg == "--device=cuda") {
       place.device.type = DeviceType::cuda;
     } else if (arg.starts_with(peak)) {
       std::from_chars(arg.data() + peak.size(), arg.data() + arg.size(), place.peak_tflops);
+    } else if (arg.starts_with(account)) {
+      place.account_file = arg.substr(account.size());
     } else {
       argv[kept++] = argv[i];
     }
@@ -106,26 +127,38 @@ Place take_place(int& argc, char** argv) {
   return place;
 }
 
+void write_accounts(const Accounts& accounts, const std::string& file) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [name, account] : accounts) {
+    fmt::print("\nwhere a step of {} goes\n{}\n", name, account_text(account, 12));
+    json[name] = to_json(account);
+  }
+  write_file_atomically(file, json.dump(1) + "\n");
+}
+
 }  // namespace
 }  // namespace trireme
 
 int main(int argc, char** argv) {
   using trireme::DType;
   const trireme::Place place = trireme::take_place(argc, argv);
+  trireme::Accounts accounts;
+  const auto add = [&](const char* name, const trireme::Case& c) { trireme::add(place, name, c, accounts); };
   if (place.device.type == trireme::DeviceType::cuda) {
     // As in peers/pytorch_step.py.
-    trireme::add(place, "gpt2_124m_16x1024/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16});
-    trireme::add(place, "gpt2_124m_16x1024_graph/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16, true});
-    trireme::add(place, "gpt2_1.5b_4x1024/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16});
-    trireme::add(place, "llama3_1b_4x2048/bf16", {"llama3-1b", 128256, 4, 2048, DType::bf16});
+    add("gpt2_124m_16x1024/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16});
+    add("gpt2_124m_16x1024_graph/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16, true});
+    add("gpt2_1.5b_4x1024/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16});
+    add("llama3_1b_4x2048/bf16", {"llama3-1b", 128256, 4, 2048, DType::bf16});
   } else {
-    trireme::add(place, "gpt2_10m_8x128/f32", {"gpt2-10m", 4096, 8, 128, DType::f32});
-    trireme::add(place, "gpt2_10m_8x128/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16});
-    trireme::add(place, "gpt2_124m_4x256/f32", {"gpt2-124m", 50257, 4, 256, DType::f32});
-    trireme::add(place, "gpt2_124m_4x256/bf16", {"gpt2-124m", 50257, 4, 256, DType::bf16});
+    add("gpt2_10m_8x128/f32", {"gpt2-10m", 4096, 8, 128, DType::f32});
+    add("gpt2_10m_8x128/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16});
+    add("gpt2_124m_4x256/f32", {"gpt2-124m", 50257, 4, 256, DType::f32});
+    add("gpt2_124m_4x256/bf16", {"gpt2-124m", 50257, 4, 256, DType::bf16});
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();
+  if (!place.account_file.empty()) trireme::write_accounts(accounts, place.account_file);
   return 0;
 }

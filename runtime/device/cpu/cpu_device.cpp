@@ -1,5 +1,6 @@
 #include "runtime/device/cpu/cpu_device.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -20,10 +21,24 @@ class DoneEvent final : public Event {
   bool is_done() override { return true; }
 };
 
+class ClockEvent final : public TimedEvent {
+ public:
+  void synchronize() override {}
+  bool is_done() override { return true; }
+  double milliseconds_since(const TimedEvent& earlier) const override {
+    return std::chrono::duration<double, std::milli>(time_ - dynamic_cast<const ClockEvent&>(earlier).time_)
+        .count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point time_ = std::chrono::steady_clock::now();
+};
+
 class InlineStream final : public Stream {
  public:
   Device device() const override { return {}; }
   std::shared_ptr<Event> record() override { return std::make_shared<DoneEvent>(); }
+  std::shared_ptr<TimedEvent> record_time() override { return std::make_shared<ClockEvent>(); }
   void wait(Event& event) override { event.synchronize(); }
   void copy(void* to, const void* from, size_t bytes) override {
     if (bytes > 0) std::memcpy(to, from, bytes);

@@ -46,11 +46,12 @@ void select(int index) {
 // A thread begins with device 0, where the first call of any kind would take memory.
 void use(int index) { check(cudaSetDevice(index), "cudaSetDevice"); }
 
-class CudaEvent final : public Event {
+class CudaEvent final : public TimedEvent {
  public:
-  CudaEvent(int index, cudaStream_t stream) : index_(index) {
+  /// `flags`: cudaEventDisableTiming, or cudaEventDefault for one that is asked for its time.
+  CudaEvent(int index, cudaStream_t stream, unsigned flags) : index_(index) {
     use(index);
-    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    check(cudaEventCreateWithFlags(&event_, flags), "cudaEventCreateWithFlags");
     check(cudaEventRecord(event_, stream), "cudaEventRecord");
   }
   ~CudaEvent() override { cudaEventDestroy(event_); }
@@ -67,6 +68,13 @@ class CudaEvent final : public Event {
     }
     check(status, "cudaEventQuery");
     return true;
+  }
+  double milliseconds_since(const TimedEvent& earlier) const override {
+    use(index_);
+    float ms = 0;
+    check(cudaEventElapsedTime(&ms, dynamic_cast<const CudaEvent&>(earlier).event_, event_),
+          "cudaEventElapsedTime");
+    return ms;
   }
   cudaEvent_t get() const { return event_; }
 
@@ -104,7 +112,12 @@ class CudaStream final : public Stream {
   }
   ~CudaStream() override { cudaStreamDestroy(stream_); }
   Device device() const override { return {DeviceType::cuda, index_}; }
-  std::shared_ptr<Event> record() override { return std::make_shared<CudaEvent>(index_, stream_); }
+  std::shared_ptr<Event> record() override {
+    return std::make_shared<CudaEvent>(index_, stream_, cudaEventDisableTiming);
+  }
+  std::shared_ptr<TimedEvent> record_time() override {
+    return std::make_shared<CudaEvent>(index_, stream_, cudaEventDefault);
+  }
   void wait(Event& event) override {
     use(index_);
     if (auto* on_device = dynamic_cast<CudaEvent*>(&event)) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Puts the figures of training_step_bench, of a peer and of `trireme bench collectives` into the JSON of tests/gpu.sh and
-shows them.
+"""Puts the figures of training_step_bench and its accounts, of a peer and of `trireme bench collectives` into the JSON of
+tests/gpu.sh and shows them.
 
-  compare.py GPU_JSON STEP_JSON PEER_JSON [COLLECTIVES_JSON...]      files that are not there are left out
+  compare.py GPU_JSON STEP_JSON ACCOUNT_JSON PEER_JSON [COLLECTIVES_JSON...]      files that are not there are left out
 """
 import json
 import pathlib
@@ -29,10 +29,19 @@ def steps(step, peer):
     return rows
 
 
+def accounts(by_case):
+    for case, account in by_case.items():
+        parts = [f"{kind['name']} {kind['ms']:.2f} ({kind['least_ms']:.2f})" for kind in account["kinds"]]
+        print(f"where {account['ms']:.2f} ms of {case} go (at least): {', '.join(parts)}, "
+              f"between ops {account['between_ms']:.2f}")
+    return by_case
+
+
 def main():
-    target, step, peer, *collectives = sys.argv[1:]
+    target, step, account, peer, *collectives = sys.argv[1:]
     report = read(target)
     report["training_steps"] = steps(read(step), read(peer))
+    report["accounts"] = accounts(read(account))
     report["peer"] = read(peer).get("peer")
     report["collectives"] = [read(path) for path in collectives if read(path)]
     for run in report["collectives"]:

@@ -270,6 +270,16 @@ TEST(RunArguments, AGraphIsRefusedWhereTheHostDecidesWithinAStep) {
               AllOf(HasSubstr("use stop"), HasSubstr("train.check op")));
 }
 
+TEST(RunArguments, AProfiledStepIsOneOfTheRun) {
+  const Args last = {"--data.text", "a", "--train.steps", "20", "--run.profile-step", "20"};
+  EXPECT_EQ(fault_of(last), "no fault");
+  Args beyond = last, graph = last;
+  beyond.back() = "21";
+  EXPECT_THAT(fault_of(beyond), HasSubstr("run.profile-step 21: the last step is train.steps 20"));
+  graph.emplace_back("--run.cuda-graph");
+  EXPECT_THAT(fault_of(graph), HasSubstr("leave one of them out"));
+}
+
 TEST(RunArguments, WrittenConfigsReadBackEqual) {
   std::vector<Args> runs = {
       {},

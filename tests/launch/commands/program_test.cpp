@@ -108,6 +108,7 @@ TEST(Program, VerifyRefusesWhatItCannotCompare) {
   const Outcome weights = run("verify --tp 2 --model.load weights.safetensors");
   EXPECT_EQ(weights.code, 2) << weights.output;
   EXPECT_THAT(weights.output, HasSubstr("--verify.full on"));
+  EXPECT_THAT(run("verify --tp 2 --run.profile-step 3").output, HasSubstr("measures no time"));
   const Outcome graph = run("verify --tp 2 --run.cuda-graph");
   EXPECT_EQ(graph.code, 2) << graph.output;
   EXPECT_THAT(graph.output, HasSubstr("leave it out"));

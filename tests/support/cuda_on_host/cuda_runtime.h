@@ -112,6 +112,7 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureUnjoined = 904,
@@ -126,7 +127,8 @@ enum cudaMemcpyKind {
 };
 enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
-inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
+inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2,
+                          cudaHostAllocDefault = 0;
 #define CUDART_VERSION 13000
 
 inline const char* cudaGetErrorName(cudaError_t error) {
@@ -180,8 +182,8 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   return event->make_wait(*stream) ? cudaSuccess : cudaErrorStreamCaptureIsolation;
 }
-inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  return *event = new trireme::cuda_on_host::Event, cudaSuccess;
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  return *event = new trireme::cuda_on_host::Event(flags != cudaEventDisableTiming), cudaSuccess;
 }
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return event->record(stream), cudaSuccess;
@@ -194,6 +196,15 @@ inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   ++trireme::cuda_on_host::counts().event_waits;
   if (event->is_captured()) return cudaErrorCapturedEvent;
   return event->mark().wait(), cudaSuccess;
+}
+inline cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
+  for (const cudaEvent_t event : {begin, end}) {
+    if (!event->is_timed()) return cudaErrorInvalidResourceHandle;
+    if (event->is_captured()) return cudaErrorCapturedEvent;
+    if (!event->mark().is_done()) return cudaErrorNotReady;
+  }
+  *ms = std::chrono::duration<float, std::milli>(end->time() - begin->time()).count();
+  return cudaSuccess;
 }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
 

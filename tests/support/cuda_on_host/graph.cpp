@@ -69,6 +69,14 @@ void Event::record(Stream* stream) {
     capture_ = part.capture;
     captured_mark_ = capture_->put_down_record(part.stream);
   } else {
+    if (is_timed_) {
+      time_ = std::make_shared<Time>();
+      const auto take = [time = time_] { *time = std::chrono::steady_clock::now(); };
+      if (stream->mark().is_done())
+        take();
+      else
+        stream->submit(take);
+    }
     mark_ = stream->mark();
   }
 }

@@ -3,6 +3,7 @@
 // the first one has not waited for in the end.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -54,13 +55,20 @@ class Capture {
 
 class Event {
  public:
+  explicit Event(bool is_timed) : is_timed_(is_timed) {}
   void record(Stream* stream);
   /// False where the stream is captured and the event is not of that capture, or the other way round.
   bool make_wait(Stream& stream) const;
   bool is_captured() const { return capture_ != nullptr; }
   const Stream::Mark& mark() const { return mark_; }
+  bool is_timed() const { return is_timed_; }
+  /// When the stream had done what was before the event, of one that is timed and done.
+  std::chrono::steady_clock::time_point time() const { return *time_; }
 
  private:
+  using Time = std::chrono::steady_clock::time_point;
+  bool is_timed_;
+  std::shared_ptr<Time> time_;
   Stream::Mark mark_;
   std::shared_ptr<Capture> capture_;
   size_t captured_mark_ = 0;

@@ -82,6 +82,18 @@ TEST_F(Graphs, RefuseWhatCannotBeCaptured) {
 }
 
 /// What captured work writes belongs to nobody else, whoever asks for memory before it runs again.
+TEST_F(Graphs, HaveNoTimesOfTheirWork) {
+  std::shared_ptr<TimedEvent> begin, end;
+  const Tensor t = numbers({1});
+  const auto graph = ctx_.capture([&] {
+    begin = ctx_.stream().record_time();
+    ops::accumulate(ctx_, t, t);
+    end = ctx_.stream().record_time();
+  });
+  graph->launch(ctx_.stream());
+  expect_error(ExitCode::resources, {"cudaErrorCapturedEvent"}, [&] { end->milliseconds_since(*begin); });
+}
+
 TEST_F(Graphs, KeepTheirMemory) {
   constexpr int64_t kSize = 1000;
   const Tensor source = full(ctx_, {kSize}, DType::f32, 3), result = full(ctx_, {kSize}, DType::f32, 0);

@@ -65,9 +65,10 @@ struct Outcome {
 };
 
 Outcome run_training(const std::string& folder, const std::string& name, int num_ranks, Device device,
-                     bool cuda_graph = false) {
+                     const RunOptions& options = {}) {
   RunConfig config = small_config(folder, num_ranks);
-  config.run.cuda_graph = cuda_graph;
+  config.run = options;
+  config.run.threads = 1;
   config.run.dir = folder + "/" + name;
   EXPECT_THAT(complete(config, {"model.ffn", "model.kv-heads", "model.max-positions"}, num_ranks, true),
               testing::IsEmpty());
@@ -164,11 +165,38 @@ TEST(TrainerOnHost, ARunOfGraphsWritesWhatOneWithoutWrites) {
   const TemporaryFolder folder;
   folder.write("text", std::string(kText));
   const Device device{DeviceType::cuda, 0};
+  RunOptions with_graphs;
+  with_graphs.cuda_graph = true;
   const Outcome plain = run_training(folder.path(), "plain", 1, device),
-                graphs = run_training(folder.path(), "graphs", 1, device, true);
+                graphs = run_training(folder.path(), "graphs", 1, device, with_graphs);
   ASSERT_EQ(plain.losses.size(), 3);
   EXPECT_EQ(graphs.losses, plain.losses);
   EXPECT_EQ(graphs.weights, plain.weights);
+}
+
+/// On a device too, whose steps are otherwise submitted ahead of their numbers.
+TEST(TrainerOnHost, AProfiledStepChangesNothingAndHasItsOpsAlone) {
+  const TemporaryFolder folder;
+  folder.write("text", std::string(kText));
+  for (const Device device : {Device{}, Device{DeviceType::cuda, 0}}) {
+    SCOPED_TRACE(to_string(device));
+    const std::string name = fmt::format("of_{}", device.type == DeviceType::cpu ? "cpu" : "cuda");
+    RunOptions profiled;
+    profiled.profile_step = 2;
+    const Outcome plain = run_training(folder.path(), "plain_" + name, 2, device),
+                  outcome = run_training(folder.path(), name, 2, device, profiled);
+    EXPECT_EQ(outcome.losses, plain.losses);
+    EXPECT_EQ(outcome.weights, plain.weights);
+    std::ifstream file(folder.path() + "/" + name + "/profile.json");
+    const auto json = nlohmann::json::parse(file);
+    std::map<std::string, int> calls;  // of rank 1
+    for (const auto& event : json.at("traceEvents")) {
+      if (event.at("pid") == 1) ++calls[event.at("name")];
+    }
+    EXPECT_EQ(calls["attention"], 2 * 2) << "layers, micro-batches";
+    EXPECT_EQ(calls["attention_backward"], 2 * 2);
+    EXPECT_EQ(calls["adamw"], 2) << "weights of matrices and of vectors";
+  }
 }
 
 }  // namespace

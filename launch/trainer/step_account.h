@@ -1,0 +1,57 @@
+// Where the time of a step goes: what each kind of op took, and what it would take at the device's limits
+// (the roofline of Williams et al., CACM 52(4), 2009).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "runtime/ops/op_timeline.h"
+
+namespace trireme {
+
+/// What a device does at the most.
+struct DeviceRates {
+  double flops = 0;  ///< FLOP/s of matrix products
+  double bytes = 0;  ///< bytes/s, read and written together
+};
+
+/// Some ops, or all alike, of one step.
+struct AccountLine {
+  std::string name;    ///< a kind, or an op
+  std::string shapes;  ///< of an op's operands
+  int64_t calls = 0;
+  double ms = 0;
+  double flops = 0, bytes = 0;
+  /// For each op the longer of its arithmetic and its memory traffic at the device's rates. On CPUs, whose
+  /// caches hold what was just written, ops can be faster.
+  double least_ms = 0;
+};
+
+struct StepAccount {
+  double ms = 0;  ///< of the step
+  DeviceRates rates;
+  std::vector<AccountLine> kinds;  ///< products, attention, optimizer, other ops: always these four
+  double between_ms = 0;  ///< between ops: communication that is waited for, launches, the host's own work
+  /// Of that, what the host waited for, by group of ranks; on CUDA it is the stream that waits, unseen.
+  std::vector<std::pair<std::string, double>> wait_ms;
+  std::vector<AccountLine> ops;  ///< one for each op and its operands' shapes, the longest first
+
+  double busy_ms() const { return ms - between_ms; }
+};
+
+StepAccount account_of(const OpTimes& times, const DeviceRates& rates);
+
+/// "products", "attention", "optimizer" or "other ops".
+std::string kind_of(const TimedOp& op);
+
+/// A table: the kinds, what lies between, and the `num_ops` longest ops. No line end behind the last line.
+std::string account_text(const StepAccount& account, size_t num_ops);
+
+nlohmann::ordered_json to_json(const StepAccount& account);
+StepAccount account_from_json(const nlohmann::ordered_json& json);
+
+}  // namespace trireme
