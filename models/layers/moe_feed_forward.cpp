@@ -1,6 +1,5 @@
 #include "models/layers/moe_feed_forward.h"
 
-#include <chrono>
 #include <optional>
 
 #include <fmt/format.h>
@@ -58,23 +57,6 @@ Tensor experts_of(const ParameterBlock& block, const TokenExchange& exchange, in
   return block.weight.slice(experts.begin * height, experts.end * height);
 }
 
-// Adds the time of its life to a sum, where calls return when their work is done.
-class AddedTime {
- public:
-  AddedTime(const Context& ctx, double& seconds)
-      : seconds_(ctx.device().type == DeviceType::cpu ? &seconds : nullptr) {}
-  ~AddedTime() {
-    if (seconds_ != nullptr) *seconds_ += std::chrono::duration<double>(Clock::now() - begin_).count();
-  }
-  AddedTime(const AddedTime&) = delete;
-  AddedTime& operator=(const AddedTime&) = delete;
-
- private:
-  using Clock = std::chrono::steady_clock;
-  double* seconds_;
-  Clock::time_point begin_ = Clock::now();
-};
-
 // Sends all chunks off: they travel one after the other.
 std::vector<RowsUnderWay> start_to_experts(Context& ctx, const TokenExchange& exchange, const Tensor& here,
                                            const Tensor& there) {
@@ -128,7 +110,7 @@ Tensor MoeFeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor&
   std::vector<WorkPtr> returning;
   for (int chunk = 0; chunk < exchange.num_chunks(); ++chunk) {
     exchange.finish_to_experts(ctx, chunk, arriving[static_cast<size_t>(chunk)], state.rows);
-    compute(ctx, chunk, state, made);
+    router_.balance().expert_time.measure(ctx.stream(), [&] { compute(ctx, chunk, state, made); });
     returning.push_back(exchange.start_from_experts(ctx, chunk, made, state.returned));
   }
   for (const WorkPtr& work : returning) work->wait();
@@ -141,7 +123,6 @@ Tensor MoeFeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor&
 
 // The experts of a chunk: rows, h, a, made.
 void MoeFeedForward::compute(Context& ctx, int chunk, const MoeState& state, const Tensor& made) const {
-  const AddedTime time(ctx, router_.balance().expert_seconds);
   const TokenExchange& exchange = *state.exchange;
   const Part& there = exchange.there(chunk);
   const Tensor h = rows_of(state.h, there), a = rows_of(state.a, there);
@@ -177,7 +158,8 @@ Tensor MoeFeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& sav
   std::vector<WorkPtr> returning;
   for (int chunk = 0; chunk < exchange.num_chunks(); ++chunk) {
     exchange.finish_to_experts(ctx, chunk, arriving[static_cast<size_t>(chunk)], state.dout);
-    compute_backward(ctx, chunk, state, da, drows);
+    router_.balance().expert_time.measure(ctx.stream(),
+                                          [&] { compute_backward(ctx, chunk, state, da, drows); });
     returning.push_back(exchange.start_from_experts(ctx, chunk, drows, dsent));
   }
   state.h = Tensor();
@@ -194,7 +176,6 @@ Tensor MoeFeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& sav
 // The experts of a chunk: dout, da, dh (in place of h or da), drows.
 void MoeFeedForward::compute_backward(Context& ctx, int chunk, const MoeState& state, const Tensor& da,
                                       const Tensor& drows) const {
-  const AddedTime time(ctx, router_.balance().expert_seconds);
   const TokenExchange& exchange = *state.exchange;
   const Part& there = exchange.there(chunk);
   const Tensor h = rows_of(state.h, there), da_here = rows_of(da, there);
@@ -212,11 +193,10 @@ void MoeFeedForward::compute_backward(Context& ctx, int chunk, const MoeState& s
 void MoeFeedForward::backward_weight(Context& ctx, Saved& saved) const {
   auto& state = saved.get<MoeState>();
   const auto counts = state.exchange->counts();
-  {
-    const AddedTime time(ctx, router_.balance().expert_seconds);
+  router_.balance().expert_time.measure(ctx.stream(), [&] {
     ops::grouped_linear_backward_weight(ctx, state.dh, state.rows, counts, up_.gradient);
     ops::grouped_linear_backward_weight(ctx, state.dout, state.a, counts, down_.gradient);
-  }
+  });
   router_.backward_weight(ctx, state.rows_passed->own_of(state.x), state.router);
   if (shared_) shared_->backward_weight(ctx, state.shared);
   saved.clear();

@@ -26,7 +26,7 @@ RouterBalance::RouterBalance(std::string router_name, int64_t router_layer, int6
 
 void RouterBalance::clear() {
   sums = {};
-  expert_seconds = 0;
+  expert_time.clear();
   sums.chosen.assign(last_load.size(), 0.0);
 }
 

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/device/stopwatch.h"
+
 namespace trireme {
 
 /// Sums over the tokens of a step.
@@ -26,13 +28,11 @@ struct RouterSums {
 struct RouterBalance {
   RouterBalance(std::string router_name, int64_t router_layer, int64_t num_experts, double rate);
 
-  std::string name;  ///< "layers.3.ffn.router"
-  int64_t layer;     ///< block of the model
-  double bias_rate;  ///< 0: no biases
-  RouterSums sums;   ///< of this rank's micro-batches so far
-  /// Wall time that this rank's experts of the router computed in them; on the CPU alone, where calls return
-  /// when their work is done.
-  double expert_seconds = 0;
+  std::string name;       ///< "layers.3.ffn.router"
+  int64_t layer;          ///< block of the model
+  double bias_rate;       ///< 0: no biases
+  RouterSums sums;        ///< of this rank's micro-batches so far
+  Stopwatch expert_time;  ///< in which this rank's experts of the router computed in them
   /// Added to the scores when experts are chosen (arXiv 2408.15664); empty without them.
   std::vector<float> bias;
   /// Each expert's load in the step before, as a share of the even one; ones before the first step.

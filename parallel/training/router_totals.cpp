@@ -35,7 +35,7 @@ void RouterTotals::sum(Context& ctx) {
     const size_t row = static_cast<size_t>(first_) + i;
     std::ranges::copy(routers_[i]->sums.packed(), sums.begin() + static_cast<int64_t>(row) * width);
     layers[row] = static_cast<double>(routers_[i]->layer);
-    seconds[row] = routers_[i]->expert_seconds;
+    seconds[row] = routers_[i]->expert_time.seconds();
   }
   const Tensor table = ops::to_device(ctx, sums, {num_routers_, width});
   const Tensor names = ops::to_device(ctx, layers, {num_routers_});

@@ -90,7 +90,7 @@ class Block {
     layer_.backward_input(ctx, dy_, saved);
     layer_.backward_weight(ctx, saved);
   }
-  double& expert_seconds() { return layer_.balance().expert_seconds; }
+  Stopwatch& expert_time() { return layer_.balance().expert_time; }
 
  private:
   std::unique_ptr<Communicator> self_;
@@ -126,10 +126,11 @@ void routing_share(int num_threads, int repeats) {
       double in_steps = 0, in_experts = 0, in_rest = 0;
       for (int i = 0; i < repeats; ++i) {
         in_steps += seconds_of(train);
-        block.expert_seconds() = 0;
+        block.expert_time().clear();
         const double seconds = seconds_of([&] { block.run(ctx); });
-        in_experts += block.expert_seconds();
-        in_rest += seconds - block.expert_seconds();
+        const double of_experts = block.expert_time().seconds();
+        in_experts += of_experts;
+        in_rest += seconds - of_experts;
       }
       const double ms = 1e3 / repeats;
       fmt::print("{:>6} {:>6} {:>10.0f} {:>12.1f} {:>12.2f} {:>6.2f} %\n", hidden, to_string(dtype),
@@ -193,9 +194,9 @@ double expert_seconds(int repeats) {
     block.run(ctx);
     std::vector<double> times;
     for (int i = 0; i < repeats; ++i) {
-      block.expert_seconds() = 0;
+      block.expert_time().clear();
       block.run(ctx);
-      times.push_back(block.expert_seconds());
+      times.push_back(block.expert_time().seconds());
     }
     if (world.rank() == 0) seconds = least(times);
   });

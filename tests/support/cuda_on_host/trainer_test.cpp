@@ -3,6 +3,8 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <memory>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -64,6 +66,16 @@ struct Outcome {
   std::map<std::string, std::vector<float>> weights;
 };
 
+void train_on(const RunConfig& config, int num_ranks, Device device) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::fopen("/dev/null", "w"), std::fclose);
+  run_thread_ranks(num_ranks, [&](Communicator& world) {
+    Job job;
+    job.world = &world;
+    job.device = device;
+    train(config, "", job, out.get());
+  });
+}
+
 Outcome run_training(const std::string& folder, const std::string& name, int num_ranks, Device device,
                      const RunOptions& options = {}) {
   RunConfig config = small_config(folder, num_ranks);
@@ -72,14 +84,7 @@ Outcome run_training(const std::string& folder, const std::string& name, int num
   config.run.dir = folder + "/" + name;
   EXPECT_THAT(complete(config, {"model.ffn", "model.kv-heads", "model.max-positions"}, num_ranks, true),
               testing::IsEmpty());
-  std::FILE* out = std::fopen("/dev/null", "w");
-  run_thread_ranks(num_ranks, [&](Communicator& world) {
-    Job job;
-    job.world = &world;
-    job.device = device;
-    train(config, "", job, out);
-  });
-  std::fclose(out);
+  train_on(config, num_ranks, device);
   Outcome outcome;
   std::ifstream metrics(config.run.dir + "/metrics.jsonl");
   for (std::string line; std::getline(metrics, line);) {
@@ -106,19 +111,12 @@ std::pair<std::string, size_t> run_until_overflow(const std::string& folder, con
   config.run.dir = folder + "/" + name;
   config.optimizer.lr = 1e38;
   complete(config, {"model.ffn", "model.kv-heads", "model.max-positions"}, num_ranks, true);
-  std::FILE* out = std::fopen("/dev/null", "w");
   std::string why;
   try {
-    run_thread_ranks(num_ranks, [&](Communicator& world) {
-      Job job;
-      job.world = &world;
-      job.device = device;
-      train(config, "", job, out);
-    });
+    train_on(config, num_ranks, device);
   } catch (const UserError& error) {
     why = error.what();
   }
-  std::fclose(out);
   std::ifstream metrics(config.run.dir + "/metrics.jsonl");
   size_t num_steps = 0;
   for (std::string line; std::getline(metrics, line);) ++num_steps;
@@ -172,6 +170,29 @@ TEST(TrainerOnHost, ARunOfGraphsWritesWhatOneWithoutWrites) {
   ASSERT_EQ(plain.losses.size(), 3);
   EXPECT_EQ(graphs.losses, plain.losses);
   EXPECT_EQ(graphs.weights, plain.weights);
+}
+
+TEST(TrainerOnHost, ExpertsAreTimedOnTheirDevice) {
+  const TemporaryFolder folder;
+  folder.write("text", std::string(kText));
+  RunConfig config = small_config(folder.path(), 1);
+  config.model.moe.num_experts = 4;
+  config.parallel.expert = 2;
+  config.run.dir = folder.path() + "/run";
+  const std::set<std::string> given = {"model.ffn", "model.kv-heads", "model.max-positions"};
+  ASSERT_THAT(complete(config, given, 2, true), testing::IsEmpty());
+  train_on(config, 2, {DeviceType::cuda, 0});
+  std::ifstream metrics(config.run.dir + "/metrics.jsonl");
+  int num_steps = 0;
+  for (std::string line; std::getline(metrics, line); ++num_steps) {
+    const auto experts = nlohmann::json::parse(line).at("experts");
+    ASSERT_EQ(experts.size(), 2) << "layers";
+    for (const auto& router : experts) {
+      EXPECT_GT(router.at("expert_ms"), 0);
+      EXPECT_GE(router.at("lost_ms"), 0);
+    }
+  }
+  EXPECT_EQ(num_steps, 3);
 }
 
 /// On a device too, whose steps are otherwise submitted ahead of their numbers.
