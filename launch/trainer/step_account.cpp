@@ -76,6 +76,15 @@ StepAccount account_of(const OpTimes& times, const DeviceRates& rates) {
   return account;
 }
 
+void StepAccount::add_wait(const std::string& group, double wait) {
+  const auto found = std::ranges::find(wait_ms, group, &std::pair<std::string, double>::first);
+  if (found == wait_ms.end()) {
+    wait_ms.emplace_back(group, wait);
+  } else {
+    found->second += wait;
+  }
+}
+
 std::string account_text(const StepAccount& account, size_t num_ops) {
   std::string text = fmt::format("{:<26} {:>6} {:>10} {:>8} {:>9} {:>9} {:>10} {:>10}\n", "", "calls", "ms",
                                  "share", "TFLOP/s", "GB/s", "at least", "lost ms");

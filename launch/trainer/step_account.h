@@ -36,11 +36,12 @@ struct StepAccount {
   DeviceRates rates;
   std::vector<AccountLine> kinds;  ///< products, attention, optimizer, other ops: always these four
   double between_ms = 0;  ///< between ops: communication that is waited for, launches, the host's own work
-  /// Of that, what the host waited for, by group of ranks; on CUDA it is the stream that waits, unseen.
+  /// Of that, what other ranks were waited for, by group.
   std::vector<std::pair<std::string, double>> wait_ms;
   std::vector<AccountLine> ops;  ///< one for each op and its operands' shapes, the longest first
 
   double busy_ms() const { return ms - between_ms; }
+  void add_wait(const std::string& group, double wait);
 };
 
 StepAccount account_of(const OpTimes& times, const DeviceRates& rates);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -21,22 +22,32 @@ Context& together(Context& ctx, Communicator& world) {
   return ctx;
 }
 
+constexpr double kMicroseconds = 1e3;  // in a millisecond
+
+enum Track { kOps, kWaits };  // of a rank
+
+Json name_of(const char* what, int rank, int track, const std::string& name) {
+  return {{"name", what}, {"ph", "M"}, {"pid", rank}, {"tid", track}, {"args", {{"name", name}}}};
+}
+
+Json span(const std::string& name, const std::string& category, double begin_ms, double ms, int rank,
+          Track track) {
+  return {{"name", name},
+          {"cat", category},
+          {"ph", "X"},
+          {"ts", begin_ms * kMicroseconds},
+          {"dur", ms * kMicroseconds},
+          {"pid", rank},
+          {"tid", static_cast<int>(track)}};
+}
+
+/// What both tracks of a rank are called, and the ops on the first.
 Json trace_of(const OpTimes& times, int rank) {
-  Json events = Json::array();
-  events.push_back({{"name", "process_name"},
-                    {"ph", "M"},
-                    {"pid", rank},
-                    {"args", {{"name", fmt::format("rank {}", rank)}}}});
-  constexpr double kMicroseconds = 1e3;
+  Json events = {name_of("process_name", rank, kOps, fmt::format("rank {}", rank)),
+                 name_of("thread_name", rank, kOps, "ops"), name_of("thread_name", rank, kWaits, "waits")};
   for (const TimedOp& op : times.ops) {
-    events.push_back({{"name", op.name},
-                      {"cat", kind_of(op)},
-                      {"ph", "X"},
-                      {"ts", op.begin_ms * kMicroseconds},
-                      {"dur", op.ms * kMicroseconds},
-                      {"pid", rank},
-                      {"tid", 0},
-                      {"args", {{"shapes", op.shapes}, {"flops", op.flops}, {"bytes", op.bytes}}}});
+    events.push_back(span(op.name, kind_of(op), op.begin_ms, op.ms, rank, kOps));
+    events.back()["args"] = {{"shapes", op.shapes}, {"flops", op.flops}, {"bytes", op.bytes}};
   }
   return events;
 }
@@ -72,17 +83,34 @@ std::string rank_line(size_t rank, const StepAccount& account) {
 
 StepProfile::StepProfile(Context& ctx, const ParallelContext& parallel)
     : ctx_(ctx), world_(parallel.world()), groups_(parallel.groups()), timeline_(together(ctx, world_)) {
-  for (const Communicator* group : groups_) waited_before_.push_back(group->seconds_waited());
+  for (Communicator* group : groups_) group->observe_waits(this);
+}
+
+StepProfile::~StepProfile() {
+  for (Communicator* group : groups_) group->observe_waits(nullptr);
+}
+
+void StepProfile::begin_wait(Stream& stream, std::string_view group, std::string_view operation) {
+  if (!is_counted(stream)) return;
+  waits_.push_back({std::string(group), std::string(operation), stream.record_time(), nullptr});
+}
+
+void StepProfile::end_wait(Stream& stream) {
+  if (is_counted(stream)) waits_.back().end = stream.record_time();
 }
 
 std::string StepProfile::finish(const DeviceRates& rates, const std::string& file) {
+  for (Communicator* group : std::exchange(groups_, {})) group->observe_waits(nullptr);
   const OpTimes times = timeline_.stop();
   StepAccount account = account_of(times, rates);
-  for (size_t i = 0; i < groups_.size(); ++i) {
-    const double ms = 1e3 * (groups_[i]->seconds_waited() - waited_before_[i]);
-    if (ms > 0) account.wait_ms.emplace_back(groups_[i]->name(), ms);
+  Json trace = trace_of(times, world_.rank());
+  for (const Wait& wait : waits_) {
+    const double ms = wait.end->milliseconds_since(*wait.begin);
+    account.add_wait(wait.group, ms);
+    trace.push_back(span(wait.operation, wait.group, wait.begin->milliseconds_since(timeline_.start()), ms,
+                         world_.rank(), kWaits));
   }
-  const Json mine = {{"trace", trace_of(times, world_.rank())}, {"account", to_json(account)}};
+  const Json mine = {{"trace", trace}, {"account", to_json(account)}};
   const auto texts = gather(ctx_, world_, mine.dump());
   if (world_.rank() != 0) return "";
   Json whole = {{"displayTimeUnit", "ms"}, {"traceEvents", Json::array()}, {"accounts", Json::array()}};

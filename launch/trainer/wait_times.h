@@ -24,7 +24,7 @@ class WaitTimes {
   std::string text(double seconds, const std::function<double(double)>& mean) const;
 
  private:
-  std::vector<const Communicator*> groups_;
+  std::vector<Communicator*> groups_;
   std::vector<double> before_, waited_;
 };
 

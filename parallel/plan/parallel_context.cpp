@@ -51,14 +51,14 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
   expert_sharing_.emplace(*expert_replicas_, plan.expert_shard_ranks());
 }
 
-std::vector<const Communicator*> ParallelContext::groups() const {
-  std::vector<const Communicator*> all{&world(),     &tensor(),      &context(),       &data(),  &pipeline(),
-                                       &gradients(), experts_.get(), &expert_tensor(), &shard(), &replicas()};
+std::vector<Communicator*> ParallelContext::groups() const {
+  std::vector<Communicator*> all{&world(),     &tensor(),      &context(),       &data(),  &pipeline(),
+                                 &gradients(), experts_.get(), &expert_tensor(), &shard(), &replicas()};
   if (expert_sharing_) {
     all.insert(all.end(), {expert_replicas_.get(), &expert_sharing_->shard(), &expert_sharing_->replicas()});
   }
-  std::vector<const Communicator*> different;
-  for (const Communicator* group : all) {
+  std::vector<Communicator*> different;
+  for (Communicator* group : all) {
     if (group->size() > 1 && std::ranges::find(different, group) == different.end())
       different.push_back(group);
   }

@@ -42,7 +42,7 @@ class ParallelContext {
   Communicator& replicas() const { return sharing_.replicas(); }
 
   /// Every group of more than one rank that this rank belongs to, once.
-  std::vector<const Communicator*> groups() const;
+  std::vector<Communicator*> groups() const;
 
  private:
   ParallelPlan plan_;

@@ -135,34 +135,48 @@ CommCall message_call(CommKind kind, const Communicator& comm, const Stream& str
 
 }  // namespace
 
-/// Adds the time until its end to `waited`.
-class Communicator::Waiting {
- public:
-  explicit Waiting(std::atomic<int64_t>& waited)
-      : waited_(waited), begin_(std::chrono::steady_clock::now()) {}
-  ~Waiting() { waited_ += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin_).count(); }
-  Waiting(const Waiting&) = delete;
-  Waiting& operator=(const Waiting&) = delete;
+/// How a group waits, and for how long it has.
+struct Communicator::Waits {
+  std::string group;
+  std::atomic<int64_t> nanoseconds = 0;
+  std::atomic<WaitObserver*> observer = nullptr;
 
- private:
-  std::atomic<int64_t>& waited_;
-  std::chrono::steady_clock::time_point begin_;
+  template <class Wait>
+  void count(Stream& stream, CommKind operation, const Wait& wait) {
+    using Clock = std::chrono::steady_clock;
+    WaitObserver* const told = observer;
+    if (told != nullptr) told->begin_wait(stream, group, to_string(operation));
+    const auto begin = Clock::now();
+    wait();
+    nanoseconds += std::chrono::nanoseconds(Clock::now() - begin).count();
+    if (told != nullptr) told->end_wait(stream);
+  }
 };
 
 class Communicator::CountedWork final : public Work {
  public:
-  CountedWork(WorkPtr work, std::shared_ptr<std::atomic<int64_t>> waited)
-      : work_(std::move(work)), waited_(std::move(waited)) {}
+  CountedWork(WorkPtr work, Stream& stream, CommKind operation, std::shared_ptr<Waits> waits)
+      : work_(std::move(work)), stream_(stream), operation_(operation), waits_(std::move(waits)) {}
   void wait() override {
-    const Waiting waiting(*waited_);
-    work_->wait();
+    waits_->count(stream_, operation_, [&] { work_->wait(); });
   }
   bool is_done() override { return work_->is_done(); }
 
  private:
   WorkPtr work_;
-  std::shared_ptr<std::atomic<int64_t>> waited_;  // the work may outlive its communicator
+  Stream& stream_;
+  CommKind operation_;
+  std::shared_ptr<Waits> waits_;
 };
+
+Communicator::Communicator(int rank, int size, std::string name)
+    : rank_(rank), size_(size), name_(std::move(name)), waits_(std::make_shared<Waits>()) {
+  waits_->group = name_;
+}
+
+double Communicator::seconds_waited() const { return 1e-9 * static_cast<double>(waits_->nanoseconds.load()); }
+
+void Communicator::observe_waits(WaitObserver* observer) { waits_->observer = observer; }
 
 void Communicator::count_bytes(const CommCall& call) {
   if (call.send_counts.empty()) return;
@@ -172,13 +186,14 @@ void Communicator::count_bytes(const CommCall& call) {
 
 void Communicator::run_counted(Stream& stream, CommCall call) {
   count_bytes(call);
-  const Waiting waiting(*waited_);
-  run(stream, std::move(call));
+  const CommKind operation = call.kind;
+  waits_->count(stream, operation, [&] { run(stream, std::move(call)); });
 }
 
 WorkPtr Communicator::start_counted(Stream& stream, CommCall call) {
   count_bytes(call);
-  return std::make_shared<CountedWork>(start(stream, std::move(call)), waited_);
+  const CommKind operation = call.kind;
+  return std::make_shared<CountedWork>(start(stream, std::move(call)), stream, operation, waits_);
 }
 
 void Communicator::all_reduce(Stream& stream, const Tensor& t, ReduceOp op) {

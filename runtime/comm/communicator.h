@@ -36,6 +36,16 @@ class Work {
 };
 using WorkPtr = std::shared_ptr<Work>;
 
+/// Sees where a rank, or on a device its stream, is held up by others.
+class WaitObserver {
+ public:
+  virtual ~WaitObserver() = default;
+  /// Around each blocking operation and each Work::wait() of the group, by the thread that calls it. No end
+  /// follows where the call throws.
+  virtual void begin_wait(Stream& stream, std::string_view group, std::string_view operation) = 0;
+  virtual void end_wait(Stream& stream) = 0;
+};
+
 /// A group of ranks that call the same operations in the same order. Every call is made by all ranks of the
 /// group (send and receive: by the pair), with equal types, counts and options; a rank that throws aborts the
 /// group, and the others throw an EnvironmentError that names it instead of waiting.
@@ -121,7 +131,9 @@ class Communicator {
 
   /// How long this rank's host has waited so far, in blocking operations and in Work::wait(), the others'
   /// lateness included. On CUDA it is the stream that waits, not the host.
-  double seconds_waited() const { return 1e-9 * static_cast<double>(waited_->load()); }
+  double seconds_waited() const;
+  /// Tells `observer` of every wait from now on; null: nobody. It outlives its turn.
+  void observe_waits(WaitObserver* observer);
   /// What this rank has handed to all-to-alls of both kinds so far, less its parts for itself.
   int64_t bytes_exchanged() const { return bytes_exchanged_; }
 
@@ -131,7 +143,7 @@ class Communicator {
   virtual void abort(std::string_view reason, ExitCode code = ExitCode::internal) noexcept = 0;
 
  protected:
-  Communicator(int rank, int size, std::string name) : rank_(rank), size_(size), name_(std::move(name)) {}
+  Communicator(int rank, int size, std::string name);
 
  private:
   /// Carries out a call whose arguments were checked. `run` returns when it is done (CPU) or in the stream's
@@ -140,7 +152,7 @@ class Communicator {
   virtual WorkPtr start(Stream& stream, CommCall call) = 0;
   virtual std::unique_ptr<Communicator> split_into(int color, int key, std::string name) = 0;
 
-  class Waiting;
+  struct Waits;
   class CountedWork;
   void count_bytes(const CommCall& call);
   void run_counted(Stream& stream, CommCall call);
@@ -149,7 +161,7 @@ class Communicator {
   int rank_;
   int size_;
   std::string name_;
-  std::shared_ptr<std::atomic<int64_t>> waited_ = std::make_shared<std::atomic<int64_t>>(0);  // ns
+  std::shared_ptr<Waits> waits_;  // of works that outlive the communicator too
   int64_t bytes_exchanged_ = 0;
 };
 

@@ -36,6 +36,9 @@ class OpTimeline final : public OpObserver {
   void begin(Context& ctx, const OpCall& call) override;
   void end(Context& ctx) override;
 
+  /// When it began: other times of the same device may be told from there.
+  const TimedEvent& start() const { return *start_; }
+
   /// Waits for the device. Once.
   OpTimes stop();
 

@@ -39,22 +39,29 @@ TEST(StepProfile, HasTheOpsAndWaitsOfEveryRank) {
   });
   EXPECT_THAT(texts[0], HasSubstr("ms by rank:\n"));
   EXPECT_THAT(texts[0], HasSubstr("which computed longest:\n"));
-  EXPECT_THAT(texts[0], HasSubstr("  waiting for "));
+  EXPECT_THAT(texts[0], HasSubstr("  waiting for world "));
   EXPECT_EQ(texts[1] + texts[2], "");
 
   const auto json = read_json(path);
   ASSERT_EQ(json.at("accounts").size(), kRanks);
-  std::array<int, kRanks> num_ops{};
+  std::array<int, kRanks> num_ops{}, num_waits{};
   for (const auto& event : json.at("traceEvents")) {
     if (event.at("ph") == "M") continue;
     EXPECT_EQ(event.at("ph"), "X");
+    EXPECT_GE(event.at("dur"), 0);
+    if (event.at("tid") == 1) {
+      EXPECT_EQ(event.at("name"), "all_reduce");
+      EXPECT_EQ(event.at("cat"), "world");
+      ++num_waits[event.at("pid").get<size_t>()];
+      continue;
+    }
     EXPECT_EQ(event.at("name"), "scale");
     EXPECT_EQ(event.at("cat"), "other ops");
     EXPECT_EQ(event.at("args").at("bytes"), 2 * 4 * 64);
-    EXPECT_GE(event.at("dur"), 0);
     ++num_ops[event.at("pid").get<size_t>()];
   }
   EXPECT_THAT(num_ops, testing::ElementsAre(1, 2, 3));
+  EXPECT_THAT(num_waits, testing::Each(1)) << "none from outside of the step";
   for (const auto& account : json.at("accounts")) EXPECT_EQ(account.at("wait_ms").size(), 1);
 }
 

@@ -74,6 +74,36 @@ TEST(ThreadRanks, TimeIsCountedWhereARankWaitsAndOnlyThere) {
   });
 }
 
+struct WaitLog final : WaitObserver {
+  std::vector<std::string> calls;
+  void begin_wait(Stream&, std::string_view group, std::string_view operation) override {
+    calls.push_back(fmt::format("{} {}", group, operation));
+  }
+  void end_wait(Stream&) override { calls.emplace_back("end"); }
+};
+
+TEST(ThreadRanks, AnObserverHearsOfEveryWaitOfItsGroupAlone) {
+  run_thread_ranks(2, [&](Communicator& comm) {
+    Context ctx;
+    const Tensor t = Tensor::empty(ctx, {4}, DType::f32);
+    std::fill_n(t.data<float>(), 4, 1.0f);
+    const auto other = comm.split(0, comm.rank(), "other");
+    WaitLog log;
+    comm.barrier(ctx.stream());
+    comm.observe_waits(&log);
+    const WorkPtr work = comm.all_reduce_async(ctx.stream(), t);
+    EXPECT_THAT(log.calls, testing::IsEmpty()) << "nothing waits yet";
+    other->barrier(ctx.stream());
+    work->wait();
+    EXPECT_THAT(log.calls, testing::ElementsAre("world all_reduce", "end"));
+    comm.rank() == 0 ? comm.send(ctx.stream(), t, 1) : comm.receive(ctx.stream(), t, 0);
+    EXPECT_THAT(log.calls.at(2), comm.rank() == 0 ? "world send" : "world receive");
+    comm.observe_waits(nullptr);
+    comm.barrier(ctx.stream());
+    EXPECT_EQ(log.calls.size(), 4);
+  });
+}
+
 TEST(ThreadRanks, TheCulpritsExceptionComesOutAndTheOthersNameItsRank) {
   std::atomic<int> others = 0;
   const std::string message = message_of_failure<UserError>(4, [&](Communicator& comm) {

@@ -210,10 +210,11 @@ TEST(TrainerOnHost, AProfiledStepChangesNothingAndHasItsOpsAlone) {
     EXPECT_EQ(outcome.weights, plain.weights);
     std::ifstream file(folder.path() + "/" + name + "/profile.json");
     const auto json = nlohmann::json::parse(file);
-    std::map<std::string, int> calls;  // of rank 1
+    std::map<std::string, int> calls, waits;  // of rank 1
     for (const auto& event : json.at("traceEvents")) {
-      if (event.at("pid") == 1) ++calls[event.at("name")];
+      if (event.at("pid") == 1) ++(event.at("tid") == 0 ? calls : waits)[event.at("name")];
     }
+    EXPECT_GE(waits["all_reduce"], 2 * 2 * 4) << "two a layer and pass";
     EXPECT_EQ(calls["attention"], 2 * 2) << "layers, micro-batches";
     EXPECT_EQ(calls["attention_backward"], 2 * 2);
     EXPECT_EQ(calls["adamw"], 2) << "weights of matrices and of vectors";
