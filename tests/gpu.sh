@@ -73,9 +73,9 @@ suite() {
 
 finish() {
   local i failed=0 missing=0 rows=()
-  printf '\n%-28s %-8s %5s  %s\n' check result s note
+  printf '\n%-32s %-8s %5s  %s\n' check result s note
   for i in "${!names[@]}"; do
-    printf '%-28s %-8s %5d  %s\n' "${names[i]}" "${results[i]}" "${seconds[i]}" "${notes[i]}"
+    printf '%-32s %-8s %5d  %s\n' "${names[i]}" "${results[i]}" "${seconds[i]}" "${notes[i]}"
     rows+=("{\"check\": \"${names[i]}\", \"result\": \"${results[i]}\", \"seconds\": ${seconds[i]}, \"note\": \"${notes[i]//\"/\'}\"}")
     case ${results[i]} in
       FAILED) failed=1 ;;
@@ -88,8 +88,8 @@ finish() {
     (IFS=$'\x01'; printf '%s' "${rows[*]}" | sed 's/\x01/,\n  /g')
     printf '\n]}\n'
   } >"$json"
-  if [[ -e build-gpu/step.json ]] && command -v python3 >/dev/null; then
-    python3 tests/bench/peers/compare.py "$json" build-gpu/step.json build-gpu/account.json build-gpu/peer.json build-gpu/collectives-*.json
+  if compgen -G 'build-gpu/step-*.json' >/dev/null && command -v python3 >/dev/null; then
+    python3 tests/bench/peers/compare.py "$json" build-gpu
   fi
   if ((failed)); then exit 1; fi
   if ((missing)); then exit 3; fi
@@ -97,9 +97,10 @@ finish() {
 }
 
 mkdir -p build-gpu
-rm -f build-gpu/step.json build-gpu/account.json build-gpu/peer.json build-gpu/collectives-*.json
+rm -f build-gpu/{step-*,account-*,peer,collectives-*}.json
+step_cases=(gpt2_124m_16x1024 gpt2_124m_16x1024_graph gpt2_1.5b_4x1024 llama3_1b_4x2048)
 of_one_rank=("conformance: memory-bound" "conformance: attention" "conformance: products" "golden and layouts: threads"
-  memcheck racecheck synccheck "bench: training step" "bench: PyTorch")
+  memcheck racecheck synccheck "${step_cases[@]/#/bench: }" "bench: PyTorch")
 of_ranks=("communicator: mpi, 4 ranks" "communicator: nccl, 2 ranks" "communicator: nccl, 4 ranks" "layouts: 2 ranks"
   "layouts: 4 ranks" "layouts: 8 ranks" "train: 2 ranks" "bench: collectives, mpi" "bench: collectives, nccl")
 later=("${of_one_rank[@]}" "${of_ranks[@]}")
@@ -148,8 +149,11 @@ else
   for name in "${of_ranks[@]}"; do not_run "$name" "no mpirun here"; done
 fi
 
-check "bench: training step" 90 build-gpu/tests/bench/training_step_bench --device=cuda --peak_tflops="${PEAK_TFLOPS:-989}" \
-  --benchmark_out=build-gpu/step.json --benchmark_out_format=json --account=build-gpu/account.json
+for case in "${step_cases[@]}"; do  # one after the other: what one leaves is there if the next fails
+  check "bench: $case" 40 build-gpu/tests/bench/training_step_bench --device=cuda --peak_tflops="${PEAK_TFLOPS:-989}" \
+    --benchmark_filter="^$case/" --benchmark_out="build-gpu/step-$case.json" --benchmark_out_format=json \
+    --account="build-gpu/account-$case.json"
+done
 if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
   check "bench: PyTorch" 150 python3 tests/bench/peers/pytorch_step.py --json build-gpu/peer.json
 else

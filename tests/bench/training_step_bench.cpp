@@ -136,29 +136,37 @@ void write_accounts(const Accounts& accounts, const std::string& file) {
   write_file_atomically(file, json.dump(1) + "\n");
 }
 
+int run_all(int argc, char** argv) {
+  const Place place = take_place(argc, argv);
+  Accounts accounts;
+  const auto add_case = [&](const char* name, const Case& c) { add(place, name, c, accounts); };
+  if (place.device.type == DeviceType::cuda) {
+    // As in peers/pytorch_step.py.
+    add_case("gpt2_124m_16x1024/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16});
+    add_case("gpt2_124m_16x1024_graph/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16, true});
+    add_case("gpt2_1.5b_4x1024/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16});
+    add_case("llama3_1b_4x2048/bf16", {"llama3-1b", 128256, 4, 2048, DType::bf16});
+  } else {
+    add_case("gpt2_10m_8x128/f32", {"gpt2-10m", 4096, 8, 128, DType::f32});
+    add_case("gpt2_10m_8x128/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16});
+    add_case("gpt2_124m_4x256/f32", {"gpt2-124m", 50257, 4, 256, DType::f32});
+    add_case("gpt2_124m_4x256/bf16", {"gpt2-124m", 50257, 4, 256, DType::bf16});
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  if (benchmark::RunSpecifiedBenchmarks() == 0) return 2;  // it says that the filter matches nothing
+  if (!place.account_file.empty()) write_accounts(accounts, place.account_file);
+  return 0;
+}
+
 }  // namespace
 }  // namespace trireme
 
 int main(int argc, char** argv) {
-  using trireme::DType;
-  const trireme::Place place = trireme::take_place(argc, argv);
-  trireme::Accounts accounts;
-  const auto add = [&](const char* name, const trireme::Case& c) { trireme::add(place, name, c, accounts); };
-  if (place.device.type == trireme::DeviceType::cuda) {
-    // As in peers/pytorch_step.py.
-    add("gpt2_124m_16x1024/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16});
-    add("gpt2_124m_16x1024_graph/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16, true});
-    add("gpt2_1.5b_4x1024/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16});
-    add("llama3_1b_4x2048/bf16", {"llama3-1b", 128256, 4, 2048, DType::bf16});
-  } else {
-    add("gpt2_10m_8x128/f32", {"gpt2-10m", 4096, 8, 128, DType::f32});
-    add("gpt2_10m_8x128/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16});
-    add("gpt2_124m_4x256/f32", {"gpt2-124m", 50257, 4, 256, DType::f32});
-    add("gpt2_124m_4x256/bf16", {"gpt2-124m", 50257, 4, 256, DType::bf16});
+  try {
+    return trireme::run_all(argc, argv);
+  } catch (const trireme::Error& error) {
+    fmt::print(stderr, "training_step_bench: {}\n", error.what());
+    return static_cast<int>(error.code());
   }
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  if (!place.account_file.empty()) trireme::write_accounts(accounts, place.account_file);
-  return 0;
 }
