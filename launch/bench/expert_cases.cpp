@@ -28,18 +28,16 @@ OpCase grouped_forward(Context& ctx, DType dtype, int64_t tokens) {
   const int64_t rows = tokens * kChoices;
   const Tensor x = random(ctx, {rows, kHidden}, dtype, 1),
                w = random(ctx, {kExperts * kFfn, kHidden}, dtype, 2), y = zeros(ctx, {rows, kFfn}, dtype);
-  return {2.0 * static_cast<double>(rows * kHidden * kFfn), bytes_of(x, w, y),
-          [=, &ctx, counts = rows_of_experts(tokens)] { ops::grouped_linear(ctx, x, counts, w, y); }};
+  return [=, &ctx, counts = rows_of_experts(tokens)] { ops::grouped_linear(ctx, x, counts, w, y); };
 }
 
 OpCase grouped_backward_weight(Context& ctx, DType dtype, int64_t tokens) {
   const int64_t rows = tokens * kChoices;
   const Tensor x = random(ctx, {rows, kHidden}, dtype, 1), dy = random(ctx, {rows, kFfn}, dtype, 2),
                dw = zeros(ctx, {kExperts * kFfn, kHidden}, DType::f32);
-  return {2.0 * static_cast<double>(rows * kHidden * kFfn), bytes_of(x, dy, dw, dw),
-          [=, &ctx, counts = rows_of_experts(tokens)] {
-            ops::grouped_linear_backward_weight(ctx, dy, x, counts, dw);
-          }};
+  return [=, &ctx, counts = rows_of_experts(tokens)] {
+    ops::grouped_linear_backward_weight(ctx, dy, x, counts, dw);
+  };
 }
 
 OpCase route(Context& ctx, DType, int64_t tokens) {
@@ -47,8 +45,7 @@ OpCase route(Context& ctx, DType, int64_t tokens) {
   const Tensor logits = random(ctx, {tokens, kExperts}, DType::f32, 1), probabilities = floats(kExperts),
                gates = floats(kChoices), log_sum = zeros(ctx, {tokens}, DType::f32),
                chosen = zeros(ctx, {tokens, kChoices}, DType::i32);
-  return {0, bytes_of(logits, probabilities, gates, log_sum, chosen),
-          [=, &ctx] { ops::route(ctx, {}, logits, {}, probabilities, log_sum, chosen, gates); }};
+  return [=, &ctx] { ops::route(ctx, {}, logits, {}, probabilities, log_sum, chosen, gates); };
 }
 
 /// What goes to the experts in order of the tokens, choice by choice.
@@ -66,15 +63,13 @@ struct Rows {
 
 OpCase permute(Context& ctx, DType dtype, int64_t tokens) {
   const Rows rows(ctx, dtype, tokens);
-  return {0, bytes_of(rows.x, rows.sorted),
-          [=, &ctx] { ops::permute_rows(ctx, rows.x, rows.slots, rows.sorted); }};
+  return [=, &ctx] { ops::permute_rows(ctx, rows.x, rows.slots, rows.sorted); };
 }
 
 OpCase combine(Context& ctx, DType dtype, int64_t tokens) {
   const Rows rows(ctx, dtype, tokens);
   const Tensor gates = random(ctx, {tokens, kChoices}, DType::f32, 2);
-  return {0, bytes_of(rows.x, rows.sorted),
-          [=, &ctx] { ops::combine_rows(ctx, rows.sorted, rows.slots, gates, rows.x); }};
+  return [=, &ctx] { ops::combine_rows(ctx, rows.sorted, rows.slots, gates, rows.x); };
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/norm.h"
+#include "runtime/ops/op_timeline.h"
 #include "runtime/ops/rotary.h"
 
 namespace trireme {
@@ -38,8 +39,7 @@ Make linear_forward(int64_t in, int64_t out, bool has_bias) {
     const Tensor x = random(ctx, {tokens, in}, dtype, 1), w = random(ctx, {out, in}, dtype, 2);
     const Tensor bias = has_bias ? random(ctx, {out}, DType::f32, 3) : Tensor();
     const ops::Columns y = aligned(ctx, tokens, out, dtype);
-    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(x, w, y.matrix),
-                  [=, &ctx] { ops::linear(ctx, x, w, bias, y); }};
+    return [=, &ctx] { ops::linear(ctx, x, w, bias, y); };
   };
 }
 
@@ -47,8 +47,7 @@ Make linear_backward_input(int64_t in, int64_t out) {
   return [=](Context& ctx, DType dtype, int64_t tokens) {
     const ops::Columns dy = aligned(ctx, tokens, out, dtype);
     const Tensor w = random(ctx, {out, in}, dtype, 2), dx = zeros(ctx, {tokens, in}, dtype);
-    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(dy.matrix, w, dx),
-                  [=, &ctx] { ops::linear_backward_input(ctx, dy, w, dx); }};
+    return [=, &ctx] { ops::linear_backward_input(ctx, dy, w, dx); };
   };
 }
 
@@ -58,8 +57,7 @@ Make linear_backward_weight(int64_t in, int64_t out, bool has_bias) {
     const Tensor x = random(ctx, {tokens, in}, dtype, 2);
     const Tensor dw = zeros(ctx, {out, in}, DType::f32);
     const Tensor dbias = has_bias ? zeros(ctx, {out}, DType::f32) : Tensor();
-    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(dy.matrix, x, dw, dw),
-                  [=, &ctx] { ops::linear_backward_weight(ctx, dy, x, dw, dbias); }};
+    return [=, &ctx] { ops::linear_backward_weight(ctx, dy, x, dw, dbias); };
   };
 }
 
@@ -68,8 +66,7 @@ Make linear_and_gelu(int64_t in, int64_t out) {
     const Tensor x = random(ctx, {tokens, in}, dtype, 1), w = random(ctx, {out, in}, dtype, 2),
                  bias = random(ctx, {out}, DType::f32, 3), h = zeros(ctx, {tokens, out}, dtype),
                  y = zeros(ctx, h.shape(), dtype);
-    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(x, w, h, y),
-                  [=, &ctx] { ops::linear_gelu(ctx, x, w, bias, h, y); }};
+    return [=, &ctx] { ops::linear_gelu(ctx, x, w, bias, h, y); };
   };
 }
 
@@ -77,8 +74,7 @@ Make linear_and_gelu_backward(int64_t in, int64_t out) {
   return [=](Context& ctx, DType dtype, int64_t tokens) {
     const Tensor dy = random(ctx, {tokens, out}, dtype, 1), w = random(ctx, {out, in}, dtype, 2),
                  h = random(ctx, {tokens, in}, dtype, 3), dh = zeros(ctx, h.shape(), dtype);
-    return OpCase{2.0 * static_cast<double>(tokens * in * out), bytes_of(dy, w, h, dh),
-                  [=, &ctx] { ops::linear_backward_input_gelu(ctx, dy, w, h, dh); }};
+    return [=, &ctx] { ops::linear_backward_input_gelu(ctx, dy, w, h, dh); };
   };
 }
 
@@ -101,10 +97,6 @@ struct AttentionTensors {
   ops::Columns q(const Tensor& t) const { return {t, 0, width}; }
   ops::Columns k(const Tensor& t) const { return {t, width, kv_width}; }
   ops::Columns v(const Tensor& t) const { return {t, width + kv_width, kv_width}; }
-  double flops(int products) const {
-    const auto length = static_cast<double>(shape.q_len);
-    return products * static_cast<double>(shape.batch * width) * length * (length + 1);
-  }
   void forward(Context& ctx) const { ops::attention(ctx, shape, q(qkv), k(qkv), v(qkv), out, lse); }
   void backward(Context& ctx) const {
     ops::attention_backward(ctx, shape, q(qkv), k(qkv), v(qkv), out, lse, dout, q(dqkv), k(dqkv), v(dqkv));
@@ -115,15 +107,11 @@ struct AttentionTensors {
   Tensor qkv, dqkv, out, dout, lse;
 };
 
-// Two products forward, five backward.
 Make attention(int64_t heads, int64_t kv_heads, int64_t dim, bool backward) {
   return [=](Context& ctx, DType dtype, int64_t tokens) {
     const AttentionTensors t(ctx, dtype, tokens, heads, kv_heads, dim);
     t.forward(ctx);
-    if (backward) {
-      return OpCase{t.flops(5), bytes_of(t.qkv, t.out, t.dout, t.dqkv), [=, &ctx] { t.backward(ctx); }};
-    }
-    return OpCase{t.flops(2), bytes_of(t.qkv, t.out), [=, &ctx] { t.forward(ctx); }};
+    return [=, &ctx] { backward ? t.backward(ctx) : t.forward(ctx); };
   };
 }
 
@@ -137,9 +125,8 @@ OpCase layer_norm(Context& ctx, DType dtype, int64_t tokens, bool backward) {
     ops::layer_norm(ctx, x, residual, gain, bias, 1e-5f, sum, y, mean, rstd);
   };
   forward();
-  if (!backward) return {0, bytes_of(x, residual, sum, y), forward};
-  return {0, bytes_of(x, residual, sum, y),
-          [=, &ctx] { ops::layer_norm_backward(ctx, x, residual, sum, gain, mean, rstd, y, gain, bias); }};
+  if (!backward) return forward;
+  return [=, &ctx] { ops::layer_norm_backward(ctx, x, residual, sum, gain, mean, rstd, y, gain, bias); };
 }
 
 OpCase rms_norm(Context& ctx, DType dtype, int64_t tokens, bool backward) {
@@ -149,32 +136,30 @@ OpCase rms_norm(Context& ctx, DType dtype, int64_t tokens, bool backward) {
                gain = random(ctx, {kWidth}, DType::f32, 3), rstd = zeros(ctx, {tokens}, DType::f32);
   const auto forward = [=, &ctx] { ops::rms_norm(ctx, x, residual, gain, 1e-5f, sum, y, rstd); };
   forward();
-  if (!backward) return {0, bytes_of(x, residual, sum, y), forward};
-  return {0, bytes_of(x, residual, sum, y),
-          [=, &ctx] { ops::rms_norm_backward(ctx, x, residual, sum, gain, rstd, y, gain); }};
+  if (!backward) return forward;
+  return [=, &ctx] { ops::rms_norm_backward(ctx, x, residual, sum, gain, rstd, y, gain); };
 }
 
 OpCase gelu(Context& ctx, DType dtype, int64_t tokens) {
   const Tensor x = random(ctx, {tokens, 3072}, dtype, 1), y = zeros(ctx, x.shape(), dtype);
-  return {0, bytes_of(x, y), [=, &ctx] { ops::gelu(ctx, x, y); }};
+  return [=, &ctx] { ops::gelu(ctx, x, y); };
 }
 
 OpCase gelu_backward(Context& ctx, DType dtype, int64_t tokens) {
   const Tensor x = random(ctx, {tokens, 3072}, dtype, 1), dx = zeros(ctx, x.shape(), dtype);
-  return {0, bytes_of(x, x, dx), [=, &ctx] { ops::gelu_backward(ctx, x, x, dx); }};
+  return [=, &ctx] { ops::gelu_backward(ctx, x, x, dx); };
 }
 
 OpCase swiglu(Context& ctx, DType dtype, int64_t tokens) {
   const Tensor gate_up = random(ctx, {tokens, 2 * 8192}, dtype, 1), y = zeros(ctx, {tokens, 8192}, dtype);
-  return {0, bytes_of(gate_up, y), [=, &ctx] { ops::swiglu(ctx, gate_up, y); }};
+  return [=, &ctx] { ops::swiglu(ctx, gate_up, y); };
 }
 
 OpCase cross_entropy(Context& ctx, DType dtype, int64_t tokens) {
   const ops::Columns logits = aligned(ctx, tokens, 50257, dtype);
   const Tensor targets = zeros(ctx, {tokens}, DType::i32), loss = zeros(ctx, {tokens}, DType::f32);
   ops::fill(ctx, targets, 17);
-  return {0, 2 * bytes_of(logits.matrix),
-          [=, &ctx] { ops::cross_entropy(ctx, logits, targets, 1, loss, logits); }};
+  return [=, &ctx] { ops::cross_entropy(ctx, logits, targets, 1, loss, logits); };
 }
 
 OpCase embedding(Context& ctx, DType dtype, int64_t tokens) {
@@ -182,23 +167,19 @@ OpCase embedding(Context& ctx, DType dtype, int64_t tokens) {
   const Tensor ids = zeros(ctx, {tokens}, DType::i32), table = random(ctx, {kVocab, 768}, dtype, 1),
                out = zeros(ctx, {tokens, 768}, dtype);
   ops::fill(ctx, ids, 17);
-  return {0, 2 * bytes_of(out), [=, &ctx] {
-            ops::embedding(ctx, ids, table, ops::TablePart{0, kVocab}, {}, {}, out);
-          }};
+  return [=, &ctx] { ops::embedding(ctx, ids, table, ops::TablePart{0, kVocab}, {}, {}, out); };
 }
 
 OpCase rotary(Context& ctx, DType dtype, int64_t tokens) {
   constexpr int64_t kWidth = 2048, kHeadDim = 64;
   const Tensor heads = random(ctx, {tokens, kWidth}, dtype, 1), positions = zeros(ctx, {tokens}, DType::i32),
                table = random(ctx, {kLongest, kHeadDim}, DType::f32, 2);
-  return {0, 2 * bytes_of(heads), [=, &ctx] {
-            ops::rotary(ctx, {heads, 0, kWidth}, kHeadDim, positions, table, false);
-          }};
+  return [=, &ctx] { ops::rotary(ctx, {heads, 0, kWidth}, kHeadDim, positions, table, false); };
 }
 
 OpCase column_sums(Context& ctx, DType dtype, int64_t tokens) {
   const Tensor x = random(ctx, {tokens, 3072}, dtype, 1), out = zeros(ctx, {3072}, DType::f32);
-  return {0, bytes_of(x), [=, &ctx] { ops::add_column_sums(ctx, x, out); }};
+  return [=, &ctx] { ops::add_column_sums(ctx, x, out); };
 }
 
 OpCase adamw(Context& ctx, DType dtype, int64_t) {
@@ -208,8 +189,7 @@ OpCase adamw(Context& ctx, DType dtype, int64_t) {
   const Tensor copy = dtype == DType::f32 ? Tensor() : zeros(ctx, shape, dtype);
   ops::AdamWOptions options;
   options.update = ops::to_device(ctx, ops::adamw_update(options, 1e-4, 1), {ops::kAdamWUpdateSize});
-  return {0, bytes_of(w, w, g, m, m, v, v) + (copy ? bytes_of(copy) : 0),
-          [=, &ctx] { ops::adamw(ctx, options, g, w, m, v, copy); }};
+  return [=, &ctx] { ops::adamw(ctx, options, g, w, m, v, copy); };
 }
 
 }  // namespace
@@ -267,20 +247,26 @@ OpTime time_op(Context& ctx, const OpCaseMaker& maker, DType dtype, int64_t toke
   const auto measure = [&](int runs) {
     ctx.stream().synchronize();
     const auto begin = Clock::now();
-    for (int i = 0; i < runs; ++i) op.run();
+    for (int i = 0; i < runs; ++i) op();
     ctx.stream().synchronize();
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
-  measure(1);
+  OpTime result{maker.name, maker.shape};
+  OpTimeline timeline(ctx);
+  op();
+  for (const TimedOp& part : timeline.stop().ops) {
+    result.flops += part.flops;
+    result.bytes += part.bytes;
+  }
   // Several measurements of as many runs as fill a tenth of the time.
   const int runs = std::max(1, static_cast<int>(seconds / 10 / std::max(measure(1), 1e-7)));
-  double best = 1e30;
+  result.seconds = 1e30;
   for (double spent = 0; spent < seconds;) {
     const double time = measure(runs);
-    best = std::min(best, time / runs);
+    result.seconds = std::min(result.seconds, time / runs);
     spent += time;
   }
-  return {maker.name, maker.shape, best, op.flops, op.bytes};
+  return result;
 }
 
 }  // namespace trireme

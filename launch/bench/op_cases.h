@@ -10,12 +10,7 @@
 namespace trireme {
 
 /// An op with its tensors, ready to run again and again.
-struct OpCase {
-  double flops = 0;  ///< of the arithmetic that the maths needs (causal attention: half of the scores); 0:
-                     ///< the op is bound by memory
-  double bytes = 0;  ///< of the tensors read and written once
-  std::function<void()> run;
-};
+using OpCase = std::function<void()>;
 
 struct OpCaseMaker {
   std::string name;   ///< "linear forward"
@@ -29,8 +24,8 @@ std::vector<OpCaseMaker> op_cases();
 
 struct OpTime {
   std::string name, shape;
-  double seconds = 0;  ///< of a run: the least of several measurements
-  double flops = 0, bytes = 0;
+  double seconds = 0;           ///< of a run: the least of several measurements
+  double flops = 0, bytes = 0;  ///< as the op says (OpWork)
 };
 /// Times one case: warms up, then runs it for `seconds` at least.
 OpTime time_op(Context& ctx, const OpCaseMaker& maker, DType dtype, int64_t tokens, double seconds);

@@ -8,11 +8,6 @@
 
 namespace trireme::op_tensors {
 
-template <class... Tensors>
-double bytes_of(const Tensors&... tensors) {
-  return static_cast<double>((tensors.bytes() + ...));
-}
-
 /// Normal numbers.
 inline Tensor random(Context& ctx, const Shape& shape, DType dtype, uint64_t seed) {
   const Tensor wide = Tensor::empty(ctx, shape, DType::f32);

@@ -18,6 +18,7 @@
 #include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/io/atomic_file.h"
+#include "runtime/ops/device_rates.h"
 
 namespace trireme {
 
@@ -121,7 +122,9 @@ std::string bench_help() {
       "each\n"
       "                                                             collective, in the columns of "
       "nccl-tests\n"
-      "       trireme bench ops [options]                           TFLOP/s and GB/s of each op and shape\n\n"
+      "       trireme bench ops [options]                           TFLOP/s and GB/s of each op and shape, "
+      "and their\n"
+      "                                                             share of what the machine can do\n\n"
       "  mpirun -n 2 trireme bench collectives --op all_reduce --max-bytes 67108864\n"
       "  trireme bench ops --dtype f32 --only attention\n\ncollectives\n{}\nops\n{}",
       help_plain(collectives_options(collectives)), help_plain(ops_options(ops)));
@@ -191,19 +194,32 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
   const std::string device = device_text(ctx.device());
   fmt::print("# {}\n# {} on {}, {} threads, {} tokens\n", build_line(), to_string(o.dtype), device,
              ctx.num_threads(), o.tokens);
-  fmt::print("{:<28} {:<34} {:>12} {:>9} {:>9}\n", "# op", "shape", "time (us)", "TFLOP/s", "GB/s");
+  const double most_flops = ops::measure_gemm_rate(ctx, o.dtype), most_bytes = ops::measure_memory_rate(ctx);
+  fmt::print("# measured just now: {:.3f} TFLOP/s of a large product, {:.1f} GB/s through memory\n",
+             most_flops * 1e-12, most_bytes * 1e-9);
+  fmt::print("{:<28} {:<34} {:>12} {:>9} {:>9} {:>9}\n", "# op", "shape", "time (us)", "TFLOP/s", "GB/s",
+             "of limit");
   nlohmann::json rows = nlohmann::json::array();
   for (const OpCaseMaker& maker : makers) {
     const OpTime t = time_op(ctx, maker, o.dtype, o.tokens, static_cast<double>(o.milliseconds) * 1e-3);
     const double tflops = t.flops / t.seconds * 1e-12, gigabytes = t.bytes / t.seconds * 1e-9;
-    fmt::print("{:<28} {:<34} {:>12.1f} {:>9} {:>9.1f}\n", t.name, t.shape, t.seconds * 1e6,
-               t.flops > 0 ? fmt::format("{:.3f}", tflops) : "-", gigabytes);
+    const double of_limit = std::max(t.flops / most_flops, t.bytes / most_bytes) / t.seconds;
+    fmt::print("{:<28} {:<34} {:>12.1f} {:>9} {:>9.1f} {:>7.0f} %\n", t.name, t.shape, t.seconds * 1e6,
+               t.flops > 0 ? fmt::format("{:.3f}", tflops) : "-", gigabytes, 100 * of_limit);
     std::fflush(stdout);
-    rows.push_back({{"op", t.name}, {"shape", t.shape}, {"us", t.seconds * 1e6}, {"gb_s", gigabytes}});
+    rows.push_back({{"op", t.name},
+                    {"shape", t.shape},
+                    {"us", t.seconds * 1e6},
+                    {"gb_s", gigabytes},
+                    {"of_limit", of_limit}});
     if (t.flops > 0) rows.back()["tflop_s"] = tflops;
   }
-  write_json(o.json,
-             {{"device", device}, {"dtype", to_string(o.dtype)}, {"tokens", o.tokens}, {"ops", rows}});
+  write_json(o.json, {{"device", device},
+                      {"dtype", to_string(o.dtype)},
+                      {"tokens", o.tokens},
+                      {"gemm_tflop_s", most_flops * 1e-12},
+                      {"memory_gb_s", most_bytes * 1e-9},
+                      {"ops", rows}});
 }
 
 }  // namespace

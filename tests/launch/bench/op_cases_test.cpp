@@ -14,12 +14,11 @@ TEST(OpCases, EveryCaseRunsAndKnowsItsWork) {
     SCOPED_TRACE(maker.name + ", " + maker.shape);
     if (maker.shape.find("1B") != std::string::npos || maker.name == "adamw")
       continue;  // as others, but large
-    const OpCase op = maker.make(ctx, DType::bf16, kTokens);
-    op.run();
-    EXPECT_GT(op.bytes, 0);
+    const OpTime t = time_op(ctx, maker, DType::bf16, kTokens, 0);
+    EXPECT_GT(t.bytes, 0);
     const bool is_arithmetic = maker.name.starts_with("linear") || maker.name.starts_with("attention") ||
                                maker.name.starts_with("grouped");
-    EXPECT_EQ(op.flops > 0, is_arithmetic);
+    EXPECT_EQ(t.flops > 0, is_arithmetic);
   }
 }
 
