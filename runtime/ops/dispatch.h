@@ -102,32 +102,28 @@ void expect_device(const char* op, Device device, const Arguments&... arguments)
   (look(arguments), ...);
 }
 
-/// The tensors among the arguments of an op.
-template <class... Arguments>
-std::vector<OpOperand> operands_of(const Arguments&... arguments) {
-  std::vector<OpOperand> operands;
+/// take(Shape, DType) for each tensor among the arguments of an op, absent ones left out.
+template <class Take, class... Arguments>
+void for_each_operand(const Take& take, const Arguments&... arguments) {
   const auto look = [&]<class T>(const T& argument) {
     if constexpr (std::is_same_v<T, Tensor>) {
-      if (argument) operands.push_back({argument.shape(), argument.dtype()});
+      if (argument) take(argument.shape(), argument.dtype());
     }
     if constexpr (std::is_same_v<T, Columns>) {
-      if (argument) operands.push_back({Shape{argument.rows(), argument.count}, argument.dtype()});
+      if (argument) take(Shape{argument.rows(), argument.count}, argument.dtype());
     }
-    if constexpr (requires { argument.values; }) {
-      operands.push_back({argument.values.shape(), argument.values.dtype()});
-    }
+    if constexpr (requires { argument.values; }) take(argument.values.shape(), argument.values.dtype());
   };
   (look(arguments), ...);
-  return operands;
 }
 
 template <class... Arguments>
 double bytes_of(const Arguments&... arguments) {
-  double bytes = 0;
-  for (const OpOperand& operand : operands_of(arguments...)) {
-    bytes += static_cast<double>(operand.shape.numel()) * static_cast<double>(size_of(operand.dtype));
-  }
-  return bytes;
+  int64_t bytes = 0;
+  for_each_operand(
+      [&](const Shape& shape, DType dtype) { bytes += shape.numel() * static_cast<int64_t>(size_of(dtype)); },
+      arguments...);
+  return static_cast<double>(bytes);
 }
 
 /// Calls the body and tells the context's observer, where there is one; of TRIREME_DISPATCH.
@@ -137,8 +133,14 @@ void run_op(const char* op, Context& ctx, const OpWork& work, const Body& body,
   expect_device(op, ctx.device(), arguments...);
   OpObserver* observer = ctx.op_observer();
   if (observer == nullptr) return body();
-  const double bytes = work.bytes >= 0 ? work.bytes : bytes_of(arguments...);
-  observer->begin(ctx, {op, operands_of(arguments...), work.flops, bytes + work.rewritten_bytes});
+  OpCall call{op, {}, work.flops, work.bytes >= 0 ? work.bytes : bytes_of(arguments...)};
+  call.bytes += work.rewritten_bytes;
+  for_each_operand(
+      [&](const Shape& shape, DType dtype) {
+        call.operands.push_back({shape, dtype});
+      },
+      arguments...);
+  observer->begin(ctx, call);
   body();
   observer->end(ctx);
 }
