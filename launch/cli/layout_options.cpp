@@ -123,7 +123,9 @@ std::vector<Option> run_options() {
       {section, "profile-step", "",
        whole(
            [](auto& c) -> auto& { return c.run.profile_step; }, 0),
-       "say where the time of this step goes, op by op; 3 or later has no start in it; 0: none", ""},
+       "say where the time of this step goes, op by op, on every rank; the first two also start things; 0: "
+       "none",
+       ""},
       {section, "threads", "",
        whole(
            [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),

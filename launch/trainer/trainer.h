@@ -21,7 +21,8 @@ struct Job {
 
 /// Trains as the complete configuration says; every rank of the world calls it. Rank 0 writes the banner, the
 /// step lines and the summary to `out`, and the run directory: config.ini (the text `config_ini`), metrics,
-/// log, and at the end model.safetensors with the f32 weights under their global names and tokenizer.json.
+/// log, profile.json where a step is profiled, and at the end model.safetensors with the f32 weights under
+/// their global names and tokenizer.json.
 /// A step whose loss or gradient norm is not finite is skipped, or ends the run by UserError (numerics), as
 /// config.train.nonfinite and loss_scale say; no file is written with weights that are not finite.
 void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);

@@ -118,7 +118,6 @@ StepNumbers TrainingStep::measure(std::span<MicroBatch> micro_batches, double lo
 
 StepNumbers TrainingStep::step(std::span<MicroBatch> micro_batches, double loss_scale, double lr) {
   count_targets(micro_batches);
-  known_ = {.loss_scale = loss_scale};
   optimizer_.begin(ctx_, lr);
   const auto work = [&](std::span<MicroBatch> own) {
     make_sums(own, loss_scale);
@@ -128,6 +127,7 @@ StepNumbers TrainingStep::step(std::span<MicroBatch> micro_batches, double loss_
   if (use_graph_) {
     part_.storage->forget_whole_weights();  // what an evaluation has left is not there the next time
     graph_.run(ctx_, micro_batches, loss_scale, work);
+    known_ = {.loss_scale = loss_scale};  // what make_sums() says, where a graph runs in its place
   } else {
     work(micro_batches);
   }

@@ -72,10 +72,6 @@ struct Columns {
   Columns slice(int64_t from, int64_t to) const { return {matrix.slice(from, to), begin, count}; }
 };
 
-/// Bytes of the elements of all of these, absent ones left out; for OpWork.
-template <class... Arguments>
-double bytes_of(const Arguments&... arguments);
-
 /// Which rows (of logits: columns) of a vocabulary a tensor holds: those from `first` on, of `total`.
 struct TablePart {
   int64_t first = 0;
@@ -117,6 +113,7 @@ void for_each_operand(const Take& take, const Arguments&... arguments) {
   (look(arguments), ...);
 }
 
+/// Bytes of the elements of all of these, absent ones left out; for OpWork.
 template <class... Arguments>
 double bytes_of(const Arguments&... arguments) {
   int64_t bytes = 0;
