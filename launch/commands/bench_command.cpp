@@ -194,16 +194,16 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
   const std::string device = device_text(ctx.device());
   fmt::print("# {}\n# {} on {}, {} threads, {} tokens\n", build_line(), to_string(o.dtype), device,
              ctx.num_threads(), o.tokens);
-  const double most_flops = ops::measure_gemm_rate(ctx, o.dtype), most_bytes = ops::measure_memory_rate(ctx);
+  const ops::DeviceRates rates = ops::measure_device_rates(ctx, o.dtype);
   fmt::print("# measured just now: {:.3f} TFLOP/s of a large product, {:.1f} GB/s through memory\n",
-             most_flops * 1e-12, most_bytes * 1e-9);
+             rates.flops * 1e-12, rates.bytes * 1e-9);
   fmt::print("{:<28} {:<34} {:>12} {:>9} {:>9} {:>9}\n", "# op", "shape", "time (us)", "TFLOP/s", "GB/s",
              "of limit");
   nlohmann::json rows = nlohmann::json::array();
   for (const OpCaseMaker& maker : makers) {
     const OpTime t = time_op(ctx, maker, o.dtype, o.tokens, static_cast<double>(o.milliseconds) * 1e-3);
     const double tflops = t.flops / t.seconds * 1e-12, gigabytes = t.bytes / t.seconds * 1e-9;
-    const double of_limit = std::max(t.flops / most_flops, t.bytes / most_bytes) / t.seconds;
+    const double of_limit = rates.least_seconds(t.flops, t.bytes) / t.seconds;
     fmt::print("{:<28} {:<34} {:>12.1f} {:>9} {:>9.1f} {:>7.0f} %\n", t.name, t.shape, t.seconds * 1e6,
                t.flops > 0 ? fmt::format("{:.3f}", tflops) : "-", gigabytes, 100 * of_limit);
     std::fflush(stdout);
@@ -217,8 +217,8 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
   write_json(o.json, {{"device", device},
                       {"dtype", to_string(o.dtype)},
                       {"tokens", o.tokens},
-                      {"gemm_tflop_s", most_flops * 1e-12},
-                      {"memory_gb_s", most_bytes * 1e-9},
+                      {"gemm_tflop_s", rates.flops * 1e-12},
+                      {"memory_gb_s", rates.bytes * 1e-9},
                       {"ops", rows}});
 }
 

@@ -11,12 +11,12 @@ namespace trireme {
 
 namespace {
 
-void add(AccountLine& line, const TimedOp& op, const DeviceRates& rates) {
+void add(AccountLine& line, const TimedOp& op, const ops::DeviceRates& rates) {
   ++line.calls;
   line.ms += op.ms;
   line.flops += op.flops;
   line.bytes += op.bytes;
-  line.least_ms += 1e3 * std::max(op.flops / rates.flops, op.bytes / rates.bytes);
+  line.least_ms += 1e3 * rates.least_seconds(op.flops, op.bytes);
 }
 
 std::string rate(double amount, double ms, double unit) {
@@ -55,7 +55,7 @@ std::string kind_of(const TimedOp& op) {
   return op.flops > 0 ? "products" : "other ops";
 }
 
-StepAccount account_of(const OpTimes& times, const DeviceRates& rates) {
+StepAccount account_of(const OpTimes& times, const ops::DeviceRates& rates) {
   StepAccount account;
   account.ms = account.between_ms = times.ms;
   account.rates = rates;

@@ -9,15 +9,10 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "runtime/ops/device_rates.h"
 #include "runtime/ops/op_timeline.h"
 
 namespace trireme {
-
-/// What a device does at the most.
-struct DeviceRates {
-  double flops = 0;  ///< FLOP/s of matrix products
-  double bytes = 0;  ///< bytes/s, read and written together
-};
 
 /// Some ops, or all alike, of one step.
 struct AccountLine {
@@ -26,14 +21,12 @@ struct AccountLine {
   int64_t calls = 0;
   double ms = 0;
   double flops = 0, bytes = 0;
-  /// For each op the longer of its arithmetic and its memory traffic at the device's rates. On CPUs, whose
-  /// caches hold what was just written, ops can be faster.
-  double least_ms = 0;
+  double least_ms = 0;  ///< the sum of the ops' own (DeviceRates::least_seconds)
 };
 
 struct StepAccount {
   double ms = 0;  ///< of the step
-  DeviceRates rates;
+  ops::DeviceRates rates;
   std::vector<AccountLine> kinds;  ///< products, attention, optimizer, other ops: always these four
   double between_ms = 0;  ///< between ops: communication that is waited for, launches, the host's own work
   /// Of that, what other ranks were waited for, by group.
@@ -44,7 +37,7 @@ struct StepAccount {
   void add_wait(const std::string& group, double wait);
 };
 
-StepAccount account_of(const OpTimes& times, const DeviceRates& rates);
+StepAccount account_of(const OpTimes& times, const ops::DeviceRates& rates);
 
 /// "products", "attention", "optimizer" or "other ops".
 std::string kind_of(const TimedOp& op);

@@ -99,7 +99,7 @@ void StepProfile::end_wait(Stream& stream) {
   if (is_counted(stream)) waits_.back().end = stream.record_time();
 }
 
-std::string StepProfile::finish(const DeviceRates& rates, const std::string& file) {
+std::string StepProfile::finish(const ops::DeviceRates& rates, const std::string& file) {
   for (Communicator* group : std::exchange(groups_, {})) group->observe_waits(nullptr);
   const OpTimes times = timeline_.stop();
   StepAccount account = account_of(times, rates);

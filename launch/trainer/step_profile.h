@@ -24,7 +24,7 @@ class StepProfile final : public WaitObserver {
   /// Behind the step, on all ranks. Rank 0 writes `file`, a trace in Chrome's format (chrome://tracing,
   /// ui.perfetto.dev) with a process a rank, and the ranks' accounts under "accounts"; returns what people
   /// read, elsewhere nothing.
-  std::string finish(const DeviceRates& rates, const std::string& file);
+  std::string finish(const ops::DeviceRates& rates, const std::string& file);
 
   void begin_wait(Stream& stream, std::string_view group, std::string_view operation) override;
   void end_wait(Stream& stream) override;

@@ -98,9 +98,9 @@ class Trainer {
   double seconds_in_steps_ = 0;
   Clock::time_point last_end_;  // of a step
   ZScore loss_z_, grad_norm_z_;
-  std::string notice_;     // of the step that was skipped last
-  DeviceRates rates_;      // of this rank; bytes only where a step is profiled
-  double peak_flops_ = 0;  // of all ranks
+  std::string notice_;      // of the step that was skipped last
+  ops::DeviceRates rates_;  // of this rank; bytes only where a step is profiled
+  double peak_flops_ = 0;   // of all ranks
   int64_t tokens_seen_ = 0;
   std::optional<RunDirectory> directory_;  // on the main rank
 };

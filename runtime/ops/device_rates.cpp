@@ -78,4 +78,8 @@ double measure_memory_rate(Context& ctx) {
   return seconds > kTooLong ? rate : rate_of(kLargest, kSeconds).first;
 }
 
+DeviceRates measure_device_rates(Context& ctx, DType dtype) {
+  return {measure_gemm_rate(ctx, dtype), measure_memory_rate(ctx)};
+}
+
 }  // namespace trireme::ops

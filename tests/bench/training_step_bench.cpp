@@ -84,8 +84,8 @@ void training_step(benchmark::State& state, const Place& place, const Case& c, S
   }
   const auto stats = ctx.allocator().stats();  // without what the account takes
   if (account != nullptr) {
-    const DeviceRates rates{place.peak_tflops > 0 ? place.peak_tflops * 1e12 : peak,
-                            ops::measure_memory_rate(ctx)};
+    const ops::DeviceRates rates{place.peak_tflops > 0 ? place.peak_tflops * 1e12 : peak,
+                                 ops::measure_memory_rate(ctx)};
     OpTimeline timeline(ctx);
     run();
     *account = account_of(timeline.stop(), rates);

@@ -9,7 +9,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr DeviceRates kRates{2e12, 1e11};  // 2 GFLOP and 100 MB a millisecond
+constexpr ops::DeviceRates kRates{2e12, 1e11};  // 2 GFLOP and 100 MB a millisecond
 
 OpTimes small_step() {
   OpTimes times;
