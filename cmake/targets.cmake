@@ -6,18 +6,60 @@ target_compile_options(trireme_flags INTERFACE
 # fmt 9 takes nvcc for a compiler without constexpr, and nvcc cannot check its format strings.
 target_compile_options(trireme_flags INTERFACE
   "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;--expt-relaxed-constexpr;-DFMT_CONSTEVAL=;-DFMT_USE_CONSTEXPR=1;-Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas>")
+if(TRIREME_UNITY)
+  # An unnamed namespace of a source is one of a header's to GCC.
+  target_compile_options(trireme_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
+endif()
+if(TRIREME_PRECOMPILE)
+  # GCC 12 forgets which lines of a precompiled header are the library's, and warns of std::string's own.
+  target_compile_options(trireme_flags INTERFACE 
+    "$<$<COMPILE_LANGUAGE:CXX>:-Wno-array-bounds;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-restrict>")
+endif()
 target_link_libraries(trireme_flags INTERFACE fmt::fmt OpenMP::OpenMP_CXX Threads::Threads)
 if(TRIREME_SANITIZE)
   target_compile_options(trireme_flags INTERFACE -fsanitize=${TRIREME_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize-recover=all)
   target_link_options(trireme_flags INTERFACE -fsanitize=${TRIREME_SANITIZE})
+  if(NOT TRIREME_SANITIZE_ALL AND TRIREME_SANITIZE MATCHES "undefined")
+    # Half of the time to compile, for what the address sanitizer stops too once it is used; nor are tests what is tested.
+    target_compile_options(trireme_flags INTERFACE -fno-sanitize=null,vptr
+      $<$<BOOL:$<TARGET_PROPERTY:TRIREME_TEST_CODE>>:-fno-sanitize=undefined>)
+  endif()
 endif()
+
+# trireme_precompiled(NAME HEADER... [LIBRARIES ...]): what most sources include, parsed once for all targets that say
+# trireme_use_precompiled(TARGET NAME). Sources still include what they use: without TRIREME_PRECOMPILE nothing is forced on
+# them, and tests/nightly.sh builds them so.
+function(trireme_precompiled name)
+  cmake_parse_arguments(arg "" "" "LIBRARIES" ${ARGN})
+  if(TRIREME_PRECOMPILE)
+    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled/${name}.cpp CONTENT "")
+    add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/precompiled/${name}.cpp)
+    target_link_libraries(${name} PRIVATE trireme_flags ${arg_LIBRARIES})
+    target_precompile_headers(${name} PRIVATE ${arg_UNPARSED_ARGUMENTS})
+  endif()
+endfunction()
+function(trireme_use_precompiled target name)
+  if(TRIREME_PRECOMPILE)
+    target_precompile_headers(${target} REUSE_FROM ${name})
+  endif()
+  if(name STREQUAL "trireme_test_headers")
+    set_target_properties(${target} PROPERTIES TRIREME_TEST_CODE ON)
+  endif()
+endfunction()
+
+set(TRIREME_COMMON_HEADERS <algorithm> <array> <atomic> <chrono> <cmath> <cstdint> <cstring> <deque> <functional> <map> <memory>
+  <mutex> <numeric> <optional> <set> <span> <stdexcept> <string> <string_view> <thread> <tuple> <unordered_map> <utility> <vector>
+  <fmt/format.h>)
+trireme_precompiled(trireme_headers ${TRIREME_COMMON_HEADERS})
 
 function(trireme_room name folder)
   file(GLOB_RECURSE sources RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS ${folder}/*.cpp)
   list(FILTER sources EXCLUDE REGEX "/(cuda|nccl)/|/main\\.cpp$")
   add_library(trireme_${name} STATIC ${sources})
   target_link_libraries(trireme_${name} PUBLIC trireme_flags ${ARGN})
+  trireme_use_precompiled(trireme_${name} trireme_headers)
+  set_target_properties(trireme_${name} PROPERTIES UNITY_BUILD ${TRIREME_UNITY} UNITY_BUILD_BATCH_SIZE 8)
 endfunction()
 
 trireme_room(runtime runtime nlohmann_json::nlohmann_json)
@@ -29,6 +71,8 @@ target_compile_definitions(trireme_runtime PRIVATE OMPI_SKIP_MPICXX MPICH_SKIP_M
 file(GLOB cpu_ops CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/ops/cpu/*.cpp)
 set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_OPTIONS
   "-fno-math-errno;-fno-trapping-math;-mprefer-vector-width=512;$<$<CONFIG:Release>:-O3>")
+# -mprefer-vector-width is no setting of the precompiled headers.
+set_source_files_properties(${cpu_ops} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 # Random numbers must not depend on whether the machine has fused multiply-adds.
 set_property(SOURCE ${CMAKE_SOURCE_DIR}/runtime/ops/cpu/random.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
 if(TRIREME_SANITIZE)
@@ -46,6 +90,7 @@ if(NOT TRIREME_HAS_CUDNN)
   list(FILTER cuda_real EXCLUDE REGEX "/attention_cudnn\\.cpp$")
   list(APPEND cuda_real ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/not_built_cudnn.cpp)
 endif()
+set_source_files_properties(${cuda_real} ${cuda_stub} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)  # tests replace some
 if(TRIREME_HAS_CUDA)
   target_sources(trireme_runtime PRIVATE ${cuda_real})
   set_property(SOURCE ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/random.cu APPEND PROPERTY COMPILE_OPTIONS -fmad=false)

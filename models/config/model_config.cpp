@@ -5,22 +5,11 @@
 
 #include <fmt/format.h>
 
+#include "parallel/plan/nearest_divisors.h"
+
 namespace trireme {
 
 namespace {
-
-/// The divisors of n nearest to x, below and above: "3 or 4".
-std::string nearest_divisors(int64_t n, int64_t x) {
-  int64_t below = 1, above = n;
-  for (int64_t d = 1; d <= n / d; ++d) {
-    if (n % d != 0) continue;
-    for (const int64_t divisor : {d, n / d}) {
-      if (divisor <= x) below = std::max(below, divisor);
-      if (divisor >= x) above = std::min(above, divisor);
-    }
-  }
-  return x > n || below == above ? fmt::format("{}", below) : fmt::format("{} or {}", below, above);
-}
 
 /// The multiples of n nearest to x: "120 or 130".
 std::string nearest_multiples(int64_t n, int64_t x) {

@@ -5,17 +5,11 @@
 
 #include <fmt/format.h>
 
+#include "parallel/plan/nearest_divisors.h"
+
 namespace trireme {
 
 namespace {
-
-/// The divisors of n nearest to x: "3 or 4".
-std::string nearest_divisors(int64_t n, int64_t x) {
-  int64_t below = std::clamp<int64_t>(x, 1, n), above = below;
-  while (n % below != 0) --below;
-  while (n % above != 0) ++above;
-  return below == above ? fmt::to_string(below) : fmt::format("{} or {}", below, above);
-}
 
 void check_groups(const MoeConfig& c, std::vector<std::string>& faults) {
   if (c.num_groups < 1 || c.num_experts % c.num_groups != 0) {

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "parallel/plan/nearest_divisors.h"
+
 namespace trireme {
 
 namespace {
@@ -64,14 +66,6 @@ void check_shard(const ParallelPlan& plan, std::vector<std::string>& faults) {
                         ranks, plan.data, plan.context),
       below_divides ? "are" : "is", below_divides ? fmt::format("{} and ", below) : "",
       std::min(above, ranks)));
-}
-
-/// The divisors of n nearest to x.
-std::string nearest_divisors(int n, int x) {
-  int below = std::clamp(x, 1, n), above = below;
-  while (n % below != 0) --below;
-  while (n % above != 0) ++above;
-  return below == above ? fmt::to_string(below) : fmt::format("{} or {}", below, above);
 }
 
 void check_experts(const ParallelPlan& plan, std::vector<std::string>& faults) {

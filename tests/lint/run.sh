@@ -1,39 +1,52 @@
 #!/usr/bin/env bash
-# Checks layering, headers, formatting and shell scripts. All faults are shown; the exit status says whether there are any.
-# Usage: tests/lint/run.sh [--fix] [BUILD-FOLDER]     --fix formats the sources in place; the folder is build/ by default
+# Checks layering, formatting, shell scripts, and that headers compile alone. All faults are shown.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
-fix=
-if [[ ${1:-} == --fix ]]; then
-  fix=yes
-  shift
-fi
-build=${1:-build}
-failed=()
+usage() {
+  cat <<'END'
+Usage: tests/lint/run.sh [--fix] [--all | --base REV] [--build FOLDER] [CHECK...]
 
-# sources PATTERN...: the project's files with such names, wherever git or a tarball put them.
-sources() {
-  local names=() pattern rooms=() room
-  for room in runtime parallel models cluster launch tests; do
-    if [[ -d $room ]]; then rooms+=("$room"); fi
+Checks: layering, formatting, shell, headers; all of them where none is named. Layering is checked in all files, the rest
+in what differs from the commit REV (without --base: from where this branch left main, on main from the last commit that is
+a day older). Headers are compiled alone in the build folder (build/), those too that include one that lost an #include.
+
+  --fix           formats the sources in place first
+  --all           checks everything
+Exit status: 0 when all is clean, 1 when something is not, 2 for a wrong option.
+END
+}
+
+fix='' build=build checks=() scope=()
+while (($#)); do
+  case $1 in
+    --fix) fix=yes ;;
+    --all) scope=(--all) ;;
+    --base) scope=(--base "${2:?lint: --base wants a commit}"); shift ;;
+    --build) build=${2:?lint: --build wants a folder}; shift ;;
+    layering | formatting | shell | headers) checks+=("$1") ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "lint: unknown option or check $1" >&2; usage >&2; exit 2 ;;
+  esac
+  shift
+done
+if ((${#checks[@]} == 0)); then checks=(layering formatting shell headers); fi
+
+# changed PATTERN: the changed files that are there and match, each with a zero byte behind it.
+changed() {
+  python3 tests/tools/affected.py "${scope[@]}" --files | grep -E "$1" | while IFS= read -r file; do
+    if [[ -f $file ]]; then printf '%s\0' "$file"; fi
   done
-  for pattern in "$@"; do names+=(-o -name "$pattern"); done
-  find "${rooms[@]}" -type f \( "${names[@]:1}" \) -print0 2>/dev/null
 }
-
-check() {
-  local name=$1
-  shift
-  if ! "$@"; then failed+=("$name"); fi
-}
+code='^(runtime|parallel|models|cluster|launch|tests)/.*\.(h|cpp|cuh|cu)$'
+scripts='(\.sh|\.sbatch|^\.ci/run)$'
 
 # Formatting differs between releases of clang-format: Debian 12's is the measure.
 formatter=$(command -v clang-format-14 || command -v clang-format) || {
   echo "lint: clang-format is missing (apt-get install clang-format)" >&2
   exit 1
 }
-format() { sources '*.h' '*.cpp' '*.cuh' '*.cu' | xargs -0 -r -n 16 -P 2 "$formatter" --style=file "$@"; }
+format() { changed "$code" | xargs -0 -r -n 16 -P 2 "$formatter" --style=file "$@"; }
 formatting() {
   local complaints
   if ! complaints=$(format --dry-run -Werror 2>&1); then
@@ -43,31 +56,43 @@ formatting() {
   fi
 }
 
-shell_scripts() {
-  local script status=0
-  while IFS= read -r -d '' script; do
-    bash -n "$script" || status=1
-    if command -v shellcheck >/dev/null; then shellcheck "$script" || status=1; fi
-  done < <(sources '*.sh' '*.sbatch'; printf '%s\0' .ci/run)
-  command -v shellcheck >/dev/null || echo "lint: no shellcheck here, scripts were only parsed"
-  return $status
+layering() { python3 tests/lint/check_layers.py . tests/lint/rules.txt; }
+
+shell() {
+  local checker=(bash -n)
+  if command -v shellcheck >/dev/null; then
+    checker=(shellcheck -x)
+  else
+    echo "lint: no shellcheck here, scripts were only parsed"
+  fi
+  changed "$scripts" | xargs -0 -r -n 1 -P 2 "${checker[@]}"
 }
 
+# Objects of tests/lint/CMakeLists.txt: FOLDER/headers/runtime/base/error.cpp.o for runtime/base/error.h.
 headers() {
+  local objects
   if ! grep -qs '^TRIREME_TESTS:BOOL=ON' "$build/CMakeCache.txt"; then  # no build yet, or the quickstart's
     cmake -S . -B "$build" -G Ninja -DTRIREME_TESTS=ON >/dev/null || return 1
   fi
-  cmake --build "$build" --target headers_alone -- --quiet
+  if [[ ${scope[*]} == --all ]]; then
+    cmake --build "$build" --target headers_alone -- --quiet
+    return
+  fi
+  cmake --build "$build" --target build.ninja -- --quiet || return 1  # headers that came or went
+  # A toolkit's headers have no object in a build without it.
+  mapfile -t objects < <(comm -12 <(ninja -C "$build" -t targets all | sed -n 's/^\(.*headers_alone\.dir.*\.o\): .*/\1/p' | sort) \
+    <(python3 tests/tools/affected.py "${scope[@]}" --headers |
+      sed 's|^|tests/lint/CMakeFiles/headers_alone.dir/headers/|; s|\.h$|.cpp.o|; s|\.cuh$|.cu.o|' | sort))
+  if ((${#objects[@]})); then cmake --build "$build" --target "${objects[@]}" -- --quiet; fi
 }
 
 if [[ $fix ]]; then format -i; fi
-check layering python3 tests/lint/check_layers.py . tests/lint/rules.txt
-check formatting formatting
-check shell shell_scripts
-check headers headers
-
+failed=()
+for check in "${checks[@]}"; do
+  if ! "$check"; then failed+=("$check"); fi
+done
 if ((${#failed[@]})); then
   echo "lint: FAILED: ${failed[*]}"
   exit 1
 fi
-echo "lint: layering, formatting, shell scripts and headers are clean"
+echo "lint: clean: ${checks[*]}"

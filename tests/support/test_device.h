@@ -1,14 +1,11 @@
-// The device that a test program's ops run on: the CPU, or what its build names.
+// The device that a test program's ops run on.
 #pragma once
 
 #include "runtime/device/device.h"
 
-#ifndef TRIREME_TEST_DEVICE
-#define TRIREME_TEST_DEVICE cpu
-#endif
-
 namespace trireme::test {
 
-inline Device test_device() { return {DeviceType::TRIREME_TEST_DEVICE, 0}; }
+/// The CPU, or CUDA device 0 in programs that CMake links with test_device_cuda.
+Device test_device();
 
 }  // namespace trireme::test

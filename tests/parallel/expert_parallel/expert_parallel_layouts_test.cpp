@@ -5,6 +5,7 @@
 #include "runtime/base/error.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/layout_run.h"
+#include "tests/support/tier.h"
 
 namespace trireme::test {
 namespace {
@@ -118,7 +119,7 @@ TEST_P(MoeLayouts, FollowOneRank) {
   double dropped = 0;
   for (const RouterLoad& load : one.router_loads) dropped += load.sums.num_dropped;
   EXPECT_EQ(dropped > 0, run.model.moe.capacity != CapacityMode::dropless);
-  for (const Case& c : cases()) {
+  for (const Case& c : sample(cases(), 11, static_cast<uint32_t>(GetParam()))) {
     SCOPED_TRACE(c.name);
     run.plan = c.plan;
     run.micro_batch = c.micro_batch;

@@ -130,6 +130,11 @@ bool run_grid(const void* kernel, Dim3 grid, Dim3 block, size_t shared_bytes,
   if (!fibers) fibers = std::make_unique<Block>(num_threads);
   const DeviceAccess access;
   try {
+    if (!compares_orders) {
+      static thread_local unsigned launches = 0;
+      run_once(static_cast<Order>(launches++ % 3), grid, *fibers, shared_bytes, thread);
+      return true;
+    }
     const MemoryImage before;
     run_once(Order::ascending, grid, *fibers, shared_bytes, thread);
     const MemoryImage after;

@@ -12,6 +12,10 @@ namespace trireme::cuda_on_host {
 /// compute capability 8.0 has; false beyond.
 bool allow_shared_memory(const void* kernel, int bytes);
 
+/// Whether grids run in every order. Programs that train set it to false in CI, where the conformance suite
+/// has run each kernel in all of them: launches then take turns in one order each.
+inline bool compares_orders = true;
+
 /// Runs the grid's blocks and threads in ascending order, then, from the same device memory, in descending
 /// and in a shuffled order, and throws InternalError where the bytes of device memory differ afterwards: then
 /// some thread reads what another writes without waiting for it. Shared memory begins with other bytes each

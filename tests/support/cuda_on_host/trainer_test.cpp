@@ -16,11 +16,16 @@
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/safetensors.h"
+#include "tests/support/cuda_on_host/launch.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/tier.h"
 
 namespace trireme::test {
 namespace {
+
+// For all tests of this program, which is started once.
+[[maybe_unused]] const bool kComparesOrders = cuda_on_host::compares_orders = whole_tier();
 
 TEST(ChooseDeviceOnHost, RanksOfOneGpuHaveToBeAllowed) {
   RunOptions run;

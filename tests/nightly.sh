@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Everything that tests/run.sh leaves out, in pieces.
+# shellcheck disable=SC2317 # step calls them
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+usage() {
+  cat <<'END'
+Usage: tests/nightly.sh [--list] [--again] [--seed N] [PIECE...]
+
+Runs the pieces that are named, or all. A piece takes less than 30 minutes on two cores. What passed before at the same
+commit with the same seed, in a tree without changes, is not run again (--again runs it), so that a night that was cut short
+goes on where it ended. Writes logs to build-nightly/*.log and a table of all pieces to build-nightly/table.md.
+
+  --list      names the pieces and what they do
+  --seed N    where drawn cases begin (default: today's date, as 20250131); printed, and kept in the table
+Exit status: 0 when every piece that ran passed.
+END
+}
+
+pieces=(
+  "lint|every file linted, every header compiled alone, every mutation fits its file"
+  "release|program, tests and benchmarks for all GPU architectures, no warnings"
+  "plain|the same without CUDA and without precompiled headers"
+  "whole-runtime|whole sweeps: the runtime, and kernels on the host"
+  "whole-parallel|whole sweeps: layouts of ranks as threads"
+  "whole-rest|whole sweeps: models, the program, MPI, training on the host's CUDA device"
+  "seed|drawn cases of another seed"
+  "asan-runtime|address and undefined sanitizers, all checks: the runtime, models, the program"
+  "asan-parallel|address and undefined sanitizers, all checks: layouts of ranks as threads"
+  "asan-cuda|address and undefined sanitizers, all checks: kernels and training on the host"
+  "tsan|thread sanitizer: all that has threads, whole sweeps"
+  "mutations-1|faults planted in the sources, each to be found: first quarter"
+  "mutations-2|second quarter"
+  "mutations-3|third quarter"
+  "mutations-4|last quarter"
+  "quickstart|README's first command, in a clone of its own"
+)
+
+seed=$(date +%Y%m%d) again='' wanted=()
+while (($#)); do
+  case $1 in
+    --list) printf '%s\n' "${pieces[@]}" | awk -F'|' '{ printf "%-16s %s\n", $1, $2 }'; exit 0 ;;
+    --again) again=yes ;;
+    --seed)
+      seed=${2:?nightly: --seed wants a number}
+      if [[ ! $seed =~ ^[0-9]{1,9}$ ]]; then echo "nightly: --seed $seed: expected a number of at most nine digits" >&2; exit 2; fi
+      shift ;;
+    -h | --help) usage; exit 0 ;;
+    -*) echo "nightly: unknown option $1" >&2; usage >&2; exit 2 ;;
+    *)
+      if ! printf '%s\n' "${pieces[@]}" | grep -q "^$1|"; then echo "nightly: no piece is called $1 (--list)" >&2; exit 2; fi
+      wanted+=("$1") ;;
+  esac
+  shift
+done
+if ((${#wanted[@]} == 0)); then mapfile -t wanted < <(printf '%s\n' "${pieces[@]}" | cut -d'|' -f1); fi
+
+# shellcheck source=tests/support/steps.sh
+source tests/support/steps.sh
+out=$PWD/build-nightly
+mkdir -p "$out"
+commit=$(git rev-parse --short HEAD 2>/dev/null || echo none)
+if [[ $commit == none || $(git status --porcelain 2>/dev/null) ]]; then commit+="-changed"; fi
+
+configure() { cmake --preset "$1" -B "$out/$2" -DTRIREME_TESTS=ON "${@:3}"; }
+targets() { cmake --build "$out/$1" --target "${@:2}"; }
+# whole FOLDER LABEL...: builds and runs the whole tier of some labels.
+whole() {
+  targets "$1" "${@:2}" && TRIREME_TEST_TIER=whole TRIREME_TEST_USAGE=$out/usage.tsv ctest --test-dir "$out/$1" --output-on-failure \
+    --no-tests=error -j "$jobs" -L "^($(IFS='|'; shift; echo "${*#tests_of_}"))\$"
+}
+release() { configure release release -DTRIREME_BENCH=ON; }
+asan() { configure asan asan -DTRIREME_SANITIZE_ALL=ON && whole asan "$@"; }
+
+run_piece() {
+  case $1 in
+    lint) release && tests/lint/run.sh --all --build "$out/release" && python3 tests/mutation/run.py --check ;;
+    release) release && targets release all ;;
+    plain) configure release plain -DTRIREME_CUDA=OFF -DTRIREME_PRECOMPILE=OFF -DTRIREME_BENCH=ON && targets plain all ;;
+    whole-runtime) release && whole release tests_of_runtime tests_of_cuda_on_host ;;
+    whole-parallel) release && whole release tests_of_parallel ;;
+    whole-rest) release && whole release tests_of_models tests_of_launch tests_of_mpi tests_of_cuda_training ;;
+    seed) release && TRIREME_TEST_SEED=$seed whole release tests_of_parallel ;;
+    asan-runtime) asan tests_of_runtime tests_of_models tests_of_launch ;;
+    asan-parallel) asan tests_of_parallel ;;
+    asan-cuda) asan tests_of_cuda_on_host tests_of_cuda_training ;;
+    tsan) configure tsan tsan && whole tsan tests_of_runtime tests_of_parallel ;;
+    mutations-?) python3 tests/mutation/run.py --folder "$out/mutation" --piece "${1#mutations-}/4" ;;
+    quickstart)
+      rm -rf "$out/clone" && git clone -q . "$out/clone" && (cd "$out/clone" && ./launch/quickstart.sh --train.steps 100) ;;
+  esac
+}
+
+write_table() {
+  local name what result seconds at
+  {
+    echo "| piece | what | result | seconds | commit | seed |"
+    echo "|---|---|---|---|---|---|"
+    while IFS='|' read -r name what; do
+      IFS=$'\t' read -r _ result seconds at at_seed < <(grep -P "^$name\t" "$out/results.tsv" | tail -n 1)
+      echo "| $name | $what | ${result:-not run} | ${seconds:-} | ${at:-} | ${at_seed:-} |"
+      result='' seconds='' at='' at_seed=''
+    done < <(printf '%s\n' "${pieces[@]}")
+  } >"$out/table.md"
+}
+
+echo "nightly: commit $commit, seed $seed"
+touch "$out/results.tsv"
+launch/setup.sh build text tests || exit 1
+watch_memory 16
+for piece in "${wanted[@]}"; do
+  if [[ ! $again && $commit != *-changed ]] && grep -qP "^$piece\tpassed\t\d+\t$commit\t$seed\$" "$out/results.tsv"; then
+    steps+=("passed   $piece (before)")
+    continue
+  fi
+  begin=$SECONDS
+  echo "nightly: $piece (log: build-nightly/$piece.log)"
+  if step "$piece" run_piece "$piece" >"$out/$piece.log" 2>&1; then result=passed; else result=FAILED; fi
+  printf '%s\t%s\t%d\t%s\t%s\n' "$piece" "$result" $((SECONDS - begin)) "$commit" "$seed" >>"$out/results.tsv"
+  write_table
+  echo "nightly: $piece $result after $((SECONDS - begin)) s"
+done
+write_table
+cat "$out/table.md"
+summary
+exit "$failed"

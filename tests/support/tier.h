@@ -1,0 +1,31 @@
+// How much of a sweep runs: a sample in CI, everything in tests/nightly.sh.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace trireme::test {
+
+/// True where TRIREME_TEST_TIER is `whole`, false where it is `ci` or not set. Any other value ends the
+/// program.
+bool whole_tier();
+
+/// TRIREME_TEST_SEED, which drawn cases begin at; 0 where it is not set. The main function prints it.
+uint64_t test_seed();
+
+/// `at_most` different numbers below `count` in ascending order; the same ones in every run and, for other
+/// values of `salt`, others.
+std::vector<size_t> draw_below(size_t count, size_t at_most, uint32_t salt);
+
+/// All of `cases` in the whole tier, otherwise `at_most` of them, drawn once and for all. Sweeps that sample
+/// the same cases for several kinds give each a `salt` of its own, so that all together see more.
+template <class T>
+std::vector<T> sample(const std::vector<T>& cases, size_t at_most, uint32_t salt = 0) {
+  if (whole_tier()) return cases;
+  std::vector<T> out;
+  for (const size_t i : draw_below(cases.size(), at_most, salt)) out.push_back(cases[i]);
+  return out;
+}
+
+}  // namespace trireme::test
