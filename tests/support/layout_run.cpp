@@ -12,6 +12,7 @@
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/parameter_blocks.h"
 #include "tests/support/tensors.h"
+#include "tests/support/tier.h"
 
 namespace trireme::test {
 
@@ -111,6 +112,11 @@ std::map<std::string, Block> blocks_of(Transformer& model, TrainingStep& step, P
 
 }  // namespace
 
+int64_t LayoutRun::num_steps() const {
+  constexpr int64_t kUnderSanitizer = 3;
+  return is_short_under_sanitizer() ? std::min(steps, kUnderSanitizer) : steps;
+}
+
 LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   ParallelPlan plan = run.plan;
   for (const std::string& fault : resolve(plan, world.size())) throw_usage("{}", fault);
@@ -122,7 +128,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   TrainingStep step(ctx, parallel, model.part(), run.options);
   ctx.allocator().reset_peaks();
   LayoutResult result;
-  for (int64_t s = 0; s < run.steps; ++s) {
+  for (int64_t s = 0; s < run.num_steps(); ++s) {
     auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size(),
                              ContextParallel(parallel).share());
     const BatchTotals totals = step.accumulate(batches, run.loss_scale);

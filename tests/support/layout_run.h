@@ -34,6 +34,8 @@ struct LayoutRun {
   /// 1e-8 makes whole steps where an element is small or zero: noise that differs with the layout and the
   /// compiler.
   TrainingStepOptions options{.adamw = {.eps = 1e-4}};
+
+  int64_t num_steps() const;  ///< `steps`, or a few of them where a sanitizer looks on (tier.h)
 };
 
 struct LayoutResult {

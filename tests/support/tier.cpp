@@ -30,6 +30,14 @@ bool whole_tier() {
   return tier == "whole";
 }
 
+bool is_short_under_sanitizer() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return !whole_tier();
+#else
+  return false;
+#endif
+}
+
 uint64_t test_seed() {
   const std::string_view text = variable("TRIREME_TEST_SEED");
   uint64_t seed = 0;

@@ -11,6 +11,9 @@ namespace trireme::test {
 /// program.
 bool whole_tier();
 
+/// True in CI's builds with a sanitizer: runs that repeat themselves may be short, since it looks at memory and threads.
+bool is_short_under_sanitizer();
+
 /// TRIREME_TEST_SEED, which drawn cases begin at; 0 where it is not set. The main function prints it.
 uint64_t test_seed();
 

@@ -201,28 +201,31 @@ TEST_P(Attention, MatchesDoublePrecisionForwardAndBackward) {
 }
 
 // Heads of types that a device may treat in its own way, over several of its tiles.
-class AttentionOfUsualHeads : public testing::TestWithParam<DType> {};
+class AttentionOfUsualHeads : public testing::TestWithParam<std::tuple<DType, bool>> {};
 
 TEST_P(AttentionOfUsualHeads, MatchesDoublePrecision) {
-  for (const bool causal : {true, false}) {
-    expect_attention({1, 203, 203, 2, 1, 32, 1, causal}, GetParam());
-    expect_attention({2, 260, 30, 1, 1, 32, 1, causal}, GetParam());  // causal: whole blocks see no key
-    expect_attention({1, 40, 290, 2, 1, 80, 1, causal}, GetParam());
-    expect_attention({1, 129, 129, 1, 1, 96, 1, causal}, GetParam());
-    expect_attention({1, 36, 130, 2, 1, 96, 1, causal}, GetParam());
-    expect_attention({1, 130, 257, 2, 1, 64, 1, causal}, GetParam());
-    expect_attention({1, 161, 161, 1, 1, 128, 1, causal}, GetParam());
-    expect_attention({2, kOddColumns, kOddColumns, 2, 1, 64, 1, causal}, GetParam());
-    expect_attention({1, 66, 70, 1, 1, 64, -1, causal}, GetParam());  // the lowest product counts most
-    expect_attention({1, 66, 70, 1, 1, 64, 0, causal}, GetParam());
-  }
+  const auto& [dtype, causal] = GetParam();
+  expect_attention({1, 203, 203, 2, 1, 32, 1, causal}, dtype);
+  expect_attention({2, 260, 30, 1, 1, 32, 1, causal}, dtype);  // causal: whole blocks see no key
+  expect_attention({1, 40, 290, 2, 1, 80, 1, causal}, dtype);
+  expect_attention({1, 129, 129, 1, 1, 96, 1, causal}, dtype);
+  expect_attention({1, 36, 130, 2, 1, 96, 1, causal}, dtype);
+  expect_attention({1, 130, 257, 2, 1, 64, 1, causal}, dtype);
+  expect_attention({1, 161, 161, 1, 1, 128, 1, causal}, dtype);
+  expect_attention({2, kOddColumns, kOddColumns, 2, 1, 64, 1, causal}, dtype);
+  expect_attention({1, 66, 70, 1, 1, 64, -1, causal}, dtype);  // the lowest product counts most
+  expect_attention({1, 66, 70, 1, 1, 64, 0, causal}, dtype);
 }
 
 INSTANTIATE_TEST_SUITE_P(, Attention, testing::Values(DType::f32, DType::bf16, DType::f16),
                          [](const auto& types) { return std::string(to_string(types.param)); });
 
-INSTANTIATE_TEST_SUITE_P(, AttentionOfUsualHeads, testing::Values(DType::bf16, DType::f16),
-                         [](const auto& types) { return std::string(to_string(types.param)); });
+INSTANTIATE_TEST_SUITE_P(, AttentionOfUsualHeads,
+                         testing::Combine(testing::Values(DType::bf16, DType::f16), testing::Bool()),
+                         [](const auto& p) {
+                           return fmt::format("{}{}", to_string(std::get<0>(p.param)),
+                                              std::get<1>(p.param) ? "_causal" : "");
+                         });
 
 TEST(AttentionEdges, WithoutKeysOutputAndGradientAreZero) {
   Context ctx(test::test_device());

@@ -97,7 +97,11 @@ Block::Block(unsigned num_threads) : warps_((num_threads + kWarp - 1) / kWarp) {
 // Fibers wait between two turns, and stuck ones inside a kernel: all of them go on, to end.
 Block::~Block() {
   is_ending_ = true;
-  for (unsigned number = 0; number < threads_.size(); ++number) resume(number);
+  for (unsigned number = 0; number < threads_.size(); ++number) {
+    resume(number);
+    forget_stack(threads_[number]->stack_bottom,
+                 threads_[number]->stack_size);  // a file may be mapped there next
+  }
 }
 
 // One turn a run of the block.
