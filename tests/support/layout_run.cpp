@@ -113,7 +113,7 @@ std::map<std::string, Block> blocks_of(Transformer& model, TrainingStep& step, P
 }  // namespace
 
 int64_t LayoutRun::num_steps() const {
-  constexpr int64_t kUnderSanitizer = 3;
+  constexpr int64_t kUnderSanitizer = 2;
   return is_short_under_sanitizer() ? std::min(steps, kUnderSanitizer) : steps;
 }
 
