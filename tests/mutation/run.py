@@ -58,7 +58,8 @@ class Mutation:
         path = ROOT / self.file
         if not path.is_file():
             return f"{self.file} is gone"
-        count = ("\n" + path.read_text()).count("\n" + self.old)
+        text = "\n" + path.read_text()
+        count = sum(text.startswith("\n" + self.old, at) for at in range(len(text)))  # they may overlap
         if not self.old or self.old == self.new:
             return "it changes nothing"
         return None if count == 1 else f"its old lines occur {count} times in {self.file}, expected once"

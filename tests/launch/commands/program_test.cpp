@@ -8,6 +8,8 @@
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 
+#include "tests/support/folders.h"
+
 namespace {
 
 using testing::AllOf;
@@ -20,7 +22,7 @@ struct Outcome {
 };
 
 Outcome run(const std::string& arguments) {
-  const std::string command = std::string(TRIREME_BINARY_DIR "/trireme ") + arguments + " 2>&1";
+  const std::string command = trireme::test::build_folder() + "/trireme " + arguments + " 2>&1";
   std::FILE* pipe = ::popen(command.c_str(), "r");
   Outcome outcome{-1, ""};
   std::array<char, 4096> buffer;
@@ -66,7 +68,7 @@ TEST(Program, ADryRunNeedsNoDataAndPrintsARunnableConfig) {
 }
 
 TEST(Program, ShippedConfigsAreWithoutFaults) {
-  const std::string configs = TRIREME_SOURCE_DIR "/launch/configs/";
+  const std::string configs = trireme::test::source_folder() + "/launch/configs/";
   EXPECT_EQ(run("train --dry-run --config " + configs + "shakespeare-char.ini --dp 4").code, 0);
   EXPECT_EQ(run("train --dry-run --config " + configs + "quickstart.ini --data.text x --dp 2").code, 0);
 }

@@ -12,6 +12,7 @@
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/safetensors.h"
+#include "tests/support/folders.h"
 #include "tests/support/parameter_blocks.h"
 #include "tests/support/tensors.h"
 #include "tests/support/test_device.h"
@@ -22,7 +23,7 @@ namespace {
 class Golden {
  public:
   explicit Golden(const std::string& name)
-      : file_(TRIREME_SOURCE_DIR "/tests/golden/" + name + ".safetensors") {}
+      : file_(source_folder() + "/tests/golden/" + name + ".safetensors") {}
 
   template <class T = float>
   std::vector<T> read(const std::string& name) const {

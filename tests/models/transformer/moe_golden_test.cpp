@@ -11,6 +11,7 @@
 #include "runtime/io/safetensors.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/routing.h"
+#include "tests/support/folders.h"
 #include "tests/support/parameter_blocks.h"
 #include "tests/support/tensors.h"
 
@@ -21,7 +22,7 @@ constexpr int64_t kExperts = 5, kChoices = 2, kRows = 26, kHidden = 32;
 
 class Golden {
  public:
-  Golden() : file_(TRIREME_SOURCE_DIR "/tests/golden/mixtral_tiny.safetensors") {}
+  Golden() : file_(source_folder() + "/tests/golden/mixtral_tiny.safetensors") {}
 
   template <class T = float>
   std::vector<T> read(const std::string& name) const {

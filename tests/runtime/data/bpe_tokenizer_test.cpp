@@ -10,6 +10,7 @@
 #include "runtime/data/tokenizer_factory.h"
 #include "runtime/io/json_file.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/folders.h"
 #include "tests/support/temporary_folder.h"
 
 namespace trireme {
@@ -19,7 +20,7 @@ using test::expect_error;
 using test::TemporaryFolder;
 
 std::string golden(std::string_view name) {
-  return fmt::format("{}/tests/golden/tokenizer/{}.json", TRIREME_SOURCE_DIR, name);
+  return fmt::format("{}/tests/golden/tokenizer/{}.json", test::source_folder(), name);
 }
 
 // Text with every kind of piece that the patterns know.

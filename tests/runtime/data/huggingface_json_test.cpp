@@ -11,6 +11,7 @@
 #include "runtime/data/tokenizer_factory.h"
 #include "runtime/io/file.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/folders.h"
 #include "tests/support/temporary_folder.h"
 
 namespace trireme {
@@ -175,7 +176,7 @@ TEST(HuggingFaceJson, DamagedBytesNeverCrash) {
   const TemporaryFolder folder;
   for (const char* name : {"gpt2", "llama3"}) {
     const std::string whole =
-        read_text_file(fmt::format("{}/tests/golden/tokenizer/{}.json", TRIREME_SOURCE_DIR, name));
+        read_text_file(fmt::format("{}/tests/golden/tokenizer/{}.json", test::source_folder(), name));
     for (uint64_t trial = 0; trial < 400; ++trial) {
       std::string damaged = whole;
       const auto random = philox4x32(11, trial, 0);

@@ -10,6 +10,8 @@
 
 #include "runtime/base/error.h"
 
+#include "tests/support/folders.h"
+
 namespace trireme {
 namespace {
 
@@ -108,7 +110,7 @@ TEST_F(SafetensorsTest, NoTensors) {
 }
 
 TEST_F(SafetensorsTest, ReadsAFileOfTheFormatsOwnLibrary) {
-  const SafetensorsReader reader(TRIREME_SOURCE_DIR "/tests/golden/llama_tiny.safetensors");
+  const SafetensorsReader reader(test::source_folder() + "/tests/golden/llama_tiny.safetensors");
   EXPECT_EQ(reader.at("tokens").dtype, DType::i32);
   EXPECT_EQ(reader.at("logits").shape, (Shape{2, 13, 61}));
   float loss = 0;
