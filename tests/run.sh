@@ -62,7 +62,7 @@ if [[ $sanitizers ]]; then
   if ((${#asan_labels[@]})); then build_and_test asan build-asan "${asan_labels[@]}" --; fi
   if ((${#tsan_labels[@]})); then build_and_test tsan build-tsan "${tsan_labels[@]}" --; fi
 fi
-step "costs of tests" python3 tests/tools/usage.py "$TRIREME_TEST_USAGE" --limit 20
+step "costs of tests" python3 tests/tools/usage.py "$TRIREME_TEST_USAGE" --limit 20 --fail-beyond 2
 summary
 echo "left to tests/nightly.sh: whole sweeps and other seeds, the other architectures, whole lint, all rooms under sanitizers, mutations"
 exit "$failed"

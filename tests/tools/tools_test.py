@@ -32,6 +32,12 @@ class UsageTest(unittest.TestCase):
         self.assertIn("too dear: entry a.1of2 takes 20.5 s of processor time, the limit is 20 s", output)
         self.assertNotIn("too dear: test A.Cheap", output)
 
+    def test_fails_beyond_a_multiple_of_the_limit_alone(self):
+        code, output = self.report("test\tA.B\t30\t30\n", "--fail-beyond", "2")
+        self.assertEqual(code, 0)
+        self.assertIn("too dear: test A.B", output)
+        self.assertEqual(self.report("test\tA.B\t41\t30\n", "--fail-beyond", "2")[0], 1)
+
     def test_passes_below_the_limit_and_without_one(self):
         self.assertEqual(self.report("test\tA.B\t19\t30\n")[0], 0)
         self.assertEqual(self.report("test\tA.B\t100\t30\n", "--limit", "0")[0], 0)
