@@ -23,7 +23,7 @@ namespace {
 class Golden {
  public:
   explicit Golden(const std::string& name)
-      : file_(source_folder() + "/tests/golden/" + name + ".safetensors") {}
+      : file_(test::source_folder() + "/tests/golden/" + name + ".safetensors") {}
 
   template <class T = float>
   std::vector<T> read(const std::string& name) const {

@@ -22,7 +22,7 @@ constexpr int64_t kExperts = 5, kChoices = 2, kRows = 26, kHidden = 32;
 
 class Golden {
  public:
-  Golden() : file_(source_folder() + "/tests/golden/mixtral_tiny.safetensors") {}
+  Golden() : file_(test::source_folder() + "/tests/golden/mixtral_tiny.safetensors") {}
 
   template <class T = float>
   std::vector<T> read(const std::string& name) const {
