@@ -225,6 +225,7 @@ def main():
         print(f"{len(mutations)} mutations, {len(unfit)} do not fit their files")
         return 1 if unfit else 0
 
+    chosen = choose(mutations, options)
     options.folder.mkdir(parents=True, exist_ok=True)
     sources = digest_of_sources()
     results = options.folder / "results.tsv"
@@ -247,7 +248,6 @@ def main():
         print(f"{time.time() - begin:6.0f} s  no fault: built, every test passes", flush=True)
 
     missed = 0
-    chosen = choose(mutations, options)
     for mutation in chosen:
         key = hashlib.sha256((sources + mutation.text).encode()).hexdigest()[:16]
         begin, note = time.time(), ""
