@@ -29,7 +29,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCKS = ROOT / "tests/mutation/mutations.txt"
-TIME_LIMIT = 300  # seconds of a test that a fault may have hung
+TIME_LIMIT = 300  # seconds of an entry of ctest that a fault may have hung
+NAMED_LIMIT = 60  # of the tests that a block names, which are short
 LABELS = ("runtime", "cuda_on_host", "cuda_training", "parallel", "models", "launch", "mpi")
 FOLDERS = {"cuda_on_host_tests": "tests/support/cuda_on_host", "cuda_on_host_training_tests": "tests/support/cuda_on_host"}
 
@@ -140,7 +141,7 @@ class Copy:
         if program == "ctest":
             return self.ctest(["-R", selection], environment)
         path = self.build / FOLDERS.get(program, "tests") / program
-        return self.run([path, f"--gtest_filter={selection}", "--gtest_fail_fast"], TIME_LIMIT, environment)
+        return self.run([path, f"--gtest_filter={selection}", "--gtest_fail_fast"], NAMED_LIMIT, environment)
 
     def ctest(self, selection, environment):
         return self.run(["ctest", "--test-dir", self.build, "--stop-on-failure", "--no-tests=error", "--timeout", TIME_LIMIT, "-j",

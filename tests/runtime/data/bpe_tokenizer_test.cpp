@@ -1,5 +1,8 @@
 #include "runtime/data/bpe_tokenizer.h"
 
+#include <random>
+#include <set>
+
 #include <nlohmann/json.hpp>
 
 #include <gmock/gmock.h>
@@ -12,6 +15,7 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/folders.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/tier.h"
 
 namespace trireme {
 namespace {
@@ -86,6 +90,57 @@ TEST(BpeTokenizer, LongWordsAreMergedByRank) {
   const auto ids = tokenizer->encode(word);
   EXPECT_EQ(tokenizer->decode(ids), word);
   EXPECT_LE(ids.size(), 100001u / 8 + 4);
+}
+
+// A vocabulary over few letters, whose merges take up each other's symbols.
+BpeModel drawn_model(std::mt19937& random) {
+  const auto below = [&](size_t n) { return std::uniform_int_distribution<size_t>(0, n - 1)(random); };
+  BpeModel model;
+  model.patterns = {std::string(kGpt2Pattern)};
+  model.tokens = {"a", "b", "c"};
+  std::set<std::pair<int32_t, int32_t>> known;
+  while (model.merges.size() < 12) {
+    const auto left = static_cast<int32_t>(below(model.tokens.size())),
+               right = static_cast<int32_t>(below(model.tokens.size()));
+    const std::string text = model.tokens[static_cast<size_t>(left)] + model.tokens[static_cast<size_t>(right)];
+    if (text.size() > 6 || !known.insert({left, right}).second) continue;
+    const auto merged = std::ranges::find(model.tokens, text) - model.tokens.begin();
+    if (merged == std::ssize(model.tokens)) model.tokens.push_back(text);
+    model.merges.push_back({left, right, static_cast<int32_t>(merged)});
+  }
+  std::ranges::shuffle(model.merges, random);
+  return model;
+}
+
+// By the definition: again and again the pair of the lowest rank, of several the leftmost.
+std::vector<int32_t> merge_one_by_one(const BpeModel& model, const std::string& word) {
+  std::vector<int32_t> ids;
+  for (const char letter : word) ids.push_back(letter - 'a');
+  for (size_t rank = 0; rank < model.merges.size();) {
+    const auto& [left, right, merged] = model.merges[rank];
+    const auto at = std::ranges::search(ids, std::array{left, right}).begin();
+    if (at == ids.end()) {
+      ++rank;
+      continue;
+    }
+    *at = merged;
+    ids.erase(at + 1);
+    rank = 0;  // what has come about may have a lower one
+  }
+  return ids;
+}
+
+TEST(BpeTokenizer, MergesAsIfOneByOne) {
+  std::mt19937 random(static_cast<uint32_t>(test::test_seed()));
+  for (int round = 0; round < 100; ++round) {
+    const BpeModel model = drawn_model(random);
+    const BpeTokenizer tokenizer(model);
+    for (int n = 0; n < 20; ++n) {
+      std::string word(1 + random() % 12, ' ');
+      for (char& letter : word) letter = static_cast<char>('a' + random() % 3);
+      ASSERT_EQ(tokenizer.encode(word), merge_one_by_one(model, word)) << word << ", vocabulary " << round;
+    }
+  }
 }
 
 TEST(BpeTokenizer, AByteWithoutATokenIsNamed) {
