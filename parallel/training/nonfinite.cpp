@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "runtime/io/json_file.h"
 #include "runtime/ops/finite.h"
 #include "runtime/ops/host_copy.h"
 
@@ -52,7 +53,7 @@ std::string to_text(const NonFinite& n) {
 }
 
 NonFinite from_text(const std::string& text) {
-  const auto json = nlohmann::json::parse(text);
+  const auto json = parse_json(text, "the report of a rank");
   return {static_cast<NonFiniteKind>(json[0].get<int64_t>()),
           json[1],
           json[2],

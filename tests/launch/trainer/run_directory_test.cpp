@@ -5,10 +5,10 @@
 #include <sstream>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "launch/trainer/tfrecord.h"
 #include "runtime/base/error.h"
+#include "runtime/io/json_file.h"
 
 namespace trireme {
 namespace {
@@ -105,7 +105,7 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
       first,
       R"({"step":3,"time":1500000000.0,"tokens":300,"loss":4.25,"grad_norm":1.5,"lr":0.0006,"step_ms":12.5,"comm_wait_ms":2.5,)"
       R"("tok_s":8000.0,"tflops":0.25,"mfu":0.22,"mem_bytes":1048576,"loss_scale":1.0,"skips":0})");
-  const auto parsed = nlohmann::json::parse(second);
+  const auto parsed = parse_json(second, "metrics");
   EXPECT_EQ(parsed["val_loss"], 2.5);
   EXPECT_TRUE(parsed["loss"].is_null());
   EXPECT_EQ(parsed["loss_scale"], 32768);
@@ -117,11 +117,11 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
 
 TEST_F(RunDirectoryTest, AMixturesMetricsHaveItsRoutersAndTheBytesOfTheirRows) {
   StepMetrics metrics = some_step();
-  EXPECT_FALSE(nlohmann::json::parse(to_json_line(metrics)).contains("dispatch_bytes"));
+  EXPECT_FALSE(parse_json(to_json_line(metrics), "metrics").contains("dispatch_bytes"));
   metrics.routers.push_back({.layer = 2, .load = {0.75, 0.25}, .imbalance = 1.5});
   metrics.aux_loss = 0.125;
   metrics.dispatch_bytes = 4096;
-  const auto parsed = nlohmann::json::parse(to_json_line(metrics));
+  const auto parsed = parse_json(to_json_line(metrics), "metrics");
   EXPECT_EQ(parsed["dispatch_bytes"], 4096);
   EXPECT_EQ(parsed["aux_loss"], 0.125);
   EXPECT_EQ(parsed["experts"][0]["imbalance"], 1.5);

@@ -1,13 +1,12 @@
 #include "launch/trainer/step_profile.h"
 
 #include <array>
-#include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/io/json_file.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/temporary_folder.h"
 
@@ -16,11 +15,6 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
-
-nlohmann::json read_json(const std::string& path) {
-  std::ifstream file(path);
-  return nlohmann::json::parse(file);
-}
 
 TEST(StepProfile, HasTheOpsAndWaitsOfEveryRank) {
   const TemporaryFolder folder;
@@ -42,7 +36,7 @@ TEST(StepProfile, HasTheOpsAndWaitsOfEveryRank) {
   EXPECT_THAT(texts[0], HasSubstr("  waiting for world "));
   EXPECT_EQ(texts[1] + texts[2], "");
 
-  const auto json = read_json(path);
+  const auto json = read_json_file(path);
   ASSERT_EQ(json.at("accounts").size(), kRanks);
   std::array<int, kRanks> num_ops{}, num_waits{};
   for (const auto& event : json.at("traceEvents")) {

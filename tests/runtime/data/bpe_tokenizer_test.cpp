@@ -102,7 +102,8 @@ BpeModel drawn_model(std::mt19937& random) {
   while (model.merges.size() < 12) {
     const auto left = static_cast<int32_t>(below(model.tokens.size())),
                right = static_cast<int32_t>(below(model.tokens.size()));
-    const std::string text = model.tokens[static_cast<size_t>(left)] + model.tokens[static_cast<size_t>(right)];
+    const std::string text =
+        model.tokens[static_cast<size_t>(left)] + model.tokens[static_cast<size_t>(right)];
     if (text.size() > 6 || !known.insert({left, right}).second) continue;
     const auto merged = std::ranges::find(model.tokens, text) - model.tokens.begin();
     if (merged == std::ssize(model.tokens)) model.tokens.push_back(text);

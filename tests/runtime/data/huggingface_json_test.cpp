@@ -10,6 +10,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/data/tokenizer_factory.h"
 #include "runtime/io/file.h"
+#include "runtime/io/json_file.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/folders.h"
 #include "tests/support/temporary_folder.h"
@@ -23,12 +24,13 @@ using test::TemporaryFolder;
 
 // Three tokens, a merge and a mark: enough for every field.
 json small() {
-  return json::parse(R"({
+  return parse_json(R"({
     "version": "1.0", "normalizer": null,
     "added_tokens": [{"id": 3, "content": "<|endoftext|>", "special": true, "single_word": false}],
     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
     "model": {"type": "BPE", "dropout": null, "unk_token": null,
-              "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})");
+              "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})",
+                    "test");
 }
 
 using Change = std::function<void(json&)>;
@@ -44,7 +46,8 @@ void refuses(std::string_view reason, const Change& change) {
 }
 
 TEST(HuggingFaceJson, ReadsBothSpellingsOfMerges) {
-  const auto model = read_changed([](json& j) { j["model"]["merges"] = json::parse(R"([["a", "b"]])"); });
+  const auto model =
+      read_changed([](json& j) { j["model"]["merges"] = parse_json(R"([["a", "b"]])", "test"); });
   ASSERT_EQ(model.merges.size(), 1u);
   EXPECT_EQ(model.merges[0].merged, 2);
   EXPECT_EQ(model.tokens, (std::vector<std::string>{"a", "b", "ab", "<|endoftext|>"}));
@@ -91,8 +94,10 @@ TEST(HuggingFaceJson, MergesMustFit) {
   refuses("merge 1 is \"a b\"", [](json& j) { j["model"]["merges"] = {"a b", "a b"}; });
   refuses("merge 0 is \"ab\"", [](json& j) { j["model"]["merges"] = {"ab"}; });
   refuses("merge 0 is \"a b c\"", [](json& j) { j["model"]["merges"] = {"a b c"}; });
-  refuses("merge 0 must be a string", [](json& j) { j["model"]["merges"] = json::parse(R"([["a"]])"); });
-  refuses("merge 0 must be a string", [](json& j) { j["model"]["merges"] = json::parse(R"([["a", 1]])"); });
+  refuses("merge 0 must be a string",
+          [](json& j) { j["model"]["merges"] = parse_json(R"([["a"]])", "test"); });
+  refuses("merge 0 must be a string",
+          [](json& j) { j["model"]["merges"] = parse_json(R"([["a", 1]])", "test"); });
   refuses("\"merges\" must be a list", [](json& j) { j["model"]["merges"] = "a b"; });
   refuses("\"merges\" is missing", [](json& j) { j["model"].erase("merges"); });
 }
@@ -217,9 +222,10 @@ void damage_fields(json& part, const TemporaryFolder& folder, const json& root) 
 TEST(HuggingFaceJson, FieldsOfAnotherTypeNeverCrash) {
   const TemporaryFolder folder;
   json root = small();
-  root["pre_tokenizer"] = json::parse(R"({"type": "Sequence", "pretokenizers": [
+  root["pre_tokenizer"] = parse_json(R"({"type": "Sequence", "pretokenizers": [
       {"type": "Split", "pattern": {"Regex": "a+"}, "behavior": "Isolated", "invert": false},
-      {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]})");
+      {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]})",
+                                     "test");
   damage_fields(root, folder, root);
 }
 

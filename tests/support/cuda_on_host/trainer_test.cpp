@@ -8,13 +8,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "launch/trainer/choose_device.h"
 #include "launch/trainer/complete_config.h"
 #include "launch/trainer/trainer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/io/json_file.h"
 #include "runtime/io/safetensors.h"
 #include "tests/support/cuda_on_host/launch.h"
 #include "tests/support/expect_error.h"
@@ -93,7 +93,7 @@ Outcome run_training(const std::string& folder, const std::string& name, int num
   Outcome outcome;
   std::ifstream metrics(config.run.dir + "/metrics.jsonl");
   for (std::string line; std::getline(metrics, line);) {
-    outcome.losses.push_back(nlohmann::json::parse(line)["loss"]);
+    outcome.losses.push_back(parse_json(line, "metrics")["loss"]);
   }
   const SafetensorsReader file(config.run.dir + "/model.safetensors");
   for (const auto& [parameter, stored] : file.tensors()) {
@@ -190,7 +190,7 @@ TEST(TrainerOnHost, ExpertsAreTimedOnTheirDevice) {
   std::ifstream metrics(config.run.dir + "/metrics.jsonl");
   int num_steps = 0;
   for (std::string line; std::getline(metrics, line); ++num_steps) {
-    const auto experts = nlohmann::json::parse(line).at("experts");
+    const auto experts = parse_json(line, "metrics").at("experts");
     ASSERT_EQ(experts.size(), 2) << "layers";
     for (const auto& router : experts) {
       EXPECT_GT(router.at("expert_ms"), 0);
@@ -213,8 +213,7 @@ TEST(TrainerOnHost, AProfiledStepChangesNothingAndHasItsOpsAlone) {
                   outcome = run_training(folder.path(), name, 2, device, profiled);
     EXPECT_EQ(outcome.losses, plain.losses);
     EXPECT_EQ(outcome.weights, plain.weights);
-    std::ifstream file(folder.path() + "/" + name + "/profile.json");
-    const auto json = nlohmann::json::parse(file);
+    const auto json = read_json_file(folder.path() + "/" + name + "/profile.json");
     std::map<std::string, int> calls, waits;  // of rank 1
     for (const auto& event : json.at("traceEvents")) {
       if (event.at("pid") == 1) ++(event.at("tid") == 0 ? calls : waits)[event.at("name")];
