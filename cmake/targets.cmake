@@ -64,7 +64,8 @@ set(TRIREME_COMMON_HEADERS <algorithm> <array> <atomic> <chrono> <cmath> <cstdin
 trireme_precompiled(trireme_headers ${TRIREME_COMMON_HEADERS})
 
 # Puts the sources in VAR together, eight in one that includes them. CMake's own UNITY_BUILD would name them by absolute paths,
-# by which no other clone's objects serve. Sources with flags of their own stay alone.
+# by which no other clone's objects serve. Sources with flags of their own stay alone. What is left computes little, and -O1 saves
+# a third of the time to compile.
 function(trireme_put_together var name)
   set(together ${${var}})
   set(alone ${${var}})
@@ -78,6 +79,7 @@ function(trireme_put_together var name)
     list(JOIN includes "" includes)
     set(source ${CMAKE_BINARY_DIR}/unity/${name}_${number}.cpp)
     file(CONFIGURE OUTPUT ${source} CONTENT "${includes}" @ONLY)
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS -O1)
     list(APPEND alone ${source})
     math(EXPR number "${number} + 1")
   endwhile()
