@@ -81,7 +81,7 @@ run_piece() {
     whole-runtime) release && whole release tests_of_runtime tests_of_cuda_on_host ;;
     whole-parallel) release && whole release tests_of_parallel ;;
     whole-rest) release && whole release tests_of_models tests_of_launch tests_of_mpi tests_of_cuda_training ;;
-    seed) release && TRIREME_TEST_SEED=$seed whole release tests_of_parallel ;;
+    seed) release && TRIREME_TEST_SEED=$seed whole release tests_of_runtime tests_of_parallel ;;
     asan-runtime) asan tests_of_runtime tests_of_models tests_of_launch ;;
     asan-parallel) asan tests_of_parallel ;;
     asan-cuda) asan tests_of_cuda_on_host tests_of_cuda_training ;;
