@@ -13,10 +13,11 @@ namespace trireme {
 std::string step_line(const StepMetrics& m, int64_t total_steps, double eta_seconds) {
   std::string line = fmt::format(
       "step {}/{} | loss {:.4f} | gnorm {:.2f} | lr {:.2e} | {:.{}f} ms | {} tok/s | {:.2f} TFLOP/s | MFU "
-      "{:.0f}% | mem {} | "
+      "{:.0f}% | mem {} ({} reserved) | "
       "eta {}",
       m.step, total_steps, m.loss, m.grad_norm, m.lr, m.step_ms, m.step_ms < 10 ? 1 : 0, short_count(m.tok_s),
-      m.tflops, 100 * m.mfu, short_bytes(static_cast<double>(m.mem_bytes)), short_duration(eta_seconds));
+      m.tflops, 100 * m.mfu, short_bytes(static_cast<double>(m.mem_bytes)),
+      short_bytes(static_cast<double>(m.reserved_bytes)), short_duration(eta_seconds));
   if (!m.routers.empty()) line += " | " + load_field(m.routers);
   if (m.loss_scale != 1) line += fmt::format(" | scale {}", m.loss_scale);
   if (m.skips > 0) line += fmt::format(" | skips {}{}", m.skips, m.skipped ? " (this step)" : "");

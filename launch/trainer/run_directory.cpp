@@ -71,6 +71,7 @@ std::string to_json_line(const StepMetrics& m) {
                                  {"tflops", m.tflops},
                                  {"mfu", m.mfu},
                                  {"mem_bytes", m.mem_bytes},
+                                 {"reserved_bytes", m.reserved_bytes},
                                  {"loss_scale", m.loss_scale},
                                  {"skips", m.skips}};
   if (m.skipped) json["skipped"] = true;
@@ -107,15 +108,17 @@ RunDirectory::RunDirectory(const fs::path& wanted, std::string_view config_ini)
 void RunDirectory::write(const StepMetrics& m) {
   metrics_.write(to_json_line(m) + "\n");
   const auto single = [](double value) { return static_cast<float>(value); };
-  std::vector<Scalar> scalars = {{"loss/train", single(m.loss)},
-                                 {"optimizer/grad_norm", single(m.grad_norm)},
-                                 {"optimizer/lr", single(m.lr)},
-                                 {"speed/step_ms", single(m.step_ms)},
-                                 {"speed/comm_wait_ms", single(m.comm_wait_ms)},
-                                 {"speed/tokens_per_second", single(m.tok_s)},
-                                 {"speed/tflops", single(m.tflops)},
-                                 {"speed/mfu", single(m.mfu)},
-                                 {"memory/peak_mib", single(static_cast<double>(m.mem_bytes) / (1 << 20))}};
+  std::vector<Scalar> scalars = {
+      {"loss/train", single(m.loss)},
+      {"optimizer/grad_norm", single(m.grad_norm)},
+      {"optimizer/lr", single(m.lr)},
+      {"speed/step_ms", single(m.step_ms)},
+      {"speed/comm_wait_ms", single(m.comm_wait_ms)},
+      {"speed/tokens_per_second", single(m.tok_s)},
+      {"speed/tflops", single(m.tflops)},
+      {"speed/mfu", single(m.mfu)},
+      {"memory/peak_mib", single(static_cast<double>(m.mem_bytes) / (1 << 20))},
+      {"memory/reserved_mib", single(static_cast<double>(m.reserved_bytes) / (1 << 20))}};
   scalars.push_back({"optimizer/loss_scale", single(m.loss_scale)});
   scalars.push_back({"optimizer/skips", single(static_cast<double>(m.skips))});
   if (m.val_loss) scalars.push_back({"loss/validation", single(*m.val_loss)});

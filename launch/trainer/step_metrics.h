@@ -25,10 +25,11 @@ struct StepMetrics {
   double tok_s = 0;       ///< over all ranks
   double tflops = 0;      ///< model FLOPs a second over all ranks, / 1e12
   double mfu = 0;         ///< model FLOPs as a share (0 to 1) of what the ranks' devices can do
-  int64_t mem_bytes = 0;  ///< peak of allocated bytes, this rank
-  double loss_scale = 1;  ///< of this step
-  bool skipped = false;   ///< its loss or gradients were not finite: nothing was updated
-  int64_t skips = 0;      ///< steps skipped since the start of training
+  int64_t mem_bytes = 0;  ///< peak of bytes in use, this rank
+  int64_t reserved_bytes = 0;  ///< and of those taken from its device for them
+  double loss_scale = 1;       ///< of this step
+  bool skipped = false;        ///< its loss or gradients were not finite: nothing was updated
+  int64_t skips = 0;           ///< steps skipped since the start of training
   // Standard deviations from the mean of the steps before, where known.
   std::optional<double> loss_z = std::nullopt, grad_norm_z = std::nullopt;
   std::vector<RouterMetrics> routers = {};  ///< by layer; empty without experts

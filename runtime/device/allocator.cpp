@@ -1,8 +1,7 @@
 #include "runtime/device/allocator.h"
 
-#include <bit>
-#include <map>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #ifdef __SANITIZE_ADDRESS__
@@ -10,6 +9,7 @@
 #endif
 
 #include "runtime/base/error.h"
+#include "runtime/device/block_pool.h"
 
 namespace trireme {
 
@@ -37,62 +37,85 @@ void add(MemoryUsage& usage, int64_t bytes) {
   usage.peak = std::max(usage.peak, usage.current);
 }
 
-/// Blocks that nobody uses, by size.
-using Blocks = std::multimap<size_t, void*>;
-
-void* find(Blocks& blocks, size_t size) {
-  const auto hit = blocks.find(size);
-  if (hit == blocks.end()) return nullptr;
-  void* pointer = hit->second;
-  blocks.erase(hit);
-  return pointer;
-}
-
-/// Blocks that are kept for somebody.
-struct Reserve {
-  Blocks unused;
-  bool is_open = true;  // blocks come back here
+/// Who keeps blocks for itself, and whether it still does.
+struct Keeper {
+  int owner = BlockPool::kShared;
+  bool is_open = true;
 };
 
 }  // namespace
 
 struct Allocator::State {
   std::unique_ptr<MemorySource> source;
-  mutable std::mutex mutex;
-  Blocks cached;
-  std::shared_ptr<Reserve> reserve;  // in reserve_during()
+  mutable std::mutex mutex;  // of what follows; the source is asked without it
+  BlockPool pool;
+  std::shared_ptr<Keeper> keeper;  // in reserve_during()
+  int last_owner = BlockPool::kShared;
   MemoryStats stats;
 
-  ~State() { trim(); }
-
-  void trim() {
-    for (const auto& [size, pointer] : cached) {
-      allow_access(pointer, size, size);
-      source->release(pointer, size);
-      stats.reserved -= static_cast<int64_t>(size);
-    }
-    cached.clear();
+  ~State() {
+    for (const auto& segment : pool.segments()) release(segment);
   }
 
-  void* take(size_t size) {
-    void* pointer = reserve ? find(reserve->unused, size) : nullptr;
-    if (pointer == nullptr) pointer = find(cached, size);
-    if (pointer != nullptr) return pointer;
-    pointer = source->allocate(size);
-    if (pointer == nullptr && !cached.empty()) {
-      trim();
-      pointer = source->allocate(size);
-    }
-    if (pointer != nullptr) {
-      stats.reserved += static_cast<int64_t>(size);
+  std::byte* take(size_t size) {
+    const int owner = keeper != nullptr ? keeper->owner : BlockPool::kShared;
+    std::byte* block = pool.take(size, owner, owner);
+    if (block == nullptr && owner != BlockPool::kShared) block = pool.take(size, BlockPool::kShared, owner);
+    return block;
+  }
+
+  /// Takes a segment for a request from the device; false where it refuses.
+  bool grow(size_t size) {
+    for (const size_t segment_size : {BlockPool::segment_size(size), size}) {
+      auto* begin = static_cast<std::byte*>(source->allocate(segment_size));
+      if (begin == nullptr) continue;
+      const std::lock_guard lock(mutex);
+      allow_access(begin, segment_size, 0);
+      pool.add({begin, segment_size}, BlockPool::is_small(size), BlockPool::kShared);
+      stats.reserved += static_cast<int64_t>(segment_size);
+      stats.peak_reserved = std::max(stats.peak_reserved, stats.reserved);
       ++stats.num_device_allocations;
+      return true;
     }
-    return pointer;
+    return false;
+  }
+
+  /// Gives back what is not in use; false where nothing was.
+  bool trim() {
+    if (!source->is_quiet()) return false;
+    std::vector<BlockPool::Segment> unused;
+    {
+      const std::lock_guard lock(mutex);
+      unused = pool.remove_unused(BlockPool::kShared);
+      for (const auto& segment : unused) stats.reserved -= static_cast<int64_t>(segment.size);
+    }
+    for (const auto& segment : unused) release(segment);
+    return !unused.empty();
+  }
+
+  void release(const BlockPool::Segment& segment) {
+    allow_access(segment.begin, segment.size, segment.size);
+    source->release(segment.begin, segment.size);
   }
 
   void account(MemoryCategory category, int64_t bytes) {
     add(stats.by_category[static_cast<size_t>(category)], bytes);
     add(stats.total, bytes);
+  }
+
+  [[noreturn]] void refuse(size_t size, MemoryCategory category) {
+    const std::lock_guard lock(mutex);
+    std::string held;
+    for (int c = 0; c < kNumMemoryCategories; ++c) {
+      held += fmt::format("{}{} {} MiB", held.empty() ? "" : ", ", to_string(static_cast<MemoryCategory>(c)),
+                          stats.by_category[static_cast<size_t>(c)].current >> 20);
+    }
+    throw OutOfMemory(
+        fmt::format("out of memory on {}: {} MiB for {} do not fit beside {} MiB already in use ({}); {} MiB "
+                    "more are taken "
+                    "from the device and lie between those in parts that are too small",
+                    source->name(), size >> 20, to_string(category), stats.total.current >> 20, held,
+                    (stats.reserved - stats.total.current) >> 20));
   }
 };
 
@@ -102,53 +125,48 @@ Allocator::Allocator(std::unique_ptr<MemorySource> source) : state_(std::make_sh
 
 Allocator::~Allocator() = default;
 
-// Eight sizes per power of two, so that micro-batches of varying length still find cached blocks.
 int64_t Allocator::block_size(int64_t bytes) {
-  constexpr int64_t kSmallest = 256;
-  if (bytes <= kSmallest) return kSmallest;
-  const auto power = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes - 1)));
-  const int64_t step = std::max(power / 8, kSmallest);
-  return (bytes + step - 1) / step * step;
+  constexpr int64_t kStep = 256;
+  return std::max(kStep, (bytes + kStep - 1) / kStep * kStep);
 }
 
 std::shared_ptr<std::byte> Allocator::allocate(size_t bytes, MemoryCategory category) {
   const auto size = static_cast<size_t>(block_size(static_cast<int64_t>(bytes)));
-  void* pointer;
-  std::shared_ptr<Reserve> reserve;
-  {
-    const std::lock_guard lock(state_->mutex);
-    pointer = state_->take(size);
-    reserve = state_->reserve;
-    if (pointer == nullptr) {
-      throw_environment("out of memory on {}: {} MiB for {} do not fit beside {} MiB already in use",
-                        state_->source->name(), size >> 20, to_string(category),
-                        state_->stats.total.current >> 20);
+  bool may_trim = true;
+  for (;;) {
+    {
+      const std::lock_guard lock(state_->mutex);
+      if (std::byte* block = state_->take(size); block != nullptr) {
+        state_->account(category, static_cast<int64_t>(size));
+        allow_access(block, size, state_->keeper != nullptr ? size : bytes);
+        return {block, [state = state_, keeper = state_->keeper, size, category](std::byte* unused) {
+                  const std::lock_guard release_lock(state->mutex);
+                  state->account(category, -static_cast<int64_t>(size));
+                  allow_access(unused, size, keeper && keeper->is_open ? size : 0);
+                  state->pool.give_back(unused);
+                }};
+      }
     }
-    state_->account(category, static_cast<int64_t>(size));
-    allow_access(pointer, size, reserve ? size : bytes);
+    if (!state_->grow(size) && !(std::exchange(may_trim, false) && state_->trim())) {
+      state_->refuse(size, category);
+    }
   }
-  return {static_cast<std::byte*>(pointer), [state = state_, reserve, size, category](std::byte* block) {
-            const std::lock_guard lock(state->mutex);
-            state->account(category, -static_cast<int64_t>(size));
-            const bool is_kept = reserve && reserve->is_open;
-            allow_access(block, size, is_kept ? size : 0);
-            (is_kept ? reserve->unused : state->cached).emplace(size, block);
-          }};
 }
 
 std::shared_ptr<void> Allocator::reserve_during(const std::function<void()>& work) {
-  const auto reserve = std::make_shared<Reserve>();
-  std::shared_ptr<void> handle(nullptr, [state = state_, reserve](void*) {
-    const std::lock_guard lock(state->mutex);
-    reserve->is_open = false;
-    for (const auto& [size, block] : reserve->unused) allow_access(block, size, 0);
-    state->cached.merge(reserve->unused);
-  });
-  const auto set = [&](std::shared_ptr<Reserve> now) {
+  const auto keeper = std::make_shared<Keeper>();
+  const auto set = [&](std::shared_ptr<Keeper> now) {
     const std::lock_guard lock(state_->mutex);
-    state_->reserve = std::move(now);
+    if (now) now->owner = ++state_->last_owner;
+    state_->keeper = std::move(now);
   };
-  set(reserve);
+  std::shared_ptr<void> handle(nullptr, [state = state_, keeper](void*) {
+    const std::lock_guard lock(state->mutex);
+    keeper->is_open = false;
+    for (const auto& [begin, size] : state->pool.unused_of(keeper->owner)) allow_access(begin, size, 0);
+    state->pool.change_owner(keeper->owner, BlockPool::kShared);
+  });
+  set(keeper);
   try {
     work();
   } catch (...) {
@@ -168,11 +186,9 @@ void Allocator::reset_peaks() {
   const std::lock_guard lock(state_->mutex);
   for (auto& usage : state_->stats.by_category) usage.peak = usage.current;
   state_->stats.total.peak = state_->stats.total.current;
+  state_->stats.peak_reserved = state_->stats.reserved;
 }
 
-void Allocator::trim() {
-  const std::lock_guard lock(state_->mutex);
-  state_->trim();
-}
+void Allocator::trim() { state_->trim(); }
 
 }  // namespace trireme

@@ -8,12 +8,21 @@
 #include <memory>
 #include <string_view>
 
+#include "runtime/base/error.h"
+
 namespace trireme {
 
 /// What a piece of memory is for; the banner predicts and the end of a run reports peaks in these terms.
 enum class MemoryCategory : uint8_t { weights, gradients, optimizer, activations, buffers };
 inline constexpr int kNumMemoryCategories = 5;
 std::string_view to_string(MemoryCategory category);
+
+/// A device has no more memory. The message says what was asked for, what is in use by category, and how much
+/// lies between.
+class OutOfMemory : public EnvironmentError {
+ public:
+  using EnvironmentError::EnvironmentError;
+};
 
 struct MemoryUsage {
   int64_t current = 0;  ///< bytes in use now, as rounded by the allocator
@@ -23,7 +32,8 @@ struct MemoryUsage {
 struct MemoryStats {
   std::array<MemoryUsage, kNumMemoryCategories> by_category;
   MemoryUsage total;     ///< its peak is of the sum, not the sum of the peaks
-  int64_t reserved = 0;  ///< bytes taken from the device, in use or cached
+  int64_t reserved = 0;  ///< bytes taken from the device, in use or not
+  int64_t peak_reserved = 0;
   int64_t num_device_allocations = 0;
 };
 
@@ -33,12 +43,19 @@ class MemorySource {
   virtual ~MemorySource() = default;
   /// Returns null when the device has not enough memory. Aligned to 256 bytes at least.
   virtual void* allocate(size_t bytes) = 0;
+  /// May wait for all work of the device.
   virtual void release(void* pointer, size_t bytes) noexcept = 0;
+  /// False while work of the device may wait for another rank, which may wait for this one: release() might
+  /// never return then.
+  virtual bool is_quiet() { return true; }
   virtual std::string_view name() const = 0;
 };
 
-/// Thread-safe. Freed blocks are kept and handed out again for requests of the same rounded size; when the
-/// device refuses, all cached blocks are given back and the request is tried once more.
+/// Thread-safe. Memory is taken from the device in segments, which are divided into blocks. A request gets
+/// the smallest unused block that holds it, and leaves the rest of it unused; unused neighbours become one
+/// block again. When the device refuses a segment, those without any block in use are given back, if it is
+/// quiet, and the request is tried once more. The device is never asked, nor waited for, under the lock that
+/// every owner of a block takes to let go of it.
 class Allocator {
  public:
   explicit Allocator(std::unique_ptr<MemorySource> source);
@@ -47,8 +64,7 @@ class Allocator {
   Allocator& operator=(const Allocator&) = delete;
 
   /// A block of at least `bytes` bytes, uninitialised; it returns to the cache when the last owner lets go,
-  /// which may be after the allocator itself is gone. Throws EnvironmentError (resources) with the sizes when
-  /// memory runs out.
+  /// which may be after the allocator itself is gone. Throws OutOfMemory.
   std::shared_ptr<std::byte> allocate(size_t bytes, MemoryCategory category);
 
   /// Calls `work` and keeps the blocks that are handed out meanwhile from all others as long as the result
@@ -56,14 +72,13 @@ class Allocator {
   /// does. Within `work` they are handed out again. One at a time.
   std::shared_ptr<void> reserve_during(const std::function<void()>& work);
 
-  /// Bytes that a request takes: what it is rounded up to, by 12.5 % at most where it is not tiny. Freed
-  /// blocks find new users that way.
+  /// Bytes that a request takes: the next multiple of 256.
   static int64_t block_size(int64_t bytes);
 
   MemoryStats stats() const;
   /// Sets every peak to what is in use now.
   void reset_peaks();
-  /// Gives cached blocks back to the device.
+  /// Gives segments without a block in use back to the device, if it is quiet.
   void trim();
 
  private:

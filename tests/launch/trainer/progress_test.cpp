@@ -29,6 +29,7 @@ StepMetrics step(int64_t number) {
           .tflops = 0.312,
           .mfu = 0.22,
           .mem_bytes = int64_t{310} << 20,
+          .reserved_bytes = int64_t{352} << 20,
           .val_loss = std::nullopt};
 }
 
@@ -50,7 +51,7 @@ TEST(Progress, TheStepLine) {
   EXPECT_EQ(step_line(step(10), 2000, 179.9),
             "step 10/2000 | loss 4.1234 | gnorm 1.83 | lr 6.00e-04 | 90 ms | 40.3k tok/s | 0.31 TFLOP/s | "
             "MFU 22% | "
-            "mem 310 MiB | eta 3m");
+            "mem 310 MiB (352 MiB reserved) | eta 3m");
   StepMetrics evaluated = step(10);
   evaluated.val_loss = 1.88;
   EXPECT_EQ(evaluation_line(evaluated, 2000), "step 10/2000 | val loss 1.8800");
@@ -125,9 +126,17 @@ TEST(Banner, SaysWhatIsInForce) {
   for (const char* part :
        {"trireme 0.1.0", "2 ranks on 2 hosts: node1 x 1, node2 x 1", "data 2 x tensor 1", "124,439,808",
         "global batch 32 = micro-batch 8 x accumulation 2 x 2 data ranks", "32,768 a step",
-        "communication by mpi", "2 threads a rank", "weights 481 MiB", "lr 0.0006 cosine to 0", "runs/x"}) {
+        "communication by mpi", "2 threads a rank", "weights 475 MiB", "lr 0.0006 cosine to 0", "runs/x"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
+}
+
+TEST(Banner, SaysWhatNcclTakesOfAGpu) {
+  RunConfig config = some_run("gpt2-124m");
+  config.run.nccl_ctas = 8;
+  const RunPlace place{{{"node1", 2}}, "cuda:0", "nccl", 1, "runs/x"};
+  EXPECT_THAT(banner(config, place),
+              HasSubstr("communication by nccl (8 blocks of a GPU a collective, 4 a message)"));
 }
 
 TEST(Banner, ZeroDividesThePrediction) {
@@ -135,11 +144,11 @@ TEST(Banner, ZeroDividesThePrediction) {
   config.parallel.zero_stage = 2;
   EXPECT_THAT(banner(config, {}), HasSubstr("ZeRO 2: optimizer state and gradients divided by 2 (gradients "
                                             "stay whole while micro-batches accumulate)"));
-  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 481 MiB"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 475 MiB"));
   config.train.micro_batch = 16;
   EXPECT_THAT(banner(config, {}), Not(HasSubstr("stay whole")));
   config.parallel.zero_stage = 1;
-  EXPECT_THAT(banner(config, {}), HasSubstr("weights 481 MiB, gradients 481 MiB, optimizer 481 MiB"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights 475 MiB, gradients 475 MiB, optimizer 475 MiB"));
 }
 
 TEST(Banner, SaysWhatIsRecomputed) {
@@ -161,13 +170,12 @@ TEST(Banner, ZeroThreeAndShardsSayWhoHoldsWhat) {
   EXPECT_THAT(banner(config, {}),
               HasSubstr("ZeRO 3: optimizer state, gradients and weights divided by 8, the "
                         "next layer gathered ahead"));
-  // 474.7 MiB / 8, the vectors' 0.5, and of the matrices of table, positions and a layer 150.2 + 27.0, each
-  // in blocks as the allocator rounds them.
-  EXPECT_THAT(banner(config, {}), HasSubstr("weights 249 MiB"));
+  // 474.7 MiB / 8, the vectors' 0.5, and of the matrices of table, positions and a layer 150.2 + 27.0.
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights 237 MiB"));
   config.parallel.shard = 4;
   config.parallel.overlap = false;
   EXPECT_THAT(banner(config, {}), HasSubstr("weights divided by 4, in 2 copies, each layer waits"));
-  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 240 MiB"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 237 MiB"));
 }
 
 TEST(Banner, AVocabularyThatIsNotKnownYet) {
