@@ -55,8 +55,9 @@ class WaitObserver {
 /// (messages of a pair arrive in the order they were sent), not to collectives: so two ranks may both call
 /// send_async and then receive_async without waiting for each other. Operations start after the work
 /// submitted so far to the stream passed in. Tensors of an asynchronous operation are left alone until its
-/// Work was waited for. Two communicators are not ordered to one another. A communicator is used by one
-/// thread at a time (abort: by any).
+/// Work was waited for. Two communicators are not ordered to one another (over NCCL, ranks that have several
+/// groups in common begin the collectives of those in one order, as a program does that runs on all of them).
+/// A communicator is used by one thread at a time (abort: by any).
 ///
 /// Types: all (reductions: all but those of one byte). Floating-point sums are carried out in
 /// the order of the ranks, those of bf16 and f16 in fp32 and rounded once, so no bit depends on the backend

@@ -1,79 +1,14 @@
 #include "runtime/comm/nccl/nccl_communicator.h"
 
-#include <condition_variable>
 #include <map>
-#include <thread>
 #include <utility>
 
-#include "runtime/comm/nccl/nccl_link.h"
+#include "runtime/comm/nccl/nccl_launcher.h"
 #include "runtime/device/cpu/cpu_device.h"
 
 namespace trireme {
 
 namespace {
-
-/// All groups of this rank, and a thread that looks after them: a rank may wait for its device,
-/// and the device for another rank that has failed.
-class NcclJob {
- public:
-  NcclJob(Device device, const NcclOptions& options, Communicator& world)
-      : device_(device), options_(options), world_(world), watch_([this] { watch(); }) {}
-  ~NcclJob() {
-    {
-      const std::lock_guard lock(mutex_);
-      ends_ = true;
-    }
-    changed_.notify_all();
-    watch_.join();
-  }
-
-  std::shared_ptr<NcclGroup> make_group(std::string name, int size, int rank) {
-    auto group = std::make_shared<NcclGroup>(std::move(name), device_, size, rank, options_);
-    const std::lock_guard lock(mutex_);
-    std::erase_if(groups_, [](const auto& other) { return other.expired(); });
-    groups_.push_back(group);
-    return group;
-  }
-
-  void abort() noexcept {
-    const std::lock_guard lock(mutex_);
-    for (const auto& weak : groups_) {
-      if (const auto group = weak.lock()) group->abort();
-    }
-  }
-
- private:
-  void watch() {
-    constexpr auto kPause = std::chrono::milliseconds(500);
-    std::unique_lock lock(mutex_);
-    while (!changed_.wait_for(lock, kPause, [this] { return ends_; })) {
-      const auto groups = groups_;
-      lock.unlock();
-      for (const auto& weak : groups) {
-        if (const auto group = weak.lock()) look_at(*group);
-      }
-      lock.lock();
-    }
-  }
-
-  void look_at(const NcclGroup& group) {
-    try {
-      group.check_health();
-    } catch (const std::exception& error) {
-      world_.abort(error.what(), ExitCode::resources);
-      abort();
-    }
-  }
-
-  Device device_;
-  NcclOptions options_;
-  Communicator& world_;  // of the host
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<std::weak_ptr<NcclGroup>> groups_;
-  bool ends_ = false;
-  std::thread watch_;
-};
 
 class DoneWork final : public Work {
  public:
@@ -81,12 +16,47 @@ class DoneWork final : public Work {
   bool is_done() override { return true; }
 };
 
+/// A group that is ended with its communicator.
+class Link {
+ public:
+  Link(std::shared_ptr<NcclLauncher> launcher, std::shared_ptr<NcclGroup> group)
+      : launcher_(std::move(launcher)), group_(std::move(group)) {}
+  ~Link() { launcher_->close(group_); }
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  WorkPtr start(Stream& stream, CommCall call) { return launcher_->start(group_, stream, std::move(call)); }
+  void synchronize() {
+    launcher_->run(group_, [this] {
+      group_->synchronize();
+      group_->look();
+      group_->check_health();
+    });
+  }
+  void register_buffer(const Tensor& t) {
+    launcher_->run(group_, [this, &t] { group_->register_buffer(t); });
+  }
+  // While an exception unwinds nothing is waited for, and the group is left as it is.
+  void deregister_buffer(const Tensor& t) noexcept {
+    if (std::uncaught_exceptions() > uncaught_) return;
+    try {
+      launcher_->run(group_, [this, &t] { group_->deregister_buffer(t); });
+    } catch (const std::exception&) {  // whoever uses the group next says so
+    }
+  }
+
+ private:
+  int uncaught_ = std::uncaught_exceptions();
+  std::shared_ptr<NcclLauncher> launcher_;
+  std::shared_ptr<NcclGroup> group_;
+};
+
 class NcclCommunicator final : public Communicator {
  public:
-  NcclCommunicator(std::unique_ptr<Communicator> host, std::shared_ptr<NcclJob> job)
+  NcclCommunicator(std::unique_ptr<Communicator> host, std::shared_ptr<NcclLauncher> launcher)
       : Communicator(host->rank(), host->size(), host->name()),
         host_(std::move(host)),
-        job_(std::move(job)) {}
+        launcher_(std::move(launcher)) {}
 
   std::string_view backend() const override { return "nccl"; }
 
@@ -101,12 +71,10 @@ class NcclCommunicator final : public Communicator {
 
   void abort(std::string_view reason, ExitCode code) noexcept override {
     host_->abort(reason, code);
-    job_->abort();
+    launcher_->abort();
   }
 
  private:
-  enum class Direction { send, receive };
-
   void run(Stream& stream, CommCall call) override {
     if (call.kind == CommKind::barrier) {
       if (collectives_) collectives_->synchronize();
@@ -125,37 +93,39 @@ class NcclCommunicator final : public Communicator {
   WorkPtr start_on_host(Stream& stream, const CommCall& call);
 
   std::unique_ptr<Communicator> split_into(int color, int key, std::string name) override {
-    return std::make_unique<NcclCommunicator>(host_->split(color, key, std::move(name)), job_);
+    return std::make_unique<NcclCommunicator>(host_->split(color, key, std::move(name)), launcher_);
   }
 
   // Groups and channels are made when they are first used, at the same call on all their ranks: most groups
   // of a layout carry nothing, and NCCL's memory on the device is not small.
-  NcclLink& collectives() {
+  Link& collectives() {
     if (collectives_) return *collectives_;
-    const auto group = job_->make_group(name(), size(), rank());
+    const auto group = launcher_->make_group(NcclGroup::Kind::collectives, name(), size(), rank());
     const Tensor id = rank() == 0 ? group->make_id() : group->room_for_id();
-    collectives_ = std::make_shared<NcclLink>(group);
-    collectives_->connect(host_->broadcast_async(*host_stream_, id, 0));
+    launcher_->connect(group, host_->broadcast_async(*host_stream_, id, 0));
+    collectives_ = std::make_shared<Link>(launcher_, group);
     return *collectives_;
   }
 
-  NcclLink& channel(const CommCall& call) {
+  Link& channel(const CommCall& call) {
     const bool sends = call.kind == CommKind::send;
-    auto& link = channels_[{call.peer, sends ? Direction::send : Direction::receive}];
-    if (link) return *link;
     const int from = sends ? rank() : call.peer, to = sends ? call.peer : rank();
-    const auto group = job_->make_group(fmt::format("{}: {} to {}", name(), from, to), 2, sends ? 0 : 1);
-    link = std::make_unique<NcclLink>(group);
-    link->connect(sends ? host_->send_async(*host_stream_, group->make_id(), to)
-                        : host_->receive_async(*host_stream_, group->room_for_id(), from));
+    auto& link = channels_[{call.peer, from < to}];
+    if (link) return *link;
+    const auto group = launcher_->make_group(NcclGroup::Kind::channel,
+                                             fmt::format("{}: {} to {}", name(), from, to), 2, sends ? 0 : 1);
+    launcher_->connect(group, sends ? host_->send_async(*host_stream_, group->make_id(), to)
+                                    : host_->receive_async(*host_stream_, group->room_for_id(), from));
+    link = std::make_unique<Link>(launcher_, group);
     return *link;
   }
 
   std::unique_ptr<Communicator> host_;
   std::unique_ptr<Stream> host_stream_ = cpu::make_compute_stream();
-  std::shared_ptr<NcclJob> job_;
-  std::shared_ptr<NcclLink> collectives_;
-  std::map<std::pair<int, Direction>, std::unique_ptr<NcclLink>> channels_;
+  std::shared_ptr<NcclLauncher> launcher_;
+  std::shared_ptr<Link> collectives_;
+  // By peer and direction, upwards or downwards; both ranks end the two of a pair in one order.
+  std::map<std::pair<int, bool>, std::unique_ptr<Link>> channels_;
 };
 
 WorkPtr NcclCommunicator::start_on_host(Stream& stream, const CommCall& call) {
@@ -188,8 +158,8 @@ WorkPtr NcclCommunicator::start_on_host(Stream& stream, const CommCall& call) {
 std::unique_ptr<Communicator> make_nccl_world(std::unique_ptr<Communicator> host, Device device,
                                               const NcclOptions& options) {
   TRIREME_CHECK(device.type == DeviceType::cuda, "NCCL on {}", to_string(device));
-  auto job = std::make_shared<NcclJob>(device, options, *host);
-  return std::make_unique<NcclCommunicator>(std::move(host), std::move(job));
+  auto launcher = std::make_shared<NcclLauncher>(device, options, *host);
+  return std::make_unique<NcclCommunicator>(std::move(host), std::move(launcher));
 }
 
 }  // namespace trireme

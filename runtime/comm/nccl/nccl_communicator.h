@@ -10,6 +10,9 @@ namespace trireme {
 struct NcclOptions {
   /// A group that is not complete after so long is given up, and the job with it.
   double init_seconds = 120;
+  /// Most blocks of a GPU that one operation takes from the arithmetic beside it (NCCL's maxCTAs): of a
+  /// collective, and of a message, whose receiver is often posted long before the sender comes.
+  int collective_ctas = 16, channel_ctas = 4;
 };
 
 /// The ranks of `host`, which finds them and goes on carrying tensors of the host; those of `device` travel

@@ -57,31 +57,17 @@ std::string_view advice(std::string_view text) {
 
 }  // namespace
 
-NcclGroup::NcclGroup(std::string name, Device device, int size, int rank, const NcclOptions& options)
-    : name_(std::move(name)),
+NcclGroup::NcclGroup(Kind kind, std::string name, Device device, int size, int rank,
+                     const NcclOptions& options, std::shared_ptr<void> scratch)
+    : kind_(kind),
+      name_(std::move(name)),
       device_(device),
       size_(size),
       rank_(rank),
       options_(options),
-      stream_(cuda::make_compute_stream(device.index)) {}
-
-void NcclGroup::close() noexcept {
-  try {
-    stream_->synchronize();
-    if (comm_ == nullptr || aborted_) return;
-    while (!buffers_.empty()) deregister_buffer(buffers_.back().tensor);
-    check(ncclCommFinalize(comm_), "ncclCommFinalize");
-    settle("ncclCommFinalize", after(options_.init_seconds));
-    ncclComm_t comm = nullptr;
-    {
-      const std::lock_guard lock(alive_);
-      comm = comm_.exchange(nullptr);
-    }
-    check(ncclCommDestroy(comm), "ncclCommDestroy");
-  } catch (const std::exception&) {
-    abort();
-  }
-}
+      scratch_(std::move(scratch)),
+      stream_(cuda::make_communication_stream(device.index)),
+      deadline_(Clock::time_point::max()) {}
 
 Tensor NcclGroup::make_id() {
   check(ncclGetUniqueId(&id_), "ncclGetUniqueId");
@@ -92,44 +78,117 @@ Tensor NcclGroup::room_for_id() {
   return Tensor::borrow(&id_, {static_cast<int64_t>(sizeof id_)}, DType::u8);
 }
 
-void NcclGroup::make() {
+void NcclGroup::make() noexcept {
+  deadline_ = after(options_.init_seconds);
+  ncclComm_t comm = nullptr;
+  try {
+    comm = meet();
+    if (kind_ == Kind::channel) carry_first_message(comm);
+    comm_ = comm;
+  } catch (const std::exception& error) {
+    return fail(error.what());
+  }
+  State expected = State::being_made;
+  if (!state_.compare_exchange_strong(expected, State::ready)) ncclCommAbort(comm);  // it was given up
+}
+
+ncclComm_t NcclGroup::meet() {
   cuda::check(cudaSetDevice(device_.index), "cudaSetDevice");
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-  config.blocking = 0;
   config.commName = name_.c_str();
+  config.maxCTAs = kind_ == Kind::channel ? options_.channel_ctas : options_.collective_ctas;
   ncclComm_t comm = nullptr;
-  const ncclResult_t result = ncclCommInitRankConfig(&comm, size_, id_, rank_, &config);
-  comm_ = comm;
-  check(result, "ncclCommInitRankConfig");
-  settle("ncclCommInitRankConfig", after(options_.init_seconds));
+  check(ncclCommInitRankConfig(&comm, size_, id_, rank_, &config), "ncclCommInitRankConfig", comm);
+  return comm;
+}
+
+void NcclGroup::carry_first_message(ncclComm_t comm) {
+  const cudaStream_t stream = cuda::raw_stream(*stream_);
+  const ncclResult_t result = rank_ == 0 ? ncclSend(scratch_.get(), 1, ncclUint8, 1, comm, stream)
+                                         : ncclRecv(scratch_.get(), 1, ncclUint8, 0, comm, stream);
+  check(result, rank_ == 0 ? "ncclSend" : "ncclRecv", comm);
+  stream_->synchronize();
+}
+
+void NcclGroup::give_up() noexcept {
+  fail(
+      fmt::format("ncclCommInitRankConfig on communicator '{}', rank {} of {}: not done after {:.0f} s; some "
+                  "rank did not "
+                  "come, or NCCL finds no way between the hosts (NCCL_DEBUG=INFO says which, "
+                  "NCCL_SOCKET_IFNAME names the "
+                  "network to use)",
+                  name_, rank_, size_, options_.init_seconds));
+}
+
+void NcclGroup::fail(std::string why) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_.empty()) failure_ = std::move(why);
+  }
+  state_ = State::failed;
+}
+
+void NcclGroup::check_health() const {
+  if (state_ != State::failed) return;
+  const std::lock_guard lock(mutex_);
+  throw_environment("{}", failure_);
+}
+
+std::string NcclGroup::look() noexcept {
+  if (state_ != State::ready || comm_ == nullptr) return "";  // the last: it was closed
+  try {
+    ncclResult_t state = ncclSuccess;
+    check(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError");
+    check(state, "an operation");
+  } catch (const std::exception& error) {
+    fail(error.what());
+    return error.what();
+  }
+  return "";
+}
+
+// ncclCommAbort itself hangs in some releases, so nobody waits for it, and nobody calls anything else of the
+// communicator any more. One that is still being made has none yet.
+void NcclGroup::abort() noexcept {
+  if (std::exchange(aborted_, true)) return;
+  const bool has_comm = comm_ != nullptr && !is_being_made();
+  fail(fmt::format("communicator '{}', rank {}: aborted", name_, rank_));
+  if (has_comm) std::thread([comm = comm_] { ncclCommAbort(comm); }).detach();
+}
+
+void NcclGroup::close() noexcept {
+  try {
+    stream_->synchronize();
+    if (state_ != State::ready) return;
+    while (!buffers_.empty()) deregister_buffer(buffers_.back().tensor);
+    check(ncclCommFinalize(comm_), "ncclCommFinalize");
+    check(ncclCommDestroy(std::exchange(comm_, nullptr)), "ncclCommDestroy", nullptr);
+  } catch (const std::exception&) {
+    abort();
+  }
 }
 
 void NcclGroup::register_buffer(const Tensor& t) {
   cuda::check(cudaSetDevice(device_.index), "cudaSetDevice");
   void* handle = nullptr;
   check(ncclCommRegister(comm_, t.raw(), static_cast<size_t>(t.bytes()), &handle), "ncclCommRegister");
-  settle("ncclCommRegister", after(options_.init_seconds));
   buffers_.push_back({t, handle});
 }
 
 void NcclGroup::deregister_buffer(const Tensor& t) {
   const auto it = std::ranges::find(buffers_, t.raw(), [](const Registration& r) { return r.tensor.raw(); });
-  if (it == buffers_.end() || aborted_) return;
+  if (it == buffers_.end() || state_ != State::ready) return;
   const Registration last = *it;
   buffers_.erase(it);
   stream_->synchronize();  // operations under way may use it
   check(ncclCommDeregister(comm_, last.handle), "ncclCommDeregister");
-  settle("ncclCommDeregister", after(options_.init_seconds));
 }
 
 std::shared_ptr<Event> NcclGroup::launch(const CommCall& call, Event& ready) {
   stream_->wait(ready);  // makes the device this thread's
-  if (aborted_) throw_environment("communicator '{}', rank {}: aborted", name_, rank_);
   check(ncclGroupStart(), "ncclGroupStart");
   issue(call);
   check(ncclGroupEnd(), "ncclGroupEnd");
-  // The first operations meet the other ranks to find their ways; those may come late.
-  settle(to_string(call.kind).data(), Clock::time_point::max());
   return stream_->record();
 }
 
@@ -187,47 +246,11 @@ void NcclGroup::exchange_parts(const CommCall& call) {
   }
 }
 
-void NcclGroup::check(ncclResult_t result, const char* call) const {
-  if (result == ncclSuccess || result == ncclInProgress) return;
-  const std::string_view more = ncclGetLastError(comm_);
+void NcclGroup::check(ncclResult_t result, const char* call, ncclComm_t comm) const {
+  if (result == ncclSuccess) return;
+  const std::string_view more = ncclGetLastError(comm);
   throw_environment("{} on communicator '{}', rank {} of {}: {}{}{}{}", call, name_, rank_, size_,
                     ncclGetErrorString(result), more.empty() ? "" : ": ", more, advice(more));
-}
-
-void NcclGroup::settle(const char* call, Clock::time_point deadline) const {
-  constexpr auto kBusy = std::chrono::microseconds(200);
-  const auto begin = Clock::now();
-  for (;;) {
-    ncclResult_t state = ncclSuccess;
-    if (aborted_) throw_environment("{} on communicator '{}', rank {}: aborted", call, name_, rank_);
-    check(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError");
-    check(state, call);
-    if (state == ncclSuccess) return;
-    const auto now = Clock::now();
-    if (now > deadline) {
-      throw_environment(
-          "{} on communicator '{}', rank {} of {}: not done after {:.0f} s; some rank did not come, or NCCL "
-          "finds no "
-          "way between the hosts (NCCL_DEBUG=INFO says which, NCCL_SOCKET_IFNAME names the network to use)",
-          call, name_, rank_, size_, std::chrono::duration<double>(now - begin).count());
-    }
-    if (now - begin > kBusy) std::this_thread::sleep_for(kBusy);
-  }
-}
-
-void NcclGroup::check_health() const {
-  const std::lock_guard lock(alive_);
-  if (comm_ == nullptr || aborted_) return;
-  ncclResult_t state = ncclSuccess;
-  check(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError");
-  check(state, "an operation");
-}
-
-// ncclCommAbort itself hangs in some releases, so nobody waits for it.
-void NcclGroup::abort() noexcept {
-  if (aborted_.exchange(true)) return;
-  const ncclComm_t comm = comm_;
-  if (comm != nullptr) std::thread([comm] { ncclCommAbort(comm); }).detach();
 }
 
 }  // namespace trireme

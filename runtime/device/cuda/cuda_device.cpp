@@ -1,20 +1,34 @@
 #include "runtime/device/cuda/cuda_device.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
 
 #include <nccl.h>
 
 #include "runtime/base/error.h"
 #include "runtime/device/cuda/cuda_stream.h"
+#include "runtime/device/gpu_support.h"
 #include "runtime/device/graph.h"
+
+#ifndef TRIREME_CUDA_ARCHITECTURES
+#define TRIREME_CUDA_ARCHITECTURES "unknown"  // as has_code_for() takes it: nothing is refused
+#endif
 
 namespace trireme::cuda {
 
 void check(cudaError_t status, const char* call) {
-  if (status != cudaSuccess) {
-    throw_environment("{} failed: {} ({})", call, cudaGetErrorString(status), cudaGetErrorName(status));
-  }
+  if (status == cudaSuccess) return;
+  const std::string advice = status == cudaErrorNoKernelImageForDevice
+                                 ? "; this program was built for " TRIREME_CUDA_ARCHITECTURES
+                                 : "";
+  throw_environment("{} failed: {} ({}){}", call, cudaGetErrorString(status), cudaGetErrorName(status),
+                    advice);
 }
 
 namespace {
@@ -41,6 +55,25 @@ void select(int index) {
         count == 0 ? why_no_device() : fmt::format("{} device(s) visible, numbered from 0", count));
   }
   check(cudaSetDevice(index), "cudaSetDevice");
+}
+
+// What would fail later, in words that do not say why.
+void check_support(int index) {
+  select(index);
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index), "cudaDeviceGetAttribute");
+  if (!has_code_for(TRIREME_CUDA_ARCHITECTURES, major, minor)) {
+    throw_environment(
+        "cuda:{} has compute capability {}.{}, and this program was built for {}: build it with "
+        "-DCMAKE_CUDA_ARCHITECTURES={}{}",
+        index, major, minor, TRIREME_CUDA_ARCHITECTURES, major, minor);
+  }
+  const std::vector<std::string> doubled = doubled_libraries(loaded_libraries());
+  if (!doubled.empty()) {
+    throw_environment("two copies of one library are loaded, {}: let LD_LIBRARY_PATH name one of them",
+                      doubled[0]);
+  }
 }
 
 // A thread begins with device 0, where the first call of any kind would take memory.
@@ -104,13 +137,57 @@ class CudaGraph final : public Graph {
   cudaGraphExec_t graph_ = nullptr;
 };
 
+// The streams on which kernels wait for other ranks, and captures, of all devices of this process.
+class CommunicationStreams {
+ public:
+  void add(int index, cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    streams_.emplace(index, stream);
+  }
+  void remove(int index, cudaStream_t stream) {
+    const std::lock_guard lock(mutex_);
+    streams_.erase({index, stream});
+  }
+  void count_capture(int change) {
+    const std::lock_guard lock(mutex_);
+    num_captures_ += change;
+  }
+  // Nothing may be asked of a stream that is captured.
+  bool are_quiet(int index) {
+    const std::lock_guard lock(mutex_);
+    if (num_captures_ > 0) return false;
+    return std::ranges::all_of(streams_, [&](const auto& s) {
+      if (s.first != index) return true;
+      const cudaError_t status = cudaStreamQuery(s.second);
+      if (status != cudaSuccess) cudaGetLastError();  // or the next launch would report it
+      return status == cudaSuccess;
+    });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<std::pair<int, cudaStream_t>> streams_;
+  int num_captures_ = 0;
+};
+CommunicationStreams& communication_streams() {
+  static CommunicationStreams all;
+  return all;
+}
+
 class CudaStream final : public Stream {
  public:
-  explicit CudaStream(int index) : index_(index) {
+  CudaStream(int index, bool comes_first) : index_(index), comes_first_(comes_first) {
     select(index);
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    int least = 0, greatest = 0;
+    check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
+    check(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, comes_first ? greatest : least),
+          "cudaStreamCreateWithPriority");
+    if (comes_first_) communication_streams().add(index, stream_);
   }
-  ~CudaStream() override { cudaStreamDestroy(stream_); }
+  ~CudaStream() override {
+    if (comes_first_) communication_streams().remove(index_, stream_);
+    cudaStreamDestroy(stream_);
+  }
   Device device() const override { return {DeviceType::cuda, index_}; }
   std::shared_ptr<Event> record() override {
     return std::make_shared<CudaEvent>(index_, stream_, cudaEventDisableTiming);
@@ -137,6 +214,8 @@ class CudaStream final : public Stream {
   // Relaxed: threads that give work to NCCL take part, and the allocator may have to ask the device.
   std::unique_ptr<Graph> capture(const std::function<void()>& submit) override {
     use(index_);
+    communication_streams().count_capture(1);
+    const std::shared_ptr<void> counted(nullptr, [](void*) { communication_streams().count_capture(-1); });
     check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
     cudaGraph_t graph = nullptr;
     try {
@@ -155,6 +234,7 @@ class CudaStream final : public Stream {
 
  private:
   int index_;
+  bool comes_first_;
   cudaStream_t stream_ = nullptr;
 };
 
@@ -175,6 +255,18 @@ class CudaMemory final : public MemorySource {
   void release(void* pointer, size_t) noexcept override {
     cudaSetDevice(index_);
     cudaFree(pointer);
+  }
+  // Collectives end by themselves, soon; a receive that was posted in advance may wait for what this rank has
+  // yet to do.
+  bool is_quiet() override {
+    use(index_);
+    constexpr auto kPatience = std::chrono::seconds(1);
+    const auto begin = std::chrono::steady_clock::now();
+    while (!communication_streams().are_quiet(index_)) {
+      if (std::chrono::steady_clock::now() - begin > kPatience) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
   }
   std::string_view name() const override { return name_; }
 
@@ -229,7 +321,12 @@ int num_devices() { return count_devices().first; }
 std::string why_no_device() {
   const auto [count, status] = count_devices();
   if (count > 0) return "";
-  return status == cudaSuccess ? "the driver shows no device" : cudaGetErrorString(status);
+  GpuSearch search;
+  if (cudaDriverGetVersion(&search.driver_version) != cudaSuccess) search.driver_version = 0;
+  search.runtime_version = CUDART_VERSION;
+  if (status != cudaSuccess) search.status = cudaGetErrorString(status);
+  search.visible_devices = std::getenv("CUDA_VISIBLE_DEVICES");
+  return why_no_gpu(search);
 }
 
 DeviceInfo device_info(int index) {
@@ -241,10 +338,17 @@ DeviceInfo device_info(int index) {
   info.capability = fmt::format("{}.{}", properties.major, properties.minor);
   info.bytes = static_cast<int64_t>(properties.totalGlobalMem);
   std::memcpy(info.uuid.data(), properties.uuid.bytes, info.uuid.size());
+  info.is_slice = is_gpu_slice(properties.name);
   return info;
 }
 
-std::unique_ptr<Stream> make_compute_stream(int index) { return std::make_unique<CudaStream>(index); }
+std::unique_ptr<Stream> make_compute_stream(int index) {
+  check_support(index);
+  return std::make_unique<CudaStream>(index, false);
+}
+std::unique_ptr<Stream> make_communication_stream(int index) {
+  return std::make_unique<CudaStream>(index, true);
+}
 std::unique_ptr<MemorySource> make_memory_source(int index) { return std::make_unique<CudaMemory>(index); }
 std::unique_ptr<MemorySource> make_pinned_memory_source(int index) {
   return std::make_unique<PinnedMemory>(index);

@@ -27,10 +27,13 @@ struct DeviceInfo {
   std::string capability;            ///< "9.0"
   int64_t bytes = 0;                 ///< of its memory
   std::array<std::byte, 16> uuid{};  ///< of no other device (or part of one) in the world
+  bool is_slice = false;  ///< a part of a GPU (a MIG instance), which reaches no other part by itself
 };
-/// This and the next three throw EnvironmentError when device `index` is not there.
+/// This and the next four throw EnvironmentError when device `index` is not there.
 DeviceInfo device_info(int index);
 std::unique_ptr<Stream> make_compute_stream(int index);
+/// Its kernels come before those of compute streams that wait for room on the device.
+std::unique_ptr<Stream> make_communication_stream(int index);
 std::unique_ptr<MemorySource> make_memory_source(int index);
 /// Memory of the host that the device copies from and to at full speed, beside other work.
 std::unique_ptr<MemorySource> make_pinned_memory_source(int index);

@@ -14,6 +14,9 @@ DeviceInfo device_info(int index) { throw_environment("no device cuda:{}: {}", i
 std::unique_ptr<Stream> make_compute_stream(int index) {
   throw_environment("no device cuda:{}: {}", index, why_no_device());
 }
+std::unique_ptr<Stream> make_communication_stream(int index) {
+  throw_environment("no device cuda:{}: {}", index, why_no_device());
+}
 std::unique_ptr<MemorySource> make_memory_source(int index) {
   throw_environment("no device cuda:{}: {}", index, why_no_device());
 }

@@ -74,7 +74,8 @@ struct ConformanceCase {
 };
 inline void PrintTo(const ConformanceCase& c, std::ostream* out) { *out << c.name; }
 
-/// `in_order_of_ranks`: sums are, as the contract says of all backends but NCCL.
-std::vector<ConformanceCase> conformance_cases(bool in_order_of_ranks = true);
+/// `strict`: sums are in the order of ranks and groups begin in any order, as the contract says of all
+/// backends but NCCL.
+std::vector<ConformanceCase> conformance_cases(bool strict = true);
 
 }  // namespace trireme::test

@@ -112,6 +112,7 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorNoKernelImageForDevice = 209,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorStreamCaptureUnsupported = 900,
@@ -147,8 +148,25 @@ inline const char* cudaGetErrorName(cudaError_t error) {
 }
 inline const char* cudaGetErrorString(cudaError_t) { return "refused by the host's stand-in for CUDA"; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
-inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+namespace trireme::cuda_on_host {
+/// All of them are the host; tests of several set how many there are. A thread begins with the first.
+inline int num_devices = 1;
+inline thread_local int device_of_thread = 0;
+}  // namespace trireme::cuda_on_host
+inline cudaError_t cudaGetDeviceCount(int* count) {
+  return *count = trireme::cuda_on_host::num_devices, cudaSuccess;
+}
+inline cudaError_t cudaDriverGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
+inline cudaError_t cudaSetDevice(int index) {
+  if (index < 0 || index >= trireme::cuda_on_host::num_devices) return cudaErrorInvalidValue;
+  return trireme::cuda_on_host::device_of_thread = index, cudaSuccess;
+}
+inline cudaError_t cudaGetDevice(int* index) {
+  return *index = trireme::cuda_on_host::device_of_thread, cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  return *least = 0, *greatest = -5, cudaSuccess;
+}
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   return *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0, cudaSuccess;
 }
@@ -169,7 +187,7 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return *properties = {}, cudaSuccess;
 }
 
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+inline cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
   return *stream = new trireme::cuda_on_host::Stream, cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
@@ -178,6 +196,10 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (stream == nullptr) return cudaSuccess;
   if (stream->part().capture) return cudaErrorStreamCaptureUnsupported;
   return stream->drain(), cudaSuccess;
+}
+inline cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (stream->part().capture) return cudaErrorStreamCaptureUnsupported;
+  return stream->mark().is_done() ? cudaSuccess : cudaErrorNotReady;
 }
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   return event->make_wait(*stream) ? cudaSuccess : cudaErrorStreamCaptureIsolation;

@@ -61,7 +61,8 @@ class Arena {
   void* allocate(size_t bytes) {
     const std::lock_guard lock(exclusive_);
     const size_t pages = (bytes + kPage - 1) / kPage * kPage;
-    if (used_ + pages + 2 * kPage > kArenaBytes) return nullptr;
+    if (used_ + pages + 2 * kPage > kArenaBytes || in_use_ + bytes > limit) return nullptr;
+    in_use_ += bytes;
     std::byte* block = begin_ + used_ + kPage;
     forbid(begin_ + used_, kPage);
     allow(block, bytes);
@@ -74,7 +75,10 @@ class Arena {
   }
   void free(void* pointer) {
     const std::lock_guard lock(exclusive_);
-    TRIREME_CHECK(blocks_.erase(static_cast<std::byte*>(pointer)) == 1, "what is freed was not allocated");
+    const auto block = blocks_.find(static_cast<std::byte*>(pointer));
+    TRIREME_CHECK(block != blocks_.end(), "what is freed was not allocated");
+    in_use_ -= block->second;
+    blocks_.erase(block);
     num_blocks_ = blocks_.size();
     if (!blocks_.empty()) return;
     allow(begin_, used_ + kPage);
@@ -100,6 +104,7 @@ class Arena {
   }
 
   bool has_owner = false;
+  std::atomic<size_t> limit = SIZE_MAX;
 
  private:
   void protect(int rights) {
@@ -107,7 +112,8 @@ class Arena {
   }
 
   std::byte* begin_;
-  size_t used_ = 0;
+  size_t used_ = 0;    // of the addresses
+  size_t in_use_ = 0;  // bytes of blocks
   std::map<std::byte*, size_t> blocks_;
   std::atomic<size_t> num_blocks_ = 0;
   std::recursive_mutex exclusive_;
@@ -167,6 +173,7 @@ class Device {
  private:
   static Arena& own(Arena& arena) {
     arena.has_owner = true;
+    arena.limit = SIZE_MAX;
     return arena;
   }
   std::vector<std::unique_ptr<Arena>> arenas_;
@@ -224,6 +231,8 @@ void* allocate_device_memory(size_t bytes) {
   ++counts().memory_calls;
   return own_arena().allocate(std::max<size_t>(bytes, 1));
 }
+
+void limit_device_memory(size_t bytes) { own_arena().limit = bytes; }
 
 void free_device_memory(void* pointer) {
   ++counts().memory_calls;

@@ -14,6 +14,8 @@ class Arena;
 /// while a DeviceAccess lives: a host that reads or writes a device pointer ends the program with a message,
 /// where a GPU's machine would crash. Null when memory runs out.
 void* allocate_device_memory(size_t bytes);
+/// From now on this thread's device has so much memory.
+void limit_device_memory(size_t bytes);
 void free_device_memory(void* pointer);
 bool is_device_memory(const void* pointer);
 

@@ -5,10 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "runtime/comm/nccl/nccl_communicator.h"
-#include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/cuda_on_host/device_memory.h"
-#include "tests/support/nccl_on_host/registrations.h"
+#include "tests/support/nccl_on_host/nccl_ranks.h"
 #include "tests/support/small_training.h"
 
 namespace trireme::test {
@@ -38,10 +36,7 @@ std::vector<double> results_of(Communicator& world, const SmallTraining& c, Way 
 }
 
 void on_ranks(int num_ranks, const std::function<void(Communicator&)>& body) {
-  run_thread_ranks(num_ranks, [&](Communicator& threads) {
-    const auto world = make_nccl_world(threads.split(0, threads.rank(), "world"), test_device());
-    body(*world);
-  });
+  run_nccl_ranks(num_ranks, [&](Communicator& world, Device) { body(world); });
 }
 
 /// What is summed or gathered whole in each step, and goes with the step.

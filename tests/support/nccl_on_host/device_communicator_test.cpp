@@ -1,24 +1,24 @@
 // Communicators on tensors of a device: NCCL's, and the others through memory of the host. Ranks are threads.
+#include <array>
 #include <atomic>
+#include <barrier>
+#include <mutex>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "runtime/comm/nccl/nccl_communicator.h"
-#include "runtime/comm/nccl/nccl_group.h"
-#include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/comm/nccl/nccl_launcher.h"
 #include "tests/runtime/comm/communicator_conformance.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/nccl_on_host/registrations.h"
+#include "tests/support/nccl_on_host/nccl_ranks.h"
 
 namespace trireme::test {
 namespace {
 
+// Tensors may lie on the first device: all have one memory.
 void run_nccl_ranks(int num_ranks, const std::function<void(Communicator&)>& body) {
-  run_thread_ranks(num_ranks, [&](Communicator& world) {
-    const auto nccl = make_nccl_world(world.split(0, world.rank(), "world"), test_device());
-    body(*nccl);
-  });
+  test::run_nccl_ranks(num_ranks, [&](Communicator& world, Device) { body(world); });
 }
 
 std::string name_of(const testing::TestParamInfo<std::tuple<int, ConformanceCase>>& test_info) {
@@ -102,9 +102,8 @@ TEST(NcclCommunicator, ErrorsOfNcclNameTheGroup) {
     run_nccl_ranks(2, [](Communicator& comm) {
       ConformanceRank me(comm);
       const auto work = comm.all_reduce_async(me.stream, me.zeros(DType::f32, 100 + me.rank));
-      while (!work->is_done()) {
-      }
       work->wait();
+      comm.barrier(me.stream);  // waits for the device, which knows
     });
   });
 }
@@ -127,13 +126,142 @@ TEST(NcclCommunicator, ARankThatGivesUpEndsTheJob) {
   });
 }
 
-TEST(NcclGroup, AGroupThatIsNotCompleteInTimeIsGivenUp) {
-  NcclGroup group("data", test_device(), 2, 0, {.init_seconds = 0.05});
-  (void)group.make_id();
-  expect_error(ExitCode::resources,
-               {"ncclCommInitRankConfig", "'data', rank 0 of 2", "some rank did not come"},
-               [&] { group.make(); });
-  group.abort();
+class HasCome final : public Work {
+ public:
+  void wait() override {}
+  bool is_done() override { return true; }
+};
+
+TEST(NcclLauncher, AGroupThatIsNotCompleteInTimeIsGivenUp) {
+  run_thread_ranks(1, [](Communicator& world) {
+    NcclLauncher launcher(test_device(), {.init_seconds = 0.05}, world);
+    const auto group = launcher.make_group(NcclGroup::Kind::collectives, "data", 2, 0);
+    (void)group->make_id();
+    launcher.connect(group, std::make_shared<HasCome>());
+    expect_error(ExitCode::resources,
+                 {"ncclCommInitRankConfig", "'data', rank 0 of 2", "some rank did not come"},
+                 [&] { launcher.run(group, [] { FAIL() << "there is no group"; }); });
+  });
+}
+
+/// Rank 1 comes to the second group only when it has a message that rank 0 sends behind its first collective
+/// there; both directions begin with a receive.
+TEST(NcclCommunicator, MessagesPassAGroupThatIsStillBeingMade) {
+  run_nccl_ranks(2, [](Communicator& world) {
+    ConformanceRank me(world);
+    const auto group = world.split(0, world.rank(), "group");
+    const int other = 1 - world.rank();
+    const Tensor in = me.zeros(DType::f32, 5),
+                 out = me.make(DType::f32, 5, [&](int64_t) { return me.rank + 1; });
+    const Tensor sum = me.make(DType::f32, 1, [](int64_t) { return 1; });
+    const auto arrives = world.receive_async(me.stream, in, other);
+    if (me.rank == 0) {
+      const auto summed = group->all_reduce_async(me.stream, sum);
+      const auto sent = world.send_async(me.stream, out, other);
+      arrives->wait();
+      summed->wait();
+      sent->wait();
+    } else {
+      const auto sent = world.send_async(me.stream, out, other);
+      arrives->wait();
+      me.stream.synchronize();
+      group->all_reduce(me.stream, sum);
+      sent->wait();
+    }
+    EXPECT_EQ(values_of(in), list(5, [&](int64_t) { return other + 1; }));
+    EXPECT_EQ(values_of(sum), list(1, [](int64_t) { return 2; }));
+  });
+}
+
+/// What NCCL forbids, and the stand-in therefore refuses.
+class NcclRules : public testing::Test {
+ protected:
+  NcclRules() {
+    nccl_on_host::begin_job();
+    cuda_on_host::num_devices = 2;
+    for (auto& id : ids_) ncclGetUniqueId(&id);
+  }
+  ~NcclRules() override { cuda_on_host::num_devices = 1; }
+
+  // Two ranks as threads, in two communicators each.
+  void run(const std::function<void(int, std::array<ncclComm_t, 2>, float*)>& body) {
+    std::vector<std::thread> ranks;
+    for (int rank = 0; rank < 2; ++rank) {
+      ranks.emplace_back([&, rank] {
+        cudaSetDevice(rank);
+        std::array<ncclComm_t, 2> comms{};
+        for (size_t i = 0; i < 2; ++i) {
+          ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+          EXPECT_EQ(ncclCommInitRankConfig(&comms[i], 2, ids_[i], rank, &config), ncclSuccess);
+        }
+        void* memory = nullptr;
+        cudaMalloc(&memory, 1024);
+        body(rank, comms, static_cast<float*>(memory));
+        for (const ncclComm_t comm : comms) {
+          ncclResult_t state = ncclSuccess;
+          ncclCommGetAsyncError(comm, &state);
+          const std::lock_guard lock(mutex_);
+          if (state != ncclSuccess) failures_ += ncclGetLastError(comm);
+        }
+        meet_.arrive_and_wait();
+        for (const ncclComm_t comm : comms) ncclCommDestroy(comm);
+        cudaFree(memory);
+      });
+    }
+    for (auto& rank : ranks) rank.join();
+  }
+
+  static ncclResult_t reduce(ncclComm_t comm, float* memory, cudaStream_t stream) {
+    return ncclAllReduce(memory, memory, 8, ncclFloat32, ncclSum, comm, stream);
+  }
+
+  std::array<ncclUniqueId, 2> ids_;
+  std::barrier<> meet_{2};
+  std::mutex mutex_;
+  std::string failures_;
+};
+
+TEST_F(NcclRules, CollectivesOfTwoGroupsInOneOrder) {
+  run([&](int rank, auto comms, float* memory) {
+    cudaStream_t streams[2];
+    for (auto& stream : streams) cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, 0);
+    const bool swaps = rank == 1;
+    for (const size_t i : {size_t{swaps}, size_t{!swaps}}) (void)reduce(comms[i], memory + 8 * i, streams[i]);
+    for (auto& stream : streams) cudaStreamSynchronize(stream);
+    meet_.arrive_and_wait();
+  });
+  EXPECT_THAT(failures_, testing::HasSubstr("in different orders"));
+}
+
+TEST_F(NcclRules, OneThreadLaunchesForADevice) {
+  run([&](int, auto comms, float* memory) {
+    cudaStream_t stream;
+    cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, 0);
+    (void)reduce(comms[0], memory, stream);
+    (void)reduce(comms[0], memory, stream);
+    std::thread([&] { (void)reduce(comms[1], memory, stream); }).join();
+    cudaStreamSynchronize(stream);
+    meet_.arrive_and_wait();
+  });
+  EXPECT_THAT(failures_, testing::HasSubstr("two threads launch for one device"));
+}
+
+TEST_F(NcclRules, OneThreadAtATimeInACommunicator) {
+  run([&](int, auto comms, float*) {
+    std::atomic<bool> refused = false;
+    const auto ask = [&] {
+      ncclResult_t state;
+      for (int i = 0; i < 100'000 && !refused; ++i) {
+        if (ncclCommGetAsyncError(comms[0], &state) != ncclSuccess) refused = true;
+      }
+    };
+    std::thread other(ask);
+    ask();
+    other.join();
+    EXPECT_TRUE(refused);
+    meet_.arrive_and_wait();
+  });
+  EXPECT_THAT(failures_, testing::HasSubstr("two threads inside one communicator"));
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "tests/support/nccl_on_host/nccl.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -8,13 +10,15 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "runtime/base/philox.h"
 #include "runtime/comm/reduction.h"
 #include "tests/support/cuda_on_host/device_memory.h"
 #include "tests/support/cuda_on_host/stream.h"
-#include "tests/support/nccl_on_host/registrations.h"
+#include "tests/support/nccl_on_host/nccl_job.h"
 
 namespace {
 
@@ -61,6 +65,7 @@ struct Shared {
   std::string error;
   std::map<uint64_t, Round> rounds;
   std::map<std::pair<int, int>, std::deque<std::shared_ptr<Message>>> mailboxes;  // from, to
+  std::vector<int> devices;  // of the ranks that have joined, in no order
 
   void fail(const std::string& why) {
     const std::lock_guard lock(mutex);
@@ -112,11 +117,13 @@ void write_device(void* to, const std::byte* from, size_t bytes) {
 
 struct ncclComm {
   std::shared_ptr<Shared> shared;
-  int rank = 0;
-  bool is_ready = false;
+  int rank = 0, device = 0;
+  bool is_blocking = true;
+  std::thread::id maker;  // of the communicator; its first message is that thread's too
+  bool has_launched = false;
+  std::atomic<int> num_inside = 0;  // threads
   // Under the lock of `shared`:
-  std::vector<Operation> issued;  // by the last group, not yet given to the stream
-  enum { open, closed, asked_for } group = open;
+  std::vector<Operation> issued;  // by the open group, not yet given to the stream
   std::shared_ptr<std::atomic<uint64_t>> num_rounds = std::make_shared<std::atomic<uint64_t>>(0);
   std::string last_error;
   std::map<void*, size_t> buffers;  // registered, by handle, which is the address
@@ -125,6 +132,15 @@ struct ncclComm {
 namespace {
 
 std::atomic<int64_t> registrations_made = 0, registrations_left = 0;
+
+std::atomic<uint64_t> delay_seed = 0, num_delays = 0;
+
+void maybe_wait() {
+  const uint64_t seed = delay_seed;
+  if (seed == 0) return;
+  const uint32_t draw = trireme::philox4x32(seed, num_delays++, 0)[0];
+  if (draw % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(draw / 4 % 2000));
+}
 
 /// Those that nobody has destroyed, under the registry's lock. An aborted one stays, because others may still
 /// look at it, and so does one whose job fails: threads that were left behind use it until the program ends.
@@ -228,30 +244,107 @@ thread_local int group_depth = 0;
 thread_local std::vector<ncclComm_t> group_comms;
 
 ncclResult_t refuse(ncclComm_t comm, const char* why) {
+  const std::lock_guard lock(comm->shared->mutex);
   comm->last_error = why;
+  if (comm->shared->error.empty()) comm->shared->error = why;  // nobody overlooks it
+  comm->shared->changed.notify_all();
   return ncclInvalidUsage;
 }
 
+/// A call of one communicator. NCCL lets one thread at a time make one.
+class Inside {
+ public:
+  explicit Inside(ncclComm_t comm) : comm_(comm), is_alone_(comm->num_inside++ == 0) {
+    std::this_thread::yield();  // so that another one has its chance
+  }
+  ~Inside() { --comm_->num_inside; }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+  bool is_alone() const { return is_alone_ && comm_->num_inside == 1; }
+
+ private:
+  ncclComm_t comm_;
+  bool is_alone_;
+};
+constexpr const char* kTwoThreads = "two threads inside one communicator";
+
+/// What devices have launched, by which NCCL's rules for several communicators of a device are judged.
+struct Launches {
+  std::mutex mutex;
+  std::map<int, std::thread::id> threads;  // that launch for a device
+  // Of two devices: the collectives of the communicators that both are in, and how far each has come.
+  struct Common {
+    std::deque<const Shared*> order;
+    uint64_t begin = 0;  // of `order`
+    std::map<int, uint64_t> place;
+  };
+  std::map<std::pair<int, int>, Common> common;
+};
+Launches& launches() {
+  static auto& all = *new Launches;
+  return all;
+}
+
+// Why NCCL could go wrong; null where it could not. Ranks that share a device have no order to be judged.
+const char* judge_launch(ncclComm_t comm, bool is_collective) {
+  Launches& all = launches();
+  const std::lock_guard lock(all.mutex);
+  const auto self = std::this_thread::get_id();
+  const bool is_first_message = !is_collective && !comm->has_launched && self == comm->maker;
+  comm->has_launched = true;
+  if (is_first_message) return nullptr;
+  if (all.threads.try_emplace(comm->device, self).first->second != self) {
+    return "two threads launch for one device";
+  }
+  if (!is_collective) return nullptr;
+  for (const int other : comm->shared->devices) {
+    if (other == comm->device) continue;
+    auto& common = all.common[std::minmax(comm->device, other)];
+    uint64_t& place = common.place[comm->device];
+    place = std::max(place, common.begin);
+    const uint64_t at = place++ - common.begin;
+    if (at == common.order.size()) {
+      common.order.push_back(comm->shared.get());
+    } else if (common.order[at] != comm->shared.get()) {
+      return "two devices launch collectives in different orders";
+    }
+    while (!common.order.empty() && common.place.size() == 2 &&
+           std::ranges::all_of(common.place, [&](const auto& p) { return p.second > common.begin; })) {
+      common.order.pop_front();
+      ++common.begin;
+    }
+  }
+  return nullptr;
+}
+
+ncclResult_t launch(ncclComm_t comm);
+
 ncclResult_t issue(ncclComm_t comm, const Operation& operation) {
-  const std::lock_guard lock(comm->shared->mutex);
-  if (!comm->is_ready || comm->group != ncclComm::open || group_depth == 0) {
-    return refuse(comm, "outside of a group, or before the last one was launched");
+  maybe_wait();
+  const Inside inside(comm);
+  if (!inside.is_alone()) return refuse(comm, kTwoThreads);
+  {
+    const std::lock_guard lock(comm->shared->mutex);
+    if (comm->shared->num_joined < comm->shared->size) return ncclInvalidUsage;
+    if (comm->issued.empty() || (comm->issued[0].stream == operation.stream && is_message(comm->issued[0]) &&
+                                 is_message(operation))) {
+      comm->issued.push_back(operation);
+    } else {
+      return ncclInvalidUsage;  // a group that this stand-in does not know
+    }
   }
-  if (!comm->issued.empty() && (comm->issued[0].stream != operation.stream || !is_message(comm->issued[0]) ||
-                                !is_message(operation))) {
-    return refuse(comm, "a group that this stand-in does not know");
-  }
-  comm->issued.push_back(operation);
+  if (group_depth == 0) return launch(comm);
   if (group_comms.empty() || group_comms.back() != comm) group_comms.push_back(comm);
   return ncclSuccess;
 }
 
-// Gives what was issued to its stream; under the lock.
-void launch(ncclComm_t comm) {
+// Gives what was issued to its stream.
+ncclResult_t launch(ncclComm_t comm) {
   const auto operations = std::exchange(comm->issued, {});
-  comm->group = ncclComm::open;
+  if (const char* why = judge_launch(comm, !is_message(operations[0]))) return refuse(comm, why);
   // Rounds are counted when they begin: captured operations begin many.
   const auto run = [shared = comm->shared, rank = comm->rank, operations, rounds = comm->num_rounds] {
+    maybe_wait();
     if (is_message(operations[0])) {
       run_messages(*shared, rank, operations);
     } else {
@@ -259,6 +352,7 @@ void launch(ncclComm_t comm) {
     }
   };
   operations[0].stream->submit(run);
+  return comm->is_blocking ? ncclSuccess : ncclInProgress;
 }
 
 }  // namespace
@@ -276,7 +370,7 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
 
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId id, int rank,
                                     ncclConfig_t* config) {
-  if (config->blocking != 0) return ncclInvalidArgument;
+  maybe_wait();
   std::shared_ptr<Shared> shared;
   {
     const std::lock_guard lock(registry_mutex);
@@ -284,48 +378,63 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId id,
     shared = entry.lock();
     if (!shared) entry = shared = std::make_shared<Shared>();
   }
-  const std::lock_guard lock(shared->mutex);
-  shared->size = static_cast<size_t>(size);
-  ++shared->num_joined;
   auto made = std::make_unique<ncclComm>();
   made->shared = shared;
   made->rank = rank;
-  *comm = made.get();
-  const std::lock_guard registry_lock(registry_mutex);
-  communicators().push_back(std::move(made));
-  return ncclInProgress;
+  made->is_blocking = config->blocking != 0;
+  made->maker = std::this_thread::get_id();
+  cudaGetDevice(&made->device);
+  {
+    const std::lock_guard registry_lock(registry_mutex);
+    *comm = made.get();
+    communicators().push_back(std::move(made));
+  }
+  std::unique_lock lock(shared->mutex);
+  shared->size = static_cast<size_t>(size);
+  ++shared->num_joined;
+  shared->devices.push_back((*comm)->device);
+  shared->changed.notify_all();
+  if (config->blocking == 0) return ncclInProgress;
+  shared->changed.wait(lock, [&] { return shared->num_joined == shared->size || shared->is_broken(); });
+  return shared->is_broken() ? ncclRemoteError : ncclSuccess;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
-  const std::lock_guard lock(comm->shared->mutex);
+  const Inside inside(comm);
+  if (!inside.is_alone()) return refuse(comm, kTwoThreads);
   Shared& shared = *comm->shared;
+  const std::lock_guard lock(shared.mutex);
   *state = ncclSuccess;
   if (shared.is_broken()) {
     *state = shared.aborted ? ncclRemoteError : ncclInternalError;
     comm->last_error = shared.error;
-  } else if (!comm->is_ready) {
-    if (shared.num_joined < shared.size) {
-      *state = ncclInProgress;
-    } else {
-      comm->is_ready = true;
-    }
-  } else if (comm->group == ncclComm::closed) {
-    comm->group = ncclComm::asked_for;
+  } else if (shared.num_joined < shared.size) {
     *state = ncclInProgress;
-  } else if (comm->group == ncclComm::asked_for) {
-    launch(comm);
   }
   return ncclSuccess;
 }
 
-ncclResult_t ncclCommFinalize(ncclComm_t) { return ncclSuccess; }
+ncclResult_t ncclCommFinalize(ncclComm_t comm) {
+  const Inside inside(comm);
+  return inside.is_alone() ? ncclSuccess : refuse(comm, kTwoThreads);
+}
 ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   registrations_left += static_cast<int64_t>(comm->buffers.size());
+  const int device = comm->device;
   const std::lock_guard lock(registry_mutex);
   std::erase_if(communicators(), [&](const auto& c) { return c.get() == comm; });
+  // The next job of this device has another thread, and other communicators in place of these.
+  if (std::ranges::none_of(communicators(), [&](const auto& c) { return c->device == device; })) {
+    const std::lock_guard launches_lock(launches().mutex);
+    launches().threads.erase(device);
+    std::erase_if(launches().common,
+                  [&](const auto& c) { return c.first.first == device || c.first.second == device; });
+  }
   return ncclSuccess;
 }
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  const Inside inside(comm);
+  if (!inside.is_alone()) return refuse(comm, kTwoThreads);
   const std::lock_guard lock(comm->shared->mutex);
   comm->shared->aborted = true;
   comm->shared->changed.notify_all();
@@ -333,22 +442,38 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
 }
 
 ncclResult_t ncclCommRegister(ncclComm_t comm, void* buffer, size_t bytes, void** handle) {
+  const Inside inside(comm);
+  if (!inside.is_alone()) return refuse(comm, kTwoThreads);
   const std::lock_guard lock(comm->shared->mutex);
-  if (!comm->is_ready || comm->group != ncclComm::open) return refuse(comm, "registered while it is busy");
   if (bytes == 0 || !trireme::cuda_on_host::is_device_memory(buffer) || comm->buffers.contains(buffer)) {
-    return refuse(comm, "not memory of a device, or registered before");
+    comm->last_error = "not memory of a device, or registered before";
+    return ncclInvalidUsage;
   }
   comm->buffers[buffer] = bytes;
   ++registrations_made;
   return *handle = buffer, ncclSuccess;
 }
 ncclResult_t ncclCommDeregister(ncclComm_t comm, void* handle) {
+  const Inside inside(comm);
+  if (!inside.is_alone()) return refuse(comm, kTwoThreads);
   const std::lock_guard lock(comm->shared->mutex);
-  if (!trireme::cuda_on_host::is_device_memory(handle)) return refuse(comm, "memory that went before");
-  return comm->buffers.erase(handle) == 1 ? ncclSuccess : refuse(comm, "not registered");
+  if (trireme::cuda_on_host::is_device_memory(handle) && comm->buffers.erase(handle) == 1) return ncclSuccess;
+  comm->last_error = "memory that went before, or not registered";
+  return ncclInvalidUsage;
 }
 trireme::nccl_on_host::Registrations trireme::nccl_on_host::registrations() {
   return {registrations_made, registrations_left};
+}
+
+void trireme::nccl_on_host::delay(uint64_t seed) {
+  num_delays = 0;
+  delay_seed = seed;
+}
+
+void trireme::nccl_on_host::begin_job() {
+  const std::lock_guard lock(launches().mutex);
+  launches().threads.clear();
+  launches().common.clear();
 }
 
 const char* ncclGetErrorString(ncclResult_t result) {
@@ -359,12 +484,13 @@ const char* ncclGetLastError(ncclComm_t comm) { return comm != nullptr ? comm->l
 ncclResult_t ncclGroupStart() { return ++group_depth, ncclSuccess; }
 ncclResult_t ncclGroupEnd() {
   if (--group_depth > 0) return ncclSuccess;
-  const bool any = !group_comms.empty();
+  ncclResult_t result = ncclSuccess;
   for (const ncclComm_t comm : std::exchange(group_comms, {})) {
-    const std::lock_guard lock(comm->shared->mutex);
-    comm->group = ncclComm::closed;
+    const Inside inside(comm);
+    const ncclResult_t launched = inside.is_alone() ? launch(comm) : refuse(comm, kTwoThreads);
+    if (result == ncclSuccess) result = launched;
   }
-  return any ? ncclInProgress : ncclSuccess;
+  return result;
 }
 
 ncclResult_t ncclAllReduce(const void* in, void* out, size_t count, ncclDataType_t type, ncclRedOp_t op,

@@ -1,7 +1,8 @@
 // Stands in for NCCL's header of this name where the communicator is tested without a GPU: what it uses of
 // the interface, among threads of one process, on the host's stand-in for CUDA. Strict where NCCL would go
-// wrong in silence: communicators are non-blocking, an operation reaches its stream only when the caller asks
-// for the state, ranks compare what they call, messages wait for their receivers.
+// wrong in silence: one thread at a time in a communicator, one that launches for a device (which is the one
+// that a thread has set), collectives of several communicators in the same order on all devices, ranks
+// compare what they call, messages wait for their receivers.
 #pragma once
 
 #include <cstddef>
@@ -36,10 +37,11 @@ enum ncclDataType_t {
 };
 struct ncclConfig_t {
   int blocking;
+  int maxCTAs;
   const char* commName;
 };
 #define NCCL_CONFIG_INITIALIZER \
-  { 1, nullptr }
+  { 1, 0, nullptr }
 
 ncclResult_t ncclGetVersion(int* version);
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id);

@@ -1,0 +1,102 @@
+#include "tests/support/drawn_layout.h"
+
+#include <initializer_list>
+
+#include <fmt/format.h>
+
+#include "runtime/base/philox.h"
+
+namespace trireme::test {
+
+namespace {
+
+// A stream of choices.
+class Draw {
+ public:
+  explicit Draw(uint64_t seed) : seed_(seed) {}
+  int below(int n) { return static_cast<int>(philox4x32(seed_, next_++, 0)[0] % static_cast<uint32_t>(n)); }
+  template <class T>
+  T of(std::initializer_list<T> values) {
+    return values.begin()[below(static_cast<int>(values.size()))];
+  }
+
+ private:
+  uint64_t seed_, next_ = 0;
+};
+
+// Blocks with eight experts, over ranks of a mesh of their own.
+void draw_experts(Draw& draw, LayoutRun& run) {
+  ParallelPlan& plan = run.plan;
+  run.model.init_std = 0.2;  // choices that rounding does not turn over
+  run.lr = 1e-4;
+  run.model.moe = {.num_experts = 8,
+                   .expert_ffn_size = 12,
+                   .shared_ffn_size = draw.of({0, 10}),
+                   .every = draw.of({1, 2}),
+                   .capacity = draw.of({CapacityMode::dropless, CapacityMode::drop, CapacityMode::pad}),
+                   .aux_loss = 0.05,
+                   .z_loss = 0.01};
+  if (draw.below(2) == 0) plan.expert_tensor = draw.of({1, plan.tensor});
+  plan.expert = draw.of({1, 2, 4, 8});
+  const int shard = plan.shard_ranks() * plan.expert_row_parts();
+  while (plan.expert_row_ranks() % plan.expert != 0 || (shard % plan.expert != 0 && plan.expert % shard != 0))
+    plan.expert /= 2;
+  if (plan.expert > 1) plan.expert_chunks = draw.of({1, 8 / plan.expert});
+}
+
+}  // namespace
+
+LayoutRun draw_layout(uint64_t seed) {
+  Draw draw(seed);
+  LayoutRun run;
+  run.model = tiny_model(draw.of({ModelFamily::gpt2, ModelFamily::llama}));
+  run.model.num_layers = draw.of({3, 5, 6});
+  run.model.vocab_size = draw.of({37, 41, 64});
+  ParallelPlan& plan = run.plan;
+  plan.data = 1;
+  int* const degrees[] = {&plan.data, &plan.tensor, &plan.pipeline, &plan.context};
+  for (int doublings = draw.of({1, 2, 3, 3}); doublings > 0; --doublings) {
+    int& degree = *degrees[draw.below(4)];
+    if (degree < 4) degree *= 2;
+  }
+  plan.sequence = plan.tensor > 1 && draw.below(2) == 0;
+  if (plan.pipeline > 1) {
+    plan.schedule = draw.of<std::string>({"gpipe", "1f1b", "zb-h1", "interleaved"});
+    if (plan.schedule == "interleaved" && plan.pipeline * 2 <= run.model.num_layers + 2)
+      plan.virtual_stages = 2;
+    if (plan.schedule == "interleaved" && plan.virtual_stages == 1) plan.schedule = "1f1b";
+  }
+  if (plan.gradient_ranks() > 1) plan.zero_stage = draw.below(4);
+  if (plan.zero_stage > 0 && plan.gradient_ranks() == 4 && draw.below(2) == 0) plan.shard = 2;
+  run.recomputation.mode = draw.of({RecomputeMode::none, RecomputeMode::selective, RecomputeMode::full});
+  if (run.recomputation.mode == RecomputeMode::full) run.recomputation.every = draw.of({1, 2});
+  run.micro_batch = draw.of({1, 2});
+  run.global_batch = run.micro_batch * plan.data * draw.of({1, 2, 3, 5});
+  run.seq_len = 16;
+  run.unequal_targets = draw.below(2) == 0;
+  run.options.zero_stage = plan.zero_stage;
+  run.options.bucket_bytes = draw.of({2048, 20000, 1 << 20});
+  run.options.overlap = draw.below(4) != 0;
+  if (plan.tensor > 1) plan.tensor_chunks = draw.of({1, 2, 3});
+  if (draw.below(3) == 0) draw_experts(draw, run);
+  return run;
+}
+
+std::string text_of(const LayoutRun& run) {
+  const ParallelPlan& p = run.plan;
+  return fmt::format(
+      "{} {} layers, vocabulary {}, {} experts; dp {} tp {}{} /{} pp {} {} x{} cp {} ep {} x {} in {}, ZeRO "
+      "{} "
+      "shard {}; "
+      "recompute {}/{}; "
+      "micro-batch {} "
+      "of {}{}; buckets {}{}",
+      to_string(run.model.family), run.model.num_layers, run.model.vocab_size, run.model.moe.num_experts,
+      p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline, p.schedule,
+      p.virtual_stages, p.context, p.expert, p.expert_tensor_ranks(), p.expert_chunks, p.zero_stage, p.shard,
+      static_cast<int>(run.recomputation.mode), run.recomputation.every, run.micro_batch, run.global_batch,
+      run.unequal_targets ? " unequal" : "", run.options.bucket_bytes,
+      run.options.overlap ? "" : " no overlap");
+}
+
+}  // namespace trireme::test
