@@ -95,6 +95,12 @@ std::vector<Option> parallel_options() {
 
 std::vector<Option> run_options() {
   const std::string section = "run";
+  const auto without_nccl = [](const RunConfig& c) -> std::string {
+    if (c.run.device == "cpu") return "--run.device cpu uses no GPU";
+    return c.run.backend == "mpi" || c.run.backend == "self"
+               ? "it belongs to NCCL, --run.backend is " + c.run.backend
+               : "";
+  };
   const auto names = [](std::initializer_list<const char*> list) {
     std::vector<std::pair<std::string, std::string>> pairs;
     for (const char* name : list) pairs.emplace_back(name, name);
@@ -118,6 +124,16 @@ std::vector<Option> run_options() {
        choice<std::string>(
            [](auto& c) -> auto& { return c.run.backend; }, names({"auto", "self", "mpi", "nccl"})),
        "of communication among ranks; auto: nccl where each has a GPU of its own, else mpi", ""},
+      {section, "nccl-ctas", "",
+       whole(
+           [](auto& c) -> auto& { return c.run.nccl_ctas; }, 1, 64),
+       "most thread blocks of a GPU that a collective of NCCL takes from the arithmetic beside it", "",
+       without_nccl},
+      {section, "nccl-channel-ctas", "",
+       whole(
+           [](auto& c) -> auto& { return c.run.nccl_channel_ctas; }, 1, 64),
+       "and a message between two ranks, whose receiver is often there long before the sender", "",
+       without_nccl},
       {section, "cuda-graph", "", on_off([](auto& c) -> auto& { return c.run.cuda_graph; }),
        "submit each step as one CUDA graph; for dense models on GPUs, without pipeline", ""},
       {section, "profile-step", "",

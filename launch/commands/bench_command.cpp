@@ -93,6 +93,10 @@ std::vector<PlainOption> collectives_options(BenchOptions& o) {
       {"backend", "auto|mpi|nccl",
        "of communication; auto: nccl where each rank has a GPU of its own, else mpi", "auto",
        one_of(o.run.backend, same({"auto", "mpi", "nccl"}))},
+      {"nccl-ctas", "N", "most thread blocks of a GPU that a collective of NCCL takes",
+       fmt::to_string(o.run.nccl_ctas), whole_into(o.run.nccl_ctas, 1, 64)},
+      {"nccl-channel-ctas", "N", "and a message between two ranks", fmt::to_string(o.run.nccl_channel_ctas),
+       whole_into(o.run.nccl_channel_ctas, 1, 64)},
       {"share-device", "", "several ranks of a host may use one GPU", "", [&o](const std::string&) {
          o.run.share_device = true;
          return std::string();

@@ -14,7 +14,8 @@ RankWorld make_world(const RunOptions& run, const RankPlace& place) {
   const DeviceChoice choice = choose_device(run, *ranks.world, local_rank);
   ranks.device = choice.device;
   if (choose_backend(run, choice, ranks.world->size()) == "nccl") {
-    ranks.world = make_nccl_world(std::move(ranks.world), ranks.device);
+    ranks.world = make_nccl_world(std::move(ranks.world), ranks.device,
+                                  {.collective_ctas = run.nccl_ctas, .channel_ctas = run.nccl_channel_ctas});
   }
   return ranks;
 }

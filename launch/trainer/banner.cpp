@@ -143,7 +143,13 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
   if (!place.device.empty()) text += " on " + place.device;
   if (place.threads_per_rank > 0) text += ", " + plural(place.threads_per_rank, "thread") + " a rank";
   if (config.run.cuda_graph) text += ", each step a CUDA graph";
-  return place.backend.empty() ? text : text + ", communication by " + place.backend;
+  if (place.backend.empty()) return text;
+  text += ", communication by " + place.backend;
+  if (place.backend == "nccl") {
+    text += fmt::format(" ({} blocks of a GPU a collective, {} a message)", config.run.nccl_ctas,
+                        config.run.nccl_channel_ctas);
+  }
+  return text;
 }
 
 std::string experts_text(const ModelConfig& c) {

@@ -18,6 +18,7 @@ struct Seen {
   int64_t num_devices = 0;
   int64_t index = 0;
   int64_t uuid[2] = {};
+  int64_t is_slice = 0;
 };
 constexpr int64_t kNumbers = sizeof(Seen) / sizeof(int64_t);
 
@@ -26,9 +27,10 @@ Seen look(int local_rank) {
   seen.num_devices = cuda::num_devices();
   if (seen.num_devices == 0) return seen;
   seen.index = device_index(local_rank, static_cast<int>(seen.num_devices));
-  const auto uuid = cuda::device_info(static_cast<int>(seen.index)).uuid;
-  static_assert(sizeof seen.uuid == sizeof uuid);
-  std::memcpy(seen.uuid, uuid.data(), sizeof uuid);
+  const cuda::DeviceInfo info = cuda::device_info(static_cast<int>(seen.index));
+  static_assert(sizeof seen.uuid == sizeof info.uuid);
+  std::memcpy(seen.uuid, info.uuid.data(), sizeof seen.uuid);
+  seen.is_slice = info.is_slice ? 1 : 0;
   return seen;
 }
 
@@ -80,7 +82,8 @@ DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local
         "by --run.share-device",
         a, b, all[b].index, all[b].num_devices, b);
   }
-  return {{DeviceType::cuda, static_cast<int>(mine.index)}, a != b};
+  const bool has_slices = std::ranges::any_of(all, [](const Seen& seen) { return seen.is_slice != 0; });
+  return {{DeviceType::cuda, static_cast<int>(mine.index)}, a != b, has_slices};
 }
 
 std::string choose_backend(const RunOptions& run, const DeviceChoice& choice, int world_size) {
@@ -88,17 +91,27 @@ std::string choose_backend(const RunOptions& run, const DeviceChoice& choice, in
   if (run.backend == "nccl" && !on_gpu) {
     throw_usage("run.backend nccl is for GPUs, and this run has none: use mpi or auto");
   }
-  if (world_size == 1) return "self";
-  const std::string backend = run.backend != "auto"         ? run.backend
-                              : on_gpu && !choice.is_shared ? "nccl"
-                                                            : "mpi";
+  const auto of_nccl_alone = [&](std::string_view backend) {
+    const RunOptions usual;
+    if (run.nccl_ctas != usual.nccl_ctas || run.nccl_channel_ctas != usual.nccl_channel_ctas) {
+      throw_usage(
+          "run.nccl-ctas {} and run.nccl-channel-ctas {} are NCCL's, and ranks talk by {} here: leave them "
+          "out",
+          run.nccl_ctas, run.nccl_channel_ctas, backend);
+    }
+    return std::string(backend);
+  };
+  if (world_size == 1) return of_nccl_alone("self");
+  const std::string backend = run.backend != "auto"                               ? run.backend
+                              : on_gpu && !choice.is_shared && !choice.has_slices ? "nccl"
+                                                                                  : "mpi";
   if (run.cuda_graph && backend == "mpi") {
     throw_usage(
-        "run.cuda-graph on: ranks that share a GPU talk by mpi, through the host; give each a GPU of its "
-        "own, or "
-        "leave it out");
+        "run.cuda-graph on: ranks that share a GPU, or have MIG instances of one, talk by mpi, through the "
+        "host; give "
+        "each a GPU of its own, or leave it out");
   }
-  return backend;
+  return backend == "nccl" ? backend : of_nccl_alone(backend);
 }
 
 std::string device_text(Device device) {

@@ -77,6 +77,8 @@ struct RunOptions {
   std::string device = "auto";   ///< auto, cpu or cuda
   bool share_device = false;     ///< several ranks may use one GPU
   std::string backend = "auto";  ///< auto, self, mpi or nccl
+  int nccl_ctas = 16;            ///< most thread blocks of a GPU that a collective of NCCL takes
+  int nccl_channel_ctas = 4;     ///< and a message between two ranks
   bool cuda_graph = false;       ///< steps are captured once and submitted as one graph
   int64_t profile_step = 0;      ///< the step that is measured op by op, counted from 1; 0: none
   int threads = 0;               ///< threads a rank; 0: the host's cores divided by its ranks

@@ -10,6 +10,7 @@
 #include "launch/trainer/batch_schedule.h"
 #include "launch/trainer/choose_device.h"
 #include "launch/trainer/load_weights.h"
+#include "launch/trainer/memory_advice.h"
 #include "launch/trainer/number_text.h"
 #include "launch/trainer/progress.h"
 #include "launch/trainer/run_directory.h"
@@ -25,6 +26,7 @@
 #include "parallel/training/training_step.h"
 #include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
+#include "runtime/device/cuda/cuda_device.h"
 #include "runtime/ops/device_rates.h"
 
 namespace trireme {
@@ -231,7 +233,9 @@ StepMetrics Trainer::end_step(StepUnderWay under_way) {
   const double flops = training_flops_per_token(config_.model, config_.train.seq_len) * m.tok_s;
   m.tflops = flops * 1e-12;
   m.mfu = flops / peak_flops_;
-  m.mem_bytes = ctx_.allocator().stats().total.peak;
+  const MemoryStats memory = ctx_.allocator().stats();
+  m.mem_bytes = memory.total.peak;
+  m.reserved_bytes = memory.peak_reserved;
   return m;
 }
 
@@ -354,8 +358,9 @@ void Trainer::summarize(Progress& progress, double seconds, const MemoryStats& s
                         const std::vector<std::string>& shares, const std::string& sample) {
   MemoryEstimate measured;
   for (size_t i = 0; i < kNumMemoryCategories; ++i) measured.bytes[i] = stats.by_category[i].peak;
-  progress.note(fmt::format("{} steps, {} tokens in {} | peak memory measured {}", config_.train.steps,
-                            grouped(tokens_seen_), short_duration(seconds), memory_line(measured)));
+  progress.note(fmt::format("{} steps, {} tokens in {} | peak memory measured {}; reserved {}",
+                            config_.train.steps, grouped(tokens_seen_), short_duration(seconds),
+                            memory_line(measured), short_bytes(static_cast<double>(stats.peak_reserved))));
   const auto state = measured[MemoryCategory::weights] + measured[MemoryCategory::gradients] +
                      measured[MemoryCategory::optimizer];
   int64_t held = 0;  // parameters of this rank
@@ -380,7 +385,15 @@ void Trainer::summarize(Progress& progress, double seconds, const MemoryStats& s
 }  // namespace
 
 void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out) {
-  Trainer(config, config_ini, job, out).run();
+  try {
+    Trainer(config, config_ini, job, out).run();
+  } catch (const OutOfMemory& error) {
+    const int64_t capacity =
+        job.device.type == DeviceType::cuda ? cuda::device_info(job.device.index).bytes : 0;
+    const std::string advice = memory_advice(config, threads_of_rank(config, job), capacity);
+    if (advice.empty()) throw;
+    throw OutOfMemory(fmt::format("{}\n  {}", error.what(), advice));
+  }
 }
 
 }  // namespace trireme

@@ -245,6 +245,8 @@ TEST(RunArguments, OtherChecksAcrossOptions) {
               HasSubstr("run.backend self is for one rank"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "nccl", "--run.device", "cpu"}),
               HasSubstr("nccl is for GPUs"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "mpi", "--run.nccl-ctas", "8"}),
+              HasSubstr("--run.backend is mpi"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.device", "cpu", "--run.share-device"}),
               HasSubstr("uses no GPU"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--train.steps", "1e3"}), HasSubstr("whole number"));

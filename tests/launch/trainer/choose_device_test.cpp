@@ -26,6 +26,7 @@ TEST(ChooseDevice, BackendsFollowTheDevices) {
   EXPECT_EQ(choose_backend({}, kCpu, 4), "mpi");
   EXPECT_EQ(choose_backend({}, kOwnGpu, 4), "nccl");
   EXPECT_EQ(choose_backend({}, kSharedGpu, 4), "mpi");
+  EXPECT_EQ(choose_backend({}, {{DeviceType::cuda, 0}, false, true}, 4), "mpi") << "MIG instances";
   RunOptions asked;
   asked.backend = "mpi";
   EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), "mpi");
@@ -33,6 +34,14 @@ TEST(ChooseDevice, BackendsFollowTheDevices) {
   EXPECT_EQ(choose_backend(asked, kSharedGpu, 4), "nccl");
   expect_error(ExitCode::usage, {"run.backend nccl", "use mpi or auto"},
                [&] { choose_backend(asked, kCpu, 4); });
+  for (int RunOptions::*setting : {&RunOptions::nccl_ctas, &RunOptions::nccl_channel_ctas}) {
+    asked = {};
+    asked.*setting = 2;
+    EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), "nccl");
+    expect_error(ExitCode::usage, {"are NCCL's", "talk by mpi here"},
+                 [&] { choose_backend(asked, kSharedGpu, 4); });
+    expect_error(ExitCode::usage, {"talk by self here"}, [&] { choose_backend(asked, kOwnGpu, 1); });
+  }
   asked = {};
   asked.cuda_graph = true;
   EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), "nccl");
