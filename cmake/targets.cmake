@@ -139,7 +139,8 @@ if(TRIREME_HAS_CUDA)
     set_source_files_properties(${CMAKE_SOURCE_DIR}/runtime/ops/cuda/attention_cudnn.cpp PROPERTIES
       COMPILE_DEFINITIONS CUDNN_FRONTEND_SKIP_JSON_LIB
       COMPILE_OPTIONS "-isystem;${CUDNN_FRONTEND_INCLUDE_DIR};-isystem;${CUDNN_INCLUDE_DIR}")
-    target_link_libraries(trireme_runtime PRIVATE ${CUDNN_LIBRARY} CUDA::nvrtc)  # the frontend's headers call it
+    # The frontend's headers call NVRTC. CUDA::nvrtc would bring the driver's library along, without which no program starts.
+    target_link_libraries(trireme_runtime PRIVATE ${CUDNN_LIBRARY} ${CUDA_nvrtc_LIBRARY})
   endif()
 else()
   target_sources(trireme_runtime PRIVATE ${cuda_stub})
