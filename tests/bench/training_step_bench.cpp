@@ -145,7 +145,9 @@ int run_all(int argc, char** argv) {
     add_case("gpt2_124m_16x1024/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16});
     add_case("gpt2_124m_16x1024_graph/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16, true});
     add_case("gpt2_1.5b_4x1024/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16});
+    add_case("gpt2_1.5b_4x1024_graph/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16, true});
     add_case("llama3_1b_4x2048/bf16", {"llama3-1b", 128256, 4, 2048, DType::bf16});
+    add_case("llama3_1b_4x2048_graph/bf16", {"llama3-1b", 128256, 4, 2048, DType::bf16, true});
   } else {
     add_case("gpt2_10m_8x128/f32", {"gpt2-10m", 4096, 8, 128, DType::f32});
     add_case("gpt2_10m_8x128/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16});

@@ -6,6 +6,7 @@
 
 namespace trireme::test {
 
+/// The sources, where the tests were built or where TRIREME_SOURCE_DIR says that they are now.
 std::string source_folder();
 std::string build_folder();
 

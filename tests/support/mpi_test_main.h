@@ -31,6 +31,11 @@ inline int run_mpi_tests(int argc, char** argv) {
     listeners.Append(new MpiFailurePrinter);
   }
   int32_t failed = RUN_ALL_TESTS();
+  // gtest itself takes a filter that matches nothing for a success.
+  if (!testing::GTEST_FLAG(list_tests) && testing::UnitTest::GetInstance()->test_to_run_count() == 0) {
+    if (environment.rank() == 0) fmt::print(stderr, "no test matches {}\n", testing::GTEST_FLAG(filter));
+    failed = 1;
+  }
   const auto world = environment.make_world();
   Context ctx;
   world->all_reduce(ctx.stream(), Tensor::borrow(&failed, {1}, DType::i32), ReduceOp::max);

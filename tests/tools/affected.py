@@ -28,14 +28,14 @@ LABELS = {
     "lint": r".*",
     "runtime": r"runtime/(?!.*/(cuda|nccl)/)|tests/runtime/(?!.*/mpi/)",
     "cuda_on_host": r"runtime/|tests/runtime/ops/",
-    "cuda_training": r"runtime/|parallel/|models/|launch/(?!bench/|verify/)|tests/models/transformer/",
+    "cuda_training": r"runtime/|parallel/|models/|launch/(?!bench/|verify/)|tests/(models/transformer/|gpu/|gpu(_bundle)?\.sh$)",
     "parallel": r"(runtime|parallel|models)/(?!.*/(cuda|nccl)/)|tests/parallel/(?!mpi/)",
     "models": r"(runtime|parallel|models)/(?!.*/(cuda|nccl)/)|tests/models/",
     "launch": r"(runtime|parallel|models|launch|cluster)/(?!.*/(cuda|nccl)/)|tests/launch/(?!mpi/)",
     "mpi": r"(runtime|parallel|models|launch)/(?!.*/(cuda|nccl)/)|tests/.*/mpi/",
 }
 NO_PROGRAM = re.compile(r"docs/|[^/]*\.md$|\.clang-format$|\.gitignore$|\.ci/|tests/(lint|tools|mutation|golden/.*\.py|bench)/?"
-                        r"|tests/(run|nightly|gpu)\.sh$|cluster/")
+                        r"|tests/(run|nightly)\.sh$|cluster/")
 
 
 def git(*arguments):
