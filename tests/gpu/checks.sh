@@ -143,10 +143,12 @@ finish() {
 # watch_clocks: notes the GPU's clocks (MHz), power (W), temperature and throttling each second, where there is one.
 watch_clocks() {
   if [[ ! $device ]]; then return; fi
-  local reasons=clocks_event_reasons.active  # as drivers call them since 535
-  if ! nvidia-smi --query-gpu=$reasons --format=csv >/dev/null 2>&1; then reasons=clocks_throttle_reasons.active; fi
-  while kill -0 $$ && nvidia-smi --query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu,$reasons \
-    --format=csv,noheader,nounits && sleep 1; do :; done >"$work/clocks" 2>/dev/null &
+  {
+    reasons=clocks_event_reasons.active  # as drivers call them since 535
+    if ! nvidia-smi --query-gpu=$reasons --format=csv >/dev/null; then reasons=clocks_throttle_reasons.active; fi
+    while kill -0 $$ && nvidia-smi --query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu,$reasons \
+      --format=csv,noheader,nounits && sleep 1; do :; done
+  } >"$work/clocks" 2>/dev/null &
   clock_watcher=$!
 }
 lines_of_clocks() { wc -l 2>/dev/null <"$work/clocks" || echo 0; }
