@@ -124,7 +124,7 @@ set(cuda_stub ${cuda_real})
 list(FILTER cuda_real EXCLUDE REGEX "/not_built[^/]*\\.cpp$")
 list(FILTER cuda_stub INCLUDE REGEX "/not_built\\.cpp$")
 if(NOT TRIREME_HAS_CUDNN)
-  list(FILTER cuda_real EXCLUDE REGEX "/attention_cudnn\\.cpp$")
+  list(FILTER cuda_real EXCLUDE REGEX "/cudnn_library\\.cpp$")
   list(APPEND cuda_real ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/not_built_cudnn.cpp)
 endif()
 if(TRIREME_HAS_CUDA)
@@ -136,7 +136,7 @@ if(TRIREME_HAS_CUDA)
   target_include_directories(trireme_runtime SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
   target_link_libraries(trireme_runtime PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${NCCL_LIBRARY})
   if(TRIREME_HAS_CUDNN)
-    set_source_files_properties(${CMAKE_SOURCE_DIR}/runtime/ops/cuda/attention_cudnn.cpp PROPERTIES
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/runtime/ops/cuda/cudnn_library.cpp PROPERTIES
       COMPILE_DEFINITIONS CUDNN_FRONTEND_SKIP_JSON_LIB
       COMPILE_OPTIONS "-isystem;${CUDNN_FRONTEND_INCLUDE_DIR};-isystem;${CUDNN_INCLUDE_DIR}")
     # The frontend's headers call NVRTC. CUDA::nvrtc would bring the driver's library along, without which no program starts.

@@ -2,6 +2,7 @@
 
 #include "launch/cli/option_table.h"
 #include "launch/cli/option_values.h"
+#include "launch/trainer/attention_choice.h"
 
 namespace trireme {
 
@@ -84,6 +85,28 @@ std::vector<Option> execution_options(const std::string& section) {
   };
 }
 
+std::vector<Option> attention_options(const std::string& section) {
+  return {
+      {section, "attention", "",
+       choice<AttentionChoice>([](auto& c) -> auto& { return c.run.attention; },
+                               {{"auto", AttentionChoice::automatic},
+                                {"own", AttentionChoice::own},
+                                {"cudnn", AttentionChoice::cudnn}}),
+       "on GPUs; auto: cuDNN's where it serves, else own kernels; cudnn: an error where it does not", ""},
+      {section, "attention-workspace-mib", "",
+       whole(
+           [](auto& c) -> auto& { return c.run.attention_workspace_mib; }, 0, 1 << 20),
+       "the most memory that cuDNN's attention may take; what wants more is left to own kernels", "",
+       [](const RunConfig& c) { return why_no_cudnn(c); }},
+      {section, "deterministic", "", on_off([](auto& c) -> auto& { return c.run.deterministic; }),
+       "off: cuDNN's attention may add up gradients in any order, which takes less memory", "",
+       [](const RunConfig& c) {
+         const std::string why = c.run.deterministic ? "" : why_no_cudnn(c);
+         return why.empty() ? "" : "own kernels always are, and " + why;
+       }},
+  };
+}
+
 }  // namespace
 
 std::vector<Option> parallel_options() {
@@ -106,7 +129,7 @@ std::vector<Option> run_options() {
     for (const char* name : list) pairs.emplace_back(name, name);
     return pairs;
   };
-  return {
+  std::vector<Option> options = {
       {section, "dir", "",
        text(
            [](auto& c) -> auto& { return c.run.dir; }, "DIR"),
@@ -147,6 +170,9 @@ std::vector<Option> run_options() {
            [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),
        "threads a rank; 0: the host's cores divided by its ranks", ""},
   };
+  std::vector<Option> attention = attention_options(section);
+  options.insert(options.end() - 2, attention.begin(), attention.end());
+  return options;
 }
 
 std::vector<Option> verify_options() {

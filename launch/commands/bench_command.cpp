@@ -13,6 +13,7 @@
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/rank_world.h"
+#include "launch/trainer/attention_choice.h"
 #include "launch/trainer/build_info.h"
 #include "launch/trainer/choose_device.h"
 #include "runtime/base/error.h"
@@ -113,7 +114,15 @@ std::vector<PlainOption> ops_options(BenchOptions& o) {
       {"tokens", "N", "rows of the activations", fmt::to_string(o.tokens), whole_into(o.tokens, 1, 1 << 24)},
       {"only", "TEXT", "ops whose name or shape has this text", "all", text_into(o.only)},
       {"milliseconds", "N", "measured for each op, at least", fmt::to_string(o.milliseconds),
-       whole_into(o.milliseconds, 1, 600'000)}};
+       whole_into(o.milliseconds, 1, 600'000)},
+      {"attention", "auto|own|cudnn", "on GPUs; auto: cuDNN's where it serves, else own kernels", "auto",
+       one_of<AttentionChoice>(o.run.attention, {{"auto", AttentionChoice::automatic},
+                                                 {"own", AttentionChoice::own},
+                                                 {"cudnn", AttentionChoice::cudnn}})},
+      {"attention-workspace-mib", "N", "the most memory that cuDNN's attention may take",
+       fmt::to_string(o.run.attention_workspace_mib), whole_into(o.run.attention_workspace_mib, 0, 1 << 20)},
+      {"deterministic", "on|off", "off: cuDNN's attention may add up gradients in any order", "on",
+       one_of<bool>(o.run.deterministic, {{"on", true}, {"off", false}})}};
   const auto common = common_options(o);
   options.insert(options.end(), common.begin(), common.end());
   return options;
@@ -183,6 +192,12 @@ void bench_collectives(std::span<const std::string> args, const RankPlace& place
   if (num_wrong > 0) throw_user(ExitCode::numerics, "{} elements are wrong", num_wrong);
 }
 
+/// Empty on the CPU, where there is nothing to choose.
+std::string attention_of(const BenchOptions& o, Device device) {
+  if (device.type == DeviceType::cpu) return "";
+  return attention_text(o.run, o.dtype == DType::f32 ? "cuDNN's attention has no fp32" : why_no_cudnn(o.run));
+}
+
 void bench_ops(std::span<const std::string> args, const RankPlace& place) {
   BenchOptions o;
   o.run.threads = cpu::num_available_cores();
@@ -194,10 +209,12 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
   });
   if (makers.empty()) throw_usage("--only '{}' is in no op's name or shape", o.only);
   const RankWorld alone = make_world(o.run, place);
-  Context ctx(alone.device, o.run.threads);
+  Context ctx(alone.device, o.run.threads, choose_op_settings(o.run, alone.device));
   const std::string device = device_text(ctx.device());
   fmt::print("# {}\n# {} on {}, {} threads, {} tokens\n", build_line(), to_string(o.dtype), device,
              ctx.num_threads(), o.tokens);
+  const std::string attention = attention_of(o, alone.device);
+  if (!attention.empty()) fmt::print("# attention: {}\n", attention);
   const ops::DeviceRates rates = ops::measure_device_rates(ctx, o.dtype);
   fmt::print("# measured just now: {:.3f} TFLOP/s of a large product, {:.1f} GB/s through memory\n",
              rates.flops * 1e-12, rates.bytes * 1e-9);
@@ -221,6 +238,7 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
   write_json(o.json, {{"device", device},
                       {"dtype", to_string(o.dtype)},
                       {"tokens", o.tokens},
+                      {"attention", attention},
                       {"gemm_tflop_s", rates.flops * 1e-12},
                       {"memory_gb_s", rates.bytes * 1e-9},
                       {"ops", rows}});

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "launch/trainer/attention_choice.h"
 #include "launch/trainer/build_info.h"
 #include "launch/trainer/complete_config.h"
 #include "launch/trainer/number_text.h"
@@ -11,6 +12,7 @@
 #include "models/config/model_size.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "parallel/pipeline/simulate.h"
+#include "runtime/device/cuda/cuda_device.h"
 
 namespace trireme {
 
@@ -233,6 +235,11 @@ MemoryInputs memory_inputs(const RunConfig& config, int threads) {
       .float8 = config.train.float8,
       .threads = std::max(threads, 1)};
   inputs.model.vocab_size = known_vocab_size(config);
+  const bool on_gpu = config.run.device == "cuda" || (config.run.device == "auto" && cuda::num_devices() > 0);
+  if (on_gpu && why_no_cudnn(config).empty()) {
+    inputs.attention_workspace = config.run.attention_workspace_mib << 20;
+    inputs.deterministic_attention = config.run.deterministic;
+  }
   if (inputs.division.zero_stage > 0) inputs.division.parts = config.parallel.shard_ranks();
   if (config.parallel.pipeline > 1) {
     inputs.placement = layer_placement(inputs.model, config.train.seq_len, config.parallel);
@@ -266,11 +273,11 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
   const int world_size = config.parallel.world_size();
   return build_line() + "\n" + line("ranks", hosts_text(place, world_size)) +
          line("layout", layout_text(config)) + line("pipeline", pipeline_text(config)) +
-         line("compute", compute_text(config, place)) + line("recompute", recompute_text(config)) +
-         line("model", model_line(config.model)) + line("weights", weights_text(config.start)) +
-         size_lines(config, place.threads_per_rank) + line("data", data_text(config)) +
-         line("batch", batch_line(config)) + line("optimizer", optimizer_text(config)) +
-         line("files", place.run_directory);
+         line("compute", compute_text(config, place)) + line("attention", place.attention) +
+         line("recompute", recompute_text(config)) + line("model", model_line(config.model)) +
+         line("weights", weights_text(config.start)) + size_lines(config, place.threads_per_rank) +
+         line("data", data_text(config)) + line("batch", batch_line(config)) +
+         line("optimizer", optimizer_text(config)) + line("files", place.run_directory);
 }
 
 }  // namespace trireme

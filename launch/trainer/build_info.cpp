@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "runtime/device/cuda/cuda_device.h"
+#include "runtime/ops/attention_by_cudnn.h"
 
 namespace trireme {
 
@@ -11,8 +12,11 @@ BuildInfo build_info() {
   BuildInfo info;
   info.version = TRIREME_VERSION;
   info.compiler = TRIREME_COMPILER;
-  info.libraries = {
-      {"MPI", TRIREME_MPI_VERSION}, {"oneDNN", TRIREME_DNNL_VERSION}, {"GPU", cuda::build_description()}};
+  const std::string cudnn = ops::cuda::cudnn_version();
+  info.libraries = {{"MPI", TRIREME_MPI_VERSION},
+                    {"oneDNN", TRIREME_DNNL_VERSION},
+                    {"GPU", cuda::build_description()},
+                    {"cuDNN", cudnn.empty() ? "not built" : cudnn}};
   return info;
 }
 

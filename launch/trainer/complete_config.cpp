@@ -4,6 +4,7 @@
 
 #include <fmt/ranges.h>
 
+#include "launch/trainer/attention_choice.h"
 #include "launch/trainer/nearest_layouts.h"
 #include "models/config/context_parallel_faults.h"
 #include "models/config/presets.h"
@@ -136,6 +137,12 @@ void check_backend(const RunConfig& config, int world_size, Faults& faults) {
   }
 }
 
+void check_attention(const RunConfig& config, Faults& faults) {
+  if (config.run.attention != AttentionChoice::cudnn) return;
+  const std::string why = why_not_all_by_cudnn(config);
+  if (!why.empty()) faults.push_back(fmt::format("run.attention cudnn: {}; use auto or own", why));
+}
+
 // What cannot be captured: whatever the host decides in the middle of a step.
 void check_graph(const RunConfig& config, int world_size, Faults& faults) {
   if (!config.run.cuda_graph) return;
@@ -219,6 +226,7 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
   check_optimizer(config, faults);
   if (needs_data) check_data(config, faults);
   check_backend(config, world_size, faults);
+  if (model_is_sound) check_attention(config, faults);
   check_graph(config, world_size, faults);
   check_profile(config, faults);
   return faults;

@@ -11,6 +11,7 @@
 #include "parallel/plan/recomputation.h"
 #include "parallel/training/nonfinite_policy.h"
 #include "runtime/device/device.h"
+#include "runtime/device/op_settings.h"
 #include "runtime/tensor/dtype.h"
 
 namespace trireme {
@@ -80,8 +81,11 @@ struct RunOptions {
   int nccl_ctas = 16;            ///< most thread blocks of a GPU that a collective of NCCL takes
   int nccl_channel_ctas = 4;     ///< and a message between two ranks
   bool cuda_graph = false;       ///< steps are captured once and submitted as one graph
-  int64_t profile_step = 0;      ///< the step that is measured op by op, counted from 1; 0: none
-  int threads = 0;               ///< threads a rank; 0: the host's cores divided by its ranks
+  AttentionChoice attention = AttentionChoice::automatic;  ///< of GPUs
+  int64_t attention_workspace_mib = 256;                   ///< the most that cuDNN's attention may take
+  bool deterministic = true;  ///< off: cuDNN's attention may add up gradients in any order
+  int64_t profile_step = 0;   ///< the step that is measured op by op, counted from 1; 0: none
+  int threads = 0;            ///< threads a rank; 0: the host's cores divided by its ranks
 
   friend bool operator==(const RunOptions&, const RunOptions&) = default;
 };

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "launch/trainer/attention_choice.h"
 #include "launch/trainer/batch_schedule.h"
 #include "launch/trainer/choose_device.h"
 #include "launch/trainer/load_weights.h"
@@ -121,7 +122,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       world_(*job.world),
       parallel_(world_, config.parallel),
       out_(out),
-      ctx_(job.device, threads_of_rank(config, job)),
+      ctx_(job.device, threads_of_rank(config, job), choose_op_settings(config.run, job.device)),
       loss_scaler_(config.train.loss_scale),
       runs_ahead_(can_run_ahead()),
       wait_times_(parallel_) {
@@ -160,6 +161,7 @@ void Trainer::open_directory(std::string_view config_ini) {
   RunPlace place;
   place.hosts = job_.hosts;
   place.device = device_text(ctx_.device());
+  if (!is_on_cpu()) place.attention = attention_text(config_.run, why_no_cudnn(config_));
   place.backend = world_.backend();
   place.threads_per_rank = ctx_.num_threads();
   place.run_directory = directory_->path().string();

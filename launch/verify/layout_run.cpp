@@ -1,5 +1,6 @@
 #include "launch/verify/layout_run.h"
 
+#include "launch/trainer/attention_choice.h"
 #include "launch/trainer/collect_parameters.h"
 #include "launch/trainer/load_weights.h"
 #include "launch/trainer/step_options.h"
@@ -58,7 +59,7 @@ std::vector<float> host_values(Context& ctx, const Tensor& t, double factor) {
 LayoutRecord record_layout(Communicator& world, const RunConfig& config, Device device,
                            StageObserver* observer) {
   const ParallelContext parallel(world, config.parallel);
-  Context ctx(device, config.run.threads);
+  Context ctx(device, config.run.threads, choose_op_settings(config.run, device));
   const TrainingStepOptions options = step_options(config);
   Transformer model(ctx, parallel, config.model, config.train.seq_len, config.train.precision,
                     options.division(parallel), config.train.recomputation, config.train.float8);

@@ -21,6 +21,21 @@ int64_t attention_scratch(const MemoryInputs& in, const RankShape& rank) {
   return block_bytes(std::min<int64_t>(in.threads, tasks), scores + widened, DType::f32);
 }
 
+// cuDNN's, backward, as its frontend 1.32 lays it out: sums of rows in f32, and either the scores' gradients
+// in 16 bits, which have one order, or dq in f32. Gradients of keys and values are one for each query head
+// first where heads share them. What would be larger than allowed is done by own kernels, with less.
+int64_t cudnn_workspace(const MemoryInputs& in, const RankShape& rank) {
+  const int64_t length = RankShape::share(in.seq_len, in.plan.context), heads = in.micro_batch * rank.heads;
+  const int64_t rows = heads * length;
+  const auto padded = [&](int64_t tile) { return (length + tile - 1) / tile * tile; };
+  const int64_t shared =
+      block_bytes(rows, DType::f32) +
+      (rank.heads == rank.kv_heads ? 0 : 2 * block_bytes(rows, rank.head_dim, in.precision));
+  const int64_t scores = shared + block_bytes(heads * padded(64), padded(128), in.precision);
+  if (in.deterministic_attention && scores <= in.attention_workspace) return scores;
+  return std::min(in.attention_workspace, shared + block_bytes(rows, rank.head_dim, DType::f32));
+}
+
 // Sums of blocks of rows for gain and bias: runtime/ops/cpu/norm.cpp.
 int64_t norm_scratch(const MemoryInputs& in, const RankShape& rank) {
   const int64_t rows_per_sum = std::max<int64_t>(32, (rank.outer_rows + 255) / 256);
@@ -78,8 +93,9 @@ int64_t estimate_buffers(const MemoryInputs& in) {
                           (rotary ? block_bytes(in.seq_len, rank.head_dim, DType::f32) : 0);
   const int64_t statistics = in.plan.tensor == 1 ? 0 : block_bytes(rank.rows, 3 * in.plan.tensor, DType::f32);
   return lasting +
-         std::max({attention_scratch(in, rank) + ring_buffers(in, rank), norm_scratch(in, rank), statistics,
-                   partial_gradients(in, rank), norm_sums(in), float8_factors(in, rank)});
+         std::max({std::max(attention_scratch(in, rank), cudnn_workspace(in, rank)) + ring_buffers(in, rank),
+                   norm_scratch(in, rank), statistics, partial_gradients(in, rank), norm_sums(in),
+                   float8_factors(in, rank)});
 }
 
 }  // namespace

@@ -32,8 +32,11 @@ struct MemoryInputs {
   ParallelPlan plan;
   StateDivision division;
   Recomputation recomputation;
-  bool float8 = false;  ///< linear layers of the blocks multiply in fp8
-  int threads = 1;      ///< of a rank
+  bool float8 = false;              ///< linear layers of the blocks multiply in fp8
+  int threads = 1;                  ///< of a rank
+  int64_t attention_workspace = 0;  ///< the most bytes that cuDNN's attention may take; 0: it serves nothing
+  bool deterministic_attention =
+      true;  ///< cuDNN's way back, whose workspace then has an entry for each score
   /// Of a pipeline: where its virtual stages begin in the row of layers (layer_placement()), and for each
   /// stage the most (micro-batch, chunk) pairs whose activations it holds
   /// (Timeline::peak_activations_of_stage).
@@ -49,10 +52,10 @@ struct MemoryInputs {
 ///   weights, gradients, optimizer   models/config/state_memory.h
 ///   activations                     models/config/activation_memory.h
 ///   buffers   the step's ids, targets and positions, the rotary table, and the largest scratch of: attention
-///             (a thread's rows of scores; with context ranks the ring's blocks and f32 sums), the backward
-///             pass of a norm, statistics of a divided vocabulary, gradients of heads that tensor ranks
-///             share, sums for the gradient norm, both factors of a product in fp8. Not in it: workspace of
-///             the library that multiplies matrices.
+///             (a thread's rows of scores, or cuDNN's workspace; with context ranks the ring's blocks and f32
+///             sums), the backward pass of a norm, statistics of a divided vocabulary, gradients of heads
+///             that tensor ranks share, sums for the gradient norm, both factors of a product in fp8. Not in
+///             it: workspace of the library that multiplies matrices.
 /// Context ranks hold their share of the rows, pipeline ranks their layers for the micro-batches in flight.
 MemoryEstimate estimate_memory(const MemoryInputs& inputs);
 

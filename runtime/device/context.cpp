@@ -27,7 +27,8 @@ std::string to_string(Device device) {
   return device.type == DeviceType::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
 }
 
-Context::Context(Device device, int num_threads) : device_(device), num_threads_(num_threads) {
+Context::Context(Device device, int num_threads, const OpSettings& settings)
+    : device_(device), num_threads_(num_threads), settings_(settings) {
   TRIREME_CHECK(num_threads >= 1, "num_threads is {}", num_threads);
   prepare_threads(num_threads);
   const bool on_cpu = device.type == DeviceType::cpu;

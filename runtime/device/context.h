@@ -9,6 +9,7 @@
 #include "runtime/device/allocator.h"
 #include "runtime/device/device.h"
 #include "runtime/device/graph.h"
+#include "runtime/device/op_settings.h"
 #include "runtime/device/stream.h"
 
 namespace trireme {
@@ -19,10 +20,11 @@ class Context {
  public:
   /// `num_threads` is for arithmetic on the CPU (1 or more). Throws EnvironmentError when the device is not
   /// there or the program was built without it, naming what was asked for and what exists.
-  explicit Context(Device device = {}, int num_threads = 1);
+  explicit Context(Device device = {}, int num_threads = 1, const OpSettings& settings = {});
 
   Device device() const { return device_; }
   int num_threads() const { return num_threads_; }
+  const OpSettings& settings() const { return settings_; }
   Allocator& allocator() const { return *allocator_; }
   /// Memory of the host that the device copies from and to while both do other things.
   Allocator& host_allocator() const { return *host_allocator_; }
@@ -49,6 +51,7 @@ class Context {
  private:
   Device device_;
   int num_threads_;
+  OpSettings settings_;
   OpObserver* op_observer_ = nullptr;
   std::unique_ptr<Allocator> allocator_, host_allocator_;
   std::unique_ptr<Stream> stream_, host_stream_;

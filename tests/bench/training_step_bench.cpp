@@ -1,8 +1,10 @@
 // One optimizer step of a whole model on one rank, as a share of the GEMM rate measured in the same run.
 //   training_step_bench [--device=cuda [--peak_tflops=989]] [--benchmark_filter=...]
 //                       [--benchmark_out=step.json --benchmark_out_format=json] [--account=account.json]
+//                       [--attention=auto|own|cudnn] [--deterministic=on|off]
 // With a peak the share of it (MFU; causal attention counted half) is reported too. An account says where the
-// time of one more step of each case goes, op by op, but of those that are one graph.
+// time of one more step of each case goes, op by op, but of those that are one graph. Attention and
+// deterministic are what run.attention and run.deterministic are to trireme train.
 #include <charconv>
 #include <map>
 #include <string_view>
@@ -10,6 +12,7 @@
 #include <benchmark/benchmark.h>
 #include <nlohmann/json.hpp>
 
+#include "launch/trainer/attention_choice.h"
 #include "launch/trainer/step_account.h"
 #include "models/config/model_size.h"
 #include "models/config/presets.h"
@@ -35,6 +38,7 @@ struct Place {
   Device device;
   double peak_tflops = 0;
   std::string account_file;  // empty: no accounts
+  RunOptions run;            // attention, and whether it is deterministic
 };
 
 using Accounts = std::map<std::string, StepAccount>;  // by case
@@ -48,7 +52,7 @@ std::vector<int32_t> random_ids(int64_t n, int64_t vocab) {
 }
 
 void training_step(benchmark::State& state, const Place& place, const Case& c, StepAccount* account) {
-  Context ctx(place.device, static_cast<int>(state.range(0)));
+  Context ctx(place.device, static_cast<int>(state.range(0)), choose_op_settings(place.run, place.device));
   ModelConfig config = find_preset(c.preset)->config;
   if (config.vocab_size == 0) config.vocab_size = c.vocab;
   const auto self = make_self_communicator();
@@ -107,18 +111,32 @@ void add(const Place& place, const char* name, const Case& c, Accounts& accounts
   if (place.device.type == DeviceType::cpu) bench->Arg(2);
 }
 
+AttentionChoice attention_of(std::string_view name) {
+  if (name == "auto") return AttentionChoice::automatic;
+  if (name == "own") return AttentionChoice::own;
+  if (name == "cudnn") return AttentionChoice::cudnn;
+  throw_usage("--attention={}: one of auto, own, cudnn", name);
+}
+
 // Takes the arguments that are not Google Benchmark's.
 Place take_place(int& argc, char** argv) {
   Place place;
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
-    const std::string_view arg = argv[i], peak = "--peak_tflops=", account = "--account=";
+    const std::string_view arg = argv[i], peak = "--peak_tflops=", account = "--account=",
+                           attention = "--attention=", deterministic = "--deterministic=";
     if (arg == "--device=cuda") {
       place.device.type = DeviceType::cuda;
     } else if (arg.starts_with(peak)) {
       std::from_chars(arg.data() + peak.size(), arg.data() + arg.size(), place.peak_tflops);
     } else if (arg.starts_with(account)) {
       place.account_file = arg.substr(account.size());
+    } else if (arg.starts_with(attention)) {
+      place.run.attention = attention_of(arg.substr(attention.size()));
+    } else if (arg == "--deterministic=on" || arg == "--deterministic=off") {
+      place.run.deterministic = arg.ends_with("on");
+    } else if (arg.starts_with(deterministic)) {
+      throw_usage("{}: on or off", arg);
     } else {
       argv[kept++] = argv[i];
     }
@@ -153,6 +171,10 @@ int run_all(int argc, char** argv) {
     add_case("gpt2_10m_8x128/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16});
     add_case("gpt2_124m_4x256/f32", {"gpt2-124m", 50257, 4, 256, DType::f32});
     add_case("gpt2_124m_4x256/bf16", {"gpt2-124m", 50257, 4, 256, DType::bf16});
+  }
+  (void)choose_op_settings(place.run, place.device);  // before anything is measured
+  if (place.device.type == DeviceType::cuda) {
+    benchmark::AddCustomContext("attention", attention_text(place.run, why_no_cudnn(place.run)));
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

@@ -17,6 +17,7 @@ struct LayoutRun {
   ModelConfig model;
   ParallelPlan plan;  ///< data 0: what the other degrees leave of the world
   Device device;
+  OpSettings settings;
   DType precision = DType::f32;
   Recomputation recomputation;
   bool float8 = false;

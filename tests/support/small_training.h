@@ -101,7 +101,7 @@ class Training {
   ParallelPlan plan_;
   ParallelContext parallel_;
   Way way_;
-  Context ctx_{test_device()};
+  Context ctx_{test_device(), 1, test_settings()};
   std::optional<Transformer> model_;
   std::optional<TrainingStep> step_;
   int64_t steps_ = 0;

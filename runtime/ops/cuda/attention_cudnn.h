@@ -1,13 +1,12 @@
-// Attention by cuDNN's fused kernels, in builds that have its frontend headers.
+// Attention by cuDNN's fused kernels, where the build has them and the context's settings allow it.
 #pragma once
 
 #include "runtime/ops/attention.h"
 
 namespace trireme::ops::cuda {
 
-/// Each false where the build has no cuDNN or cuDNN does not serve the case; then nothing was done. bf16 and
-/// fp16, as many queries as keys, rows and heads at multiples of 16 bytes. Gradients are the same from run to
-/// run.
+/// Each false where the own kernels are to do it (AttentionPlans::find, which also says what is an error);
+/// then nothing was done. Gradients are the same from run to run unless the settings say otherwise.
 bool attention_by_cudnn(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
                         const Columns& v, const Tensor& out, const Tensor& lse);
 bool attention_backward_by_cudnn(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,

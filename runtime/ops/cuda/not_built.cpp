@@ -3,6 +3,7 @@
 #include "runtime/ops/activation.h"
 #include "runtime/ops/adamw.h"
 #include "runtime/ops/attention.h"
+#include "runtime/ops/attention_by_cudnn.h"
 #include "runtime/ops/attention_merge.h"
 #include "runtime/ops/clip.h"
 #include "runtime/ops/cross_entropy.h"
@@ -28,6 +29,8 @@ using Counts = std::span<const int64_t>;
   throw InternalError(fmt::format("{} has no CUDA body in this build", op));
 }
 }  // namespace
+
+std::string cudnn_version() { return ""; }
 
 void gelu(Context&, CT, CT) { missing("gelu"); }
 void gelu_backward(Context&, CT, CT, CT) { missing("gelu_backward"); }

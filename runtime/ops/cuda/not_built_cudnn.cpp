@@ -1,16 +1,11 @@
-// Stands in for attention_cudnn.cpp in builds without cuDNN's frontend headers.
-#include "runtime/ops/cuda/attention_cudnn.h"
+// Stands in for cudnn_library.cpp in builds without cuDNN's frontend headers.
+#include "runtime/ops/attention_by_cudnn.h"
+#include "runtime/ops/cuda/attention_library.h"
 
 namespace trireme::ops::cuda {
 
-namespace {
-using CT = const Tensor&;
-using CC = const Columns&;
-}  // namespace
+std::unique_ptr<AttentionLibrary> make_cudnn(Context&) { return nullptr; }
 
-bool attention_by_cudnn(Context&, const AttentionShape&, CC, CC, CC, CT, CT) { return false; }
-bool attention_backward_by_cudnn(Context&, const AttentionShape&, CC, CC, CC, CT, CT, CT, CC, CC, CC) {
-  return false;
-}
+std::string cudnn_version() { return ""; }
 
 }  // namespace trireme::ops::cuda

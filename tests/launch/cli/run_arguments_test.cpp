@@ -272,6 +272,20 @@ TEST(RunArguments, AGraphIsRefusedWhereTheHostDecidesWithinAStep) {
               AllOf(HasSubstr("use stop"), HasSubstr("train.check op")));
 }
 
+TEST(RunArguments, AttentionOfGpusIsNotForTheCpu) {
+  const auto fault = [](const char* option, const char* value) {
+    return fault_of({"--data.text", "a", "--run.device", "cpu", option, value});
+  };
+  EXPECT_THAT(fault("--run.attention", "cudnn"),
+              HasSubstr("run.attention cudnn: run.device is cpu; use auto or own"));
+  EXPECT_THAT(fault("--run.deterministic", "off"), HasSubstr("run.deterministic has no effect"));
+  EXPECT_THAT(fault("--run.attention-workspace-mib", "64"),
+              HasSubstr("run.attention-workspace-mib has no effect: run.device is cpu"));
+  EXPECT_THAT(fault("--run.attention", "flash"), HasSubstr("one of auto, own, cudnn"));
+  EXPECT_EQ(fault("--run.attention", "own"), "no fault");
+  EXPECT_EQ(fault("--run.deterministic", "on"), "no fault");
+}
+
 TEST(RunArguments, AProfiledStepIsOneOfTheRun) {
   const Args last = {"--data.text", "a", "--train.steps", "20", "--run.profile-step", "20"};
   EXPECT_EQ(fault_of(last), "no fault");

@@ -124,6 +124,8 @@ TEST(Program, BenchMeasuresOpsAndCollectives) {
   const Outcome alone = run("bench collectives --op all_reduce --max-bytes 4096 --iterations 1");
   EXPECT_EQ(alone.code, 0) << alone.output;
   EXPECT_THAT(alone.output, AllOf(HasSubstr("busbw"), HasSubstr("1 rank(s) over self")));
+  EXPECT_THAT(run("bench ops --device cpu --deterministic off").output,
+              HasSubstr("run.deterministic off is for cuDNN's attention, and this run has no GPU"));
   EXPECT_THAT(run("bench colectives").output, HasSubstr("did you mean collectives?"));
   EXPECT_THAT(run("bench ops --only nothing-like-it").output, HasSubstr("in no op's name"));
   EXPECT_THAT(run("bench collectives --op gather --factor 1").output, HasSubstr("2 faults"));

@@ -68,6 +68,29 @@ TEST(MemoryEstimate, ContextRanksHoldAShareOfTheTokensAndWhatGoesRound) {
               static_cast<double>(before));
 }
 
+TEST(MemoryEstimate, CudnnsWorkspaceIsCountedUpToItsLimit) {
+  MemoryInputs in = round_inputs();
+  in.precision = DType::bf16;
+  const auto buffers = [&] { return estimate_memory(in)[MemoryCategory::buffers]; };
+  // 16 heads of 256 rows: sums of rows in f32, scores' gradients in bf16, queries' of 64 in f32.
+  const int64_t ids = 3 * 4 * kKiB, rows = 16 * kKiB, scores = 2 * kMiB, queries = kMiB;
+  in.attention_workspace = rows + scores;
+  EXPECT_EQ(buffers(), ids + rows + scores);
+  --in.attention_workspace;
+  EXPECT_EQ(buffers(), ids + rows + queries);
+  in.attention_workspace = 512 * kKiB;
+  EXPECT_EQ(buffers(), ids + 512 * kKiB);
+  in.attention_workspace = 256 * kMiB;
+  in.deterministic_attention = false;
+  EXPECT_EQ(buffers(), ids + rows + queries);
+  in.deterministic_attention = true;
+  in.model.num_kv_heads = 2;  // gradients of keys and values for each query head first
+  EXPECT_EQ(buffers(), ids + rows + scores + 2 * 512 * kKiB);
+  in.model.num_kv_heads = 4;
+  in.seq_len = 129;  // in tiles of 64 queries and 128 keys
+  EXPECT_NEAR(static_cast<double>(buffers()), 16 * 192 * 256 * 2, 64 * kKiB);
+}
+
 TEST(MemoryEstimate, AbsurdSizesStayPositive) {
   MemoryInputs in = round_inputs();
   in.micro_batch = 1 << 24;

@@ -127,7 +127,7 @@ class GoldenModel : public testing::TestWithParam<bool> {
     }
   }
 
-  Context ctx_{test::test_device()};
+  Context ctx_{test::test_device(), 1, test::test_settings()};
   Golden golden_;
   std::unique_ptr<Communicator> self_;
   ParallelContext one_rank_;
@@ -150,7 +150,7 @@ TEST_P(GoldenModel, TensorParallelRanksAgreeToo) {
   for (const bool sequence : {false, true}) {
     run_thread_ranks(2, [&](Communicator& world) {
       const ParallelContext parallel(world, {.data = 1, .tensor = 2, .sequence = sequence});
-      Context ctx(test::test_device());
+      Context ctx(test::test_device(), 1, test::test_settings());
       Transformer model(ctx, parallel, golden_config(GetParam()), 16, DType::f32);
       read_weights(model);
       MicroBatch batch = read_batch(ctx);

@@ -15,6 +15,7 @@ LayoutRun run_of(ModelFamily family) {
   LayoutRun run;
   run.model = tiny_model(family);
   run.device = test_device();
+  run.settings = test_settings();
   return run;
 }
 

@@ -6,8 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/ops/attention_by_cudnn.h"
+#include "tests/support/shared_contexts.h"
 #include "tests/support/tensors.h"
-#include "tests/support/test_device.h"
 
 namespace trireme {
 namespace {
@@ -23,12 +24,16 @@ using Doubles = std::vector<double>;
 // As many queries as this lie in columns that no vector of 16 bytes reaches, whatever the head.
 constexpr int64_t kOddColumns = 37;
 
+// In vectors of 16 bytes, as a model's projections do.
+bool lies_in_vectors(const AttentionShape& s) {
+  return s.head_dim >= 32 && s.head_dim % 16 == 0 && s.q_len != kOddColumns;
+}
+
 // q, k and v packed side by side with other columns around them, as projections are.
 struct Packed {
   Packed(Context& ctx, const AttentionShape& s, DType dtype, uint64_t seed) {
     const int64_t d = s.head_dim, kv = s.num_kv_heads * d, heads = s.num_heads * d;
-    const bool in_vectors = d >= 32 && d % 16 == 0 && s.q_len != kOddColumns;
-    if (in_vectors) {  // of 16 bytes, as a model's projections are
+    if (lies_in_vectors(s)) {
       q = {random_tensor(ctx, {s.batch * s.q_len, heads + 16}, dtype, seed), 8, heads};
       const Tensor both = random_tensor(ctx, {s.batch * s.kv_len, 2 * kv + 8}, dtype, seed + 100);
       k = {both, 0, kv};
@@ -137,6 +142,37 @@ struct BothPasses {
   Tensor out, lse, dout;
 };
 
+// Where cuDNN alone is asked for (TRIREME_TEST_ATTENTION) and does not serve the case, it has to say why.
+bool is_refused(Context& ctx, const AttentionShape& s, DType dtype) {
+  if (ctx.settings().attention != AttentionChoice::cudnn) return false;
+  const std::string why = ops::why_not_by_cudnn(s, dtype);
+  const bool is_single = s.q_len == 1 && s.kv_len == 1;  // of which nobody asks it
+  try {
+    const BothPasses run(ctx, s, dtype);
+    EXPECT_TRUE(why.empty() || is_single) << why;
+    return false;
+  } catch (const UserError& error) {
+    const std::string said = error.what();
+    const auto has = [&](std::string_view text) { return said.find(text) != std::string::npos; };
+    if (!why.empty()) {
+      EXPECT_TRUE(has(why)) << said;
+    } else if (!lies_in_vectors(s)) {
+      EXPECT_TRUE(has("multiples of 16 bytes")) << said;
+    } else {
+      EXPECT_TRUE(has("it says: ") && s.head_dim != 64 && s.head_dim != 128) << said;
+    }
+    EXPECT_TRUE(has("run.attention cudnn")) << said;
+    return true;
+  }
+}
+
+// Edge cases are nobody's in particular.
+OpSettings settings_of_edges() {
+  OpSettings settings = test::test_settings();
+  if (settings.attention == AttentionChoice::cudnn) settings.attention = AttentionChoice::automatic;
+  return settings;
+}
+
 void expect_near(const char* what, const Doubles& got, const Doubles& expected, double relative) {
   ASSERT_EQ(got.size(), expected.size()) << what;
   double largest = 1;
@@ -150,15 +186,10 @@ void expect_near(const char* what, const Doubles& got, const Doubles& expected, 
   }
 }
 
-std::string describe(const AttentionShape& s, DType dtype) {
-  return fmt::format("batch {} q_len {} kv_len {} heads {}/{} head_dim {} causal {} {}", s.batch, s.q_len,
-                     s.kv_len, s.num_heads, s.num_kv_heads, s.head_dim, s.causal, to_string(dtype));
-}
-
-void expect_attention(AttentionShape s, DType dtype) {
-  SCOPED_TRACE(describe(s, dtype));
+void expect_attention(Context& one, Context& two, AttentionShape s, DType dtype) {
+  SCOPED_TRACE(ops::describe(s, dtype));
   s.scale *= 1.0f / std::sqrt(static_cast<float>(s.head_dim));
-  Context one(test::test_device()), two(test::test_device(), 2);
+  if (is_refused(one, s, dtype)) return;
   const BothPasses run(one, s, dtype);
   const Reference expected(s, run.in, values_of({run.dout, 0, run.dout.dim(1)}));
   const double tolerance = dtype == DType::bf16 ? 0x1p-7 : dtype == DType::f16 ? 0x1p-10 : 5e-6;
@@ -180,41 +211,50 @@ void expect_attention(AttentionShape s, DType dtype) {
   }
 }
 
-class Attention : public testing::TestWithParam<DType> {};
+class Attention : public test::SharedContexts, public testing::WithParamInterface<DType> {
+ protected:
+  void expect(const AttentionShape& s) { expect_attention(context(), context(2), s, GetParam()); }
+};
 
 TEST_P(Attention, MatchesDoublePrecisionForwardAndBackward) {
   for (const bool causal : {true, false}) {
-    expect_attention({1, 1, 1, 1, 1, 1, 1, causal}, GetParam());
-    expect_attention({2, 5, 5, 2, 2, 3, 1, causal}, GetParam());
-    expect_attention({2, 64, 64, 2, 2, 16, 1, causal}, GetParam());
-    expect_attention({1, 131, 131, 3, 3, 33, 1, causal}, GetParam());
-    expect_attention({2, 70, 70, 6, 2, 8, 1, causal}, GetParam());   // grouped queries
-    expect_attention({1, 66, 66, 4, 1, 12, 1, causal}, GetParam());  // one key/value head
-    expect_attention({2, 3, 141, 4, 2, 8, 1, causal}, GetParam());   // few queries behind many keys
-    expect_attention({1, 1, 77, 2, 2, 64, 1, causal}, GetParam());
-    expect_attention({1, 70, 70, 2, 1, 64, 1, causal}, GetParam());
-    expect_attention({2, 66, 5, 1, 1, 64, 1, causal}, GetParam());
-    expect_attention({1, 67, 131, 1, 1, 128, 1, causal}, GetParam());
-    expect_attention({1, 33, 33, 1, 1, 130, 1, causal}, GetParam());
-    expect_attention({2, 150, 20, 2, 1, 8, 1, causal}, GetParam());  // causal: whole blocks see no key
+    expect({1, 1, 1, 1, 1, 1, 1, causal});
+    expect({2, 5, 5, 2, 2, 3, 1, causal});
+    expect({2, 64, 64, 2, 2, 16, 1, causal});
+    expect({1, 131, 131, 3, 3, 33, 1, causal});
+    expect({2, 70, 70, 6, 2, 8, 1, causal});   // grouped queries
+    expect({1, 66, 66, 4, 1, 12, 1, causal});  // one key/value head
+    expect({2, 3, 141, 4, 2, 8, 1, causal});   // few queries behind many keys
+    expect({1, 1, 77, 2, 2, 64, 1, causal});
+    expect({1, 70, 70, 2, 1, 64, 1, causal});
+    expect({2, 66, 5, 1, 1, 64, 1, causal});
+    expect({1, 67, 131, 1, 1, 128, 1, causal});
+    expect({1, 33, 33, 1, 1, 130, 1, causal});
+    expect({2, 150, 20, 2, 1, 8, 1, causal});  // causal: whole blocks see no key
   }
 }
 
 // Heads of types that a device may treat in its own way, over several of its tiles.
-class AttentionOfUsualHeads : public testing::TestWithParam<std::tuple<DType, bool>> {};
+class AttentionOfUsualHeads : public test::SharedContexts,
+                              public testing::WithParamInterface<std::tuple<DType, bool>> {
+ protected:
+  void expect(const AttentionShape& s) {
+    expect_attention(context(), context(2), s, std::get<0>(GetParam()));
+  }
+};
 
 TEST_P(AttentionOfUsualHeads, MatchesDoublePrecision) {
-  const auto& [dtype, causal] = GetParam();
-  expect_attention({1, 203, 203, 2, 1, 32, 1, causal}, dtype);
-  expect_attention({2, 260, 30, 1, 1, 32, 1, causal}, dtype);  // causal: whole blocks see no key
-  expect_attention({1, 40, 290, 2, 1, 80, 1, causal}, dtype);
-  expect_attention({1, 129, 129, 1, 1, 96, 1, causal}, dtype);
-  expect_attention({1, 36, 130, 2, 1, 96, 1, causal}, dtype);
-  expect_attention({1, 130, 257, 2, 1, 64, 1, causal}, dtype);
-  expect_attention({1, 161, 161, 1, 1, 128, 1, causal}, dtype);
-  expect_attention({2, kOddColumns, kOddColumns, 2, 1, 64, 1, causal}, dtype);
-  expect_attention({1, 66, 70, 1, 1, 64, -1, causal}, dtype);  // the lowest product counts most
-  expect_attention({1, 66, 70, 1, 1, 64, 0, causal}, dtype);
+  const bool causal = std::get<1>(GetParam());
+  expect({1, 203, 203, 2, 1, 32, 1, causal});
+  expect({2, 260, 30, 1, 1, 32, 1, causal});  // causal: whole blocks see no key
+  expect({1, 40, 290, 2, 1, 80, 1, causal});
+  expect({1, 129, 129, 1, 1, 96, 1, causal});
+  expect({1, 36, 130, 2, 1, 96, 1, causal});
+  expect({1, 130, 257, 2, 1, 64, 1, causal});
+  expect({1, 161, 161, 1, 1, 128, 1, causal});
+  expect({2, kOddColumns, kOddColumns, 2, 1, 64, 1, causal});
+  expect({1, 66, 70, 1, 1, 64, -1, causal});  // the lowest product counts most
+  expect({1, 66, 70, 1, 1, 64, 0, causal});
 }
 
 INSTANTIATE_TEST_SUITE_P(, Attention, testing::Values(DType::f32, DType::bf16, DType::f16),
@@ -228,7 +268,7 @@ INSTANTIATE_TEST_SUITE_P(, AttentionOfUsualHeads,
                          });
 
 TEST(AttentionEdges, WithoutKeysOutputAndGradientAreZero) {
-  Context ctx(test::test_device());
+  Context ctx(test::test_device(), 1, settings_of_edges());
   for (const auto& [dtype, head_dim] : {std::pair{DType::f32, 4}, {DType::bf16, 64}}) {
     const BothPasses run(ctx, {1, 3, 0, 2, 2, head_dim, 0.5f, false}, dtype);
     for (const float x : to_vector(run.out)) EXPECT_EQ(x, 0.0f);
@@ -238,7 +278,7 @@ TEST(AttentionEdges, WithoutKeysOutputAndGradientAreZero) {
 }
 
 TEST(AttentionEdges, WithoutQueriesGradientsOfKeysAreZero) {
-  Context ctx(test::test_device());
+  Context ctx(test::test_device(), 1, settings_of_edges());
   for (const auto& [dtype, head_dim] : {std::pair{DType::f32, 4}, {DType::bf16, 64}}) {
     const BothPasses run(ctx, {1, 0, 5, 2, 2, head_dim, 0.5f, true}, dtype);
     for (const double x : values_of(run.gradients.k)) EXPECT_EQ(x, 0.0);
@@ -247,7 +287,7 @@ TEST(AttentionEdges, WithoutQueriesGradientsOfKeysAreZero) {
 }
 
 TEST(AttentionEdges, HugeScoresDoNotOverflow) {
-  Context ctx(test::test_device());
+  Context ctx(test::test_device(), 1, settings_of_edges());
   for (const auto& [dtype, head_dim] : {std::pair{DType::f32, 8}, {DType::bf16, 64}}) {
     const BothPasses run(ctx, {1, 40, 40, 1, 1, head_dim, 1000.0f, true}, dtype);
     for (const auto& values : run.results()) {
@@ -259,7 +299,7 @@ TEST(AttentionEdges, HugeScoresDoNotOverflow) {
 // A row of keys cut in two: outputs joined by their lse, and gradients of each part from the whole row's out
 // and lse, are those of the whole.
 void expect_joined(DType dtype, int64_t d, float scale, double tolerance) {
-  Context ctx(test::test_device());
+  Context ctx(test::test_device(), 1, settings_of_edges());
   const int64_t len = 24, cut = 10, width = 2 * d;
   const AttentionShape whole{1, len, len, 2, 1, d, scale, false};
   const BothPasses run(ctx, whole, dtype);
@@ -302,7 +342,7 @@ TEST(AttentionEdges, BlocksOfKeysJoinToTheWholeRow) {
 
 TEST(AttentionEdges, MemoryGrowsWithTheKeysNotWithTheirSquare) {
   const auto peak = [](int64_t len) {
-    Context ctx(test::test_device());
+    Context ctx(test::test_device(), 1, settings_of_edges());
     const BothPasses run(ctx, {1, len, len, 1, 1, 8, 1.0f, true}, DType::f32);
     return ctx.allocator().stats().by_category[static_cast<size_t>(MemoryCategory::buffers)].peak;
   };
@@ -310,7 +350,7 @@ TEST(AttentionEdges, MemoryGrowsWithTheKeysNotWithTheirSquare) {
 }
 
 TEST(AttentionEdges, RefusesArgumentsThatDoNotFit) {
-  Context ctx(test::test_device());
+  Context ctx(test::test_device(), 1, settings_of_edges());
   const AttentionShape s{1, 4, 4, 2, 2, 4, 1.0f, true};
   const Packed in(ctx, s, DType::f32, 1);
   const Tensor out = Tensor::empty(ctx, {4, 8}, DType::f32), lse = Tensor::empty(ctx, {1, 2, 4}, DType::f32);

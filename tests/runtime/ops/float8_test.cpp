@@ -92,9 +92,8 @@ struct Product {
   bool with_bias;
 };
 
-void expect_product(const Product& p, DType a_type, DType b_type, DType out) {
+void expect_product(Context& ctx, const Product& p, DType a_type, DType b_type, DType out) {
   const bool on_device = test_device().type == DeviceType::cuda;
-  Context ctx(test_device(), 2);
   const bool ta = p.options.transpose_a, tb = p.options.transpose_b;
   const auto a = quantized(
       ctx, random_tensor(ctx, ta ? Shape{p.k, p.m} : Shape{p.m, p.k}, DType::f32, 1, 1e-3f), a_type);
@@ -136,12 +135,12 @@ TEST_P(Float8Ops, GemmIsTheProductOfTheValues) {
       for (const Product& p : {Product{1, 1, 1, {}, false}, Product{3, 5, 7, {.transpose_b = true}, true},
                                Product{33, 17, 65, {.transpose_a = true, .accumulate = true}, false},
                                Product{5, 9, 40, {.alpha = 0.5f}, true}, Product{4, 3, 0, {}, true}}) {
-        expect_product(p, a, b, dtype());
+        expect_product(context(2), p, a, b, dtype());
       }
       // Sizes that the tensor cores of a GPU take, in every combination.
       for (int bits = 0; bits < 16; ++bits) {
         const ops::GemmOptions options{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, -0.5f};
-        expect_product({32, 16, 48, options, (bits & 8) != 0}, a, b, dtype());
+        expect_product(context(2), {32, 16, 48, options, (bits & 8) != 0}, a, b, dtype());
       }
     }
   }

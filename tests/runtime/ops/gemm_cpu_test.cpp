@@ -5,7 +5,7 @@
 namespace trireme::test {
 namespace {
 
-TEST(Gemm, ScratchMemoryIsAccountedForAndGivenBack) {
+TEST(GemmOnCpu, ScratchMemoryIsAccountedForAndGivenBack) {
   Context ctx;
   const Tensor a = random_tensor(ctx, {64, 64}, DType::f16, 1),
                c = random_tensor(ctx, {64, 64}, DType::f16, 2);
@@ -16,7 +16,7 @@ TEST(Gemm, ScratchMemoryIsAccountedForAndGivenBack) {
             2 * 64 * 64 * 4);
 }
 
-TEST(Gemm, LeavesTheThreadCountOfTheCallerAlone) {
+TEST(GemmOnCpu, LeavesTheThreadCountOfTheCallerAlone) {
   const ops::cpu::onednn::ThreadCount one(1);
   Context two({}, 2);
   const Tensor a = random_tensor(two, {33, 17}, DType::f32, 1),

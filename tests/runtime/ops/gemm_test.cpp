@@ -5,8 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/shared_contexts.h"
 #include "tests/support/tensors.h"
-#include "tests/support/test_device.h"
 #include "tests/support/tier.h"
 
 namespace trireme {
@@ -37,12 +37,11 @@ struct Product {
 
 // Checks ops::gemm against sums in double precision. The error allowed grows with the sum of magnitudes, as
 // the error of any order of a float sum does.
-void expect_product(const Product& p, int num_threads) {
+void expect_product(Context& ctx, const Product& p) {
   SCOPED_TRACE(fmt::format("{}x{}x{} {}->{} ta={} tb={} accumulate={} alpha={} bias={} threads={} wide={}{}",
                            p.m, p.n, p.k, to_string(p.in), to_string(p.out), p.options.transpose_a,
                            p.options.transpose_b, p.options.accumulate, p.options.alpha, p.with_bias,
-                           num_threads, p.wide_a, p.wide_c));
-  Context ctx(test::test_device(), num_threads);
+                           ctx.num_threads(), p.wide_a, p.wide_c));
   const bool ta = p.options.transpose_a, tb = p.options.transpose_b;
   const Tensor a = random_tensor(ctx, ta ? Shape{p.k, p.m} : Shape{p.m, p.k}, p.in, 1);
   const Tensor b = random_tensor(ctx, tb ? Shape{p.n, p.k} : Shape{p.k, p.n}, p.in, 2);
@@ -74,7 +73,10 @@ void expect_product(const Product& p, int num_threads) {
   }
 }
 
-class GemmTypes : public testing::TestWithParam<std::pair<DType, DType>> {};
+class Gemm : public test::SharedContexts {};
+class Linear : public test::SharedContexts {};
+
+class GemmTypes : public test::SharedContexts, public testing::WithParamInterface<std::pair<DType, DType>> {};
 
 TEST_P(GemmTypes, MatchDoublePrecisionInEveryCombination) {
   const auto& [in, out] = GetParam();
@@ -86,8 +88,8 @@ TEST_P(GemmTypes, MatchDoublePrecisionInEveryCombination) {
     const auto& [m, n, k] = sizes[bits / 256];
     const ops::GemmOptions options{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0,
                                    (bits & 8) != 0 ? -0.5f : 1.0f};
-    expect_product({m, n, k, in, out, (bits & 16) != 0, options, (bits & 32) != 0, (bits & 64) != 0},
-                   (bits & 128) != 0 ? 2 : 1);
+    expect_product(context((bits & 128) != 0 ? 2 : 1),
+                   {m, n, k, in, out, (bits & 16) != 0, options, (bits & 32) != 0, (bits & 64) != 0});
   }
 }
 
@@ -100,25 +102,25 @@ INSTANTIATE_TEST_SUITE_P(
       return fmt::format("{}To{}", to_string(types.param.first), to_string(types.param.second));
     });
 
-TEST(Gemm, LargeSizesMatchDoublePrecision) {
+TEST_F(Gemm, LargeSizesMatchDoublePrecision) {
   for (const DType in : {DType::f32, DType::bf16}) {
-    expect_product({257, 513, 1031, in, in, true, {false, true, false, 1.0f}}, 2);
-    expect_product({513, 257, 1031, in, in, false, {false, false, false, 1.0f}}, 2);
-    expect_product({257, 513, 1031, in, DType::f32, false, {true, false, true, 1.0f}}, 2);
+    expect_product(context(2), {257, 513, 1031, in, in, true, {false, true, false, 1.0f}});
+    expect_product(context(2), {513, 257, 1031, in, in, false, {false, false, false, 1.0f}});
+    expect_product(context(2), {257, 513, 1031, in, DType::f32, false, {true, false, true, 1.0f}});
   }
 }
 
 // The head's products: rows that are odd in length and begin at multiples of 128 bytes.
-TEST(Gemm, LogitsOfAnOddVocabulary) {
+TEST_F(Gemm, LogitsOfAnOddVocabulary) {
   for (const auto& [in, out] : {std::pair{DType::bf16, DType::bf16}, std::pair{DType::f32, DType::f32}}) {
-    expect_product({33, 1031, 65, in, out, false, {false, true, false, 1.0f}, false, true}, 2);
-    expect_product({33, 65, 1031, in, out, false, {}, true, false}, 2);
-    expect_product({1031, 65, 33, in, DType::f32, false, {true, false, true, 1.0f}, true, false}, 2);
+    expect_product(context(2), {33, 1031, 65, in, out, false, {false, true, false, 1.0f}, false, true});
+    expect_product(context(2), {33, 65, 1031, in, out, false, {}, true, false});
+    expect_product(context(2), {1031, 65, 33, in, DType::f32, false, {true, false, true, 1.0f}, true, false});
   }
 }
 
-TEST(Gemm, RefusesOperandsThatDoNotFit) {
-  Context ctx(test::test_device());
+TEST_F(Gemm, RefusesOperandsThatDoNotFit) {
+  Context& ctx = context();
   const Tensor a = random_tensor(ctx, {2, 3}, DType::f32, 1), b = random_tensor(ctx, {4, 5}, DType::f32, 2);
   const Tensor c = random_tensor(ctx, {2, 5}, DType::f32, 3),
                half = random_tensor(ctx, {3, 5}, DType::bf16, 4);
@@ -139,14 +141,14 @@ TEST(Gemm, RefusesOperandsThatDoNotFit) {
 }
 
 // More problems than are kept described: those that come back must still be right.
-TEST(Gemm, ForgottenProblemsAreDescribedAgain) {
+TEST_F(Gemm, ForgottenProblemsAreDescribedAgain) {
   for (int round = 0; round < 2; ++round) {
-    for (int64_t n = 1; n <= 300; ++n) expect_product({2, n, 3, DType::f32, DType::f32, true, {}}, 1);
+    for (int64_t n = 1; n <= 300; ++n) expect_product(context(), {2, n, 3, DType::f32, DType::f32, true, {}});
   }
 }
 
-TEST(Linear, ForwardAndBackwardAreTheProductsOfTheContract) {
-  Context ctx(test::test_device(), 2);
+TEST_F(Linear, ForwardAndBackwardAreTheProductsOfTheContract) {
+  Context& ctx = context(2);
   const int64_t n = 9, in = 5, out = 7;
   const Tensor x = random_tensor(ctx, {n, in}, DType::f32, 1),
                w = random_tensor(ctx, {out, in}, DType::f32, 2);

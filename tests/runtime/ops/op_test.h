@@ -7,13 +7,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/shared_contexts.h"
 #include "tests/support/tensors.h"
-#include "tests/support/test_device.h"
 
 namespace trireme::test {
 
 /// Runs once per compute type.
-class OpTest : public testing::TestWithParam<DType> {
+class OpTest : public SharedContexts, public testing::WithParamInterface<DType> {
  protected:
   DType dtype() const { return GetParam(); }
   /// Relative rounding error of one value of the type, with some room for the fp32 arithmetic before it.
@@ -21,8 +21,8 @@ class OpTest : public testing::TestWithParam<DType> {
     return dtype() == DType::bf16 ? 0x1p-8 : dtype() == DType::f16 ? 0x1p-10 : 4e-6;
   }
 
-  Context ctx_{test_device()};
-  Context threads_{test_device(), 3};
+  Context& ctx_ = context();
+  Context& threads_ = context(3);
 };
 
 inline std::string dtype_name(const testing::TestParamInfo<DType>& info) {

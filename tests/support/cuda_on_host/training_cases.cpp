@@ -8,6 +8,7 @@ TrainingCase make_training_case(const std::string& name, ModelFamily family, int
                                 const ParallelPlan& plan, const std::function<void(LayoutRun&)>& change) {
   LayoutRun run;
   run.device = test_device();
+  run.settings = test_settings();
   run.model = tiny_model(family);
   run.plan = plan;
   run.steps = 2;
