@@ -18,11 +18,11 @@ struct HostInfo {
 /// Where a run takes place, as far as it is known. Empty texts and lists are left out of the banner.
 struct RunPlace {
   std::vector<HostInfo> hosts;
-  std::string device;     ///< "cpu: Intel Xeon, amx-bf16"
-  std::string attention;  ///< attention_text(), of a GPU
-  std::string backend;    ///< of the communicator: "mpi"
+  std::string device;   ///< "cpu: Intel Xeon, amx-bf16"
+  std::string backend;  ///< of the communicator: "mpi"
   int threads_per_rank = 0;
   std::string run_directory;
+  std::string attention = {};  ///< attention_text(), of a GPU
 };
 
 /// "fp32", "bf16" or "fp16".

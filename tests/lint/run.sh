@@ -34,7 +34,7 @@ if ((${#checks[@]} == 0)); then checks=(layering formatting shell headers); fi
 
 # changed PATTERN: the changed files that are there and match, each with a zero byte behind it.
 changed() {
-  python3 tests/tools/affected.py "${scope[@]}" --files | grep -E "$1" | while IFS= read -r file; do
+  python3 tests/tools/affected.py "${scope[@]}" --files | sed -nE "\\:$1:p" | while IFS= read -r file; do
     if [[ -f $file ]]; then printf '%s\0' "$file"; fi
   done
 }

@@ -16,6 +16,7 @@
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/json_file.h"
 #include "runtime/io/safetensors.h"
+#include "tests/support/cuda_on_host/attention_library.h"
 #include "tests/support/cuda_on_host/launch.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -175,6 +176,51 @@ TEST(TrainerOnHost, ARunOfGraphsWritesWhatOneWithoutWrites) {
   ASSERT_EQ(plain.losses.size(), 3);
   EXPECT_EQ(graphs.losses, plain.losses);
   EXPECT_EQ(graphs.weights, plain.weights);
+}
+
+/// The losses of a run on this thread, and what its log says of attention.
+std::pair<std::vector<double>, std::string> run_with_attention(const std::string& folder,
+                                                               AttentionChoice choice) {
+  RunConfig config = small_config(folder, 1);
+  config.train.precision = DType::bf16;
+  config.train.sample_prompt = "a";  // one token, of which cuDNN is not asked
+  config.run.attention = choice;
+  config.run.dir = fmt::format("{}/{}", folder, static_cast<int>(choice));
+  EXPECT_THAT(complete(config, {"model.ffn", "model.kv-heads", "model.max-positions"}, 1, true),
+              testing::IsEmpty());
+  const auto self = make_self_communicator();
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::fopen("/dev/null", "w"), std::fclose);
+  Job job;
+  job.world = self.get();
+  job.device = {DeviceType::cuda, 0};
+  train(config, "", job, out.get());
+  std::vector<double> losses;
+  std::ifstream metrics(config.run.dir + "/metrics.jsonl"), log(config.run.dir + "/log.txt");
+  for (std::string line; std::getline(metrics, line);) {
+    losses.push_back(parse_json(line, "metrics")["loss"]);
+  }
+  std::string said;
+  for (std::string line; std::getline(log, line);) {
+    if (line.starts_with("  attention ")) said = line;
+  }
+  return {losses, said};
+}
+
+TEST(TrainerOnHost, CudnnsAttentionTrainsAsOwnKernelsDo) {
+  const TemporaryFolder folder;
+  folder.write("text", std::string(kText));
+  const cuda_on_host::Cudnn before = cuda_on_host::cudnn();
+  cuda_on_host::cudnn() = {.is_built = true};
+  const auto [by_cudnn, said] = run_with_attention(folder.path(), AttentionChoice::cudnn);
+  EXPECT_EQ(said, "  attention  cuDNN 0.0.0, with at most 256 MiB of workspace; deterministic");
+  EXPECT_EQ(cuda_on_host::cudnn().num_backward, 3 * 2 * 2) << "steps, micro-batches, layers";
+  const auto [by_own, own] = run_with_attention(folder.path(), AttentionChoice::own);
+  EXPECT_EQ(own, "  attention  own kernels, deterministic");
+  EXPECT_EQ(cuda_on_host::cudnn().num_backward, 3 * 2 * 2);
+  cuda_on_host::cudnn() = before;
+  ASSERT_EQ(by_cudnn.size(), 3);
+  ASSERT_EQ(by_own.size(), 3);
+  for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(by_cudnn[i], by_own[i], 1e-2) << i;
 }
 
 TEST(TrainerOnHost, ExpertsAreTimedOnTheirDevice) {
