@@ -119,7 +119,7 @@ class GpuScriptTest(unittest.TestCase):
         self.run_script("--stages", "steps")
         calls = self.calls.read_text(encoding="utf-8")
         for attention in ("own", "cudnn"):
-            self.assertIn(f"training_step_bench --device=cuda --attention={attention}", calls)
+            self.assertIn(f"training_step_bench --device=cuda --attention={attention} --deterministic=", calls)
         self.tools("nvidia-smi")  # without the ldd that sees cuDNN
         self.run_script("--stages", "conformance")
         self.assertEqual(self.results()["conformance: attention, cudnn"], "not run")

@@ -11,6 +11,7 @@
 #include "runtime/comm/nccl/nccl_launcher.h"
 #include "tests/runtime/comm/communicator_conformance.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/nccl_on_host/nccl.h"
 #include "tests/support/nccl_on_host/nccl_ranks.h"
 
 namespace trireme::test {
@@ -170,6 +171,31 @@ TEST(NcclCommunicator, MessagesPassAGroupThatIsStillBeingMade) {
     }
     EXPECT_EQ(values_of(in), list(5, [&](int64_t) { return other + 1; }));
     EXPECT_EQ(values_of(sum), list(1, [](int64_t) { return 2; }));
+  });
+}
+
+/// Rank 1 comes late to the first group: rank 0, which has begun operations of both, may not launch that of
+/// the second before that of the first, as rank 1 does not.
+TEST(NcclCommunicator, CollectivesStayBehindAGroupThatIsStillBeingMade) {
+  run_nccl_ranks(2, [](Communicator& world) {
+    ConformanceRank me(world);
+    const auto late = world.split(0, world.rank(), "late"), made = world.split(0, world.rank(), "made");
+    const Tensor x = me.make(DType::f32, 5, [](int64_t i) { return i; });
+    const Tensor y = me.make(DType::f32, 5, [](int64_t i) { return i + 1; });
+    made->all_reduce(me.stream, me.zeros(DType::f32, 1));
+    if (me.rank == 0) {
+      const auto first = late->all_reduce_async(me.stream, x), second = made->all_reduce_async(me.stream, y);
+      second->wait();
+      first->wait();
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      late->all_reduce(me.stream, x);
+      made->all_reduce(me.stream, y);
+    }
+    me.stream.synchronize();
+    world.barrier(me.stream);
+    EXPECT_EQ(values_of(x), list(5, [](int64_t i) { return 2 * i; }));
+    EXPECT_EQ(values_of(y), list(5, [](int64_t i) { return 2 * (i + 1); }));
   });
 }
 
