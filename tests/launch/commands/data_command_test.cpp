@@ -1,33 +1,21 @@
 #include "launch/commands/data_command.h"
 
-#include <cstdlib>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "runtime/data/token_file.h"
 #include "runtime/data/tokenizer_factory.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"
 
 namespace trireme {
 namespace {
 
 using test::expect_error;
+using test::printed;
 using test::TemporaryFolder;
 using testing::HasSubstr;
-
-template <class F>
-std::string printed(F&& f) {
-  char* text = nullptr;
-  size_t size = 0;
-  std::FILE* out = ::open_memstream(&text, &size);
-  f(out);
-  std::fclose(out);
-  const std::string result(text, size);
-  std::free(text);
-  return result;
-}
 
 std::string text_of(const std::string& path, const Tokenizer& tokenizer) {
   const auto file = TokenFile::open(path);

@@ -1,7 +1,5 @@
 #include "launch/commands/schedule_command.h"
 
-#include <cstdlib>
-
 #include <gmock/gmock.h>
 
 #include "launch/commands/commands.h"
@@ -9,6 +7,7 @@
 #include "parallel/pipeline/schedule_file.h"
 #include "runtime/io/file.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"
 
 namespace trireme {
@@ -20,14 +19,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 std::string printed(const ScheduleOptions& options) {
-  char* text = nullptr;
-  size_t size = 0;
-  std::FILE* out = ::open_memstream(&text, &size);
-  run_schedule_command(options, out);
-  std::fclose(out);
-  const std::string result(text, size);
-  std::free(text);
-  return result;
+  return test::printed([&](std::FILE* out) { run_schedule_command(options, out); });
 }
 
 void run(const std::vector<std::string>& args) { run_schedule(args, {}); }

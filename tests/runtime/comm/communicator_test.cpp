@@ -2,6 +2,9 @@
 #include <atomic>
 #include <thread>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/runtime/comm/communicator_conformance.h"

@@ -1,5 +1,6 @@
 // The conformance suite under mpirun.
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 
 #include "runtime/comm/mpi/mpi_environment.h"
 #include "tests/runtime/comm/communicator_conformance.h"
