@@ -1,13 +1,16 @@
 // The program: runs a command and turns what it throws into a message and an exit code.
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "launch/commands/commands.h"
+#include "launch/trainer/run_log.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/mpi/mpi_environment.h"
@@ -22,7 +25,9 @@ void report(const std::string& message, const RankPlace& place, bool by_all) {
   if (by_all && place.rank != 0) return;
   const std::string who =
       place.world_size > 1 && !by_all ? fmt::format("rank {}: ", place.rank) : std::string();
-  std::fputs(fmt::format("trireme: error: {}{}\n", who, message).c_str(), stderr);  // never throws
+  const std::string line = fmt::format("trireme: error: {}{}\n", who, message);
+  std::fputs(line.c_str(), stderr);  // never throws
+  if (place.log != nullptr) place.log->append(line);
 }
 
 // A rank that fails ends the others too: they may wait for it in a collective for ever.
@@ -31,19 +36,31 @@ void report(const std::string& message, const RankPlace& place, bool by_all) {
   trireme::MpiEnvironment::abort(code);
 }
 
+// Whether this same error befell every rank. Before the ranks have met, all come to that meeting, those that are
+// well too, so nobody waits for long; later the others may be in the middle of anything.
+bool is_of_all(const std::string& message, const RankPlace& place) {
+  constexpr double kAtStart = 5, kLater = 1;  // seconds
+  if (place.mpi == nullptr) return true;
+  const double patience = place.mpi->has_met() ? kLater : kAtStart;
+  const trireme::MpiArrival arrival{trireme::MpiArrival::State::failed, message};
+  return place.mpi->meet(arrival, patience) == trireme::MpiMeeting::alike;
+}
+
 // Says what went wrong. Returns when this process may end in good order.
 ExitCode fail(const std::string& message, ExitCode code, const RankPlace& place) {
-  constexpr double kPatience = 5;  // seconds; ranks read their arguments within milliseconds of each other
-  const bool by_all =
-      code == ExitCode::usage && (place.mpi == nullptr || place.mpi->all_ranks_arrive(kPatience));
+  constexpr auto kOthersSpeak = std::chrono::milliseconds(200);
+  const bool may_be_of_all = code == ExitCode::usage || code == ExitCode::bad_input;
+  const bool by_all = may_be_of_all && is_of_all(message, place);
   report(message, place, by_all);
-  if (place.mpi != nullptr && !by_all) end_job(code);
-  return code;
+  if (place.mpi == nullptr || by_all) return code;
+  std::this_thread::sleep_for(kOthersSpeak);  // more ranks may have failed, each in its way
+  end_job(code);
 }
 
 ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
   try {
     trireme::run_program(args, place);
+    if (place.mpi != nullptr) place.mpi->meet_ended(place.command);
     if (std::fflush(stdout) != 0) trireme::throw_environment("standard output cannot be written");
     return ExitCode::ok;
   } catch (const trireme::Error& error) {
@@ -61,14 +78,16 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
+  const std::string command = args.empty() ? "--help" : args[0];
+  trireme::RunLog log;
   try {
     if (trireme::launched_under_mpi()) {
       const trireme::MpiEnvironment mpi;
-      return static_cast<int>(run(args, {mpi.rank(), mpi.size(), &mpi}));
+      return static_cast<int>(run(args, {mpi.rank(), mpi.size(), &mpi, command, &log}));
     }
     trireme::check_launcher(1);
   } catch (const trireme::Error& error) {
     return static_cast<int>(fail(error.what(), error.code(), {}));
   }
-  return static_cast<int>(run(args, {}));
+  return static_cast<int>(run(args, {.command = command, .log = &log}));
 }

@@ -163,7 +163,8 @@ void bench_collectives(std::span<const std::string> args, const RankPlace& place
   const CollectivesBenchOptions& c = o.collectives;
   if (c.min_bytes > c.max_bytes)
     throw_usage("--min-bytes {} is more than --max-bytes {}", c.min_bytes, c.max_bytes);
-  const RankWorld ranks = make_world(o.run, place);
+  const Fact arguments[] = {{"arguments", fmt::format("bench collectives {}", fmt::join(args, " ")), ""}};
+  const RankWorld ranks = make_world(o.run, place, arguments);
   Context ctx(ranks.device, o.run.threads);
   const auto times = run_collectives_bench(ctx, *ranks.world, c);
   if (place.rank != 0) return;
@@ -208,7 +209,7 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
     return (maker.name + " " + maker.shape).find(o.only) == std::string::npos;
   });
   if (makers.empty()) throw_usage("--only '{}' is in no op's name or shape", o.only);
-  const RankWorld alone = make_world(o.run, place);
+  const RankWorld alone = make_world(o.run, place, {});
   Context ctx(alone.device, o.run.threads, choose_op_settings(o.run, alone.device));
   const std::string device = device_text(ctx.device());
   fmt::print("# {}\n# {} on {}, {} threads, {} tokens\n", build_line(), to_string(o.dtype), device,

@@ -9,12 +9,15 @@
 namespace trireme {
 
 class MpiEnvironment;
+class RunLog;
 
 /// This process among those that were started together.
 struct RankPlace {
   int rank = 0;
   int world_size = 1;
   const MpiEnvironment* mpi = nullptr;  ///< null: one process, started without a launcher
+  std::string command = {};             ///< the first argument
+  RunLog* log = nullptr;                ///< where errors are kept beside the screen
 };
 
 struct Command {

@@ -1,5 +1,8 @@
 #include "launch/commands/rank_world.h"
 
+#include <unistd.h>
+
+#include "launch/commands/run_facts.h"
 #include "launch/trainer/choose_device.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 #include "runtime/comm/nccl/nccl_communicator.h"
@@ -7,9 +10,29 @@
 
 namespace trireme {
 
-RankWorld make_world(const RunOptions& run, const RankPlace& place) {
+namespace {
+
+std::string host_name() {
+  char name[256] = "unknown";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+std::unique_ptr<Communicator> make_agreed_world(const RankPlace& place, std::span<const Fact> facts) {
+  if (place.mpi == nullptr) return make_self_communicator();
+  place.mpi->meet_ready(place.command);
+  auto world = place.mpi->make_world();
+  std::vector<Fact> all = build_facts(place);
+  all.insert(all.end(), facts.begin(), facts.end());
+  check_agreement(*world, all, host_name());
+  return world;
+}
+
+}  // namespace
+
+RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<const Fact> facts) {
   RankWorld ranks;
-  ranks.world = place.mpi != nullptr ? place.mpi->make_world() : make_self_communicator();
+  ranks.world = make_agreed_world(place, facts);
   const int local_rank = place.mpi != nullptr ? place.mpi->local_rank() : 0;
   const DeviceChoice choice = choose_device(run, *ranks.world, local_rank);
   ranks.device = choice.device;

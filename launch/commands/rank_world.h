@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "launch/commands/commands.h"
 #include "launch/trainer/run_config.h"
+#include "runtime/comm/agreement.h"
 #include "runtime/comm/communicator.h"
 
 namespace trireme {
@@ -14,8 +16,9 @@ struct RankWorld {
   Device device;
 };
 
-/// What run.device and run.backend mean here; every rank calls it. Errors of choose_device and
-/// choose_backend, and of the backend.
-RankWorld make_world(const RunOptions& run, const RankPlace& place);
+/// What run.device and run.backend mean here; every rank calls it. First the ranks meet: one whose arguments
+/// are wrong has said so, and all run one command. Then they compare their builds and `facts`
+/// (check_agreement). Errors of these, of choose_device and choose_backend, and of the backend.
+RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<const Fact> facts);
 
 }  // namespace trireme

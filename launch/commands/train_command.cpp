@@ -6,6 +6,7 @@
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/rank_world.h"
+#include "launch/commands/run_facts.h"
 #include "launch/trainer/banner.h"
 #include "launch/trainer/trainer.h"
 #include "runtime/comm/mpi/mpi_environment.h"
@@ -51,10 +52,11 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
   if (place.rank == 0) {
     for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
   }
-  const RankWorld ranks = make_world(arguments.config.run, place);
+  const RankWorld ranks = make_world(arguments.config.run, place, config_facts(arguments.config, rules.options));
   Job job;
   job.world = ranks.world.get();
   job.device = ranks.device;
+  job.log = place.log;
   if (place.mpi != nullptr) {
     for (const MpiHost& host : place.mpi->hosts()) job.hosts.push_back({host.name, host.num_ranks});
     job.local_size = place.mpi->local_size();

@@ -5,6 +5,7 @@
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/rank_world.h"
+#include "launch/commands/run_facts.h"
 #include "launch/trainer/banner.h"
 #include "launch/trainer/complete_config.h"
 #include "launch/verify/small_model.h"
@@ -100,7 +101,7 @@ void run_verify(std::span<const std::string> args, const RankPlace& place) {
                place.world_size == num_ranks ? "as processes" : "as threads of this process");
     std::fflush(stdout);
   }
-  const RankWorld ranks = make_world(config.run, place);
+  const RankWorld ranks = make_world(config.run, place, config_facts(config, rules.options));
   verify(config, *ranks.world, ranks.device, stdout);
 }
 

@@ -1,6 +1,7 @@
 #include "launch/trainer/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -58,6 +59,7 @@ class Trainer {
   bool is_main() const { return world_.rank() == 0; }
   bool is_on_cpu() const { return ctx_.device().type == DeviceType::cpu; }
   void open_directory(std::string_view config_ini);
+  void share_log();  // all ranks take part
   std::optional<double> evaluate();
   /// Whether the next step may begin before the numbers of this one are there: a skipped step changes neither
   /// its loss scale nor its learning rate, and nothing else waits for the device.
@@ -149,6 +151,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
   if (is_main()) open_directory(config_ini);
+  share_log();
   rates_.flops = ops::measure_gemm_rate(ctx_, config_.train.precision);
   if (config_.run.profile_step > 0) rates_.bytes = ops::measure_memory_rate(ctx_);
   peak_flops_ = sum_over_ranks(rates_.flops);
@@ -169,6 +172,14 @@ void Trainer::open_directory(std::string_view config_ini) {
   directory_->log(text);
   fmt::print(out_, "{}", text);
   std::fflush(out_);
+}
+
+void Trainer::share_log() {
+  const auto path = is_main() ? std::filesystem::absolute(directory_->path() / "log.txt").string() : "";
+  std::array<char, 4096> shared{};
+  path.copy(shared.data(), shared.size() - 1);
+  world_.broadcast(ctx_.host_stream(), Tensor::borrow(shared.data(), {shared.size()}, DType::u8), 0);
+  if (job_.log != nullptr) job_.log->set_path(shared.data());
 }
 
 double Trainer::sum_over_ranks(double value) {
@@ -328,8 +339,13 @@ void Trainer::report(const StepMetrics& m, Progress& progress) {
 
 void Trainer::save_model() {
   const std::string path = is_main() ? (directory_->path() / "model.safetensors").string() : "";
-  save_weights(ctx_, parallel_, *model_, *step_, path);
-  if (is_main() && data_.tokenizer) data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
+  try {
+    save_weights(ctx_, parallel_, *model_, *step_, path);
+    if (is_main() && data_.tokenizer) data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
+  } catch (const UserError& error) {  // the folder was there when the run began: no mistake in the arguments
+    if (error.code() != ExitCode::usage) throw;
+    throw EnvironmentError(error.what());
+  }
 }
 
 std::string Trainer::sample_of_text() {

@@ -7,6 +7,7 @@
 
 #include "launch/trainer/banner.h"
 #include "launch/trainer/run_config.h"
+#include "launch/trainer/run_log.h"
 #include "runtime/comm/communicator.h"
 
 namespace trireme {
@@ -17,6 +18,7 @@ struct Job {
   std::vector<HostInfo> hosts;  ///< in the order of their first ranks
   int local_size = 1;           ///< ranks of this host
   Device device;                ///< of this rank
+  RunLog* log = nullptr;        ///< told where the run's log.txt is, on every rank
 };
 
 /// Trains as the complete configuration says; every rank of the world calls it. Rank 0 writes the banner, the

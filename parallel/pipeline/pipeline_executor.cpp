@@ -2,8 +2,11 @@
 
 #include <deque>
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 namespace trireme {
 
@@ -73,10 +76,16 @@ class Run {
     }
   }
 
+  /// What a message is, as its receiver sees it: a receive that gets another is an error.
+  static std::string label_of(const Action& receive) {
+    return fmt::format("{} {}.{}", receive.kind == receive_activation ? "activation" : "gradient",
+                       receive.micro_batch, receive.chunk);
+  }
+
   void post(const Action& action) {
     const int64_t rows = part_.boundary.rows(micro_batch_of(action));
     const Tensor tensor = Tensor::empty(ctx_, {rows, part_.boundary.width}, part_.boundary.dtype);
-    receiving_.push_back({tensor, pipeline_.receive_async(ctx_.stream(), tensor, action.peer)});
+    receiving_.push_back({tensor, pipeline_.receive_async(ctx_.stream(), tensor, action.peer, label_of(action))});
   }
 
   // Receives end in the order of the list, which is that of their posting.
@@ -91,7 +100,8 @@ class Run {
     const Tensor tensor =
         take(action.kind == send_activation ? outputs_ : input_gradients_, place_of(action));
     TRIREME_CHECK(tensor, "{} before it is made", to_string(action));
-    sending_.push_back({tensor, pipeline_.send_async(ctx_.stream(), tensor, action.peer)});
+    const std::string label = label_of(receive_of(schedule_, pipeline_.rank(), action));
+    sending_.push_back({tensor, pipeline_.send_async(ctx_.stream(), tensor, action.peer, label)});
   }
 
   // Lets go of what has arrived: activations are not to pile up until the end of the step.

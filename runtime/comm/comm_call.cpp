@@ -32,6 +32,24 @@ std::string to_string(const CommSignature& s) {
   return fmt::format("{}({})", to_string(static_cast<CommKind>(s.kind)), fmt::join(arguments, ", "));
 }
 
+MessageHeader header_of(const CommCall& call) {
+  MessageHeader header;
+  header.bytes = call.in.bytes();
+  call.label.copy(header.label, sizeof header.label - 1);
+  return header;
+}
+
+std::string describe_mismatch(const std::string& name, int from, const MessageHeader& sent, int to,
+                              const MessageHeader& awaited) {
+  if (sent == awaited) return "";
+  const auto text = [](const MessageHeader& h) {
+    return h.label[0] == '\0' ? fmt::format("{} bytes", h.bytes)
+                              : fmt::format("{} bytes of {}", h.bytes, static_cast<const char*>(h.label));
+  };
+  return fmt::format("calls do not match on communicator '{}': rank {} receives {}, rank {} sent {}", name, to,
+                     text(awaited), from, text(sent));
+}
+
 std::string describe_mismatch(const std::string& name, std::span<const CommSignature> by_rank) {
   if (std::ranges::adjacent_find(by_rank, std::not_equal_to{}) == by_rank.end()) return "";
   std::vector<std::string> groups;

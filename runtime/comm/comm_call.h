@@ -29,6 +29,7 @@ struct CommCall {
   Tensor out = {};  ///< what is written; both are undefined for a barrier and a split
   ReduceOp op = ReduceOp::sum;
   int peer = -1;                             ///< root, destination or source
+  std::string label = {};                    ///< of a message
   std::vector<int64_t> send_counts = {};     ///< of both kinds of all-to-all: elements, one a rank
   std::vector<int64_t> receive_counts = {};  ///< as send_counts
 
@@ -48,6 +49,18 @@ struct CommSignature {
 CommSignature signature_of(const CommCall& call);
 /// "all_reduce(sum, f32, 1000 elements)".
 std::string to_string(const CommSignature& signature);
+
+/// What a message says of itself ahead of its contents; as plain bytes, so that it can be sent.
+struct MessageHeader {
+  int64_t bytes = 0;
+  char label[24] = {};  ///< cut to 23 characters
+
+  friend bool operator==(const MessageHeader&, const MessageHeader&) = default;
+};
+MessageHeader header_of(const CommCall& call);
+/// Empty when what was sent is what is awaited; otherwise a sentence that names the communicator and both.
+std::string describe_mismatch(const std::string& name, int from, const MessageHeader& sent, int to,
+                              const MessageHeader& awaited);
 
 /// Empty when all ranks called the same; otherwise a sentence that names the communicator and who called
 /// what.

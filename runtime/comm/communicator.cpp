@@ -126,11 +126,11 @@ CommCall all_to_all_call(const Communicator& comm, const Stream& stream, const T
 }
 
 CommCall message_call(CommKind kind, const Communicator& comm, const Stream& stream, const Tensor& t,
-                      int peer) {
+                      int peer, std::string_view label) {
   const Check check(kind, comm, stream);
   check.tensor("t", t);
   check.peer(peer);
-  return {.kind = kind, .in = t, .out = t, .peer = peer};
+  return {.kind = kind, .in = t, .out = t, .peer = peer, .label = std::string(label)};
 }
 
 }  // namespace
@@ -243,17 +243,17 @@ WorkPtr Communicator::all_to_all_v_async(Stream& stream, const Tensor& in,
       stream, all_to_all_call(CommKind::all_to_all_v, *this, stream, in, send_counts, out, receive_counts));
 }
 
-void Communicator::send(Stream& stream, const Tensor& t, int to) {
-  run_counted(stream, message_call(CommKind::send, *this, stream, t, to));
+void Communicator::send(Stream& stream, const Tensor& t, int to, std::string_view label) {
+  run_counted(stream, message_call(CommKind::send, *this, stream, t, to, label));
 }
-WorkPtr Communicator::send_async(Stream& stream, const Tensor& t, int to) {
-  return start_counted(stream, message_call(CommKind::send, *this, stream, t, to));
+WorkPtr Communicator::send_async(Stream& stream, const Tensor& t, int to, std::string_view label) {
+  return start_counted(stream, message_call(CommKind::send, *this, stream, t, to, label));
 }
-void Communicator::receive(Stream& stream, const Tensor& t, int from) {
-  run_counted(stream, message_call(CommKind::receive, *this, stream, t, from));
+void Communicator::receive(Stream& stream, const Tensor& t, int from, std::string_view label) {
+  run_counted(stream, message_call(CommKind::receive, *this, stream, t, from, label));
 }
-WorkPtr Communicator::receive_async(Stream& stream, const Tensor& t, int from) {
-  return start_counted(stream, message_call(CommKind::receive, *this, stream, t, from));
+WorkPtr Communicator::receive_async(Stream& stream, const Tensor& t, int from, std::string_view label) {
+  return start_counted(stream, message_call(CommKind::receive, *this, stream, t, from, label));
 }
 
 void Communicator::barrier(Stream& stream) { run_counted(stream, {.kind = CommKind::barrier}); }

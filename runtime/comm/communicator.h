@@ -112,12 +112,15 @@ class Communicator {
                                            std::span<const int64_t> send_counts, const Tensor& out,
                                            std::span<const int64_t> receive_counts);
 
-  /// Point to point, with another rank than this one. Sender and receiver name the same number of elements. A
-  /// blocking send may return before the message is received, and need not.
-  void send(Stream& stream, const Tensor& t, int to);
-  void receive(Stream& stream, const Tensor& t, int from);
-  [[nodiscard]] WorkPtr send_async(Stream& stream, const Tensor& t, int to);
-  [[nodiscard]] WorkPtr receive_async(Stream& stream, const Tensor& t, int from);
+  /// Point to point, with another rank than this one. Sender and receiver name the same number of elements,
+  /// and the same `label` (23 characters count): what the message is. A message of another length or label
+  /// throws InternalError on the receiver, and is never written beyond its tensor; NCCL alone carries neither
+  /// and has nothing that could compare them. A blocking send may return before the message is received, and
+  /// need not.
+  void send(Stream& stream, const Tensor& t, int to, std::string_view label = {});
+  void receive(Stream& stream, const Tensor& t, int from, std::string_view label = {});
+  [[nodiscard]] WorkPtr send_async(Stream& stream, const Tensor& t, int to, std::string_view label = {});
+  [[nodiscard]] WorkPtr receive_async(Stream& stream, const Tensor& t, int from, std::string_view label = {});
 
   /// Returns when all ranks have called it and their earlier collectives are done.
   void barrier(Stream& stream);

@@ -8,6 +8,7 @@
 #include <mpi.h>
 #include <unistd.h>
 
+#include "runtime/base/philox.h"
 #include "runtime/comm/comm_call.h"
 #include "runtime/comm/host_staging.h"
 #include "runtime/comm/mpi/mpi_error.h"
@@ -19,9 +20,9 @@ namespace trireme {
 
 namespace {
 
-constexpr int kExchangeTag = 0;
-constexpr int kMessageTag = 1;
-constexpr int kProgressTag = 2;             // of no message
+constexpr int kHeaderTag = 0;
+constexpr int kProgressTag = 1;             // of no message
+constexpr int kFirstTagOfLengths = 2;       // even: parts of collectives; odd: messages
 constexpr int64_t kSmallBytes = 16 << 10;   // of all ranks together
 constexpr int64_t kScratchBytes = 4 << 20;  // what the other ranks' parts of a reduction are received into
 
@@ -48,6 +49,12 @@ MPI_Datatype type_of(DType dtype) {
 
 MPI_Op op_of(ReduceOp op) { return op == ReduceOp::sum ? MPI_SUM : op == ReduceOp::max ? MPI_MAX : MPI_MIN; }
 
+uint64_t hash_of(std::initializer_list<int64_t> numbers) {
+  uint64_t h = 0;
+  for (const int64_t number : numbers) h = stream_key(h ^ static_cast<uint64_t>(number), "call");
+  return h;
+}
+
 int64_t element_bytes(const Tensor& t) { return static_cast<int64_t>(size_of(t.dtype())); }
 std::byte* bytes(const Tensor& t) { return static_cast<std::byte*>(t.raw()); }
 
@@ -55,6 +62,15 @@ struct Part {
   std::byte* data;
   int64_t bytes;
 };
+
+int largest_tag() {
+  int* value = nullptr;
+  int is_set = 0;
+  MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &value, &is_set);
+  return is_set != 0 ? *value : 32767;  // what every MPI has
+}
+
+enum class Traffic { collective, message };
 
 /// One MPI communicator and the operations on it. Owned by the communicator and by all its operations under
 /// way.
@@ -65,6 +81,7 @@ class MpiGroup {
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    num_lengths_ = (largest_tag() - kFirstTagOfLengths) / 2;
     progress_ = std::make_unique<MpiProgress>(comm_, kProgressTag);
   }
 
@@ -75,8 +92,9 @@ class MpiGroup {
 
   void collective(const CommCall& call);
   std::shared_ptr<MpiGroup> split(int color, int key, std::string name);
-  /// Begins a send or receive; cut messages are several requests, in order.
-  std::vector<MPI_Request> post(const CommCall& call);
+  /// Begins a send or receive: first of `header`, which stays where it is until then, and then of the message;
+  /// where that is cut it is several requests, in order.
+  std::vector<MPI_Request> post(const CommCall& call, MessageHeader& header);
   void free() noexcept;
   MpiProgress& progress() { return *progress_; }
 
@@ -84,7 +102,14 @@ class MpiGroup {
   /// Calls f(offset, count) for pieces of [0, n) elements that one MPI call may carry; once at least.
   template <class F>
   void for_pieces(int64_t n, int64_t element, F&& f) const;
+  /// The tag of a message or part of `bytes`. Open MPI's single-copy receive trusts the sender's length and
+  /// writes past a shorter buffer: so that only equal lengths ever meet, the length is the tag. (Where an MPI has
+  /// few tags, lengths share them; Open MPI's own transports have 2^31.)
+  int tag_of(Traffic traffic, int64_t bytes) const {
+    return kFirstTagOfLengths + 2 * static_cast<int>(bytes % num_lengths_) + (traffic == Traffic::message);
+  }
   void compare(const CommCall& call);
+  void describe_difference(const CommCall& call);
   void all_reduce(const CommCall& call);
   void all_reduce_small(const CommCall& call);
   void all_gather(const CommCall& call);
@@ -103,6 +128,7 @@ class MpiGroup {
   MpiOptions options_;
   int rank_ = 0;
   int size_ = 1;
+  int64_t num_lengths_ = 1;  // that tags tell apart
   std::vector<std::byte> scratch_;
   std::unique_ptr<MpiProgress> progress_;
 };
@@ -148,7 +174,28 @@ void MpiGroup::collective(const CommCall& call) {
   }
 }
 
+// Each rank adds three numbers, all of which wrap around. h is a hash of what it calls: where n ranks call the
+// same, n times the sum of h * h is the square of the sum of h, and hardly elsewhere (for two ranks the
+// difference is that of their h, squared). The third adds up, over all pairs, what one will send less what the
+// other awaits, each by a hash of (from, to, count): 0 where they agree. All ranks have the same sums, and so
+// come to the same conclusion.
 void MpiGroup::compare(const CommCall& call) {
+  const CommSignature signature = signature_of(call);
+  const uint64_t h = hash_of({signature.kind, signature.dtype, signature.op, signature.root, signature.count});
+  uint64_t balance = 0;
+  if (call.kind == CommKind::all_to_all_v) {
+    for (int r = 0; r < size_; ++r) {
+      const auto at = static_cast<size_t>(r);
+      balance += hash_of({rank_, r, call.send_counts[at]}) - hash_of({r, rank_, call.receive_counts[at]});
+    }
+  }
+  uint64_t sums[3] = {h, h * h, balance};
+  check(MPI_Allreduce(MPI_IN_PLACE, sums, 3, MPI_UINT64_T, MPI_SUM, comm_), "MPI_Allreduce");
+  const bool equal = static_cast<uint64_t>(size_) * sums[1] == sums[0] * sums[0];
+  if (!equal || sums[2] != 0) describe_difference(call);
+}
+
+void MpiGroup::describe_difference(const CommCall& call) {
   constexpr int kNumbers = sizeof(CommSignature) / sizeof(int64_t);
   const CommSignature mine = signature_of(call);
   std::vector<CommSignature> all(static_cast<size_t>(size_));
@@ -164,7 +211,8 @@ void MpiGroup::compare(const CommCall& call) {
           "MPI_Allgather");
     mismatch = describe_count_mismatch(name_, sent, expected, size_);
   }
-  if (!mismatch.empty()) throw InternalError(mismatch);
+  TRIREME_CHECK(!mismatch.empty(), "communicator '{}': calls differ, and do not", name_);
+  throw InternalError(mismatch);
 }
 
 // MPI's own all-reduce adds in an order that depends on the message's length. Sums of floating-point numbers
@@ -244,13 +292,15 @@ void MpiGroup::exchange(std::span<const Part> send, std::span<const Part> receiv
   for (int step = 1; step < size_; ++step) {
     const int from = (rank_ + size_ - step) % size_;
     in_pieces(receive[static_cast<size_t>(from)], [&](std::byte* data, int count, MPI_Request* request) {
-      check(MPI_Irecv(data, count, MPI_BYTE, from, kExchangeTag, comm_, request), "MPI_Irecv");
+      check(MPI_Irecv(data, count, MPI_BYTE, from, tag_of(Traffic::collective, count), comm_, request),
+            "MPI_Irecv");
     });
   }
   for (int step = 1; step < size_; ++step) {
     const int to = (rank_ + step) % size_;
     in_pieces(send[static_cast<size_t>(to)], [&](std::byte* data, int count, MPI_Request* request) {
-      check(MPI_Isend(data, count, MPI_BYTE, to, kExchangeTag, comm_, request), "MPI_Isend");
+      check(MPI_Isend(data, count, MPI_BYTE, to, tag_of(Traffic::collective, count), comm_, request),
+            "MPI_Isend");
     });
   }
   for (MPI_Request& request : requests) check(MPI_Wait(&request, MPI_STATUS_IGNORE), "MPI_Wait");
@@ -301,16 +351,19 @@ std::shared_ptr<MpiGroup> MpiGroup::split(int color, int key, std::string name) 
   return std::make_shared<MpiGroup>(part, std::move(name), options_);
 }
 
-std::vector<MPI_Request> MpiGroup::post(const CommCall& call) {
+std::vector<MPI_Request> MpiGroup::post(const CommCall& call, MessageHeader& header) {
   std::vector<MPI_Request> requests;
-  for_pieces(call.in.bytes(), 1, [&](int64_t offset, int count) {
-    std::byte* data = bytes(call.in) + offset;
+  const auto begin = [&](void* data, int count, int tag) {
     requests.push_back(MPI_REQUEST_NULL);
     if (call.kind == CommKind::send) {
-      check(MPI_Isend(data, count, MPI_BYTE, call.peer, kMessageTag, comm_, &requests.back()), "MPI_Isend");
+      check(MPI_Isend(data, count, MPI_BYTE, call.peer, tag, comm_, &requests.back()), "MPI_Isend");
     } else {
-      check(MPI_Irecv(data, count, MPI_BYTE, call.peer, kMessageTag, comm_, &requests.back()), "MPI_Irecv");
+      check(MPI_Irecv(data, count, MPI_BYTE, call.peer, tag, comm_, &requests.back()), "MPI_Irecv");
     }
+  };
+  begin(&header, sizeof header, kHeaderTag);
+  for_pieces(call.in.bytes(), 1, [&](int64_t offset, int count) {
+    begin(bytes(call.in) + offset, count, tag_of(Traffic::message, count));
   });
   return requests;
 }
@@ -325,7 +378,10 @@ void MpiGroup::free() noexcept {
 class MessageWork final : public Work {
  public:
   MessageWork(std::shared_ptr<MpiGroup> group, CommCall call)
-      : group_(std::move(group)), call_(std::move(call)), requests_(group_->post(call_)) {
+      : group_(std::move(group)),
+        call_(std::move(call)),
+        header_(std::make_unique<MessageHeader>(header_of(call_))),
+        requests_(group_->post(call_, *header_)) {
     group_->progress().begin();
   }
 
@@ -334,7 +390,7 @@ class MessageWork final : public Work {
   ~MessageWork() override {
     if (requests_.empty()) return;
     if (std::uncaught_exceptions() > uncaught_) {
-      new Tensor(call_.in);
+      leave_behind();
     } else {
       for (MPI_Request& request : requests_) MPI_Wait(&request, MPI_STATUS_IGNORE);
       group_->progress().end();
@@ -342,23 +398,17 @@ class MessageWork final : public Work {
   }
 
   // One by one: with several threads, MPI_Waitall of Open MPI 4.1 never returns when a request had failed
-  // before.
+  // before. The header comes first: a message that is another one may never come in this length.
   void wait() override {
-    int64_t total = 0;
     if (requests_.empty()) return;
-    const bool received = call_.kind == CommKind::receive;
+    const bool receives = call_.kind == CommKind::receive;
     group_->progress().end();
-    for (MPI_Request& request : std::exchange(requests_, {})) {
-      MPI_Status status;
-      group_->check(MPI_Wait(&request, &status),
-                    call_.kind == CommKind::send ? "MPI_Wait (send)" : "MPI_Wait (receive)");
-      int count = 0;
-      MPI_Get_count(&status, MPI_BYTE, &count);
-      total += count;
+    const std::vector<MPI_Request> requests = std::exchange(requests_, {});
+    for (size_t i = 0; i < requests.size(); ++i) {
+      MPI_Request request = requests[i];
+      group_->check(MPI_Wait(&request, MPI_STATUS_IGNORE), receives ? "MPI_Wait (receive)" : "MPI_Wait (send)");
+      if (i == 0 && receives) check_header();
     }
-    TRIREME_CHECK(!received || total == call_.in.bytes(),
-                  "calls do not match on communicator '{}': rank {} receives {} bytes, rank {} sent {}",
-                  group_->name(), group_->rank(), call_.in.bytes(), call_.peer, total);
   }
 
   // Leaves the requests as they are, for wait() to take their errors and sizes.
@@ -371,9 +421,23 @@ class MessageWork final : public Work {
   }
 
  private:
+  void check_header() {
+    const std::string mismatch =
+        describe_mismatch(group_->name(), call_.peer, *header_, group_->rank(), header_of(call_));
+    if (mismatch.empty()) return;
+    leave_behind();
+    throw InternalError(mismatch);
+  }
+
+  void leave_behind() {
+    new Tensor(call_.in);
+    (void)header_.release();
+  }
+
   int uncaught_ = std::uncaught_exceptions();
   std::shared_ptr<MpiGroup> group_;
   CommCall call_;
+  std::unique_ptr<MessageHeader> header_;  // sent, or received into
   std::vector<MPI_Request> requests_;
 };
 

@@ -1,13 +1,20 @@
 #include "runtime/comm/mpi/mpi_environment.h"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <limits>
+#include <map>
 #include <thread>
 
+#include <fmt/ranges.h>
 #include <mpi.h>
+
+#include "runtime/base/philox.h"
 
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/mpi/mpi_communicator.h"
@@ -24,7 +31,21 @@ void flush(std::FILE* file) noexcept {
   ::funlockfile(file);
 }
 
+using State = MpiArrival::State;
+
+std::string label_of(const MpiArrival& arrival) {
+  return arrival.state == State::ended ? fmt::format("{}, which has ended", arrival.text)
+                                       : std::string(arrival.text);
+}
+
 }  // namespace
+
+/// For what ranks say when something is wrong: nothing else is ever under way on its communicator. What is
+/// sent lies here, since a rank that stops waiting leaves the operation behind.
+struct MpiEnvironment::Control {
+  MPI_Comm comm = MPI_COMM_NULL;
+  std::array<uint64_t, 3> mine{}, largest{};
+};
 
 MpiEnvironment::MpiEnvironment() : uncaught_(std::uncaught_exceptions()) {
   int level = MPI_THREAD_SINGLE;
@@ -36,6 +57,8 @@ MpiEnvironment::MpiEnvironment() : uncaught_(std::uncaught_exceptions()) {
     if (level < MPI_THREAD_MULTIPLE)
       throw_environment("this MPI ({}) was built without MPI_THREAD_MULTIPLE", version());
     check_launcher(size_);
+    control_ = std::make_unique<Control>();
+    mpi::check(MPI_Comm_dup(MPI_COMM_WORLD, &control_->comm), "MPI_Comm_dup", "control", rank_);
     find_hosts();
   } catch (const UserError&) {
     MPI_Finalize();  // every rank is a world of its own
@@ -51,16 +74,63 @@ MpiEnvironment::~MpiEnvironment() {
   MPI_Finalize();
 }
 
-bool MpiEnvironment::all_ranks_arrive(double seconds) const {
-  MPI_Request request = MPI_REQUEST_NULL;
-  mpi::check(MPI_Ibarrier(MPI_COMM_WORLD, &request), "MPI_Ibarrier", "world", rank_);
+bool MpiEnvironment::completes(void* request, double seconds) const {
   const double end = MPI_Wtime() + seconds;
   int done = 0;
-  while (done == 0 && MPI_Wtime() < end) {
-    mpi::check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test", "world", rank_);
+  for (;;) {
+    if (MPI_Test(static_cast<MPI_Request*>(request), &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
+    if (done != 0 || MPI_Wtime() >= end) return done != 0;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
-  return done != 0;
+}
+
+MpiMeeting MpiEnvironment::meet(const MpiArrival& arrival, double seconds) const {
+  has_met_ = true;
+  const uint64_t hash = hash_name(fmt::format("{} {}", static_cast<int>(arrival.state), arrival.text));
+  control_->mine = {hash, ~hash, arrival.state == State::failed};  // the second is ~ of the smallest
+  MPI_Request request = MPI_REQUEST_NULL;
+  const int code = MPI_Iallreduce(control_->mine.data(), control_->largest.data(), 3, MPI_UINT64_T, MPI_MAX,
+                                  control_->comm, &request);
+  if (code != MPI_SUCCESS || !completes(&request, seconds)) return MpiMeeting::not_there;
+  const auto& [largest, smallest, has_failed] = control_->largest;
+  if (largest == ~smallest) return MpiMeeting::alike;
+  return has_failed != 0 ? MpiMeeting::failed : MpiMeeting::differ;
+}
+
+void MpiEnvironment::meet_ready(std::string_view command) const {
+  if (has_met_) return;
+  const MpiArrival arrival{State::ready, command};
+  const MpiMeeting meeting = meet(arrival, std::numeric_limits<double>::infinity());
+  if (meeting == MpiMeeting::alike) return;
+  if (meeting == MpiMeeting::differ) throw_differing(arrival);
+  std::this_thread::sleep_for(std::chrono::seconds(5));  // it says why, and ends the job
+  throw_environment("another rank failed at its start, or MPI did");
+}
+
+void MpiEnvironment::meet_ended(std::string_view command) const {
+  if (has_met_) return;
+  const MpiArrival arrival{State::ended, command};
+  if (meet(arrival, std::numeric_limits<double>::infinity()) == MpiMeeting::differ) throw_differing(arrival);
+}
+
+void MpiEnvironment::throw_differing(const MpiArrival& arrival) const {
+  constexpr size_t kBytes = 64, kMost = 4;
+  std::array<char, kBytes> mine{};
+  label_of(arrival).copy(mine.data(), kBytes - 1);
+  std::vector<std::array<char, kBytes>> all(static_cast<size_t>(size_));
+  mpi::check(
+      MPI_Allgather(mine.data(), kBytes, MPI_BYTE, all.data(), kBytes, MPI_BYTE, control_->comm),
+      "MPI_Allgather", "control", rank_);
+  std::map<std::string, std::vector<int>> ranks;
+  for (int r = 0; r < size_; ++r) ranks[all[static_cast<size_t>(r)].data()].push_back(r);
+  std::vector<std::string> parts;
+  for (auto& [label, of_label] : ranks) {
+    const bool cut = of_label.size() > kMost;
+    of_label.resize(std::min(of_label.size(), kMost));
+    parts.push_back(fmt::format("rank{} {}{} trireme {}", of_label.size() > 1 ? "s" : "",
+                                fmt::join(of_label, ", "), cut ? ", ..." : "", label));
+  }
+  throw_user(ExitCode::usage, "the {} ranks were not started alike: {}", size_, fmt::join(parts, "; "));
 }
 
 void MpiEnvironment::find_hosts() {

@@ -11,16 +11,35 @@ namespace trireme {
 
 struct MpiOptions {
   /// Ranks compare what they call before each collective, so that a mismatch throws InternalError on all of
-  /// them instead of giving wrong sums or hanging. Costs a small all-gather a call.
-  bool check_calls = false;
-  /// Longer messages are cut (MPI counts with int, and some transports stop at 2 GiB).
-  int64_t max_message_bytes = int64_t{1} << 30;
+  /// them instead of giving wrong sums, hanging, or writing past a buffer. Costs an all-reduce of 24 bytes a
+  /// call.
+  bool check_calls = true;
+  /// Longer messages are cut (MPI counts with int, some transports stop at 2 GiB, and tags carry the length).
+  int64_t max_message_bytes = int64_t{1} << 29;
 };
 
 /// A machine of the job: ranks that share memory.
 struct MpiHost {
   std::string name;
   int num_ranks = 0;
+};
+
+/// What a rank comes with to the meeting of all at their start.
+struct MpiArrival {
+  enum class State {
+    ready,   ///< it is about to work with the others
+    ended,   ///< it has done what it was asked for, without them
+    failed,  ///< it cannot begin
+  };
+  State state = State::ready;
+  std::string_view text;  ///< the command, or the error's message
+};
+
+enum class MpiMeeting {
+  alike,      ///< all came with equal state and text
+  differ,     ///< all came, and none failed
+  failed,     ///< all came, and some failed
+  not_there,  ///< not all came in time
 };
 
 /// One per process. Starts MPI so that any thread may call it, with errors returned, not fatal. Works without
@@ -52,15 +71,29 @@ class MpiEnvironment {
   /// object.
   std::unique_ptr<Communicator> make_world(const MpiOptions& options = {}) const;
 
-  /// True when every rank of the job makes this call within `seconds`: what befell this rank befell all, and
-  /// they may end in good order. Waits no longer.
-  bool all_ranks_arrive(double seconds) const;
+  /// The ranks tell each other how they fare: first, before anything else, whether each can begin; later those
+  /// that fail, whether the same befell all. Waits `seconds` at most. On a communicator of its own, so that it
+  /// meets nothing that the others are doing; an error of MPI counts as not_there.
+  MpiMeeting meet(const MpiArrival& arrival, double seconds) const;
+  bool has_met() const { return has_met_; }
+  /// meet() of a rank that can begin: waits for all. Where they run different commands all of them throw
+  /// UserError (usage), which names them and their ranks; where one failed, and has not ended the job within
+  /// seconds, EnvironmentError. Does nothing once they have met.
+  void meet_ready(std::string_view command) const;
+  /// meet() of a rank that has ended without the others; errors as meet_ready.
+  void meet_ended(std::string_view command) const;
 
   /// Ends every process of the job with `code`, this one included. From any thread; never waits for a rank.
   [[noreturn]] static void abort(ExitCode code) noexcept;
 
  private:
   void find_hosts();
+  bool completes(void* request, double seconds) const;
+  [[noreturn]] void throw_differing(const MpiArrival& arrival) const;
+
+  struct Control;
+  std::unique_ptr<Control> control_;
+  mutable bool has_met_ = false;
 
   int rank_ = 0;
   int size_ = 1;

@@ -204,6 +204,7 @@ class ThreadGroup::Message {
   enum class State { posted, matched, done };
 
   Tensor source, target;
+  MessageHeader sent, awaited;
   State state = State::posted;
   std::string mismatch;
 };
@@ -220,12 +221,14 @@ std::shared_ptr<ThreadGroup::Message> ThreadGroup::post(int rank, const CommCall
     if (others.empty()) {
       message = std::make_shared<Message>();
       (sending ? message->source : message->target) = call.in;
+      (sending ? message->sent : message->awaited) = header_of(call);
       (sending ? channel.sends : channel.receives).push_back(message);
       return message;
     }
     message = others.front();
     others.pop_front();
     (sending ? message->source : message->target) = call.in;
+    (sending ? message->sent : message->awaited) = header_of(call);
     message->state = Message::State::matched;
   }
   const Tensor &in = message->source, &out = message->target;
@@ -233,6 +236,8 @@ std::shared_ptr<ThreadGroup::Message> ThreadGroup::post(int rank, const CommCall
     message->mismatch = fmt::format(
         "calls do not match on communicator '{}': rank {} sends {} elements of {}, rank {} receives {} of {}",
         name_, from, in.numel(), to_string(in.dtype()), to, out.numel(), to_string(out.dtype()));
+  } else if (message->sent != message->awaited) {
+    message->mismatch = describe_mismatch(name_, from, message->sent, to, message->awaited);
   } else {
     copy_bytes(bytes(out), bytes(in), in.bytes());
   }

@@ -1,0 +1,21 @@
+// Where the error that ends a run is kept, whichever rank it befell.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace trireme {
+
+/// The log.txt of a run as every rank knows it. Before there is one nothing is kept.
+class RunLog {
+ public:
+  void set_path(std::filesystem::path path) { path_ = std::move(path); }
+  /// Adds `line` with one write, if the file is there: on a machine that does not share it, or when it is gone,
+  /// there is the screen. Never throws.
+  void append(std::string_view line) const noexcept;
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace trireme
