@@ -22,6 +22,13 @@ void make_folder(const std::string& path) {
   if (error) throw_usage("cannot make the folder {}: {}", path, error.message());
 }
 
+/// A file of an earlier build does not belong to this one.
+void remove_earlier(const std::string& path, std::FILE* out) {
+  std::error_code error;
+  if (fs::remove(path, error)) fmt::print(out, "  note: {} of an earlier build was removed\n", path);
+  if (error) throw_environment("{} of an earlier build cannot be removed: {}", path, error.message());
+}
+
 void check_not_empty(const TokenFileWriter& writer, const std::string& path) {
   if (writer.num_tokens() > 0) return;
   throw_bad_input(
@@ -79,7 +86,7 @@ void run_data_build(const DataBuildOptions& options, std::FILE* out) {
   fmt::print(out, "  {}\n", path("tokenizer.json"));
   train.finish();
   fmt::print(out, "  {}: {} tokens\n", path("train.tok"), train.num_tokens());
-  if (!validation) return;
+  if (!validation) return remove_earlier(path("validation.tok"), out);
   validation->finish();
   fmt::print(out, "  {}: {} tokens\n", path("validation.tok"), validation->num_tokens());
 }

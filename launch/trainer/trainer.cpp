@@ -146,6 +146,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision,
                  options.division(parallel_), config_.train.recomputation, config_.train.float8);
   model_->storage().initialize(ctx_, config_.train.seed);
+  if (!config_.start.file.empty()) check_tokenizer_of_weights(data_, config_.start.file);
   if (!config_.start.file.empty()) load_weights(ctx_, *model_, config_.start.file, config_.start.upcycle);
   step_.emplace(ctx_, parallel_, model_->part(), options);
   const OptimizerConfig& o = config_.optimizer;

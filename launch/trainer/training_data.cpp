@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
 
 #include "runtime/base/error.h"
 #include "runtime/data/token_file.h"
@@ -43,6 +44,7 @@ TrainingData from_text(Context& ctx, Communicator& world, const DataConfig& conf
     sizes = {static_cast<int64_t>(ids.size() + validation.size()), static_cast<int64_t>(ids.size()),
              data.tokenizer->vocab_size()};
     ids.insert(ids.end(), validation.begin(), validation.end());
+    data.fingerprint = data.tokenizer->fingerprint();
   }
   world.broadcast(ctx.host_stream(), Tensor::borrow(sizes.data(), {3}, DType::i64), 0);
   ids.resize(static_cast<size_t>(sizes[0]));
@@ -50,6 +52,21 @@ TrainingData from_text(Context& ctx, Communicator& world, const DataConfig& conf
   data.vocab_size = sizes[2];
   split(data, std::make_shared<TokenVector>(std::move(ids), config.text), sizes[1]);
   return data;
+}
+
+// Ids mean something under the tokenizer that made them alone.
+void check_made_alike(const TokenFile& train, const TokenFile& validation) {
+  const auto differ = [&](const char* what, const std::string& of_train, const std::string& of_validation) {
+    throw_bad_input("{} and {} were not made with one tokenizer: their {} differ ({} and {})", train.name(),
+                    validation.name(), what, of_train, of_validation);
+  };
+  const uint64_t of_train = train.fingerprint().value_or(0), of_validation = validation.fingerprint().value_or(0);
+  if (of_train != 0 && of_validation != 0 && of_train != of_validation)
+    differ("fingerprints", fmt::format("{:016x}", of_train), fmt::format("{:016x}", of_validation));
+  if (train.max_vocab() && validation.max_vocab() && *train.max_vocab() != *validation.max_vocab()) {
+    differ("vocabularies", fmt::format("{} ids", *train.max_vocab()),
+           fmt::format("{} ids", *validation.max_vocab()));
+  }
 }
 
 TrainingData from_token_files(Communicator& world, const DataConfig& config, int64_t model_vocab) {
@@ -66,18 +83,42 @@ TrainingData from_token_files(Communicator& world, const DataConfig& config, int
   if (!train->max_vocab() && model_vocab == 0) {
     throw_usage("{} does not say how many ids its vocabulary has: give --model.vocab", config.tokens);
   }
+  data.fingerprint = train->fingerprint().value_or(0);
   data.vocab_size = train->max_vocab().value_or(model_vocab);
   if (config.valid_tokens.empty()) {
     const auto kept = std::llround(static_cast<double>(train->num_tokens()) * config.valid_fraction);
     split(data, train, train->num_tokens() - kept);
   } else {
+    const auto validation = TokenFile::open(config.valid_tokens);
+    check_made_alike(*train, *validation);
     data.train = train;
-    data.validation = TokenFile::open(config.valid_tokens);
+    data.validation = validation;
   }
   return data;
 }
 
+/// The fingerprint of a tokenizer that lies beside the weights; 0 where there is none that can be read.
+uint64_t fingerprint_beside(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return 0;
+  try {
+    return load_tokenizer(path.string())->fingerprint();
+  } catch (const UserError&) {  // of another program, say
+    return 0;
+  }
+}
+
 }  // namespace
+
+void check_tokenizer_of_weights(const TrainingData& data, const std::string& weights) {
+  const auto path = std::filesystem::path(weights).parent_path() / "tokenizer.json";
+  const uint64_t beside = data.fingerprint == 0 ? 0 : fingerprint_beside(path);
+  if (beside == 0 || beside == data.fingerprint) return;
+  throw_bad_input(
+      "{} was trained with the tokenizer {}, and the data was made with another: their fingerprints differ "
+      "({:016x} and {:016x}); weights that shall learn other ids go into a folder without a tokenizer.json",
+      weights, path.string(), beside, data.fingerprint);
+}
 
 TrainingData load_training_data(Context& ctx, Communicator& world, const DataConfig& config,
                                 int64_t model_vocab) {

@@ -127,8 +127,8 @@ void MpiEnvironment::throw_differing(const MpiArrival& arrival) const {
   for (auto& [label, of_label] : ranks) {
     const bool cut = of_label.size() > kMost;
     of_label.resize(std::min(of_label.size(), kMost));
-    parts.push_back(fmt::format("rank{} {}{} trireme {}", of_label.size() > 1 ? "s" : "",
-                                fmt::join(of_label, ", "), cut ? ", ..." : "", label));
+    parts.push_back(fmt::format("'trireme {}' on rank{} {}{}", label, of_label.size() > 1 ? "s" : "",
+                                fmt::join(of_label, ", "), cut ? ", ..." : ""));
   }
   throw_user(ExitCode::usage, "the {} ranks were not started alike: {}", size_, fmt::join(parts, "; "));
 }

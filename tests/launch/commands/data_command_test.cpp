@@ -61,6 +61,22 @@ TEST(DataCommand, InspectFindsIdsOutsideTheVocabulary) {
                [&] { printed([&](std::FILE* out) { run_data_inspect(options, out); }); });
 }
 
+TEST(DataCommand, ABuildLeavesNoFileOfAnEarlierOne) {
+  const TemporaryFolder folder;
+  DataBuildOptions options;
+  options.out_dir = folder.path("made");
+  const auto build = [&](const char* text, double fraction) {
+    options.input.files = {folder.write("t.txt", std::string(1000, *text))};
+    options.validation_fraction = fraction;
+    return printed([&](std::FILE* out) { run_data_build(options, out); });
+  };
+  EXPECT_THAT(build("a", 0.1), testing::Not(HasSubstr("removed")));
+  EXPECT_TRUE(std::filesystem::exists(folder.path("made/validation.tok")));
+  EXPECT_THAT(build("b", 0), HasSubstr("validation.tok of an earlier build was removed"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path("made/validation.tok")));
+  EXPECT_THAT(build("c", 0), testing::Not(HasSubstr("removed")));
+}
+
 TEST(DataCommand, FailuresLeaveNoTokenFile) {
   const TemporaryFolder folder;
   DataBuildOptions options;

@@ -48,6 +48,19 @@ std::string message_of_failure(int num_ranks, const std::function<void(Communica
   return "";
 }
 
+TEST(ThreadRanks, AMessageOfAnotherLabelIsRefused) {
+  const std::string said = message_of_failure<InternalError>(2, [](Communicator& comm) {
+    Context ctx;
+    const Tensor t = Tensor::empty(ctx, {3}, DType::f32);
+    if (comm.rank() == 0) {
+      comm.send(ctx.stream(), t, 1, "activation 2.0");
+    } else {
+      comm.receive(ctx.stream(), t, 0, "activation 3.0");
+    }
+  });
+  EXPECT_THAT(said, HasSubstr("rank 1 receives 12 bytes of activation 3.0, rank 0 sent 12 bytes of activation 2.0"));
+}
+
 TEST(ThreadRanks, ABarrierHoldsEverybodyBack) {
   std::atomic<int> arrived = 0;
   run_thread_ranks(5, [&](Communicator& comm) {

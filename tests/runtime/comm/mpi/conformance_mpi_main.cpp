@@ -1,4 +1,6 @@
 // The conformance suite under mpirun.
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
@@ -82,6 +84,12 @@ TEST(MpiCommunicator, CheckedCallsThatDifferAreNamed) {
   });
 }
 
+Tensor zeros(Context& ctx, int64_t n) {
+  const Tensor t = Tensor::empty(ctx, {n}, DType::f32);
+  std::fill_n(t.data<float>(), n, 0.0f);
+  return t;
+}
+
 /// A message that is longer or shorter than what is awaited is found by the receiver.
 TEST(MpiCommunicator, MessagesOfAnotherLengthAreRefused) {
   const auto world = test::mpi_environment->make_world({});
@@ -93,8 +101,69 @@ TEST(MpiCommunicator, MessagesOfAnotherLengthAreRefused) {
     world->send(ctx.stream(), t, 1);
   } else if (world->rank() == 1) {
     EXPECT_THROW(world->receive(ctx.stream(), t, 0), InternalError);
-    EXPECT_THROW(world->receive(ctx.stream(), t.slice(0, 5), 0), EnvironmentError);
+    EXPECT_THROW(world->receive(ctx.stream(), t.slice(0, 5), 0), InternalError);
   }
+}
+
+/// Long ones go by single copy, which takes the sender's length: nothing may be written behind the receiver's.
+TEST(MpiCommunicator, ALongMessageIsNotWrittenBeyondItsReceiver) {
+  const auto world = test::mpi_environment->make_world({});
+  if (world->size() == 1) return;
+  Context ctx;
+  constexpr int64_t kLong = 1 << 18, kShort = 100000;
+  const Tensor t = zeros(ctx, kLong);
+  if (world->rank() == 0) {
+    std::fill_n(t.data<float>(), kLong, 1.0f);
+    new WorkPtr(world->send_async(ctx.stream(), t, 1, "gradient 1.0"));  // nobody takes it: left behind
+    world->receive(ctx.stream(), zeros(ctx, 1), 1);
+  } else if (world->rank() == 1) {
+    try {
+      world->receive(ctx.stream(), t.slice(0, kShort), 0, "gradient 1.0");
+      ADD_FAILURE() << "nothing was noticed";
+    } catch (const InternalError& e) {
+      EXPECT_THAT(e.what(), testing::HasSubstr("rank 1 receives 400000 bytes of gradient 1.0, rank 0 sent "
+                                               "1048576 bytes of gradient 1.0"));
+    }
+    for (int64_t i = 0; i < kLong; ++i) ASSERT_EQ(t.data<float>()[i], 0) << i;
+    world->send(ctx.stream(), zeros(ctx, 1), 0);
+  }
+}
+
+TEST(MpiCommunicator, AMessageOfAnotherLabelIsRefused) {
+  const auto world = test::mpi_environment->make_world({});
+  if (world->size() == 1) return;
+  Context ctx;
+  const Tensor t = zeros(ctx, 12);
+  if (world->rank() == 0) {
+    world->send(ctx.stream(), t, 1, "activation 0.0");
+    world->send(ctx.stream(), t, 1, "activation 1.0");
+  } else if (world->rank() == 1) {
+    world->receive(ctx.stream(), t, 0, "activation 0.0");
+    EXPECT_THROW(world->receive(ctx.stream(), t, 0, "activation 2.0"), InternalError);
+  }
+}
+
+/// Compared without being asked for: none of these may hang or write where it should not.
+TEST(MpiCommunicator, CollectivesOfAnotherLengthAreRefused) {
+  const auto world = test::mpi_environment->make_world({});
+  if (world->size() == 1) return;
+  Context ctx;
+  constexpr int64_t kLong = 1 << 18;
+  const bool odd = world->rank() == 1;
+  const int64_t n = odd ? 1000 : kLong, ranks = world->size();
+  const Tensor t = zeros(ctx, n), all = zeros(ctx, n * ranks);
+  EXPECT_THROW(world->broadcast(ctx.stream(), t, 0), InternalError);
+  EXPECT_THROW(world->all_gather(ctx.stream(), t, all), InternalError);
+  EXPECT_THROW(world->reduce_scatter(ctx.stream(), all, t), InternalError);
+  EXPECT_THROW(world->all_to_all(ctx.stream(), all, zeros(ctx, n * ranks)),
+               InternalError);
+  EXPECT_THROW(world->all_reduce(ctx.stream(), t, odd ? ReduceOp::max : ReduceOp::sum), InternalError);
+  std::vector<int64_t> send(static_cast<size_t>(ranks), 10), receive = send;
+  if (odd) ++receive[0], --receive[1];
+  EXPECT_THROW(
+      world->all_to_all_v(ctx.stream(), t.slice(0, 10 * ranks), send,
+                          zeros(ctx, 10 * ranks), receive),
+      InternalError);
 }
 
 }  // namespace
