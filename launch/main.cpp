@@ -36,8 +36,8 @@ void report(const std::string& message, const RankPlace& place, bool by_all) {
   trireme::MpiEnvironment::abort(code);
 }
 
-// Whether this same error befell every rank. Before the ranks have met, all come to that meeting, those that are
-// well too, so nobody waits for long; later the others may be in the middle of anything.
+// Whether this same error befell every rank. Before the ranks have met, all come to that meeting, those that
+// are well too, so nobody waits for long; later the others may be in the middle of anything.
 bool is_of_all(const std::string& message, const RankPlace& place) {
   constexpr double kAtStart = 5, kLater = 1;  // seconds
   if (place.mpi == nullptr) return true;

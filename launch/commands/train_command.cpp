@@ -52,7 +52,8 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
   if (place.rank == 0) {
     for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
   }
-  const RankWorld ranks = make_world(arguments.config.run, place, config_facts(arguments.config, rules.options));
+  const RankWorld ranks =
+      make_world(arguments.config.run, place, config_facts(arguments.config, rules.options));
   Job job;
   job.world = ranks.world.get();
   job.device = ranks.device;

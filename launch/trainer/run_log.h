@@ -10,8 +10,8 @@ namespace trireme {
 class RunLog {
  public:
   void set_path(std::filesystem::path path) { path_ = std::move(path); }
-  /// Adds `line` with one write, if the file is there: on a machine that does not share it, or when it is gone,
-  /// there is the screen. Never throws.
+  /// Adds `line` with one write, if the file is there: on a machine that does not share it, or when it is
+  /// gone, there is the screen. Never throws.
   void append(std::string_view line) const noexcept;
 
  private:

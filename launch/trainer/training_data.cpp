@@ -60,7 +60,8 @@ void check_made_alike(const TokenFile& train, const TokenFile& validation) {
     throw_bad_input("{} and {} were not made with one tokenizer: their {} differ ({} and {})", train.name(),
                     validation.name(), what, of_train, of_validation);
   };
-  const uint64_t of_train = train.fingerprint().value_or(0), of_validation = validation.fingerprint().value_or(0);
+  const uint64_t of_train = train.fingerprint().value_or(0),
+                 of_validation = validation.fingerprint().value_or(0);
   if (of_train != 0 && of_validation != 0 && of_train != of_validation)
     differ("fingerprints", fmt::format("{:016x}", of_train), fmt::format("{:016x}", of_validation));
   if (train.max_vocab() && validation.max_vocab() && *train.max_vocab() != *validation.max_vocab()) {

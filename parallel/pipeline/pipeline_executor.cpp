@@ -85,7 +85,8 @@ class Run {
   void post(const Action& action) {
     const int64_t rows = part_.boundary.rows(micro_batch_of(action));
     const Tensor tensor = Tensor::empty(ctx_, {rows, part_.boundary.width}, part_.boundary.dtype);
-    receiving_.push_back({tensor, pipeline_.receive_async(ctx_.stream(), tensor, action.peer, label_of(action))});
+    receiving_.push_back(
+        {tensor, pipeline_.receive_async(ctx_.stream(), tensor, action.peer, label_of(action))});
   }
 
   // Receives end in the order of the list, which is that of their posting.

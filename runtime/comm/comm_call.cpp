@@ -46,8 +46,8 @@ std::string describe_mismatch(const std::string& name, int from, const MessageHe
     return h.label[0] == '\0' ? fmt::format("{} bytes", h.bytes)
                               : fmt::format("{} bytes of {}", h.bytes, static_cast<const char*>(h.label));
   };
-  return fmt::format("calls do not match on communicator '{}': rank {} receives {}, rank {} sent {}", name, to,
-                     text(awaited), from, text(sent));
+  return fmt::format("calls do not match on communicator '{}': rank {} receives {}, rank {} sent {}", name,
+                     to, text(awaited), from, text(sent));
 }
 
 std::string describe_mismatch(const std::string& name, std::span<const CommSignature> by_rank) {

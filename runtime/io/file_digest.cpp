@@ -43,8 +43,7 @@ FileDigest digest_file(const std::string& path) {
   FileDigest digest{size, 0};
   for (int64_t i = 0; i <= kGaps; ++i) {
     const int64_t begin = last / kGaps * i + last % kGaps * i / kGaps;
-    digest.hash =
-        (digest.hash ^ hash_of(file.get(), begin, kBlockBytes, path)) * 0x9e3779b97f4a7c15ull;
+    digest.hash = (digest.hash ^ hash_of(file.get(), begin, kBlockBytes, path)) * 0x9e3779b97f4a7c15ull;
   }
   return digest;
 }

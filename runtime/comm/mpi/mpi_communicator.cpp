@@ -92,8 +92,8 @@ class MpiGroup {
 
   void collective(const CommCall& call);
   std::shared_ptr<MpiGroup> split(int color, int key, std::string name);
-  /// Begins a send or receive: first of `header`, which stays where it is until then, and then of the message;
-  /// where that is cut it is several requests, in order.
+  /// Begins a send or receive: first of `header`, which stays where it is until then, and then of the
+  /// message; where that is cut it is several requests, in order.
   std::vector<MPI_Request> post(const CommCall& call, MessageHeader& header);
   void free() noexcept;
   MpiProgress& progress() { return *progress_; }
@@ -103,8 +103,8 @@ class MpiGroup {
   template <class F>
   void for_pieces(int64_t n, int64_t element, F&& f) const;
   /// The tag of a message or part of `bytes`. Open MPI's single-copy receive trusts the sender's length and
-  /// writes past a shorter buffer: so that only equal lengths ever meet, the length is the tag. (Where an MPI has
-  /// few tags, lengths share them; Open MPI's own transports have 2^31.)
+  /// writes past a shorter buffer: so that only equal lengths ever meet, the length is the tag. (Where an MPI
+  /// has few tags, lengths share them; Open MPI's own transports have 2^31.)
   int tag_of(Traffic traffic, int64_t bytes) const {
     return kFirstTagOfLengths + 2 * static_cast<int>(bytes % num_lengths_) + (traffic == Traffic::message);
   }
@@ -174,14 +174,15 @@ void MpiGroup::collective(const CommCall& call) {
   }
 }
 
-// Each rank adds three numbers, all of which wrap around. h is a hash of what it calls: where n ranks call the
-// same, n times the sum of h * h is the square of the sum of h, and hardly elsewhere (for two ranks the
-// difference is that of their h, squared). The third adds up, over all pairs, what one will send less what the
-// other awaits, each by a hash of (from, to, count): 0 where they agree. All ranks have the same sums, and so
-// come to the same conclusion.
+// Each rank adds three numbers, all of which wrap around. h is a hash of what it calls: where n ranks call
+// the same, n times the sum of h * h is the square of the sum of h, and hardly elsewhere (for two ranks the
+// difference is that of their h, squared). The third adds up, over all pairs, what one will send less what
+// the other awaits, each by a hash of (from, to, count): 0 where they agree. All ranks have the same sums,
+// and so come to the same conclusion.
 void MpiGroup::compare(const CommCall& call) {
   const CommSignature signature = signature_of(call);
-  const uint64_t h = hash_of({signature.kind, signature.dtype, signature.op, signature.root, signature.count});
+  const uint64_t h =
+      hash_of({signature.kind, signature.dtype, signature.op, signature.root, signature.count});
   uint64_t balance = 0;
   if (call.kind == CommKind::all_to_all_v) {
     for (int r = 0; r < size_; ++r) {
@@ -406,7 +407,8 @@ class MessageWork final : public Work {
     const std::vector<MPI_Request> requests = std::exchange(requests_, {});
     for (size_t i = 0; i < requests.size(); ++i) {
       MPI_Request request = requests[i];
-      group_->check(MPI_Wait(&request, MPI_STATUS_IGNORE), receives ? "MPI_Wait (receive)" : "MPI_Wait (send)");
+      group_->check(MPI_Wait(&request, MPI_STATUS_IGNORE),
+                    receives ? "MPI_Wait (receive)" : "MPI_Wait (send)");
       if (i == 0 && receives) check_header();
     }
   }

@@ -118,9 +118,8 @@ void MpiEnvironment::throw_differing(const MpiArrival& arrival) const {
   std::array<char, kBytes> mine{};
   label_of(arrival).copy(mine.data(), kBytes - 1);
   std::vector<std::array<char, kBytes>> all(static_cast<size_t>(size_));
-  mpi::check(
-      MPI_Allgather(mine.data(), kBytes, MPI_BYTE, all.data(), kBytes, MPI_BYTE, control_->comm),
-      "MPI_Allgather", "control", rank_);
+  mpi::check(MPI_Allgather(mine.data(), kBytes, MPI_BYTE, all.data(), kBytes, MPI_BYTE, control_->comm),
+             "MPI_Allgather", "control", rank_);
   std::map<std::string, std::vector<int>> ranks;
   for (int r = 0; r < size_; ++r) ranks[all[static_cast<size_t>(r)].data()].push_back(r);
   std::vector<std::string> parts;

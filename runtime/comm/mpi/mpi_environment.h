@@ -71,9 +71,9 @@ class MpiEnvironment {
   /// object.
   std::unique_ptr<Communicator> make_world(const MpiOptions& options = {}) const;
 
-  /// The ranks tell each other how they fare: first, before anything else, whether each can begin; later those
-  /// that fail, whether the same befell all. Waits `seconds` at most. On a communicator of its own, so that it
-  /// meets nothing that the others are doing; an error of MPI counts as not_there.
+  /// The ranks tell each other how they fare: first, before anything else, whether each can begin; later
+  /// those that fail, whether the same befell all. Waits `seconds` at most. On a communicator of its own, so
+  /// that it meets nothing that the others are doing; an error of MPI counts as not_there.
   MpiMeeting meet(const MpiArrival& arrival, double seconds) const;
   bool has_met() const { return has_met_; }
   /// meet() of a rank that can begin: waits for all. Where they run different commands all of them throw

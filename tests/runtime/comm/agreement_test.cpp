@@ -48,8 +48,9 @@ TEST(Agreement, OneRankThatDiffersIsNamedWithKeyHostsAndBothValues) {
 }
 
 TEST(Agreement, TheMajorityComesFirstWhereverItIs) {
-  const std::string said =
-      message(5, [](int rank) { return std::vector<Fact>{{"seed", rank == 0 ? "old" : "new", ""}}; });
+  const std::string said = message(5, [](int rank) {
+    return std::vector<Fact>{{"seed", rank == 0 ? "old" : "new", ""}};
+  });
   EXPECT_THAT(said, HasSubstr("seed: new on ranks 1-4 (hosts a, b); old on rank 0 (host a)"));
 }
 

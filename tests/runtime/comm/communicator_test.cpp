@@ -58,7 +58,8 @@ TEST(ThreadRanks, AMessageOfAnotherLabelIsRefused) {
       comm.receive(ctx.stream(), t, 0, "activation 3.0");
     }
   });
-  EXPECT_THAT(said, HasSubstr("rank 1 receives 12 bytes of activation 3.0, rank 0 sent 12 bytes of activation 2.0"));
+  EXPECT_THAT(
+      said, HasSubstr("rank 1 receives 12 bytes of activation 3.0, rank 0 sent 12 bytes of activation 2.0"));
 }
 
 TEST(ThreadRanks, ABarrierHoldsEverybodyBack) {

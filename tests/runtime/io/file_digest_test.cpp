@@ -55,7 +55,8 @@ TEST(FileDigest, TheOrderOfBlocksCounts) {
 
 TEST(FileDigest, WhatIsNoFileIsRefused) {
   const TemporaryFolder folder;
-  expect_error(ExitCode::bad_input, {"missing", "No such file"}, [&] { digest_file(folder.path("missing")); });
+  expect_error(ExitCode::bad_input, {"missing", "No such file"},
+               [&] { digest_file(folder.path("missing")); });
   expect_error(ExitCode::bad_input, {"directory"}, [&] { digest_file(folder.path()); });
 }
 

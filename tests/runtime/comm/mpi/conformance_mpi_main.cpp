@@ -105,7 +105,8 @@ TEST(MpiCommunicator, MessagesOfAnotherLengthAreRefused) {
   }
 }
 
-/// Long ones go by single copy, which takes the sender's length: nothing may be written behind the receiver's.
+/// Long ones go by single copy, which takes the sender's length: nothing may be written behind the
+/// receiver's.
 TEST(MpiCommunicator, ALongMessageIsNotWrittenBeyondItsReceiver) {
   const auto world = test::mpi_environment->make_world({});
   if (world->size() == 1) return;
@@ -155,14 +156,12 @@ TEST(MpiCommunicator, CollectivesOfAnotherLengthAreRefused) {
   EXPECT_THROW(world->broadcast(ctx.stream(), t, 0), InternalError);
   EXPECT_THROW(world->all_gather(ctx.stream(), t, all), InternalError);
   EXPECT_THROW(world->reduce_scatter(ctx.stream(), all, t), InternalError);
-  EXPECT_THROW(world->all_to_all(ctx.stream(), all, zeros(ctx, n * ranks)),
-               InternalError);
+  EXPECT_THROW(world->all_to_all(ctx.stream(), all, zeros(ctx, n * ranks)), InternalError);
   EXPECT_THROW(world->all_reduce(ctx.stream(), t, odd ? ReduceOp::max : ReduceOp::sum), InternalError);
   std::vector<int64_t> send(static_cast<size_t>(ranks), 10), receive = send;
   if (odd) ++receive[0], --receive[1];
   EXPECT_THROW(
-      world->all_to_all_v(ctx.stream(), t.slice(0, 10 * ranks), send,
-                          zeros(ctx, 10 * ranks), receive),
+      world->all_to_all_v(ctx.stream(), t.slice(0, 10 * ranks), send, zeros(ctx, 10 * ranks), receive),
       InternalError);
 }
 
