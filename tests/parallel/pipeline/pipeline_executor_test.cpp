@@ -161,6 +161,29 @@ TEST(PipelineExecutor, AStageThatThrowsWakesAllOthers) {
   }
 }
 
+TEST(PipelineExecutor, StagesWithDifferentOrdersOfMicroBatchesAreNamed) {
+  for (const char* kind : {"gpipe", "1f1b", "zb-h1"}) {
+    try {
+      run_thread_ranks(2, [&](Communicator& world) {
+        Context ctx;
+        Pipeline pipeline(world.rank(), world.size(), 1);
+        Schedule schedule = make_schedule(kind, 2, 2);
+        if (world.rank() == 1) {
+          for (auto& actions : schedule.actions_of_stage) {
+            for (Action& action : actions) action.micro_batch = 1 - action.micro_batch;
+          }
+        }
+        auto batches = micro_batches(2);
+        PipelineExecutor(world, pipeline.part).run(ctx, schedule, batches);
+      });
+      FAIL() << "nothing was thrown";
+    } catch (const InternalError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("of activation 1.0, rank 0 sent"));
+      EXPECT_THAT(error.what(), testing::HasSubstr("of activation 0.0"));
+    }
+  }
+}
+
 TEST(PipelineExecutor, AScheduleForAnotherPipelineIsADefect) {
   const auto self = make_self_communicator();
   Context ctx;

@@ -12,7 +12,8 @@
 namespace trireme {
 namespace {
 
-void wait_for_rank_1(Communicator& world, Stream& stream, const Tensor& t) {
+void wait_for_rank_1(Communicator& world, Stream& stream, const Tensor& t, const Tensor& u) {
+  world.all_reduce(stream, u);
   world.all_reduce(stream, t);
   world.all_reduce(stream, t);
 }
@@ -22,7 +23,7 @@ void fail(std::string_view way, Communicator& world) {
   const Tensor t = Tensor::empty(ctx, {1000}, DType::f32), u = Tensor::empty(ctx, {1 << 20}, DType::f32);
   world.all_reduce(ctx.stream(), t);
   if (way == "healthy") return;
-  if (world.rank() != world.size() - 1) return wait_for_rank_1(world, ctx.stream(), t);
+  if (world.rank() != world.size() - 1) return wait_for_rank_1(world, ctx.stream(), t, u);
 
   if (way == "throw" || way == "unwind") throw_bad_input("tokens.bin: id 70000 at position 12");
   const WorkPtr under_way = world.all_reduce_async(ctx.stream(), u);
