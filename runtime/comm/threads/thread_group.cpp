@@ -232,12 +232,12 @@ std::shared_ptr<ThreadGroup::Message> ThreadGroup::post(int rank, const CommCall
     message->state = Message::State::matched;
   }
   const Tensor &in = message->source, &out = message->target;
-  if (in.dtype() != out.dtype() || in.numel() != out.numel()) {
+  if (std::string_view(message->sent.label) != message->awaited.label) {
+    message->mismatch = describe_mismatch(name_, from, message->sent, to, message->awaited);
+  } else if (in.dtype() != out.dtype() || in.numel() != out.numel()) {
     message->mismatch = fmt::format(
         "calls do not match on communicator '{}': rank {} sends {} elements of {}, rank {} receives {} of {}",
         name_, from, in.numel(), to_string(in.dtype()), to, out.numel(), to_string(out.dtype()));
-  } else if (message->sent != message->awaited) {
-    message->mismatch = describe_mismatch(name_, from, message->sent, to, message->awaited);
   } else {
     copy_bytes(bytes(out), bytes(in), in.bytes());
   }
