@@ -32,10 +32,28 @@ std::vector<Option> data_options() {
        text(
            [](auto& c) -> auto& { return c.data.tokens; }, "FILE"),
        "token file to train on (Trireme, llm.c, nanoGPT or Megatron .bin)", "none"},
+      {section, "format", "",
+       choice<std::string>([](auto& c) -> auto& { return c.data.format; },
+                           {{"auto", "auto"},
+                            {"text", "text"},
+                            {"jsonl", "jsonl"},
+                            {"trireme", "trireme"},
+                            {"llmc", "llmc"},
+                            {"nanogpt", "nanogpt"},
+                            {"megatron", "megatron"}}),
+       "of --data.text (text, jsonl) or of the token files; auto: known by their content", ""},
       {section, "tokenizer", "",
        text(
            [](auto& c) -> auto& { return c.data.tokenizer; }, "byte|char|bpe|PATH"),
        "bytes, the text's characters, byte-level BPE trained on the text, or a tokenizer's file", ""},
+      {section, "end-of-text", "",
+       text(
+           [](auto& c) -> auto& { return c.data.end_of_text; }, "TOKEN"),
+       "token of the tokenizer's file that stands between documents", "known by its name",
+       [](const RunConfig& c) {
+         const std::string& t = c.data.tokenizer;
+         return when(t == "byte" || t == "char" || t == "bpe", "it belongs to a --data.tokenizer from a file");
+       }},
       {section, "bpe-vocab", "",
        whole(
            [](auto& c) -> auto& { return c.data.bpe_vocab; }, 257, 1 << 24),

@@ -26,11 +26,22 @@ std::vector<PlainOption> build_options(DataBuildOptions& o) {
     o.validation_fraction = *number;
     return "";
   };
+  const auto format = [&o](const std::string& text) -> std::string {
+    for (const auto known : {TextFormat::automatic, TextFormat::plain, TextFormat::json_lines}) {
+      if (to_string(known) != text) continue;
+      o.input.format = known;
+      return "";
+    }
+    return "one of auto, text, jsonl";
+  };
   return {
       {"out", "DIR", "where tokenizer.json, train.tok and validation.tok go", "required",
        text_into(o.out_dir)},
       {"tokenizer", "byte|char|bpe|PATH", "bpe is trained on the files; PATH: a tokenizer's file",
        o.tokenizer, text_into(o.tokenizer)},
+      {"format", "auto|text|jsonl", "of the files; auto: each known by its content", "auto", format},
+      {"end-of-text", "TOKEN", "of a tokenizer's file, stands between documents", "known by its name",
+       text_into(o.end_of_text)},
       {"bpe-vocab", "N", "size of a BPE vocabulary trained here", fmt::to_string(o.bpe_vocab),
        whole_into(o.bpe_vocab, 257, 1 << 24)},
       {"valid-fraction", "X", "last part of the text, kept for evaluation; 0: none",

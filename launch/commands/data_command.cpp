@@ -55,7 +55,7 @@ void run_data_build(const DataBuildOptions& options, std::FILE* out) {
   if (options.input.files.empty()) throw_usage("no text to build token files from: name text or JSONL files");
   if (options.out_dir.empty()) throw_usage("no folder for the token files: name one");
   const auto start = std::chrono::steady_clock::now();
-  const auto tokenizer = make_tokenizer(options.tokenizer, options.input, options.bpe_vocab);
+  const auto tokenizer = make_tokenizer(options.tokenizer, options.input, options.bpe_vocab, options.end_of_text);
   make_folder(options.out_dir);
   const auto path = [&](const char* name) { return (fs::path(options.out_dir) / name).string(); };
   const uint64_t fingerprint = tokenizer->fingerprint();
@@ -75,13 +75,14 @@ void run_data_build(const DataBuildOptions& options, std::FILE* out) {
   tokenizer->save(path("tokenizer.json"));
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  fmt::print(out, "{} tokenizer, vocabulary {}, {} document{}, {} bytes of text in {:.1f} s ({:.1f} MB/s)\n",
+  fmt::print(out, "{} tokenizer, vocabulary {}, {} document{}{}, {} bytes of text in {:.1f} s ({:.1f} MB/s)\n",
              tokenizer->kind(), tokenizer->vocab_size(), counts.documents, counts.documents == 1 ? "" : "s",
-             counts.text_bytes, seconds, static_cast<double>(counts.text_bytes) / 1e6 / seconds);
+             counts.json_lines == 0 ? "" : fmt::format(" ({} from JSON lines)", counts.json_lines), counts.text_bytes, seconds, static_cast<double>(counts.text_bytes) / 1e6 / seconds);
   if (counts.documents > 1 && !tokenizer->end_of_text()) {
     fmt::print(
         out,
-        "  note: this tokenizer has no end-of-text token; documents follow one another without a mark\n");
+        "  note: this tokenizer has no end-of-text token that is known; documents follow one another without a mark "
+        "(--end-of-text names one)\n");
   }
   fmt::print(out, "  {}\n", path("tokenizer.json"));
   train.finish();
@@ -94,7 +95,9 @@ void run_data_build(const DataBuildOptions& options, std::FILE* out) {
 void run_data_inspect(const DataInspectOptions& options, std::FILE* out) {
   const auto file = TokenFile::open(options.file, options.format);
   const auto tokenizer = options.tokenizer.empty() ? nullptr : load_tokenizer(options.tokenizer);
-  fmt::print(out, "{}: {} format, {} tokens\n", options.file, to_string(file->format()), file->num_tokens());
+  fmt::print(out, "{}: {} format, {} tokens of {} bits{}\n", options.file, to_string(file->format()),
+             file->num_tokens(), file->bits_per_token(),
+             file->num_documents() ? fmt::format(" in {} documents", *file->num_documents()) : "");
   int64_t vocab_size = file->max_vocab().value_or(std::numeric_limits<int32_t>::max());
   if (file->max_vocab()) fmt::print(out, "  vocabulary {} (header)\n", *file->max_vocab());
   if (tokenizer) {

@@ -13,6 +13,7 @@ namespace trireme {
 struct DataBuildOptions {
   TextInput input;                   ///< text and JSONL files, in this order
   std::string tokenizer = "byte";    ///< byte, char, bpe (trained on the input), or the path of one
+  std::string end_of_text;           ///< token of a tokenizer's file between documents; empty: by its name
   int64_t bpe_vocab = 4096;          ///< size of a bpe vocabulary trained here
   double validation_fraction = 0.1;  ///< last part of the input's bytes, kept for evaluation; 0: none
   std::string out_dir;               ///< made if it is not there

@@ -276,7 +276,7 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
          line("compute", compute_text(config, place)) + line("attention", place.attention) +
          line("recompute", recompute_text(config)) + line("model", model_line(config.model)) +
          line("weights", weights_text(config.start)) + size_lines(config, place.threads_per_rank) +
-         line("data", data_text(config)) + line("batch", batch_line(config)) +
+         line("data", data_text(config)) + line("tokens", place.tokens) + line("batch", batch_line(config)) +
          line("optimizer", optimizer_text(config)) + line("files", place.run_directory);
 }
 

@@ -23,6 +23,7 @@ struct RunPlace {
   int threads_per_rank = 0;
   std::string run_directory;
   std::string attention = {};  ///< attention_text(), of a GPU
+  std::string tokens = {};     ///< TrainingData::description
 };
 
 /// "fp32", "bf16" or "fp16".

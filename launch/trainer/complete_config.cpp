@@ -113,11 +113,25 @@ void check_precision(const TrainConfig& train, Faults& faults) {
   }
 }
 
+// Formats of text and of token files share an option; run with neither, the fault is another.
+void check_data_format(const DataConfig& data, Faults& faults) {
+  const bool is_of_text = data.format == "text" || data.format == "jsonl";
+  if (data.format == "auto" || data.text.empty() == data.tokens.empty()) return;
+  if (is_of_text && data.text.empty()) {
+    faults.push_back(fmt::format(
+        "data.format {} is one of text; for data.tokens there are auto, trireme, llmc, nanogpt and megatron", data.format));
+  } else if (!is_of_text && data.tokens.empty()) {
+    faults.push_back(
+        fmt::format("data.format {} is one of token files; for data.text there are auto, text and jsonl", data.format));
+  }
+}
+
 void check_data(const RunConfig& config, Faults& faults) {
   const DataConfig& data = config.data;
   if (data.text.empty() && data.tokens.empty()) {
     faults.push_back("nothing to train on: give --data.text FILE or --data.tokens FILE");
   }
+  check_data_format(data, faults);
   if (!data.tokens.empty() && (data.tokenizer == "bpe" || data.tokenizer == "char")) {
     faults.push_back(fmt::format(
         "data.tokenizer {} is made from a text, but data.tokens {} has none: name the tokenizer's "

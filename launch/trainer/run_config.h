@@ -21,7 +21,9 @@ struct DataConfig {
   std::string tokens;  ///< token file to train on
   std::string
       valid_tokens;  ///< token file to evaluate on; empty: the last valid_fraction of the training data
+  std::string format = "auto";     ///< of text (auto, text, jsonl) or of token files (TokenFormat)
   std::string tokenizer = "byte";  ///< byte, char, bpe (trained on the text), or the path of one
+  std::string end_of_text;         ///< token between documents; empty: known by its name
   int64_t bpe_vocab = 4096;        ///< size of a tokenizer trained here
   double valid_fraction = 0.1;     ///< last part of the text or token file, kept for evaluation; 0: none
 

@@ -168,6 +168,7 @@ void Trainer::open_directory(std::string_view config_ini) {
   if (!is_on_cpu()) place.attention = attention_text(config_.run, why_no_cudnn(config_));
   place.backend = world_.backend();
   place.threads_per_rank = ctx_.num_threads();
+  place.tokens = data_.description;
   place.run_directory = directory_->path().string();
   const std::string text = banner(config_, place);
   directory_->log(text);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "launch/trainer/number_text.h"
 #include "runtime/base/error.h"
 #include "runtime/data/token_file.h"
 #include "runtime/data/tokenize.h"
@@ -28,19 +29,61 @@ void split(TrainingData& data, std::shared_ptr<const TokenSource> whole, int64_t
   if (!data.train) throw_usage("--data.valid-fraction leaves no token of {} to train on", whole->name());
 }
 
+// What a run should know of its text before it trains for hours.
+std::string describe(const TokenizeCounts& counts, const Tokenizer& tokenizer) {
+  const bool is_text = counts.json_lines == 0, is_one = counts.documents == 1;
+  std::string text =
+      fmt::format("{}: {} bytes in {} document{}, {} + {} tokens of {} ids",
+                  is_text                                 ? "plain text"
+                  : counts.json_lines == counts.documents ? "JSON lines"
+                                                          : "JSON lines and plain text",
+                  grouped(counts.text_bytes), grouped(counts.documents), is_one ? "" : "s",
+                  grouped(counts.train_tokens), grouped(counts.validation_tokens), tokenizer.vocab_size());
+  if (!is_one && !tokenizer.end_of_text()) {
+    text +=
+        "; note: this tokenizer has no end-of-text token that is known, documents follow one another without a mark "
+        "(--data.end-of-text names one)";
+  }
+  return text;
+}
+
+std::string describe(const TokenFile& file) {
+  std::string text = fmt::format("{} format, {} tokens of {} bits", to_string(file.format()), grouped(file.num_tokens()),
+                                 file.bits_per_token());
+  if (file.format() == TokenFormat::nanogpt) text += " (no header: 16-bit ids by the file's name and bytes)";
+  if (file.num_documents()) text += fmt::format(" in {} documents", grouped(*file.num_documents()));
+  return text;
+}
+
+// Ids of some blocks over the whole file, so that a file of another width or vocabulary is found before the first step.
+void check_some_ids(const TokenSource& source, int64_t vocab_size) {
+  constexpr int64_t kBlocks = 64, kBlockTokens = 4096;
+  const int64_t block = std::min(kBlockTokens, source.num_tokens());
+  std::vector<int32_t> ids(static_cast<size_t>(block));
+  const double stride = static_cast<double>(source.num_tokens() - block) / static_cast<double>(kBlocks - 1);
+  for (int64_t i = 0; i < kBlocks && block > 0; ++i) {
+    const auto begin = static_cast<int64_t>(stride * static_cast<double>(i));
+    source.read(begin, block, ids.data());
+    check_ids(ids, vocab_size, source.name(), begin);
+  }
+}
+
 TrainingData from_text(Context& ctx, Communicator& world, const DataConfig& config) {
   TrainingData data;
   std::vector<int32_t> ids;
   std::array<int64_t, 3> sizes{};  // tokens, where validation begins, vocabulary
   if (world.rank() == 0) {
-    const TextInput input{{config.text}};
-    data.tokenizer = make_tokenizer(config.tokenizer, input, config.bpe_vocab);
+    TextInput input{{config.text}};
+    input.format = parse_text_format(config.format);
+    data.tokenizer = make_tokenizer(config.tokenizer, input, config.bpe_vocab, config.end_of_text);
     std::vector<int32_t> validation;
     const auto append_to = [](std::vector<int32_t>& to) {
       return [&to](std::span<const int32_t> from) { to.insert(to.end(), from.begin(), from.end()); };
     };
-    tokenize(input, *data.tokenizer, config.valid_fraction, ctx.num_threads(), append_to(ids),
-             append_to(validation));
+    const auto counts = tokenize(input, *data.tokenizer, config.valid_fraction, ctx.num_threads(), append_to(ids),
+                                 append_to(validation));
+    if (ids.empty() && validation.empty()) throw_bad_input("{} holds no text: there is nothing to train on", config.text);
+    data.description = describe(counts, *data.tokenizer);
     sizes = {static_cast<int64_t>(ids.size() + validation.size()), static_cast<int64_t>(ids.size()),
              data.tokenizer->vocab_size()};
     ids.insert(ids.end(), validation.begin(), validation.end());
@@ -72,9 +115,10 @@ void check_made_alike(const TokenFile& train, const TokenFile& validation) {
 
 TrainingData from_token_files(Communicator& world, const DataConfig& config, int64_t model_vocab) {
   TrainingData data;
-  const auto train = TokenFile::open(config.tokens);
+  const TokenFormat format = parse_token_format(config.format);
+  const auto train = TokenFile::open(config.tokens, format);
   if (world.rank() == 0 && config.tokenizer != "byte" && !is_trained_here(config.tokenizer)) {
-    data.tokenizer = load_tokenizer(config.tokenizer);
+    data.tokenizer = load_tokenizer(config.tokenizer, config.end_of_text);
     if (train->fingerprint() && *train->fingerprint() != data.tokenizer->fingerprint()) {
       throw_bad_input(
           "{} was not made with the tokenizer {}: their fingerprints differ ({:016x} and {:016x})",
@@ -86,12 +130,16 @@ TrainingData from_token_files(Communicator& world, const DataConfig& config, int
   }
   data.fingerprint = train->fingerprint().value_or(0);
   data.vocab_size = train->max_vocab().value_or(model_vocab);
+  data.description = describe(*train);
+  check_some_ids(*train, data.vocab_size);
   if (config.valid_tokens.empty()) {
     const auto kept = std::llround(static_cast<double>(train->num_tokens()) * config.valid_fraction);
     split(data, train, train->num_tokens() - kept);
   } else {
-    const auto validation = TokenFile::open(config.valid_tokens);
+    const auto validation = TokenFile::open(config.valid_tokens, format);
     check_made_alike(*train, *validation);
+    check_some_ids(*validation, data.vocab_size);
+    data.description += "; evaluated on " + describe(*validation);
     data.train = train;
     data.validation = validation;
   }

@@ -33,14 +33,28 @@ void BpeModelBuilder::add_token(AddedToken token) {
   model.added.push_back(std::move(token));
 }
 
-void BpeModelBuilder::finish_tokens() {
-  std::vector<const std::string*> by_id(ids_.size(), nullptr);
+// Published vocabularies leave ids free between added tokens, not among those that merges make.
+size_t BpeModelBuilder::check_gaps() const {
+  constexpr size_t kMostFree = 4096;
+  const size_t count = ids_.size(), most = count + kMostFree;
+  size_t end = count;
   for (const auto& [token, id] : ids_) {
     const auto index = static_cast<size_t>(id);
-    if (index >= by_id.size()) {
+    if (index < count) continue;
+    const bool is_added = std::ranges::any_of(model.added, [id = id](const auto& t) { return t.id == id; });
+    if (index >= most || !is_added) {
       throw_bad_input("{}: {} tokens need ids 0 to {}, but \"{}\" has id {}: ids are missing or stand twice",
-                      file_, by_id.size(), by_id.size() - 1, token, id);
+                      file_, count, count - 1, token, id);
     }
+    end = std::max(end, index + 1);
+  }
+  return end;
+}
+
+void BpeModelBuilder::finish_tokens() {
+  std::vector<const std::string*> by_id(check_gaps(), nullptr);
+  for (const auto& [token, id] : ids_) {
+    const auto index = static_cast<size_t>(id);
     if (by_id[index])
       throw_bad_input("{}: \"{}\" and \"{}\" both have id {}", file_, *by_id[index], token, id);
     by_id[index] = &token;
@@ -55,7 +69,7 @@ void BpeModelBuilder::finish_tokens() {
     slot = token.content;
   }
   for (size_t id = 0; id < by_id.size(); ++id) {
-    if (!model.tokens[id].empty()) continue;
+    if (!by_id[id] || !model.tokens[id].empty()) continue;
     auto bytes = unspell_bytes(*by_id[id]);
     if (!bytes || bytes->empty()) {
       throw_bad_input("{}: the token \"{}\" (id {}) does not spell bytes; only byte-level BPE is supported",

@@ -14,8 +14,36 @@ constexpr uint64_t pair_key(int32_t left, int32_t right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
 }
 
-std::optional<int32_t> find_end_of_text(const std::vector<AddedToken>& added) {
-  for (const std::string_view name : {"<|endoftext|>", "<|end_of_text|>", "</s>"}) {
+// As base models use them, the more particular first: a chat model has marks of turns beside them.
+constexpr std::string_view kEndOfTextNames[] = {
+    "<|endoftext|>",                        // GPT-2 and its kin, Qwen, Phi, Falcon, OLMo
+    "<|end_of_text|>",                      // Llama 3, Granite
+    "<｜end▁of▁sentence｜>",              // DeepSeek
+    "[EOS]",                                // Kimi
+    "<EOT>",                                // Claude
+    "<|end_of_document|>", "<|endofdocument|>", "<eos>", "</s>", "<|eos|>", "<|EOS|>", "<|EOT|>", "<EOD>", "[EOD]",
+    "<|END_OF_TURN_TOKEN|>",  // Command R
+};
+
+std::string examples_of(const std::vector<AddedToken>& added) {
+  constexpr size_t kMostNamed = 8;
+  std::string text;
+  for (size_t i = 0; i < added.size() && i < kMostNamed; ++i) {
+    text += fmt::format("{}\"{}\"", i == 0 ? ": " : ", ", added[i].content);
+  }
+  return added.size() > kMostNamed ? text + ", ..." : text;
+}
+
+std::optional<int32_t> find_end_of_text(const BpeModel& model) {
+  const std::vector<AddedToken>& added = model.added;
+  if (!model.end_of_text.empty()) {
+    for (const auto& token : added) {
+      if (token.content == model.end_of_text) return token.id;
+    }
+    throw_usage("the end-of-text token \"{}\" is none of the tokenizer's {} added tokens{}", model.end_of_text,
+                added.size(), examples_of(added));
+  }
+  for (const std::string_view name : kEndOfTextNames) {
     for (const auto& token : added) {
       if (token.content == name) return token.id;
     }
@@ -27,21 +55,22 @@ std::optional<int32_t> find_end_of_text(const std::vector<AddedToken>& added) {
 
 BpeTokenizer::BpeTokenizer(BpeModel model)
     : model_(std::move(model)),
-      pretokenizer_(model_.patterns),
-      end_of_text_(find_end_of_text(model_.added)),
+      pretokenizer_(model_.patterns, model_.drop_gaps),
+      end_of_text_(find_end_of_text(model_)),
       cache_(std::make_unique<WordCache>()) {
   std::vector<bool> is_added(model_.tokens.size());
   for (const auto& token : model_.added) {
     is_added[static_cast<size_t>(token.id)] = true;
-    added_by_byte_[static_cast<uint8_t>(token.content[0])].push_back(&token);
+    added_by_byte_[token.normalized][static_cast<uint8_t>(token.content[0])].push_back(&token);
   }
-  for (auto& candidates : added_by_byte_) {
-    std::stable_sort(candidates.begin(), candidates.end(),
-                     [](auto* a, auto* b) { return a->content.size() > b->content.size(); });
+  for (auto& by_byte : added_by_byte_) {
+    for (auto& candidates : by_byte) {
+      std::ranges::stable_sort(candidates, [](auto* a, auto* b) { return a->content.size() > b->content.size(); });
+    }
   }
   byte_ids_.fill(-1);
   for (size_t id = 0; id < model_.tokens.size(); ++id) {
-    if (is_added[id]) continue;
+    if (is_added[id] || model_.tokens[id].empty()) continue;
     const std::string& bytes = model_.tokens[id];
     if (bytes.size() == 1) byte_ids_[static_cast<uint8_t>(bytes[0])] = static_cast<int32_t>(id);
     if (model_.ignore_merges) whole_words_.emplace(bytes, static_cast<int32_t>(id));
@@ -59,14 +88,21 @@ std::vector<int32_t> BpeTokenizer::encode(std::string_view text, const TextOrigi
   check_utf8(text, origin);
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3);
+  encode_marked(text, false, {origin.file, origin.offset}, ids);
+  return ids;
+}
+
+void BpeTokenizer::encode_marked(std::string_view text, bool normalized, const Place& place,
+                                 std::vector<int32_t>& ids) const {
   size_t plain = 0;
   const auto flush = [&](size_t end) {
-    if (end > plain) {
-      encode_plain(text.substr(plain, end - plain), {origin.file, origin.offset + plain}, ids);
-    }
+    if (end <= plain) return;
+    const std::string_view part = text.substr(plain, end - plain);
+    const Place part_place{place.file, place.offset + plain};
+    normalized ? encode_plain(part, part_place, ids) : encode_marked(part, true, part_place, ids);
   };
   for (size_t i = 0; i < text.size();) {
-    const AddedToken* token = added_at(text.substr(i));
+    const AddedToken* token = added_at(text.substr(i), normalized);
     if (!token) {
       ++i;
       continue;
@@ -77,11 +113,10 @@ std::vector<int32_t> BpeTokenizer::encode(std::string_view text, const TextOrigi
     plain = i;
   }
   flush(text.size());
-  return ids;
 }
 
-const AddedToken* BpeTokenizer::added_at(std::string_view text) const {
-  for (const AddedToken* token : added_by_byte_[static_cast<uint8_t>(text[0])]) {
+const AddedToken* BpeTokenizer::added_at(std::string_view text, bool normalized) const {
+  for (const AddedToken* token : added_by_byte_[normalized][static_cast<uint8_t>(text[0])]) {
     if (text.starts_with(token->content)) return token;
   }
   return nullptr;

@@ -38,10 +38,14 @@ void read_split(const json& step, BpeModel& model, const std::string& name) {
   const json& pattern = json_member(step, "pattern", name);
   const json& regex = json_member(pattern, "Regex", name);
   const std::string& behavior = json_string(json_member(step, "behavior", name), "Split behavior", name);
-  if (behavior != "Isolated" || json_flag(step, "invert", false, name)) {
-    throw_bad_input("{}: a Split with behavior {} and invert {} is not supported; Isolated without invert is",
-                    name, behavior, json_flag(step, "invert", false, name));
+  // Inverted, what does not match is what gets removed: the matches are the pieces.
+  const bool invert = json_flag(step, "invert", false, name), keeps_matches = behavior == "Removed" && invert;
+  if (behavior != "Isolated" && !keeps_matches) {
+    throw_bad_input(
+        "{}: a Split with behavior {} and invert {} is not supported; Isolated, and Removed with invert, are", name,
+        behavior, invert);
   }
+  if (keeps_matches) model.drop_gaps.insert(model.patterns.size());
   model.patterns.push_back(json_string(regex, "Split pattern", name));
 }
 
@@ -85,6 +89,7 @@ void read_added_tokens(const json& list, BpeModelBuilder& builder, const std::st
                                                fmt::format("the id of the added token \"{}\"", token.content),
                                                name));
     token.special = json_flag(entry, "special", false, name);
+    token.normalized = json_flag(entry, "normalized", !token.special, name);
     for (const char* flag : {"single_word", "lstrip", "rstrip"}) {
       if (json_flag(entry, flag, false, name)) {
         throw_bad_input("{}: the added token \"{}\" sets {}, which is not supported", name, token.content,
@@ -93,6 +98,15 @@ void read_added_tokens(const json& list, BpeModelBuilder& builder, const std::st
     }
     builder.add_token(std::move(token));
   }
+}
+
+// A sequence of nothing does nothing; everything else changes the text.
+void check_normalizer(const json& normalizer, const std::string& name) {
+  const std::string type = type_of(normalizer, "normalizer", name);
+  if (type != "Sequence") throw_bad_input("{}: the normalizer {} is not supported", name, type);
+  const json& steps = json_member(normalizer, "normalizers", name);
+  if (!steps.is_array()) throw_bad_input("{}: \"normalizers\" must be a list", name);
+  for (const json& step : steps) throw_bad_input("{}: the normalizer {} is not supported", name, type_of(step, "normalizer", name));
 }
 
 void check_model_options(const json& model, const std::string& name) {
@@ -139,12 +153,16 @@ json pretokenizer_json(const BpeModel& model) {
                 {"trim_offsets", true},
                 {"use_regex", use_regex}};
   };
-  if (model.patterns == std::vector<std::string>{std::string(kGpt2Pattern)}) return byte_level(true);
+  const bool is_gpt2 = model.patterns == std::vector<std::string>{std::string(kGpt2Pattern)};
+  if (is_gpt2 && model.drop_gaps.empty()) return byte_level(true);
   if (model.patterns.empty()) return byte_level(false);
   json steps = json::array();
-  for (const auto& pattern : model.patterns) {
-    steps.push_back(
-        {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
+  for (size_t i = 0; i < model.patterns.size(); ++i) {
+    const bool drops = model.drop_gaps.contains(i);
+    steps.push_back({{"type", "Split"},
+                     {"pattern", {{"Regex", model.patterns[i]}}},
+                     {"behavior", drops ? "Removed" : "Isolated"},
+                     {"invert", drops}});
   }
   steps.push_back(byte_level(false));
   return {{"type", "Sequence"}, {"pretokenizers", steps}};
@@ -156,10 +174,7 @@ BpeModel read_huggingface_json(const json& root, const std::string& name) {
   const json& model = json_member(root, "model", name);
   const json& vocab = json_member(model, "vocab", name);
   check_model_options(model, name);
-  if (!is_absent(root, "normalizer")) {
-    throw_bad_input("{}: the normalizer {} is not supported", name,
-                    type_of(root["normalizer"], "normalizer", name));
-  }
+  if (!is_absent(root, "normalizer")) check_normalizer(root["normalizer"], name);
   BpeModelBuilder builder(name);
   builder.model.ignore_merges = json_flag(model, "ignore_merges", false, name);
   read_pretokenizer(json_member(root, "pre_tokenizer", name), builder.model, name);
@@ -169,6 +184,9 @@ BpeModel read_huggingface_json(const json& root, const std::string& name) {
   if (builder.model.add_prefix_space &&
       std::ranges::find(builder.model.tokens, " ") == builder.model.tokens.end()) {
     throw_bad_input("{}: add_prefix_space needs a token for the space, which is not in the vocabulary", name);
+  }
+  if (!is_absent(root, "trireme_end_of_text")) {
+    builder.model.end_of_text = json_string(root["trireme_end_of_text"], "\"trireme_end_of_text\"", name);
   }
   read_merges(json_member(model, "merges", name), builder, name);
   return std::move(builder.model);
@@ -184,12 +202,12 @@ std::string write_huggingface_json(const BpeModel& model) {
                      {"single_word", false},
                      {"lstrip", false},
                      {"rstrip", false},
-                     {"normalized", false},
+                     {"normalized", token.normalized},
                      {"special", token.special}});
   }
   json vocab = json::object(), merges = json::array();
   for (size_t id = 0; id < model.tokens.size(); ++id) {
-    if (!is_added[id]) vocab[spell_bytes(model.tokens[id])] = id;
+    if (!is_added[id] && !model.tokens[id].empty()) vocab[spell_bytes(model.tokens[id])] = id;
   }
   for (const auto& merge : model.merges) {
     merges.push_back(spell_bytes(model.tokens[static_cast<size_t>(merge.left)]) + " " +
@@ -200,7 +218,7 @@ std::string write_huggingface_json(const BpeModel& model) {
                  {"fuse_unk", false},      {"end_of_word_suffix", nullptr},
                  {"byte_fallback", false}, {"ignore_merges", model.ignore_merges},
                  {"vocab", vocab},         {"merges", merges}};
-  const json root{
+  json root{
       {"version", "1.0"},
       {"truncation", nullptr},
       {"padding", nullptr},
@@ -211,6 +229,8 @@ std::string write_huggingface_json(const BpeModel& model) {
       {"decoder",
        {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
       {"model", bpe}};
+  // A key of ours, so that the file gives the same tokenizer again.
+  if (!model.end_of_text.empty()) root["trireme_end_of_text"] = model.end_of_text;
   return root.dump() + "\n";
 }
 

@@ -1,7 +1,10 @@
 // Megatron-LM's indexed data set (megatron/core/datasets/indexed_dataset.py): a .bin of tokens and an .idx
 // with magic, version, dtype code, number of sequences, number of document bounds, int32 lengths, int64 byte
 // offsets, int64 document bounds.
+#include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "runtime/base/error.h"
 #include "runtime/data/token_format.h"
@@ -19,7 +22,10 @@ class IndexReader {
   TokenLayout layout() {
     read_header();
     check_documents();
-    TokenLayout out{TokenFormat::megatron, type_, 0, {}, std::nullopt, std::nullopt};
+    TokenLayout out;
+    out.format = TokenFormat::megatron;
+    out.type = type_;
+    if (num_bounds_ > 0) out.num_documents = static_cast<int64_t>(num_bounds_) - 1;
     const int64_t width = bytes_of(type_);
     int64_t expected_offset = -1;
     for (uint64_t s = 0; s < num_sequences_; ++s) {
@@ -33,6 +39,7 @@ class IndexReader {
     }
     if (out.runs.empty()) out.runs.push_back({0, 0});
     check_whole(out.num_tokens, width);
+    check_tiling(out, width);
     return out;
   }
 
@@ -100,6 +107,10 @@ class IndexReader {
           "long",
           index_.path(), s, length, width, offset, data_.path(), data_bytes);
     }
+    if (offset % width != 0) {
+      throw_bad_input("{}: sequence {} begins at byte {} of {}, inside a token of {} bytes", index_.path(), s,
+                      offset, data_.path(), width);
+    }
   }
 
   void check_documents() const {
@@ -116,7 +127,26 @@ class IndexReader {
     }
   }
 
-  // An index made for this very file describes all of it, once.
+  // An index made for this very file describes all of it, once: as many bytes, and each of them.
+  void check_tiling(const TokenLayout& layout, int64_t width) const {
+    std::vector<std::pair<int64_t, int64_t>> ranges;  // byte offset, end
+    for (size_t r = 0; r < layout.runs.size(); ++r) {
+      const int64_t end =
+          r + 1 < layout.runs.size() ? layout.runs[r + 1].first_token : layout.num_tokens;
+      const int64_t begin = layout.runs[r].byte_offset;
+      ranges.emplace_back(begin, begin + (end - layout.runs[r].first_token) * width);
+    }
+    std::ranges::sort(ranges);
+    int64_t due = 0;
+    for (const auto& [begin, end] : ranges) {
+      if (begin != due) {
+        throw_bad_input("{}: sequences {} at byte {} of {}; an index describes each token once", index_.path(),
+                        begin < due ? "overlap" : "leave a gap", std::min(begin, due), data_.path());
+      }
+      due = end;
+    }
+  }
+
   void check_whole(int64_t num_tokens, int64_t width) const {
     if (num_tokens * width == static_cast<int64_t>(data_.size())) return;
     throw_bad_input("{} describes {} tokens of {} bytes, but {} is {} bytes long", index_.path(), num_tokens,

@@ -6,6 +6,8 @@
 #include <pcre2.h>
 
 #include "runtime/base/error.h"
+#include "runtime/data/oniguruma_pattern.h"
+#include "runtime/io/utf8.h"
 
 namespace trireme {
 
@@ -15,27 +17,6 @@ const std::string_view kLlama3Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 namespace {
-
-// PCRE2's \s holds U+180E, which is no white space in today's Unicode nor in the engines these patterns were
-// written for.
-std::string with_unicode_space(std::string_view pattern) {
-  std::string out;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] != '\\' || i + 1 == pattern.size()) {
-      out += pattern[i];
-      continue;
-    }
-    const char escaped = pattern[++i];
-    if (escaped == 's') {
-      out += R"(\p{White_Space})";
-    } else if (escaped == 'S') {
-      out += R"(\P{White_Space})";
-    } else {
-      out += {'\\', escaped};
-    }
-  }
-  return out;
-}
 
 template <auto Free>
 struct FreeWith {
@@ -58,15 +39,15 @@ std::string pcre2_words(int error) {
 
 class Pretokenizer::Pattern {
  public:
-  explicit Pattern(const std::string& source) {
-    const std::string pattern = with_unicode_space(source);
+  Pattern(const std::string& source, bool drops_gaps) : drops_gaps_(drops_gaps) {
+    const std::string pattern = oniguruma_to_pcre2(source);
     int error = 0;
     PCRE2_SIZE offset = 0;
     code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
                               PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr));
     if (!code_) {
-      throw_bad_input("the pre-tokenization pattern '{}' is wrong at offset {}: {}", pattern, offset,
-                      pcre2_words(error));
+      throw_bad_input("the pre-tokenization pattern '{}', for PCRE2 '{}', is wrong at offset {} of that: {}", source,
+                      pattern, offset, pcre2_words(error));
     }
     // Where the system forbids generated code, pcre2_match interprets the pattern instead.
     pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
@@ -80,30 +61,46 @@ class Pretokenizer::Pattern {
     if (!match || !context || !stack) throw std::bad_alloc();
     pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
     const PCRE2_SIZE* range = pcre2_get_ovector_pointer(match.get());
-    size_t done = 0;
-    while (done < text.size()) {
-      const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), done,
-                                    PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, match.get(), context.get());
+    size_t done = 0, from = 0;
+    bool has_matched = false;
+    while (from <= text.size()) {
+      const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                                    PCRE2_NO_UTF_CHECK, match.get(), context.get());
       if (found == PCRE2_ERROR_NOMATCH) break;
       if (found < 0) {
-        throw_bad_input("the pre-tokenization pattern fails at byte {} of a text: {}", done,
+        throw_bad_input("the pre-tokenization pattern fails at byte {} of a text: {}", from,
                         pcre2_words(found));
       }
       const size_t begin = range[0], end = range[1];
-      TRIREME_CHECK(begin >= done && end > begin, "match {} to {} after {}", begin, end, done);
-      if (begin > done) word(text.substr(done, begin - done));
-      word(text.substr(begin, end - begin));
-      done = end;
+      TRIREME_CHECK(begin >= from && end >= begin, "match {} to {} after {}", begin, end, from);
+      if (end == begin && has_matched && end == done) {  // an empty match right behind a match is none
+        from = next_character(text, from);
+        continue;
+      }
+      if (begin > done) gap(text.substr(done, begin - done), word);
+      if (end > begin) word(text.substr(begin, end - begin));
+      from = done = end;
+      has_matched = true;
     }
-    if (done < text.size()) word(text.substr(done));
+    if (done < text.size()) gap(text.substr(done), word);
   }
 
  private:
+  static size_t next_character(std::string_view text, size_t at) {
+    for (++at; at < text.size() && is_utf8_continuation(text[at]);) ++at;
+    return at;
+  }
+  void gap(std::string_view piece, const std::function<void(std::string_view)>& word) const {
+    if (!drops_gaps_) word(piece);
+  }
+
+  bool drops_gaps_;
   std::unique_ptr<pcre2_code, FreeWith<pcre2_code_free>> code_;
 };
 
-Pretokenizer::Pretokenizer(std::vector<std::string> patterns) : patterns_(std::move(patterns)) {
-  for (const auto& pattern : patterns_) compiled_.emplace_back(pattern);
+Pretokenizer::Pretokenizer(std::vector<std::string> patterns, const std::set<size_t>& drop_gaps)
+    : patterns_(std::move(patterns)) {
+  for (size_t i = 0; i < patterns_.size(); ++i) compiled_.emplace_back(patterns_[i], drop_gaps.contains(i));
 }
 Pretokenizer::~Pretokenizer() = default;
 Pretokenizer::Pretokenizer(Pretokenizer&&) noexcept = default;

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,19 +14,22 @@ namespace trireme {
 extern const std::string_view kGpt2Pattern;
 extern const std::string_view kLlama3Pattern;
 
-/// One or more regular expressions, applied one after the other to the pieces that the one before made. Every
-/// match is a piece, and so is every stretch between two matches. Safe from several threads.
+/// One or more regular expressions in Oniguruma's syntax (oniguruma_pattern.h), applied one after the other to the
+/// pieces that the one before made. Every match is a piece, and so is every stretch between two matches; an empty
+/// match parts what is on its two sides. Safe from several threads.
 class Pretokenizer {
  public:
-  /// UserError(bad_input) with the place and PCRE2's words when a pattern does not compile.
-  explicit Pretokenizer(std::vector<std::string> patterns);
+  /// Of the patterns with an index in `drop_gaps` only the matches are pieces; the rest of the text is left out.
+  /// UserError(bad_input) with the construct that is not supported, or the place and PCRE2's words when a pattern does
+  /// not compile.
+  explicit Pretokenizer(std::vector<std::string> patterns, const std::set<size_t>& drop_gaps = {});
   ~Pretokenizer();
   Pretokenizer(Pretokenizer&&) noexcept;
 
   const std::vector<std::string>& patterns() const { return patterns_; }
 
-  /// Calls word(piece) for each piece from left to right; together they are `text`, which must be valid
-  /// UTF-8.
+  /// Calls word(piece) for each piece from left to right; together they are `text` unless gaps are dropped.
+  /// `text` must be valid UTF-8.
   void split(std::string_view text, const std::function<void(std::string_view)>& word) const;
 
   /// See Tokenizer::find_cut.

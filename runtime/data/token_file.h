@@ -15,7 +15,8 @@ namespace trireme {
 class TokenFile final : public TokenSource {
  public:
   /// Opens a token file; for Megatron `path` is the .bin, the .idx lies beside it. UserError(bad_input)
-  /// naming file, field and value when the header does not fit the file.
+  /// naming file, field and value when the header does not fit the file, or what the file is when it is of no
+  /// known format (detect_token_format).
   static std::shared_ptr<TokenFile> open(const std::string& path,
                                          TokenFormat format = TokenFormat::automatic);
 
@@ -24,6 +25,9 @@ class TokenFile final : public TokenSource {
   const std::string& name() const override { return file_.path(); }
 
   TokenFormat format() const { return layout_.format; }
+  int64_t bits_per_token() const { return 8 * bytes_of(layout_.type); }
+  /// Where header or index say so.
+  std::optional<int64_t> num_documents() const { return layout_.num_documents; }
   /// Ids are below this, where the header says so (ids themselves are checked as they are read into batches).
   std::optional<int64_t> max_vocab() const { return layout_.vocab_size; }
   /// Tokenizer::fingerprint() of the tokenizer that made the file, where the header says so.

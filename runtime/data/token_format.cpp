@@ -122,6 +122,7 @@ TokenLayout read_tok_layout(const MappedFile& file) {
           static_cast<int64_t>(header.num_tokens),
           {{0, sizeof(TokHeader)}},
           static_cast<int64_t>(header.vocab_size),
+          std::nullopt,
           header.fingerprint};
 }
 
@@ -139,32 +140,34 @@ TokenLayout read_llmc_layout(const MappedFile& file) {
   }
   const auto count = load<uint32_t>(file, 8);
   check_body(file, kLlmcHeaderBytes, count, kind->type);
-  return {TokenFormat::llmc, kind->type, count, {{0, kLlmcHeaderBytes}}, std::nullopt, std::nullopt};
+  return {TokenFormat::llmc, kind->type,   count, {{0, kLlmcHeaderBytes}}, std::nullopt, std::nullopt,
+          std::nullopt};
 }
 
 TokenLayout read_nanogpt_layout(const MappedFile& file) {
+  if (has_tok_magic(file) || (find_llmc_kind(file) && file.size() >= kLlmcHeaderBytes)) {
+    throw_bad_input("{} is no nanoGPT file: it has the header of the format {}", file.path(),
+                    to_string(has_tok_magic(file) ? TokenFormat::trireme : TokenFormat::llmc));
+  }
   if (file.size() % 2 != 0) {
     throw_bad_input(
         "{} is {} bytes long: no whole number of 16-bit tokens (nanoGPT's format), and no header of another "
         "format is in it",
         file.path(), file.size());
   }
-  return {TokenFormat::nanogpt, TokenType::u16, static_cast<int64_t>(file.size() / 2), {{0, 0}},
-          std::nullopt,         std::nullopt};
+  return {TokenFormat::nanogpt,
+          TokenType::u16,
+          static_cast<int64_t>(file.size() / 2),
+          {{0, 0}},
+          std::nullopt,
+          std::nullopt,
+          std::nullopt};
 }
+
+bool has_llmc_magic(const MappedFile& file) { return find_llmc_kind(file) != nullptr; }
 
 std::string megatron_index_path(const std::string& data_path) {
   return std::filesystem::path(data_path).replace_extension(".idx").string();
-}
-
-TokenFormat detect_token_format(const MappedFile& file) {
-  const std::string_view path = file.path();
-  if (has_tok_magic(file) || path.ends_with(".tok")) return TokenFormat::trireme;
-  std::error_code ignored;
-  if (path.ends_with(".bin") && std::filesystem::exists(megatron_index_path(file.path()), ignored)) {
-    return TokenFormat::megatron;
-  }
-  return find_llmc_kind(file) ? TokenFormat::llmc : TokenFormat::nanogpt;
 }
 
 }  // namespace trireme

@@ -32,7 +32,8 @@ struct TokenLayout {
   TokenType type = TokenType::u16;
   int64_t num_tokens = 0;
   std::vector<TokenRun> runs;         ///< ordered by first_token; the first begins at 0
-  std::optional<int64_t> vocab_size;  ///< when the header says so
+  std::optional<int64_t> vocab_size;     ///< when the header says so
+  std::optional<int64_t> num_documents;  ///< when the header or index says so
   std::optional<uint64_t> fingerprint;
 };
 
@@ -55,15 +56,25 @@ TokenLayout read_tok_layout(const MappedFile& file);
 /// llm.c: 256 int32, the first three magic, version and token count; 20240520/1 is u16 (GPT-2), 20240801/7
 /// u32 (Llama 3).
 TokenLayout read_llmc_layout(const MappedFile& file);
-/// nanoGPT: u16 and nothing else.
+/// nanoGPT: u16 and nothing else. A whole header of another format is refused even so.
 TokenLayout read_nanogpt_layout(const MappedFile& file);
-/// Megatron: `index` describes the sequences in `data`; they are read as one stream, in the index's order.
+/// Megatron: `index` describes the sequences in `data`, all of it, once; they are read as one stream, in the
+/// index's order.
 TokenLayout read_megatron_layout(const MappedFile& data, const MappedFile& index);
+
+/// Whether the file begins with one of llm.c's magic numbers.
+bool has_llmc_magic(const MappedFile& file);
 
 /// The path of the .idx beside a .bin.
 std::string megatron_index_path(const std::string& data_path);
 
-/// The format by magic number, then by an .idx beside the file, then nanoGPT.
+/// The format by magic number, then by an .idx beside the file. A file without either is nanoGPT's when its
+/// name ends in .bin and its bytes can be 16-bit ids. UserError(bad_input) that says what the file looks like
+/// instead, a header one bit or a version away from a known one among them.
 TokenFormat detect_token_format(const MappedFile& file);
+
+/// What speaks against `bytes`, a whole file, being 16-bit ids without a header: "it is gzip (compressed)";
+/// empty when nothing does.
+std::string why_not_nanogpt(std::string_view bytes);
 
 }  // namespace trireme

@@ -108,6 +108,7 @@ TokenizeCounts tokenize(const TextInput& input, const Tokenizer& tokenizer, doub
     if (!rest.empty())
       validation_side.add_document(rest, {document.origin.file, document.origin.offset + cut});
     ++counts.documents;
+    counts.json_lines += document.is_line ? 1 : 0;
     counts.text_bytes += static_cast<int64_t>(document.text.size());
   });
   train_side.flush();

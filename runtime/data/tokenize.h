@@ -14,6 +14,7 @@ using TokenSink = std::function<void(std::span<const int32_t>)>;
 
 struct TokenizeCounts {
   int64_t documents = 0;
+  int64_t json_lines = 0;  ///< of them
   int64_t text_bytes = 0;
   int64_t train_tokens = 0, validation_tokens = 0;
 };

@@ -20,10 +20,21 @@ bool is_folder(const std::string& path) {
   return fs::is_directory(path, ignored);
 }
 
-std::unique_ptr<Tokenizer> load_file(const std::string& path) {
+std::unique_ptr<Tokenizer> with_end_of_text(BpeModel model, const std::string& end_of_text) {
+  if (!end_of_text.empty()) model.end_of_text = end_of_text;
+  return std::make_unique<BpeTokenizer>(std::move(model));
+}
+
+[[noreturn]] void refuse_end_of_text(const std::string& spec, const std::string& name) {
+  throw_usage("the end-of-text token \"{}\" has no effect with the tokenizer {}: it names one of a BPE tokenizer's file",
+              name, spec);
+}
+
+std::unique_ptr<Tokenizer> load_file(const std::string& path, const std::string& end_of_text) {
   const nlohmann::json json = read_json_file(path);
   if (json.is_object() && json.contains("type")) {
     const std::string& type = json_string(json["type"], "\"type\"", path);
+    if (!end_of_text.empty()) refuse_end_of_text(path, end_of_text);
     if (type == "trireme-byte") return std::make_unique<ByteTokenizer>();
     if (type == "trireme-char") return CharTokenizer::from_json(json, path);
     throw_bad_input("{}: the type \"{}\" is none of trireme-byte and trireme-char", path, type);
@@ -34,15 +45,15 @@ std::unique_ptr<Tokenizer> load_file(const std::string& path) {
         "encoder.json with vocab.bpe name their folder",
         path);
   }
-  return std::make_unique<BpeTokenizer>(read_huggingface_json(json, path));
+  return with_end_of_text(read_huggingface_json(json, path), end_of_text);
 }
 
-std::unique_ptr<Tokenizer> load_folder(const std::string& folder) {
+std::unique_ptr<Tokenizer> load_folder(const std::string& folder, const std::string& end_of_text) {
   const fs::path in(folder);
-  if (fs::exists(in / "tokenizer.json")) return load_file(in / "tokenizer.json");
+  if (fs::exists(in / "tokenizer.json")) return load_file(in / "tokenizer.json", end_of_text);
   const auto load_pair = [&](const char* vocab, const char* merges) -> std::unique_ptr<Tokenizer> {
     if (!fs::exists(in / vocab) || !fs::exists(in / merges)) return nullptr;
-    return std::make_unique<BpeTokenizer>(read_gpt2_files(in / vocab, in / merges));
+    return with_end_of_text(read_gpt2_files(in / vocab, in / merges), end_of_text);
   };
   if (auto tokenizer = load_pair("encoder.json", "vocab.bpe")) return tokenizer;
   if (auto tokenizer = load_pair("vocab.json", "merges.txt")) return tokenizer;
@@ -54,16 +65,18 @@ std::unique_ptr<Tokenizer> load_folder(const std::string& folder) {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec) {
+std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec, const std::string& end_of_text) {
+  if (spec == "byte" && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
   if (spec == "byte") return std::make_unique<ByteTokenizer>();
   if (spec == "char" || spec == "bpe") {
     throw_usage("the tokenizer '{}' must be trained on a text; name its file here, or give a text", spec);
   }
-  return is_folder(spec) ? load_folder(spec) : load_file(spec);
+  return is_folder(spec) ? load_folder(spec, end_of_text) : load_file(spec, end_of_text);
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec, const TextInput& input,
-                                          int64_t bpe_vocab_size) {
+                                          int64_t bpe_vocab_size, const std::string& end_of_text) {
+  if ((spec == "char" || spec == "bpe") && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
   if (spec == "char") {
     CharTrainer trainer;
     for_each_document(input, [&](const Document& document) { trainer.add(document.text, document.origin); });
@@ -74,7 +87,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec, const TextInp
     for_each_document(input, [&](const Document& document) { trainer.add(document.text, document.origin); });
     return trainer.train(bpe_vocab_size);
   }
-  return load_tokenizer(spec);
+  return load_tokenizer(spec, end_of_text);
 }
 
 }  // namespace trireme

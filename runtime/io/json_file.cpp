@@ -7,11 +7,25 @@ namespace trireme {
 
 using nlohmann::json;
 
+namespace {
+
+// The parser quotes what it read last, which may be all of a file.
+std::string shortened(std::string_view words) {
+  constexpr size_t kHead = 160, kTail = 40;
+  if (words.size() <= kHead + kTail) return std::string(words);
+  return fmt::format("{} ... {}", words.substr(0, kHead), words.substr(words.size() - kTail));
+}
+
+}  // namespace
+
 json parse_json(std::string_view text, const std::string& name) {
   try {
     return json::parse(text);
   } catch (const json::parse_error& error) {
-    throw_bad_input("{} is not JSON at byte {} of {}: {}", name, error.byte, text.size(), error.what());
+    throw_bad_input("{} is not JSON at byte {} of {}: {}", name, error.byte, text.size(),
+                    shortened(error.what()));
+  } catch (const json::exception& error) {  // a number such as 1e999
+    throw_bad_input("{} cannot be read as JSON: {}", name, shortened(error.what()));
   }
 }
 

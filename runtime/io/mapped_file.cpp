@@ -8,6 +8,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/io/file.h"
+#include "runtime/io/mapped_files.h"
 
 namespace trireme {
 
@@ -20,22 +21,30 @@ MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
     throw_environment("cannot map {} ({} bytes) into memory: {}", path_, size, std::strerror(errno));
   }
   bytes_ = {static_cast<const std::byte*>(address), static_cast<size_t>(size)};
+  noted_path_ = std::make_unique<const std::string>(path_);
+  slot_ = note_mapping(address, bytes_.size(), noted_path_->c_str());
 }
 
 MappedFile::~MappedFile() { unmap(); }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), bytes_(std::exchange(other.bytes_, {})) {}
+    : path_(std::move(other.path_)),
+      bytes_(std::exchange(other.bytes_, {})),
+      noted_path_(std::move(other.noted_path_)),
+      slot_(std::exchange(other.slot_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   if (this == &other) return *this;
   unmap();
   path_ = std::move(other.path_);
   bytes_ = std::exchange(other.bytes_, {});
+  noted_path_ = std::move(other.noted_path_);
+  slot_ = std::exchange(other.slot_, -1);
   return *this;
 }
 
 void MappedFile::unmap() noexcept {
+  forget_mapping(std::exchange(slot_, -1));
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -9,7 +10,8 @@
 namespace trireme {
 
 /// A read-only memory map of a whole regular file. Several ranks of a host share its pages. The file must not
-/// shrink while it is mapped: the kernel ends a process that touches a page past the end.
+/// shrink while it is mapped: touching a page past the end ends the process, with a message that names the
+/// file (mapped_files.h).
 class MappedFile {
  public:
   /// UserError(bad_input) with the kernel's words when `path` is missing, unreadable, or not a regular file;
@@ -29,6 +31,8 @@ class MappedFile {
 
   std::string path_;
   std::span<const std::byte> bytes_;
+  std::unique_ptr<const std::string> noted_path_;  ///< stays in its place when this moves
+  int slot_ = -1;                                  ///< of note_mapping
 };
 
 }  // namespace trireme

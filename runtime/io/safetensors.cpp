@@ -5,13 +5,13 @@
 #include <bit>
 #include <cstring>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/error.h"
+#include "runtime/io/strict_json.h"
 
 namespace trireme {
 namespace {
@@ -66,25 +66,9 @@ Parts split(const MappedFile& file) {
   return {file.text().substr(kLengthBytes, length), bytes.subspan(kLengthBytes + length)};
 }
 
-/// nlohmann keeps the last of several equal names; here they are an error. So is nesting that could exhaust
-/// the stack when a value is printed.
+/// Equal names and nesting that could exhaust the stack when a value is printed are errors.
 json parse_header(std::string_view text, const std::string& path) {
-  std::vector<std::set<std::string>> names;  // of each open object
-  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
-    if (depth > kMaxDepth) throw_bad_input("{}: the header is nested more than {} deep", path, kMaxDepth);
-    if (event == json::parse_event_t::object_start) names.emplace_back();
-    if (event == json::parse_event_t::object_end) names.pop_back();
-    if (event == json::parse_event_t::key && !names.back().insert(value.get<std::string>()).second) {
-      throw_bad_input("{}: the header has \"{}\" twice", path, value.get<std::string>());
-    }
-    return true;
-  };
-  json header;
-  try {
-    header = json::parse(text, watch);
-  } catch (const json::exception& error) {
-    throw_bad_input("{}: the header of {} bytes is not JSON: {}", path, text.size(), error.what());
-  }
+  json header = parse_strict_json(text, kMaxDepth, path);
   if (!header.is_object()) {
     throw_bad_input("{}: the header is not an object but a JSON {}", path, header.type_name());
   }
