@@ -14,6 +14,10 @@ std::string property_set(std::string_view name);
 std::string posix_set(std::string_view name);
 
 inline constexpr std::string_view kWordSet = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+/// Outside of classes \w, \b and \p{word} come from another table, in which some fractions and powers of Latin-1 are
+/// words, too.
+inline constexpr std::string_view kBareWordSet =
+    R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 inline constexpr std::string_view kSpaceSet = R"(\p{White_Space})";
 inline constexpr std::string_view kHexSet = "0-9A-Fa-f";
 inline constexpr std::string_view kDigitSet = R"(\p{Nd})";

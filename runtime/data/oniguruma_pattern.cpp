@@ -270,7 +270,7 @@ class Translator {
 
   Atom escape(size_t begin, const Options& options) {
     if (at_ == in_.size()) refuse(begin, "a \\ at the end");
-    const std::string word = fmt::format("[{}]", kWordSet);
+    const std::string word = fmt::format("[{}]", kBareWordSet);
     switch (in_[at_]) {
       case 'A':
       case 'z':
@@ -302,7 +302,8 @@ class Translator {
       return {literal(*what.character), true, is_letter(*what.character) ? *what.character : 0};
     }
     if (options.ignore_case && what.set != kSpaceSet && what.set != kDigitSet) refuse(begin, "a set under (?i)");
-    return {fmt::format("[{}{}]", what.is_negated ? "^" : "", what.set)};
+    const std::string_view set = what.set == kWordSet ? kBareWordSet : what.set;
+    return {fmt::format("[{}{}]", what.is_negated ? "^" : "", set)};
   }
 
   // What means the same inside and outside of a class; `begin` is the place of the backslash, which is read.
@@ -438,8 +439,7 @@ class Translator {
     if (!low.character) {
       if (options.ignore_case) refuse(begin, "a set under (?i)");
       add_set(part, low);
-      // A - behind a set is itself.
-      if (skip("-")) part.set += literal('-');
+      if (has("-") && !has("-]")) refuse(at_, "a - behind a set in a class");
       return;
     }
     if (options.ignore_case && !is_ascii(*low.character)) refuse(begin, "a letter beyond ASCII under (?i)");

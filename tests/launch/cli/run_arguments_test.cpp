@@ -182,6 +182,7 @@ TEST(RunArguments, OptionsWithoutEffectAreFaults) {
       {{"--optimizer.decay-fraction", "0.2"}, "--optimizer.schedule wsd"},
       {{"--optimizer.min-lr", "1e-5", "--optimizer.schedule", "constant"}, "constant does not decay"},
       {{"--data.bpe-vocab", "512"}, "--data.tokenizer bpe"},
+      {{"--data.end-of-text", "<eos>"}, "--data.tokenizer from a file"},
       {{"--train.recompute-every", "2"}, "--train.recompute full"},
       {{"--train.recompute-every", "2", "--train.recompute", "selective"}, "--train.recompute full"},
       {{"--train.sample-prompt", "x", "--train.sample-tokens", "0"}, "--train.sample-tokens is 0"},
@@ -241,6 +242,12 @@ TEST(RunArguments, OtherChecksAcrossOptions) {
               HasSubstr("is above"));
   EXPECT_THAT(fault_of({"--data.tokens", "a.bin", "--data.tokenizer", "bpe"}),
               HasSubstr("is made from a text"));
+  EXPECT_THAT(fault_of({"--data.tokens", "a.bin", "--data.format", "jsonl"}),
+              HasSubstr("data.format jsonl is one of text"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--data.format", "nanogpt"}),
+              HasSubstr("data.format nanogpt is one of token files"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--data.format", "numpy"}), HasSubstr("one of auto, text"));
+  EXPECT_EQ(parse({"--data.tokens", "a.bin", "--data.format", "nanogpt"}).config.data.format, "nanogpt");
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "self"}, 2),
               HasSubstr("run.backend self is for one rank"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "nccl", "--run.device", "cpu"}),

@@ -77,6 +77,24 @@ TEST(DataCommand, ABuildLeavesNoFileOfAnEarlierOne) {
   EXPECT_THAT(build("c", 0), testing::Not(HasSubstr("removed")));
 }
 
+TEST(DataCommand, SaysWhatItReadAndWhatIsMissing) {
+  const TemporaryFolder folder;
+  DataBuildOptions options;
+  options.validation_fraction = 0;
+  options.out_dir = folder.path("made");
+  options.input.files = {folder.write("lines.json", "{\"text\":\"ab\"}\n{\"text\":\"ba\"}\n")};
+  const auto build = [&] { return printed([&](std::FILE* out) { run_data_build(options, out); }); };
+  options.tokenizer = "char";
+  EXPECT_THAT(build(), testing::AllOf(HasSubstr("2 documents (2 from JSON lines)"),
+                                      HasSubstr("no end-of-text token that is known"), HasSubstr("--end-of-text")));
+  options.tokenizer = "byte";
+  EXPECT_THAT(build(), testing::Not(HasSubstr("end-of-text")));
+  options.input.format = TextFormat::plain;
+  EXPECT_THAT(build(), HasSubstr("1 document, 28 bytes"));
+  options.end_of_text = "<eos>";
+  expect_error(ExitCode::usage, {"<eos>", "byte"}, build);
+}
+
 TEST(DataCommand, FailuresLeaveNoTokenFile) {
   const TemporaryFolder folder;
   DataBuildOptions options;

@@ -144,6 +144,18 @@ TEST(BpeTokenizer, MergesAsIfOneByOne) {
   }
 }
 
+TEST(BpeTokenizer, AddedTokensThatAreNotNormalizedComeFirst) {
+  BpeModel model;
+  model.tokens = {"a", "b", "c", "ab", "bc", "abc"};
+  model.patterns = {std::string(kGpt2Pattern)};
+  model.added = {{3, "ab", false, true}, {4, "bc", false, false}};
+  EXPECT_THAT(BpeTokenizer(model).encode("abcab"), testing::ElementsAre(0, 4, 3));
+  model.added = {{3, "ab", false, false}, {4, "bc", false, true}};
+  EXPECT_THAT(BpeTokenizer(model).encode("abcab"), testing::ElementsAre(3, 2, 3));
+  model.added = {{3, "ab", false, true}, {4, "bc", false, true}, {5, "abc", false, true}};
+  EXPECT_THAT(BpeTokenizer(model).encode("abcab"), testing::ElementsAre(5, 3));
+}
+
 TEST(BpeTokenizer, AByteWithoutATokenIsNamed) {
   BpeModel model;
   model.tokens = {"a", "b", "ab"};
@@ -219,7 +231,27 @@ TEST(Pretokenizer, StagesCutOneAfterTheOther) {
   std::vector<std::string> words;
   pretokenizer.split("abba12ab", [&](std::string_view w) { words.emplace_back(w); });
   EXPECT_THAT(words, testing::ElementsAre("a", "bb", "a", "1", "2", "a", "b"));
-  expect_error(ExitCode::bad_input, {"'(a'", "offset 2"}, [] { Pretokenizer({"(a"}); });
+  expect_error(ExitCode::bad_input, {"'(a'", "a ( without ) at offset 0"}, [] { Pretokenizer({"(a"}); });
+}
+
+TEST(Pretokenizer, GapsCanBeLeftOut) {
+  const auto words = [](const Pretokenizer& pretokenizer, std::string_view text) {
+    std::vector<std::string> all;
+    pretokenizer.split(text, [&](std::string_view w) { all.emplace_back(w); });
+    return all;
+  };
+  EXPECT_THAT(words(Pretokenizer({"b+"}, {0}), "abba12ab"), testing::ElementsAre("bb", "b"));
+  EXPECT_THAT(words(Pretokenizer({"[ab]+", "b"}, {0}), "abba12ab"),
+              testing::ElementsAre("a", "b", "b", "a", "a", "b"));
+}
+
+TEST(Pretokenizer, EmptyMatchesPart) {
+  std::vector<std::string> words;
+  Pretokenizer({"(?=[A-Z])"}).split("fooBarB\u00e9", [&](std::string_view w) { words.emplace_back(w); });
+  EXPECT_THAT(words, testing::ElementsAre("foo", "Bar", "B\u00e9"));
+  words.clear();
+  Pretokenizer({"x*"}).split("axx\u00e9", [&](std::string_view w) { words.emplace_back(w); });
+  EXPECT_THAT(words, testing::ElementsAre("a", "xx", "\u00e9"));
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ TEST(HuggingFaceJson, AMarkMayStandInTheVocabularyToo) {
 TEST(HuggingFaceJson, TheVocabularyMustFit) {
   refuses("both have id 0", [](json& j) { j["model"]["vocab"]["b"] = 0; });
   refuses("id 9: ids are missing", [](json& j) { j["model"]["vocab"]["ab"] = 9; });
-  refuses("id 4: ids are missing", [](json& j) { j["added_tokens"][0]["id"] = 4; });
+  refuses("id 5000: ids are missing", [](json& j) { j["added_tokens"][0]["id"] = 5000; });
   refuses("the id of \"a\" is -1", [](json& j) { j["model"]["vocab"]["a"] = -1; });
   refuses("the id of \"a\" is 1.5", [](json& j) { j["model"]["vocab"]["a"] = 1.5; });
   refuses("the id of \"a\" is 18446744073709551615", [](json& j) { j["model"]["vocab"]["a"] = UINT64_MAX; });
@@ -86,6 +86,46 @@ TEST(HuggingFaceJson, TheVocabularyMustFit) {
   refuses("vocabulary gives it 2", [](json& j) { j["added_tokens"][0]["content"] = "ab"; });
   refuses("stands twice", [](json& j) { j["added_tokens"].push_back(j["added_tokens"][0]); });
   refuses("is empty", [](json& j) { j["added_tokens"][0]["content"] = ""; });
+}
+
+TEST(HuggingFaceJson, IdsBetweenAddedTokensMayBeFree) {
+  const auto model = read_changed([](json& j) { j["added_tokens"][0]["id"] = 6; });
+  EXPECT_EQ(model.tokens, (std::vector<std::string>{"a", "b", "ab", "", "", "", "<|endoftext|>"}));
+  const auto text = write_huggingface_json(model);
+  EXPECT_EQ(write_huggingface_json(read_huggingface_json(parse_json(text, "t"), "t")), text);
+}
+
+TEST(HuggingFaceJson, ANormalizerThatDoesNothingIsNone) {
+  const auto sequence = [](json steps) {
+    return [steps](json& j) { j["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}}; };
+  };
+  EXPECT_EQ(read_changed(sequence(json::array())).tokens.size(), 4u);
+  refuses("normalizer NFD", sequence(json::array({{{"type", "NFD"}}})));
+  refuses("must be a list", sequence(7));
+}
+
+TEST(HuggingFaceJson, TheEndOfTextIsKnownByNameOrNamed) {
+  const TemporaryFolder folder;
+  const auto with = [&](std::initializer_list<const char*> contents) {
+    json j = small();
+    j["added_tokens"] = json::array();
+    for (const char* content : contents) {
+      j["added_tokens"].push_back({{"id", 3 + j["added_tokens"].size()}, {"content", content}, {"special", true}});
+    }
+    return folder.write("t.json", j.dump());
+  };
+  for (const char* name : {"<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<EOT>", "[EOS]",
+                           "<\uFF5Cend\u2581of\u2581sentence\uFF5C>"}) {
+    EXPECT_EQ(load_tokenizer(with({"<pad>", name}))->end_of_text(), 4) << name;
+  }
+  const auto unknown = with({"<pad>", "<fin>"});
+  EXPECT_EQ(load_tokenizer(unknown)->end_of_text(), std::nullopt);
+  const auto named = load_tokenizer(unknown, "<fin>");
+  EXPECT_EQ(named->end_of_text(), 4);
+  named->save(folder.path("saved.json"));
+  EXPECT_EQ(load_tokenizer(folder.path("saved.json"))->end_of_text(), 4);
+  expect_error(ExitCode::usage, {"\"ab\"", "\"<pad>\", \"<fin>\""}, [&] { load_tokenizer(unknown, "ab"); });
+  expect_error(ExitCode::usage, {"byte", "<fin>"}, [] { load_tokenizer("byte", "<fin>"); });
 }
 
 TEST(HuggingFaceJson, MergesMustFit) {
@@ -132,7 +172,13 @@ TEST(HuggingFaceJson, SequencesOfSplits) {
     return step;
   };
   refuses("behavior Removed", sequence({changed(split, "behavior", "Removed"), bytes}));
-  refuses("invert true", sequence({changed(split, "invert", true), bytes}));
+  refuses("behavior MergedWithNext", sequence({changed(split, "behavior", "MergedWithNext"), bytes}));
+  EXPECT_TRUE(read_changed(sequence({changed(split, "invert", true), bytes})).drop_gaps.empty());
+  const auto inverted = read_changed(
+      sequence({split, changed(changed(split, "behavior", "Removed"), "invert", true), bytes}));
+  EXPECT_THAT(inverted.drop_gaps, testing::ElementsAre(1));
+  const auto text = write_huggingface_json(inverted);
+  EXPECT_EQ(write_huggingface_json(read_huggingface_json(parse_json(text, "t"), "t")), text);
   refuses("\"Regex\" is missing", sequence({changed(split, "pattern", json::object()), bytes}));
   refuses("add_prefix_space", sequence({split, changed(bytes, "add_prefix_space", true)}));
   refuses("does not end with ByteLevel", sequence({split}));

@@ -162,8 +162,10 @@ TEST(NanoGptFile, IsWhatHasNoHeader) {
   EXPECT_EQ(file->format(), TokenFormat::nanogpt);
   EXPECT_THAT(read_all(*file), ElementsAre(7, 65535));
   expect_error(ExitCode::bad_input, {"odd.bin", "3 bytes"},
-               [&] { TokenFile::open(folder.write("odd.bin", "abc")); });
-  EXPECT_EQ(TokenFile::open(folder.write("empty.bin", ""))->num_tokens(), 0);
+               [&] { TokenFile::open(folder.write("odd.bin", std::string("a\0\0", 3))); });
+  const auto empty = folder.write("empty.bin", "");
+  expect_error(ExitCode::bad_input, {"empty.bin", "it is empty"}, [&] { TokenFile::open(empty); });
+  EXPECT_EQ(TokenFile::open(empty, TokenFormat::nanogpt)->num_tokens(), 0);
 }
 
 TEST(MegatronFile, IsReadAsOneStream) {
@@ -173,6 +175,7 @@ TEST(MegatronFile, IsReadAsOneStream) {
   const auto file = TokenFile::open(path);
   EXPECT_EQ(file->format(), TokenFormat::megatron);
   EXPECT_THAT(read_all(*file), ElementsAre(1, 2, 3, 4, 5));
+  EXPECT_EQ(file->num_documents(), 2);
   // The order is the index's, wherever the sequences lie.
   folder.write("d.idx", megatron_index(8, {4, 0, 0}));
   const auto turned = TokenFile::open(path);
@@ -230,6 +233,12 @@ TEST(MegatronFile, IndexesThatDoNotFitAreRefused) {
   refuses(changed(70, packed(i64{1})), {"document bound 0 is 1"});
   refuses(changed(78, packed(i64{4})), {"document bound 1 is 4"});
   refuses(changed(86, packed(i64{2})), {"document bound 2 is 2"});
+  // As many tokens, but not each once, or not at their beginnings.
+  refuses(megatron_index(8, {0, 6, 0}), {"d.idx", "overlap at byte 0"});
+  refuses(megatron_index(8, {4, 6, 6}), {"d.idx", "leave a gap at byte 0"});
+  refuses(megatron_index(8, {2, 6, 6}), {"d.idx", "leave a gap at byte 0"});
+  refuses(megatron_index(8, {0, 6, 5}), {"sequence 2 begins at byte 5", "a token of 2 bytes"});
+  refuses(megatron_index(8, {1, 6, 6}), {"sequence 0 begins at byte 1"});
   folder.write("d.idx", whole);
   folder.write("d.bin", packed(u16{1}, u16{2}, u16{3}, u16{4}, u16{5}, u16{6}));
   expect_error(ExitCode::bad_input, {"d.idx", "5 tokens", "12 bytes"}, [&] { TokenFile::open(path); });

@@ -1,10 +1,13 @@
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "runtime/io/atomic_file.h"
 #include "runtime/io/file.h"
@@ -49,6 +52,35 @@ TEST(MappedFile, NamesThePathAndTheReason) {
   expect_error(ExitCode::bad_input, {folder.path(), "is a directory"}, [&] { MappedFile{folder.path()}; });
   expect_error(ExitCode::bad_input, {"/dev/null", "not a regular file"}, [] { MappedFile{"/dev/null"}; });
   expect_error(ExitCode::bad_input, {"Not a directory"}, [&] { MappedFile{folder.write("f", "x") + "/y"}; });
+}
+
+// A process of its own maps the file, cuts it, and reads.
+int read_behind(const TemporaryFolder& folder, const char* name, off_t left) {
+  const std::string path = folder.write(name, std::string(3 << 16, 'x'));
+  MappedFile first(path);
+  const MappedFile file(std::move(first));
+  if (left < 0) ::unlink(path.c_str());
+  if (::truncate(left < 0 ? folder.write("other", "y").c_str() : path.c_str(), std::max<off_t>(left, 0)) != 0) return 99;
+  return file.text()[2 << 16] == 'x' ? 0 : 98;
+}
+
+TEST(MappedFile, AFileThatBecomesShorterIsNamed) {
+  const TemporaryFolder folder;
+  EXPECT_EXIT(std::exit(read_behind(folder, "cut", 0)), testing::ExitedWithCode(3),
+              "trireme: error: .*/cut: byte 131072 .* had 196608 bytes .* has 0 now");
+  EXPECT_EXIT(std::exit(read_behind(folder, "half", 70000)), testing::ExitedWithCode(3), "/half: .* has 70000 now");
+  // What is deleted, but not cut, can still be read.
+  EXPECT_EXIT(std::exit(read_behind(folder, "deleted", -1)), testing::ExitedWithCode(0), "");
+}
+
+TEST(MappedFile, AnotherBusErrorIsPassedOn) {
+  const TemporaryFolder folder;
+  const auto end = [&] {
+    const MappedFile file(folder.write("f", "x"));
+    ::raise(SIGBUS);
+    ::raise(SIGBUS);  // a raised signal does not come again by itself
+  };
+  EXPECT_EXIT(end(), testing::KilledBySignal(SIGBUS), "");
 }
 
 TEST(ReadTextFile, ReadsWholeFiles) {
