@@ -52,7 +52,8 @@ std::vector<Option> data_options() {
        "token of the tokenizer's file that stands between documents", "known by its name",
        [](const RunConfig& c) {
          const std::string& t = c.data.tokenizer;
-         return when(t == "byte" || t == "char" || t == "bpe", "it belongs to a --data.tokenizer from a file");
+         return when(t == "byte" || t == "char" || t == "bpe",
+                     "it belongs to a --data.tokenizer from a file");
        }},
       {section, "bpe-vocab", "",
        whole(

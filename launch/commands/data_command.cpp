@@ -55,7 +55,8 @@ void run_data_build(const DataBuildOptions& options, std::FILE* out) {
   if (options.input.files.empty()) throw_usage("no text to build token files from: name text or JSONL files");
   if (options.out_dir.empty()) throw_usage("no folder for the token files: name one");
   const auto start = std::chrono::steady_clock::now();
-  const auto tokenizer = make_tokenizer(options.tokenizer, options.input, options.bpe_vocab, options.end_of_text);
+  const auto tokenizer =
+      make_tokenizer(options.tokenizer, options.input, options.bpe_vocab, options.end_of_text);
   make_folder(options.out_dir);
   const auto path = [&](const char* name) { return (fs::path(options.out_dir) / name).string(); };
   const uint64_t fingerprint = tokenizer->fingerprint();
@@ -75,14 +76,16 @@ void run_data_build(const DataBuildOptions& options, std::FILE* out) {
   tokenizer->save(path("tokenizer.json"));
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  fmt::print(out, "{} tokenizer, vocabulary {}, {} document{}{}, {} bytes of text in {:.1f} s ({:.1f} MB/s)\n",
+  fmt::print(out,
+             "{} tokenizer, vocabulary {}, {} document{}{}, {} bytes of text in {:.1f} s ({:.1f} MB/s)\n",
              tokenizer->kind(), tokenizer->vocab_size(), counts.documents, counts.documents == 1 ? "" : "s",
-             counts.json_lines == 0 ? "" : fmt::format(" ({} from JSON lines)", counts.json_lines), counts.text_bytes, seconds, static_cast<double>(counts.text_bytes) / 1e6 / seconds);
+             counts.json_lines == 0 ? "" : fmt::format(" ({} from JSON lines)", counts.json_lines),
+             counts.text_bytes, seconds, static_cast<double>(counts.text_bytes) / 1e6 / seconds);
   if (counts.documents > 1 && !tokenizer->end_of_text()) {
-    fmt::print(
-        out,
-        "  note: this tokenizer has no end-of-text token that is known; documents follow one another without a mark "
-        "(--end-of-text names one)\n");
+    fmt::print(out,
+               "  note: this tokenizer has no end-of-text token that is known; documents follow one another "
+               "without a mark "
+               "(--end-of-text names one)\n");
   }
   fmt::print(out, "  {}\n", path("tokenizer.json"));
   train.finish();

@@ -119,10 +119,11 @@ void check_data_format(const DataConfig& data, Faults& faults) {
   if (data.format == "auto" || data.text.empty() == data.tokens.empty()) return;
   if (is_of_text && data.text.empty()) {
     faults.push_back(fmt::format(
-        "data.format {} is one of text; for data.tokens there are auto, trireme, llmc, nanogpt and megatron", data.format));
+        "data.format {} is one of text; for data.tokens there are auto, trireme, llmc, nanogpt and megatron",
+        data.format));
   } else if (!is_of_text && data.tokens.empty()) {
-    faults.push_back(
-        fmt::format("data.format {} is one of token files; for data.text there are auto, text and jsonl", data.format));
+    faults.push_back(fmt::format(
+        "data.format {} is one of token files; for data.text there are auto, text and jsonl", data.format));
   }
 }
 

@@ -41,21 +41,23 @@ std::string describe(const TokenizeCounts& counts, const Tokenizer& tokenizer) {
                   grouped(counts.train_tokens), grouped(counts.validation_tokens), tokenizer.vocab_size());
   if (!is_one && !tokenizer.end_of_text()) {
     text +=
-        "; note: this tokenizer has no end-of-text token that is known, documents follow one another without a mark "
+        "; note: this tokenizer has no end-of-text token that is known, documents follow one another without "
+        "a mark "
         "(--data.end-of-text names one)";
   }
   return text;
 }
 
 std::string describe(const TokenFile& file) {
-  std::string text = fmt::format("{} format, {} tokens of {} bits", to_string(file.format()), grouped(file.num_tokens()),
-                                 file.bits_per_token());
+  std::string text = fmt::format("{} format, {} tokens of {} bits", to_string(file.format()),
+                                 grouped(file.num_tokens()), file.bits_per_token());
   if (file.format() == TokenFormat::nanogpt) text += " (no header: 16-bit ids by the file's name and bytes)";
   if (file.num_documents()) text += fmt::format(" in {} documents", grouped(*file.num_documents()));
   return text;
 }
 
-// Ids of some blocks over the whole file, so that a file of another width or vocabulary is found before the first step.
+// Ids of some blocks over the whole file, so that a file of another width or vocabulary is found before the
+// first step.
 void check_some_ids(const TokenSource& source, int64_t vocab_size) {
   constexpr int64_t kBlocks = 64, kBlockTokens = 4096;
   const int64_t block = std::min(kBlockTokens, source.num_tokens());
@@ -80,9 +82,10 @@ TrainingData from_text(Context& ctx, Communicator& world, const DataConfig& conf
     const auto append_to = [](std::vector<int32_t>& to) {
       return [&to](std::span<const int32_t> from) { to.insert(to.end(), from.begin(), from.end()); };
     };
-    const auto counts = tokenize(input, *data.tokenizer, config.valid_fraction, ctx.num_threads(), append_to(ids),
-                                 append_to(validation));
-    if (ids.empty() && validation.empty()) throw_bad_input("{} holds no text: there is nothing to train on", config.text);
+    const auto counts = tokenize(input, *data.tokenizer, config.valid_fraction, ctx.num_threads(),
+                                 append_to(ids), append_to(validation));
+    if (ids.empty() && validation.empty())
+      throw_bad_input("{} holds no text: there is nothing to train on", config.text);
     data.description = describe(counts, *data.tokenizer);
     sizes = {static_cast<int64_t>(ids.size() + validation.size()), static_cast<int64_t>(ids.size()),
              data.tokenizer->vocab_size()};

@@ -19,7 +19,8 @@ struct TrainingData {
   std::shared_ptr<const TokenSource> validation;  ///< null when nothing is kept for evaluation
   int64_t vocab_size = 0;
   uint64_t fingerprint = 0;  ///< of the tokenizer that made the ids (of text: on rank 0); 0: not known
-  /// What was read, for the banner: format, width of a token, how many tokens and documents, and what is missing.
+  /// What was read, for the banner: format, width of a token, how many tokens and documents, and what is
+  /// missing.
   std::string description = {};
 };
 

@@ -22,7 +22,8 @@ struct BpeMerge {
 };
 
 struct BpeModel {
-  std::vector<std::string> tokens;  ///< the bytes of each id; of an added token its content; of a free id nothing
+  std::vector<std::string>
+      tokens;  ///< the bytes of each id; of an added token its content; of a free id nothing
   std::vector<BpeMerge> merges;       ///< in order of rank: the earlier, the sooner merged
   std::vector<AddedToken> added;      ///< ordered by id
   std::vector<std::string> patterns;  ///< of the Pretokenizer

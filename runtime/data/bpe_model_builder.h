@@ -22,7 +22,8 @@ class BpeModelBuilder {
   void set_vocab(const nlohmann::json& vocab);
   /// A token that is also in the vocabulary keeps its id there; the two must agree.
   void add_token(AddedToken token);
-  /// Checks that ids run from 0, with gaps only beyond those of the vocabulary, and that every token but the added ones spells bytes.
+  /// Checks that ids run from 0, with gaps only beyond those of the vocabulary, and that every token but the
+  /// added ones spells bytes.
   void finish_tokens();
   /// The next merge by rank; `where` names it in messages.
   void add_merge(std::string_view left, std::string_view right, const std::string& where);

@@ -16,12 +16,20 @@ constexpr uint64_t pair_key(int32_t left, int32_t right) {
 
 // As base models use them, the more particular first: a chat model has marks of turns beside them.
 constexpr std::string_view kEndOfTextNames[] = {
-    "<|endoftext|>",                        // GPT-2 and its kin, Qwen, Phi, Falcon, OLMo
-    "<|end_of_text|>",                      // Llama 3, Granite
-    "<｜end▁of▁sentence｜>",              // DeepSeek
-    "[EOS]",                                // Kimi
-    "<EOT>",                                // Claude
-    "<|end_of_document|>", "<|endofdocument|>", "<eos>", "</s>", "<|eos|>", "<|EOS|>", "<|EOT|>", "<EOD>", "[EOD]",
+    "<|endoftext|>",          // GPT-2 and its kin, Qwen, Phi, Falcon, OLMo
+    "<|end_of_text|>",        // Llama 3, Granite
+    "<｜end▁of▁sentence｜>",  // DeepSeek
+    "[EOS]",                  // Kimi
+    "<EOT>",                  // Claude
+    "<|end_of_document|>",
+    "<|endofdocument|>",
+    "<eos>",
+    "</s>",
+    "<|eos|>",
+    "<|EOS|>",
+    "<|EOT|>",
+    "<EOD>",
+    "[EOD]",
     "<|END_OF_TURN_TOKEN|>",  // Command R
 };
 
@@ -40,8 +48,8 @@ std::optional<int32_t> find_end_of_text(const BpeModel& model) {
     for (const auto& token : added) {
       if (token.content == model.end_of_text) return token.id;
     }
-    throw_usage("the end-of-text token \"{}\" is none of the tokenizer's {} added tokens{}", model.end_of_text,
-                added.size(), examples_of(added));
+    throw_usage("the end-of-text token \"{}\" is none of the tokenizer's {} added tokens{}",
+                model.end_of_text, added.size(), examples_of(added));
   }
   for (const std::string_view name : kEndOfTextNames) {
     for (const auto& token : added) {
@@ -65,7 +73,8 @@ BpeTokenizer::BpeTokenizer(BpeModel model)
   }
   for (auto& by_byte : added_by_byte_) {
     for (auto& candidates : by_byte) {
-      std::ranges::stable_sort(candidates, [](auto* a, auto* b) { return a->content.size() > b->content.size(); });
+      std::ranges::stable_sort(candidates,
+                               [](auto* a, auto* b) { return a->content.size() > b->content.size(); });
     }
   }
   byte_ids_.fill(-1);

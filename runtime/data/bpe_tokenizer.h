@@ -14,7 +14,8 @@ namespace trireme {
 class WordCache;
 
 /// Gives the ids that Hugging Face's tokenizers gives without its post-processor: added tokens are found in
-/// the text first (those with the flag `normalized` after the others), the rest is split into words, and each word's pairs are merged in order of rank.
+/// the text first (those with the flag `normalized` after the others), the rest is split into words, and each
+/// word's pairs are merged in order of rank.
 class BpeTokenizer final : public Tokenizer {
  public:
   /// `model` as the readers and the trainer make it: ids without gaps, merges of known tokens.
@@ -55,8 +56,8 @@ class BpeTokenizer final : public Tokenizer {
   BpeModel model_;
   Pretokenizer pretokenizer_;
   std::array<int32_t, 256> byte_ids_;
-  std::unordered_map<uint64_t, Merge> merges_;                     ///< by pair
-  std::unordered_map<std::string_view, int32_t> whole_words_;      ///< filled for ignore_merges only
+  std::unordered_map<uint64_t, Merge> merges_;                 ///< by pair
+  std::unordered_map<std::string_view, int32_t> whole_words_;  ///< filled for ignore_merges only
   /// By flag `normalized` and first byte, the longest first.
   std::array<std::array<std::vector<const AddedToken*>, 256>, 2> added_by_byte_;
   std::optional<int32_t> end_of_text_;

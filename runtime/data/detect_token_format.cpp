@@ -1,4 +1,5 @@
-// Which format a token file has. Only nanoGPT's files have no header: what is taken for one must look like it.
+// Which format a token file has. Only nanoGPT's files have no header: what is taken for one must look like
+// it.
 #include <array>
 #include <bit>
 #include <cstdlib>
@@ -13,7 +14,8 @@ namespace trireme {
 namespace {
 
 constexpr std::string_view kAdvice =
-    "known are .tok, llm.c's and Megatron's files by their headers, and nanoGPT's (16-bit ids without a header) by "
+    "known are .tok, llm.c's and Megatron's files by their headers, and nanoGPT's (16-bit ids without a "
+    "header) by "
     "the name .bin; the format nanogpt by name takes any bytes as 16-bit ids";
 
 template <class T>
@@ -31,13 +33,13 @@ int bits_that_differ(std::string_view a, std::string_view b) {
 
 bool is_zero(std::string_view bytes) { return bytes.find_first_not_of('\0') == std::string_view::npos; }
 
-// llm.c's magic numbers are dates; its headers are 256 numbers of which a few are used. No ids look like that.
+// llm.c's magic numbers are dates; its headers are 256 numbers of which a few are used. No ids look like
+// that.
 bool resembles_llmc(std::string_view bytes) {
   if (bytes.size() < 1024) return false;
   const auto magic = value_at<uint32_t>(bytes, 0);
   const bool is_date = magic >= 20200101 && magic <= 20991231;
-  const bool is_near =
-      std::popcount(magic ^ 20240520u) <= 2 || std::popcount(magic ^ 20240801u) <= 2;
+  const bool is_near = std::popcount(magic ^ 20240520u) <= 2 || std::popcount(magic ^ 20240801u) <= 2;
   const bool is_mostly_zero = is_zero(bytes.substr(64, 960));
   const auto count = value_at<uint32_t>(bytes, 8);
   const uint64_t body = bytes.size() - 1024;
@@ -59,8 +61,9 @@ Halves halves_of(std::string_view sample) {
   return halves;
 }
 
-// How differently bytes at even and odd places are distributed, from 0 to 1. Low and high bytes of ids differ much
-// (uniform ids below 50257: 0.23; of texts: over 0.5); those of 8-bit, compressed or encrypted data do not.
+// How differently bytes at even and odd places are distributed, from 0 to 1. Low and high bytes of ids differ
+// much (uniform ids below 50257: 0.23; of texts: over 0.5); those of 8-bit, compressed or encrypted data do
+// not.
 double distance_of_halves(std::string_view sample) {
   std::array<int64_t, 256> even{}, odd{};
   for (size_t i = 0; i + 1 < sample.size(); i += 2) {
@@ -84,10 +87,12 @@ std::string why_not_sixteen_bits(std::string_view bytes) {
   };
   if (is_upper(1)) return "every second 16-bit value is 0 or small: these are 32- or 64-bit ids";
   if (is_upper(0)) {
-    return "every second 16-bit value is 0 or small: these are 32- or 64-bit ids, most significant bytes first";
+    return "every second 16-bit value is 0 or small: these are 32- or 64-bit ids, most significant bytes "
+           "first";
   }
   if (sample.size() >= kManyBytes && distance_of_halves(sample) < 0.1) {
-    return "low and high bytes are distributed alike, which is so in 8-bit, compressed or encrypted data and never in "
+    return "low and high bytes are distributed alike, which is so in 8-bit, compressed or encrypted data and "
+           "never in "
            "16-bit ids";
   }
   return "";
@@ -106,14 +111,18 @@ std::string why_not_nanogpt(std::string_view bytes) {
   }
   if (resembles_llmc(bytes)) {
     return fmt::format(
-        "it has a header like llm.c's, but begins with {}, not with 20240520 or 20240801: it is damaged, or of another "
+        "it has a header like llm.c's, but begins with {}, not with 20240520 or 20240801: it is damaged, or "
+        "of another "
         "kind",
         value_at<uint32_t>(bytes, 0));
   }
   if (const auto name = signature_of(bytes); !name.empty()) return fmt::format("it is {}", name);
   if (looks_like_text(bytes)) {
-    const char* what = begins_with_json_line(bytes) ? "JSON lines" : begins_like_json(bytes) ? "JSON" : "text";
-    return fmt::format("it is {}, not token ids: --data.text trains on text, data build makes token files of it", what);
+    const char* what = begins_with_json_line(bytes) ? "JSON lines"
+                       : begins_like_json(bytes)    ? "JSON"
+                                                    : "text";
+    return fmt::format(
+        "it is {}, not token ids: --data.text trains on text, data build makes token files of it", what);
   }
   return why_not_sixteen_bits(bytes);
 }
@@ -127,8 +136,8 @@ TokenFormat detect_token_format(const MappedFile& file) {
   }
   if (has_llmc_magic(file)) return TokenFormat::llmc;
   if (is_megatron_name(path)) {
-    throw_bad_input("{} has the name of Megatron's data, but {} is not there: it says what the file holds", path,
-                    megatron_index_path(file.path()));
+    throw_bad_input("{} has the name of Megatron's data, but {} is not there: it says what the file holds",
+                    path, megatron_index_path(file.path()));
   }
   std::string why = why_not_nanogpt(bytes);
   if (why.empty() && !path.ends_with(".bin")) why = "it has no header, and its name does not end in .bin";

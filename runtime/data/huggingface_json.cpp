@@ -42,8 +42,8 @@ void read_split(const json& step, BpeModel& model, const std::string& name) {
   const bool invert = json_flag(step, "invert", false, name), keeps_matches = behavior == "Removed" && invert;
   if (behavior != "Isolated" && !keeps_matches) {
     throw_bad_input(
-        "{}: a Split with behavior {} and invert {} is not supported; Isolated, and Removed with invert, are", name,
-        behavior, invert);
+        "{}: a Split with behavior {} and invert {} is not supported; Isolated, and Removed with invert, are",
+        name, behavior, invert);
   }
   if (keeps_matches) model.drop_gaps.insert(model.patterns.size());
   model.patterns.push_back(json_string(regex, "Split pattern", name));
@@ -106,7 +106,8 @@ void check_normalizer(const json& normalizer, const std::string& name) {
   if (type != "Sequence") throw_bad_input("{}: the normalizer {} is not supported", name, type);
   const json& steps = json_member(normalizer, "normalizers", name);
   if (!steps.is_array()) throw_bad_input("{}: \"normalizers\" must be a list", name);
-  for (const json& step : steps) throw_bad_input("{}: the normalizer {} is not supported", name, type_of(step, "normalizer", name));
+  for (const json& step : steps)
+    throw_bad_input("{}: the normalizer {} is not supported", name, type_of(step, "normalizer", name));
 }
 
 void check_model_options(const json& model, const std::string& name) {

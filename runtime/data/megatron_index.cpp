@@ -131,8 +131,7 @@ class IndexReader {
   void check_tiling(const TokenLayout& layout, int64_t width) const {
     std::vector<std::pair<int64_t, int64_t>> ranges;  // byte offset, end
     for (size_t r = 0; r < layout.runs.size(); ++r) {
-      const int64_t end =
-          r + 1 < layout.runs.size() ? layout.runs[r + 1].first_token : layout.num_tokens;
+      const int64_t end = r + 1 < layout.runs.size() ? layout.runs[r + 1].first_token : layout.num_tokens;
       const int64_t begin = layout.runs[r].byte_offset;
       ranges.emplace_back(begin, begin + (end - layout.runs[r].first_token) * width);
     }
@@ -140,8 +139,9 @@ class IndexReader {
     int64_t due = 0;
     for (const auto& [begin, end] : ranges) {
       if (begin != due) {
-        throw_bad_input("{}: sequences {} at byte {} of {}; an index describes each token once", index_.path(),
-                        begin < due ? "overlap" : "leave a gap", std::min(begin, due), data_.path());
+        throw_bad_input("{}: sequences {} at byte {} of {}; an index describes each token once",
+                        index_.path(), begin < due ? "overlap" : "leave a gap", std::min(begin, due),
+                        data_.path());
       }
       due = end;
     }

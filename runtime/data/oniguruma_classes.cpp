@@ -14,30 +14,55 @@ struct Name {
 
 // General categories by their long names; the short ones are their own.
 constexpr Name kCategories[] = {
-    {"other", "C"},           {"control", "Cc"},          {"format", "Cf"},
-    {"privateuse", "Co"},     {"surrogate", "Cs"},        {"letter", "L"},
-    {"lowercaseletter", "Ll"}, {"modifierletter", "Lm"},   {"otherletter", "Lo"},
-    {"titlecaseletter", "Lt"}, {"uppercaseletter", "Lu"},  {"mark", "M"},
-    {"spacingmark", "Mc"},    {"enclosingmark", "Me"},    {"nonspacingmark", "Mn"},
-    {"combiningmark", "M"},   {"number", "N"},            {"decimalnumber", "Nd"},
-    {"letternumber", "Nl"},   {"othernumber", "No"},      {"punctuation", "P"},
-    {"connectorpunctuation", "Pc"}, {"dashpunctuation", "Pd"}, {"closepunctuation", "Pe"},
-    {"finalpunctuation", "Pf"}, {"initialpunctuation", "Pi"}, {"otherpunctuation", "Po"},
-    {"openpunctuation", "Ps"}, {"symbol", "S"},            {"currencysymbol", "Sc"},
-    {"modifiersymbol", "Sk"}, {"mathsymbol", "Sm"},       {"othersymbol", "So"},
-    {"separator", "Z"},       {"lineseparator", "Zl"},    {"paragraphseparator", "Zp"},
+    {"other", "C"},
+    {"control", "Cc"},
+    {"format", "Cf"},
+    {"privateuse", "Co"},
+    {"surrogate", "Cs"},
+    {"letter", "L"},
+    {"lowercaseletter", "Ll"},
+    {"modifierletter", "Lm"},
+    {"otherletter", "Lo"},
+    {"titlecaseletter", "Lt"},
+    {"uppercaseletter", "Lu"},
+    {"mark", "M"},
+    {"spacingmark", "Mc"},
+    {"enclosingmark", "Me"},
+    {"nonspacingmark", "Mn"},
+    {"combiningmark", "M"},
+    {"number", "N"},
+    {"decimalnumber", "Nd"},
+    {"letternumber", "Nl"},
+    {"othernumber", "No"},
+    {"punctuation", "P"},
+    {"connectorpunctuation", "Pc"},
+    {"dashpunctuation", "Pd"},
+    {"closepunctuation", "Pe"},
+    {"finalpunctuation", "Pf"},
+    {"initialpunctuation", "Pi"},
+    {"otherpunctuation", "Po"},
+    {"openpunctuation", "Ps"},
+    {"symbol", "S"},
+    {"currencysymbol", "Sc"},
+    {"modifiersymbol", "Sk"},
+    {"mathsymbol", "Sm"},
+    {"othersymbol", "So"},
+    {"separator", "Z"},
+    {"lineseparator", "Zl"},
+    {"paragraphseparator", "Zp"},
     {"spaceseparator", "Zs"},
 };
-constexpr std::string_view kShortCategories[] = {
-    "C",  "Cc", "Cf", "Co", "Cs", "L",  "Ll", "Lm", "Lo", "Lt", "Lu", "M",  "Mc", "Me", "Mn", "N",  "Nd", "Nl",
-    "No", "P",  "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S",  "Sc", "Sk", "Sm", "So", "Z",  "Zl", "Zp", "Zs"};
+constexpr std::string_view kShortCategories[] = {"C",  "Cc", "Cf", "Co", "Cs", "L",  "Ll", "Lm", "Lo",
+                                                 "Lt", "Lu", "M",  "Mc", "Me", "Mn", "N",  "Nd", "Nl",
+                                                 "No", "P",  "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps",
+                                                 "S",  "Sc", "Sk", "Sm", "So", "Z",  "Zl", "Zp", "Zs"};
 
 constexpr std::string_view kScripts[] = {
-    "Arabic",   "Armenian", "Bengali",  "Bopomofo", "Braille", "Cherokee", "Common",   "Coptic",    "Cyrillic",
-    "Devanagari", "Ethiopic", "Georgian", "Greek",   "Gujarati", "Gurmukhi", "Han",     "Hangul",    "Hebrew",
-    "Hiragana", "Inherited", "Kannada", "Katakana", "Khmer",   "Lao",      "Latin",    "Malayalam", "Mongolian",
-    "Myanmar",  "Oriya",    "Sinhala",  "Syriac",   "Tamil",   "Telugu",   "Thaana",   "Thai",      "Tibetan",
-    "Yi"};
+    "Arabic",   "Armenian",   "Bengali",   "Bopomofo",  "Braille", "Cherokee", "Common",   "Coptic",
+    "Cyrillic", "Devanagari", "Ethiopic",  "Georgian",  "Greek",   "Gujarati", "Gurmukhi", "Han",
+    "Hangul",   "Hebrew",     "Hiragana",  "Inherited", "Kannada", "Katakana", "Khmer",    "Lao",
+    "Latin",    "Malayalam",  "Mongolian", "Myanmar",   "Oriya",   "Sinhala",  "Syriac",   "Tamil",
+    "Telugu",   "Thaana",     "Thai",      "Tibetan",   "Yi"};
 
 // [:name:], which \p knows too.
 constexpr Name kPosix[] = {
@@ -60,7 +85,8 @@ constexpr Name kProperties[] = {
 std::string plain(std::string_view name) {
   std::string out;
   for (const char c : name) {
-    if (c != ' ' && c != '-' && c != '_') out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (c != ' ' && c != '-' && c != '_')
+      out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   }
   return out;
 }

@@ -52,7 +52,8 @@ class Translator {
   [[noreturn]] void refuse(size_t offset, std::string_view construct) const {
     constexpr size_t kMostQuoted = 200;
     throw_bad_input(
-        "the pre-tokenization pattern '{}{}' has {} at offset {}, which is not supported: it means something else in "
+        "the pre-tokenization pattern '{}{}' has {} at offset {}, which is not supported: it means something "
+        "else in "
         "the engine of published tokenizers, Oniguruma, than in this program's, PCRE2",
         in_.substr(0, kMostQuoted), in_.size() > kMostQuoted ? "..." : "", construct, offset);
   }
@@ -133,9 +134,7 @@ class Translator {
     }
   }
 
-  static std::string group_prefix(const Options& options) {
-    return options.ignore_case ? "(?i:" : "(?-i:";
-  }
+  static std::string group_prefix(const Options& options) { return options.ignore_case ? "(?i:" : "(?-i:"; }
 
   // The letters of (?i) or (?i:...) behind "(?", up to ) or :.
   std::optional<Options> option_letters(Options options) {
@@ -239,8 +238,8 @@ class Translator {
     return interval();
   }
 
-  // {n}, {n,}, {n,m}, {,m}; anything else in braces is literal. Only those with a comma have a lazy form, none a
-  // possessive one: a ? or + behind is a repeat of its own.
+  // {n}, {n,}, {n,m}, {,m}; anything else in braces is literal. Only those with a comma have a lazy form,
+  // none a possessive one: a ? or + behind is a repeat of its own.
   std::optional<Repeat> interval() {
     const size_t begin = at_;
     if (!skip("{")) return std::nullopt;
@@ -298,10 +297,12 @@ class Translator {
     }
     const Escaped what = escaped(begin);
     if (what.character) {
-      if (options.ignore_case && !is_ascii(*what.character)) refuse(begin, "a letter beyond ASCII under (?i)");
+      if (options.ignore_case && !is_ascii(*what.character))
+        refuse(begin, "a letter beyond ASCII under (?i)");
       return {literal(*what.character), true, is_letter(*what.character) ? *what.character : 0};
     }
-    if (options.ignore_case && what.set != kSpaceSet && what.set != kDigitSet) refuse(begin, "a set under (?i)");
+    if (options.ignore_case && what.set != kSpaceSet && what.set != kDigitSet)
+      refuse(begin, "a set under (?i)");
     const std::string_view set = what.set == kWordSet ? kBareWordSet : what.set;
     return {fmt::format("[{}{}]", what.is_negated ? "^" : "", set)};
   }
@@ -370,9 +371,11 @@ class Translator {
     const size_t most = has_braces ? 8 : is_u ? 4 : 2;
     uint32_t value = 0;
     size_t digits = 0;
-    for (; digits < most && at_ < in_.size() && std::isxdigit(static_cast<unsigned char>(in_[at_])) != 0; ++digits) {
+    for (; digits < most && at_ < in_.size() && std::isxdigit(static_cast<unsigned char>(in_[at_])) != 0;
+         ++digits) {
       const char c = in_[at_++];
-      value = value * 16 + static_cast<uint32_t>(is_digit(static_cast<unsigned char>(c)) ? c - '0' : (c | 0x20) - 'a' + 10);
+      value = value * 16 + static_cast<uint32_t>(
+                               is_digit(static_cast<unsigned char>(c)) ? c - '0' : (c | 0x20) - 'a' + 10);
     }
     const bool is_whole = has_braces ? digits > 0 && skip("}") : digits == most;
     const bool is_surrogate = value >= 0xD800 && value < 0xE000;
@@ -388,8 +391,8 @@ class Translator {
     std::vector<std::string> nested;
   };
 
-  // An expression that matches one character, whichever way it goes: alternatives and look-aheads of such sets cannot
-  // change how far a match reaches.
+  // An expression that matches one character, whichever way it goes: alternatives and look-aheads of such
+  // sets cannot change how far a match reaches.
   static std::string one_of(const Part& part) {
     std::string all = part.set.empty() ? "" : fmt::format("[{}]", part.set);
     for (const auto& one : part.nested) all += (all.empty() ? "" : "|") + one;
@@ -485,7 +488,8 @@ class Translator {
     Escaped set;
     set.is_negated = skip("^");
     set.set = posix_set(in_.substr(at_, end - at_));
-    if (set.set.empty()) refuse(begin, fmt::format("the class {}", in_.substr(begin, std::min<size_t>(40, end + 2 - begin))));
+    if (set.set.empty())
+      refuse(begin, fmt::format("the class {}", in_.substr(begin, std::min<size_t>(40, end + 2 - begin))));
     at_ = end + 2;
     add_set(part, set);
   }

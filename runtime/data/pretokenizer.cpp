@@ -46,8 +46,8 @@ class Pretokenizer::Pattern {
     code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
                               PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr));
     if (!code_) {
-      throw_bad_input("the pre-tokenization pattern '{}', for PCRE2 '{}', is wrong at offset {} of that: {}", source,
-                      pattern, offset, pcre2_words(error));
+      throw_bad_input("the pre-tokenization pattern '{}', for PCRE2 '{}', is wrong at offset {} of that: {}",
+                      source, pattern, offset, pcre2_words(error));
     }
     // Where the system forbids generated code, pcre2_match interprets the pattern instead.
     pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);

@@ -14,14 +14,14 @@ namespace trireme {
 extern const std::string_view kGpt2Pattern;
 extern const std::string_view kLlama3Pattern;
 
-/// One or more regular expressions in Oniguruma's syntax (oniguruma_pattern.h), applied one after the other to the
-/// pieces that the one before made. Every match is a piece, and so is every stretch between two matches; an empty
-/// match parts what is on its two sides. Safe from several threads.
+/// One or more regular expressions in Oniguruma's syntax (oniguruma_pattern.h), applied one after the other
+/// to the pieces that the one before made. Every match is a piece, and so is every stretch between two
+/// matches; an empty match parts what is on its two sides. Safe from several threads.
 class Pretokenizer {
  public:
-  /// Of the patterns with an index in `drop_gaps` only the matches are pieces; the rest of the text is left out.
-  /// UserError(bad_input) with the construct that is not supported, or the place and PCRE2's words when a pattern does
-  /// not compile.
+  /// Of the patterns with an index in `drop_gaps` only the matches are pieces; the rest of the text is left
+  /// out. UserError(bad_input) with the construct that is not supported, or the place and PCRE2's words when
+  /// a pattern does not compile.
   explicit Pretokenizer(std::vector<std::string> patterns, const std::set<size_t>& drop_gaps = {});
   ~Pretokenizer();
   Pretokenizer(Pretokenizer&&) noexcept;

@@ -80,12 +80,14 @@ TextFormat parse_text_format(std::string_view name) {
 TextFormat detect_text_format(const MappedFile& file) {
   const std::string_view bytes = file.text();
   if (const std::string why = why_no_text(file); !why.empty()) {
-    throw_bad_input("{} is no text: {} (the format text by name takes its bytes as they are)", file.path(), why);
+    throw_bad_input("{} is no text: {} (the format text by name takes its bytes as they are)", file.path(),
+                    why);
   }
   if (has_json_lines_name(file.path()) || begins_with_json_line(bytes)) return TextFormat::json_lines;
   if (begins_like_json(bytes)) {
     throw_bad_input(
-        "{} is JSON, but not one object a line: write it as JSON lines (jq -c '.[]' does that to a list); the format "
+        "{} is JSON, but not one object a line: write it as JSON lines (jq -c '.[]' does that to a list); "
+        "the format "
         "text by name takes it as plain text, braces included",
         file.path());
   }

@@ -19,7 +19,7 @@ std::string_view to_string(TextFormat format);
 
 struct TextInput {
   std::vector<std::string> files;
-  std::string json_field = "text";                  ///< the member that holds a document
+  std::string json_field = "text";            ///< the member that holds a document
   TextFormat format = TextFormat::automatic;  ///< of all files; automatic: known by each file's content
 };
 
@@ -30,17 +30,17 @@ struct Document {
   bool is_line = false;   ///< a JSONL line; its text is shorter than the bytes it takes in the input
 };
 
-/// Plain text or JSON lines: a file is JSON lines when its first line is a JSON object or its name ends in .jsonl
-/// or .ndjson. UserError(bad_input) naming what the file is when it is compressed, token ids, a JSON document or
-/// another known format. Never automatic.
+/// Plain text or JSON lines: a file is JSON lines when its first line is a JSON object or its name ends in
+/// .jsonl or .ndjson. UserError(bad_input) naming what the file is when it is compressed, token ids, a JSON
+/// document or another known format. Never automatic.
 TextFormat detect_text_format(const MappedFile& file);
 
 /// parse_text_format("jsonl"): the reverse of to_string; UserError(usage) for a name that is none.
 TextFormat parse_text_format(std::string_view name);
 
 /// Calls visit(document) for every document that is not empty, in order. UserError(bad_input) naming file
-/// (and line) for an unreadable file, one that detect_text_format refuses, a line that is not a JSON object, or one without a text in
-/// `json_field`.
+/// (and line) for an unreadable file, one that detect_text_format refuses, a line that is not a JSON object,
+/// or one without a text in `json_field`.
 void for_each_document(const TextInput& input, const std::function<void(const Document&)>& visit);
 
 /// Bytes of all files. UserError(bad_input) when one cannot be read.

@@ -140,8 +140,8 @@ TokenLayout read_llmc_layout(const MappedFile& file) {
   }
   const auto count = load<uint32_t>(file, 8);
   check_body(file, kLlmcHeaderBytes, count, kind->type);
-  return {TokenFormat::llmc, kind->type,   count, {{0, kLlmcHeaderBytes}}, std::nullopt, std::nullopt,
-          std::nullopt};
+  return {TokenFormat::llmc, kind->type,   count,       {{0, kLlmcHeaderBytes}},
+          std::nullopt,      std::nullopt, std::nullopt};
 }
 
 TokenLayout read_nanogpt_layout(const MappedFile& file) {
@@ -155,13 +155,8 @@ TokenLayout read_nanogpt_layout(const MappedFile& file) {
         "format is in it",
         file.path(), file.size());
   }
-  return {TokenFormat::nanogpt,
-          TokenType::u16,
-          static_cast<int64_t>(file.size() / 2),
-          {{0, 0}},
-          std::nullopt,
-          std::nullopt,
-          std::nullopt};
+  return {TokenFormat::nanogpt, TokenType::u16, static_cast<int64_t>(file.size() / 2), {{0, 0}}, std::nullopt,
+          std::nullopt,         std::nullopt};
 }
 
 bool has_llmc_magic(const MappedFile& file) { return find_llmc_kind(file) != nullptr; }

@@ -31,7 +31,7 @@ struct TokenLayout {
   TokenFormat format = TokenFormat::trireme;
   TokenType type = TokenType::u16;
   int64_t num_tokens = 0;
-  std::vector<TokenRun> runs;         ///< ordered by first_token; the first begins at 0
+  std::vector<TokenRun> runs;            ///< ordered by first_token; the first begins at 0
   std::optional<int64_t> vocab_size;     ///< when the header says so
   std::optional<int64_t> num_documents;  ///< when the header or index says so
   std::optional<uint64_t> fingerprint;

@@ -26,8 +26,10 @@ std::unique_ptr<Tokenizer> with_end_of_text(BpeModel model, const std::string& e
 }
 
 [[noreturn]] void refuse_end_of_text(const std::string& spec, const std::string& name) {
-  throw_usage("the end-of-text token \"{}\" has no effect with the tokenizer {}: it names one of a BPE tokenizer's file",
-              name, spec);
+  throw_usage(
+      "the end-of-text token \"{}\" has no effect with the tokenizer {}: it names one of a BPE tokenizer's "
+      "file",
+      name, spec);
 }
 
 std::unique_ptr<Tokenizer> load_file(const std::string& path, const std::string& end_of_text) {

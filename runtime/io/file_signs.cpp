@@ -46,7 +46,10 @@ constexpr Signature kSignatures[] = {
     {0, "\x80\x04\x95"sv, "a Python pickle"},
     {0, "\x80\x05\x95"sv, "a Python pickle"},
     {0, "GGUF"sv, "GGUF"},
-    {0, "\x7F" "ELF"sv, "ELF (a program or library)"},
+    {0,
+     "\x7F"
+     "ELF"sv,
+     "ELF (a program or library)"},
     {0, "\xCF\xFA\xED\xFE"sv, "Mach-O (a program or library)"},
     {0, "MZ\x90\0"sv, "a Windows program"},
     {0, "!<arch>\n"sv, "an ar archive (a static library)"},
@@ -100,7 +103,8 @@ std::string_view signature_of(std::string_view bytes) {
   if (is_riff(bytes)) return "RIFF (sound or pictures)";
   if (is_safetensors(bytes)) return "safetensors (weights)";
   // A zstd file may begin with a frame to be skipped.
-  if (bytes.size() >= 4 && (static_cast<uint8_t>(bytes[0]) & 0xF0) == 0x50 && bytes.substr(1, 3) == "\x2A\x4D\x18"sv)
+  if (bytes.size() >= 4 && (static_cast<uint8_t>(bytes[0]) & 0xF0) == 0x50 &&
+      bytes.substr(1, 3) == "\x2A\x4D\x18"sv)
     return "zstd (compressed)";
   if (bytes.starts_with("\xFF\xFE\0\0"sv) || bytes.starts_with("\0\0\xFE\xFF"sv)) return "text in UTF-32";
   if (bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF")) return "text in UTF-16";
@@ -118,8 +122,10 @@ std::string sample_of(std::string_view bytes) {
 
 bool looks_like_text(std::string_view bytes) {
   const std::string sample = sample_of(bytes);
-  // 16-bit ids have high bytes: of all ids below 8192, and so of most that a text has, that is a control character.
-  return !sample.empty() && static_cast<size_t>(std::ranges::count_if(sample, is_control)) * 32 <= sample.size();
+  // 16-bit ids have high bytes: of all ids below 8192, and so of most that a text has, that is a control
+  // character.
+  return !sample.empty() &&
+         static_cast<size_t>(std::ranges::count_if(sample, is_control)) * 32 <= sample.size();
 }
 
 bool begins_like_json(std::string_view bytes) {

@@ -7,8 +7,8 @@
 namespace trireme {
 
 /// The format whose signature (magic number) `bytes`, a whole file, carries, as people call it: "gzip
-/// (compressed)", "a zip archive", "ELF (a program or library)". Empty when it carries none that is known here.
-/// Token files are not among them: token_format.h has those.
+/// (compressed)", "a zip archive", "ELF (a program or library)". Empty when it carries none that is known
+/// here. Token files are not among them: token_format.h has those.
 std::string_view signature_of(std::string_view bytes);
 
 /// Head, middle and tail of `bytes`, some 64 KiB each, one after the other; all of it when that is less.

@@ -9,8 +9,8 @@
 
 namespace trireme {
 
-/// Parses `text`; UserError(bad_input) naming `name` and the byte at which it stops being JSON, or the number that no
-/// double can hold.
+/// Parses `text`; UserError(bad_input) naming `name` and the byte at which it stops being JSON, or the number
+/// that no double can hold.
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 nlohmann::json read_json_file(const std::string& path);
 

@@ -77,7 +77,8 @@ void on_bus_error(int signal, siginfo_t* info, void*) {
   for (const Mapping& mapping : mappings) {
     const char* const path = mapping.path.load();
     const uintptr_t begin = mapping.begin.load();
-    if (path != nullptr && address >= begin && address - begin < mapping.size.load()) end_for(mapping, path, address);
+    if (path != nullptr && address >= begin && address - begin < mapping.size.load())
+      end_for(mapping, path, address);
   }
   // The instruction is tried again, now with the action that was there before.
   ::sigaction(signal, &previous_action, nullptr);

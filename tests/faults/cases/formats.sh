@@ -172,8 +172,9 @@ P
 }
 # formats_words TEXT PATTERN IDS: the ids of TEXT.
 formats_words() {
-  formats_tokenizer "$2" && printf '%b' "$1" >a.txt && "$TRIREME" data build a.txt --out o --tokenizer t.json --valid-fraction 0 >out 2>&1 ||
-    { cat out; return 1; }
+  formats_tokenizer "$2" || return 1
+  printf '%b' "$1" >a.txt
+  if ! "$TRIREME" data build a.txt --out o --tokenizer t.json --valid-fraction 0 >out 2>&1; then cat out; return 1; fi
   local ids
   ids=$(tail -c +65 o/train.tok | od -An -v -tu2 | tr -s ' \n' ' ')
   if [[ ${ids# } != "$3 " && ${ids# } != "$3" ]]; then echo "$2: ids '$ids', expected '$3'"; return 1; fi

@@ -85,8 +85,9 @@ TEST(DataCommand, SaysWhatItReadAndWhatIsMissing) {
   options.input.files = {folder.write("lines.json", "{\"text\":\"ab\"}\n{\"text\":\"ba\"}\n")};
   const auto build = [&] { return printed([&](std::FILE* out) { run_data_build(options, out); }); };
   options.tokenizer = "char";
-  EXPECT_THAT(build(), testing::AllOf(HasSubstr("2 documents (2 from JSON lines)"),
-                                      HasSubstr("no end-of-text token that is known"), HasSubstr("--end-of-text")));
+  EXPECT_THAT(build(),
+              testing::AllOf(HasSubstr("2 documents (2 from JSON lines)"),
+                             HasSubstr("no end-of-text token that is known"), HasSubstr("--end-of-text")));
   options.tokenizer = "byte";
   EXPECT_THAT(build(), testing::Not(HasSubstr("end-of-text")));
   options.input.format = TextFormat::plain;

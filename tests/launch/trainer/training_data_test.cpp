@@ -83,7 +83,8 @@ TEST(TrainingData, TheFormatCanBeNamed) {
 
 TEST(TrainingData, IdsBeyondTheVocabularyAreFoundBeforeTheRun) {
   const TemporaryFolder folder;
-  const auto path = folder.write("t.bin", counting_ids(5000, 100) + counting_ids(1, 1) + std::string("\xE8\3", 2));
+  const auto path =
+      folder.write("t.bin", counting_ids(5000, 100) + counting_ids(1, 1) + std::string("\xE8\3", 2));
   expect_error(ExitCode::bad_input, {path, "position 5001 is 1000", "vocabulary of 100"},
                [&] { load(token_config(path), 100); });
 }

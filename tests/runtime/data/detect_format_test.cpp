@@ -41,13 +41,29 @@ struct Signed {
 
 std::vector<Signed> signed_files() {
   std::vector<Signed> files = {
-      {"\x1F\x8B\x08\0"s, "gzip"},       {"\x28\xB5\x2F\xFD"s, "zstd"},   {"\xFD\x37zXZ\0"s, "xz"},
-      {"BZh91AY&SY"s, "bzip2"},          {"PK\x03\x04"s, "zip"},          {"\x04\x22\x4D\x18"s, "lz4"},
-      {"7z\xBC\xAF\x27\x1C"s, "7z"},     {"PAR1"s, "Parquet"},            {"ARROW1\0\0"s, "Arrow"},
-      {"\x93NUMPY\x01\0"s, "NumPy"},     {"\x89HDF\r\n\x1A\n"s, "HDF5"},  {"\x80\x04\x95\0"s, "pickle"},
-      {"\x7F" "ELF\x02\x01"s, "ELF"},    {"GGUF"s, "GGUF"},               {"%PDF-1.7"s, "PDF"},
-      {"SQLite format 3\0"s, "SQLite"},  {"MMIDIDX\0\0"s, "Megatron"},    {"\xFF\xFEh\0"s, "UTF-16"},
-      {"\x50\x2A\x4D\x18"s, "zstd"},     {"RIFF\0\0\0\0WAVE"s, "RIFF"},   {"\x28\0\0\0\0\0\0\0{\"a\":"s, "safetensors"},
+      {"\x1F\x8B\x08\0"s, "gzip"},
+      {"\x28\xB5\x2F\xFD"s, "zstd"},
+      {"\xFD\x37zXZ\0"s, "xz"},
+      {"BZh91AY&SY"s, "bzip2"},
+      {"PK\x03\x04"s, "zip"},
+      {"\x04\x22\x4D\x18"s, "lz4"},
+      {"7z\xBC\xAF\x27\x1C"s, "7z"},
+      {"PAR1"s, "Parquet"},
+      {"ARROW1\0\0"s, "Arrow"},
+      {"\x93NUMPY\x01\0"s, "NumPy"},
+      {"\x89HDF\r\n\x1A\n"s, "HDF5"},
+      {"\x80\x04\x95\0"s, "pickle"},
+      {"\x7F"
+       "ELF\x02\x01"s,
+       "ELF"},
+      {"GGUF"s, "GGUF"},
+      {"%PDF-1.7"s, "PDF"},
+      {"SQLite format 3\0"s, "SQLite"},
+      {"MMIDIDX\0\0"s, "Megatron"},
+      {"\xFF\xFEh\0"s, "UTF-16"},
+      {"\x50\x2A\x4D\x18"s, "zstd"},
+      {"RIFF\0\0\0\0WAVE"s, "RIFF"},
+      {"\x28\0\0\0\0\0\0\0{\"a\":"s, "safetensors"},
   };
   for (auto& file : files) file.bytes += drawn_bytes(2000);
   files.push_back({std::string(257, '\0') + "ustar" + drawn_bytes(1000), "tar"});
@@ -78,7 +94,8 @@ TEST(DetectTokenFormat, OtherFilesAreCalledByTheirNames) {
   const auto path = folder.write("ids.txt", drawn_ids<uint16_t>(500, 50257));
   expect_error(ExitCode::bad_input, {path, "does not end in .bin"}, [&] { TokenFile::open(path); });
   const auto megatron = folder.write("c4_text_document.bin", drawn_ids<uint16_t>(500, 50257));
-  expect_error(ExitCode::bad_input, {megatron, "c4_text_document.idx is not there"}, [&] { TokenFile::open(megatron); });
+  expect_error(ExitCode::bad_input, {megatron, "c4_text_document.idx is not there"},
+               [&] { TokenFile::open(megatron); });
 }
 
 TEST(DetectTokenFormat, SixteenBitIdsAreRead) {
@@ -143,8 +160,8 @@ TEST(DetectTextFormat, GoesByContent) {
         << name;
     EXPECT_EQ(format_of(folder.write(name, "\xEF\xBB\xBF\n" + lines)), TextFormat::json_lines) << name;
   }
-  for (const char* text : {"", "Plain.\n", "{curly} words\n", "[1] A list of references\n", "{\n", "\"quoted\"\n",
-                           "{{template}}\n", "{ x: 1 }\n", "[[wiki]] link\n"}) {
+  for (const char* text : {"", "Plain.\n", "{curly} words\n", "[1] A list of references\n", "{\n",
+                           "\"quoted\"\n", "{{template}}\n", "{ x: 1 }\n", "[[wiki]] link\n"}) {
     EXPECT_EQ(format_of(folder.write("a.txt", text)), TextFormat::plain) << text;
   }
 }
@@ -179,7 +196,8 @@ TEST(DetectTextFormat, ByNameBytesAreTakenAsTheyAre) {
 TEST(Json, NumbersThatNoDoubleHoldsNameTheLine) {
   const TemporaryFolder folder;
   for (const char* number : {"1e999", "-1e999", "1e400", "[1e309]", "123e456"}) {
-    const auto path = folder.write("f.jsonl", fmt::format("{{\"text\":\"a\"}}\n{{\"text\":\"b\",\"n\":{}}}\n", number));
+    const auto path =
+        folder.write("f.jsonl", fmt::format("{{\"text\":\"a\"}}\n{{\"text\":\"b\",\"n\":{}}}\n", number));
     expect_error(ExitCode::bad_input, {path + ":2", "overflow"},
                  [&] { for_each_document({{path}}, [](const Document&) {}); });
   }

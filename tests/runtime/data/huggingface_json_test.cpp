@@ -110,7 +110,8 @@ TEST(HuggingFaceJson, TheEndOfTextIsKnownByNameOrNamed) {
     json j = small();
     j["added_tokens"] = json::array();
     for (const char* content : contents) {
-      j["added_tokens"].push_back({{"id", 3 + j["added_tokens"].size()}, {"content", content}, {"special", true}});
+      j["added_tokens"].push_back(
+          {{"id", 3 + j["added_tokens"].size()}, {"content", content}, {"special", true}});
     }
     return folder.write("t.json", j.dump());
   };
@@ -174,8 +175,8 @@ TEST(HuggingFaceJson, SequencesOfSplits) {
   refuses("behavior Removed", sequence({changed(split, "behavior", "Removed"), bytes}));
   refuses("behavior MergedWithNext", sequence({changed(split, "behavior", "MergedWithNext"), bytes}));
   EXPECT_TRUE(read_changed(sequence({changed(split, "invert", true), bytes})).drop_gaps.empty());
-  const auto inverted = read_changed(
-      sequence({split, changed(changed(split, "behavior", "Removed"), "invert", true), bytes}));
+  const auto inverted =
+      read_changed(sequence({split, changed(changed(split, "behavior", "Removed"), "invert", true), bytes}));
   EXPECT_THAT(inverted.drop_gaps, testing::ElementsAre(1));
   const auto text = write_huggingface_json(inverted);
   EXPECT_EQ(write_huggingface_json(read_huggingface_json(parse_json(text, "t"), "t")), text);

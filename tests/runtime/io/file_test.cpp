@@ -60,7 +60,8 @@ int read_behind(const TemporaryFolder& folder, const char* name, off_t left) {
   MappedFile first(path);
   const MappedFile file(std::move(first));
   if (left < 0) ::unlink(path.c_str());
-  if (::truncate(left < 0 ? folder.write("other", "y").c_str() : path.c_str(), std::max<off_t>(left, 0)) != 0) return 99;
+  if (::truncate(left < 0 ? folder.write("other", "y").c_str() : path.c_str(), std::max<off_t>(left, 0)) != 0)
+    return 99;
   return file.text()[2 << 16] == 'x' ? 0 : 98;
 }
 
@@ -68,7 +69,8 @@ TEST(MappedFile, AFileThatBecomesShorterIsNamed) {
   const TemporaryFolder folder;
   EXPECT_EXIT(std::exit(read_behind(folder, "cut", 0)), testing::ExitedWithCode(3),
               "trireme: error: .*/cut: byte 131072 .* had 196608 bytes .* has 0 now");
-  EXPECT_EXIT(std::exit(read_behind(folder, "half", 70000)), testing::ExitedWithCode(3), "/half: .* has 70000 now");
+  EXPECT_EXIT(std::exit(read_behind(folder, "half", 70000)), testing::ExitedWithCode(3),
+              "/half: .* has 70000 now");
   // What is deleted, but not cut, can still be read.
   EXPECT_EXIT(std::exit(read_behind(folder, "deleted", -1)), testing::ExitedWithCode(0), "");
 }
