@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include <fmt/ranges.h>
+
 #include "runtime/base/error.h"
 #include "runtime/data/bpe_tokenizer.h"
 #include "runtime/data/bpe_trainer.h"
@@ -65,6 +67,16 @@ std::unique_ptr<Tokenizer> load_folder(const std::string& folder, const std::str
       folder);
 }
 
+template <class Trainer>
+void show_text(const TextInput& input, Trainer& trainer) {
+  bool is_empty = true;
+  for_each_document(input, [&](const Document& document) {
+    trainer.add(document.text, document.origin);
+    is_empty = false;
+  });
+  if (is_empty) throw_bad_input("{} holds no text to train a tokenizer on", fmt::join(input.files, ", "));
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec, const std::string& end_of_text) {
@@ -81,12 +93,12 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec, const TextInp
   if ((spec == "char" || spec == "bpe") && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
   if (spec == "char") {
     CharTrainer trainer;
-    for_each_document(input, [&](const Document& document) { trainer.add(document.text, document.origin); });
+    show_text(input, trainer);
     return trainer.train();
   }
   if (spec == "bpe") {
     BpeTrainer trainer;
-    for_each_document(input, [&](const Document& document) { trainer.add(document.text, document.origin); });
+    show_text(input, trainer);
     return trainer.train(bpe_vocab_size);
   }
   return load_tokenizer(spec, end_of_text);

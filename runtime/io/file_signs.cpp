@@ -60,6 +60,7 @@ constexpr Signature kSignatures[] = {
     {0, "GIF8"sv, "GIF"},
     {0, "OggS\0"sv, "Ogg"},
     {0, "fLaC\0"sv, "FLAC"},
+    {0, "version https://git-lfs"sv, "a pointer of Git LFS, which was not followed (git lfs pull)"},
     {0, "MMIDIDX\0\0"sv, "the index (.idx) of a Megatron data set"},
 };
 

@@ -2,6 +2,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/io/file.h"
+#include "runtime/io/file_signs.h"
 
 namespace trireme {
 
@@ -29,7 +30,11 @@ json parse_json(std::string_view text, const std::string& name) {
   }
 }
 
-json read_json_file(const std::string& path) { return parse_json(read_text_file(path), path); }
+json read_json_file(const std::string& path) {
+  const std::string text = read_text_file(path);
+  if (const auto name = signature_of(text); !name.empty()) throw_bad_input("{} is not JSON: it is {}", path, name);
+  return parse_json(text, path);
+}
 
 const json& json_member(const json& object, const char* key, const std::string& name) {
   if (!object.is_object())

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/error.h"
+#include "runtime/io/file_signs.h"
 #include "runtime/io/strict_json.h"
 
 namespace trireme {
@@ -59,6 +60,8 @@ Parts split(const MappedFile& file) {
   std::memcpy(&length, bytes.data(), kLengthBytes);
   const size_t rest = bytes.size() - kLengthBytes;
   if (length > kMaxHeaderBytes || length > rest) {
+    const std::string_view other = signature_of(file.text());
+    if (!other.empty()) throw_bad_input("{} is not a safetensors file: it is {}", file.path(), other);
     throw_bad_input(
         "{} is cut short or not a safetensors file: it gives its header {} bytes, {} follow (limit {})",
         file.path(), length, rest, kMaxHeaderBytes);

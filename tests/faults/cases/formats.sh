@@ -247,3 +247,16 @@ P
   formats_refuses 3 'does not fit the model' timeout 5 "$TRIREME" train --data.text a.txt --model.layers 1 --model.hidden 16 \
     --model.heads 2 --train.seq-len 16 --train.steps 1 --run.threads 1 --model.load n.safetensors
 }
+
+case_pointers_of_git_lfs() {
+  printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n' >a
+  formats_text >a.txt
+  formats_inspect a 'Git LFS' && formats_refuses 3 'Git LFS' "$TRIREME" data build a --out o &&
+    formats_refuses 3 'Git LFS' "$TRIREME" data build a.txt --out o --tokenizer a &&
+    formats_refuses 3 'Git LFS' "$TRIREME" train --data.text a.txt --model.load a --model.layers 1 --train.seq-len 16
+}
+case_pytorch_weights() {
+  formats_text >a.txt
+  { printf 'PK\x03\x04'; formats_ids B 300 256; } >a.pt
+  formats_refuses 3 "PyTorch's .pt" "$TRIREME" train --data.text a.txt --model.load a.pt --model.layers 1 --train.seq-len 16
+}

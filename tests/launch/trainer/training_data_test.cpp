@@ -63,7 +63,9 @@ TEST(TrainingData, NoTextIsNamed) {
   const TemporaryFolder folder;
   for (const char* text : {"", "{\"text\":\"\"}\n", "{\"text\":\"\"}\n\n{\"text\":\"\"}\n"}) {
     const auto path = folder.write("t.jsonl", text);
-    expect_error(ExitCode::bad_input, {path, "holds no text"}, [&] { load(text_config(path)); });
+    for (const char* tokenizer : {"byte", "char", "bpe"}) {
+      expect_error(ExitCode::bad_input, {path, "holds no text"}, [&] { load(text_config(path, tokenizer)); });
+    }
   }
   const auto empty = folder.write("empty.txt", "");
   expect_error(ExitCode::bad_input, {empty, "holds no text"}, [&] { load(text_config(empty)); });

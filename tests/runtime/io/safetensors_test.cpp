@@ -194,6 +194,10 @@ TEST_F(SafetensorsTest, MessagesNameTensorAndNumbers) {
     put(c.header, 8);
     EXPECT_THAT(refusal(), HasSubstr(c.message));
   }
+  put(std::string("PK\3\4") + std::string(100, '\xff'));
+  EXPECT_THAT(refusal(), HasSubstr("it is a zip archive (also .npz and PyTorch's .pt)"));
+  put("version https://git-lfs.github.com/spec/v1\noid sha256:1\n");
+  EXPECT_THAT(refusal(), HasSubstr("pointer of Git LFS"));
   put("{\"a\":" + std::string(1'000'000, '['), 8);
   EXPECT_THAT(refusal(), HasSubstr("nested more than 4 deep"));
   put("{\"a\xff\":1}", 8);
