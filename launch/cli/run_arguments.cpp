@@ -120,6 +120,8 @@ void replace_data_source(Sources& sources, std::vector<std::string>& notes) {
     if (!has(sources.command_line, chosen) || !has(sources.file, replaced)) continue;
     std::erase_if(sources.file,
                   [&, key = std::string_view(replaced)](const Setting& s) { return s.key == key; });
+    // A format of the one is none of the other.
+    std::erase_if(sources.file, [](const Setting& s) { return s.key == "data.format"; });
     notes.push_back(fmt::format("--{} replaces {} of the file", chosen, replaced));
   }
 }

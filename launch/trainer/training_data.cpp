@@ -17,6 +17,13 @@ namespace {
 
 bool is_trained_here(const std::string& spec) { return spec == "char" || spec == "bpe"; }
 
+// Only a tokenizer from a file can be told its token; a configuration may name one that the command line
+// replaced.
+std::string named_end_of_text(const DataConfig& config) {
+  const bool is_file = config.tokenizer != "byte" && !is_trained_here(config.tokenizer);
+  return is_file ? config.end_of_text : "";
+}
+
 std::shared_ptr<const TokenSource> part(const std::shared_ptr<const TokenSource>& whole, int64_t begin,
                                         int64_t end) {
   return begin < end ? std::make_shared<TokenSlice>(whole, begin, end) : nullptr;
@@ -48,10 +55,13 @@ std::string describe(const TokenizeCounts& counts, const Tokenizer& tokenizer) {
   return text;
 }
 
-std::string describe(const TokenFile& file) {
+std::string describe(const TokenFile& file, TokenFormat asked_for) {
   std::string text = fmt::format("{} format, {} tokens of {} bits", to_string(file.format()),
                                  grouped(file.num_tokens()), file.bits_per_token());
-  if (file.format() == TokenFormat::nanogpt) text += " (no header: 16-bit ids by the file's name and bytes)";
+  if (file.format() == TokenFormat::nanogpt) {
+    text += asked_for == TokenFormat::automatic ? " (no header: so by the file's name and bytes)"
+                                                : " (no header: so by --data.format)";
+  }
   if (file.num_documents()) text += fmt::format(" in {} documents", grouped(*file.num_documents()));
   return text;
 }
@@ -77,7 +87,7 @@ TrainingData from_text(Context& ctx, Communicator& world, const DataConfig& conf
   if (world.rank() == 0) {
     TextInput input{{config.text}};
     input.format = parse_text_format(config.format);
-    data.tokenizer = make_tokenizer(config.tokenizer, input, config.bpe_vocab, config.end_of_text);
+    data.tokenizer = make_tokenizer(config.tokenizer, input, config.bpe_vocab, named_end_of_text(config));
     std::vector<int32_t> validation;
     const auto append_to = [](std::vector<int32_t>& to) {
       return [&to](std::span<const int32_t> from) { to.insert(to.end(), from.begin(), from.end()); };
@@ -133,7 +143,7 @@ TrainingData from_token_files(Communicator& world, const DataConfig& config, int
   }
   data.fingerprint = train->fingerprint().value_or(0);
   data.vocab_size = train->max_vocab().value_or(model_vocab);
-  data.description = describe(*train);
+  data.description = describe(*train, format);
   check_some_ids(*train, data.vocab_size);
   if (config.valid_tokens.empty()) {
     const auto kept = std::llround(static_cast<double>(train->num_tokens()) * config.valid_fraction);
@@ -142,7 +152,7 @@ TrainingData from_token_files(Communicator& world, const DataConfig& config, int
     const auto validation = TokenFile::open(config.valid_tokens, format);
     check_made_alike(*train, *validation);
     check_some_ids(*validation, data.vocab_size);
-    data.description += "; evaluated on " + describe(*validation);
+    data.description += "; evaluated on " + describe(*validation, format);
     data.train = train;
     data.validation = validation;
   }

@@ -32,7 +32,8 @@ json parse_json(std::string_view text, const std::string& name) {
 
 json read_json_file(const std::string& path) {
   const std::string text = read_text_file(path);
-  if (const auto name = signature_of(text); !name.empty()) throw_bad_input("{} is not JSON: it is {}", path, name);
+  if (const auto name = signature_of(text); !name.empty())
+    throw_bad_input("{} is not JSON: it is {}", path, name);
   return parse_json(text, path);
 }
 

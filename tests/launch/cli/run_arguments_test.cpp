@@ -200,13 +200,14 @@ TEST(RunArguments, OptionsWithoutEffectAreFaults) {
 }
 
 TEST(RunArguments, WhatTheCommandLineDisablesInAFileIsANote) {
-  const ConfigFile file("[optimizer]\nmin-lr = 1e-5\n[data]\ntext = a.txt\n");
+  const ConfigFile file("[optimizer]\nmin-lr = 1e-5\n[data]\ntext = a.txt\nformat = jsonl\n");
   const RunArguments result = parse_run_arguments(
       train_rules(),
       Args{"--config", file.path(), "--optimizer.schedule", "constant", "--data.tokens", "b.bin"}, 1);
   EXPECT_THAT(result.notes, ElementsAre(HasSubstr("--data.tokens replaces data.text"),
                                         AllOf(HasSubstr(".ini:2: optimizer.min-lr has no effect"))));
   EXPECT_EQ(result.config.data.text, "");
+  EXPECT_EQ(result.config.data.format, "auto");
 }
 
 TEST(RunArguments, FileThenCommandLine) {

@@ -81,6 +81,7 @@ TEST(TrainingData, TheFormatCanBeNamed) {
   expect_error(ExitCode::bad_input, {"t.ids", "does not end in .bin"}, [&] { load(tokens, 50); });
   tokens.format = "nanogpt";
   EXPECT_EQ(load(tokens, 50).train->num_tokens(), 900);
+  EXPECT_THAT(load(tokens, 50).description, HasSubstr("so by --data.format"));
 }
 
 TEST(TrainingData, IdsBeyondTheVocabularyAreFoundBeforeTheRun) {

@@ -56,7 +56,8 @@ std::vector<Signed> signed_files() {
       {"\x7F"
        "ELF\x02\x01"s,
        "ELF"},
-      {"GGUF"s, "GGUF"},  {"version https://git-lfs.github.com/spec/v1\n"s, "Git LFS"},
+      {"GGUF"s, "GGUF"},
+      {"version https://git-lfs.github.com/spec/v1\n"s, "Git LFS"},
       {"%PDF-1.7"s, "PDF"},
       {"SQLite format 3\0"s, "SQLite"},
       {"MMIDIDX\0\0"s, "Megatron"},

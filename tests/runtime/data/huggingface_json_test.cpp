@@ -226,9 +226,11 @@ TEST(HuggingFaceJson, TruncatedFilesAreRefused) {
 
 TEST(HuggingFaceJson, OtherFilesAreCalledByTheirNames) {
   const TemporaryFolder folder;
-  for (const auto& [bytes, name] : {std::pair("\x1F\x8B\x08 ab", "gzip"), {"PK\x03\x04 ab", "zip"},
+  for (const auto& [bytes, name] : {std::pair("\x1F\x8B\x08 ab", "gzip"),
+                                    {"PK\x03\x04 ab", "zip"},
                                     {"version https://git-lfs.github.com/spec/v1\n", "Git LFS"}}) {
-    expect_error(ExitCode::bad_input, {"t.json", name}, [&, b = bytes] { load_tokenizer(folder.write("t.json", b)); });
+    expect_error(ExitCode::bad_input, {"t.json", name},
+                 [&, b = bytes] { load_tokenizer(folder.write("t.json", b)); });
   }
 }
 
