@@ -11,6 +11,8 @@
 
 #include "launch/commands/commands.h"
 #include "launch/trainer/run_log.h"
+#include "launch/trainer/stop_request.h"
+#include "launch/trainer/visible_text.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/mpi/mpi_environment.h"
@@ -25,8 +27,9 @@ void report(const std::string& message, const RankPlace& place, bool by_all) {
   if (by_all && place.rank != 0) return;
   const std::string who =
       place.world_size > 1 && !by_all ? fmt::format("rank {}: ", place.rank) : std::string();
-  const std::string line = fmt::format("trireme: error: {}{}\n", who, message);
-  std::fputs(line.c_str(), stderr);  // never throws
+  const std::string line = fmt::format("trireme: error: {}{}\n", who, trireme::visible_message(message));
+  // Among several ranks half a line of another may be there already.
+  std::fputs(((place.world_size > 1 ? "\n" : "") + line).c_str(), stderr);  // never throws
   if (place.log != nullptr) place.log->append(line);
 }
 
@@ -63,6 +66,9 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
     if (place.mpi != nullptr) place.mpi->meet_ended(place.command);
     if (std::fflush(stdout) != 0) trireme::throw_environment("standard output cannot be written");
     return ExitCode::ok;
+  } catch (const trireme::AgreedEnd& end) {
+    report(end.what(), place, true);
+    return end.code();
   } catch (const trireme::Error& error) {
     return fail(error.what(), error.code(), place);
   } catch (const std::system_error& error) {  // as fmt says that standard output is full
@@ -77,6 +83,7 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  trireme::prepare_process();
   const std::vector<std::string> args(argv + 1, argv + argc);
   const std::string command = args.empty() ? "--help" : args[0];
   trireme::RunLog log;

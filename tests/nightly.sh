@@ -34,6 +34,7 @@ pieces=(
   "mutations-2|second quarter"
   "mutations-3|third quarter"
   "mutations-4|last quarter"
+  "faults|faults around the program, each with what is promised then"
   "quickstart|README's first command, in a clone of its own"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
@@ -88,6 +89,7 @@ run_piece() {
     asan-cuda) asan tests_of_cuda_on_host tests_of_cuda_training ;;
     tsan) configure tsan tsan && whole tsan tests_of_runtime tests_of_parallel ;;
     mutations-?) python3 tests/mutation/run.py --folder "$out/mutation" --piece "${1#mutations-}/4" ;;
+    faults) release && targets release trireme && tests/faults/run.sh "$out/release/trireme" mpirun --all ;;
     quickstart)
       rm -rf "$out/clone" && git clone -q . "$out/clone" && (cd "$out/clone" && ./launch/quickstart.sh --train.steps 100) ;;
     bundle) tests/gpu_bundle.sh && tests/gpu/bare_root.sh build-gpu-bundle/trireme-gpu.tar.xz ;;

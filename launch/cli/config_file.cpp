@@ -1,9 +1,13 @@
 #include "launch/cli/config_file.h"
 
+#include <algorithm>
+#include <filesystem>
+
 #include <fmt/format.h>
 
 #include "launch/cli/ini_file.h"
 #include "launch/cli/option_table.h"
+#include "parallel/pipeline/schedule.h"
 
 namespace trireme {
 
@@ -16,6 +20,21 @@ bool is_left_out(const Option& option, const RunConfig& config) {
   return option.value.get(config).empty() && option.value.get(RunConfig()).empty();
 }
 
+/// A path as it is found from any folder; other values, and names of what is no file, as they are.
+std::string found_from_anywhere(const Option& option, const std::string& value) {
+  const std::string key = option.key();
+  const bool is_path =
+      key == "data.text" || key == "data.tokens" || key == "data.valid-tokens" || key == "model.load";
+  const bool is_tokenizer_file =
+      key == "data.tokenizer" && value != "byte" && value != "char" && value != "bpe";
+  const auto kinds = schedule_kinds();
+  const bool is_schedule_file = key == "parallel.schedule" && std::ranges::find(kinds, value) == kinds.end();
+  if (value.empty() || !(is_path || is_tokenizer_file || is_schedule_file)) return value;
+  std::error_code error;
+  const auto path = std::filesystem::absolute(value, error);
+  return error ? value : path.string();
+}
+
 }  // namespace
 
 std::string write_config(const RunConfig& config) {
@@ -26,7 +45,8 @@ std::string write_config(const RunConfig& config) {
       section = option.section;
       out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", section);
     }
-    out += fmt::format("{} = {}\n", option.name, quote_ini(option.value.get(config)));
+    out += fmt::format("{} = {}\n", option.name,
+                       quote_ini(found_from_anywhere(option, option.value.get(config))));
   }
   return out;
 }

@@ -70,7 +70,7 @@ std::vector<Option> execution_options(const std::string& section) {
        "stages of a rank in an interleaved pipeline", ""},
       {section, "bucket-mib", "",
        real(
-           [](auto& c) -> auto& { return c.parallel.bucket_mib; }, 0.001),
+           [](auto& c) -> auto& { return c.parallel.bucket_mib; }, 0.001, 1 << 20),
        "gradients are reduced in buckets of this size", ""},
       {section, "overlap", "", on_off([](auto& c) -> auto& { return c.parallel.overlap; }),
        "reduce buckets, and gather weights (ZeRO 3), while layers compute", ""},
@@ -165,13 +165,15 @@ std::vector<Option> run_options() {
        "say where the time of this step goes, op by op, on every rank; the first two also start things; 0: "
        "none",
        ""},
+      {section, "check-memory", "", on_off([](auto& c) -> auto& { return c.run.check_memory; }),
+       "refuse a run that is predicted to need more memory than its host, control group or GPU has", ""},
       {section, "threads", "",
        whole(
            [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),
        "threads a rank; 0: the host's cores divided by its ranks", ""},
   };
   std::vector<Option> attention = attention_options(section);
-  options.insert(options.end() - 2, attention.begin(), attention.end());
+  options.insert(options.end() - 3, attention.begin(), attention.end());
   return options;
 }
 

@@ -96,7 +96,7 @@ std::vector<Option> moe_options() {
        needs_experts},
       {section, "capacity-factor", "",
        real(
-           [](auto& c) -> auto& { return c.model.moe.capacity_factor; }, 1e-6),
+           [](auto& c) -> auto& { return c.model.moe.capacity_factor; }, 1e-6, 1 << 20),
        "room of an expert in each sequence, times the even share", "", needs_capacity},
       {section, "aux-loss", "",
        real(

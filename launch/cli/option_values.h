@@ -2,10 +2,12 @@
 // config.train.steps; }
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -31,6 +33,9 @@ std::optional<T> parse_number(std::string_view text) {
 template <class Field>
 OptionValue whole(Field field, int64_t least, int64_t most = kMost) {
   using T = std::remove_cvref_t<decltype(field(std::declval<RunConfig&>()))>;
+  static_assert(std::is_integral_v<T>);
+  if (std::in_range<int64_t>(std::numeric_limits<T>::max()))  // nothing wraps in a narrow field
+    most = std::min(most, static_cast<int64_t>(std::numeric_limits<T>::max()));
   OptionValue value;
   value.placeholder = "N";
   value.set = [=](RunConfig& config, const std::string& text) -> std::string {
@@ -46,14 +51,19 @@ OptionValue whole(Field field, int64_t least, int64_t most = kMost) {
   return value;
 }
 
-/// Numbers of [least, below).
+/// Numbers of [least, below) that are numbers as float too, in which ops take them: not infinite there, and 0
+/// only where they are 0.
 template <class Field>
 OptionValue real(Field field, double least, double below = std::numeric_limits<double>::infinity()) {
   OptionValue value;
   value.placeholder = "X";
   value.set = [=](RunConfig& config, const std::string& text) -> std::string {
     const auto number = parse_number<double>(text);
-    if (!number || !std::isfinite(*number) || *number < least || *number >= below) {
+    const auto single = static_cast<float>(number.value_or(0));
+    const bool fits = std::isfinite(single) && (single != 0 || number == 0.0);
+    if (number && *number >= least && *number < below && !fits)
+      return "a number between 1e-37 and 1e38, as far as single precision reaches";
+    if (!number || !fits || *number < least || *number >= below) {
       return std::isinf(below) ? fmt::format("a number, {} or more", least)
                                : fmt::format("a number from {} up to, not including, {}", least, below);
     }

@@ -172,6 +172,10 @@ RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std
   Built built = build(rules, layers, faults);
   result.config = std::move(built.config);
   ParallelPlan& plan = result.config.parallel;
+  if (std::string fault = size_fault(plan); !fault.empty()) {
+    faults.push_back(std::move(fault));
+    throw_faults(faults, rules.command);
+  }
   if (rules.imagines_ranks && world_size == 1 && plan.data == 0) plan.data = 1;
   const bool is_alone = rules.imagines_ranks && world_size == 1;
   const bool imagined = (result.switches.contains("dry-run") || is_alone) && plan.data > 0;

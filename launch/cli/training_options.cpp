@@ -155,14 +155,14 @@ std::vector<Option> optimizer_options() {
       {section, "min-lr", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.min_lr; }, 0),
-       "rate at the last step", "",
+       "rate that decay ends at, one step behind the last", "",
        [](const RunConfig& c) {
          return when(c.optimizer.schedule == Kind::constant, "--optimizer.schedule constant does not decay");
        }},
       {section, "warmup", "",
        whole(
            [](auto& c) -> auto& { return c.optimizer.warmup; }, 0),
-       "steps of linear warm-up", ""},
+       "steps of linear warm-up; fewer than train.steps", ""},
       {section, "decay-fraction", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.decay_fraction; }, 0, 1),

@@ -32,7 +32,7 @@ std::string program_help() {
       "Trireme trains Transformers on many ranks.\n\nusage: trireme COMMAND [options]\n"
       "       mpirun -n RANKS trireme train [options]\n\n{}\n"
       "exit codes: 0 done, 1 defect of the program, 2 usage, 3 bad input file, 4 checkpoint, 5 numerics,\n"
-      "            6 hang, 7 resources\n",
+      "            6 hang, 7 resources, 128 + N ended by signal N\n",
       help_lines(lines));
 }
 

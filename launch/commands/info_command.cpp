@@ -4,9 +4,11 @@
 #include "launch/cli/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
+#include "launch/trainer/available_memory.h"
 #include "launch/trainer/banner.h"
 #include "launch/trainer/build_info.h"
 #include "launch/trainer/complete_config.h"
+#include "launch/trainer/memory_advice.h"
 #include "launch/trainer/number_text.h"
 #include "models/config/memory_estimate.h"
 #include "models/config/model_size.h"
@@ -89,6 +91,32 @@ void print_table(const ModelConfig& model) {
   }
 }
 
+/// What of this model one rank could train here.
+std::string fit_text(const RunConfig& config) {
+  const Device device{cuda::num_devices() > 0 ? DeviceType::cuda : DeviceType::cpu, 0};
+  const AvailableMemory available = available_memory(device);
+  if (available.bytes == 0) return "not known: the system does not say how much memory is left";
+  const auto bytes_of = [&](int64_t micro_batch) {
+    RunConfig tried = config;
+    tried.train.micro_batch = tried.train.global_batch = micro_batch;
+    return estimate_memory(memory_inputs(tried, 1)).total();
+  };
+  const std::string has =
+      fmt::format("{} has {} left", available.of, short_bytes(static_cast<double>(available.bytes)));
+  constexpr int64_t kMostTried = 1 << 14;
+  int64_t largest = 0;
+  for (int64_t size = 1; size <= kMostTried && bytes_of(size) <= available.bytes; size *= 2) largest = size;
+  if (largest == 0) {
+    RunConfig least = config;
+    least.train.micro_batch = least.train.global_batch = 1;
+    const std::string advice = memory_advice(least, 1, available.bytes);
+    return fmt::format("{}, too little for one rank even at micro-batch 1{}", has,
+                       advice.empty() ? "" : "; " + advice);
+  }
+  return fmt::format("{}: one rank fits up to about --train.micro-batch {}{}", has, largest,
+                     bytes_of(config.train.micro_batch) <= available.bytes ? "" : ", not the one above");
+}
+
 void print_model(const RunConfig& config, bool with_table) {
   ModelConfig model = config.model;
   model.vocab_size = known_vocab_size(config);
@@ -114,6 +142,7 @@ void print_model(const RunConfig& config, bool with_table) {
       {"predicted memory",
        fmt::format("{} (micro-batch {} x {} tokens)", memory_line(estimate_memory(memory_inputs(config, 1))),
                    config.train.micro_batch, seq_len)},
+      {"here", fit_text(config)},
   };
   fmt::print("{}", help_lines(lines));
   if (with_table) print_table(model);

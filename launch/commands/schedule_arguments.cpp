@@ -22,7 +22,7 @@ constexpr int64_t kMostCells = int64_t{1} << 18;
 std::string set_costs(ActionCosts& costs, const std::string& text) {
   double* const fields[] = {&costs.forward, &costs.backward_input, &costs.backward_weight,
                             &costs.send_latency};
-  const std::string allowed = "F,B,W or F,B,W,LATENCY: numbers, F and B above 0, the others not below";
+  const std::string allowed = "F,B,W or F,B,W,LATENCY: numbers from 1e-100 to 1e100; W and LATENCY may be 0";
   size_t begin = 0, count = 0;
   while (begin <= text.size()) {
     const size_t end = std::min(text.find(',', begin), text.size());
@@ -30,6 +30,8 @@ std::string set_costs(ActionCosts& costs, const std::string& text) {
         option_values::parse_number<double>(std::string_view(text).substr(begin, end - begin));
     if (count == 4 || !number || !std::isfinite(*number) || *number < 0 || (count < 2 && *number == 0))
       return allowed;
+    // Sums and ratios of such numbers are finite.
+    if (*number != 0 && (*number < 1e-100 || *number > 1e100)) return allowed;
     *fields[count++] = *number;
     begin = end + 1;
   }

@@ -20,10 +20,15 @@ AppendFile::AppendFile(std::filesystem::path path)
 AppendFile::~AppendFile() { ::close(descriptor_); }
 
 void AppendFile::write(std::string_view bytes) {
+  const off_t size_before = ::lseek(descriptor_, 0, SEEK_END);
   while (!bytes.empty()) {
     const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw_environment("{}: cannot be written: {}", path_.string(), std::strerror(errno));
+    if (written <= 0) {
+      std::string why = written == 0 ? "nothing was written" : std::strerror(errno);
+      if (size_before >= 0 && ::ftruncate(descriptor_, size_before) != 0) why += "; a part of it stays";
+      throw_environment("{}: cannot be written: {}", path_.string(), why);
+    }
     bytes.remove_prefix(static_cast<size_t>(written));
   }
 }

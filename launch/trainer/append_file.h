@@ -14,7 +14,8 @@ class AppendFile {
   AppendFile(const AppendFile&) = delete;
   AppendFile& operator=(const AppendFile&) = delete;
 
-  /// All of `bytes` are with the kernel when it returns. Throws as the constructor does (a full disk, say).
+  /// All of `bytes` are with the kernel when it returns. Throws as the constructor does (a full disk, say),
+  /// and then the file is as it was: a line or record is there whole or not at all.
   void write(std::string_view bytes);
 
  private:

@@ -43,14 +43,23 @@ std::vector<MicroBatch> training_micro_batches(Context& ctx, const BatchReader& 
 std::vector<MicroBatch> evaluation_micro_batches(Context& ctx, const BatchReader& reader,
                                                  const Replica& replica, int64_t num_samples,
                                                  int64_t micro_batch) {
+  return EvaluationBatches(ctx, reader, replica, num_samples, micro_batch).next(num_samples);
+}
+
+std::vector<MicroBatch> EvaluationBatches::next(int64_t most) {
   std::vector<MicroBatch> out;
-  for (int64_t begin = 0; begin < num_samples; begin += replica.count * micro_batch) {
-    const int64_t at = begin + replica.index * micro_batch;
-    out.push_back(at < num_samples
-                      ? read(ctx, reader, replica.share, at, std::min(micro_batch, num_samples - at))
-                      : without_targets(ctx, read(ctx, reader, replica.share, 0, 1)));
+  for (; std::ssize(out) < most && begin_ < num_samples_; begin_ += replica_.count * micro_batch_) {
+    const int64_t at = begin_ + replica_.index * micro_batch_;
+    out.push_back(at < num_samples_
+                      ? read(ctx_, reader_, replica_.share, at, std::min(micro_batch_, num_samples_ - at))
+                      : without_targets(ctx_, read(ctx_, reader_, replica_.share, 0, 1)));
   }
   return out;
+}
+
+int64_t num_evaluated(int64_t available, int64_t eval_batches, int64_t global_batch) {
+  const bool is_bounded = eval_batches > 0 && eval_batches < available / global_batch + 1;
+  return is_bounded ? std::min(available, eval_batches * global_batch) : available;
 }
 
 }  // namespace trireme

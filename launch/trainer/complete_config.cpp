@@ -1,6 +1,9 @@
 #include "launch/trainer/complete_config.h"
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
 
 #include <fmt/ranges.h>
 
@@ -41,6 +44,14 @@ void check_batch(const RunConfig& config, Faults& faults) {
   const int64_t micro = config.train.micro_batch, ranks = config.parallel.data,
                 global = config.train.global_batch;
   const int64_t unit = micro * ranks;
+  constexpr int64_t kMostAccumulated = 1 << 20;  // a schedule has an entry for each
+  if (global / unit > kMostAccumulated) {
+    faults.push_back(fmt::format(
+        "train.global-batch {} is {} micro-batches a rank; at most are {}: use --train.micro-batch "
+        "{} or more",
+        global, global / unit, kMostAccumulated, (global / ranks + kMostAccumulated - 1) / kMostAccumulated));
+    return;
+  }
   if (global % unit == 0 && global > 0) return;
   const int64_t below = global / unit;
   const std::string smaller = below > 0 ? fmt::format("{} (accumulation {}) or ", below * unit, below) : "";
@@ -54,6 +65,50 @@ void check_batch(const RunConfig& config, Faults& faults) {
       "train.global-batch {} is no multiple of train.micro-batch {} x {} data rank{} = {}: nearest "
       "are {}{} (accumulation {}){}",
       global, micro, ranks, ranks == 1 ? "" : "s", unit, smaller, (below + 1) * unit, below + 1, other));
+}
+
+/// Products of options that no whole number holds: what is computed of them would wrap.
+void check_magnitudes(const RunConfig& config, Faults& faults) {
+  constexpr double kMost = 0x1p62;
+  const ModelConfig& m = config.model;
+  const auto number = [](auto value) { return static_cast<double>(value); };
+  const double hidden = number(m.hidden_size), layers = number(m.num_layers), heads = number(m.num_heads);
+  const double experts = std::max<double>(1, number(m.moe.num_experts));
+  const double width = number(std::max(m.ffn_size, m.moe.expert_ffn_size)) + number(m.moe.shared_ffn_size);
+  const double vocab = number(std::max<int64_t>(known_vocab_size(config), 1));
+  const double parameters = layers * (4 * hidden * hidden + 3 * hidden * width * experts) +
+                            (2 * vocab + number(m.max_positions)) * hidden;
+  if (16 * parameters > kMost) {
+    faults.push_back(fmt::format(
+        "the model would have {:.3g} parameters, more than can be counted: model.layers {}, model.hidden "
+        "{}, model.ffn {}, moe.experts {}",
+        parameters, m.num_layers, m.hidden_size, m.ffn_size, m.moe.num_experts));
+  }
+  const double micro = number(config.train.micro_batch), seq = number(config.train.seq_len);
+  const double token = layers * (64 * hidden + 8 * width * (1 + number(m.moe.experts_per_token))) + 2 * vocab;
+  if (16 * micro * seq * (token + layers * heads * seq) > kMost) {
+    faults.push_back(
+        fmt::format("a micro-batch would have more activations than can be counted: train.micro-batch {}, "
+                    "train.seq-len {}, "
+                    "model.layers {}, model.hidden {}",
+                    config.train.micro_batch, config.train.seq_len, m.num_layers, m.hidden_size));
+  }
+  const double tokens = number(config.train.steps) *
+                        number(std::max(config.train.global_batch, config.train.micro_batch)) * seq;
+  if (tokens > kMost) {
+    faults.push_back(
+        fmt::format("the run would see {:.3g} tokens, more than can be counted: train.steps {}, "
+                    "train.global-batch {}, train.seq-len {}",
+                    tokens, config.train.steps, config.train.global_batch, config.train.seq_len));
+  }
+}
+
+void check_run_directory(const std::string& dir, Faults& faults) {
+  if (dir.empty()) return;
+  const std::filesystem::path path = dir, name = path.has_filename() ? path : path.parent_path();
+  if (name != name.root_path() && name.filename() != "." && name.filename() != "..") return;
+  faults.push_back(fmt::format("run.dir {} is a folder that is there already: name a new one, such as {}",
+                               dir, (name / "run").string()));
 }
 
 void check_division_of_model(const RunConfig& config, Faults& faults) {
@@ -72,9 +127,9 @@ void check_division_of_model(const RunConfig& config, Faults& faults) {
 
 void check_optimizer(const RunConfig& config, Faults& faults) {
   const OptimizerConfig& optimizer = config.optimizer;
-  if (optimizer.warmup > config.train.steps) {
+  if (optimizer.warmup >= config.train.steps) {
     faults.push_back(
-        fmt::format("optimizer.warmup {} is more than train.steps {}: the rate would never be reached",
+        fmt::format("optimizer.warmup {} is not below train.steps {}: the rate would never be reached",
                     optimizer.warmup, config.train.steps));
   }
   if (optimizer.schedule != LrScheduleKind::constant && optimizer.min_lr > optimizer.lr) {
@@ -226,8 +281,10 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
                                   bool needs_data) {
   complete_model(config.model, given, config.train.seq_len);
   Faults faults = faults_of(config.model);
-  const bool model_is_sound = faults.empty();
   if (config.train.seq_len == 0) config.train.seq_len = default_seq_len(config.model);
+  check_magnitudes(config, faults);
+  const bool model_is_sound = faults.empty();
+  check_run_directory(config.run.dir, faults);
   if (config.train.seq_len > config.model.max_positions) {
     faults.push_back(fmt::format("train.seq-len {} is more than model.max-positions {}", config.train.seq_len,
                                  config.model.max_positions));

@@ -59,6 +59,11 @@ std::filesystem::path wanted_directory(const RunConfig& config) {
 }
 
 std::string to_json_line(const StepMetrics& m) {
+  if (m.step == 0) {
+    nlohmann::ordered_json json = {{"step", 0}, {"time", m.time}, {"tokens", m.tokens}};
+    if (m.val_loss) json["val_loss"] = *m.val_loss;
+    return json.dump();
+  }
   nlohmann::ordered_json json = {{"step", m.step},
                                  {"time", m.time},
                                  {"tokens", m.tokens},
@@ -98,15 +103,55 @@ std::string to_json_line(const StepMetrics& m) {
 
 RunDirectory::RunDirectory(const fs::path& wanted, std::string_view config_ini)
     : path_(create_numbered(wanted)),
-      metrics_(path_ / "metrics.jsonl"),
-      events_(path_ / events_name()),
-      log_(path_ / "log.txt") {
-  AppendFile(path_ / "config.ini").write(config_ini);
-  events_.write(tfrecord(first_event(now())));
+      config_ini_(config_ini),
+      metrics_{"metrics.jsonl"},
+      events_{events_name().string()},
+      log_{"log.txt"} {
+  open();
+}
+
+void RunDirectory::open() {
+  for (Sink* sink : {&metrics_, &events_, &log_}) sink->file.emplace(path_ / sink->name);
+  AppendFile(path_ / "config.ini").write(config_ini_);
+  events_.file->write(tfrecord(first_event(now())));
+}
+
+void RunDirectory::add(Sink& sink, std::string_view bytes) noexcept {
+  try {
+    sink.file->write(bytes);
+  } catch (const std::exception& error) {
+    if (++sink.num_missing == 1) failures_.push_back(fmt::format("{}; the run goes on", error.what()));
+  }
+}
+
+std::string RunDirectory::missing() const {
+  std::string text;
+  for (const Sink* sink : {&metrics_, &events_, &log_}) {
+    if (sink->num_missing == 0) continue;
+    text +=
+        fmt::format("{}{} lacks {} of its records", text.empty() ? "" : ", ", sink->name, sink->num_missing);
+  }
+  return text;
+}
+
+bool RunDirectory::restore() {
+  std::error_code error;
+  if (fs::is_directory(path_, error)) return false;
+  fs::create_directories(path_, error);
+  if (error)
+    throw_environment("{}: has disappeared and cannot be created: {}", path_.string(), error.message());
+  open();
+  return true;
 }
 
 void RunDirectory::write(const StepMetrics& m) {
-  metrics_.write(to_json_line(m) + "\n");
+  add(metrics_, to_json_line(m) + "\n");
+  if (m.step == 0) {
+    if (!m.val_loss) return;
+    const Scalar before{"loss/validation", static_cast<float>(*m.val_loss)};
+    add(events_, tfrecord(scalar_event(m.time, 0, {&before, 1})));
+    return;
+  }
   const auto single = [](double value) { return static_cast<float>(value); };
   std::vector<Scalar> scalars = {
       {"loss/train", single(m.loss)},
@@ -140,9 +185,9 @@ void RunDirectory::write(const StepMetrics& m) {
     add("ms", r.expert_ms);
     add("lost_ms", r.lost_ms);
   }
-  events_.write(tfrecord(scalar_event(m.time, m.step, scalars)));
+  add(events_, tfrecord(scalar_event(m.time, m.step, scalars)));
 }
 
-void RunDirectory::log(std::string_view line) { log_.write(std::string(line) + "\n"); }
+void RunDirectory::log(std::string_view line) noexcept { add(log_, std::string(line) + "\n"); }
 
 }  // namespace trireme

@@ -4,6 +4,7 @@
 
 #include "launch/trainer/collect_parameters.h"
 #include "launch/trainer/router_biases.h"
+#include "launch/trainer/stop_request.h"
 #include "runtime/base/error.h"
 #include "runtime/io/safetensors.h"
 #include "runtime/ops/host_copy.h"
@@ -27,20 +28,45 @@ std::vector<TensorSpec> specs_of(const std::vector<std::vector<Parameter>>& laye
 void save_weights(Context& ctx, const ParallelContext& parallel, Transformer& model, TrainingStep& step,
                   const std::string& path) {
   if (const auto bad = step.find_nonfinite_weight()) {
-    throw_user(ExitCode::numerics, "no weights are written: a value is not finite, {}", describe(*bad));
+    throw AgreedEnd(ExitCode::numerics,
+                    fmt::format("no weights are written: a value is not finite, {}", describe(*bad)));
   }
-  std::optional<SafetensorsWriter> file;
   const auto biases = router_biases(ctx, parallel, model);
-  if (parallel.world().rank() == 0)
-    file.emplace(path, specs_of(parameters_by_layer(model.config()), biases), TextMap{{"format", "trireme"}});
+  // The other ranks go on sending what the first cannot write: they hear of it when all is done.
+  std::optional<SafetensorsWriter> file;
+  std::string failure;
+  const auto attempt = [&](auto&& write) {
+    if (!failure.empty()) return;
+    try {
+      write();
+    } catch (const Error& error) {
+      failure = error.what();
+      file.reset();
+    }
+  };
+  const bool writes = parallel.world().rank() == 0;
+  if (writes) {
+    attempt([&] {
+      file.emplace(path, specs_of(parameters_by_layer(model.config()), biases),
+                   TextMap{{"format", "trireme"}});
+    });
+  }
   collect_parameters(ctx, parallel, model, step, ParameterState::master,
                      [&](const Parameter& p, const Tensor& whole) {
-                       const std::vector<float> values = ops::to_host<float>(ctx, whole);
-                       file->write(p.name, std::as_bytes(std::span(values)));
+                       attempt([&] {
+                         const std::vector<float> values = ops::to_host<float>(ctx, whole);
+                         file->write(p.name, std::as_bytes(std::span(values)));
+                       });
                      });
-  if (!file) return;
-  for (const auto& [name, values] : biases) file->write(name, std::as_bytes(std::span(values)));
-  file->commit();
+  if (writes) {
+    attempt([&] {
+      for (const auto& [name, values] : biases) file->write(name, std::as_bytes(std::span(values)));
+      file->commit();
+    });
+  }
+  int32_t has_failed = failure.empty() ? 0 : 1;
+  parallel.world().broadcast(ctx.host_stream(), Tensor::borrow(&has_failed, {1}, DType::i32), 0);
+  if (has_failed != 0) throw AgreedEnd(ExitCode::resources, failure);
 }
 
 }  // namespace trireme

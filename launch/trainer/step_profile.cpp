@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "runtime/base/error.h"
 #include "runtime/io/atomic_file.h"
 
 namespace trireme {
@@ -121,8 +122,13 @@ std::string StepProfile::finish(const ops::DeviceRates& rates, const std::string
     whole["accounts"].push_back(of_rank.at("account"));
     accounts.push_back(account_from_json(of_rank.at("account")));
   }
-  write_file_atomically(file, whole.dump() + "\n");
-  return profile_text(accounts);
+  std::string failure;
+  try {
+    write_file_atomically(file, whole.dump() + "\n");
+  } catch (const Error& error) {  // the run goes on
+    failure = fmt::format("note: {}\n", error.what());
+  }
+  return failure + profile_text(accounts);
 }
 
 std::string profile_text(const std::vector<StepAccount>& accounts) {

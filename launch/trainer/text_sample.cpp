@@ -51,7 +51,7 @@ std::string sample_text(Context& ctx, const ParallelContext& parallel, Transform
   const uint64_t key = hash_name("text_sample") ^ options.seed;
   bool has_ended = tokenizer == nullptr;
   for (int64_t i = 0;; ++i) {
-    has_ended = has_ended || i == options.num_tokens;
+    has_ended = has_ended || i == options.num_tokens || (options.is_over && options.is_over());
     const size_t num_seen = has_ended ? 0 : std::min(tokens.size(), static_cast<size_t>(context));
     const auto seen = share(ctx, parallel, std::span(tokens).last(num_seen));
     if (seen.empty()) break;

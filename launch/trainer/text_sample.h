@@ -1,6 +1,7 @@
 // A sample of text from a model.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "models/transformer/transformer.h"
@@ -13,6 +14,7 @@ struct TextSampleOptions {
   int64_t num_tokens = 200;
   double temperature = 0.8;
   uint64_t seed = 0;
+  std::function<bool()> is_over = {};  ///< asked before each token on world rank 0: true ends the text
 };
 
 /// On world rank 0 the prompt and num_tokens tokens after it, drawn from softmax(logits /

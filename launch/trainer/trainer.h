@@ -25,8 +25,14 @@ struct Job {
 /// step lines and the summary to `out`, and the run directory: config.ini (the text `config_ini`), metrics,
 /// log, profile.json where a step is profiled, and at the end model.safetensors with the f32 weights under
 /// their global names and tokenizer.json.
-/// A step whose loss or gradient norm is not finite is skipped, or ends the run by UserError (numerics), as
+/// A step whose loss or gradient norm is not finite is skipped, or ends the run (numerics), as
 /// config.train.nonfinite and loss_scale say; no file is written with weights that are not finite.
+///
+/// However a run ends, weights of steps that were done are not lost without a word. SIGINT, SIGTERM and a
+/// step that ends the run leave them in model-unfinished-step-N.safetensors, on all ranks by AgreedEnd; so
+/// does an error of another kind where one rank is the world. The message says where they are, or that
+/// nothing is saved, and log.txt ends with it. Metrics, log and screen may fail without ending the run; of
+/// the screen an EnvironmentError says so behind it.
 void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);
 
 }  // namespace trireme

@@ -17,7 +17,8 @@ std::vector<double> layer_costs(const ModelConfig& config, int64_t seq_len);
 /// Positions in that row at which the virtual stages begin, and the end (place_layers).
 std::vector<int> layer_placement(const ModelConfig& config, int64_t seq_len, const ParallelPlan& plan);
 
-/// "embedding + 3 blocks | 3 blocks + head", one piece a virtual stage.
+/// "embedding + 3 blocks | 3 blocks + head", one piece a virtual stage; "3 x (2 blocks)" for three or more
+/// that are equal, and of very many different ones the first and the last.
 std::string placement_text(const ModelConfig& config, int64_t seq_len, const ParallelPlan& plan);
 
 }  // namespace trireme

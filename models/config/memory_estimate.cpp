@@ -110,14 +110,32 @@ bool MemoryInputs::holds(int64_t layer) const {
   return placement.empty();
 }
 
+namespace {
+
+int num_stages(const MemoryInputs& in) { return in.placement.empty() ? 1 : in.plan.pipeline; }
+
+MemoryEstimate estimate_stage(const MemoryInputs& in) {
+  MemoryEstimate estimate;
+  estimate_state(in, estimate);
+  estimate[MemoryCategory::activations] = ActivationMemory(in).peak(in);
+  estimate[MemoryCategory::buffers] = estimate_buffers(in);
+  return estimate;
+}
+
+}  // namespace
+
+int64_t estimate_stages_together(const MemoryInputs& inputs) {
+  int64_t sum = 0;
+  MemoryInputs in = inputs;
+  for (in.stage = 0; in.stage < num_stages(in); ++in.stage) sum += estimate_stage(in).total();
+  return sum;
+}
+
 MemoryEstimate estimate_memory(const MemoryInputs& inputs) {
   MemoryEstimate largest;
   MemoryInputs in = inputs;
-  for (in.stage = 0; in.stage < (in.placement.empty() ? 1 : in.plan.pipeline); ++in.stage) {
-    MemoryEstimate estimate;
-    estimate_state(in, estimate);
-    estimate[MemoryCategory::activations] = ActivationMemory(in).peak(in);
-    estimate[MemoryCategory::buffers] = estimate_buffers(in);
+  for (in.stage = 0; in.stage < num_stages(in); ++in.stage) {
+    const MemoryEstimate estimate = estimate_stage(in);
     for (size_t i = 0; i < largest.bytes.size(); ++i)
       largest.bytes[i] = std::max(largest.bytes[i], estimate.bytes[i]);
   }

@@ -59,4 +59,7 @@ struct MemoryInputs {
 /// Context ranks hold their share of the rows, pipeline ranks their layers for the micro-batches in flight.
 MemoryEstimate estimate_memory(const MemoryInputs& inputs);
 
+/// The totals of one rank of each stage of the pipeline, added up.
+int64_t estimate_stages_together(const MemoryInputs& inputs);
+
 }  // namespace trireme

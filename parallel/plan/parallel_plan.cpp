@@ -166,6 +166,27 @@ void fit_world(ParallelPlan& plan, int world_size, std::vector<std::string>& fau
 
 }  // namespace
 
+std::string size_fault(const ParallelPlan& plan) {
+  constexpr double kMost = 1 << 20;
+  const double data = std::max(plan.data, 1), tensor = plan.tensor, pipeline = plan.pipeline;
+  if (data * tensor * pipeline * plan.context > kMost) {
+    return fmt::format("data {} x tensor {} x pipeline {} x context {} is {:.0f} ranks; at most are {:.0f}",
+                       plan.data, plan.tensor, plan.pipeline, plan.context,
+                       data * tensor * pipeline * plan.context, kMost);
+  }
+  if (pipeline * plan.virtual_stages > kMost) {
+    return fmt::format(
+        "parallel.pipeline {} x parallel.virtual-stages {} is {:.0f} stages; at most are {:.0f}",
+        plan.pipeline, plan.virtual_stages, pipeline * plan.virtual_stages, kMost);
+  }
+  if (static_cast<double>(plan.shard) * tensor > 1 << 30) {
+    return fmt::format(
+        "parallel.shard {} with parallel.tensor {}: so many ranks there cannot be; at most are {:.0f}",
+        plan.shard, plan.tensor, kMost);
+  }
+  return "";
+}
+
 std::vector<std::string> resolve(ParallelPlan& plan, int world_size) {
   std::vector<std::string> faults;
   check_ranges(plan, faults);

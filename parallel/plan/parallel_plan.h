@@ -53,6 +53,10 @@ struct ParallelPlan {
   friend bool operator==(const ParallelPlan&, const ParallelPlan&) = default;
 };
 
+/// Why the degrees make more ranks, or stages, than there can be (2^20); empty: they do not. All else that is
+/// computed of a plan is asked for after this: its products wrap there.
+std::string size_fault(const ParallelPlan& plan);
+
 /// Sets data where it is 0. Returns the faults of the plan for this world: each with the numbers and the
 /// nearest layouts that work.
 std::vector<std::string> resolve(ParallelPlan& plan, int world_size);

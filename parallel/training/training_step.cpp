@@ -229,23 +229,42 @@ void TrainingStep::for_each_parameter(size_t chunk, ParameterState state, const 
 }
 
 BatchTotals TrainingStep::evaluate(std::span<MicroBatch> micro_batches) {
-  begin(micro_batches, false);
-  if (!micro_batches.empty()) {
-    const auto schedule = evaluation_schedule(parallel_.plan(), static_cast<int>(micro_batches.size()));
-    evaluation_.run(ctx_, schedule, micro_batches);
+  bool is_first = true;
+  return evaluate_from([&] {
+    if (!std::exchange(is_first, false)) return std::vector<MicroBatch>();
+    return std::vector<MicroBatch>(micro_batches.begin(), micro_batches.end());
+  });
+}
+
+BatchTotals TrainingStep::evaluate_from(const MicroBatchSource& next) {
+  begin({}, false);
+  const Tensor sum = loss_sum_;  // of all that is handed out
+  int64_t num_counted = 0;
+  for (auto some = next(); !some.empty(); some = next()) {
+    for (MicroBatch& mb : some) {
+      mb.training = false;
+      mb.seed = seed_;
+      mb.loss_sum = sum;
+    }
+    evaluation_.run(ctx_, evaluation_schedule(parallel_.plan(), static_cast<int>(some.size())), some);
+    num_counted += num_targets(some);
   }
   const Tensor totals = Tensor::empty(ctx_, {2}, DType::f64, MemoryCategory::buffers);
-  count_targets(micro_batches);
+  ops::fill(ctx_, num_targets_, static_cast<double>(num_counted));
   sum_totals(totals);
   return with_sums({}, ops::to_host<double>(ctx_, totals));
 }
 
 // Losses are on the last stage; the targets are counted there too.
-void TrainingStep::count_targets(std::span<const MicroBatch> micro_batches) {
+int64_t TrainingStep::num_targets(std::span<const MicroBatch> micro_batches) const {
+  if (parallel_.pipeline().rank() != parallel_.pipeline().size() - 1) return 0;
   int64_t num_targets = 0;
-  const bool has_losses = parallel_.pipeline().rank() == parallel_.pipeline().size() - 1;
-  for (const MicroBatch& mb : micro_batches) num_targets += has_losses ? mb.num_targets : 0;
-  ops::fill(ctx_, num_targets_, static_cast<double>(num_targets));
+  for (const MicroBatch& mb : micro_batches) num_targets += mb.num_targets;
+  return num_targets;
+}
+
+void TrainingStep::count_targets(std::span<const MicroBatch> micro_batches) {
+  ops::fill(ctx_, num_targets_, static_cast<double>(num_targets(micro_batches)));
 }
 
 void TrainingStep::sum_totals(const Tensor& totals) {

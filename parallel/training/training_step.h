@@ -2,8 +2,10 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "parallel/data_parallel/divided_state.h"
 #include "parallel/data_parallel/gradient_reducer.h"
@@ -29,10 +31,13 @@ struct BatchTotals {
   double aux_loss_sum = 0;  ///< what the routers' auxiliary losses add to the sum that is minimised
   double z_loss_sum = 0;    ///< likewise their z-losses
 
-  /// The token-weighted mean over the global batch: the loss, defined once for every layout. 0 when no token
-  /// counts.
+  /// The token-weighted mean over the global batch: the loss, defined once for every layout. No number (NaN)
+  /// when no token counts.
   double mean_loss() const { return mean_of(loss_sum); }
-  double mean_of(double sum) const { return num_targets == 0 ? 0 : sum / static_cast<double>(num_targets); }
+  double mean_of(double sum) const {
+    return num_targets == 0 ? std::numeric_limits<double>::quiet_NaN()
+                            : sum / static_cast<double>(num_targets);
+  }
 };
 
 /// What a step's passes measured. The device may still be at it: the calls wait for it.
@@ -50,6 +55,9 @@ class StepNumbers {
   ops::HostCopy<double> numbers_;  // sum of losses, targets, norm
   BatchTotals known_;
 };
+
+/// Hands out some micro-batches at each call; none: there are no more.
+using MicroBatchSource = std::function<std::vector<MicroBatch>()>;
 
 /// Told of a parameter and its values.
 using ParameterVisitor = std::function<void(const Parameter&, const Tensor&)>;
@@ -107,6 +115,9 @@ class TrainingStep {
   /// Mean loss of micro-batches without training on them; replicas may have different numbers of them, or
   /// none, but under ZeRO stage 3, where they run layers together.
   BatchTotals evaluate(std::span<MicroBatch> micro_batches);
+  /// The same of all that `next` hands out, bit for bit, but no more of it is held than one call's. All ranks
+  /// of a replica (under ZeRO stage 3 of the world) get as many micro-batches from each call.
+  BatchTotals evaluate_from(const MicroBatchSource& next);
 
   /// The first weight that is not finite, of all ranks, each of which calls it.
   std::optional<NonFinite> find_nonfinite_weight();
@@ -128,6 +139,7 @@ class TrainingStep {
   void make_sums(std::span<MicroBatch> micro_batches, double loss_scale);
   void make_norm();
   void count_targets(std::span<const MicroBatch> micro_batches);
+  int64_t num_targets(std::span<const MicroBatch> micro_batches) const;
   void sum_totals(const Tensor& totals);
   void apply();
 

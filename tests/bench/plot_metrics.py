@@ -20,7 +20,7 @@ def read(run, key, smooth):
     values = []
     for line in (pathlib.Path(run) / "metrics.jsonl").read_text().splitlines():
         step = json.loads(line)
-        if key == "imbalance":
+        if key == "imbalance" and "experts" in step:
             values.append((step["step"], max(router["imbalance"] for router in step["experts"])))
         elif key in step:
             values.append((step["step"], step[key]))

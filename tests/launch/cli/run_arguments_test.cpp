@@ -318,8 +318,9 @@ TEST(RunArguments, WrittenConfigsReadBackEqual) {
       {"--preset", "gpt2-124m", "--model.hidden", "384", "--train.global-batch", "48"}};
   for (const Preset& preset : presets()) runs.push_back({"--preset", preset.config.name});
   for (const Args& args : runs) {
-    const RunConfig config = parse(args, 2).config;
+    RunConfig config = parse(args, 2).config;
     const std::string text = write_config(config);
+    config.data.text = std::filesystem::absolute(config.data.text).string();  // found from any folder
     const ConfigFile file(text);
     const RunArguments again = parse_run_arguments(train_rules(), Args{"--config", file.path()}, 2);
     EXPECT_EQ(again.config, config) << text;

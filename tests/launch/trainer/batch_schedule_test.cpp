@@ -29,5 +29,40 @@ TEST(EvaluationMicroBatches, EverySampleCountsOnceAndReplicasGetEquallyMany) {
   }
 }
 
+TEST(EvaluationBatches, HandsOutTheSameAFewAtATime) {
+  Context ctx;
+  std::vector<int32_t> ids(100);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
+  const auto source = std::make_shared<TokenVector>(ids, "numbers");
+  const BatchReader reader(source, SampleOrder::sequential(100, 4, "numbers"), 100);
+  for (const int count : {1, 3}) {
+    const Replica replica{count - 1, count, {}};
+    const auto all = evaluation_micro_batches(ctx, reader, replica, 23, 2);
+    for (const int64_t most : {1, 2, 5, 100}) {
+      EvaluationBatches batches(ctx, reader, replica, 23, 2);
+      size_t at = 0;
+      for (auto some = batches.next(most); !some.empty(); some = batches.next(most)) {
+        EXPECT_LE(std::ssize(some), most);
+        for (const MicroBatch& mb : some) {
+          ASSERT_LT(at, all.size());
+          EXPECT_EQ(mb.first_sample, all[at].first_sample);
+          EXPECT_EQ(mb.num_targets, all[at++].num_targets);
+        }
+      }
+      EXPECT_EQ(at, all.size());
+      EXPECT_EQ(batches.num_done(), 23);
+    }
+  }
+}
+
+TEST(EvaluationBatches, ABoundNeverWraps) {
+  EXPECT_EQ(num_evaluated(1000, 0, 8), 1000);
+  EXPECT_EQ(num_evaluated(1000, 3, 8), 24);
+  EXPECT_EQ(num_evaluated(1000, 125, 8), 1000);
+  EXPECT_EQ(num_evaluated(1000, 126, 8), 1000);
+  EXPECT_EQ(num_evaluated(1000, int64_t{1} << 53, 2048), 1000);
+  EXPECT_EQ(num_evaluated(3, 1, 8), 3);
+}
+
 }  // namespace
 }  // namespace trireme

@@ -1,5 +1,6 @@
 #include "launch/trainer/progress.h"
 
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -13,6 +14,7 @@
 namespace trireme {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -41,6 +43,7 @@ std::string printed(bool is_terminal, int steps, std::vector<std::string>& log) 
                       [&](std::string_view line) { log.emplace_back(line); });
     for (int i = 1; i <= steps; ++i) progress.step(step(i));
   }
+  std::fseek(file.get(), 0, SEEK_END);
   std::string text(static_cast<size_t>(std::ftell(file.get())), '\0');
   std::rewind(file.get());
   EXPECT_EQ(std::fread(text.data(), 1, text.size(), file.get()), text.size());
@@ -55,6 +58,37 @@ TEST(Progress, TheStepLine) {
   StepMetrics evaluated = step(10);
   evaluated.val_loss = 1.88;
   EXPECT_EQ(evaluation_line(evaluated, 2000), "step 10/2000 | val loss 1.8800");
+}
+
+TEST(Progress, ANarrowTerminalGetsTheFieldsThatMatterMost) {
+  StepMetrics m = step(10);
+  m.loss_z = 4.5;
+  for (const size_t columns : {10u, 25u, 40u, 60u, 79u, 119u, 200u}) {
+    const std::string line = step_line(m, 2000, 179.9, columns);
+    EXPECT_LE(line.size(), columns);
+    EXPECT_EQ(line.substr(0, 10), "step 10/20");
+  }
+  EXPECT_EQ(step_line(m, 2000, 179.9, 200), step_line(m, 2000, 179.9));
+  EXPECT_EQ(step_line(m, 2000, 179.9, 79),
+            "step 10/2000 | loss 4.1234 | gnorm 1.83 | 40.3k tok/s | eta 3m | loss z +4.5");
+  EXPECT_EQ(step_line(m, 2000, 179.9, 30), "step 10/2000 | loss 4.1234");
+}
+
+TEST(Progress, AMeanOverNothingIsSaid) {
+  StepMetrics m = step(0);
+  m.val_loss = std::nan("");
+  EXPECT_THAT(evaluation_line(m, 5), AllOf(HasSubstr("no number"), Not(HasSubstr("0.0000"))));
+}
+
+TEST(Progress, AScreenThatFailsIsToldOnceInTheLog) {
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> full(std::fopen("/dev/full", "w"), std::fclose);
+  std::vector<std::string> log;
+  Progress progress(full.get(), false, 4, 1, [&](std::string_view line) { log.emplace_back(line); });
+  for (int i = 1; i <= 4; ++i) progress.step(step(i));
+  EXPECT_EQ(progress.failure(), "No space left on device");
+  EXPECT_EQ(log.size(), 5u);
+  EXPECT_THAT(log[1],
+              HasSubstr("standard output cannot be written: No space left on device; the run goes on"));
 }
 
 TEST(Progress, TheStepLineSaysWhatIsUnusual) {

@@ -166,6 +166,27 @@ TEST_F(RunDirectoryTest, ADirectoryThatCannotBeMade) {
               HasSubstr("/proc/trireme-run: cannot be created"));
 }
 
+TEST_F(RunDirectoryTest, TheStateBeforeTheFirstStepIsItsEvaluation) {
+  StepMetrics before;
+  before.time = 1.5;
+  before.val_loss = 5.25;
+  EXPECT_EQ(to_json_line(before), R"({"step":0,"time":1.5,"tokens":0,"val_loss":5.25})");
+}
+
+TEST_F(RunDirectoryTest, ADirectoryThatHasDisappearedIsMadeAnew) {
+  RunDirectory run(root_ / "run", "x = 1\n");
+  run.log("lost");
+  EXPECT_FALSE(run.restore());
+  fs::remove_all(run.path());
+  EXPECT_TRUE(run.restore());
+  run.log("kept");
+  EXPECT_EQ(content(run.path() / "log.txt"), "kept\n");
+  EXPECT_EQ(content(run.path() / "config.ini"), "x = 1\n");
+  fs::remove_all(run.path());
+  std::ofstream(run.path()) << "in the way";
+  EXPECT_THAT(error_of([&] { run.restore(); }), HasSubstr("cannot be created"));
+}
+
 TEST_F(RunDirectoryTest, AFullDisk) {
   AppendFile full("/dev/full");
   EXPECT_THAT(error_of([&] { full.write("x"); }),

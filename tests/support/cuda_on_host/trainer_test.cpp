@@ -67,6 +67,9 @@ RunConfig small_config(const std::string& folder, int tensor) {
   return c;
 }
 
+/// Of metrics.jsonl, whose first line is the evaluation before step 1.
+bool is_of_a_step(const std::string& line) { return line.find("\"loss\":") != line.npos; }
+
 struct Outcome {
   std::vector<double> losses;
   std::map<std::string, std::vector<float>> weights;
@@ -94,7 +97,7 @@ Outcome run_training(const std::string& folder, const std::string& name, int num
   Outcome outcome;
   std::ifstream metrics(config.run.dir + "/metrics.jsonl");
   for (std::string line; std::getline(metrics, line);) {
-    outcome.losses.push_back(parse_json(line, "metrics")["loss"]);
+    if (is_of_a_step(line)) outcome.losses.push_back(parse_json(line, "metrics")["loss"]);
   }
   const SafetensorsReader file(config.run.dir + "/model.safetensors");
   for (const auto& [parameter, stored] : file.tensors()) {
@@ -125,7 +128,7 @@ std::pair<std::string, size_t> run_until_overflow(const std::string& folder, con
   }
   std::ifstream metrics(config.run.dir + "/metrics.jsonl");
   size_t num_steps = 0;
-  for (std::string line; std::getline(metrics, line);) ++num_steps;
+  for (std::string line; std::getline(metrics, line);) num_steps += is_of_a_step(line) ? 1 : 0;
   return {why.substr(0, why.find(", element")), num_steps};
 }
 
@@ -197,7 +200,7 @@ std::pair<std::vector<double>, std::string> run_with_attention(const std::string
   std::vector<double> losses;
   std::ifstream metrics(config.run.dir + "/metrics.jsonl"), log(config.run.dir + "/log.txt");
   for (std::string line; std::getline(metrics, line);) {
-    losses.push_back(parse_json(line, "metrics")["loss"]);
+    if (is_of_a_step(line)) losses.push_back(parse_json(line, "metrics")["loss"]);
   }
   std::string said;
   for (std::string line; std::getline(log, line);) {
@@ -235,7 +238,9 @@ TEST(TrainerOnHost, ExpertsAreTimedOnTheirDevice) {
   train_on(config, 2, {DeviceType::cuda, 0});
   std::ifstream metrics(config.run.dir + "/metrics.jsonl");
   int num_steps = 0;
-  for (std::string line; std::getline(metrics, line); ++num_steps) {
+  for (std::string line; std::getline(metrics, line);) {
+    if (!is_of_a_step(line)) continue;
+    ++num_steps;
     const auto experts = parse_json(line, "metrics").at("experts");
     ASSERT_EQ(experts.size(), 2) << "layers";
     for (const auto& router : experts) {
