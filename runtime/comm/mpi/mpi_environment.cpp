@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <future>
 #include <limits>
 #include <map>
 #include <thread>
@@ -15,7 +17,6 @@
 #include <mpi.h>
 
 #include "runtime/base/philox.h"
-
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/mpi/mpi_communicator.h"
 #include "runtime/comm/mpi/mpi_error.h"
@@ -40,11 +41,9 @@ std::string label_of(const MpiArrival& arrival) {
 
 }  // namespace
 
-/// For what ranks say when something is wrong: nothing else is ever under way on its communicator. What is
-/// sent lies here, since a rank that stops waiting leaves the operation behind.
+/// For what ranks say of themselves: nothing else is ever under way on its communicator.
 struct MpiEnvironment::Control {
   MPI_Comm comm = MPI_COMM_NULL;
-  std::array<uint64_t, 3> mine{}, largest{};
 };
 
 MpiEnvironment::MpiEnvironment() : uncaught_(std::uncaught_exceptions()) {
@@ -74,25 +73,31 @@ MpiEnvironment::~MpiEnvironment() {
   MPI_Finalize();
 }
 
-bool MpiEnvironment::completes(void* request, double seconds) const {
-  const double end = MPI_Wtime() + seconds;
-  int done = 0;
-  for (;;) {
-    if (MPI_Test(static_cast<MPI_Request*>(request), &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
-    if (done != 0 || MPI_Wtime() >= end) return done != 0;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-}
-
 MpiMeeting MpiEnvironment::meet(const MpiArrival& arrival, double seconds) const {
+  struct Exchange {
+    std::array<uint64_t, 3> mine{}, largest{};
+    std::promise<int> code;
+  };
   has_met_ = true;
   const uint64_t hash = hash_name(fmt::format("{} {}", static_cast<int>(arrival.state), arrival.text));
-  control_->mine = {hash, ~hash, arrival.state == State::failed};  // the second is ~ of the smallest
-  MPI_Request request = MPI_REQUEST_NULL;
-  const int code = MPI_Iallreduce(control_->mine.data(), control_->largest.data(), 3, MPI_UINT64_T, MPI_MAX,
-                                  control_->comm, &request);
-  if (code != MPI_SUCCESS || !completes(&request, seconds)) return MpiMeeting::not_there;
-  const auto& [largest, smallest, has_failed] = control_->largest;
+  const auto exchange = std::make_shared<Exchange>();
+  exchange->mine = {hash, ~hash, arrival.state == State::failed};  // the second is ~ of the smallest
+  // A blocking call in a thread, which is left behind where others do not come: MPI_Iallreduce would put Open
+  // MPI's machinery for such calls into every later call of the process.
+  std::future<int> code = exchange->code.get_future();
+  const auto reduce = [exchange, comm = control_->comm] {
+    exchange->code.set_value(
+        MPI_Allreduce(exchange->mine.data(), exchange->largest.data(), 3, MPI_UINT64_T, MPI_MAX, comm));
+  };
+  if (std::isinf(seconds)) {
+    reduce();
+  } else {
+    std::thread(reduce).detach();
+    if (code.wait_for(std::chrono::duration<double>(seconds)) != std::future_status::ready)
+      return MpiMeeting::not_there;
+  }
+  if (code.get() != MPI_SUCCESS) return MpiMeeting::not_there;
+  const auto& [largest, smallest, has_failed] = exchange->largest;
   if (largest == ~smallest) return MpiMeeting::alike;
   return has_failed != 0 ? MpiMeeting::failed : MpiMeeting::differ;
 }

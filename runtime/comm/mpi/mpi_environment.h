@@ -88,7 +88,6 @@ class MpiEnvironment {
 
  private:
   void find_hosts();
-  bool completes(void* request, double seconds) const;
   [[noreturn]] void throw_differing(const MpiArrival& arrival) const;
 
   struct Control;
