@@ -25,7 +25,7 @@ RouterMetrics router_metrics(const RouterLoad& load) {
     m.num_dead += count == 0 ? 1 : 0;
   }
   m.imbalance = *std::ranges::max_element(m.load) * num_experts;
-  if (num_experts > 1) m.entropy = entropy / std::log(num_experts);
+  m.entropy = entropy / std::log(num_experts);
   m.dropped = load.sums.num_dropped / total;
   return m;
 }

@@ -45,14 +45,6 @@ case_products_of_options() {
   expect 2 "${dry[@]}" --train.steps 1e400
 }
 
-# A mixture of one expert has numbers for all of its metrics: the evenness of one load is 1, no quotient of zeros
-case_mixture_of_one_expert() {
-  text 200 >t.txt
-  expect 0 "$TRIREME" train --data.text t.txt "${tiny[@]}" --moe.experts 1 --moe.top-k 1 --train.steps 3 --run.dir r
-  says_not null r/metrics.jsonl
-  says '"entropy":1.0' r/metrics.jsonl
-}
-
 # Costs of a schedule at the edge of floating point: drawn, or refused with what is allowed
 case_costs_at_the_edge() {
   local costs
