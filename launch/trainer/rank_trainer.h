@@ -110,6 +110,7 @@ class Trainer {
   int64_t tokens_seen_ = 0;
   int64_t steps_done_ = 0;
   bool is_updating_ = false;  // weights may be of two steps
+  bool is_saved_ = false;     // the model of all steps
   int signal_ = 0;            // that the ranks have agreed on
   std::string prompt_note_, log_path_;
   std::optional<RunDirectory> directory_;  // on the main rank

@@ -32,7 +32,9 @@ std::string Trainer::save_unfinished() noexcept {
 }
 
 std::string Trainer::end_by(std::string message) noexcept {
-  if (world_.size() == 1 && !is_updating_ && directory_) {
+  if (is_saved_) {
+    if (is_main()) message += fmt::format("\n  The weights are complete in {}", directory_->path().string());
+  } else if (world_.size() == 1 && !is_updating_ && directory_) {
     message += fmt::format("\n  {}", save_unfinished());
   } else if (steps_done_ > 0) {
     message += is_updating_ ? "\n  Nothing is saved: the weights were being updated"
@@ -66,6 +68,7 @@ void Trainer::finish_run() {
   } catch (const AgreedEnd& end) {
     throw AgreedEnd(end.code(), fmt::format("{}. Nothing is saved", end.what()));
   }
+  is_saved_ = true;
   const std::string sample = agreed_signal() == 0 && writes_sample() ? sample_of_text() : "";
   const std::vector<std::string> shares{bubble_text(), wait_text()};
   if (is_main()) summarize(seconds_, stats, shares, sample);
@@ -76,8 +79,7 @@ void Trainer::finish_run() {
                     is_main() ? (directory_->path() / "model.safetensors").string() : ""));
   }
   if (progress_ && !progress_->failure().empty()) {
-    throw_environment("standard output could not be written: {}. The run is complete, its files are in {}",
-                      progress_->failure(), directory_->path().string());
+    throw_environment("standard output could not be written: {}. The run is complete", progress_->failure());
   }
 }
 

@@ -305,7 +305,8 @@ case_full_stdout() {
   status=$?
   expect_status 7
   says 'standard output could not be written: No space left on device. The run is complete'
-  [[ -s r/model.safetensors ]] || exit 1
+  [[ $(compgen -G 'r/model*') == r/model.safetensors ]] || exit 1
+  ends_with 'The weights are complete in r' r/log.txt
   "$TRIREME" info >/dev/full 2>out
   status=$?
   expect_status 7
