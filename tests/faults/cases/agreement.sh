@@ -1,15 +1,11 @@
-#!/usr/bin/env bash
-# Ranks that disagree, and faults on one rank: functions case_NAME that succeed where the program behaves as docs/reliability.md
-# promises. Sourced with $program and $mpirun set, or started by itself:
-# Usage: tests/faults/cases/agreement.sh PROGRAM MPIRUN [NAME ...]
-# shellcheck shell=bash disable=SC2154,SC2317
+# Ranks that disagree, and faults on one rank. Sourced by tests/faults/run.sh.
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153,SC2154,SC2317 # in_ci is read by run.sh, which has TRIREME and MPIRUN; the cases are called by name
+in_ci+=(ranks_differ_in_token_files usage_error_on_one_rank fault_of_one_rank_in_the_middle files_of_two_tokenizers)
+program=$TRIREME mpirun=$MPIRUN
 
-# In a folder of its own: a text, token files, and the options of a tiny run.
+# A text, token files, and the options of a tiny run.
 agreement_begin() {
-  agreement_folder=$(mktemp -d) || return 1
-  cd "$agreement_folder" || return 1
-  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo
-  export OMP_NUM_THREADS=1
   local i
   for ((i = 0; i < 120; ++i)); do echo "Line $i of a text that a small model learns by heart, again and again."; done >text.txt
   agreement_tiny=(--model.layers 2 --model.hidden 32 --model.heads 2 --train.seq-len 32 --train.steps 3 --train.micro-batch 2
@@ -37,6 +33,7 @@ agreement_refused() {
   [[ $(grep -c 'trireme: error' out) == 1 ]] || { agreement_say "not one error line for '$4' beside '$5'"; return 1; }
 }
 
+# Numbers of the configuration that differ among ranks are refused by name, with both values.
 case_ranks_differ_in_numbers() {
   agreement_begin || return
   local t='--data.text text.txt'
@@ -46,6 +43,7 @@ case_ranks_differ_in_numbers() {
     agreement_refused 2 'train.precision' "$t" '' '--train.precision bf16'
 }
 
+# Sizes of the model that differ are refused before any message is written.
 case_ranks_differ_in_sizes() {
   agreement_begin || return
   local t='--data.text text.txt'
@@ -56,6 +54,7 @@ case_ranks_differ_in_sizes() {
     agreement_refused 2 'parallel.bucket-mib' "$t" '' '--parallel.bucket-mib 0.01'
 }
 
+# Layouts that differ are refused.
 case_ranks_differ_in_layout() {
   agreement_begin || return
   local t='--data.text text.txt --train.micro-batch 1'
@@ -64,6 +63,7 @@ case_ranks_differ_in_layout() {
     agreement_refused 2 'parallel.schedule' "$t --pp 2" '--parallel.schedule gpipe' '--parallel.schedule 1f1b'
 }
 
+# Schedule files of one name and other content are refused.
 case_ranks_differ_in_schedule_files() {
   agreement_begin || return
   printf 'F0 F1 B0 F2 B1 F3 B2 B3\nF0 B0 F1 B1 F2 B2 F3 B3\n' >s1.txt
@@ -75,6 +75,7 @@ case_ranks_differ_in_schedule_files() {
   [[ $status == 0 ]] || { agreement_say "a copy under another name: exit code $status"; return 1; }
 }
 
+# Token files of one name and other content are refused.
 case_ranks_differ_in_token_files() {
   agreement_begin || return
   "$program" data build text.txt --out a >out 2>&1 && cp -r a b && sed 's/small/large/' text.txt >other.txt || return 1
@@ -87,6 +88,7 @@ case_ranks_differ_in_token_files() {
     agreement_refused 2 'No such file' '' '--data.tokens a/train.tok' '--data.tokens none.tok'
 }
 
+# Weights of one name and other content are refused.
 case_ranks_differ_in_weights() {
   agreement_begin || return
   local t='--data.text text.txt'
@@ -96,6 +98,7 @@ case_ranks_differ_in_weights() {
     agreement_refused 2 'model.load' "$t" '--model.load one/model.safetensors' ''
 }
 
+# Text is read by rank 0: others need none, but theirs must be the same.
 case_text_that_only_rank_0_has() {
   agreement_begin || return
   agreement_pair "train ${agreement_tiny[*]} --data.text text.txt" "train ${agreement_tiny[*]} --data.text on-another-host.txt --run.dir x"
@@ -104,6 +107,7 @@ case_text_that_only_rank_0_has() {
   agreement_refused 2 'data.text' '' '--data.text text.txt' '--data.text other.txt'
 }
 
+# Run directory, threads and paths of the same content may differ.
 case_what_may_differ() {
   agreement_begin || return
   mkdir copy && cp text.txt copy/
@@ -111,6 +115,7 @@ case_what_may_differ() {
   [[ $status == 0 && -e run/model.safetensors && ! -e elsewhere ]] || { agreement_say "exit code $status"; return 1; }
 }
 
+# Ranks with different commands are told so.
 case_ranks_run_different_commands() {
   agreement_begin || return
   local t="train ${agreement_tiny[*]} --data.text text.txt" other
@@ -121,6 +126,7 @@ case_ranks_run_different_commands() {
   done
 }
 
+# A usage error on one rank reaches the screen, with exit code 2.
 case_usage_error_on_one_rank() {
   agreement_begin || return
   local t='--data.text text.txt' rank
@@ -156,10 +162,11 @@ case_fault_of_one_rank_in_the_middle() {
   tail -n 1 run/log.txt | grep -q 'trireme: error: rank [01]: .*65535' || { agreement_say "not in log.txt: $(cat run/log.txt)"; return 1; }
 }
 
+# A run directory that cannot be made anew is exit code 7, not 2.
 case_run_directory_that_disappears() {
   agreement_begin || return
   local t="train ${agreement_tiny[*]} --data.text text.txt --train.steps 400 --train.log-every 1000 --data.valid-fraction 0.01"
-  (until [[ -s run/metrics.jsonl ]]; do sleep 0.02; done; rm -r run) &
+  (until [[ -s run/metrics.jsonl ]]; do sleep 0.02; done; rm -r run; echo "no folder" >run) &
   agreement_pair "$t" "$t"
   wait
   [[ $status == 7 ]] || { agreement_say "exit code $status"; return 1; }
@@ -178,6 +185,7 @@ agreement_alone() {
   fi
 }
 
+# Files that two tokenizers made are refused together.
 case_files_of_two_tokenizers() {
   agreement_begin || return
   tr '[:lower:]' '[:upper:]' <text.txt >upper.txt
@@ -192,6 +200,7 @@ case_files_of_two_tokenizers() {
       "${char[@]}" --model.vocab 100 --data.text upper.txt --model.load one/model.safetensors
 }
 
+# A build leaves no file of an earlier one.
 case_build_beside_files_of_an_earlier_one() {
   agreement_begin || return
   sed 's/small/large/' text.txt >other.txt
@@ -202,21 +211,3 @@ case_build_beside_files_of_an_earlier_one() {
     return 1
   fi
 }
-
-if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
-  set -uo pipefail
-  program=$1 mpirun=$2 failed=0
-  shift 2
-  if (($# == 0)); then mapfile -t names < <(declare -F | sed -n 's/^declare -f case_//p'); else names=("$@"); fi
-  for name in "${names[@]}"; do
-    begin=$SECONDS
-    # A shell of its own: a case changes folders and variables.
-    if ("case_$name"; result=$?; cd / && rm -rf "${agreement_folder:-/nonexistent}"; exit $result); then
-      echo "passed $name ($((SECONDS - begin)) s)"
-    else
-      echo "FAILED $name ($((SECONDS - begin)) s)"
-      failed=1
-    fi
-  done
-  exit $failed
-fi

@@ -1,6 +1,9 @@
 # Formats are known, never guessed: files, headers, text, JSON and patterns. Sourced by tests/faults/run.sh; each case runs in an
 # empty folder of its own and succeeds when the program in $TRIREME behaves as docs/reliability.md promises.
-# shellcheck shell=bash disable=SC2317 # the cases are called by name
+# shellcheck shell=bash disable=SC2034,SC2317 # the cases are called by name
+
+in_ci+=(text_as_tokens int32_as_tokens program_as_tokens nanogpt_is_named_in_the_banner magic_one_bit_away megatron_overlap
+  json_lines_by_content compressed_text number_overflow_in_json empty_text end_of_text_is_known_or_named file_cut_during_run)
 
 # formats_refuses CODE TEXT COMMAND...: the command ends with CODE within 20 s and says TEXT.
 formats_refuses() {
