@@ -64,7 +64,9 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
   try {
     trireme::run_program(args, place);
     if (place.mpi != nullptr) place.mpi->meet_ended(place.command);
-    if (std::fflush(stdout) != 0) trireme::throw_environment("standard output cannot be written");
+    // The indicator tells of lines that were lost on the way, too.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      trireme::throw_environment("standard output cannot be written");
     return ExitCode::ok;
   } catch (const trireme::AgreedEnd& end) {
     report(end.what(), place, true);

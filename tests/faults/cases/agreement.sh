@@ -173,6 +173,18 @@ case_run_directory_that_disappears() {
   grep -q 'trireme: error: rank 0: .*run' out || { agreement_say 'not told'; return 1; }
 }
 
+# What is printed is lost, what is stored is not, and the exit code and log.txt say so.
+case_full_standard_output() {
+  agreement_begin || return
+  "$program" train "${agreement_tiny[@]}" --data.text text.txt >/dev/full 2>out
+  status=$?
+  if [[ $status != 7 ]] || ! grep -q 'standard output cannot be written' out || ! grep -q 'standard output' run/log.txt ||
+    [[ ! -s run/model.safetensors ]]; then
+    agreement_say "exit code $status"
+    return 1
+  fi
+}
+
 # agreement_alone CODE 'WORDS' ARGUMENT...: one rank ends with the code and words.
 agreement_alone() {
   local code=$1 words=$2
