@@ -248,7 +248,8 @@ TEST(RunArguments, OtherChecksAcrossOptions) {
   EXPECT_THAT(fault_of({"--data.text", "a", "--data.format", "nanogpt"}),
               HasSubstr("data.format nanogpt is one of token files"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--data.format", "numpy"}), HasSubstr("one of auto, text"));
-  EXPECT_EQ(parse({"--data.tokens", "a.bin", "--data.format", "nanogpt"}).config.data.format, "nanogpt");
+  const Args named{"--data.tokens", "a.bin", "--data.format", "nanogpt"};
+  EXPECT_EQ(parse_run_arguments(train_rules(), named, 1).config.data.format, "nanogpt");
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "self"}, 2),
               HasSubstr("run.backend self is for one rank"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "nccl", "--run.device", "cpu"}),

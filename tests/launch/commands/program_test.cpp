@@ -7,6 +7,7 @@
 
 #include <gmock/gmock.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/support/folders.h"
 
@@ -89,8 +90,8 @@ TEST(Program, OutputThatCannotBeWritten) {
 }
 
 TEST(Program, DataIsBuiltAndInspected) {
-  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "program_test_data";
-  std::filesystem::remove_all(folder);
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) / fmt::format("program_test_data_{}", ::getpid());
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "a.txt") << std::string(2000, 'a') << "\n";
   const std::string where = folder.string();
@@ -98,7 +99,7 @@ TEST(Program, DataIsBuiltAndInspected) {
   EXPECT_EQ(built.code, 0) << built.output;
   const Outcome inspected = run("data inspect " + where + "/tokens/train.tok --show 4");
   EXPECT_EQ(inspected.code, 0) << inspected.output;
-  EXPECT_EQ(run("data inspect " + where + "/a.txt").code, 3) << "an odd number of bytes is no nanoGPT file";
+  EXPECT_EQ(run("data inspect " + where + "/a.txt").code, 3) << "text is no token file";
   std::filesystem::remove_all(folder);
 }
 
