@@ -255,6 +255,7 @@ TEST_F(NcclRules, CollectivesOfTwoGroupsInOneOrder) {
     for (const size_t i : {size_t{swaps}, size_t{!swaps}}) (void)reduce(comms[i], memory + 8 * i, streams[i]);
     for (auto& stream : streams) cudaStreamSynchronize(stream);
     meet_.arrive_and_wait();
+    for (auto& stream : streams) cudaStreamDestroy(stream);
   });
   EXPECT_THAT(failures_, testing::HasSubstr("in different orders"));
 }
@@ -268,6 +269,7 @@ TEST_F(NcclRules, OneThreadLaunchesForADevice) {
     std::thread([&] { (void)reduce(comms[1], memory, stream); }).join();
     cudaStreamSynchronize(stream);
     meet_.arrive_and_wait();
+    cudaStreamDestroy(stream);
   });
   EXPECT_THAT(failures_, testing::HasSubstr("two threads launch for one device"));
 }
