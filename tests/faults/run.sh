@@ -46,7 +46,7 @@ fi
 
 # promise_of NAME: the comment line above the case.
 promise_of() {
-  awk -v name="case_$1() {" 'index($0, name) == 1 { sub(/^# */, "", before); print before; exit } { before = $0 }' "$here"/cases/*.sh
+  awk -v name="case_$1() {" 'index($0, name) == 1 { if (sub(/^# */, "", before)) print before; exit } { before = $0 }' "$here"/cases/*.sh
 }
 
 failed=0 rows=()

@@ -71,3 +71,9 @@ no_model() {
     exit 1
   fi
 }
+
+# ids_that_are_none_later FILE: 16-bit ids, of which some are 65535 where nobody looks before the first step.
+ids_that_are_none_later() {
+  head -c 800000 /dev/zero >"$1"
+  head -c 1280 /dev/zero | tr '\0' '\377' | dd of="$1" bs=2 seek=4500 conv=notrunc status=none
+}

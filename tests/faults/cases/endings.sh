@@ -369,8 +369,8 @@ case_root_as_run_directory() {
 
 # A token beyond the vocabulary in the middle of a run: exit 3, its place named, the weights of the steps before saved
 case_bad_token_in_the_middle() {
-  (head -c 30000 /dev/zero | tr '\0' '\1' && printf '\377\377' && head -c 10000 /dev/zero | tr '\0' '\1') >ids.bin
-  expect 3 "$TRIREME" train --data.tokens ids.bin --model.vocab 300 --data.valid-fraction 0 "${tiny[@]}" --train.steps 2000 --run.dir r
+  ids_that_are_none_later ids.bin
+  expect 3 "$TRIREME" train --data.tokens ids.bin --data.format nanogpt --model.vocab 300 --data.valid-fraction 0 "${tiny[@]}" --train.steps 2000 --run.dir r
   says 'ids.bin'
   says 'The weights after step'
   ends_with 'model-unfinished-step-' r/log.txt
