@@ -170,7 +170,7 @@ case_run_directory_that_disappears() {
   agreement_pair "$t" "$t"
   wait
   [[ $status == 7 ]] || { agreement_say "exit code $status"; return 1; }
-  grep -q 'trireme: error: rank 0: .*run' out || { agreement_say 'not told'; return 1; }
+  grep -q 'trireme: error: .*run' out || { agreement_say 'not told'; return 1; }
 }
 
 # What is printed is lost, what is stored is not, and the exit code and log.txt say so.
