@@ -141,9 +141,11 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
                                   totals.loss_scale);
       }
     }
-    result.losses.push_back(totals.mean_loss());
-    result.aux_losses.push_back(totals.mean_of(totals.aux_loss_sum));
-    result.z_losses.push_back(totals.mean_of(totals.z_loss_sum));
+    // A step may have no target at all, and then no mean.
+    const auto mean = [&](double sum) { return totals.num_targets > 0 ? totals.mean_of(sum) : 0; };
+    result.losses.push_back(mean(totals.loss_sum));
+    result.aux_losses.push_back(mean(totals.aux_loss_sum));
+    result.z_losses.push_back(mean(totals.z_loss_sum));
     if (s == 0) result.router_loads = step.router_loads();
     result.norms.push_back(step.gradient_norm());
     step.update(run.lr);

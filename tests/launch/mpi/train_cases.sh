@@ -43,10 +43,13 @@ layouts() {
   train 2 "${tiny[@]}" --run.dir two || complain "two ranks: $(cat out)"
   train 4 "${tiny[@]}" --run.dir four || complain "four ranks: $(cat out)"
   train 2 "${tiny[@]}" --tp 2 --run.dir tensor --run.profile-step 3 || complain "two tensor ranks: $(cat out)"
-  for words in 'where step 3 went' 'which computed longest' 'waiting for tensor' 'linear_backward_weight'; do
+  for words in 'where step 3 went' 'which computed longest' 'waiting for tensor'; do
     grep -q "$words" out || complain "no '$words' in the profile: $(cat out)"
   done
-  grep -q '"cat":"attention"' tensor/profile.json || complain "no ops in tensor/profile.json"
+  # All ops are there; of the table's longest ones nobody knows which they will be.
+  for words in '"cat":"attention"' linear_backward_weight; do
+    grep -q "$words" tensor/profile.json || complain "no '$words' in tensor/profile.json"
+  done
   train 4 "${tiny[@]}" --tp 2 --parallel.sequence on --run.dir sequence || complain "sequence parallelism: $(cat out)"
   train 2 "${tiny[@]}" --cp 2 --run.dir context || complain "two context ranks: $(cat out)"
   train 4 "${tiny[@]}" --zero 3 --run.dir zero || complain "ZeRO 3: $(cat out)"
