@@ -42,6 +42,9 @@ class UsageTest(unittest.TestCase):
         self.assertEqual(self.report("test\tA.B\t19\t30\n")[0], 0)
         self.assertEqual(self.report("test\tA.B\t100\t30\n", "--limit", "0")[0], 0)
 
+    def test_lint_takes_as_long_as_a_change_is_large(self):
+        self.assertEqual(self.report("entry\tlint.headers\t90\t50\n")[0], 0)
+
     def test_no_tests_are_a_fault_and_so_is_a_damaged_file(self):
         self.assertEqual(self.report("")[0], 1)
         self.assertIn(":2: not 'KIND NAME", self.report("test\tA.B\t1\t1\ntest A.C\n")[1])
