@@ -67,7 +67,7 @@ AvailableMemory available_host_memory(const fs::path& root) {
   for (std::string line; std::getline(groups, line);) {  // "0::/path", or "7:cpu,memory:/path" of version 1
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string controllers = fmt::format(",{},", line.substr(first + 1, second - first - 1));
     const fs::path path = line.substr(second + 1);
     if (controllers == ",,") {
       look_at({root / "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"}, path, least);

@@ -159,6 +159,12 @@ TEST(Allocator, WhatIsKeptForSomebodyIsHandedOutWithinAlone) {
     EXPECT_FALSE(overlaps(others.back().get(), 10 * kMiB));
   }
   others.clear();
+  {  // what others have given back beside it is not joined with it, and theirs
+    const int num_taken = device.counts.num_taken;
+    const auto rest = device.take(44 * kMiB);
+    EXPECT_EQ(device.counts.num_taken, num_taken);
+    EXPECT_FALSE(overlaps(rest.get(), 44 * kMiB));
+  }
   handle.reset();
   const int num_taken = device.counts.num_taken;
   const auto whole = device.take(64 * kMiB);
