@@ -92,7 +92,11 @@ std::vector<Option> attention_options(const std::string& section) {
                                {{"auto", AttentionChoice::automatic},
                                 {"own", AttentionChoice::own},
                                 {"cudnn", AttentionChoice::cudnn}}),
-       "on GPUs; auto: cuDNN's where it serves, else own kernels; cudnn: an error where it does not", ""},
+       "on GPUs; auto: cuDNN's where it serves, else own kernels; cudnn: an error where it does not", "",
+       [](const RunConfig& c) -> std::string {
+         const bool chooses = c.run.attention == AttentionChoice::own;  // of cudnn it is said why not
+         return chooses && c.run.device == "cpu" ? "--run.device cpu uses no GPU" : "";
+       }},
       {section, "attention-workspace-mib", "",
        whole(
            [](auto& c) -> auto& { return c.run.attention_workspace_mib; }, 0, 1 << 20),

@@ -33,6 +33,8 @@ OpSettings choose_op_settings(const RunOptions& run, Device device) {
   const auto refuse = [&](bool is_asked_for, const std::string& what) {
     if (is_asked_for) throw_usage("{} is for cuDNN's attention, and {}: leave it out", what, why);
   };
+  if (device.type == DeviceType::cpu && run.attention == AttentionChoice::own)
+    throw_usage("run.attention own chooses among kernels of GPUs, and this run has none: leave it out");
   if (!why.empty()) {
     refuse(run.attention == AttentionChoice::cudnn, "run.attention cudnn");
     refuse(!run.deterministic, "run.deterministic off");

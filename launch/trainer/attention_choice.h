@@ -18,8 +18,8 @@ std::string why_no_cudnn(const RunOptions& run);
 std::string why_not_all_by_cudnn(const RunConfig& config);
 
 /// What the ops of a rank on the device are told. UserError (usage) where an option can have no effect:
-/// cuDNN, a workspace for it or sums in any order are asked for, and the device is no GPU, or the program is
-/// built without cuDNN, or run.attention is own.
+/// own kernels without a GPU; cuDNN, a workspace for it or sums in any order are asked for, and the device is
+/// no GPU, or the program is built without cuDNN, or run.attention is own.
 OpSettings choose_op_settings(const RunOptions& run, Device device);
 
 /// Of a GPU: "cuDNN 9.19.0 where it serves, with at most 256 MiB of workspace, else own kernels;

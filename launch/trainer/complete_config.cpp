@@ -210,7 +210,7 @@ void check_backend(const RunConfig& config, int world_size, Faults& faults) {
 void check_attention(const RunConfig& config, Faults& faults) {
   if (config.run.attention != AttentionChoice::cudnn) return;
   const std::string why = why_not_all_by_cudnn(config);
-  if (!why.empty()) faults.push_back(fmt::format("run.attention cudnn: {}; use auto or own", why));
+  if (!why.empty()) faults.push_back(fmt::format("run.attention cudnn: {}; use auto", why));
 }
 
 // What cannot be captured: whatever the host decides in the middle of a step.

@@ -48,7 +48,7 @@ std::vector<Change> changes_of(const RunConfig& c) {
     changes.push_back({"--train.precision bf16", [](RunConfig& r) { r.train.precision = DType::bf16; }});
   }
   if (c.train.precision == DType::bf16 && c.train.master) {
-    changes.push_back({"--train.master off", [](RunConfig& r) { r.train.master = false; }});
+    changes.push_back({"--train.master none", [](RunConfig& r) { r.train.master = false; }});
   }
   return changes;
 }
@@ -88,8 +88,7 @@ std::string memory_advice(const RunConfig& config, int threads_per_rank, int64_t
     const char* fits = capacity > 0 && !offer.is_too_large ? ", which fits" : "";
     texts.push_back(fmt::format("{} ({}{})", offer.option, text(offer.bytes), fits));
   }
-  return fmt::format("by prediction this run takes {} a rank{}; less, each by itself: {}", text(now),
-                     capacity > 0 ? fmt::format(" and the device has {}", text(capacity)) : "",
+  return fmt::format("options that need less, each by itself, by prediction a rank: {}",
                      fmt::join(texts, "; "));
 }
 

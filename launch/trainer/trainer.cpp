@@ -4,9 +4,12 @@
 #include <new>
 #include <optional>
 
+#include "launch/trainer/banner.h"
 #include "launch/trainer/memory_advice.h"
+#include "launch/trainer/number_text.h"
 #include "launch/trainer/rank_trainer.h"
 #include "launch/trainer/stop_request.h"
+#include "models/config/memory_estimate.h"
 #include "runtime/base/error.h"
 #include "runtime/device/cuda/cuda_device.h"
 
@@ -25,7 +28,10 @@ void train(const RunConfig& config, std::string_view config_ini, const Job& job,
     const int64_t capacity =
         job.device.type == DeviceType::cuda ? cuda::device_info(job.device.index).bytes : 0;
     const std::string advice = memory_advice(config, threads_of_rank(config, job), capacity);
-    throw OutOfMemory(ended(error.what() + (advice.empty() ? "" : "\n  " + advice)));
+    const int64_t predicted = estimate_memory(memory_inputs(config, threads_of_rank(config, job))).total();
+    throw OutOfMemory(
+        ended(fmt::format("{}\n  by prediction a rank takes {}{}", error.what(),
+                          short_bytes(static_cast<double>(predicted)), advice.empty() ? "" : "; " + advice)));
   } catch (const UserError& error) {
     throw UserError(error.code(), ended(error.what()));
   } catch (const EnvironmentError& error) {

@@ -59,6 +59,8 @@ TEST_F(AttentionChoiceOnHost, OptionsBecomeSettings) {
             "cuDNN 0.0.0, with at most 8192 MiB of workspace; not deterministic");
   config = parse({"--run.attention", "own"});
   EXPECT_EQ(choose_op_settings(config.run, kGpu).attention, AttentionChoice::own);
+  expect_error(ExitCode::usage, {"run.attention own", "leave it out"},
+               [&] { choose_op_settings(config.run, {}); });
   EXPECT_EQ(attention_text(config.run, why_no_cudnn(config)), "own kernels, deterministic");
   config = parse({"--train.precision", "fp32"});
   EXPECT_EQ(attention_text(config.run, why_no_cudnn(config)),
@@ -104,7 +106,7 @@ TEST_F(AttentionChoiceOnHost, OptionsWithoutEffectAreRefused) {
 TEST_F(AttentionChoiceOnHost, WithoutCudnnOwnKernelsAreAllThereIs) {
   cuda_on_host::cudnn().is_built = false;
   const std::string_view why = "this program is built without cuDNN";
-  expect_fault({"--run.attention", "cudnn"}, {"run.attention cudnn", why, "use auto or own"});
+  expect_fault({"--run.attention", "cudnn"}, {"run.attention cudnn", why, "use auto"});
   expect_fault({"--run.deterministic", "off"},
                {"run.deterministic has no effect", "own kernels always are", why});
   expect_fault({"--run.attention-workspace-mib", "64"}, {"run.attention-workspace-mib has no effect", why});
