@@ -45,8 +45,8 @@ class MemorySource {
   virtual void* allocate(size_t bytes) = 0;
   /// May wait for all work of the device.
   virtual void release(void* pointer, size_t bytes) noexcept = 0;
-  /// False while work of the device may wait for another rank, which may wait for this one: release() might
-  /// never return then.
+  /// False while work of the device, or some that is about to be given to it, may wait for another rank,
+  /// which may wait for this one: release() might never return then.
   virtual bool is_quiet() { return true; }
   virtual std::string_view name() const = 0;
 };

@@ -144,9 +144,13 @@ WorkPtr NcclLauncher::start(const std::shared_ptr<NcclGroup>& group, Stream& str
   const bool is_message = call.is_point_to_point();
   auto operation = std::make_shared<LaunchedWork::Operation>(
       LaunchedWork::Operation{std::move(call), stream.record(), nullptr});
-  auto launched = push(group, is_message, [group, operation] {
-    operation->done = group->launch(operation->call, *operation->ready);
-  });
+  // Until it lies on its stream, where the allocator sees it, it is announced: it may wait here for its
+  // group.
+  auto launched = push(group, is_message,
+                       [group, operation, announced = cuda::announce_communication(device_.index)]() mutable {
+                         operation->done = group->launch(operation->call, *operation->ready);
+                         announced.reset();
+                       });
   return std::make_shared<LaunchedWork>(group, stream, std::move(operation), std::move(launched));
 }
 

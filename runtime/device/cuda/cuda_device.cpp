@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -152,10 +153,14 @@ class CommunicationStreams {
     const std::lock_guard lock(mutex_);
     num_captures_ += change;
   }
+  void count_announced(int index, int change) {
+    const std::lock_guard lock(mutex_);
+    num_announced_[index] += change;
+  }
   // Nothing may be asked of a stream that is captured.
   bool are_quiet(int index) {
     const std::lock_guard lock(mutex_);
-    if (num_captures_ > 0) return false;
+    if (num_captures_ > 0 || num_announced_[index] > 0) return false;
     return std::ranges::all_of(streams_, [&](const auto& s) {
       if (s.first != index) return true;
       const cudaError_t status = cudaStreamQuery(s.second);
@@ -168,6 +173,7 @@ class CommunicationStreams {
   std::mutex mutex_;
   std::set<std::pair<int, cudaStream_t>> streams_;
   int num_captures_ = 0;
+  std::map<int, int> num_announced_;  // by device: operations that will come
 };
 CommunicationStreams& communication_streams() {
   static CommunicationStreams all;
@@ -348,6 +354,10 @@ std::unique_ptr<Stream> make_compute_stream(int index) {
 }
 std::unique_ptr<Stream> make_communication_stream(int index) {
   return std::make_unique<CudaStream>(index, true);
+}
+std::shared_ptr<void> announce_communication(int index) {
+  communication_streams().count_announced(index, 1);
+  return {nullptr, [index](void*) { communication_streams().count_announced(index, -1); }};
 }
 std::unique_ptr<MemorySource> make_memory_source(int index) { return std::make_unique<CudaMemory>(index); }
 std::unique_ptr<MemorySource> make_pinned_memory_source(int index) {

@@ -37,6 +37,9 @@ std::unique_ptr<Stream> make_communication_stream(int index);
 std::unique_ptr<MemorySource> make_memory_source(int index);
 /// Memory of the host that the device copies from and to at full speed, beside other work.
 std::unique_ptr<MemorySource> make_pinned_memory_source(int index);
+/// While the result lives the device is not quiet (MemorySource::is_quiet): something is about to be given to
+/// a communication stream of it.
+std::shared_ptr<void> announce_communication(int index);
 
 /// Copies between the host and device `index`, in either direction, after all work submitted to it, and
 /// waits. For what a steady step does not do: set-up, checks, results read late.

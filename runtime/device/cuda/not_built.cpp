@@ -17,6 +17,9 @@ std::unique_ptr<Stream> make_compute_stream(int index) {
 std::unique_ptr<Stream> make_communication_stream(int index) {
   throw_environment("no device cuda:{}: {}", index, why_no_device());
 }
+std::shared_ptr<void> announce_communication(int index) {
+  throw_environment("no device cuda:{}: {}", index, why_no_device());
+}
 std::unique_ptr<MemorySource> make_memory_source(int index) {
   throw_environment("no device cuda:{}: {}", index, why_no_device());
 }

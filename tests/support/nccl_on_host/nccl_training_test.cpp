@@ -2,6 +2,7 @@
 // operations held up at random: it ends, and its numbers are the same. Memory near its limit changes nothing
 // either.
 #include <deque>
+#include <future>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -125,6 +126,32 @@ TEST(NcclMemory, APipelineGoesOnNearItsLimit) {
     EXPECT_EQ(ctx.allocator().stats().num_device_allocations, allocations) << "rank " << rank << " thrashes";
     EXPECT_GT(ctx.allocator().stats().total.peak, static_cast<int64_t>(kLimit) / 10 * 6)
         << "that is not near it";
+  });
+}
+
+/// A receive that waits for its group, which waits for a rank that may wait for this one, will lie on the
+/// device at any moment: to give memory back would be to wait for it.
+TEST(NcclMemory, NothingIsGivenBackWhileAnOperationWaitsForItsGroup) {
+  constexpr int64_t kMiB = 1 << 20;
+  std::promise<void> may_come;
+  run_nccl_ranks(2, [&](Communicator& world, Device device) {
+    if (world.rank() == 1) {
+      may_come.get_future().wait();
+      Context ctx(device);
+      world.send_async(ctx.stream(), make_tensor(ctx, {1}, DType::f32, {5}), 0)->wait();
+      ctx.stream().synchronize();
+      return;
+    }
+    cuda_on_host::limit_device_memory(static_cast<size_t>(96 * kMiB));
+    Context ctx(device);
+    const Tensor in = Tensor::empty(ctx, {1}, DType::f32);
+    { const Tensor unused = Tensor::empty(ctx, {60 * kMiB}, DType::u8); }
+    const WorkPtr arrives = world.receive_async(ctx.stream(), in, 1);
+    EXPECT_THROW((void)Tensor::empty(ctx, {80 * kMiB}, DType::u8), OutOfMemory);
+    may_come.set_value();
+    arrives->wait();
+    EXPECT_EQ(to_vector(in), std::vector<float>{5});
+    EXPECT_NO_THROW((void)Tensor::empty(ctx, {80 * kMiB}, DType::u8));
   });
 }
 
