@@ -70,4 +70,9 @@ std::string describe_mismatch(const std::string& name, std::span<const CommSigna
 std::string describe_count_mismatch(const std::string& name, std::span<const int64_t> counts,
                                     std::span<const int64_t> expected, int size);
 
+/// Where element `element` of a tensor begins.
+inline std::byte* bytes_of(const Tensor& t, int64_t element = 0) {
+  return static_cast<std::byte*>(t.raw()) + element * static_cast<int64_t>(size_of(t.dtype()));
+}
+
 }  // namespace trireme

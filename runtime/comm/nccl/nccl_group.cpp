@@ -41,8 +41,6 @@ ncclRedOp_t op_of(ReduceOp op) {
   return op == ReduceOp::sum ? ncclSum : op == ReduceOp::max ? ncclMax : ncclMin;
 }
 
-std::byte* bytes(const Tensor& t) { return static_cast<std::byte*>(t.raw()); }
-
 Clock::time_point after(double seconds) {
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
@@ -227,7 +225,7 @@ void NcclGroup::issue(const CommCall& call) {
 void NcclGroup::exchange_parts(const CommCall& call) {
   const auto element = static_cast<int64_t>(size_of(call.in.dtype()));
   const cudaStream_t stream = cuda::raw_stream(*stream_);
-  std::byte *from = bytes(call.in), *to = bytes(call.out);
+  std::byte *from = bytes_of(call.in), *to = bytes_of(call.out);
   for (int r = 0; r < size_; ++r) {
     const int64_t sent = call.send_counts[static_cast<size_t>(r)] * element,
                   received = call.receive_counts[static_cast<size_t>(r)] * element;

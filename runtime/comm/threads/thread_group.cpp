@@ -11,10 +11,6 @@ namespace {
 
 constexpr int64_t kBlockBytes = 32 << 10;  // reduced and then copied to the other ranks while in the cache
 
-std::byte* bytes(const Tensor& t, int64_t element = 0) {
-  return static_cast<std::byte*>(t.raw()) + element * static_cast<int64_t>(size_of(t.dtype()));
-}
-
 void copy_bytes(std::byte* to, const std::byte* from, int64_t count) {
   if (count > 0 && to != from) std::memcpy(to, from, static_cast<size_t>(count));
 }
@@ -118,11 +114,11 @@ void ThreadGroup::execute(int rank, const CommCall& call) const {
     case CommKind::all_gather:
       for (int r = 0; r < size(); ++r) {
         const Tensor& part = posted_[static_cast<size_t>(r)].call->in;
-        copy_bytes(bytes(call.out, r * part.numel()), bytes(part), part.bytes());
+        copy_bytes(bytes_of(call.out, r * part.numel()), bytes_of(part), part.bytes());
       }
       return;
     case CommKind::broadcast:
-      return copy_bytes(bytes(call.out), bytes(posted_[static_cast<size_t>(call.peer)].call->in),
+      return copy_bytes(bytes_of(call.out), bytes_of(posted_[static_cast<size_t>(call.peer)].call->in),
                         call.out.bytes());
     case CommKind::all_to_all:
     case CommKind::all_to_all_v:
@@ -143,18 +139,18 @@ void ThreadGroup::all_reduce(int rank, const CommCall& call) const {
   std::vector<const std::byte*> parts(posted_.size());
   for (int64_t begin = n * rank / size(); begin < end; begin += block) {
     const int64_t count = std::min(block, end - begin);
-    for (size_t r = 0; r < parts.size(); ++r) parts[r] = bytes(posted_[r].call->in, begin);
-    std::byte* own = bytes(call.out, begin);
+    for (size_t r = 0; r < parts.size(); ++r) parts[r] = bytes_of(posted_[r].call->in, begin);
+    std::byte* own = bytes_of(call.out, begin);
     reduce_in_order(call.op, call.out.dtype(), parts, count, own);
     for (const Posted& p : posted_)
-      copy_bytes(bytes(p.call->out, begin), own, count * static_cast<int64_t>(size_of(call.out.dtype())));
+      copy_bytes(bytes_of(p.call->out, begin), own, count * static_cast<int64_t>(size_of(call.out.dtype())));
   }
 }
 
 void ThreadGroup::reduce_scatter(int rank, const CommCall& call) const {
   std::vector<const std::byte*> parts;
-  for (const Posted& p : posted_) parts.push_back(bytes(p.call->in, rank * call.out.numel()));
-  reduce_in_order(call.op, call.out.dtype(), parts, call.out.numel(), bytes(call.out));
+  for (const Posted& p : posted_) parts.push_back(bytes_of(p.call->in, rank * call.out.numel()));
+  reduce_in_order(call.op, call.out.dtype(), parts, call.out.numel(), bytes_of(call.out));
 }
 
 void ThreadGroup::all_to_all(int rank, const CommCall& call) const {
@@ -164,7 +160,7 @@ void ThreadGroup::all_to_all(int rank, const CommCall& call) const {
     int64_t from = 0;
     for (int before = 0; before < rank; ++before) from += sender.send_counts[static_cast<size_t>(before)];
     const int64_t count = call.receive_counts[r];
-    copy_bytes(bytes(call.out, to), bytes(sender.in, from),
+    copy_bytes(bytes_of(call.out, to), bytes_of(sender.in, from),
                count * static_cast<int64_t>(size_of(call.out.dtype())));
     to += count;
   }
@@ -239,7 +235,7 @@ std::shared_ptr<ThreadGroup::Message> ThreadGroup::post(int rank, const CommCall
         "calls do not match on communicator '{}': rank {} sends {} elements of {}, rank {} receives {} of {}",
         name_, from, in.numel(), to_string(in.dtype()), to, out.numel(), to_string(out.dtype()));
   } else {
-    copy_bytes(bytes(out), bytes(in), in.bytes());
+    copy_bytes(bytes_of(out), bytes_of(in), in.bytes());
   }
   const std::lock_guard lock(job_->mutex);
   message->state = Message::State::done;

@@ -19,6 +19,7 @@
 #include "tests/support/cuda_on_host/device_memory.h"
 #include "tests/support/cuda_on_host/stream.h"
 #include "tests/support/nccl_on_host/nccl_job.h"
+#include "tests/support/nccl_on_host/nccl_rules.h"
 
 namespace {
 
@@ -268,53 +269,12 @@ class Inside {
 };
 constexpr const char* kTwoThreads = "two threads inside one communicator";
 
-/// What devices have launched, by which NCCL's rules for several communicators of a device are judged.
-struct Launches {
-  std::mutex mutex;
-  std::map<int, std::thread::id> threads;  // that launch for a device
-  // Of two devices: the collectives of the communicators that both are in, and how far each has come.
-  struct Common {
-    std::deque<const Shared*> order;
-    uint64_t begin = 0;  // of `order`
-    std::map<int, uint64_t> place;
-  };
-  std::map<std::pair<int, int>, Common> common;
-};
-Launches& launches() {
-  static auto& all = *new Launches;
-  return all;
-}
-
-// Why NCCL could go wrong; null where it could not. Ranks that share a device have no order to be judged.
-const char* judge_launch(ncclComm_t comm, bool is_collective) {
-  Launches& all = launches();
-  const std::lock_guard lock(all.mutex);
-  const auto self = std::this_thread::get_id();
-  const bool is_first_message = !is_collective && !comm->has_launched && self == comm->maker;
-  comm->has_launched = true;
-  if (is_first_message) return nullptr;
-  if (all.threads.try_emplace(comm->device, self).first->second != self) {
-    return "two threads launch for one device";
-  }
-  if (!is_collective) return nullptr;
-  for (const int other : comm->shared->devices) {
-    if (other == comm->device) continue;
-    auto& common = all.common[std::minmax(comm->device, other)];
-    uint64_t& place = common.place[comm->device];
-    place = std::max(place, common.begin);
-    const uint64_t at = place++ - common.begin;
-    if (at == common.order.size()) {
-      common.order.push_back(comm->shared.get());
-    } else if (common.order[at] != comm->shared.get()) {
-      return "two devices launch collectives in different orders";
-    }
-    while (!common.order.empty() && common.place.size() == 2 &&
-           std::ranges::all_of(common.place, [&](const auto& p) { return p.second > common.begin; })) {
-      common.order.pop_front();
-      ++common.begin;
-    }
-  }
-  return nullptr;
+// Why NCCL could go wrong; null where it could not. A channel's maker launches its first message too.
+const char* judge(ncclComm_t comm, bool is_collective) {
+  const bool is_first = !std::exchange(comm->has_launched, true);
+  if (is_first && !is_collective && std::this_thread::get_id() == comm->maker) return nullptr;
+  return trireme::nccl_on_host::judge_launch(comm->device, is_collective ? comm->shared.get() : nullptr,
+                                             comm->shared->devices);
 }
 
 ncclResult_t launch(ncclComm_t comm);
@@ -341,7 +301,7 @@ ncclResult_t issue(ncclComm_t comm, const Operation& operation) {
 // Gives what was issued to its stream.
 ncclResult_t launch(ncclComm_t comm) {
   const auto operations = std::exchange(comm->issued, {});
-  if (const char* why = judge_launch(comm, !is_message(operations[0]))) return refuse(comm, why);
+  if (const char* why = judge(comm, !is_message(operations[0]))) return refuse(comm, why);
   // Rounds are counted when they begin: captured operations begin many.
   const auto run = [shared = comm->shared, rank = comm->rank, operations, rounds = comm->num_rounds] {
     maybe_wait();
@@ -425,10 +385,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   std::erase_if(communicators(), [&](const auto& c) { return c.get() == comm; });
   // The next job of this device has another thread, and other communicators in place of these.
   if (std::ranges::none_of(communicators(), [&](const auto& c) { return c->device == device; })) {
-    const std::lock_guard launches_lock(launches().mutex);
-    launches().threads.erase(device);
-    std::erase_if(launches().common,
-                  [&](const auto& c) { return c.first.first == device || c.first.second == device; });
+    trireme::nccl_on_host::forget_launches_of(device);
   }
   return ncclSuccess;
 }
@@ -468,12 +425,6 @@ trireme::nccl_on_host::Registrations trireme::nccl_on_host::registrations() {
 void trireme::nccl_on_host::delay(uint64_t seed) {
   num_delays = 0;
   delay_seed = seed;
-}
-
-void trireme::nccl_on_host::begin_job() {
-  const std::lock_guard lock(launches().mutex);
-  launches().threads.clear();
-  launches().common.clear();
 }
 
 const char* ncclGetErrorString(ncclResult_t result) {
