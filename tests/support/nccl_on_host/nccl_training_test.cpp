@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/cuda_on_host/device_memory.h"
+#include "tests/support/cuda_on_host/launch.h"
 #include "tests/support/cuda_on_host/training_cases.h"
 #include "tests/support/drawn_layout.h"
 #include "tests/support/nccl_on_host/nccl_ranks.h"
@@ -19,7 +20,12 @@ namespace {
 
 LayoutResult train_over_nccl(const LayoutRun& run, uint64_t delays) {
   nccl_on_host::delay(delays);
-  const std::shared_ptr<void> reset(nullptr, [](void*) { nccl_on_host::delay(0); });
+  // What is looked at is the order of calls: the kernels are tested elsewhere.
+  const bool before = std::exchange(cuda_on_host::compares_orders, false);
+  const std::shared_ptr<void> reset(nullptr, [before](void*) {
+    cuda_on_host::compares_orders = before;
+    nccl_on_host::delay(0);
+  });
   LayoutResult result;
   run_nccl_ranks(run.plan.world_size(), [&](Communicator& world, Device device) {
     LayoutRun mine = run;
