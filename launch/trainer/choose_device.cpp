@@ -78,8 +78,7 @@ DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local
   if (a != b && !run.share_device) {
     throw_usage(
         "ranks {} and {} would use one GPU (cuda:{} of {} that rank {} sees): start one rank a GPU, or allow "
-        "it "
-        "by --run.share-device",
+        "it by --run.share-device",
         a, b, all[b].index, all[b].num_devices, b);
   }
   const bool has_slices = std::ranges::any_of(all, [](const Seen& seen) { return seen.is_slice != 0; });
@@ -108,8 +107,7 @@ std::string choose_backend(const RunOptions& run, const DeviceChoice& choice, in
   if (run.cuda_graph && backend == "mpi") {
     throw_usage(
         "run.cuda-graph on: ranks that share a GPU, or have MIG instances of one, talk by mpi, through the "
-        "host; give "
-        "each a GPU of its own, or leave it out");
+        "host; give each a GPU of its own, or leave it out");
   }
   return backend == "nccl" ? backend : of_nccl_alone(backend);
 }

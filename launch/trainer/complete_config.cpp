@@ -153,14 +153,12 @@ void check_precision(const TrainConfig& train, Faults& faults) {
   if (!train.master && train.precision == DType::f16) {
     faults.push_back(
         "train.master none keeps weights in bf16 alone, fp16 cannot hold their range: use --train.precision "
-        "bf16, "
-        "or --train.master fp32");
+        "bf16, or --train.master fp32");
   }
   if (scale.dynamic && train.nonfinite == NonFinitePolicy::stop) {
     faults.push_back(
         "train.nonfinite stop ends the run at the first overflow, by which a dynamic loss scale finds its "
-        "value: use "
-        "skip, or --train.loss-scale with a number");
+        "value: use skip, or --train.loss-scale with a number");
   }
   if (scale.dynamic && scale.floor > scale.start) {
     faults.push_back(fmt::format("train.loss-scale-floor {} is above train.loss-scale-start {}", scale.floor,
@@ -225,8 +223,7 @@ void check_graph(const RunConfig& config, int world_size, Faults& faults) {
       "with model.experts the host has to know in every layer how many rows each expert gets: leave it out");
   refuse(config.parallel.pipeline > 1,
          "the stages of a pipeline let go of memory when messages have arrived, which differs from step to "
-         "step: "
-         "use --pp 1, or leave it out");
+         "step: use --pp 1, or leave it out");
   refuse(config.run.backend == "mpi" && world_size > 1,
          "run.backend mpi carries tensors through the host: use nccl");
   refuse(config.train.loss_scale.dynamic,

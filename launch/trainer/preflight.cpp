@@ -45,8 +45,7 @@ void check_room(const std::filesystem::path& folder, int64_t bytes) {
   if (!error && space.available < static_cast<uint64_t>(bytes)) {
     throw_environment(
         "{}: model.safetensors will have {} and there is room for {}: No space left on device for it; free "
-        "some, or "
-        "name another --run.dir",
+        "some, or name another --run.dir",
         folder.string(), text(bytes), short_bytes(static_cast<double>(space.available)));
   }
   rlimit limit{};

@@ -49,8 +49,7 @@ std::string describe(const TokenizeCounts& counts, const Tokenizer& tokenizer) {
   if (!is_one && !tokenizer.end_of_text()) {
     text +=
         "; note: this tokenizer has no end-of-text token that is known, documents follow one another without "
-        "a mark "
-        "(--data.end-of-text names one)";
+        "a mark (--data.end-of-text names one)";
   }
   return text;
 }

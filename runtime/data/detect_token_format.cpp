@@ -15,8 +15,7 @@ namespace {
 
 constexpr std::string_view kAdvice =
     "known are .tok, llm.c's and Megatron's files by their headers, and nanoGPT's (16-bit ids without a "
-    "header) by "
-    "the name .bin; the format nanogpt by name takes any bytes as 16-bit ids";
+    "header) by the name .bin; the format nanogpt by name takes any bytes as 16-bit ids";
 
 template <class T>
 T value_at(std::string_view bytes, size_t offset) {
@@ -92,8 +91,7 @@ std::string why_not_sixteen_bits(std::string_view bytes) {
   }
   if (sample.size() >= kManyBytes && distance_of_halves(sample) < 0.1) {
     return "low and high bytes are distributed alike, which is so in 8-bit, compressed or encrypted data and "
-           "never in "
-           "16-bit ids";
+           "never in 16-bit ids";
   }
   return "";
 }
@@ -112,8 +110,7 @@ std::string why_not_nanogpt(std::string_view bytes) {
   if (resembles_llmc(bytes)) {
     return fmt::format(
         "it has a header like llm.c's, but begins with {}, not with 20240520 or 20240801: it is damaged, or "
-        "of another "
-        "kind",
+        "of another kind",
         value_at<uint32_t>(bytes, 0));
   }
   if (const auto name = signature_of(bytes); !name.empty()) return fmt::format("it is {}", name);

@@ -15,8 +15,7 @@ void OnigurumaReader::refuse(size_t offset, std::string_view construct) const {
   constexpr size_t kMostQuoted = 200;
   throw_bad_input(
       "the pre-tokenization pattern '{}{}' has {} at offset {}, which is not supported: it means something "
-      "else in "
-      "the engine of published tokenizers, Oniguruma, than in this program's, PCRE2",
+      "else in the engine of published tokenizers, Oniguruma, than in this program's, PCRE2",
       in_.substr(0, kMostQuoted), in_.size() > kMostQuoted ? "..." : "", construct, offset);
 }
 

@@ -87,8 +87,7 @@ TextFormat detect_text_format(const MappedFile& file) {
   if (begins_like_json(bytes)) {
     throw_bad_input(
         "{} is JSON, but not one object a line: write it as JSON lines (jq -c '.[]' does that to a list); "
-        "the format "
-        "text by name takes it as plain text, braces included",
+        "the format text by name takes it as plain text, braces included",
         file.path());
   }
   return TextFormat::plain;

@@ -86,8 +86,7 @@ std::string text_of(const LayoutRun& run) {
   const ParallelPlan& p = run.plan;
   return fmt::format(
       "{} {} layers, vocabulary {}, {} experts; dp {} tp {}{} /{} pp {} {} x{} cp {} ep {} x {} in {}, ZeRO "
-      "{} "
-      "shard {}; "
+      "{} shard {}; "
       "recompute {}/{}; "
       "micro-batch {} "
       "of {}{}; buckets {}{}",

@@ -49,8 +49,7 @@ Clock::time_point after(double seconds) {
 std::string_view advice(std::string_view text) {
   if (text.find("Duplicate GPU") == std::string_view::npos) return "";
   return "; ranks that share a GPU talk by --run.backend mpi (or by NCCL with NCCL_HOSTID set to another "
-         "text for "
-         "each rank, or from NCCL 2.30 on NCCL_MULTI_RANK_GPU_ENABLE=1)";
+         "text for each rank, or from NCCL 2.30 on NCCL_MULTI_RANK_GPU_ENABLE=1)";
 }
 
 }  // namespace
@@ -111,8 +110,7 @@ void NcclGroup::carry_first_message(ncclComm_t comm) {
 void NcclGroup::give_up() noexcept {
   fail(
       fmt::format("ncclCommInitRankConfig on communicator '{}', rank {} of {}: not done after {:.0f} s; some "
-                  "rank did not "
-                  "come, or NCCL finds no way between the hosts (NCCL_DEBUG=INFO says which, "
+                  "rank did not come, or NCCL finds no way between the hosts (NCCL_DEBUG=INFO says which, "
                   "NCCL_SOCKET_IFNAME names the "
                   "network to use)",
                   name_, rank_, size_, options_.init_seconds));

@@ -39,8 +39,7 @@ const AttentionPlan* AttentionPlans::refuse(const AttentionProblem& problem, con
   if (settings_.attention != AttentionChoice::cudnn || is_single) return nullptr;
   throw_usage(
       "run.attention cudnn: cuDNN does not serve the {} of {}: {}; use --run.attention auto, by which the "
-      "own "
-      "kernels serve what it does not",
+      "own kernels serve what it does not",
       problem.is_backward ? "backward pass" : "forward pass", describe(s, problem.dtype), why);
 }
 

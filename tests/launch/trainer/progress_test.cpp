@@ -53,8 +53,7 @@ std::string printed(bool is_terminal, int steps, std::vector<std::string>& log) 
 TEST(Progress, TheStepLine) {
   EXPECT_EQ(step_line(step(10), 2000, 179.9),
             "step 10/2000 | loss 4.1234 | gnorm 1.83 | lr 6.00e-04 | 90 ms | 40.3k tok/s | 0.31 TFLOP/s | "
-            "MFU 22% | "
-            "mem 310 MiB (352 MiB reserved) | eta 3m");
+            "MFU 22% | mem 310 MiB (352 MiB reserved) | eta 3m");
   StepMetrics evaluated = step(10);
   evaluated.val_loss = 1.88;
   EXPECT_EQ(evaluation_line(evaluated, 2000), "step 10/2000 | val loss 1.8800");

@@ -110,8 +110,7 @@ Outcome run_training(const std::string& folder, const std::string& name, int num
 
 constexpr std::string_view kText =
     "abcdefgh, and so on: the quick brown fox jumps over the lazy dog. A tenth of this is for validation, "
-    "which "
-    "takes a sequence and a token at least.";
+    "which takes a sequence and a token at least.";
 
 /// How a run ends whose second step is not finite, up to its element, and how many steps it has written.
 std::pair<std::string, size_t> run_until_overflow(const std::string& folder, const std::string& name,
