@@ -4,6 +4,8 @@
 #include <csignal>
 #include <mutex>
 #include <string_view>
+#include <system_error>
+#include <thread>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -72,7 +74,30 @@ std::string signal_name(int signal) {
 
 ExitCode exit_code_of_signal(int signal) { return static_cast<ExitCode>(128 + signal); }
 
+namespace {
+
+/// From here on one thread alone takes the signals. A handler has its frame on the stack of the thread it
+/// interrupts, and oneDNN's generated kernels may have their data where that thread's stack pointer points
+/// (Debian's 2.6: products in f32 with AVX-512), which the frame would overwrite. Threads inherit what is
+/// blocked here.
+void take_signals_on_a_thread_of_their_own() {
+  try {
+    std::thread([] {
+      while (true) ::pause();
+    }).detach();
+  } catch (const std::system_error&) {
+    return;  // no thread to be had: the run will say so where it needs one
+  }
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int signal : kSignals) ::sigaddset(&signals, signal);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
+}  // namespace
+
 void prepare_process() {
+  take_signals_on_a_thread_of_their_own();
   for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor) {
     if (::fcntl(descriptor, F_GETFD) >= 0) continue;
     // The lowest that is free, which is this one.

@@ -35,9 +35,10 @@ std::string signal_name(int signal);
 /// 128 + signal, as shells say it.
 ExitCode exit_code_of_signal(int signal);
 
-/// What a process does before anything else: descriptors 0 to 2 that are closed are opened on /dev/null, so
-/// that no file becomes standard output by its number, and files beyond a limit of their size are an error of
-/// the write, not the end of the process.
+/// What a process does before anything else, while it has one thread: SIGINT and SIGTERM go to a thread that
+/// does nothing else, since a handler's frame on the stack of one that computes may overwrite its data;
+/// descriptors 0 to 2 that are closed are opened on /dev/null, so that no file becomes standard output by its
+/// number, and files beyond a limit of their size are an error of the write, not the end of the process.
 void prepare_process();
 
 }  // namespace trireme

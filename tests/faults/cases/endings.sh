@@ -1,8 +1,8 @@
 # How a run ends: signals, steps that are not finite, disks that are full, directories and readers that have gone.
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # in_ci is read by run.sh, tiny comes from support.sh
-in_ci+=(term_in_a_step ctrl_c_before_the_first_step nonfinite_step full_disk_of_metrics closed_descriptors full_stdout
-  no_room_for_the_model directory_removed prompt_is_tried root_as_run_directory
+in_ci+=(term_in_a_step signals_spare_what_computes ctrl_c_before_the_first_step nonfinite_step full_disk_of_metrics
+  closed_descriptors full_stdout no_room_for_the_model directory_removed prompt_is_tried root_as_run_directory
   write_that_returns_0)
 
 # long_run RUN SIGNAL: starts an endless run and sends it the signal once it has done some steps; leaves its exit status in $status.
@@ -36,6 +36,37 @@ case_term_in_a_step() {
   whole_metrics r 4
   [[ ! -e r/model.safetensors ]] || exit 1
   loads "$model"
+}
+
+# TERM at forty moments of a run: never anything but exit 143
+case_term_at_any_moment() {
+  local i
+  for ((i = 0; i < 40; ++i)); do
+    long_run "r$i" TERM
+    expect_status 143
+  done
+}
+limit_term_at_any_moment=120
+
+# SIGINT and SIGTERM interrupt one thread of a rank, which computes nothing: a handler's frame may overwrite what a thread computes
+case_signals_spare_what_computes() {
+  text 300 >t.txt
+  "$MPIRUN" --oversubscribe -np 2 "$TRIREME" train --data.text t.txt "${tiny[@]}" --run.threads 2 --train.steps 100000000 --run.dir r >out 2>&1 &
+  local pid=$! rank blocked threads=0 open=0
+  until [[ -s r/metrics.jsonl && $(wc -l <r/metrics.jsonl) -ge 4 ]]; do sleep 0.05; done
+  rank=$(pgrep -P $pid -f "$TRIREME train" | tail -n 1)
+  for blocked in $(sed -n 's/^SigBlk:\t/0x/p' "/proc/$rank"/task/*/status); do
+    ((++threads))
+    if (((blocked & 0x4002) != 0x4002)); then ((++open)); fi # bits of signals 2 and 15
+  done
+  kill -TERM "$rank"
+  wait $pid
+  status=$?
+  expect_status 143
+  if ((threads < 3 || open != 1)); then
+    echo "$open of $threads threads take signals"
+    exit 1
+  fi
 }
 
 # Ctrl-C in a step, as TERM: exit 130
