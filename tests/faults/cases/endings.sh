@@ -55,10 +55,10 @@ case_signals_spare_what_computes() {
   local pid=$! rank blocked threads=0 open=0
   until [[ -s r/metrics.jsonl && $(wc -l <r/metrics.jsonl) -ge 4 ]]; do sleep 0.05; done
   rank=$(pgrep -P $pid -f "$TRIREME train" | tail -n 1)
-  for blocked in $(sed -n 's/^SigBlk:\t/0x/p' "/proc/$rank"/task/*/status); do
+  while read -r blocked; do
     ((++threads))
     if (((blocked & 0x4002) != 0x4002)); then ((++open)); fi # bits of signals 2 and 15
-  done
+  done < <(sed -n 's/^SigBlk:\t/0x/p' "/proc/$rank"/task/*/status)
   kill -TERM "$rank"
   wait $pid
   status=$?
