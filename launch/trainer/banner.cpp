@@ -22,12 +22,8 @@ std::string line(const char* label, const std::string& text) {
   return text.empty() ? "" : fmt::format("  {:<11}{}\n", label, text);
 }
 
-std::string plural(int64_t count, const char* noun) {
-  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
 std::string hosts_text(const RunPlace& place, int world_size) {
-  std::string text = plural(world_size, "rank");
+  std::string text = counted(world_size, "rank");
   if (place.hosts.empty()) return text;
   text += place.hosts.size() == 1 ? " on " : fmt::format(" on {} hosts: ", place.hosts.size());
   constexpr size_t kMostShown = 8;
@@ -129,7 +125,7 @@ std::string recompute_text(const RunConfig& config) {
       recomputation.of_attention()
           ? "selective: attention's core of every block"
           : fmt::format("full: {} of {}, each from its input",
-                        recomputation.num_whole_blocks(model.num_layers), plural(model.num_layers, "block"));
+                        recomputation.num_whole_blocks(model.num_layers), counted(model.num_layers, "block"));
   return fmt::format("{}; {:.1f} % more arithmetic", what, 100 * more);
 }
 
@@ -143,7 +139,7 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
                         train.loss_scale.start);
   }
   if (!place.device.empty()) text += " on " + place.device;
-  if (place.threads_per_rank > 0) text += ", " + plural(place.threads_per_rank, "thread") + " a rank";
+  if (place.threads_per_rank > 0) text += ", " + counted(place.threads_per_rank, "thread") + " a rank";
   if (config.run.cuda_graph) text += ", each step a CUDA graph";
   if (place.backend.empty()) return text;
   text += ", communication by " + place.backend;
@@ -160,7 +156,7 @@ std::string experts_text(const ModelConfig& c) {
   int64_t num_blocks = 0;
   for (int64_t i = 0; i < c.num_layers; ++i) num_blocks += moe.is_in(i) ? 1 : 0;
   std::string text = fmt::format(", {} experts of {} in {}, {} a token", moe.num_experts, c.expert_ffn_size(),
-                                 plural(num_blocks, "block"), moe.experts_per_token);
+                                 counted(num_blocks, "block"), moe.experts_per_token);
   if (moe.shared_ffn_size > 0) text += fmt::format(", shared {}", moe.shared_ffn_size);
   if (moe.jitter > 0) text += fmt::format(", jitter {:g}", moe.jitter);
   if (moe.capacity != CapacityMode::dropless) {
@@ -216,7 +212,7 @@ std::string batch_line(const RunConfig& config) {
   return fmt::format(
       "global batch {} = micro-batch {} x accumulation {} x {}; {} tokens each, {} a step, {} steps",
       config.train.global_batch, config.train.micro_batch, config.accumulation(),
-      plural(config.parallel.data, "data rank"), config.train.seq_len, grouped(config.tokens_per_step()),
+      counted(config.parallel.data, "data rank"), config.train.seq_len, grouped(config.tokens_per_step()),
       config.train.steps);
 }
 

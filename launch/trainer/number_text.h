@@ -12,6 +12,8 @@ std::string short_count(double value);
 std::string grouped(int64_t value);
 /// "310 MiB", "1.25 GiB"; below 10 MiB in KiB.
 std::string short_bytes(double bytes);
+/// "1 rank", "2 ranks".
+std::string counted(int64_t count, const char* noun);
 /// "45s", "3m", "2h05m", "3d04h".
 std::string short_duration(double seconds);
 

@@ -1,12 +1,13 @@
 #include "launch/verify/verify.h"
 
-#include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include <fmt/format.h>
 
 #include "launch/trainer/banner.h"
-#include "launch/verify/layout_trace.h"
+#include "launch/trainer/number_text.h"
+#include "launch/verify/update_check.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/threads/thread_communicator.h"
 
@@ -14,168 +15,161 @@ namespace trireme {
 
 namespace {
 
-double relative(double a, double b) {
-  if (!std::isfinite(a) || !std::isfinite(b)) return std::isnan(a) == std::isnan(b) && a == b ? 0 : INFINITY;
-  return a == b ? 0 : std::abs(a - b) / std::max(std::abs(a), std::abs(b));
+bool agree_to_go_on(Communicator& world, bool goes_on) {
+  Context ctx;
+  int64_t answer = goes_on ? 1 : 0;
+  world.broadcast(ctx.host_stream(), Tensor::borrow(&answer, {1}, DType::i64), 0);
+  return answer == 1;
 }
 
-// Largest |a - b| over largest |b|. What is zero but for rounding (the bias of keys, which softmax ignores)
-// has no relative difference, nor, under AdamW, have its weights.
-double difference_of(const std::vector<float>& a, const std::vector<float>& b) {
-  constexpr double kNothing = 1e-7;
-  if (a.size() != b.size()) return INFINITY;
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double d = std::abs(static_cast<double>(a[i]) - b[i]);
-    if (std::isnan(d)) return INFINITY;
-    difference = std::max(difference, d);
-    size = std::max(size, std::abs(static_cast<double>(b[i])));
+/// Rank 0's part: one rank beside the layout.
+class Beside {
+ public:
+  Beside(const RunConfig& config, Device device)
+      : config_(config), reference_(config, device), updates_(config) {}
+
+  void compare_passes(const RecordedStep& step, const NamedTensors& weights, const NamedTensors& biases) {
+    reference_step_ = reference_.run(weights, biases, step.choices);
+    report.steps.push_back(compare_step(step, reference_step_, config_));
+    report.losses.push_back(step.loss);
+    report.norms.push_back(step.grad_norm);
+    add(report.steps.back().faults);
   }
-  return size > kNothing ? difference / size : 0;
-}
 
-// |a - b| over |b|.
-double distance_of(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return INFINITY;
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double d = static_cast<double>(a[i]) - b[i];
-    difference += d * d;
-    size += static_cast<double>(b[i]) * b[i];
-  }
-  if (!std::isfinite(difference)) return INFINITY;
-  return difference == 0 ? 0 : std::sqrt(difference / size);
-}
-
-using Measure = double (*)(const std::vector<float>&, const std::vector<float>&);
-
-TensorDifference largest(const NamedTensors& a, const NamedTensors& b, Measure measure,
-                         std::string_view without = "\n") {
-  TensorDifference worst;
-  for (const auto& [name, values] : b) {
-    if (name.ends_with(without)) continue;
-    const auto it = a.find(name);
-    const double d = it == a.end() ? INFINITY : measure(it->second, values);
-    if (d > worst.relative || worst.tensor.empty()) worst = {d, name};
-  }
-  return worst;
-}
-
-std::optional<size_t> first_unlike(const std::vector<double>& a, const std::vector<double>& b,
-                                   double tolerance) {
-  if (a.size() != b.size()) return 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (relative(a[i], b[i]) > tolerance) return i;
-  }
-  return std::nullopt;
-}
-
-// The tensor whose gradient comes first in the backward pass among those that are not the same.
-std::string first_gradient_unlike(const RecordedStep& a, const RecordedStep& b, const ModelConfig& model,
-                                  double tolerance) {
-  const auto layers = parameters_by_layer(model);
-  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
-    for (auto p = layer->rbegin(); p != layer->rend(); ++p) {
-      const auto it = a.gradients.find(p->name);
-      const double d =
-          it == a.gradients.end() ? INFINITY : difference_of(it->second, b.gradients.at(p->name));
-      if (d > tolerance) return fmt::format("{} ({:.1e})", p->name, d);
+  void compare_update(const RecordedStep& step, const NamedTensors& before, const NamedTensors& after,
+                      const NamedTensors& biases, const std::string& copies_unlike) {
+    if (!report.steps.back().is_finite) return;
+    std::vector<std::string> faults;
+    const std::string fault = updates_.check(before, step.gradients, step.mean, step.grad_norm, after);
+    if (!fault.empty()) faults.push_back(fault);
+    if (!copies_unlike.empty()) faults.push_back("after the update " + copies_unlike);
+    for (const auto& [name, values] : reference_step_.biases) {
+      if (biases.at(name) != values) faults.push_back(fmt::format("after the update {} differs", name));
     }
+    add(faults);
   }
-  return "";
-}
+
+  bool goes_on() const { return report.faults.empty() && report.steps.back().is_finite; }
+
+  VerifyReport report;
+
+ private:
+  void add(const std::vector<std::string>& faults) {
+    for (const std::string& fault : faults)
+      report.faults.push_back(fmt::format("step {}: {}", report.steps.size(), fault));
+  }
+
+  RunConfig config_;
+  Reference reference_;
+  UpdateCheck updates_;
+  ReferenceStep reference_step_;
+};
 
 }  // namespace
 
-Tolerances tolerances(DType precision) {
-  if (precision == DType::f32) return {1e-5, 1e-5, 1e-5, 1e-4};
-  return {0.03, 3e-4, 3e-3, 0.03};
-}
-
-LayoutDifference compare(const LayoutRecord& layout, const LayoutRecord& one, const RunConfig& config) {
-  const Tolerances t = tolerances(config.train.precision);
-  LayoutDifference result;
-  for (size_t s = 0; s < one.steps.size(); ++s) {
-    const RecordedStep &a = layout.steps[s], &b = one.steps[s];
-    const double gradients = s == 0 ? t.gradients : t.later;
-    StepDifference& d = result.steps.emplace_back();
-    d.loss = relative(a.loss, b.loss);
-    d.grad_norm = relative(a.grad_norm, b.grad_norm);
-    d.gradients = largest(a.gradients, b.gradients, difference_of,
-                          config.train.precision == DType::f32 ? "\n" : "key.bias");
-    d.trace = first_unlike(a.trace, b.trace, 10 * gradients);
-    if (!result.faults.empty()) continue;  // what follows a difference says nothing new
-    const auto fault = [&](const char* what, double difference, double bound, const std::string& where) {
-      if (difference <= bound) return;
-      result.faults.push_back(fmt::format("step {}: {} differs by {:.1e}, more than {:.0e}{}", s + 1, what,
-                                          difference, bound, where));
-    };
-    fault("the loss", d.loss, t.losses, "");
-    fault("the gradient norm", d.grad_norm, s == 0 ? t.norms : t.later, "");
-    fault("a gradient", d.gradients.relative, gradients, ": " + d.gradients.tensor);
-    if (result.faults.empty()) continue;
-    if (d.trace) {
-      result.faults.push_back(fmt::format("step {}: what a layer gives on differs first at {}", s + 1,
-                                          trace_place(*d.trace, config.model.num_layers)));
-    }
-    const std::string tensor = first_gradient_unlike(a, b, config.model, gradients);
-    if (!tensor.empty()) {
-      result.faults.push_back(fmt::format(
-          "step {}: the first gradient that differs in the backward pass is that of {}", s + 1, tensor));
-    }
+VerifyReport verify_layout(Communicator& world, const RunConfig& config, Device device, RunHooks* hooks) {
+  StepwiseRun layout(world, config, device, hooks);
+  std::unique_ptr<Beside> beside;
+  if (world.rank() == 0) beside = std::make_unique<Beside>(config, device);
+  NamedTensors before = layout.weights(), biases = layout.biases();
+  for (int64_t s = 0; s < config.train.steps; ++s) {
+    const RecordedStep step = layout.run_passes();
+    if (beside) beside->compare_passes(step, before, biases);
+    layout.update();
+    NamedTensors after = layout.weights();
+    biases = layout.biases();
+    const std::string unlike = layout.copies_unlike();
+    if (beside) beside->compare_update(step, before, after, biases, unlike);
+    before = std::move(after);
+    if (!agree_to_go_on(world, !beside || beside->goes_on())) break;
   }
-  result.weights = largest(layout.weights, one.weights, distance_of, "key.bias");
-  if (result.faults.empty() && config.train.precision == DType::f32 && result.weights.relative > t.later) {
-    result.faults.push_back(
-        fmt::format("after the last step the weights {} differ by {:.1e}, more than {:.0e}",
-                    result.weights.tensor, result.weights.relative, t.later));
-  }
-  return result;
+  return beside ? std::move(beside->report) : VerifyReport();
 }
 
 namespace {
 
-LayoutRecord record(const RunConfig& config, Communicator& world, Device device) {
+VerifyReport report_of(const RunConfig& config, Communicator& world, Device device, RunHooks* hooks) {
   const int size = config.parallel.world_size();
-  if (world.size() == size) return record_layout(world, config, device);
-  LayoutRecord first;
+  if (world.size() == size) return verify_layout(world, config, device, hooks);
+  VerifyReport first;
   run_thread_ranks(size, [&](Communicator& ranks) {
-    LayoutRecord mine = record_layout(ranks, config, device);
+    VerifyReport mine = verify_layout(ranks, config, device);
     if (ranks.rank() == 0) first = std::move(mine);
   });
   return first;
 }
 
-void print(std::FILE* out, const LayoutDifference& d, const LayoutRecord& one) {
-  fmt::print(out, "{:>6} {:>12} {:>10} {:>12} {:>10} {:>10}  {}\n", "step", "loss", "differs", "grad norm",
-             "differs", "gradients", "most in");
-  for (size_t s = 0; s < d.steps.size(); ++s) {
-    const StepDifference& step = d.steps[s];
-    fmt::print(out, "{:>6} {:>12.6f} {:>10.1e} {:>12.6f} {:>10.1e} {:>10.1e}  {}\n", s + 1, one.steps[s].loss,
-               step.loss, one.steps[s].grad_norm, step.grad_norm, step.gradients.relative,
-               step.gradients.tensor);
+void print(std::FILE* out, const VerifyReport& report) {
+  fmt::print(out, "{:>6} {:>12} {:>9} {:>12} {:>21} {:>21}  {}\n", "step", "loss", "differs", "grad norm",
+             "passes differ / bound", "gradients / bound", "nearest to its bound");
+  for (size_t s = 0; s < report.steps.size(); ++s) {
+    const StepDifference& d = report.steps[s];
+    if (!d.is_finite) {
+      fmt::print(out, "{:>6} {:>12} on both sides: nothing is left to be compared\n", s + 1,
+                 report.losses[s]);
+      continue;
+    }
+    fmt::print(out, "{:>6} {:>12.6f} {:>9.1e} {:>12.6f} {:>11.1e} / {:>7.1e} {:>11.1e} / {:>7.1e}  {}\n",
+               s + 1, report.losses[s], d.loss.distance, report.norms[s], d.passes.distance, d.passes.bound,
+               d.gradients.distance, d.gradients.bound, d.gradients.where);
   }
-  fmt::print(out, "weights after {} steps differ by {:.1e}, most in {}\n", d.steps.size(), d.weights.relative,
-             d.weights.tensor);
+  for (size_t s = 0; s < report.steps.size(); ++s) {
+    const ChoiceDifferences& c = report.steps[s].choices;
+    if (c.num_other == 0) continue;
+    fmt::print(out,
+               "step {}: one rank would have sent {} of {} choices to other experts, by rounding: the two "
+               "are at most "
+               "{:.1e} apart; it followed the layout\n",
+               s + 1, c.num_other, c.num_choices, c.widest);
+  }
   std::fflush(out);
+}
+
+void print_verdict(std::FILE* out, const VerifyReport& report, DType precision) {
+  double finest = INFINITY, coarsest = 0;
+  int64_t num_noise = 0, num_gradients = 0;
+  for (const StepDifference& d : report.steps) {
+    if (d.num_noise < d.num_gradients) finest = std::min(finest, d.finest);
+    coarsest = std::max(coarsest, d.coarsest);
+    num_noise += d.num_noise;
+    num_gradients += d.num_gradients;
+  }
+  fmt::print(out,
+             "the layout follows one rank in {}: none of {} gradients in {} differs by more than rounding "
+             "explains\n",
+             precision_name(precision), num_gradients, counted(std::ssize(report.steps), "step"));
+  if (std::isfinite(finest)) {
+    fmt::print(out, "  an error of {:.1e} to {:.1e} of a gradient would have been seen{}\n", finest, coarsest,
+               num_noise == 0 ? "" : fmt::format("; for {} rounding explains a tenth or more", num_noise));
+  }
 }
 
 }  // namespace
 
-void verify(const RunConfig& config, Communicator& world, Device device, std::FILE* out) {
-  const LayoutRecord layout = record(config, world, device);
-  if (world.rank() != 0) return;
-  const LayoutRecord one = record_one_rank(config, device);
-  const LayoutDifference difference = compare(layout, one, config);
-  print(out, difference, one);
-  if (!difference.faults.empty()) {
-    throw_user(ExitCode::numerics, "the layout does not follow one rank\n  {}",
-               fmt::join(difference.faults, "\n  "));
+std::vector<RunConfig> verified_runs(const RunConfig& config) {
+  std::vector<RunConfig> runs = {config};
+  if (config.train.precision != DType::f32 || config.parallel.gradient_dtype != DType::f32) {
+    RunConfig& wide = *runs.insert(runs.begin(), config);
+    wide.train.precision = DType::f32;
+    wide.train.master = true;
+    wide.parallel.gradient_dtype = DType::f32;
   }
-  const Tolerances t = tolerances(config.train.precision);
-  fmt::print(out,
-             "the layout follows one rank: first gradients within {:.0e}, losses {:.0e}, later ones {:.0e}\n",
-             t.gradients, t.losses, t.later);
+  return runs;
+}
+
+void verify(const RunConfig& config, Communicator& world, Device device, std::FILE* out, RunHooks* hooks) {
+  const std::vector<RunConfig> runs = verified_runs(config);
+  for (const RunConfig& run : runs) {
+    const VerifyReport report = report_of(run, world, device, hooks);
+    if (world.rank() != 0) continue;
+    if (runs.size() > 1) fmt::print(out, "in {}:\n", precision_name(run.train.precision));
+    print(out, report);
+    if (!report.faults.empty()) {
+      throw_user(ExitCode::numerics, "the layout does not follow one rank\n  {}",
+                 fmt::join(report.faults, "\n  "));
+    }
+    print_verdict(out, report, run.train.precision);
+  }
 }
 
 }  // namespace trireme

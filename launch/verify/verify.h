@@ -2,51 +2,37 @@
 #pragma once
 
 #include <cstdio>
-#include <optional>
 #include <string>
+#include <vector>
 
-#include "launch/verify/layout_run.h"
+#include "launch/verify/compare_step.h"
 
 namespace trireme {
 
-/// How far apart two layouts may be, relative.
-struct Tolerances {
-  double gradients;  ///< of the first step, a tensor: largest difference over largest value
-  double losses;
-  double norms;  ///< of the first step
-  double later;  ///< gradients and norms of later steps, and the last weights, as |a - b| / |b| of a tensor
-};
-
-/// fp32: 1e-5, later 1e-4 (AdamW makes of a small gradient as large a step as of others, and of its
-/// rounding). 16-bit types: what their rounding explains.
-Tolerances tolerances(DType precision);
-
-/// The largest difference of a set of tensors.
-struct TensorDifference {
-  double relative = 0;
-  std::string tensor;
-};
-
-/// What is compared of one step.
-struct StepDifference {
-  double loss = 0, grad_norm = 0;  ///< relative
-  TensorDifference gradients;
-  std::optional<size_t> trace;  ///< first entry, in the order of execution, that is not the same
-};
-
-struct LayoutDifference {
+struct VerifyReport {
   std::vector<StepDifference> steps;
-  TensorDifference weights;
-  /// Empty where the layout follows one rank. Else what is beyond its tolerance, and the first place that is
-  /// not the same, one sentence each.
+  std::vector<double> losses, norms;  ///< of the layout
+  /// Empty where the layout follows one rank. Else what differs in the first step that does, in the order of
+  /// execution, a sentence each.
   std::vector<std::string> faults;
 };
 
-LayoutDifference compare(const LayoutRecord& layout, const LayoutRecord& one, const RunConfig& config);
+/// Trains config.train.steps steps in the resolved layout of the configuration, and each of them on one rank,
+/// too, from the weights and to the experts of the layout, so that rounding does not add up. Compares what
+/// passes between layers, losses, gradients, the bits of copies, and the updates with AdamW's equations. Ends
+/// with the first step that differs. All ranks of `world` call it; the report is on rank 0. `hooks`: of this
+/// rank's run, may be null.
+VerifyReport verify_layout(Communicator& world, const RunConfig& config, Device device,
+                           RunHooks* hooks = nullptr);
 
-/// Runs a resolved layout and one rank on this rank's `device`, prints a line a step and the verdict on rank
-/// 0. Every rank of `world` calls it; a single rank stands for all of a larger layout, which then are
-/// threads. Throws UserError (numerics) where the layout does not follow.
-void verify(const RunConfig& config, Communicator& world, Device device, std::FILE* out);
+/// What is verified of a configuration: where it computes or reduces in 16 bits the same in f32, where
+/// rounding hides nothing, and then itself.
+std::vector<RunConfig> verified_runs(const RunConfig& config);
+
+/// verify_layout() of these, on this rank's `device`. Prints a line a step and the verdict on rank 0. Every
+/// rank of `world` calls it; a single rank stands for all of a larger layout, which then are threads. Throws
+/// UserError (numerics) where the layout does not follow.
+void verify(const RunConfig& config, Communicator& world, Device device, std::FILE* out,
+            RunHooks* hooks = nullptr);
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "parallel/module/routing_observer.h"
 #include "runtime/base/philox.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/host_copy.h"
@@ -10,9 +11,7 @@
 
 namespace trireme {
 
-namespace {
-
-ops::RouteOptions options_of(const MoeConfig& c) {
+ops::RouteOptions route_options(const MoeConfig& c) {
   ops::RouteOptions options;
   options.sigmoid = c.score == RouterScore::sigmoid;
   options.num_groups = static_cast<int>(c.num_groups);
@@ -21,6 +20,8 @@ ops::RouteOptions options_of(const MoeConfig& c) {
   options.gate_scale = static_cast<float>(c.gate_scale);
   return options;
 }
+
+namespace {
 
 Tensor in_type(Context& ctx, const Tensor& t, DType dtype) {
   if (t.dtype() == dtype) return t;
@@ -111,7 +112,10 @@ Routing Router::forward(Context& ctx, const MicroBatch& mb, const ExpertRows& ro
   state.chosen = Tensor::empty(ctx, {num_rows, k}, DType::i32);
   const Tensor probabilities = floats({num_rows, num_experts}), gates = floats({num_rows, k});
   const Tensor bias = balance_->bias.empty() ? Tensor() : ops::to_device(ctx, balance_->bias, {num_experts});
-  ops::route(ctx, options_of(config_), state.logits, bias, probabilities, state.log_sum, state.chosen, gates);
+  ops::route(ctx, route_options(config_), state.logits, bias, probabilities, state.log_sum, state.chosen,
+             gates);
+  if (balance_->observer != nullptr)
+    balance_->observer->after_choice(ctx, mb, *balance_, state.logits, state.chosen, gates);
 
   const ContextShare share =
       mb.context_parts > 1 ? context_.share() : ContextShare();  // else every rank holds whole sequences
@@ -221,7 +225,7 @@ void Router::backward_input(Context& ctx, const ExpertRows& rows, const Tensor& 
   for (const Tensor& term : {state.dprobabilities, state.dsquares}) {
     if (term) ops::scale(ctx, term, state.gradient_scale);
   }
-  ops::route_backward(ctx, options_of(config_), state.logits, state.log_sum, state.chosen, all_dgates,
+  ops::route_backward(ctx, route_options(config_), state.logits, state.log_sum, state.chosen, all_dgates,
                       state.dprobabilities, state.dsquares, dlogits);
   const Jitter jitter = state.jitter;
   state = {};

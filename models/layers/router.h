@@ -11,6 +11,7 @@
 #include "parallel/module/layer.h"
 #include "parallel/module/router_balance.h"
 #include "parallel/tensor_parallel/tensor_parallel.h"
+#include "runtime/ops/routing.h"
 
 namespace trireme {
 
@@ -21,6 +22,9 @@ struct Routing {
   std::vector<int64_t> counts;  ///< rows for each expert
   int64_t num_rows = 0;         ///< of all experts
 };
+
+/// How the tokens of such a mixture choose.
+ops::RouteOptions route_options(const MoeConfig& config);
 
 class Router {
  public:

@@ -9,6 +9,8 @@
 
 namespace trireme {
 
+class RoutingObserver;
+
 /// Sums over the tokens of a step.
 struct RouterSums {
   double num_tokens = 0;
@@ -37,6 +39,7 @@ struct RouterBalance {
   std::vector<float> bias;
   /// Each expert's load in the step before, as a share of the even one; ones before the first step.
   std::vector<double> last_load;
+  RoutingObserver* observer = nullptr;  ///< told of each choice; outlives its turn
 
   void clear();
   /// The step is done: a bias goes up by bias_rate where the expert had less than the even load, down where

@@ -1,6 +1,12 @@
 // trireme verify finds no difference where there is none, and names the place where there is one.
 #include "launch/verify/verify.h"
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,12 +16,12 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/ops/host_copy.h"
 
 namespace trireme {
 namespace {
 
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -36,21 +42,24 @@ RunConfig tiny_run(const ParallelPlan& plan) {
   return config;
 }
 
-LayoutRecord record(const RunConfig& config, int disturbed_rank = -1, StageObserver* disturber = nullptr) {
-  LayoutRecord first;
+/// A report of a run whose rank `disturbed_rank` has `hooks`.
+VerifyReport verified(const RunConfig& config, int disturbed_rank = -1, RunHooks* hooks = nullptr) {
+  VerifyReport first;
   run_thread_ranks(config.parallel.world_size(), [&](Communicator& world) {
-    LayoutRecord mine =
-        record_layout(world, config, {}, world.rank() == disturbed_rank ? disturber : nullptr);
+    VerifyReport mine = verify_layout(world, config, {}, world.rank() == disturbed_rank ? hooks : nullptr);
     if (world.rank() == 0) first = std::move(mine);
   });
   return first;
 }
 
 // Changes half of what a layer gives on, once.
-class Disturber final : public StageObserver {
+class Disturber final : public RunHooks, public StageObserver {
  public:
   Disturber(std::string layer, int64_t micro_batch, bool forward)
       : layer_(std::move(layer)), micro_batch_(micro_batch), forward_(forward) {}
+  void made(Context&, Transformer& model) override {
+    for (Stage& stage : model.part().chunks) stage.observe(*this);
+  }
   void enter(int64_t index, const MicroBatch&, int) override { index_ = index; }
   void after_forward(Context&, const ObservedLayer& layer, const Tensor& y) override {
     if (forward_) disturb(layer, y);
@@ -75,18 +84,22 @@ TEST(Verify, LayoutsThatFollowHaveNoFaults) {
        {ParallelPlan{.data = 2, .zero_stage = 3}, ParallelPlan{.data = 1, .tensor = 2, .sequence = true},
         ParallelPlan{.data = 1, .context = 2},
         ParallelPlan{.data = 1, .pipeline = 2, .schedule = "interleaved", .virtual_stages = 2}}) {
-    const RunConfig config = tiny_run(plan);
-    const LayoutDifference d = compare(record(config), record_one_rank(config), config);
-    EXPECT_THAT(d.faults, IsEmpty());
-    ASSERT_EQ(d.steps.size(), 3u);
-    for (const StepDifference& step : d.steps) EXPECT_FALSE(step.trace);
-    EXPECT_FALSE(d.weights.tensor.empty());
+    const VerifyReport report = verified(tiny_run(plan));
+    EXPECT_THAT(report.faults, IsEmpty());
+    ASSERT_EQ(report.steps.size(), 3u);
+    for (const StepDifference& step : report.steps) {
+      EXPECT_LT(step.passes.bound, 1e-4);
+      EXPECT_FALSE(step.gradients.where.empty());
+    }
   }
 }
 
 /// The most bytes of activations that a rank keeps.
-class ActivationMeter final : public StageObserver {
+class ActivationMeter final : public RunHooks, public StageObserver {
  public:
+  void made(Context&, Transformer& model) override {
+    for (Stage& stage : model.part().chunks) stage.observe(*this);
+  }
   void after_forward(Context& ctx, const ObservedLayer&, const Tensor&) override {
     const auto usage = ctx.allocator().stats().by_category;
     most = std::max(most, usage[static_cast<size_t>(MemoryCategory::activations)].current);
@@ -97,68 +110,164 @@ class ActivationMeter final : public StageObserver {
 TEST(Verify, TheLayoutRecomputesAsTheRunDoesAndOneRankKeepsAll) {
   RunConfig config = tiny_run({.data = 2});
   ActivationMeter keeping, recomputing;
-  record(config, 1, &keeping);
+  verified(config, 1, &keeping);
   config.train.recomputation = {.mode = RecomputeMode::full};
-  const LayoutRecord layout = record(config, 1, &recomputing);
+  EXPECT_THAT(verified(config, 1, &recomputing).faults, IsEmpty());
   EXPECT_LT(recomputing.most, keeping.most / 2);
-  EXPECT_THAT(compare(layout, record_one_rank(config), config).faults, IsEmpty());
 }
 
 TEST(Verify, RoutersAreJitteredAsInTraining) {
   RunConfig config = tiny_run({.data = 2, .tensor = 2, .expert = 2, .sequence = true});
   config.model.init_std = 0.2;
   config.model.moe = {.num_experts = 4, .jitter = 0.1};
-  const LayoutRecord one = record_one_rank(config);
-  EXPECT_THAT(compare(record(config), one, config).faults, IsEmpty());
+  const VerifyReport jittered = verified(config);
+  EXPECT_THAT(jittered.faults, IsEmpty());
   config.model.moe.jitter = 0;
-  EXPECT_NE(record_one_rank(config).steps[0].loss, one.steps[0].loss);
+  EXPECT_NE(verified(config).losses, jittered.losses);
 }
 
 TEST(Verify, AForwardPassThatDiffersIsNamed) {
   const RunConfig config = tiny_run({.data = 2, .pipeline = 2});  // layers.2 is on the second stage
   Disturber disturber("layers.2", 1, true);
-  const LayoutDifference d = compare(record(config, 3, &disturber), record_one_rank(config), config);
+  const VerifyReport report = verified(config, 3, &disturber);
   // The second micro-batch of the second replica is the fourth of the step.
-  EXPECT_THAT(d.faults,
-              testing::Contains(HasSubstr("step 1: what a layer gives on differs first at micro-batch 3, "
-                                          "forward, layers.2")));
+  ASSERT_FALSE(report.faults.empty());
+  EXPECT_THAT(report.faults.front(),
+              HasSubstr("step 1: what comes out of layers.2, in the forward pass of micro-batch 3 differs"));
 }
 
 TEST(Verify, ABackwardPassThatDiffersIsNamedWithTheFirstGradient) {
   const RunConfig config = tiny_run({.data = 1, .tensor = 2});
   Disturber disturber("layers.2", 2, false);
-  const LayoutDifference d = compare(record(config, 0, &disturber), record_one_rank(config), config);
-  EXPECT_THAT(d.faults, testing::Contains(HasSubstr("differs first at micro-batch 2, backward, layers.2")));
+  const VerifyReport report = verified(config, 0, &disturber);
+  ASSERT_FALSE(report.faults.empty());
+  EXPECT_THAT(report.faults.front(), HasSubstr("layers.2, in the backward pass of micro-batch 2 differs"));
   // What comes out of layers.2 is wrong, its own gradients are right.
-  EXPECT_THAT(d.faults, testing::Contains(AllOf(HasSubstr("first gradient"), HasSubstr("layers.1."))));
+  EXPECT_THAT(report.faults,
+              testing::Contains(AllOf(HasSubstr("the first in the backward pass"), HasSubstr("layers.1."))));
+}
+
+// Of a run of one rank, and of the same with something changed.
+std::vector<std::string> faults_of(const RunConfig& config,
+                                   const std::function<void(RecordedStep&)>& change) {
+  const auto self = make_self_communicator();
+  StepwiseRun run(*self, config, {});
+  RecordedStep step = run.run_passes();
+  const ReferenceStep reference{step, step, {}};
+  change(step);
+  return compare_step(step, reference, config).faults;
 }
 
 TEST(Verify, MissingAndNonFiniteTensorsDiffer) {
   const RunConfig config = tiny_run({.data = 1});
-  const LayoutRecord one = record_one_rank(config);
-  LayoutRecord other = one;
-  other.steps[0].gradients.erase("layers.1.ffn.up.weight");
-  EXPECT_THAT(compare(other, one, config).faults.front(), HasSubstr("a gradient differs by inf"));
-  other = one;
-  other.weights.at("final_norm.gain")[0] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_THAT(compare(other, one, config).faults, ElementsAre(HasSubstr("final_norm.gain")));
+  EXPECT_THAT(faults_of(config, [](RecordedStep&) {}), IsEmpty());
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THAT(faults_of(config, [](RecordedStep& s) { s.gradients.erase("layers.1.ffn.up.weight"); }),
+              testing::Contains(AllOf(HasSubstr("layers.1.ffn.up.weight"), HasSubstr("differs by inf"))));
+  EXPECT_THAT(faults_of(config, [&](RecordedStep& s) { s.gradients.at("final_norm.gain")[0] = kNan; }),
+              testing::Contains(AllOf(HasSubstr("final_norm.gain"), HasSubstr("differs by inf"))));
+  EXPECT_THAT(faults_of(config, [&](RecordedStep& s) { s.loss = std::numeric_limits<double>::quiet_NaN(); }),
+              testing::Contains(HasSubstr("the loss differs")));
+  EXPECT_THAT(faults_of(config, [&](RecordedStep& s) { s.grad_norm *= 1.001; }),
+              testing::Contains(HasSubstr("the gradient norm is")));
+  EXPECT_THAT(
+      faults_of(config, [&](RecordedStep& s) { s.trace.unlike = {1}; }),
+      testing::Contains(AllOf(HasSubstr("layers.0"), HasSubstr("is not the same on the tensor ranks"))));
+}
+
+TEST(Verify, WhatIsFiniteOnNeitherSideEndsTheComparison) {
+  RunConfig config = tiny_run({.data = 2});
+  config.optimizer.lr = 1e30;
+  const VerifyReport report = verified(config);
+  EXPECT_THAT(report.faults, IsEmpty());
+  ASSERT_EQ(report.steps.size(), 2u);
+  EXPECT_FALSE(report.steps.back().is_finite);
 }
 
 TEST(Verify, TheCommandThrowsWhereTheLayoutPartsAndOnlyThere) {
   const auto self = make_self_communicator();
   std::FILE* out = std::tmpfile();
-  RunConfig config = tiny_run({.data = 2});
+  const RunConfig config = tiny_run({.data = 2});
   EXPECT_NO_THROW(verify(config, *self, {}, out));
   EXPECT_GT(std::ftell(out), 100);
+  Disturber disturber("layers.1", 0, true);
+  EXPECT_THAT(
+      [&] { verify(tiny_run({.data = 1}), *self, {}, out, &disturber); },
+      testing::ThrowsMessage<UserError>(HasSubstr("step 1: what comes out of layers.1, in the forward")));
   std::fclose(out);
 }
 
+TEST(Verify, ARunOf16BitsIsVerifiedInF32First) {
+  RunConfig config = tiny_run({.data = 2});
+  EXPECT_EQ(verified_runs(config).size(), 1u);
+  config.train.precision = DType::bf16;
+  config.train.master = false;
+  config.parallel.gradient_dtype = DType::bf16;
+  const auto runs = verified_runs(config);
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_EQ(runs[0].train.precision, DType::f32);
+  EXPECT_TRUE(runs[0].train.master);
+  EXPECT_EQ(runs[0].parallel.gradient_dtype, DType::f32);
+  EXPECT_EQ(runs[1], config);
+}
+
+/// Gives one rank's copy of a weight another bit.
+class BitOfACopy final : public RunHooks {
+ public:
+  void after_update(int64_t step, Context& ctx, Transformer& model) override {
+    if (step != 1) return;
+    const ParameterView& view = model.storage().parameters().back();
+    std::vector<float> values = ops::to_host<float>(ctx, view.master);
+    values[0] = std::nextafter(values[0], 1e9f);
+    ops::write(ctx, values, view.master);
+    name = view.parameter->name;
+  }
+  std::string name;
+};
+
+TEST(Verify, CopiesThatDifferInABitAreNamedWithTheirRanks) {
+  BitOfACopy bit;
+  const VerifyReport report = verified(tiny_run({.data = 2, .tensor = 2}), 2, &bit);
+  ASSERT_FALSE(report.faults.empty());
+  EXPECT_THAT(report.faults.front(),
+              AllOf(HasSubstr("step 2: "), HasSubstr("ranks 0 and 2 have different"), HasSubstr(bit.name)));
+}
+
+TEST(Verify, ChoicesThatRoundingExplainsAreFollowedAndOthersAreFaults) {
+  RunConfig config = tiny_run({.data = 1});
+  config.model.moe = {.num_experts = 4};
+  const auto self = make_self_communicator();
+  StepwiseRun run(*self, config, {});
+  const NamedTensors weights = run.weights();
+  const RecordedStep step = run.run_passes();
+  ChoiceTable other = step.choices;
+  const auto chosen = std::ranges::find_if(other, [](int32_t e) { return e != 0; });
+  const int32_t partner = chosen[1];
+  while (*chosen == step.choices[static_cast<size_t>(chosen - other.begin())] || *chosen == partner)
+    *chosen = *chosen % 4 + 1;
+  const ReferenceStep reference = Reference(config, {}).run(weights, run.biases(), other);
+  const auto in_pairs = [](ChoiceTable table) {
+    for (size_t i = 0; i + 1 < table.size(); i += 2) std::sort(&table[i], &table[i] + 2);
+    return table;
+  };
+  EXPECT_EQ(in_pairs(reference.one.choices), in_pairs(other));
+  EXPECT_EQ(reference.one.differences.num_other, 1);
+  EXPECT_GT(reference.one.differences.widest, 0);
+  // It went where it was told, and what it would have chosen by is far apart.
+  EXPECT_THAT(compare_step(reference.one, reference, config).faults,
+              testing::Contains(HasSubstr("goes to another expert")));
+}
+
+std::string text_of(const TracePlace& place) {
+  return fmt::format("{} {} {}", place.micro_batch, place.is_forward, place.layer);
+}
+
 TEST(Verify, TracePlacesFollowTheOrderOfExecution) {
-  EXPECT_EQ(trace_place(0, 2), "micro-batch 0, forward, embedding");
-  EXPECT_EQ(trace_place(3, 2), "micro-batch 0, forward, head");
-  EXPECT_EQ(trace_place(4, 2), "micro-batch 0, backward, head");
-  EXPECT_EQ(trace_place(7, 2), "micro-batch 0, backward, embedding");
-  EXPECT_EQ(trace_place(10, 2), "micro-batch 1, forward, layers.1");
+  EXPECT_EQ(text_of(trace_place(0, 2)), "0 true embedding");
+  EXPECT_EQ(text_of(trace_place(3, 2)), "0 true head");
+  EXPECT_EQ(text_of(trace_place(4, 2)), "0 false head");
+  EXPECT_EQ(text_of(trace_place(7, 2)), "0 false embedding");
+  EXPECT_EQ(text_of(trace_place(10, 2)), "1 true layers.1");
 }
 
 TEST(SmallRun, KeepsWhatDecidesWhetherALayoutFits) {

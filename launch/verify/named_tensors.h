@@ -1,0 +1,12 @@
+// Whole tensors by their global names.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace trireme {
+
+using NamedTensors = std::map<std::string, std::vector<float>>;
+
+}  // namespace trireme

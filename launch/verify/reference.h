@@ -1,0 +1,38 @@
+// One rank that computes a layout's steps, and how much of a difference rounding explains.
+#pragma once
+
+#include <memory>
+
+#include "launch/verify/stepwise_run.h"
+
+namespace trireme {
+
+/// What one rank's passes give from the weights that the layout had, and what they give where they are
+/// rounded otherwise.
+struct ReferenceStep {
+  RecordedStep one, other;
+  NamedTensors biases;  ///< that balance experts, after the update
+};
+
+/// Two runs of one rank that recomputes nothing. The second computes the same with other roundings: a 16-bit
+/// run's in f32, from the same rounded weights; that of f32 with every output and input gradient of a layer
+/// off by two units of the last place, up or down at random. How far the two are apart is what rounding makes
+/// of these weights and samples, wherever it is that they make much of it.
+class Reference {
+ public:
+  Reference(const RunConfig& config, Device device);
+  ~Reference();
+
+  /// The next step, from these weights and biases, with tokens going to these experts.
+  ReferenceStep run(const NamedTensors& weights, const NamedTensors& biases, const ChoiceTable& choices);
+
+ private:
+  class OtherRounding;
+
+  RunConfig config_;
+  std::unique_ptr<Communicator> self_;
+  std::unique_ptr<OtherRounding> rounding_;
+  StepwiseRun one_, other_;
+};
+
+}  // namespace trireme

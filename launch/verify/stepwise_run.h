@@ -1,0 +1,83 @@
+// A short training run in some layout, step by step, with everything that is to be the same in another.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "launch/trainer/run_config.h"
+#include "launch/verify/expert_choices.h"
+#include "launch/verify/layout_trace.h"
+#include "launch/verify/named_tensors.h"
+#include "parallel/training/training_step.h"
+
+namespace trireme {
+
+/// What the passes of a step gave.
+struct RecordedStep {
+  double loss = 0;         ///< mean, with what routers add to it
+  double grad_norm = 0;    ///< as the run has it
+  double mean = 0;         ///< what makes of `gradients` means over the tokens of the global batch
+  NamedTensors gradients;  ///< sums over tokens, times the loss scale; on rank 0
+  TraceTable trace;
+  ChoiceTable choices;
+  ChoiceDifferences differences;  ///< from the choices that were followed
+};
+
+/// Told of a run on its way: what disturbs one on purpose is this.
+class RunHooks {
+ public:
+  virtual ~RunHooks() = default;
+  virtual void made(Context&, Transformer&) {}
+  virtual void before_passes(int64_t /*step*/, Context&, Transformer&, std::vector<MicroBatch>&) {}
+  virtual void before_update(int64_t /*step*/, Context&, Transformer&) {}
+  virtual void after_update(int64_t /*step*/, Context&, Transformer&) {}
+};
+
+class StepwiseRun {
+ public:
+  /// A run in the layout of config.parallel, which is resolved, on samples made from random tokens, of which
+  /// every seventh does not count, at a constant rate. All ranks of `world` make one and make the calls
+  /// below together. `hooks` (may be null) outlives it.
+  StepwiseRun(Communicator& world, const RunConfig& config, Device device, RunHooks* hooks = nullptr);
+  StepwiseRun(const StepwiseRun&) = delete;
+  StepwiseRun& operator=(const StepwiseRun&) = delete;
+
+  /// Forward and backward passes of the next step.
+  RecordedStep run_passes();
+  /// Its update.
+  void update();
+
+  /// Whole f32 masters, on rank 0.
+  NamedTensors weights();
+  /// The biases that balance experts, by the names of their routers, on every rank.
+  NamedTensors biases();
+  /// Empty where all copies of weights have the same bits, and rounded weights those of their masters; else a
+  /// sentence on the first that has not. On rank 0.
+  std::string copies_unlike();
+
+  /// On one rank: begins the next step with these instead of its own.
+  void set_weights(const NamedTensors& weights);
+  void set_biases(const NamedTensors& biases);
+  /// On one rank: the experts that the next step's tokens go to, whatever the routers say.
+  void follow(const ChoiceTable& choices) { choices_.follow(choices); }
+
+  Transformer& model() { return model_; }
+
+ private:
+  std::vector<MicroBatch> read_step();
+  NamedTensors collect(ParameterState state);
+
+  RunConfig config_;
+  ParallelContext parallel_;
+  Context ctx_;
+  TrainingStepOptions options_;
+  Transformer model_;
+  TrainingStep step_;
+  RunHooks* hooks_;
+  LayoutTrace trace_;
+  ExpertChoices choices_;
+  int64_t next_ = 0;  // step
+};
+
+}  // namespace trireme

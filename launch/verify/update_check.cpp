@@ -1,0 +1,91 @@
+#include "launch/verify/update_check.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "models/transformer/transformer.h"
+
+namespace trireme {
+
+namespace {
+
+/// What the update of one element should give, and how far from that it may be.
+struct Expected {
+  double value, tolerance;
+};
+
+class Element {
+ public:
+  Element(const OptimizerConfig& o, int64_t num_updates, double factor)
+      : o_(o),
+        factor_(factor),
+        beta1_(static_cast<float>(o.beta1)),
+        beta2_(static_cast<float>(o.beta2)),
+        correction1_(1 / (1 - std::pow(beta1_, num_updates))),
+        correction2_(1 / (1 - std::pow(beta2_, num_updates))) {}
+
+  Expected update(double w, double gradient, float& m, float& v, bool decays) const {
+    constexpr double kRounding = 5e-6;  // of some operations in f32
+    const double g = gradient * factor_;
+    const double from_m = beta1_ * static_cast<double>(m), from_g = (1 - beta1_) * g;
+    m = static_cast<float>(from_m + from_g);
+    v = static_cast<float>(beta2_ * static_cast<double>(v) + (1 - beta2_) * g * g);
+    const double root = std::sqrt(static_cast<double>(v) * correction2_),
+                 scale = correction1_ / (root + o_.eps);
+    const double decay = decays ? o_.weight_decay * w : 0;
+    // Without an epsilon the quotient of two numbers that are next to nothing may be anything.
+    if (!std::isfinite(scale) || (v < 1e-30f && o_.eps < 1e-15)) return {w, INFINITY};
+    // The root stands for the gradients of the steps before, which may have cancelled out in m.
+    const double size = (std::abs(from_m) + std::abs(from_g) + root) * scale + std::abs(decay);
+    return {w - o_.lr * (static_cast<double>(m) * scale + decay),
+            kRounding * o_.lr * size + 4e-7 * std::abs(w)};
+  }
+
+ private:
+  const OptimizerConfig& o_;
+  double factor_, beta1_, beta2_, correction1_, correction2_;  // betas as the run has them, in f32
+};
+
+}  // namespace
+
+double norm_of(const NamedTensors& gradients, double mean) {
+  double squares = 0;
+  for (const auto& [name, values] : gradients) {
+    for (const float g : values) squares += static_cast<double>(g) * static_cast<double>(g);
+  }
+  return std::sqrt(squares) * mean;
+}
+
+std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& gradients, double mean,
+                               double grad_norm, const NamedTensors& after) {
+  const OptimizerConfig& o = config_.optimizer;
+  const double clip = o.clip > 0 && grad_norm > o.clip ? o.clip / grad_norm : 1;
+  const Element element(o, ++num_updates_, mean * clip);
+  // Weights that are kept in bf16 alone are rounded up or down, at random.
+  const double rounding = config_.train.master ? 0 : 0x1p-7;
+  std::string fault;
+  for (const auto& layer : parameters_by_layer(config_.model)) {
+    for (const Parameter& p : layer) {
+      const auto &w = before.at(p.name), &g = gradients.at(p.name), &now = after.at(p.name);
+      auto &m = m_[p.name], &v = v_[p.name];
+      m.resize(w.size(), 0.0f);
+      v.resize(w.size(), 0.0f);
+      const bool is_matrix = p.global_shape.rank() == 2;
+      for (size_t i = 0; i < w.size(); ++i) {
+        const Expected e =
+            element.update(static_cast<double>(w[i]), static_cast<double>(g[i]), m[i], v[i], is_matrix);
+        const double off = std::abs(static_cast<double>(now[i]) - e.value);
+        const double tolerance = e.tolerance + (is_matrix ? rounding * std::abs(e.value) : 0);
+        if (off <= tolerance || !fault.empty()) continue;
+        fault = fmt::format(
+            "the update of {}, element {}, differs by {:.1e} from AdamW's, which is {:.1e} from {:.6g}",
+            p.name, i, off, e.value - static_cast<double>(w[i]), w[i]);
+      }
+    }
+  }
+  return fault;
+}
+
+}  // namespace trireme
