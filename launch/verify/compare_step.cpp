@@ -132,7 +132,7 @@ class Comparison {
     if (it == layout_.gradients.end()) return {INFINITY, closeness_.gradients, name};
     const double rounding = distance_of(other_.gradients.at(name), other_.mean, b, one_.mean);
     double bound = closeness_.gradients + closeness_.multiple_of_gradients *
-                                              (rounding + 2 * std::max(0.0, rounding - closeness_.unsure));
+                                              (rounding + 4 * std::max(0.0, rounding - closeness_.unsure));
     if (bound > kNoise) bound *= travels_rounded() ? INFINITY : kOfNoise;
     if (travels_rounded()) bound += kTravel;
     return {distance_of(it->second, layout_.mean, b, one_.mean), bound, name};
@@ -169,8 +169,8 @@ class Comparison {
 
 // Rounding is measured once, and what is measured may come out a few times as large the next time.
 Closeness closeness_of(const RunConfig& config) {
-  return config.train.precision == DType::f32 ? Closeness{8, 5, 5e-6, 1e-6, 3e-6, 1e-6}
-                                              : Closeness{8, 8, 1, 1e-3, 2e-3, 1e-3};
+  return config.train.precision == DType::f32 ? Closeness{8, 5, 5e-6, 1e-6, 5e-6, 1e-6}
+                                              : Closeness{8, 12, 1, 1e-3, 2e-3, 2e-3};
 }
 
 StepDifference compare_step(const RecordedStep& layout, const ReferenceStep& reference,

@@ -11,7 +11,7 @@ namespace trireme {
 
 /// How much of what rounding makes of one rank a layout may differ by.
 struct Closeness {
-  /// Multiples of the distance of Reference's two runs; of what that is beyond `unsure`, three times as much
+  /// Multiples of the distance of Reference's two runs; of what that is beyond `unsure`, five times as much
   /// for gradients: some of them cancel out, and then one rounding is no measure of the next.
   double multiple, multiple_of_gradients, unsure;
   double passes, gradients, loss;  ///< what is added, relative

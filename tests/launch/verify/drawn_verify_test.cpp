@@ -64,14 +64,13 @@ Planted plant(uint64_t seed) {
   RunConfig config = test::draw_run(seed);
   test::PlantedFault fault = test::draw_fault(config, seed);
   const bool is_scale =
-      fault.kind >= test::FaultKind::scaled_output && fault.kind <= test::FaultKind::scaled_weights;
+      fault.kind >= test::FaultKind::scaled_output && fault.kind <= test::FaultKind::scaled_gradient;
   if (seed % 3 != 0 || config.train.precision == DType::f32 || !is_scale)
     return {verified_runs(config).front(), fault};
   config.parallel.gradient_dtype = DType::f32;
   config.train.master = true;
   const StepDifference clean = verify_on_threads(config).steps[static_cast<size_t>(fault.step)];
-  const bool is_of_weights = fault.kind == test::FaultKind::scaled_weights;
-  fault.scale = 1 + 2 * (is_of_weights ? clean.coarsest : clean.widest);
+  fault.scale = 1 + 2 * clean.widest;
   fault.is_everywhere = true;
   return {config, fault};
 }
