@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "launch/commands/commands.h"
+#include "launch/commands/spin_bound.h"
 #include "launch/trainer/run_log.h"
 #include "launch/trainer/stop_request.h"
 #include "launch/trainer/visible_text.h"
@@ -85,6 +86,7 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  trireme::bound_spinning(argv);
   trireme::prepare_process();
   const std::vector<std::string> args(argv + 1, argv + argc);
   const std::string command = args.empty() ? "--help" : args[0];

@@ -174,7 +174,8 @@ std::vector<Option> run_options() {
       {section, "threads", "",
        whole(
            [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),
-       "threads a rank; 0: the host's cores divided by its ranks", ""},
+       "threads a rank; 0: the host's cores divided by its ranks, or as many as its control groups grant",
+       ""},
   };
   std::vector<Option> attention = attention_options(section);
   options.insert(options.end() - 3, attention.begin(), attention.end());

@@ -30,7 +30,7 @@ std::vector<Field> step_fields(const StepMetrics& m, int64_t total_steps, double
       {fmt::format("{:.{}f} ms", m.step_ms, m.step_ms < 10 ? 1 : 0), 7},
       {fmt::format("{} tok/s", short_count(m.tok_s)), 2},
       {fmt::format("{:.2f} TFLOP/s", m.tflops), 9},
-      {fmt::format("MFU {:.0f}%", 100 * m.mfu), 6},
+      {fmt::format("MFU {:.0f}%{}", 100 * m.mfu, m.is_mfu_sure ? "" : "?"), 6},
       {fmt::format("mem {} ({} reserved)", short_bytes(static_cast<double>(m.mem_bytes)),
                    short_bytes(static_cast<double>(m.reserved_bytes))),
        10},

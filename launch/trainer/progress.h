@@ -14,7 +14,8 @@
 namespace trireme {
 
 /// "step 10/2000 | loss 4.1234 | gnorm 1.83 | lr 6.00e-04 | 123 ms | 40.3k tok/s | 0.31 TFLOP/s | MFU 22% |
-/// mem 310 MiB (352 MiB reserved) | eta 3m" (the most in use, and taken from the device), and behind it,
+/// mem 310 MiB (352 MiB reserved) | eta 3m" (the most in use, and taken from the device; MFU 22%? where
+/// that is not sure), and behind it,
 /// where they say something: the load of experts (load_field), the loss scale, skipped steps, and loss or
 /// norm that lie kOutlier standard deviations or more from the steps before.
 inline constexpr double kOutlier = 4;

@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
-#include <thread>
 #include <utility>
 
 #include "launch/trainer/attention_choice.h"
@@ -34,10 +33,7 @@ double unix_time() {
 }  // namespace
 
 int threads_of_rank(const RunConfig& config, const Job& job) {
-  if (config.run.threads > 0) return config.run.threads;
-  const int allowed = cpu::num_available_cores();
-  const bool is_bound = allowed < static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, is_bound ? allowed : allowed / job.local_size);
+  return config.run.threads > 0 ? config.run.threads : default_threads(cores_given(), job.local_size);
 }
 
 Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out)
@@ -74,11 +70,14 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
 
 void Trainer::start() {
   StopRequest::defer();
+  peak_.emplace(ctx_, world_, config_.train.precision, PeakStore(PeakStore::default_path()));
   if (is_main()) open_directory();
   share_log();
-  rates_.flops = ops::measure_gemm_rate(ctx_, config_.train.precision);
+  const TrainConfig& t = config_.train;
+  peak_->measure(training_flops_per_token(config_.model, t.seq_len) *
+                 static_cast<double>(config_.tokens_per_step()) * static_cast<double>(t.steps));
+  rates_.flops = peak_->rank_flops();
   if (config_.run.profile_step > 0) rates_.bytes = ops::measure_memory_rate(ctx_);
-  peak_flops_ = sum_over_ranks(rates_.flops);
   ctx_.allocator().trim();  // training does not need the tensors of those measurements
   ctx_.allocator().reset_peaks();
 }
@@ -109,6 +108,8 @@ void Trainer::open_directory() {
   std::string text = banner(config_, place);
   text.pop_back();  // its last line's end
   progress_->note(text);
+  if (const std::string warning = is_on_cpu() ? thread_warning(peak_->hosts()) : ""; !warning.empty())
+    progress_->note("warning: " + warning);
   check_room(directory_->path(), model_file_bytes(config_.model));
 }
 
@@ -126,9 +127,20 @@ void Trainer::share_log() {
 
 int Trainer::agreed_signal() {
   if (signal_ != 0) return signal_;
-  double signal = StopRequest::signal();
-  world_.all_reduce(ctx_.host_stream(), Tensor::borrow(&signal, {1}, DType::f64), ReduceOp::max);
-  return signal_ = static_cast<int>(signal);
+  std::array<double, 2> wishes = {static_cast<double>(StopRequest::signal()), peak_->is_due() ? 1.0 : 0.0};
+  world_.all_reduce(ctx_.host_stream(), Tensor::borrow(wishes.data(), {2}, DType::f64), ReduceOp::max);
+  is_peak_due_ = wishes[1] > 0;
+  return signal_ = static_cast<int>(wishes[0]);
+}
+
+void Trainer::measure_peak_again() {
+  if (!is_peak_due_) return;
+  is_peak_due_ = false;
+  peak_->measure_again();
+  rates_.flops = peak_->rank_flops();
+  if (is_main()) progress_->note(fmt::format("measured again, since a step reached more: {}", peak_->text()));
+  core_waits_->take();
+  last_end_ = Clock::now();
 }
 
 double Trainer::sum_over_ranks(double value) {
@@ -209,7 +221,11 @@ StepMetrics Trainer::end_step(StepUnderWay under_way) {
   m.tok_s = static_cast<double>(config_.tokens_per_step()) / m.step_ms * 1e3;
   const double flops = training_flops_per_token(config_.model, config_.train.seq_len) * m.tok_s;
   m.tflops = flops * 1e-12;
-  m.mfu = flops / peak_flops_;
+  m.mfu = peak_->share_of(flops);
+  m.peak_tflops = peak_->peak().flops * 1e-12;
+  constexpr double kHeldUp = 0.1;  // of the step
+  const bool is_held_up = core_waits_->take() > kHeldUp * m.step_ms * 1e-3;
+  m.is_mfu_sure = peak_->peak().is_sure() && !is_held_up;
   const MemoryStats memory = ctx_.allocator().stats();
   m.mem_bytes = memory.total.peak;
   m.reserved_bytes = memory.peak_reserved;
@@ -245,13 +261,12 @@ void Trainer::train_steps() {
   start.val_loss = evaluate();
   start.time = unix_time();
   if (is_main()) {
-    progress_->note(
-        fmt::format("MFU is against {:.2f} TFLOP/s: the {} GEMM rate of {} rank(s), measured just now",
-                    peak_flops_ * 1e-12, precision_name(t.precision), world_.size()));
+    progress_->note(peak_->text());
     if (!prompt_note_.empty()) progress_->note("note: " + prompt_note_);
     if (start.val_loss) report(start);
   }
   check_signal(0);
+  core_waits_.emplace(is_on_cpu() ? ctx_.num_threads() : 1);
   std::optional<StepUnderWay> before;
   for (int64_t step = 0; step < t.steps; ++step) {
     const bool is_evaluated = step + 1 == t.steps || (t.eval_every > 0 && (step + 1) % t.eval_every == 0);
@@ -269,6 +284,7 @@ void Trainer::train_steps() {
       before = std::move(now);
       if (agreed_signal() != 0) end_before();
       check_signal(step + 1);
+      measure_peak_again();
       continue;
     }
     StepMetrics m = end_step(std::move(now));
@@ -276,7 +292,11 @@ void Trainer::train_steps() {
     if (is_evaluated) m.val_loss = evaluate();
     report(m);
     if (!account.empty()) progress_->note(account);
-    if (step + 1 < t.steps) check_signal(step + 1);
+    if (step + 1 < t.steps) {
+      check_signal(step + 1);
+      measure_peak_again();
+    }
+    if (is_evaluated) core_waits_->take();  // of the evaluation
   }
   seconds_ = seconds_since(begin);
 }

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "launch/trainer/batch_schedule.h"
+#include "launch/trainer/core_waits.h"
+#include "launch/trainer/gemm_peak.h"
 #include "launch/trainer/progress.h"
 #include "launch/trainer/run_directory.h"
 #include "launch/trainer/step_metrics.h"
@@ -73,6 +75,7 @@ class Trainer {
   std::string finish(StepProfile& profile);      // what to print, on the main rank
   void report(const StepMetrics& m);
   void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
+  void measure_peak_again();  // where a step of any rank has reached more
   double sum_over_ranks(double value);
   // Ranks that write a sample together: all that must, else those that hold the first copy.
   bool writes_sample() const {
@@ -104,9 +107,11 @@ class Trainer {
   double seconds_in_steps_ = 0, seconds_ = 0;  // the second: of all steps and evaluations
   Clock::time_point last_end_;                 // of a step
   ZScore loss_z_, grad_norm_z_;
-  std::string notice_;      // of the step that was skipped last
-  ops::DeviceRates rates_;  // of this rank; bytes only where a step is profiled
-  double peak_flops_ = 0;   // of all ranks
+  std::string notice_;            // of the step that was skipped last
+  ops::DeviceRates rates_;        // of this rank; bytes only where a step is profiled
+  std::optional<GemmPeak> peak_;  // of all ranks
+  std::optional<CoreWaits> core_waits_;
+  bool is_peak_due_ = false;  // on any rank, equal on all
   int64_t tokens_seen_ = 0;
   int64_t steps_done_ = 0;
   bool is_updating_ = false;  // weights may be of two steps

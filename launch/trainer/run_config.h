@@ -88,7 +88,7 @@ struct RunOptions {
   bool deterministic = true;  ///< off: cuDNN's attention may add up gradients in any order
   int64_t profile_step = 0;   ///< the step that is measured op by op, counted from 1; 0: none
   bool check_memory = true;   ///< a run that is predicted to need more than there is, is refused
-  int threads = 0;            ///< threads a rank; 0: the host's cores divided by its ranks
+  int threads = 0;            ///< threads a rank; 0: default_threads()
 
   friend bool operator==(const RunOptions&, const RunOptions&) = default;
 };

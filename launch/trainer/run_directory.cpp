@@ -75,6 +75,8 @@ std::string to_json_line(const StepMetrics& m) {
                                  {"tok_s", m.tok_s},
                                  {"tflops", m.tflops},
                                  {"mfu", m.mfu},
+                                 {"mfu_sure", m.is_mfu_sure},
+                                 {"peak_tflops", m.peak_tflops},
                                  {"mem_bytes", m.mem_bytes},
                                  {"reserved_bytes", m.reserved_bytes},
                                  {"loss_scale", m.loss_scale},
@@ -162,6 +164,7 @@ void RunDirectory::write(const StepMetrics& m) {
       {"speed/tokens_per_second", single(m.tok_s)},
       {"speed/tflops", single(m.tflops)},
       {"speed/mfu", single(m.mfu)},
+      {"speed/peak_tflops", single(m.peak_tflops)},
       {"memory/peak_mib", single(static_cast<double>(m.mem_bytes) / (1 << 20))},
       {"memory/reserved_mib", single(static_cast<double>(m.reserved_bytes) / (1 << 20))}};
   scalars.push_back({"optimizer/loss_scale", single(m.loss_scale)});

@@ -21,11 +21,13 @@ struct StepMetrics {
   double step_ms = 0;       ///< wall time of the step
   double comm_wait_ms = 0;  ///< of it, waiting for communication (Communicator::seconds_waited), this rank
   int64_t dispatch_bytes =
-      0;                  ///< of rows of tokens that this rank has sent to other ranks' experts, and back
-  double tok_s = 0;       ///< over all ranks
-  double tflops = 0;      ///< model FLOPs a second over all ranks, / 1e12
-  double mfu = 0;         ///< model FLOPs as a share (0 to 1) of what the ranks' devices can do
-  int64_t mem_bytes = 0;  ///< peak of bytes in use, this rank
+      0;                    ///< of rows of tokens that this rank has sent to other ranks' experts, and back
+  double tok_s = 0;         ///< over all ranks
+  double tflops = 0;        ///< model FLOPs a second over all ranks, / 1e12
+  double mfu = 0;           ///< model FLOPs as a share (0 to 1) of what the ranks' devices can do
+  double peak_tflops = 0;   ///< what that is, / 1e12
+  bool is_mfu_sure = true;  ///< neither is the peak unsure, nor did other processes hold up the step
+  int64_t mem_bytes = 0;    ///< peak of bytes in use, this rank
   int64_t reserved_bytes = 0;  ///< and of those taken from its device for them
   double loss_scale = 1;       ///< of this step
   bool skipped = false;        ///< its loss or gradients were not finite: nothing was updated

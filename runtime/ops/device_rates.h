@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "runtime/device/context.h"
+#include "runtime/ops/rate_estimate.h"
 #include "runtime/tensor/dtype.h"
 
 namespace trireme::ops {
@@ -20,10 +21,16 @@ struct DeviceRates {
   }
 };
 
-/// FLOP/s of a large product of matrices of `dtype` on the context's device and threads, the best of several
-/// within a fraction of a second: what MFU is measured against on a CPU. Of a device that takes long for a
-/// small one, of that.
-double measure_gemm_rate(Context& ctx, DType dtype);
+/// What large products reach, and how far that is known.
+struct GemmRate {
+  double flops = 0;     ///< FLOP/s
+  bool is_sure = true;  ///< seen, not inferred from processor time (RateEstimate)
+  double share = 1;     ///< of the time in which this rank's threads had a core
+};
+
+/// A large product of matrices of normal numbers of `dtype` on the context's device and threads, again and
+/// again as `rules` say: what MFU is measured against. Of a device that takes long for a small one, of that.
+GemmRate measure_gemm_rate(Context& ctx, DType dtype, const RateRules& rules = {});
 
 /// Bytes/s, read and written together, at which the device changes a tensor in place that no cache holds, the
 /// best of several within a fraction of a second: what ops that compute little are measured against. Takes

@@ -71,7 +71,7 @@ void training_step(benchmark::State& state, const Place& place, const Case& c, S
   const auto run = [&] { (void)step.step({&mb, 1}, 1, 1e-4); };
   run();  // memory and kernels are found on the first step, a graph is captured in the second
   run();
-  const double peak = ops::measure_gemm_rate(ctx, c.precision);
+  const double peak = ops::measure_gemm_rate(ctx, c.precision).flops;
   while (state.KeepRunningBatch(steps_at_once)) {
     for (int64_t i = 0; i < steps_at_once; ++i) run();
     ctx.stream().synchronize();

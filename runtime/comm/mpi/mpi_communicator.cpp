@@ -13,9 +13,9 @@ namespace trireme {
 
 namespace {
 
-class MessageWork final : public Work {
+class MpiMessageWork final : public Work {
  public:
-  MessageWork(std::shared_ptr<MpiGroup> group, CommCall call)
+  MpiMessageWork(std::shared_ptr<MpiGroup> group, CommCall call)
       : group_(std::move(group)),
         call_(std::move(call)),
         header_(std::make_unique<MessageHeader>(header_of(call_))),
@@ -25,7 +25,7 @@ class MessageWork final : public Work {
 
   // MPI may still read and write the tensor: it is waited for, or, where an exception is about to end the
   // job, left behind.
-  ~MessageWork() override {
+  ~MpiMessageWork() override {
     if (requests_.empty()) return;
     if (std::uncaught_exceptions() > uncaught_) {
       leave_behind();
@@ -117,7 +117,7 @@ class MpiCommunicator final : public Communicator {
   WorkPtr start(Stream& stream, CommCall call) override {
     if (call.is_point_to_point()) {
       return staging_->message(stream, std::move(call), [this](CommCall c) {
-        return std::make_shared<MessageWork>(group_, std::move(c));
+        return std::make_shared<MpiMessageWork>(group_, std::move(c));
       });
     }
     return queue_.push([group = group_, staging = staging_, ready = stream.record(), call = std::move(call)] {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -23,8 +24,8 @@ struct Outcome {
   std::string output;  ///< standard output and error
 };
 
-Outcome run(const std::string& arguments) {
-  const std::string command = trireme::test::build_folder() + "/trireme " + arguments + " 2>&1";
+Outcome run(const std::string& arguments, const std::string& with = "") {
+  const std::string command = with + trireme::test::build_folder() + "/trireme " + arguments + " 2>&1";
   std::FILE* pipe = ::popen(command.c_str(), "r");
   Outcome outcome{-1, ""};
   std::array<char, 4096> buffer;
@@ -58,6 +59,38 @@ TEST(Program, WrongOptionsAreListedAtOnceWithExitCodeTwo) {
   EXPECT_THAT(outcome.output,
               AllOf(StartsWith("trireme: error: 3 faults:"), HasSubstr("did you mean --train.steps?"),
                     HasSubstr("'fast'"), HasSubstr("model.heads 7")));
+}
+
+// What libgomp says it is told, each time that it is loaded.
+std::vector<std::string> spin_counts(const std::string& arguments, const std::string& set) {
+  const Outcome outcome =
+      run(arguments,
+          "env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT -u OMPI_COMM_WORLD_LOCAL_SIZE OMP_DISPLAY_ENV=verbose " +
+              set + " ");
+  std::vector<std::string> counts;
+  const std::string key = "GOMP_SPINCOUNT = '";
+  for (size_t at = 0; (at = outcome.output.find(key, at)) != std::string::npos;) {
+    at += key.size();
+    counts.push_back(outcome.output.substr(at, outcome.output.find('\'', at) - at));
+  }
+  return counts;
+}
+
+TEST(Program, SpinningIsBoundedWhereSeveralThreadsCompute) {
+  using testing::ElementsAre;
+  using testing::SizeIs;
+  const auto bounded = spin_counts("train --run.threads 2", "OMPI_COMM_WORLD_LOCAL_SIZE=1");
+  ASSERT_THAT(bounded, SizeIs(2));  // once as the user started it
+  EXPECT_LE(std::stoll(bounded[1]), 20'000);
+  // More threads than any machine has cores take turns.
+  EXPECT_EQ(spin_counts("train --run.threads 4096", "").back(), "0");
+  EXPECT_EQ(spin_counts("train --run.threads 2", "OMPI_COMM_WORLD_LOCAL_SIZE=100000").back(), "0");
+  // What the user has set stays.
+  EXPECT_THAT(spin_counts("train --run.threads 4096", "GOMP_SPINCOUNT=77"), ElementsAre("77"));
+  EXPECT_THAT(spin_counts("train --run.threads 4096", "OMP_WAIT_POLICY=active"), SizeIs(1));
+  EXPECT_THAT(spin_counts("train --run.threads 1", ""), SizeIs(1));
+  EXPECT_THAT(spin_counts("train --run.threads 2 --help", ""), SizeIs(1));
+  EXPECT_THAT(spin_counts("info", ""), SizeIs(1));
 }
 
 TEST(Program, ADryRunNeedsNoDataAndPrintsARunnableConfig) {

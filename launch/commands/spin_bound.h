@@ -1,0 +1,30 @@
+// How long OpenMP's threads spin while they wait for each other.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+
+#include "launch/trainer/thread_advice.h"
+
+namespace trireme {
+
+/// Rounds of libgomp's waiting loop before a thread sleeps (GOMP_SPINCOUNT): none where threads take turns on
+/// cores, since who spins keeps the others from what he waits for; else about as long as waking takes, which
+/// costs at most twice what the better of both would. `pause_seconds` is what a round takes.
+int64_t spin_rounds(const CoresGiven& cores, int local_ranks, int threads, double pause_seconds);
+
+/// The threads that the arguments of `trireme train` ask for a rank, or their configuration file does; 0:
+/// none is named. Faults are left to whoever reads them later.
+int named_threads(std::span<const std::string> args);
+
+/// Ranks of this host by the variables of mpirun or Slurm; 1 where there are none.
+int launched_local_ranks();
+
+/// To be called before anything else: where this process is going to compute on several threads and the user
+/// has set neither OMP_WAIT_POLICY nor GOMP_SPINCOUNT, starts the program again in this process with
+/// GOMP_SPINCOUNT, which libgomp reads when it is loaded and never again. Where that is refused all goes on
+/// as it was.
+void bound_spinning(char** argv);
+
+}  // namespace trireme
