@@ -4,7 +4,9 @@
 //   * tensors are handles: outputs are passed by const reference too and come last, an undefined tensor means
 //   "absent";
 //   * all tensors of a call lie on the context's device; the work is submitted to the context's stream;
-//   * arithmetic is fp32 or wider, whatever the storage type; results do not depend on the number of threads.
+//   * arithmetic is fp32 or wider, whatever the storage type;
+//   * on one machine no bit of a result depends on the number of threads: what is added up in which order
+//   follows from shapes and options alone.
 #pragma once
 
 #include <cstddef>

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
 
 #include "runtime/ops/attention.h"
 #include "runtime/ops/cpu/onednn.h"
@@ -81,27 +79,15 @@ inline void set_zero(const Tile& tile, int64_t rows, int64_t columns) {
 }
 
 /// Calls task(t, scratch) for every t in [0, num_tasks) on the context's threads, each with scratch_floats
-/// floats of its own. Tasks differ in length, so a thread takes the next one when it is free; products inside
-/// a task run on its thread alone.
+/// floats of its own. Products inside a task run on its thread alone.
 template <class Task>
 void run_tasks(Context& ctx, int64_t num_tasks, int64_t scratch_floats, Task&& task) {
   const int64_t workers = std::min<int64_t>(ctx.num_threads(), num_tasks);
   const Tensor scratch = Tensor::empty(ctx, {workers, scratch_floats}, DType::f32, MemoryCategory::buffers);
-  std::atomic<int64_t> next = 0;
-  std::exception_ptr failure;  // an exception must not leave a thread of the team
-  std::atomic_flag has_failed;
-  parallel_for(static_cast<int>(workers), workers, 1, [&](int64_t worker, int64_t) {
+  run_in_team(static_cast<int>(workers), num_tasks, [&](int64_t t, int64_t worker) {
     const onednn::ThreadCount one(1);
-    try {
-      for (int64_t t = next++; t < num_tasks; t = next++) {
-        task(t, scratch.data<float>() + worker * scratch_floats);
-      }
-    } catch (...) {
-      next = num_tasks;
-      if (!has_failed.test_and_set()) failure = std::current_exception();
-    }
+    task(t, scratch.data<float>() + worker * scratch_floats);
   });
-  if (failure) std::rethrow_exception(failure);
 }
 
 /// Hands out pieces of a task's scratch memory, or adds up what is needed when it starts from nothing.

@@ -1,11 +1,10 @@
 #include "runtime/ops/grouped_gemm.h"
 
-#include <atomic>
-#include <exception>
-#include <mutex>
+#include <algorithm>
+#include <functional>
 #include <vector>
 
-#include "runtime/base/parallel_for.h"
+#include "runtime/ops/cpu/support.h"
 #include "runtime/ops/gemm.h"
 
 namespace trireme::ops::cpu {
@@ -42,19 +41,8 @@ void for_each_run(Context& ctx, std::span<const int64_t> counts, int64_t operati
       runs, [&](const Run& run) { return (run.end - run.begin) * operations_a_row < kSharedProduct; });
   const int64_t num_shared = num_runs >= ctx.num_threads() ? first_small - runs.begin() : num_runs;
   for (int64_t i = 0; i < num_shared; ++i) product(runs[static_cast<size_t>(i)]);
-  std::atomic<int64_t> next = num_shared;
-  std::exception_ptr error;
-  std::mutex mutex;
-  parallel_for(ctx.num_threads(), std::min<int64_t>(ctx.num_threads(), num_runs - num_shared), 1,
-               [&](int64_t, int64_t) {
-                 try {
-                   for (int64_t i = next++; i < num_runs; i = next++) product(runs[static_cast<size_t>(i)]);
-                 } catch (...) {
-                   const std::lock_guard lock(mutex);
-                   error = std::current_exception();
-                 }
-               });
-  if (error) std::rethrow_exception(error);
+  run_in_team(ctx.num_threads(), num_runs - num_shared,
+              [&](int64_t i, int64_t) { product(runs[static_cast<size_t>(num_shared + i)]); });
 }
 
 Tensor rows_of(const Tensor& t, const Run& run) { return t.slice(run.begin, run.end); }

@@ -51,7 +51,7 @@ class Matmul {
     attributes.set_post_ops(post);
 
     const auto a = matrix(p.m, p.k, p.in, p.transpose_a, p.stride_a);
-    const auto b = matrix(p.k, p.n, p.in, p.transpose_b, p.transpose_b ? p.k : p.n);
+    const auto b = matrix(p.k, p.n, p.in, p.transpose_b, p.stride_b);
     const auto c = matrix(p.m, p.n, p.out, false, p.stride_c);
     const bool own_bias = p.has_bias && !bias_after_scale;
     const dnnl::matmul::primitive_desc desc(
@@ -100,14 +100,13 @@ class Matmul {
 // oneDNN keeps the generated code. So the last problems stay described; a training step has a few dozen.
 class MatmulCache {
  public:
-  Matmul& find(const MatmulProblem& problem, int num_threads) {
-    const Key key{problem, num_threads};
-    if (const auto hit = entries_.find(key); hit != entries_.end()) {
+  Matmul& find(const MatmulProblem& problem) {
+    if (const auto hit = entries_.find(problem); hit != entries_.end()) {
       order_.splice(order_.begin(), order_, hit->second);
       return order_.front().second;
     }
-    order_.emplace_front(key, make(problem));
-    entries_.emplace(key, order_.begin());
+    order_.emplace_front(problem, make(problem));
+    entries_.emplace(problem, order_.begin());
     if (order_.size() > kCapacity) {
       entries_.erase(order_.back().first);
       order_.pop_back();
@@ -119,11 +118,11 @@ class MatmulCache {
 
  private:
   static constexpr size_t kCapacity = 256;
-  // oneDNN fixes the number of threads when the primitive is made.
-  using Key = std::pair<MatmulProblem, int>;
-  using Order = std::list<std::pair<Key, Matmul>>;
+  using Order = std::list<std::pair<MatmulProblem, Matmul>>;
 
+  // oneDNN fixes the number of threads when the primitive is made.
   Matmul make(const MatmulProblem& problem) {
+    const ThreadCount one(1);
     try {
       return Matmul(engine_, problem);
     } catch (const dnnl::error& e) {
@@ -135,7 +134,7 @@ class MatmulCache {
   dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream_{engine_};
   Order order_;  // the last used first
-  std::map<Key, Order::iterator> entries_;
+  std::map<MatmulProblem, Order::iterator> entries_;
 };
 
 // One cache a thread: the memory objects of an entry belong to the call that runs, and ranks may be threads.
@@ -144,32 +143,40 @@ MatmulCache& this_threads_cache() {
   return cache;
 }
 
-}  // namespace
-
-bool matmul(Context& ctx, const MatmulProblem& problem, const void* a, const void* b, const float* bias,
-            void* c) try {
-  const ThreadCount threads(ctx.num_threads());
-  MatmulCache& cache = this_threads_cache();
-  Matmul& found = cache.find(problem, ctx.num_threads());
-  if (!found) return false;
-  found.execute(ctx, cache.stream(), a, b, bias, c);
-  return true;
-} catch (const dnnl::error& e) {
+[[noreturn]] void throw_failed(const MatmulProblem& problem, const dnnl::error& e) {
   throw_environment("oneDNN cannot multiply [{}, {}] by [{}, {}] of {}: {}", problem.m, problem.k, problem.k,
                     problem.n, to_string(problem.in), e.what());
 }
 
-bool has_matmul(Context& ctx, DType dtype) {
-  const MatmulProblem problem{.m = 64,
-                              .n = 64,
-                              .k = 64,
-                              .stride_a = 64,
-                              .stride_c = 64,
-                              .in = dtype,
-                              .out = DType::f32,
-                              .transpose_b = true};
-  const ThreadCount threads(ctx.num_threads());
-  return static_cast<bool>(this_threads_cache().find(problem, ctx.num_threads()));
+}  // namespace
+
+bool can_multiply(const MatmulProblem& problem) try {
+  return static_cast<bool>(this_threads_cache().find(problem));
+} catch (const dnnl::error& e) {
+  throw_failed(problem, e);
+}
+
+void matmul(Context& ctx, const MatmulProblem& problem, const void* a, const void* b, const float* bias,
+            void* c) try {
+  const ThreadCount one(1);
+  MatmulCache& cache = this_threads_cache();
+  Matmul& found = cache.find(problem);
+  TRIREME_CHECK(found, "oneDNN has no product of {}", to_string(problem.in));
+  found.execute(ctx, cache.stream(), a, b, bias, c);
+} catch (const dnnl::error& e) {
+  throw_failed(problem, e);
+}
+
+bool has_matmul(DType dtype) {
+  return can_multiply({.m = 64,
+                       .n = 64,
+                       .k = 64,
+                       .stride_a = 64,
+                       .stride_b = 64,
+                       .stride_c = 64,
+                       .in = dtype,
+                       .out = DType::f32,
+                       .transpose_b = true});
 }
 
 void sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,

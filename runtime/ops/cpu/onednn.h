@@ -9,10 +9,10 @@
 
 namespace trireme::ops::cpu::onednn {
 
-/// c[M,N] = alpha * op(a)[M,K] · op(b)[K,N] (+ bias[N]) (+ c), all matrices row-major before op(), b dense.
+/// c[M,N] = alpha * op(a)[M,K] · op(b)[K,N] (+ bias[N]) (+ c), all matrices row-major before op().
 struct MatmulProblem {
   int64_t m = 0, n = 0, k = 0;
-  int64_t stride_a = 0, stride_c = 0;  ///< elements from row to row
+  int64_t stride_a = 0, stride_b = 0, stride_c = 0;  ///< elements from row to row
   DType in = DType::f32;
   DType out = DType::f32;
   bool transpose_a = false;
@@ -24,17 +24,20 @@ struct MatmulProblem {
   friend auto operator<=>(const MatmulProblem&, const MatmulProblem&) = default;
 };
 
-/// Solves the problem on ctx.num_threads() threads. Returns false, having done nothing, where oneDNN has no
-/// fast implementation of a half type for this machine; f32 always has one. Throws EnvironmentError with
-/// oneDNN's words when it fails.
-bool matmul(Context& ctx, const MatmulProblem& problem, const void* a, const void* b, const float* bias,
+/// Whether oneDNN has a fast implementation of the problem for this machine; of f32 it always has one. Throws
+/// EnvironmentError with oneDNN's words when it fails, as all of these do.
+bool can_multiply(const MatmulProblem& problem);
+
+/// Solves such a problem on the calling thread alone: oneDNN divides the inner dimension among its threads.
+void matmul(Context& ctx, const MatmulProblem& problem, const void* a, const void* b, const float* bias,
             void* c);
 
 /// Whether oneDNN has a fast implementation of products of this type for this machine.
-bool has_matmul(Context& ctx, DType dtype);
+bool has_matmul(DType dtype);
 
 /// c[M,N] = alpha * op(a)·op(b) + beta * c in float, with the given row lengths (in elements) of the matrices
-/// as they lie in memory. Runs on as many threads as OpenMP gives the calling thread.
+/// as they lie in memory. Runs on as many threads as OpenMP gives the calling thread, and which numbers are
+/// added up first depends on them.
 void sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
            int64_t stride_a, const float* b, int64_t stride_b, float beta, float* c, int64_t stride_c);
 

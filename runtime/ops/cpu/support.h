@@ -4,6 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
 
 #include "runtime/base/parallel_for.h"
 #include "runtime/ops/compute_type.h"
@@ -31,6 +33,28 @@ void parallel_elements(Context& ctx, int64_t n, Body&& body) {
   constexpr int64_t kPiece = 1024;
   parallel_for(ctx.num_threads(), (n + kPiece - 1) / kPiece, kGrain / kPiece,
                [&](int64_t begin, int64_t end) { body(begin * kPiece, std::min(n, end * kPiece)); });
+}
+
+/// Calls task(t, worker) for every t in [0, num_tasks), where `worker` is below `num_threads`. Tasks differ
+/// in length, so a thread takes the next one when it is free; which thread has which task is chance. A task
+/// may throw: the others are then left, and one of the exceptions comes out.
+template <class Task>
+void run_in_team(int num_threads, int64_t num_tasks, Task&& task) {
+  const int64_t workers = std::min<int64_t>(num_threads, num_tasks);
+  std::atomic<int64_t> next = 0;
+  std::exception_ptr failure;  // an exception must not leave a thread of the team
+  std::atomic_flag has_failed;
+  parallel_for(static_cast<int>(workers), workers, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t worker = begin; worker < end; ++worker) {
+      try {
+        for (int64_t t = next++; t < num_tasks; t = next++) task(t, worker);
+      } catch (...) {
+        next = num_tasks;
+        if (!has_failed.test_and_set()) failure = std::current_exception();
+      }
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
 }
 
 /// Checks that every one of the i32 indices lies in [0, limit).

@@ -107,6 +107,7 @@ TEST_F(Gemm, LargeSizesMatchDoublePrecision) {
     expect_product(context(2), {257, 513, 1031, in, in, true, {false, true, false, 1.0f}});
     expect_product(context(2), {513, 257, 1031, in, in, false, {false, false, false, 1.0f}});
     expect_product(context(2), {257, 513, 1031, in, DType::f32, false, {true, false, true, 1.0f}});
+    expect_product(context(2), {131, 149, 1031, in, DType::f32, true, {true, true, true, -0.5f}, true, true});
   }
 }
 
