@@ -149,7 +149,7 @@ endif()
 trireme_room(parallel parallel trireme_runtime)
 trireme_room(models models trireme_parallel)
 trireme_room(launch launch trireme_models Boost::program_options)
-set_source_files_properties(${CMAKE_SOURCE_DIR}/launch/trainer/build_info.cpp PROPERTIES COMPILE_DEFINITIONS
+set_source_files_properties(${CMAKE_SOURCE_DIR}/launch/process/build_info.cpp PROPERTIES COMPILE_DEFINITIONS
   "TRIREME_VERSION=\"${PROJECT_VERSION}\";TRIREME_COMPILER=\"${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}, ${CMAKE_BUILD_TYPE}\";TRIREME_MPI_VERSION=\"${MPI_C_VERSION}\";TRIREME_DNNL_VERSION=\"${dnnl_VERSION}\"")
 add_executable(trireme launch/main.cpp)
 target_link_libraries(trireme PRIVATE trireme_launch)

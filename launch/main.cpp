@@ -11,10 +11,11 @@
 
 #include "launch/commands/commands.h"
 #include "launch/commands/spin_bound.h"
-#include "launch/trainer/run_log.h"
-#include "launch/trainer/stop_request.h"
-#include "launch/trainer/visible_text.h"
+#include "launch/process/stop_request.h"
+#include "launch/report/files/run_log.h"
+#include "launch/report/visible_text.h"
 #include "runtime/base/error.h"
+#include "runtime/comm/agreed_end.h"
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 

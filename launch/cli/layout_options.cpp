@@ -2,7 +2,7 @@
 
 #include "launch/cli/option_table.h"
 #include "launch/cli/option_values.h"
-#include "launch/trainer/attention_choice.h"
+#include "launch/config/attention_choice.h"
 
 namespace trireme {
 

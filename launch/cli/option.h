@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "launch/trainer/run_config.h"
+#include "launch/config/run_config.h"
 
 namespace trireme {
 

@@ -5,7 +5,7 @@
 #include "launch/cli/command_line.h"
 #include "launch/cli/ini_file.h"
 #include "launch/cli/nearest_name.h"
-#include "launch/trainer/complete_config.h"
+#include "launch/config/complete_config.h"
 #include "runtime/base/error.h"
 
 namespace trireme {

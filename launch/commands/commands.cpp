@@ -6,7 +6,7 @@
 
 #include "launch/cli/help_text.h"
 #include "launch/cli/nearest_name.h"
-#include "launch/trainer/build_info.h"
+#include "launch/process/build_info.h"
 #include "runtime/base/error.h"
 
 namespace trireme {

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "launch/commands/run_facts.h"
-#include "launch/trainer/choose_device.h"
+#include "launch/preflight/choose_device.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 #include "runtime/comm/nccl/nccl_communicator.h"
 #include "runtime/comm/self/self_communicator.h"

@@ -5,7 +5,7 @@
 #include <span>
 
 #include "launch/commands/commands.h"
-#include "launch/trainer/run_config.h"
+#include "launch/config/run_config.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/communicator.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "launch/trainer/build_info.h"
+#include "launch/process/build_info.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/mpi/mpi_environment.h"

@@ -7,7 +7,7 @@
 
 #include "launch/cli/option.h"
 #include "launch/commands/commands.h"
-#include "launch/trainer/run_config.h"
+#include "launch/config/run_config.h"
 #include "runtime/comm/agreement.h"
 
 namespace trireme {

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "launch/trainer/thread_advice.h"
+#include "launch/preflight/thread_advice.h"
 
 namespace trireme {
 

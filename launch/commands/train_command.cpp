@@ -7,8 +7,8 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/rank_world.h"
 #include "launch/commands/run_facts.h"
-#include "launch/trainer/banner.h"
-#include "launch/trainer/trainer.h"
+#include "launch/report/banner.h"
+#include "launch/run/trainer.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 
 namespace trireme {

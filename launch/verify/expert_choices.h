@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "launch/trainer/run_config.h"
+#include "launch/config/run_config.h"
 #include "models/transformer/transformer.h"
 #include "parallel/module/routing_observer.h"
 

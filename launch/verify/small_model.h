@@ -1,7 +1,7 @@
 // A model like the user's, small enough to be trained twice in seconds.
 #pragma once
 
-#include "launch/trainer/run_config.h"
+#include "launch/config/run_config.h"
 
 namespace trireme {
 

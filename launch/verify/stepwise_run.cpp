@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
-#include "launch/trainer/attention_choice.h"
-#include "launch/trainer/collect_parameters.h"
-#include "launch/trainer/load_weights.h"
-#include "launch/trainer/router_biases.h"
-#include "launch/trainer/step_options.h"
+#include "launch/config/attention_choice.h"
+#include "launch/config/step_options.h"
 #include "launch/verify/weight_copies.h"
+#include "models/transformer/checkpointed_transformer.h"
+#include "parallel/checkpoint/collect_parameters.h"
+#include "parallel/checkpoint/load_weights.h"
+#include "parallel/checkpoint/router_biases.h"
 #include "runtime/base/philox.h"
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/host_copy.h"
@@ -46,7 +47,8 @@ StepwiseRun::StepwiseRun(Communicator& world, const RunConfig& config, Device de
       trace_(parallel_, model_, config.accumulation() * parallel_.data().size()),
       choices_(parallel_, model_, config) {
   model_.storage().initialize(ctx_, config.train.seed);
-  if (!config.start.file.empty()) load_weights(ctx_, model_, config.start.file, config.start.upcycle);
+  if (!config.start.file.empty())
+    load_weights(ctx_, checkpointed(model_), config.start.file, config.start.upcycle);
   if (hooks_ != nullptr) hooks_->made(ctx_, model_);
   for (Stage& stage : model_.part().chunks) stage.observe(trace_);
 }
@@ -98,12 +100,12 @@ NamedTensors StepwiseRun::weights() { return collect(ParameterState::master); }
 
 NamedTensors StepwiseRun::collect(ParameterState state) {
   NamedTensors all;
-  collect_parameters(ctx_, parallel_, model_, step_, state,
+  collect_parameters(ctx_, parallel_, checkpointed(model_), step_, state,
                      [&](const Parameter& p, const Tensor& t) { all[p.name] = ops::to_host_f32(ctx_, t); });
   return all;
 }
 
-NamedTensors StepwiseRun::biases() { return router_biases(ctx_, parallel_, model_); }
+NamedTensors StepwiseRun::biases() { return router_biases(ctx_, parallel_, checkpointed(model_)); }
 
 std::string StepwiseRun::copies_unlike() { return weight_copies_unlike(ctx_, parallel_, model_); }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/trainer/run_config.h"
+#include "launch/config/run_config.h"
 #include "launch/verify/expert_choices.h"
 #include "launch/verify/layout_trace.h"
 #include "launch/verify/named_tensors.h"

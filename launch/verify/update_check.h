@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "launch/trainer/run_config.h"
+#include "launch/config/run_config.h"
 #include "launch/verify/named_tensors.h"
 
 namespace trireme {

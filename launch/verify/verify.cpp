@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "launch/trainer/banner.h"
-#include "launch/trainer/number_text.h"
+#include "launch/report/banner.h"
+#include "launch/report/number_text.h"
 #include "launch/verify/update_check.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/threads/thread_communicator.h"

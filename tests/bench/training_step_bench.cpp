@@ -12,8 +12,8 @@
 #include <benchmark/benchmark.h>
 #include <nlohmann/json.hpp>
 
-#include "launch/trainer/attention_choice.h"
-#include "launch/trainer/step_account.h"
+#include "launch/config/attention_choice.h"
+#include "launch/profile/step_account.h"
 #include "models/config/model_size.h"
 #include "models/config/presets.h"
 #include "models/transformer/transformer.h"

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "launch/trainer/run_config.h"
+#include "launch/config/run_config.h"
 
 namespace trireme::test {
 

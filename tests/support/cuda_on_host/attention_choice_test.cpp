@@ -1,12 +1,13 @@
 // What run.attention, its workspace and run.deterministic come to in a program with cuDNN and without.
-#include "launch/trainer/attention_choice.h"
+#include "launch/config/attention_choice.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "launch/cli/option_table.h"
 #include "launch/cli/run_arguments.h"
-#include "launch/trainer/banner.h"
+#include "launch/config/memory_inputs.h"
+#include "launch/report/banner.h"
 #include "models/config/presets.h"
 #include "tests/support/cuda_on_host/attention_library.h"
 #include "tests/support/expect_error.h"

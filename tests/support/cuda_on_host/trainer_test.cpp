@@ -9,9 +9,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "launch/trainer/choose_device.h"
-#include "launch/trainer/complete_config.h"
-#include "launch/trainer/trainer.h"
+#include "launch/config/complete_config.h"
+#include "launch/preflight/choose_device.h"
+#include "launch/run/trainer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/json_file.h"

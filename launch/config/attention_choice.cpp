@@ -1,0 +1,60 @@
+#include "launch/config/attention_choice.h"
+
+#include "runtime/base/error.h"
+#include "runtime/ops/attention_by_cudnn.h"
+
+namespace trireme {
+
+std::string why_no_cudnn(const RunOptions& run) {
+  if (run.attention == AttentionChoice::own) return "run.attention is own";
+  if (run.device == "cpu") return "run.device is cpu";
+  return ops::cuda::cudnn_version().empty() ? "this program is built without cuDNN" : "";
+}
+
+std::string why_no_cudnn(const RunConfig& config) {
+  const std::string why = why_no_cudnn(config.run);
+  if (!why.empty() || config.model.num_heads < 1) return why;
+  ops::AttentionShape shape;
+  shape.q_len = shape.kv_len = config.train.seq_len;
+  shape.head_dim = config.model.head_dim();
+  return ops::why_not_by_cudnn(shape, config.train.precision);
+}
+
+std::string why_not_all_by_cudnn(const RunConfig& config) {
+  const std::string why = why_no_cudnn(config);
+  if (!why.empty() || config.parallel.context <= 1) return why;
+  return "ring attention (parallel.context) has blocks of more keys than queries";
+}
+
+OpSettings choose_op_settings(const RunOptions& run, Device device) {
+  OpSettings settings;
+  const std::string why = device.type == DeviceType::cpu ? "this run has no GPU" : why_no_cudnn(run);
+  const int64_t workspace = run.attention_workspace_mib << 20;
+  const auto refuse = [&](bool is_asked_for, const std::string& what) {
+    if (is_asked_for) throw_usage("{} is for cuDNN's attention, and {}: leave it out", what, why);
+  };
+  if (device.type == DeviceType::cpu && run.attention == AttentionChoice::own)
+    throw_usage("run.attention own chooses among kernels of GPUs, and this run has none: leave it out");
+  if (!why.empty()) {
+    refuse(run.attention == AttentionChoice::cudnn, "run.attention cudnn");
+    refuse(!run.deterministic, "run.deterministic off");
+    refuse(workspace != settings.attention_workspace,
+           fmt::format("run.attention-workspace-mib {}", run.attention_workspace_mib));
+  }
+  settings.attention = run.attention;
+  settings.attention_workspace = workspace;
+  settings.deterministic = run.deterministic;
+  return settings;
+}
+
+std::string attention_text(const RunOptions& run, const std::string& why_no_cudnn) {
+  if (run.attention == AttentionChoice::own) return "own kernels, deterministic";
+  if (!why_no_cudnn.empty()) return fmt::format("own kernels ({}), deterministic", why_no_cudnn);
+  const bool is_alone = run.attention == AttentionChoice::cudnn;
+  return fmt::format("cuDNN {}{}, with at most {} MiB of workspace{}; {}", ops::cuda::cudnn_version(),
+                     is_alone ? "" : " where it serves", run.attention_workspace_mib,
+                     is_alone ? "" : ", else own kernels",
+                     run.deterministic ? "deterministic" : "not deterministic");
+}
+
+}  // namespace trireme

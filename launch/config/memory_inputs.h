@@ -1,0 +1,12 @@
+// What the memory of a run depends on.
+#pragma once
+
+#include "launch/config/run_config.h"
+#include "models/config/memory_estimate.h"
+
+namespace trireme {
+
+/// Of a complete configuration; its vocabulary as far as it is known.
+MemoryInputs memory_inputs(const RunConfig& config, int threads_per_rank);
+
+}  // namespace trireme

@@ -1,0 +1,81 @@
+#include "launch/config/nearest_layouts.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "launch/config/complete_config.h"
+
+namespace trireme {
+
+namespace {
+
+struct Candidate {
+  ParallelPlan plan;
+  double distance;
+};
+
+double doublings(int a, int b) { return std::abs(std::log2(static_cast<double>(a) / b)); }
+
+double distance(const ParallelPlan& a, const ParallelPlan& wanted) {
+  const double data = wanted.data > 0 ? doublings(a.data, wanted.data) : 0;
+  return data + doublings(a.tensor, wanted.tensor) + doublings(a.pipeline, wanted.pipeline) +
+         doublings(a.context, wanted.context) + doublings(a.expert, wanted.expert);
+}
+
+std::string text_of(const ParallelPlan& plan) {
+  std::string text = fmt::format("--dp {}", plan.data);
+  const auto add = [&](const char* option, int degree) {
+    if (degree > 1) text += fmt::format(" {} {}", option, degree);
+  };
+  add("--tp", plan.tensor);
+  add("--pp", plan.pipeline);
+  add("--cp", plan.context);
+  add("--ep", plan.expert);
+  if (plan.expert_row_parts() > 1)
+    text += fmt::format(" --parallel.expert-tensor {}", plan.expert_tensor_ranks());
+  return text;
+}
+
+template <class F>
+void for_each_divisor(int n, F&& f) {
+  for (int d = 1; d <= n; ++d) {
+    if (n % d == 0) f(d);
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> nearest_layouts(const RunConfig& config, int world_size, size_t most) {
+  const ParallelPlan& wanted = config.parallel;
+  if (std::min({wanted.tensor, wanted.pipeline, wanted.context, wanted.expert}) < 1) return {};
+  std::vector<Candidate> found;
+  const auto consider = [&](int tensor, int pipeline, int context, int expert) {
+    RunConfig other = config;
+    other.parallel.tensor = tensor;
+    other.parallel.pipeline = pipeline;
+    other.parallel.context = context;
+    other.parallel.expert = expert;
+    other.parallel.data = 0;
+    if (layout_faults(other, world_size).empty())
+      found.push_back({other.parallel, distance(other.parallel, wanted)});
+  };
+  for_each_divisor(world_size, [&](int tensor) {
+    for_each_divisor(world_size / tensor, [&](int pipeline) {
+      const int ranks = world_size / tensor / pipeline;  // that see different tokens
+      for_each_divisor(ranks, [&](int context) {
+        const int width = wanted.expert_tensor == 0 ? tensor : wanted.expert_tensor;
+        if (tensor % width != 0) return;
+        for_each_divisor(config.model.moe.num_experts > 0 ? ranks * tensor / width : 1,
+                         [&](int expert) { consider(tensor, pipeline, context, expert); });
+      });
+    });
+  });
+  std::ranges::stable_sort(found, {}, &Candidate::distance);
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < std::min(most, found.size()); ++i) texts.push_back(text_of(found[i].plan));
+  return texts;
+}
+
+}  // namespace trireme

@@ -1,0 +1,74 @@
+#include "launch/preflight/preflight.h"
+
+#include <sys/resource.h>
+
+#include "launch/config/memory_inputs.h"
+#include "launch/preflight/memory_advice.h"
+#include "launch/report/number_text.h"
+#include "models/config/model_size.h"
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+namespace {
+
+std::string text(int64_t bytes) { return short_bytes(static_cast<double>(bytes)); }
+
+}  // namespace
+
+std::string memory_fault(const RunConfig& config, int threads_per_rank, int num_ranks,
+                         const AvailableMemory& available) {
+  if (available.bytes == 0 || !config.run.check_memory) return "";
+  const MemoryInputs inputs = memory_inputs(config, threads_per_rank);
+  const int64_t rank_bytes = estimate_memory(inputs).total();
+  // Stages are unequal: where all of them are here, what they take together counts.
+  const bool all_are_here = num_ranks == config.parallel.world_size();
+  const int64_t needed = all_are_here
+                             ? estimate_stages_together(inputs) * (num_ranks / config.parallel.pipeline)
+                             : rank_bytes * num_ranks;
+  if (needed <= available.bytes) return "";
+  const std::string advice = memory_advice(config, threads_per_rank, available.bytes / num_ranks);
+  return fmt::format(
+      "by prediction the {} here take{} {}, and {} has {} left{}\n  --run.check-memory off starts it all the "
+      "same",
+      num_ranks == 1 ? "rank" : fmt::format("{} ranks", num_ranks), num_ranks == 1 ? "s" : "", text(needed),
+      available.of, text(available.bytes), advice.empty() ? "" : "\n  " + advice);
+}
+
+int64_t model_file_bytes(const ModelConfig& model) {
+  return size_of(model).parameters * static_cast<int64_t>(sizeof(float));
+}
+
+void check_room(const std::filesystem::path& folder, int64_t bytes) {
+  std::error_code error;
+  const auto space = std::filesystem::space(folder, error);
+  if (!error && space.available < static_cast<uint64_t>(bytes)) {
+    throw_environment(
+        "{}: model.safetensors will have {} and there is room for {}: No space left on device for it; free "
+        "some, or name another --run.dir",
+        folder.string(), text(bytes), short_bytes(static_cast<double>(space.available)));
+  }
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      limit.rlim_cur < static_cast<rlim_t>(bytes)) {
+    throw_environment("{}: model.safetensors will have {}, and no file may have more than {} (ulimit -f)",
+                      folder.string(), text(bytes), short_bytes(static_cast<double>(limit.rlim_cur)));
+  }
+}
+
+std::string usable_prompt(const TrainConfig& config, const Tokenizer& tokenizer, std::string& note) {
+  if (config.sample_tokens == 0) return config.sample_prompt;
+  try {
+    tokenizer.encode(config.sample_prompt);
+    return config.sample_prompt;
+  } catch (const Error& error) {
+    if (config.sample_prompt != TrainConfig().sample_prompt)
+      throw_usage("--train.sample-prompt cannot be made of the tokens of this run: {}", error.what());
+    note =
+        "the text at the end begins with a token of the vocabulary: the default prompt, a line break, is not "
+        "in it";
+    return "";
+  }
+}
+
+}  // namespace trireme

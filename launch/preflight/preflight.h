@@ -1,0 +1,30 @@
+// What of a run can be tried before its first step, is.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "launch/config/run_config.h"
+#include "launch/preflight/available_memory.h"
+#include "runtime/data/tokenizer.h"
+
+namespace trireme {
+
+/// What is wrong, with both figures and options that need less, when `num_ranks` ranks of a host (on a
+/// device: those that share it) are predicted to need more than what is available; empty: nothing. The
+/// vocabulary is known.
+std::string memory_fault(const RunConfig& config, int threads_per_rank, int num_ranks,
+                         const AvailableMemory& available);
+
+/// EnvironmentError when `folder` has no room for a file of so many bytes, or no file may be that large.
+void check_room(const std::filesystem::path& folder, int64_t bytes);
+
+/// Bytes of the file that the weights go into, but for its header.
+int64_t model_file_bytes(const ModelConfig& model);
+
+/// The prompt of the text at the end: `config`'s, or nothing where that is the default and means nothing to
+/// the tokenizer, and then `note` says so. UserError (usage) for a prompt of the user's that it cannot take.
+std::string usable_prompt(const TrainConfig& config, const Tokenizer& tokenizer, std::string& note);
+
+}  // namespace trireme

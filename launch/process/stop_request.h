@@ -1,0 +1,38 @@
+// Ctrl-C and TERM as a request to end well.
+#pragma once
+
+#include <string>
+
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+/// SIGINT and SIGTERM while one of these lives. Until defer() the first ends the process as ever, but rank 0
+/// says that nothing is saved. From then on it is noted, to be asked for between steps, and a second one ends
+/// the process at once. Before and afterwards they do what they did. Writing to a pipe whose reader has gone
+/// is an error and no signal meanwhile. Ranks that are threads of one process share what they note.
+class StopRequest {
+ public:
+  explicit StopRequest(int rank);
+  ~StopRequest();
+  StopRequest(const StopRequest&) = delete;
+  StopRequest& operator=(const StopRequest&) = delete;
+
+  static void defer() noexcept;
+  /// The signal that came first; 0: none.
+  static int signal() noexcept;
+};
+
+/// "SIGTERM".
+std::string signal_name(int signal);
+
+/// 128 + signal, as shells say it.
+ExitCode exit_code_of_signal(int signal);
+
+/// What a process does before anything else, while it has one thread: SIGINT and SIGTERM go to a thread that
+/// does nothing else, since a handler's frame on the stack of one that computes may overwrite its data;
+/// descriptors 0 to 2 that are closed are opened on /dev/null, so that no file becomes standard output by its
+/// number, and files beyond a limit of their size are an error of the write, not the end of the process.
+void prepare_process();
+
+}  // namespace trireme

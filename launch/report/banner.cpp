@@ -1,0 +1,248 @@
+#include "launch/report/banner.h"
+
+#include <fmt/format.h>
+
+#include "launch/config/complete_config.h"
+#include "launch/config/memory_inputs.h"
+#include "launch/process/build_info.h"
+#include "launch/report/number_text.h"
+#include "models/config/layer_placement.h"
+#include "models/config/model_size.h"
+#include "parallel/pipeline/plan_schedule.h"
+#include "parallel/pipeline/simulate.h"
+
+namespace trireme {
+
+namespace {
+
+std::string line(const char* label, const std::string& text) {
+  return text.empty() ? "" : fmt::format("  {:<11}{}\n", label, text);
+}
+
+std::string hosts_text(const RunPlace& place, int world_size) {
+  std::string text = counted(world_size, "rank");
+  if (place.hosts.empty()) return text;
+  text += place.hosts.size() == 1 ? " on " : fmt::format(" on {} hosts: ", place.hosts.size());
+  constexpr size_t kMostShown = 8;
+  for (size_t i = 0; i < place.hosts.size() && i < kMostShown; ++i) {
+    text += (i > 0 ? ", " : "") + place.hosts[i].name;
+    if (place.hosts.size() > 1) text += fmt::format(" x {}", place.hosts[i].num_ranks);
+  }
+  return text + (place.hosts.size() > kMostShown ? ", ..." : "");
+}
+
+std::string zero_text(const RunConfig& config) {
+  const int stage = config.parallel.zero_stage;
+  if (stage == 0) return "";
+  constexpr const char* kWhat[] = {"optimizer state", "optimizer state and gradients",
+                                   "optimizer state, gradients and weights"};
+  const int shard = config.parallel.shard_ranks(), copies = config.parallel.gradient_ranks() / shard;
+  std::string text = fmt::format("; ZeRO {}: {} divided by {}", stage, kWhat[stage - 1], shard);
+  if (copies > 1) text += fmt::format(", in {} copies", copies);
+  if (stage == 3) text += config.parallel.overlap ? ", the next layer gathered ahead" : ", each layer waits";
+  if (stage > 1 && config.accumulation() > 1) {
+    text += " (gradients stay whole while micro-batches accumulate)";
+  }
+  return text;
+}
+
+std::string tensor_text(const ParallelPlan& plan) {
+  std::string text = plan.sequence ? "sequence-parallel" : "";
+  if (plan.tensor_chunks > 1) {
+    text += fmt::format("{}products in {} chunks", text.empty() ? "" : ", ", plan.tensor_chunks);
+  }
+  return text.empty() ? "" : fmt::format(" ({})", text);
+}
+
+std::string experts_over(const ParallelPlan& plan) {
+  std::string text = plan.expert > 1 ? fmt::format(", experts over {}", plan.expert) : "";
+  if (plan.expert_row_parts() > 1)
+    text += fmt::format("{} {} wide", plan.expert > 1 ? " x" : ", experts", plan.expert_tensor_ranks());
+  if (plan.expert_chunks > 1) text += fmt::format(" in {} chunks", plan.expert_chunks);
+  return text;
+}
+
+std::string layout_text(const RunConfig& config) {
+  const ParallelPlan& plan = config.parallel;
+  const char* when = plan.overlap          ? "during the backward pass"
+                     : plan.zero_stage > 1 ? "in the backward pass, which waits for them"
+                                           : "after the backward pass";
+  return fmt::format(
+      "data {} x tensor {}{} x pipeline {} x context {}{}; gradients reduced in buckets of {} MiB {}{}",
+      plan.data, plan.tensor, tensor_text(plan), plan.pipeline, plan.context, experts_over(plan),
+      plan.bucket_mib, when, zero_text(config));
+}
+
+std::string pipeline_text(const RunConfig& config) {
+  const ParallelPlan& plan = config.parallel;
+  if (plan.pipeline == 1) return "";
+  const auto m = static_cast<int>(config.accumulation());
+  const Timeline timeline = simulate(training_schedule(plan, m), {1, 1, 1});
+  return fmt::format(
+      "{}{}, {} a replica: bubble {:.1f} % where stages are equal and transfers free; {}", plan.schedule,
+      plan.virtual_stages > 1 ? fmt::format(" over {} virtual stages a rank", plan.virtual_stages) : "",
+      m == 1 ? "1 micro-batch" : fmt::format("{} micro-batches", m), 100 * timeline.bubble,
+      placement_text(config.model, config.train.seq_len, plan));
+}
+
+std::string optimizer_text(const RunConfig& config) {
+  const OptimizerConfig& o = config.optimizer;
+  std::string rate = fmt::format("lr {:g} {}", o.lr, to_string(o.schedule));
+  if (o.schedule != LrScheduleKind::constant) rate += fmt::format(" to {:g}", o.min_lr);
+  return fmt::format("AdamW, {}, warm-up {}, betas {:g} {:g}, weight decay {:g}, {}", rate, o.warmup, o.beta1,
+                     o.beta2, o.weight_decay, o.clip > 0 ? fmt::format("clip {:g}", o.clip) : "no clipping");
+}
+
+std::string data_text(const RunConfig& config) {
+  const DataConfig& data = config.data;
+  if (data.text.empty() && data.tokens.empty()) return "";
+  std::string text =
+      fmt::format("{}, tokenizer {}", data.text.empty() ? data.tokens : data.text, data.tokenizer);
+  if (data.tokenizer == "bpe") text += fmt::format(" of {}", data.bpe_vocab);
+  if (!data.valid_tokens.empty()) return text + fmt::format("; evaluated on {}", data.valid_tokens);
+  return text + (data.valid_fraction > 0
+                     ? fmt::format("; evaluated on the last {:g}%", 100 * data.valid_fraction)
+                     : "; no evaluation");
+}
+
+std::string weights_text(const StartConfig& start) {
+  if (start.file.empty()) return "";
+  return fmt::format("from {}{}", start.file,
+                     start.upcycle ? ", a dense model: every expert begins as its feed-forward part" : "");
+}
+
+std::string recompute_text(const RunConfig& config) {
+  const Recomputation& recomputation = config.train.recomputation;
+  if (recomputation.mode == RecomputeMode::none) return "";
+  ModelConfig model = config.model;
+  model.vocab_size = known_vocab_size(config);
+  const double more = recomputed_flops_per_token(model, config.train.seq_len, recomputation) /
+                      training_flops_per_token(model, config.train.seq_len);
+  const std::string what =
+      recomputation.of_attention()
+          ? "selective: attention's core of every block"
+          : fmt::format("full: {} of {}, each from its input",
+                        recomputation.num_whole_blocks(model.num_layers), counted(model.num_layers, "block"));
+  return fmt::format("{}; {:.1f} % more arithmetic", what, 100 * more);
+}
+
+std::string compute_text(const RunConfig& config, const RunPlace& place) {
+  const TrainConfig& train = config.train;
+  std::string text = precision_name(train.precision);
+  if (train.float8) text += ", linear layers in fp8 (experimental)";
+  if (!train.master) text += " without master weights";
+  if (train.loss_scale.dynamic || train.loss_scale.start != 1) {
+    text += fmt::format(", loss scale {}{}", train.loss_scale.dynamic ? "dynamic from " : "",
+                        train.loss_scale.start);
+  }
+  if (!place.device.empty()) text += " on " + place.device;
+  if (place.threads_per_rank > 0) text += ", " + counted(place.threads_per_rank, "thread") + " a rank";
+  if (config.run.cuda_graph) text += ", each step a CUDA graph";
+  if (place.backend.empty()) return text;
+  text += ", communication by " + place.backend;
+  if (place.backend == "nccl") {
+    text += fmt::format(" ({} blocks of a GPU a collective, {} a message)", config.run.nccl_ctas,
+                        config.run.nccl_channel_ctas);
+  }
+  return text;
+}
+
+std::string experts_text(const ModelConfig& c) {
+  const MoeConfig& moe = c.moe;
+  if (moe.num_experts == 0) return "";
+  int64_t num_blocks = 0;
+  for (int64_t i = 0; i < c.num_layers; ++i) num_blocks += moe.is_in(i) ? 1 : 0;
+  std::string text = fmt::format(", {} experts of {} in {}, {} a token", moe.num_experts, c.expert_ffn_size(),
+                                 counted(num_blocks, "block"), moe.experts_per_token);
+  if (moe.shared_ffn_size > 0) text += fmt::format(", shared {}", moe.shared_ffn_size);
+  if (moe.jitter > 0) text += fmt::format(", jitter {:g}", moe.jitter);
+  if (moe.capacity != CapacityMode::dropless) {
+    text += fmt::format(", capacity {:g} ({})", moe.capacity_factor,
+                        moe.capacity == CapacityMode::pad ? "padded" : "rest dropped");
+  }
+  std::string balance;
+  const auto add = [&](double factor, const char* what) {
+    if (factor > 0) balance += fmt::format("{}{} {:g}", balance.empty() ? "" : ", ", what, factor);
+  };
+  add(moe.aux_loss, moe.aux_scope == BalanceScope::batch ? "auxiliary loss of the batch" : "auxiliary loss");
+  add(moe.z_loss, "z-loss");
+  add(moe.bias_rate, "biases");
+  return text + (balance.empty() ? ", not balanced" : " (" + balance + ")");
+}
+
+}  // namespace
+
+std::string layout_line(const RunConfig& config) {
+  const std::string pipeline = pipeline_text(config);
+  return layout_text(config) + (pipeline.empty() ? "" : "; pipeline " + pipeline);
+}
+
+std::string precision_name(DType precision) {
+  return precision == DType::f32 ? "fp32" : precision == DType::f16 ? "fp16" : "bf16";
+}
+
+std::string model_line(const ModelConfig& c) {
+  ModelConfig usual = c;
+  apply_family(usual, c.family);
+  std::string text = fmt::format("{} ({}): {} layers, hidden {}, {} heads", c.name, to_string(c.family),
+                                 c.num_layers, c.hidden_size, c.num_heads);
+  if (c.num_kv_heads != c.num_heads) text += fmt::format(" ({} key-value)", c.num_kv_heads);
+  text += fmt::format(", feed-forward {}", c.ffn_size) + experts_text(c);
+  if (c.vocab_size > 0) text += fmt::format(", vocabulary {}", c.vocab_size);
+  if (c.bias != usual.bias) text += c.bias ? ", biases" : ", no biases";
+  if (c.tied_embeddings != usual.tied_embeddings)
+    text += c.tied_embeddings ? ", tied head" : ", head of its own";
+  return text;
+}
+
+std::string memory_line(const MemoryEstimate& estimate) {
+  std::string parts;
+  for (int i = 0; i < kNumMemoryCategories; ++i) {
+    const auto category = static_cast<MemoryCategory>(i);
+    parts += fmt::format("{}{} {}", i > 0 ? ", " : "", to_string(category),
+                         short_bytes(static_cast<double>(estimate[category])));
+  }
+  return fmt::format("{} a rank: {}", short_bytes(static_cast<double>(estimate.total())), parts);
+}
+
+std::string batch_line(const RunConfig& config) {
+  return fmt::format(
+      "global batch {} = micro-batch {} x accumulation {} x {}; {} tokens each, {} a step, {} steps",
+      config.train.global_batch, config.train.micro_batch, config.accumulation(),
+      counted(config.parallel.data, "data rank"), config.train.seq_len, grouped(config.tokens_per_step()),
+      config.train.steps);
+}
+
+std::string size_lines(const RunConfig& config, int threads) {
+  ModelConfig model = config.model;
+  model.vocab_size = known_vocab_size(config);
+  const ModelSize size = size_of(model);
+  std::string parameters =
+      fmt::format("{} ({} besides embeddings)", grouped(size.parameters), grouped(size.non_embedding));
+  if (size.active != size.parameters)
+    parameters += fmt::format(", of which a token meets {}", grouped(size.active));
+  if (model.vocab_size == 0) {
+    parameters = fmt::format("{} + {} for each token of the vocabulary", grouped(size.parameters),
+                             (model.tied_embeddings ? 1 : 2) * model.hidden_size);
+  }
+  const MemoryEstimate memory = estimate_memory(memory_inputs(config, threads));
+  const double token_flops = training_flops_per_token(model, config.train.seq_len);
+  return line("parameters", parameters) +
+         line("memory", "predicted " + memory_line(memory) +
+                            (model.vocab_size == 0 ? "; the vocabulary's part comes on top" : "")) +
+         line("arithmetic", fmt::format("{:.4g} MFLOP a token, {:.4g} GFLOP a step", token_flops * 1e-6,
+                                        token_flops * static_cast<double>(config.tokens_per_step()) * 1e-9));
+}
+
+std::string banner(const RunConfig& config, const RunPlace& place) {
+  const int world_size = config.parallel.world_size();
+  return build_line() + "\n" + line("ranks", hosts_text(place, world_size)) +
+         line("layout", layout_text(config)) + line("pipeline", pipeline_text(config)) +
+         line("compute", compute_text(config, place)) + line("attention", place.attention) +
+         line("recompute", recompute_text(config)) + line("model", model_line(config.model)) +
+         line("weights", weights_text(config.start)) + size_lines(config, place.threads_per_rank) +
+         line("data", data_text(config)) + line("tokens", place.tokens) + line("batch", batch_line(config)) +
+         line("optimizer", optimizer_text(config)) + line("files", place.run_directory);
+}
+
+}  // namespace trireme

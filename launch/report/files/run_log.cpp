@@ -1,0 +1,17 @@
+#include "launch/report/files/run_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "runtime/io/file.h"
+
+namespace trireme {
+
+void RunLog::append(std::string_view line) const noexcept {
+  if (path_.empty()) return;
+  const FileDescriptor file(::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  if (file.get() < 0) return;
+  [[maybe_unused]] const auto written = ::write(file.get(), line.data(), line.size());
+}
+
+}  // namespace trireme

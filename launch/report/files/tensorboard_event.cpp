@@ -1,0 +1,67 @@
+#include "launch/report/files/tensorboard_event.h"
+
+#include <bit>
+
+namespace trireme {
+
+namespace {
+
+// Field numbers of tensorflow/core/util/event.proto and summary.proto.
+enum EventField : uint32_t { kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5 };
+enum SummaryField : uint32_t { kValue = 1 };
+enum ValueField : uint32_t { kTag = 1, kSimpleValue = 2 };
+
+class Message {
+ public:
+  void number(uint32_t field, uint64_t value) {
+    varint(field << 3);
+    varint(value);
+  }
+  void fixed(uint32_t field, double value) { little_endian(field << 3 | 1u, std::bit_cast<uint64_t>(value)); }
+  void fixed(uint32_t field, float value) { little_endian(field << 3 | 5u, std::bit_cast<uint32_t>(value)); }
+  void bytes(uint32_t field, std::string_view value) {
+    varint(field << 3 | 2u);
+    varint(value.size());
+    bytes_ += value;
+  }
+  const std::string& str() const { return bytes_; }
+
+ private:
+  void varint(uint64_t value) {
+    for (; value >= 0x80; value >>= 7) bytes_ += static_cast<char>(value | 0x80);
+    bytes_ += static_cast<char>(value);
+  }
+  template <class T>
+  void little_endian(uint32_t key, T value) {
+    varint(key);
+    for (size_t i = 0; i < sizeof value; ++i) bytes_ += static_cast<char>(value >> (8 * i) & 0xFF);
+  }
+
+  std::string bytes_;
+};
+
+}  // namespace
+
+std::string first_event(double time) {
+  Message event;
+  event.fixed(kWallTime, time);
+  event.bytes(kFileVersion, "brain.Event:2");
+  return event.str();
+}
+
+std::string scalar_event(double time, int64_t step, std::span<const Scalar> scalars) {
+  Message summary;
+  for (const Scalar& scalar : scalars) {
+    Message value;
+    value.bytes(kTag, scalar.tag);
+    value.fixed(kSimpleValue, scalar.value);
+    summary.bytes(kValue, value.str());
+  }
+  Message event;
+  event.fixed(kWallTime, time);
+  event.number(kStep, static_cast<uint64_t>(step));
+  event.bytes(kSummary, summary.str());
+  return event.str();
+}
+
+}  // namespace trireme

@@ -1,0 +1,41 @@
+// What a training step measured: one struct for the step line, metrics.jsonl and TensorBoard.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "launch/report/router_metrics.h"
+
+namespace trireme {
+
+struct StepMetrics {
+  int64_t step = 0;          ///< optimizer steps done; 0 is the state before the first
+  double time = 0;           ///< seconds since 1970
+  int64_t tokens = 0;        ///< tokens trained on since the start of training, over all ranks
+  double loss = 0;           ///< mean over the tokens of the global batch, natural logarithm
+  double aux_loss = 0;       ///< what the routers' auxiliary losses add to that
+  double router_z_loss = 0;  ///< and their z-losses
+  double grad_norm = 0;      ///< global, before clipping
+  double lr = 0;
+  double step_ms = 0;       ///< wall time of the step
+  double comm_wait_ms = 0;  ///< of it, waiting for communication (Communicator::seconds_waited), this rank
+  int64_t dispatch_bytes =
+      0;                    ///< of rows of tokens that this rank has sent to other ranks' experts, and back
+  double tok_s = 0;         ///< over all ranks
+  double tflops = 0;        ///< model FLOPs a second over all ranks, / 1e12
+  double mfu = 0;           ///< model FLOPs as a share (0 to 1) of what the ranks' devices can do
+  double peak_tflops = 0;   ///< what that is, / 1e12
+  bool is_mfu_sure = true;  ///< neither is the peak unsure, nor did other processes hold up the step
+  int64_t mem_bytes = 0;    ///< peak of bytes in use, this rank
+  int64_t reserved_bytes = 0;  ///< and of those taken from its device for them
+  double loss_scale = 1;       ///< of this step
+  bool skipped = false;        ///< its loss or gradients were not finite: nothing was updated
+  int64_t skips = 0;           ///< steps skipped since the start of training
+  // Standard deviations from the mean of the steps before, where known.
+  std::optional<double> loss_z = std::nullopt, grad_norm_z = std::nullopt;
+  std::vector<RouterMetrics> routers = {};  ///< by layer; empty without experts
+  std::optional<double> val_loss;           ///< where this step was evaluated
+};
+
+}  // namespace trireme

@@ -1,0 +1,125 @@
+// One rank's part of a run, behind train().
+#pragma once
+
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "launch/profile/core_waits.h"
+#include "launch/profile/gemm_peak.h"
+#include "launch/profile/step_profile.h"
+#include "launch/profile/wait_times.h"
+#include "launch/report/files/run_directory.h"
+#include "launch/report/progress.h"
+#include "launch/report/step_metrics.h"
+#include "launch/report/z_score.h"
+#include "launch/run/batch_schedule.h"
+#include "launch/run/trainer.h"
+#include "launch/run/training_data.h"
+#include "models/transformer/transformer.h"
+#include "parallel/training/training_step.h"
+#include "runtime/ops/device_rates.h"
+
+namespace trireme {
+
+/// A rank that is bound to some cores uses those; unbound ranks of a host share its cores.
+int threads_of_rank(const RunConfig& config, const Job& job);
+
+/// A step whose numbers may not be there yet.
+struct StepUnderWay {
+  std::chrono::steady_clock::time_point begin;
+  std::vector<MicroBatch> micro_batches;
+  StepNumbers numbers;
+  StepMetrics metrics;  ///< as far as they are known
+};
+
+/// One rank's part of a run.
+class Trainer {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  Trainer(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);
+  void run();
+  /// Saves what can be saved after an error that befell this rank alone, and says what became of it in
+  /// `message`, with which the log ends.
+  std::string end_by(std::string message) noexcept;
+
+ private:
+  bool is_main() const { return world_.rank() == 0; }
+  bool is_on_cpu() const { return ctx_.device().type == DeviceType::cpu; }
+  void check_memory();
+  void start();
+  void open_directory();
+  void set_log(const std::string& path);  // where what ends the run is kept, whichever rank it befalls
+  void share_log();                       // all ranks take part
+  std::optional<double> evaluate();
+  void train_steps();
+  void finish_run();
+  // The signal that any rank has got, equal on all, which call it together; 0: none.
+  int agreed_signal();
+  void check_signal(int64_t step);
+  void end_log(const std::string& message) noexcept;
+  std::string save_unfinished() noexcept;  // as save_model(); a sentence on where the weights are
+  /// Whether the next step may begin before the numbers of this one are there: a skipped step changes neither
+  /// its loss scale nor its learning rate, and nothing else waits for the device.
+  bool can_run_ahead() const {
+    const TrainConfig& t = config_.train;
+    return !is_on_cpu() && t.nonfinite == NonFinitePolicy::stop && t.check != NonFiniteCheck::op &&
+           !t.loss_scale.dynamic && config_.model.moe.num_experts == 0;
+  }
+  StepUnderWay begin_step(int64_t step);
+  StepMetrics end_step(StepUnderWay under_way);  // in the order of the steps
+  std::string finish(StepProfile& profile);      // what to print, on the main rank
+  void report(const StepMetrics& m);
+  void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
+  void measure_peak_again();  // where a step of any rank has reached more
+  double sum_over_ranks(double value);
+  // Ranks that write a sample together: all that must, else those that hold the first copy.
+  bool writes_sample() const {
+    return config_.parallel.runs_together() || parallel_.gradients().rank() < config_.parallel.expert;
+  }
+  void save_model(const std::string& name);  // all ranks take part, the main one writes
+  std::string sample_of_text();
+  std::string bubble_text();  // measured, as the next; all ranks take part
+  std::string wait_text();
+  void summarize(double seconds, const MemoryStats& stats, const std::vector<std::string>& shares,
+                 const std::string& sample);
+
+  RunConfig config_;
+  std::string config_ini_;
+  Job job_;
+  Communicator& world_;
+  ParallelContext parallel_;
+  std::FILE* out_;
+  Context ctx_;
+  TrainingData data_;
+  std::optional<Transformer> model_;
+  std::optional<TrainingStep> step_;
+  std::optional<BatchReader> reader_, validation_;
+  Replica replica_;
+  LrSchedule schedule_;
+  LossScaler loss_scaler_;
+  const bool runs_ahead_;
+  WaitTimes wait_times_;
+  double seconds_in_steps_ = 0, seconds_ = 0;  // the second: of all steps and evaluations
+  Clock::time_point last_end_;                 // of a step
+  ZScore loss_z_, grad_norm_z_;
+  std::string notice_;            // of the step that was skipped last
+  ops::DeviceRates rates_;        // of this rank; bytes only where a step is profiled
+  std::optional<GemmPeak> peak_;  // of all ranks
+  std::optional<CoreWaits> core_waits_;
+  bool is_peak_due_ = false;  // on any rank, equal on all
+  int64_t tokens_seen_ = 0;
+  int64_t steps_done_ = 0;
+  bool is_updating_ = false;  // weights may be of two steps
+  bool is_saved_ = false;     // the model of all steps
+  int signal_ = 0;            // that the ranks have agreed on
+  std::string prompt_note_, log_path_;
+  std::optional<RunDirectory> directory_;  // on the main rank
+  std::optional<Progress> progress_;
+};
+
+}  // namespace trireme

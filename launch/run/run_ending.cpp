@@ -1,0 +1,170 @@
+// How a run ends: with all its steps, by a signal, or by an error.
+#include <exception>
+
+#include "launch/process/stop_request.h"
+#include "launch/report/banner.h"
+#include "launch/report/number_text.h"
+#include "launch/report/visible_text.h"
+#include "launch/run/rank_trainer.h"
+#include "launch/run/text_sample.h"
+#include "models/transformer/checkpointed_transformer.h"
+#include "parallel/checkpoint/save_weights.h"
+#include "runtime/base/error.h"
+#include "runtime/comm/agreed_end.h"
+
+namespace trireme {
+
+void Trainer::check_signal(int64_t step) {
+  if (agreed_signal() == 0) return;
+  throw AgreedEnd(exit_code_of_signal(signal_),
+                  fmt::format("ended by {} after step {} of {}. {}", signal_name(signal_), step,
+                              config_.train.steps, save_unfinished()));
+}
+
+std::string Trainer::save_unfinished() noexcept {
+  if (steps_done_ == 0) return "Nothing is saved: no step was done";
+  const std::string name = fmt::format("model-unfinished-step-{}.safetensors", steps_done_);
+  try {
+    save_model(name);
+    return fmt::format("The weights after step {} are in {}", steps_done_,
+                       is_main() ? (directory_->path() / name).string() : name);
+  } catch (const std::exception& error) {
+    return fmt::format("Nothing is saved: {}", error.what());
+  }
+}
+
+std::string Trainer::end_by(std::string message) noexcept {
+  if (is_saved_) {
+    if (is_main()) message += fmt::format("\n  The weights are complete in {}", directory_->path().string());
+  } else if (world_.size() == 1 && !is_updating_ && directory_) {
+    message += fmt::format("\n  {}", save_unfinished());
+  } else if (steps_done_ > 0) {
+    message += is_updating_ ? "\n  Nothing is saved: the weights were being updated"
+                            : "\n  Nothing is saved: ranks that wait for this one cannot send their weights";
+  }
+  end_log(message);
+  return message;
+}
+
+// Whoever has given the job a log adds the message there himself.
+void Trainer::end_log(const std::string& message) noexcept {
+  if (directory_ && job_.log == nullptr) directory_->log(visible_message("trireme: error: " + message));
+}
+
+void Trainer::run() {
+  try {
+    start();
+    train_steps();
+    finish_run();
+  } catch (const AgreedEnd& end) {
+    end_log(end.what());
+    throw;
+  }
+}
+
+void Trainer::finish_run() {
+  const MemoryStats stats =
+      ctx_.allocator().stats();  // of training: a whole tensor may be gathered to be saved
+  try {
+    save_model("model.safetensors");
+  } catch (const AgreedEnd& end) {
+    throw AgreedEnd(end.code(), fmt::format("{}. Nothing is saved", end.what()));
+  }
+  is_saved_ = true;
+  const std::string sample = agreed_signal() == 0 && writes_sample() ? sample_of_text() : "";
+  const std::vector<std::string> shares{bubble_text(), wait_text()};
+  if (is_main()) summarize(seconds_, stats, shares, sample);
+  if (agreed_signal() != 0) {
+    throw AgreedEnd(
+        exit_code_of_signal(signal_),
+        fmt::format("ended by {} after the last step. The weights are complete in {}", signal_name(signal_),
+                    is_main() ? (directory_->path() / "model.safetensors").string() : ""));
+  }
+  if (progress_ && !progress_->failure().empty()) {
+    throw_environment("standard output could not be written: {}. The run is complete", progress_->failure());
+  }
+}
+
+void Trainer::save_model(const std::string& name) {
+  std::string path;
+  if (is_main()) {
+    path = (directory_->path() / name).string();
+    try {
+      if (directory_->restore()) {
+        progress_->note(fmt::format(
+            "note: {} had disappeared and is made anew; metrics and log of the steps so far are lost",
+            directory_->path().string()));
+      }
+    } catch (const Error&) {  // the file will say it
+    }
+  }
+  try {
+    save_weights(ctx_, parallel_, checkpointed(*model_), *step_, path);
+  } catch (const UserError& error) {  // the folder was there when the run began: no mistake in the arguments
+    if (error.code() != ExitCode::usage) throw;
+    throw EnvironmentError(error.what());
+  }
+  if (!is_main() || !data_.tokenizer) return;
+  try {
+    data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
+  } catch (const Error& error) {
+    progress_->note(fmt::format("note: the weights are saved, the tokenizer is not: {}", error.what()));
+  }
+}
+
+std::string Trainer::sample_of_text() {
+  if (config_.train.sample_tokens == 0) return "";
+  const TextSampleOptions options{config_.train.sample_prompt, config_.train.sample_tokens, 0.8,
+                                  config_.train.seed, [] { return StopRequest::signal() != 0; }};
+  return sample_text(ctx_, parallel_, *model_, is_main() ? data_.tokenizer.get() : nullptr,
+                     config_.train.seq_len, options);
+}
+
+// The host's clock, by which this and the next go, does not see what a device does.
+std::string Trainer::bubble_text() {
+  if (config_.parallel.pipeline == 1 || !is_on_cpu()) return "";
+  const double bubble = sum_over_ranks(step_->pipeline_times().bubble()) / world_.size();
+  return fmt::format(
+      "pipeline bubble measured {:.1f} %: the share of the passes in which a rank computed nothing, mean of "
+      "all",
+      100 * bubble);
+}
+
+std::string Trainer::wait_text() {
+  if (!is_on_cpu()) return "";
+  return wait_times_.text(seconds_in_steps_,
+                          [&](double seconds) { return sum_over_ranks(seconds) / world_.size(); });
+}
+
+void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vector<std::string>& shares,
+                        const std::string& sample) {
+  Progress& progress = *progress_;
+  MemoryEstimate measured;
+  for (size_t i = 0; i < kNumMemoryCategories; ++i) measured.bytes[i] = stats.by_category[i].peak;
+  progress.note(fmt::format("{} steps, {} tokens in {} | peak memory measured {}; reserved {}",
+                            config_.train.steps, grouped(tokens_seen_), short_duration(seconds),
+                            memory_line(measured), short_bytes(static_cast<double>(stats.peak_reserved))));
+  const auto state = measured[MemoryCategory::weights] + measured[MemoryCategory::gradients] +
+                     measured[MemoryCategory::optimizer];
+  int64_t held = 0;  // parameters of this rank
+  for (const ParameterView& view : model_->storage().parameters()) held += view.parameter->shape.numel();
+  progress.note(
+      fmt::format("that is {:.1f} bytes a parameter of this rank for weights, gradients and optimizer, and "
+                  "{} a token of a "
+                  "micro-batch for activations",
+                  static_cast<double>(state) / static_cast<double>(held),
+                  short_bytes(static_cast<double>(measured[MemoryCategory::activations]) /
+                              static_cast<double>(config_.train.micro_batch * config_.train.seq_len))));
+  for (const std::string& share : shares) {
+    if (!share.empty()) progress.note(share);
+  }
+  if (!sample.empty()) progress.note(fmt::format("\n--- sample ---\n{}\n--------------", visible(sample)));
+  if (const std::string missing = directory_->missing(); !missing.empty())
+    progress.note(fmt::format("note: {}", missing));
+  progress.note(fmt::format(
+      "files in {}: config.ini metrics.jsonl log.txt model.safetensors{}{} and TensorBoard events",
+      directory_->path().string(), data_.tokenizer ? " tokenizer.json" : "",
+      config_.run.profile_step > 0 ? " profile.json" : ""));
+}
+
+}  // namespace trireme

@@ -1,0 +1,14 @@
+// The order of a run's samples, where there are enough tokens for one.
+#pragma once
+
+#include "launch/config/run_config.h"
+#include "launch/run/training_data.h"
+#include "runtime/data/sample_order.h"
+
+namespace trireme {
+
+/// UserError (bad_input), which names the part of the data that is too short for a sample, and what would do.
+SampleOrder training_order(const RunConfig& config, const TrainingData& data);
+SampleOrder validation_order(const RunConfig& config, const TrainingData& data);
+
+}  // namespace trireme

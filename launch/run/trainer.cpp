@@ -1,0 +1,47 @@
+#include "launch/run/trainer.h"
+
+#include <exception>
+#include <new>
+#include <optional>
+
+#include "launch/config/memory_inputs.h"
+#include "launch/preflight/memory_advice.h"
+#include "launch/process/stop_request.h"
+#include "launch/report/number_text.h"
+#include "launch/run/rank_trainer.h"
+#include "models/config/memory_estimate.h"
+#include "runtime/base/error.h"
+#include "runtime/comm/agreed_end.h"
+#include "runtime/device/cuda/cuda_device.h"
+
+namespace trireme {
+
+void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out) {
+  const StopRequest stop(job.world->rank());
+  std::optional<Trainer> trainer;
+  const auto ended = [&](const std::string& message) { return trainer ? trainer->end_by(message) : message; };
+  try {
+    trainer.emplace(config, config_ini, job, out);
+    trainer->run();
+  } catch (const AgreedEnd&) {
+    throw;
+  } catch (const OutOfMemory& error) {
+    const int64_t capacity =
+        job.device.type == DeviceType::cuda ? cuda::device_info(job.device.index).bytes : 0;
+    const std::string advice = memory_advice(config, threads_of_rank(config, job), capacity);
+    const int64_t predicted = estimate_memory(memory_inputs(config, threads_of_rank(config, job))).total();
+    throw OutOfMemory(
+        ended(fmt::format("{}\n  by prediction a rank takes {}{}", error.what(),
+                          short_bytes(static_cast<double>(predicted)), advice.empty() ? "" : "; " + advice)));
+  } catch (const UserError& error) {
+    throw UserError(error.code(), ended(error.what()));
+  } catch (const EnvironmentError& error) {
+    throw EnvironmentError(ended(error.what()), error.code());
+  } catch (const std::bad_alloc&) {
+    throw EnvironmentError(ended("out of memory"));
+  } catch (const std::exception& error) {
+    throw InternalError(ended(error.what()));
+  }
+}
+
+}  // namespace trireme

@@ -1,0 +1,38 @@
+// The training run: data, model and layout brought together, and a loop over steps.
+#pragma once
+
+#include <cstdio>
+#include <string_view>
+#include <vector>
+
+#include "launch/config/run_config.h"
+#include "launch/report/banner.h"
+#include "launch/report/files/run_log.h"
+#include "runtime/comm/communicator.h"
+
+namespace trireme {
+
+/// How this process was started.
+struct Job {
+  Communicator* world = nullptr;
+  std::vector<HostInfo> hosts;  ///< in the order of their first ranks
+  int local_size = 1;           ///< ranks of this host
+  Device device;                ///< of this rank
+  RunLog* log = nullptr;        ///< told where the run's log.txt is, on every rank
+};
+
+/// Trains as the complete configuration says; every rank of the world calls it. Rank 0 writes the banner, the
+/// step lines and the summary to `out`, and the run directory: config.ini (the text `config_ini`), metrics,
+/// log, profile.json where a step is profiled, and at the end model.safetensors with the f32 weights under
+/// their global names and tokenizer.json.
+/// A step whose loss or gradient norm is not finite is skipped, or ends the run (numerics), as
+/// config.train.nonfinite and loss_scale say; no file is written with weights that are not finite.
+///
+/// However a run ends, weights of steps that were done are not lost without a word. SIGINT, SIGTERM and a
+/// step that ends the run leave them in model-unfinished-step-N.safetensors, on all ranks by AgreedEnd; so
+/// does an error of another kind where one rank is the world. The message says where they are, or that
+/// nothing is saved, and log.txt ends with it. Metrics, log and screen may fail without ending the run; of
+/// the screen an EnvironmentError says so behind it.
+void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);
+
+}  // namespace trireme

@@ -1,0 +1,71 @@
+#include "parallel/checkpoint/router_biases.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/base/error.h"
+#include "runtime/ops/host_copy.h"
+
+namespace trireme {
+
+namespace {
+
+/// Of all routers of the model, [num_experts, C] each, in the order of the forward pass.
+std::vector<const Parameter*> router_weights(const CheckpointedModel& model) {
+  std::vector<const Parameter*> weights;
+  for (const auto& layer : model.layers) {
+    for (const Parameter& p : layer) {
+      if (p.name.ends_with(kRouterWeight)) weights.push_back(&p);
+    }
+  }
+  return weights;
+}
+
+}  // namespace
+
+std::map<std::string, std::vector<float>> router_biases(Context& ctx, const ParallelContext& parallel,
+                                                        const CheckpointedModel& model) {
+  const std::vector<const Parameter*> weights = router_weights(model);
+  std::map<std::string, std::vector<float>> biases;
+  if (weights.empty()) return biases;
+  // A row a router: whether it has biases, then these. Each stage fills the rows of its own.
+  const auto num_rows = std::ssize(weights);
+  const int64_t width = weights.front()->global_shape[0] + 1;
+  std::vector<float> table(static_cast<size_t>(num_rows * width), 0.0f);
+  for (const RouterBalance* router : model.part.routers()) {
+    if (router->bias.empty()) continue;
+    const auto weight = std::ranges::find(weights, router->name + ".weight", &Parameter::name);
+    TRIREME_CHECK(weight != weights.end(), "{} has biases and no weight", router->name);
+    const auto row = table.begin() + (weight - weights.begin()) * width;
+    *row = 1;
+    std::ranges::copy(router->bias, row + 1);
+  }
+  const Tensor all = ops::to_device(ctx, table, {num_rows, width});
+  parallel.pipeline().all_reduce(ctx.stream(), all);
+  table = ops::to_host<float>(ctx, all);
+  for (int64_t i = 0; i < num_rows; ++i) {
+    const auto row = table.begin() + i * width;
+    if (*row == 0) continue;
+    std::string name = weights[static_cast<size_t>(i)]->name;
+    name.replace(name.size() - kRouterWeight.size(), kRouterWeight.size(), kRouterBias);
+    biases[name].assign(row + 1, row + width);
+  }
+  return biases;
+}
+
+void load_router_biases(const SafetensorsReader& file, const CheckpointedModel& model) {
+  for (RouterBalance* router : model.part.routers()) {
+    const auto it = file.tensors().find(router->name + ".bias");
+    if (it == file.tensors().end()) continue;
+    const StoredTensor& stored = it->second;
+    const Shape shape{std::ssize(router->last_load)};
+    if (stored.shape != shape || stored.dtype != DType::f32) {
+      throw_user(ExitCode::bad_input, "{}: {} is {} of {}, the model's is {} of f32", file.path(), it->first,
+                 to_string(stored.shape), to_string(stored.dtype), to_string(shape));
+    }
+    router->bias.resize(router->last_load.size());
+    std::memcpy(router->bias.data(), stored.bytes.data(), stored.bytes.size());
+  }
+}
+
+}  // namespace trireme

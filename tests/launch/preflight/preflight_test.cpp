@@ -1,0 +1,66 @@
+#include "launch/preflight/preflight.h"
+
+#include <gmock/gmock.h>
+
+#include "launch/config/complete_config.h"
+#include "launch/config/memory_inputs.h"
+#include "models/config/presets.h"
+#include "tests/support/temporary_folder.h"
+
+namespace trireme {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+RunConfig run_of(int pipeline, int data) {
+  RunConfig config;
+  config.model = find_preset("gpt2-124m")->config;
+  config.data.text = "a.txt";
+  config.run.device = "cpu";
+  config.parallel.pipeline = pipeline;
+  config.parallel.data = data;
+  EXPECT_THAT(complete(config, {}, pipeline * data, true), IsEmpty());
+  return config;
+}
+
+TEST(MemoryFault, ComparesTheRanksOfAHostWithWhatThereIs) {
+  const RunConfig config = run_of(1, 2);
+  const int64_t one = estimate_memory(memory_inputs(config, 1)).total();
+  EXPECT_EQ(memory_fault(config, 1, 2, {2 * one, "this machine"}), "");
+  EXPECT_THAT(memory_fault(config, 1, 2, {2 * one - 1, "the control group /job"}),
+              AllOf(HasSubstr("the 2 ranks here take"), HasSubstr("the control group /job has"),
+                    HasSubstr("--train.recompute"), HasSubstr("--run.check-memory off")));
+  EXPECT_EQ(memory_fault(config, 1, 1, {one, "the device"}), "");
+  EXPECT_EQ(memory_fault(config, 1, 2, {0, ""}), "") << "not known";
+  RunConfig unchecked = config;
+  unchecked.run.check_memory = false;
+  EXPECT_EQ(memory_fault(unchecked, 1, 2, {1, "this machine"}), "");
+}
+
+TEST(MemoryFault, StagesOfOneHostAreAddedUp) {
+  const RunConfig config = run_of(4, 1);
+  const MemoryInputs inputs = memory_inputs(config, 1);
+  const int64_t together = estimate_stages_together(inputs), largest = estimate_memory(inputs).total();
+  EXPECT_LT(together, 4 * largest);
+  EXPECT_GT(together, largest);
+  EXPECT_EQ(memory_fault(config, 1, 4, {together, "this machine"}), "");
+  EXPECT_NE(memory_fault(config, 1, 4, {together - 1, "this machine"}), "");
+  EXPECT_NE(memory_fault(config, 1, 2, {2 * largest - 1, "this machine"}), "") << "it may be any two";
+}
+
+TEST(CheckRoom, RefusesWhatNoDiskHolds) {
+  const test::TemporaryFolder folder;
+  check_room(folder.path(), 1);
+  try {
+    check_room(folder.path(), int64_t{1} << 60);
+    FAIL() << "2^60 bytes fit";
+  } catch (const EnvironmentError& error) {
+    EXPECT_EQ(error.code(), ExitCode::resources);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("model.safetensors"), HasSubstr("--run.dir")));
+  }
+}
+
+}  // namespace
+}  // namespace trireme

@@ -1,0 +1,96 @@
+#include "launch/run/training_data.h"
+
+#include <cstring>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/comm/self/self_communicator.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
+
+namespace trireme {
+namespace {
+
+using test::expect_error;
+using test::TemporaryFolder;
+using testing::AllOf;
+using testing::HasSubstr;
+
+TrainingData load(const DataConfig& config, int64_t vocab = 0) {
+  Context ctx;
+  const auto world = make_self_communicator();
+  return load_training_data(ctx, *world, config, vocab);
+}
+
+DataConfig text_config(const std::string& path, const std::string& tokenizer = "byte") {
+  DataConfig config;
+  config.text = path;
+  config.tokenizer = tokenizer;
+  return config;
+}
+
+DataConfig token_config(const std::string& path) {
+  DataConfig config;
+  config.tokens = path;
+  return config;
+}
+
+std::string counting_ids(int count, int below) {
+  std::string bytes;
+  for (int i = 0; i < count; ++i) {
+    const auto id = static_cast<uint16_t>(i % below);
+    bytes.append(reinterpret_cast<const char*>(&id), sizeof id);
+  }
+  return bytes;
+}
+
+TEST(TrainingData, SaysWhatWasRead) {
+  const TemporaryFolder folder;
+  const auto plain = folder.write("t.txt", std::string(100, 'a'));
+  EXPECT_THAT(load(text_config(plain)).description,
+              HasSubstr("plain text: 100 bytes in 1 document, 90 + 10 tokens of 257 ids"));
+  const auto lines = folder.write("t.json", "{\"text\":\"abc\"}\n{\"text\":\"cba\"}\n");
+  EXPECT_THAT(load(text_config(lines)).description,
+              AllOf(HasSubstr("JSON lines: 6 bytes in 2 documents"), testing::Not(HasSubstr("note"))));
+  EXPECT_THAT(load(text_config(lines, "char")).description,
+              AllOf(HasSubstr("no end-of-text token"), HasSubstr("--data.end-of-text")));
+  EXPECT_THAT(load(token_config(folder.write("t.bin", counting_ids(1000, 50))), 50).description,
+              HasSubstr("nanogpt format, 1,000 tokens of 16 bits (no header"));
+}
+
+TEST(TrainingData, NoTextIsNamed) {
+  const TemporaryFolder folder;
+  for (const char* text : {"", "{\"text\":\"\"}\n", "{\"text\":\"\"}\n\n{\"text\":\"\"}\n"}) {
+    const auto path = folder.write("t.jsonl", text);
+    for (const char* tokenizer : {"byte", "char", "bpe"}) {
+      expect_error(ExitCode::bad_input, {path, "holds no text"}, [&] { load(text_config(path, tokenizer)); });
+    }
+  }
+  const auto empty = folder.write("empty.txt", "");
+  expect_error(ExitCode::bad_input, {empty, "holds no text"}, [&] { load(text_config(empty)); });
+}
+
+TEST(TrainingData, TheFormatCanBeNamed) {
+  const TemporaryFolder folder;
+  DataConfig config = text_config(folder.write("t.json", "[{\"text\":\"a\"}]"));
+  expect_error(ExitCode::bad_input, {"t.json", "not one object a line"}, [&] { load(config); });
+  config.format = "text";
+  EXPECT_THAT(load(config).description, HasSubstr("plain text: 14 bytes"));
+  DataConfig tokens = token_config(folder.write("t.ids", counting_ids(1000, 50)));
+  expect_error(ExitCode::bad_input, {"t.ids", "does not end in .bin"}, [&] { load(tokens, 50); });
+  tokens.format = "nanogpt";
+  EXPECT_EQ(load(tokens, 50).train->num_tokens(), 900);
+  EXPECT_THAT(load(tokens, 50).description, HasSubstr("so by --data.format"));
+}
+
+TEST(TrainingData, IdsBeyondTheVocabularyAreFoundBeforeTheRun) {
+  const TemporaryFolder folder;
+  const auto path =
+      folder.write("t.bin", counting_ids(5000, 100) + counting_ids(1, 1) + std::string("\xE8\3", 2));
+  expect_error(ExitCode::bad_input, {path, "position 5001 is 1000", "vocabulary of 100"},
+               [&] { load(token_config(path), 100); });
+}
+
+}  // namespace
+}  // namespace trireme
