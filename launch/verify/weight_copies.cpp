@@ -1,6 +1,5 @@
 #include "launch/verify/weight_copies.h"
 
-#include <algorithm>
 #include <array>
 #include <map>
 #include <string_view>
@@ -9,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "parallel/module/local_ranges.h"
 #include "runtime/ops/host_copy.h"
 
 namespace trireme {
@@ -36,32 +36,28 @@ int64_t hash_of(Context& ctx, const Tensor& t) {
   return static_cast<int64_t>(std::hash<std::string_view>()(bytes));
 }
 
-/// What a rank holds of a view in a buffer of its group, from element `begin` of the view on.
+/// What a rank holds of a view in a buffer of its group: these elements of the rank's block.
 struct Held {
-  int64_t begin = 0;
+  IndexRange elements;
   Tensor values;
+
+  Tensor part(const IndexRange& of) const {
+    return values.slice(of.begin - elements.begin, of.end - elements.begin);
+  }
 };
 
 Held held_of(const ParameterView& view, const Tensor& buffer) {
-  const ParameterGroup& group = *view.group;
-  const ParameterBucket& bucket = group.buckets[view.bucket];
-  const int64_t numel = view.parameter->shape.numel();
-  if (!group.is_divided(buffer)) return {0, buffer.slice(view.begin, view.begin + numel)};
-  const Tensor own = group.own_part(bucket, buffer);
-  const int64_t own_begin = bucket.begin + group.part * own.numel();
-  const int64_t from = std::max(view.begin, own_begin),
-                to = std::min(view.begin + numel, own_begin + own.numel());
-  if (from >= to) return {};
-  return {from - view.begin, own.slice(from - own_begin, to - own_begin)};
+  const LocalRange range = held_range(view, extent_of(*view.group, buffer));
+  if (range.empty()) return {};
+  return {{range.first, range.first + range.size()}, range.in(buffer)};
 }
 
 bool is_rounded(Context& ctx, const Held& computed, const Held& master) {
-  const int64_t from = std::max(computed.begin, master.begin),
-                to = std::min(computed.begin + computed.values.numel(), master.begin + master.values.numel());
-  if (from >= to) return true;
-  const Tensor values = computed.values.slice(from - computed.begin, to - computed.begin);
+  const IndexRange both = intersection(computed.elements, master.elements);
+  if (both.empty()) return true;
+  const Tensor values = computed.part(both);
   const Tensor rounded = Tensor::empty(ctx, values.shape(), values.dtype(), MemoryCategory::buffers);
-  ops::copy(ctx, master.values.slice(from - master.begin, to - master.begin), rounded);
+  ops::copy(ctx, master.part(both), rounded);
   return ops::to_host_f32(ctx, rounded) == ops::to_host_f32(ctx, values);
 }
 
@@ -79,8 +75,8 @@ std::vector<Piece> pieces_of(Context& ctx, Transformer& model,
     const auto add = [&](const Held& held, Kind kind) {
       if (!held.values) return;
       piece.kind = static_cast<int64_t>(kind);
-      piece.begin = held.begin;
-      piece.size = held.values.numel();
+      piece.begin = held.elements.begin;
+      piece.size = held.elements.size();
       piece.hash = hash_of(ctx, held.values);
       pieces.push_back(piece);
     };

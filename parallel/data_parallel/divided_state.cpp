@@ -57,14 +57,14 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
   const Tensor sums = Tensor::empty(ctx, {group.numel / ops::kSumBlock}, DType::f64, MemoryCategory::buffers);
   ops::fill(ctx, sums, 0);
   for (const ParameterBucket& bucket : group.buckets) {
-    const Tensor own = group.own_part(bucket, group.gradients);
-    const int64_t own_begin = bucket.begin + group.part * own.numel();
+    const Tensor values = group.own_part(bucket, group.gradients);
+    const IndexRange own = own_indices(group, bucket);
     for (const IndexRange& range : counted) {
-      const int64_t from = std::max(range.begin, own_begin),
-                    to = std::min(range.end, own_begin + own.numel());
-      if (from < to) add_to_blocks(ctx, own.slice(from - own_begin, to - own_begin), from, sums);
+      const IndexRange both = intersection(range, own);
+      if (both.empty()) continue;
+      add_to_blocks(ctx, values.slice(both.begin - own.begin, both.end - own.begin), both.begin, sums);
     }
-    spoil_by_others(ctx, own, own_begin, counted, sums.slice(0, 1));
+    spoil_by_others(ctx, values, own.begin, counted, sums.slice(0, 1));
   }
   // Every block's sum is on one rank, zeros elsewhere: nothing is rounded.
   if (group.parts > 1) shard.all_reduce(ctx.stream(), sums);

@@ -5,14 +5,11 @@
 #include <span>
 #include <vector>
 
+#include "parallel/module/local_ranges.h"
 #include "parallel/module/parameter_storage.h"
 #include "parallel/plan/parallel_context.h"
 
 namespace trireme {
-
-struct IndexRange {
-  int64_t begin, end;
-};
 
 /// out[0] += the sum of squares of the group's reduced gradients in the ranges that are `counted` (which do
 /// not overlap, in order), equal on all ranks of `shard`, which divide; NaN where a gradient outside of them

@@ -1,5 +1,6 @@
 #include "parallel/data_parallel/gradient_reducer.h"
 
+#include "parallel/module/local_ranges.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/elementwise.h"
 
@@ -82,8 +83,9 @@ WorkPtr GradientReducer::start_sum(Context& ctx, Bucket& bucket) {
   if (sent_ != DType::f32) {
     sent = Tensor::empty(ctx, whole.shape(), sent_, MemoryCategory::buffers);
     ops::copy(ctx, whole, sent);
-    const int64_t size = whole.numel() / group.parts;
-    bucket.sum = sent.slice(group.part * size, (group.part + 1) * size);
+    const int64_t begin = bucket.range->begin;
+    const IndexRange own = own_indices(group, *bucket.range);
+    bucket.sum = sent.slice(own.begin - begin, own.end - begin);
   }
   return group.parts == 1 ? sharing(bucket).all().all_reduce_async(ctx.stream(), sent)
                           : sharing(bucket).shard().reduce_scatter_async(ctx.stream(), sent, bucket.sum);

@@ -1,8 +1,8 @@
 #include "parallel/module/parameter_storage.h"
 
-#include <algorithm>
 #include <unordered_map>
 
+#include "parallel/module/local_ranges.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/random.h"
@@ -30,9 +30,8 @@ void draw(Context& ctx, const Parameter& p, uint64_t seed, const Tensor& values)
 }  // namespace
 
 Tensor ParameterGroup::own_part(const ParameterBucket& bucket, const Tensor& buffer) const {
-  const int64_t size = (bucket.end - bucket.begin) / parts;
-  const int64_t begin = is_divided(buffer) ? bucket.begin / parts : bucket.begin + part * size;
-  return buffer.slice(begin, begin + size);
+  const IndexRange own = own_place(*this, bucket, extent_of(*this, buffer));
+  return buffer.slice(own.begin, own.end);
 }
 
 ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
@@ -137,15 +136,9 @@ void ParameterStorage::set(Context& ctx, const std::function<bool(const Paramete
 // Puts a parameter into the weights and the masters: what of it this rank holds.
 void ParameterStorage::store(Context& ctx, const ParameterView& view, const Tensor& values) {
   const ParameterGroup& group = *view.group;
-  const ParameterBucket& bucket = group.buckets[view.bucket];
   const auto store_in = [&](const Tensor& buffer) {
-    const Tensor held =
-        group.is_divided(buffer) ? group.own_part(bucket, buffer) : buffer.slice(bucket.begin, bucket.end);
-    const int64_t begin = bucket.begin + (group.is_divided(buffer) ? group.part * held.numel() : 0);
-    const int64_t from = std::max(view.begin, begin),
-                  to = std::min(view.begin + values.numel(), begin + held.numel());
-    if (from >= to) return;
-    ops::copy(ctx, values.flat_slice(from - view.begin, {to - from}), held.slice(from - begin, to - begin));
+    const LocalRange held = held_range(view, extent_of(group, buffer));
+    if (!held.empty()) ops::copy(ctx, values.flat_slice(held.first, {held.size()}), held.in(buffer));
   };
   if (group.master) store_in(group.master);
   if (group.weights.raw() != group.master.raw()) store_in(group.weights);

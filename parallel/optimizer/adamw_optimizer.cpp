@@ -1,7 +1,6 @@
 #include "parallel/optimizer/adamw_optimizer.h"
 
-#include <algorithm>
-
+#include "parallel/module/local_ranges.h"
 #include "runtime/base/philox.h"
 #include "runtime/ops/host_copy.h"
 
@@ -9,21 +8,15 @@ namespace trireme {
 
 namespace {
 
-// Which elements of the model lie in this rank's part of a bucket.
-std::vector<ops::ElementRange> ranges_of(const ParameterStorage& storage, const ParameterGroup& group,
-                                         size_t index, uint64_t seed) {
-  const ParameterBucket& bucket = group.buckets[index];
-  const int64_t size = (bucket.end - bucket.begin) / group.parts, own = bucket.begin + group.part * size;
-  std::vector<ops::ElementRange> ranges;
-  for (const ParameterView& view : storage.parameters()) {
-    if (view.group != &group || view.bucket != index) continue;
-    const Parameter& p = *view.parameter;
-    const int64_t begin = std::max(view.begin, own), end = std::min(view.begin + p.shape.numel(), own + size);
-    if (begin >= end) continue;
-    ranges.push_back({begin - own, end - own, stream_key(seed, p.name), p.global_shape, p.offset, p.shape,
-                      begin - view.begin});
+// Which elements of the model lie in this rank's part of each bucket, counted from where that part begins.
+std::vector<std::vector<ops::ElementRange>> ranges_by_bucket(const ParameterGroup& group, uint64_t seed) {
+  std::vector<std::vector<ops::ElementRange>> ranges(group.buckets.size());
+  for (const LocalRange& r : own_ranges(group, BufferExtent::divided)) {
+    const int64_t from = own_place(group, group.buckets[r.bucket], BufferExtent::divided).begin;
+    const Parameter& p = *r.parameter;
+    ranges[r.bucket].push_back({r.begin - from, r.end - from, stream_key(seed, p.name), p.global_shape,
+                                p.offset, p.shape, r.first});
   }
-  std::ranges::sort(ranges, {}, &ops::ElementRange::begin);
   return ranges;
 }
 
@@ -41,9 +34,7 @@ AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const Ad
     };
     moments_.push_back({zeros(), zeros()});
     auto& ranges = ranges_.emplace_back();
-    for (size_t b = 0; !group.master && b < group.buckets.size(); ++b) {
-      ranges.push_back(ranges_of(storage, group, b, config.seed));
-    }
+    if (!group.master) ranges = ranges_by_bucket(group, config.seed);
   }
 }
 

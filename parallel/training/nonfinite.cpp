@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "parallel/module/local_ranges.h"
 #include "runtime/io/json_file.h"
 #include "runtime/ops/finite.h"
 #include "runtime/ops/host_copy.h"
@@ -17,17 +18,6 @@ int64_t first_nonfinite(Context& ctx, const Tensor& t) {
   const Tensor first = Tensor::empty(ctx, {1}, DType::i64, MemoryCategory::buffers);
   ops::find_nonfinite(ctx, t, first);
   return ops::value_of<int64_t>(ctx, first);
-}
-
-// The element of the whole tensor that lies at `index` of this rank's block.
-int64_t global_element(const Parameter& p, int64_t index) {
-  int64_t element = 0, stride = 1;
-  for (int i = p.shape.rank() - 1; i >= 0; --i) {
-    element += (p.offset[i] + index % p.shape[i]) * stride;
-    index /= p.shape[i];
-    stride *= p.global_shape[i];
-  }
-  return element;
 }
 
 // What a member of a block holds of a tensor that is laid out like the block.
@@ -95,7 +85,7 @@ void NonFiniteFinder::before_forward(Context& ctx, const ObservedLayer& layer) {
     for_each_member(*block, block->weight, [&](const Parameter& p, const Tensor& t) {
       NonFinite what = here(NonFiniteKind::weight, layer, p.name);
       if (look(ctx, t, forward_key(layer, 0), what)) {
-        found_->what.element = global_element(p, found_->what.element);
+        found_->what.element = global_index(p, found_->what.element);
       }
     });
   }
@@ -122,7 +112,7 @@ void NonFiniteFinder::look_at_gradients(Context& ctx, const ObservedLayer& layer
     if (vectors_only && block->is_matrix()) continue;
     for_each_member(*block, block->gradient, [&](const Parameter& p, const Tensor& t) {
       if (look(ctx, t, backward_key(layer, accumulated), here(NonFiniteKind::gradient, layer, p.name))) {
-        found_->what.element = global_element(p, found_->what.element);
+        found_->what.element = global_index(p, found_->what.element);
       }
     });
   }
@@ -144,20 +134,15 @@ void NonFiniteFinder::look_at_weights(Context& ctx, const ParameterStorage& stor
 // The elements of a parameter that lie in this rank's part of a buffer of its group.
 void NonFiniteFinder::look_at_own_part(Context& ctx, const ParameterView& view, const Tensor& buffer,
                                        NonFiniteKind kind) {
-  const ParameterGroup& group = *view.group;
-  const ParameterBucket& bucket = group.buckets[view.bucket];
-  const Tensor own = group.own_part(bucket, buffer);
-  const int64_t own_begin = bucket.begin + group.part * own.numel();
-  const int64_t begin = std::max(view.begin, own_begin);
-  const int64_t end = std::min(view.begin + view.parameter->shape.numel(), own_begin + own.numel());
-  if (begin >= end) return;
+  const LocalRange own = own_range(view, extent_of(*view.group, buffer));
+  if (own.empty()) return;
   NonFinite what;
   what.kind = kind;
   what.tensor = view.parameter->name;
   what.rank = rank_;
   const Key after_all{summed};
-  if (look(ctx, own.slice(begin - own_begin, end - own_begin), after_all, what)) {
-    found_->what.element = global_element(*view.parameter, begin - view.begin + found_->what.element);
+  if (look(ctx, own.in(buffer), after_all, what)) {
+    found_->what.element = global_index(*view.parameter, own.first + found_->what.element);
   }
 }
 
