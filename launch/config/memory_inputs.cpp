@@ -4,7 +4,7 @@
 
 #include "launch/config/attention_choice.h"
 #include "launch/config/complete_config.h"
-#include "models/config/layer_placement.h"
+#include "models/cost/layer_placement.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/device/cuda/cuda_device.h"
 
@@ -18,7 +18,7 @@ MemoryInputs memory_inputs(const RunConfig& config, int threads) {
       .seq_len = config.train.seq_len,
       .accumulation = config.accumulation(),
       .plan = config.parallel,
-      .division = {.zero_stage = config.parallel.zero_stage,
+      .sharding = {.zero_stage = config.parallel.zero_stage,
                    .bucket_bytes = static_cast<int64_t>(config.parallel.bucket_mib * (1 << 20)),
                    .master = config.train.master},
       .recomputation = config.train.recomputation,
@@ -30,7 +30,7 @@ MemoryInputs memory_inputs(const RunConfig& config, int threads) {
     inputs.attention_workspace = config.run.attention_workspace_mib << 20;
     inputs.deterministic_attention = config.run.deterministic;
   }
-  if (inputs.division.zero_stage > 0) inputs.division.parts = config.parallel.shard_ranks();
+  if (inputs.sharding.zero_stage > 0) inputs.sharding.num_shards = config.parallel.shard_ranks();
   if (config.parallel.pipeline > 1) {
     inputs.placement = layer_placement(inputs.model, config.train.seq_len, config.parallel);
     inputs.in_flight = pairs_in_flight(config.parallel, static_cast<int>(config.accumulation()));

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "launch/config/run_config.h"
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 
 namespace trireme {
 

@@ -10,7 +10,7 @@
 #include "launch/config/complete_config.h"
 #include "launch/config/memory_inputs.h"
 #include "launch/report/number_text.h"
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 
 namespace trireme {
 

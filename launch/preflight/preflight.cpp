@@ -5,7 +5,7 @@
 #include "launch/config/memory_inputs.h"
 #include "launch/preflight/memory_advice.h"
 #include "launch/report/number_text.h"
-#include "models/config/model_size.h"
+#include "models/cost/model_size.h"
 #include "runtime/base/error.h"
 
 namespace trireme {

@@ -6,8 +6,8 @@
 #include "launch/config/memory_inputs.h"
 #include "launch/process/build_info.h"
 #include "launch/report/number_text.h"
-#include "models/config/layer_placement.h"
-#include "models/config/model_size.h"
+#include "models/cost/layer_placement.h"
+#include "models/cost/model_size.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "parallel/pipeline/simulate.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "launch/config/run_config.h"
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 
 namespace trireme {
 

@@ -13,7 +13,7 @@
 #include "launch/process/stop_request.h"
 #include "launch/report/number_text.h"
 #include "launch/run/sample_orders.h"
-#include "models/config/model_size.h"
+#include "models/cost/model_size.h"
 #include "models/transformer/checkpointed_transformer.h"
 #include "parallel/checkpoint/load_weights.h"
 #include "runtime/base/error.h"
@@ -61,7 +61,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   check_memory();
   const TrainingStepOptions options = step_options(config_);
   model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision,
-                 options.division(parallel_), config_.train.recomputation, config_.train.float8);
+                 options.sharding(parallel_), config_.train.recomputation, config_.train.float8);
   model_->storage().initialize(ctx_, config_.train.seed);
   if (!config_.start.file.empty()) check_tokenizer_of_weights(data_, config_.start.file);
   if (!config_.start.file.empty())

@@ -9,7 +9,7 @@
 #include "launch/process/stop_request.h"
 #include "launch/report/number_text.h"
 #include "launch/run/rank_trainer.h"
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/device/cuda/cuda_device.h"

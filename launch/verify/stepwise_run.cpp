@@ -41,7 +41,7 @@ StepwiseRun::StepwiseRun(Communicator& world, const RunConfig& config, Device de
       ctx_(device, config.run.threads, choose_op_settings(config.run, device)),
       options_(step_options(config)),
       model_(ctx_, parallel_, config.model, config.train.seq_len, config.train.precision,
-             options_.division(parallel_), config.train.recomputation, config.train.float8),
+             options_.sharding(parallel_), config.train.recomputation, config.train.float8),
       step_(ctx_, parallel_, model_.part(), options_),
       hooks_(hooks),
       trace_(parallel_, model_, config.accumulation() * parallel_.data().size()),

@@ -4,8 +4,8 @@
 
 #include <fmt/ranges.h>
 
-#include "models/config/layer_placement.h"
 #include "models/config/tensor_parallel_faults.h"
+#include "models/cost/layer_placement.h"
 #include "models/layers/rotary_table.h"
 #include "models/transformer/block.h"
 #include "parallel/module/recompute.h"
@@ -33,7 +33,7 @@ void check(const ModelConfig& config, const ParallelPlan& plan) {
 }  // namespace
 
 Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
-                         int64_t max_seq_len, DType compute_type, const StateDivision& division,
+                         int64_t max_seq_len, DType compute_type, const ShardingSpec& sharding,
                          const Recomputation& recomputation, bool float8)
     : config_(config),
       recomputation_(recomputation),
@@ -56,8 +56,8 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
     if (head_ != nullptr) part_.tied = &head_->weight();
     if (embedding_ != nullptr) part_.tied = &embedding_->tokens();
   }
-  part_.storage = std::make_unique<ParameterStorage>(ctx, part_.blocks(), compute_type, division);
-  weights_ = std::make_unique<DividedWeights>(parallel, *part_.storage, parallel.plan().overlap);
+  part_.storage = std::make_unique<ParameterStorage>(ctx, part_.blocks(), compute_type, sharding);
+  weights_ = std::make_unique<ShardedWeights>(parallel, *part_.storage, parallel.plan().overlap);
   for (Stage& stage : part_.chunks) stage.set_weight_access(weights_.get());
   part_.boundary = {config.hidden_size, compute_type, [tensor = tensor_](const MicroBatch& mb) {
                       return mb.rows() / (tensor.divides_rows(mb) ? tensor.size() : 1);

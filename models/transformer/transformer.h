@@ -7,7 +7,7 @@
 #include "models/layers/embedding.h"
 #include "models/layers/loss_head.h"
 #include "parallel/context_parallel/context_parallel.h"
-#include "parallel/data_parallel/divided_weights.h"
+#include "parallel/data_parallel/sharded_weights.h"
 #include "parallel/expert_parallel/expert_parallel.h"
 #include "parallel/module/model_part.h"
 #include "parallel/plan/parallel_context.h"
@@ -19,13 +19,13 @@ class Transformer {
  public:
   /// This rank's part of the model: over a pipeline its virtual stages, over tensor ranks its share of each
   /// layer. Weights are uninitialised until storage().initialize(). `max_seq_len` is the longest sequence: it
-  /// bounds the positions of the rotary table and weighs in the placement of layers. `division` says how the
+  /// bounds the positions of the rotary table and weighs in the placement of layers. `sharding` says how the
   /// ranks that hold the same parameters divide their state, `recomputation` what is not kept for the
   /// backward pass. `float8`: the linear layers of the blocks (not experts, routers or the head) multiply in
   /// 8 bits (LinearProducts). `parallel` outlives the model. Throws UserError (usage) with the faults of the
   /// config.
   Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config, int64_t max_seq_len,
-              DType compute_type, const StateDivision& division = {}, const Recomputation& recomputation = {},
+              DType compute_type, const ShardingSpec& sharding = {}, const Recomputation& recomputation = {},
               bool float8 = false);
 
   const ModelConfig& config() const { return config_; }
@@ -51,7 +51,7 @@ class Transformer {
   Tensor rotary_;
   std::vector<int> placement_;
   ModelPart part_;
-  std::unique_ptr<DividedWeights> weights_;  // what the part's stages read through
+  std::unique_ptr<ShardedWeights> weights_;  // what the part's stages read through
   Embedding* embedding_ = nullptr;           // on the rank with the first virtual stage
   LossHead* head_ = nullptr;                 // on the rank with the last one
 };

@@ -18,8 +18,8 @@ GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStora
   for (ParameterGroup& group : storage.groups()) {
     const SharingRanks& sharing = parallel.sharing(group.experts);
     if (sharing.all().size() == 1) continue;  // nothing to sum
-    if (sent == DType::f32 && !group.is_divided(group.gradients)) {
-      Communicator& first_sum = group.parts == 1 ? sharing.all() : sharing.shard();
+    if (sent == DType::f32 && !group.is_sharded(group.gradients)) {
+      Communicator& first_sum = group.num_shards == 1 ? sharing.all() : sharing.shard();
       registrations_.push_back(first_sum.register_buffer(group.gradients));
     }
     const size_t first = buckets_.size();
@@ -31,8 +31,8 @@ GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStora
   }
 }
 
-bool GradientReducer::is_divided(const Bucket& bucket) const {
-  return bucket.group->is_divided(bucket.group->gradients);
+bool GradientReducer::is_sharded(const Bucket& bucket) const {
+  return bucket.group->is_sharded(bucket.group->gradients);
 }
 
 GradientReducer::Bucket* GradientReducer::find(const ParameterBlock* block) {
@@ -56,7 +56,7 @@ void GradientReducer::ready(Context& ctx, std::span<ParameterBlock* const> block
     ++bucket.num_ready;
     TRIREME_CHECK(bucket.num_ready <= bucket.num_blocks, "gradients of a block became ready twice in a step");
     if (bucket.num_ready < bucket.num_blocks) continue;
-    if (overlap_ || is_divided(bucket)) reduce(ctx, bucket);
+    if (overlap_ || is_sharded(bucket)) reduce(ctx, bucket);
     if (!overlap_) wait_for_all(ctx);
   }
 }
@@ -77,7 +77,7 @@ void GradientReducer::finish(Context& ctx) {
 WorkPtr GradientReducer::start_sum(Context& ctx, Bucket& bucket) {
   const ParameterGroup& group = *bucket.group;
   const Tensor& whole = bucket.range->gradients;
-  bucket.own = group.parts == 1 ? whole : group.own_part(*bucket.range, group.gradients);
+  bucket.own = group.num_shards == 1 ? whole : group.own_shard(*bucket.range, group.gradients);
   bucket.sum = bucket.own;
   Tensor sent = whole;
   if (sent_ != DType::f32) {
@@ -87,15 +87,15 @@ WorkPtr GradientReducer::start_sum(Context& ctx, Bucket& bucket) {
     const IndexRange own = own_indices(group, *bucket.range);
     bucket.sum = sent.slice(own.begin - begin, own.end - begin);
   }
-  return group.parts == 1 ? sharing(bucket).all().all_reduce_async(ctx.stream(), sent)
-                          : sharing(bucket).shard().reduce_scatter_async(ctx.stream(), sent, bucket.sum);
+  return group.num_shards == 1 ? sharing(bucket).all().all_reduce_async(ctx.stream(), sent)
+                               : sharing(bucket).shard().reduce_scatter_async(ctx.stream(), sent, bucket.sum);
 }
 
 void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
   bucket.work = start_sum(ctx, bucket);
   bucket.reduced = true;
   under_way_.push_back(&bucket);
-  const bool somebody_waits = is_divided(bucket) || has_second_sum(bucket) || sent_ != DType::f32;
+  const bool somebody_waits = is_sharded(bucket) || has_second_sum(bucket) || sent_ != DType::f32;
   while (somebody_waits && under_way_.size() > kMostUnderWay) wait_for_oldest(ctx);
 }
 
@@ -111,7 +111,7 @@ void GradientReducer::wait_for_oldest(Context& ctx) {
     ops::copy(ctx, bucket.sum, bucket.own);
   }
   bucket.sum = bucket.own = Tensor();
-  if (is_divided(bucket)) storage_.release_gradients(*bucket.group, *bucket.range);
+  if (is_sharded(bucket)) storage_.release_gradients(*bucket.group, *bucket.range);
 }
 
 void GradientReducer::wait_for_all(Context& ctx) {

@@ -52,11 +52,11 @@ class GradientReducer {
     WorkPtr work;
     Tensor sum, own;  // what is summed, and where it belongs
   };
-  bool is_divided(const Bucket& bucket) const;
+  bool is_sharded(const Bucket& bucket) const;
   WorkPtr start_sum(Context& ctx, Bucket& bucket);
   const SharingRanks& sharing(const Bucket& bucket) const { return parallel_.sharing(bucket.group->experts); }
   bool has_second_sum(const Bucket& bucket) const {
-    return bucket.group->parts > 1 && sharing(bucket).replicas().size() > 1;
+    return bucket.group->num_shards > 1 && sharing(bucket).replicas().size() > 1;
   }
   Bucket* find(const ParameterBlock* block);  // null where there is nothing to sum
   void reduce(Context& ctx, Bucket& bucket);

@@ -24,19 +24,19 @@ IndexRange intersection(const IndexRange& a, const IndexRange& b) {
 }
 
 BufferExtent extent_of(const ParameterGroup& group, const Tensor& buffer) {
-  return group.is_divided(buffer) ? BufferExtent::divided : BufferExtent::whole;
+  return group.is_sharded(buffer) ? BufferExtent::sharded : BufferExtent::whole;
 }
 
 IndexRange own_indices(const ParameterGroup& group, const ParameterBucket& bucket) {
-  const int64_t size = (bucket.end - bucket.begin) / group.parts;
-  const int64_t begin = bucket.begin + group.part * size;
+  const int64_t size = (bucket.end - bucket.begin) / group.num_shards;
+  const int64_t begin = bucket.begin + group.shard * size;
   return {begin, begin + size};
 }
 
 IndexRange own_place(const ParameterGroup& group, const ParameterBucket& bucket, BufferExtent extent) {
   const IndexRange own = own_indices(group, bucket);
   if (extent == BufferExtent::whole) return own;
-  const int64_t begin = bucket.begin / group.parts;
+  const int64_t begin = bucket.begin / group.num_shards;
   return {begin, begin + own.size()};
 }
 
@@ -46,7 +46,7 @@ LocalRange own_range(const ParameterView& view, BufferExtent extent) {
 
 LocalRange held_range(const ParameterView& view, BufferExtent extent) {
   const int64_t numel = view.parameter->shape.numel();
-  if (extent == BufferExtent::divided || numel == 0) return own_range(view, extent);
+  if (extent == BufferExtent::sharded || numel == 0) return own_range(view, extent);
   return {view.parameter, view.bucket, view.begin, view.begin + numel, 0};
 }
 

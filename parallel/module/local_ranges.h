@@ -1,4 +1,5 @@
-// Which elements of the model a rank has: the one place that knows how ranks divide the buffers of a group (ZeRO).
+// Which elements of the model a rank has: the one place that knows how ranks divide the buffers of a group
+// (ZeRO).
 #pragma once
 
 #include <cstddef>
@@ -20,19 +21,19 @@ struct IndexRange {
 /// What lies in both; empty where nothing does.
 IndexRange intersection(const IndexRange& a, const IndexRange& b);
 
-/// A buffer of a group is whole (numel elements, indexed like the group) or divided (numel / parts elements:
-/// this rank's parts of the buckets, one after the other). Where parts is 1 it is the same.
-enum class BufferExtent { whole, divided };
+/// A buffer of a group is whole (numel elements, indexed like the group) or sharded (numel / num_shards
+/// elements: this rank's shards of the buckets, one after the other). Where num_shards is 1 it is the same.
+enum class BufferExtent { whole, sharded };
 BufferExtent extent_of(const ParameterGroup& group, const Tensor& buffer);
 
-/// This rank's part of a bucket, as indices of the group: bucket / parts elements, those of part `part`. The
-/// parts of the ranks that divide a group are disjoint and together the bucket, padding included.
+/// This rank's shard of a bucket, as indices of the group: bucket / num_shards elements, those of `shard`.
+/// The shards of the ranks that divide a group are disjoint and together the bucket, padding included.
 IndexRange own_indices(const ParameterGroup& group, const ParameterBucket& bucket);
 /// Where the same elements lie in a buffer of the group.
 IndexRange own_place(const ParameterGroup& group, const ParameterBucket& bucket, BufferExtent extent);
 
-/// A run of elements of one parameter in a buffer of its group. They are the elements first, first + 1, ... of
-/// the row-major block of extent parameter->shape at parameter->offset in the whole tensor: global_index()
+/// A run of elements of one parameter in a buffer of its group. They are the elements first, first + 1, ...
+/// of the row-major block of extent parameter->shape at parameter->offset in the whole tensor: global_index()
 /// says which of it each one is. An empty range has begin = end = first = 0.
 struct LocalRange {
   const Parameter* parameter = nullptr;
@@ -45,18 +46,20 @@ struct LocalRange {
   Tensor in(const Tensor& buffer) const { return buffer.slice(begin, end); }
 };
 
-/// What this rank owns of a parameter: what lies in its part of the bucket, wherever the buffer has it. A
-/// block lies in one bucket, so that this is one run, or none. Over the ranks that divide the group (each with
-/// its `part`) the ranges of a parameter are disjoint, in the order of the ranks, and together its block, each
-/// element once; padding is in nobody's. Ranks outside of these may have the same block: replicas of sharded
-/// data parallelism, copies on the tensor axis (Parameter::num_copies), and of tied weights (is_tied_copy).
+/// What this rank owns of a parameter: what lies in its shard of the bucket, wherever the buffer has it. A
+/// block lies in one bucket, so that this is one run, or none. Over the ranks that divide the group (each
+/// with its `shard`) the ranges of a parameter are disjoint, in the order of the ranks, and together its
+/// block, each element once; padding is in nobody's. Ranks outside of these may have the same block: replicas
+/// of sharded data parallelism, copies on the tensor axis (Parameter::num_copies), and of tied weights
+/// (is_tied_copy).
 LocalRange own_range(const ParameterView& view, BufferExtent extent);
 
 /// What this rank's buffer has of a parameter: its block in a whole buffer, own_range() in a divided one.
 LocalRange held_range(const ParameterView& view, BufferExtent extent);
 
 /// The own ranges, without the empty ones, of all parameters of a group: ordered as they lie in the buffer,
-/// which for either extent is the order of buckets, disjoint, and all of the rank's part that is not padding.
+/// which for either extent is the order of buckets, disjoint, and all of the rank's shard that is not
+/// padding.
 std::vector<LocalRange> own_ranges(const ParameterGroup& group, BufferExtent extent);
 
 /// The element of the whole tensor, row-major, that is element `index` of this rank's block.

@@ -29,14 +29,14 @@ void draw(Context& ctx, const Parameter& p, uint64_t seed, const Tensor& values)
 
 }  // namespace
 
-Tensor ParameterGroup::own_part(const ParameterBucket& bucket, const Tensor& buffer) const {
+Tensor ParameterGroup::own_shard(const ParameterBucket& bucket, const Tensor& buffer) const {
   const IndexRange own = own_place(*this, bucket, extent_of(*this, buffer));
   return buffer.slice(own.begin, own.end);
 }
 
 ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
-                                   const StateDivision& division)
-    : division_(division) {
+                                   const ShardingSpec& sharding)
+    : sharding_(sharding) {
   groups_.reserve(3);
   add_group(ctx, blocks, true, false, compute_type);
   add_group(ctx, blocks, true, true, compute_type);
@@ -52,7 +52,7 @@ ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const
     int64_t at = place->begin;
     for (const Parameter& p : block->members) {
       const auto view = [&, g = group](const Tensor& t) {
-        return !t || g->is_divided(t) ? Tensor() : t.flat_slice(at, p.shape);
+        return !t || g->is_sharded(t) ? Tensor() : t.flat_slice(at, p.shape);
       };
       parameters_.push_back({&p, group, place->bucket, at, view(group->master), view(group->gradients)});
       at += p.shape.numel();
@@ -70,20 +70,20 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
       group.places.push_back({*it, 0, 0});
   }
   if (group.places.empty()) return;
-  const bool divides_weights = division_.zero_stage >= 3 && matrices;
+  const bool divides_weights = sharding_.zero_stage >= 3 && matrices;
   lay_out(group, divides_weights);
   const auto numel_at = [&](int stage) {
-    return division_.zero_stage >= stage ? group.numel / group.parts : group.numel;
+    return sharding_.zero_stage >= stage ? group.numel / group.num_shards : group.numel;
   };
-  group.weights = zeros(ctx, divides_weights ? group.numel / group.parts : group.numel, compute_type,
+  group.weights = zeros(ctx, divides_weights ? group.numel / group.num_shards : group.numel, compute_type,
                         MemoryCategory::weights);
   if (compute_type == DType::f32) {
     group.master = group.weights;
-  } else if (division_.master) {
+  } else if (sharding_.master) {
     group.master = zeros(ctx, numel_at(1), DType::f32, MemoryCategory::optimizer);
   }
   group.gradients = zeros(ctx, numel_at(2), DType::f32, MemoryCategory::gradients);
-  const bool whole = !group.is_divided(group.gradients), whole_weights = !group.is_divided(group.weights);
+  const bool whole = !group.is_sharded(group.gradients), whole_weights = !group.is_sharded(group.weights);
   if (whole) {
     for (auto& bucket : group.buckets) bucket.gradients = group.gradients.slice(bucket.begin, bucket.end);
   }
@@ -95,8 +95,8 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
 }
 
 void ParameterStorage::lay_out(ParameterGroup& group, bool divides_weights) {
-  group.parts = group.experts ? division_.expert_parts : division_.parts;
-  group.part = group.experts ? division_.expert_part : division_.part;
+  group.num_shards = group.experts ? sharding_.num_expert_shards : sharding_.num_shards;
+  group.shard = group.experts ? sharding_.expert_shard : sharding_.shard;
   ParameterBucket bucket;
   for (size_t i = 0; i < group.places.size(); ++i) {
     auto& place = group.places[i];
@@ -106,8 +106,8 @@ void ParameterStorage::lay_out(ParameterGroup& group, bool divides_weights) {
     const bool last = i + 1 == group.places.size();
     const bool layer_ends = !last && group.places[i + 1].block->owner != place.block->owner;
     const int64_t bytes = (bucket.end - bucket.begin) * static_cast<int64_t>(sizeof(float));
-    if (!last && !(divides_weights && layer_ends) && bytes < division_.bucket_bytes) continue;
-    bucket.end = bucket.begin + round_up(bucket.end - bucket.begin, ops::kSumBlock * group.parts);
+    if (!last && !(divides_weights && layer_ends) && bytes < sharding_.bucket_bytes) continue;
+    bucket.end = bucket.begin + round_up(bucket.end - bucket.begin, ops::kSumBlock * group.num_shards);
     group.buckets.push_back(bucket);
     bucket.begin = bucket.end;
   }
@@ -146,7 +146,7 @@ void ParameterStorage::store(Context& ctx, const ParameterView& view, const Tens
 
 void ParameterStorage::zero_gradients(Context& ctx) {
   for (const ParameterGroup& group : groups_) {
-    if (!group.is_divided(group.gradients)) ops::fill(ctx, group.gradients, 0);
+    if (!group.is_sharded(group.gradients)) ops::fill(ctx, group.gradients, 0);
   }
 }
 

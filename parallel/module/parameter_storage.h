@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "parallel/module/parameter.h"
-#include "parallel/plan/state_division.h"
+#include "parallel/plan/sharding_spec.h"
 
 namespace trireme {
 
 /// A run of blocks that is reduced, updated and gathered at once. Its length is a multiple of the number of
-/// parts.
+/// shards.
 struct ParameterBucket {
   int64_t begin = 0, end = 0;  ///< indices in the group
   /// f32, whole: a slice of the group's gradients, or, where those are divided, memory of its own between
@@ -24,28 +24,28 @@ struct ParameterBucket {
 
 /// Blocks of one kind laid out in one flat index space, in the order in which the backward pass completes
 /// their gradients. Every block begins at a multiple of ops::kSumBlock, so that sums over fixed blocks depend
-/// neither on buckets nor on parts.
+/// neither on buckets nor on shards.
 struct ParameterGroup {
   struct Place {
     ParameterBlock* block;
     int64_t begin;  ///< index of its first element
     size_t bucket;
   };
-  bool matrices = true;       ///< matrices (decayed) or vectors (not)
-  bool experts = false;       ///< of experts, which other ranks share than everything else
-  std::vector<Place> places;  ///< by begin
-  int64_t numel = 0;          ///< with padding between blocks; the padding is zero in every buffer
-  int parts = 1, part = 0;    ///< parts that each bucket is divided in, and this rank's
+  bool matrices = true;           ///< matrices (decayed) or vectors (not)
+  bool experts = false;           ///< of experts, which other ranks share than everything else
+  std::vector<Place> places;      ///< by begin
+  int64_t numel = 0;              ///< with padding between blocks; the padding is zero in every buffer
+  int num_shards = 1, shard = 0;  ///< shards that each bucket is cut into, and this rank's
   std::vector<ParameterBucket> buckets;
   Tensor weights;  ///< what layers compute with: compute type for matrices, f32 for vectors; or divided
   Tensor master;  ///< f32 weights that the optimizer updates; `weights` itself where that is f32; or divided;
                   ///< undefined without masters
   Tensor gradients;  ///< f32; or divided
 
-  /// This rank's part of a bucket in a buffer of the group, be that whole (numel elements) or divided (numel
-  /// / parts elements: this rank's parts of the buckets, one after the other).
-  Tensor own_part(const ParameterBucket& bucket, const Tensor& buffer) const;
-  bool is_divided(const Tensor& buffer) const { return buffer.numel() != numel; }
+  /// This rank's shard of a bucket in a buffer of the group, be that whole (numel elements) or sharded (numel
+  /// / num_shards elements: this rank's shards of the buckets, one after the other).
+  Tensor own_shard(const ParameterBucket& bucket, const Tensor& buffer) const;
+  bool is_sharded(const Tensor& buffer) const { return buffer.numel() != numel; }
 };
 
 /// One parameter's place in its group.
@@ -64,11 +64,11 @@ class ParameterStorage {
   /// and gradients into it, where these are whole. Weights are uninitialised, gradients zero. Where weights
   /// are divided no bucket has blocks of two owners.
   ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
-                   const StateDivision& division = {});
+                   const ShardingSpec& sharding = {});
   ParameterStorage(const ParameterStorage&) = delete;  // views point into groups
   ParameterStorage& operator=(const ParameterStorage&) = delete;
 
-  const StateDivision& division() const { return division_; }
+  const ShardingSpec& sharding() const { return sharding_; }
   std::span<ParameterGroup> groups() { return groups_; }
   /// Every parameter in the order of the forward pass.
   const std::vector<ParameterView>& parameters() const { return parameters_; }
@@ -100,7 +100,7 @@ class ParameterStorage {
   void lay_out(ParameterGroup& group, bool divides_weights);
   void store(Context& ctx, const ParameterView& view, const Tensor& values);
 
-  StateDivision division_;
+  ShardingSpec sharding_;
   std::vector<ParameterGroup> groups_;
   std::vector<ParameterView> parameters_;
 };

@@ -11,11 +11,11 @@ namespace {
 // Which elements of the model lie in this rank's part of each bucket, counted from where that part begins.
 std::vector<std::vector<ops::ElementRange>> ranges_by_bucket(const ParameterGroup& group, uint64_t seed) {
   std::vector<std::vector<ops::ElementRange>> ranges(group.buckets.size());
-  for (const LocalRange& r : own_ranges(group, BufferExtent::divided)) {
-    const int64_t from = own_place(group, group.buckets[r.bucket], BufferExtent::divided).begin;
+  for (const LocalRange& r : own_ranges(group, BufferExtent::sharded)) {
+    const int64_t from = own_place(group, group.buckets[r.bucket], BufferExtent::sharded).begin;
     const Parameter& p = *r.parameter;
-    ranges[r.bucket].push_back({r.begin - from, r.end - from, stream_key(seed, p.name), p.global_shape,
-                                p.offset, p.shape, r.first});
+    ranges[r.bucket].push_back(
+        {r.begin - from, r.end - from, stream_key(seed, p.name), p.global_shape, p.offset, p.shape, r.first});
   }
   return ranges;
 }
@@ -28,7 +28,8 @@ AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const Ad
       update_(Tensor::empty(ctx, {ops::kAdamWUpdateSize}, DType::f64, MemoryCategory::buffers)) {
   for (const ParameterGroup& group : storage.groups()) {
     const auto zeros = [&] {
-      const Tensor t = Tensor::empty(ctx, {group.numel / group.parts}, DType::f32, MemoryCategory::optimizer);
+      const Tensor t =
+          Tensor::empty(ctx, {group.numel / group.num_shards}, DType::f32, MemoryCategory::optimizer);
       ops::fill(ctx, t, 0);
       return t;
     };
@@ -67,7 +68,7 @@ void AdamWOptimizer::step(Context& ctx, const Tensor& gradient_scale, const Buck
 
 void AdamWOptimizer::update(Context& ctx, const ops::AdamWOptions& options, size_t index, size_t bucket) {
   const ParameterGroup& group = storage_.groups()[index];
-  const auto own = [&](const Tensor& buffer) { return group.own_part(group.buckets[bucket], buffer); };
+  const auto own = [&](const Tensor& buffer) { return group.own_shard(group.buckets[bucket], buffer); };
   const Tensor gradient = own(group.gradients), m = own(moments_[index].m), v = own(moments_[index].v);
   if (!group.master) {
     ops::adamw_stochastic(ctx, options, gradient, own(group.weights), m, v, ranges_[index][bucket]);

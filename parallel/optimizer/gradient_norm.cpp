@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "parallel/data_parallel/divided_state.h"
+#include "parallel/data_parallel/sharded_state.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/finite.h"
 

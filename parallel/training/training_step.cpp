@@ -50,15 +50,15 @@ class Observing {
 
 BatchTotals StepNumbers::totals() const { return with_sums(known_, numbers_.values()); }
 
-StateDivision TrainingStepOptions::division(const ParallelContext& parallel) const {
-  StateDivision division{.zero_stage = zero_stage, .bucket_bytes = bucket_bytes, .master = master};
+ShardingSpec TrainingStepOptions::sharding(const ParallelContext& parallel) const {
+  ShardingSpec sharding{.zero_stage = zero_stage, .bucket_bytes = bucket_bytes, .master = master};
   if (zero_stage > 0) {
-    division.parts = parallel.shard().size();
-    division.part = parallel.shard().rank();
-    division.expert_parts = parallel.sharing(true).shard().size();
-    division.expert_part = parallel.sharing(true).shard().rank();
+    sharding.num_shards = parallel.shard().size();
+    sharding.shard = parallel.shard().rank();
+    sharding.num_expert_shards = parallel.sharing(true).shard().size();
+    sharding.expert_shard = parallel.sharing(true).shard().rank();
   }
-  return division;
+  return sharding;
 }
 
 TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelPart& part,
@@ -82,10 +82,10 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       gatherer_(parallel, *part.storage),
       check_(options.check),
       finder_(parallel.world().rank()) {
-  const StateDivision& division = part.storage->division();
-  TRIREME_CHECK(division == options.division(parallel),
+  const ShardingSpec& sharding = part.storage->sharding();
+  TRIREME_CHECK(sharding == options.sharding(parallel),
                 "the storage was laid out for another step: ZeRO stage {}, {} parts, buckets of {} bytes",
-                division.zero_stage, division.parts, division.bucket_bytes);
+                sharding.zero_stage, sharding.num_shards, sharding.bucket_bytes);
 }
 
 void TrainingStep::begin(std::span<MicroBatch> micro_batches, bool training) {

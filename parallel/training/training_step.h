@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "parallel/data_parallel/divided_state.h"
 #include "parallel/data_parallel/gradient_reducer.h"
+#include "parallel/data_parallel/sharded_state.h"
 #include "parallel/module/model_part.h"
 #include "parallel/optimizer/adamw_optimizer.h"
 #include "parallel/pipeline/pipeline_executor.h"
@@ -68,14 +68,14 @@ struct TrainingStepOptions {
   int64_t bucket_bytes = int64_t{25} << 20;
   bool overlap = true;
   DType gradient_dtype = DType::f32;  ///< what gradients travel as (GradientReducer)
-  int zero_stage = 0;                 ///< 0 to 3: what the ranks that sum gradients divide (StateDivision)
+  int zero_stage = 0;                 ///< 0 to 3: what the ranks that sum gradients divide (ShardingSpec)
   bool master = true;                 ///< f32 master weights beside 16-bit ones; without, stochastic rounding
   NonFiniteCheck check = NonFiniteCheck::step;
   uint64_t seed = 0;       ///< MicroBatch::seed
   bool use_graph = false;  ///< step() captures the device's work
 
   /// How this rank's parameters are to be laid out for such a step.
-  StateDivision division(const ParallelContext& parallel) const;
+  ShardingSpec sharding(const ParallelContext& parallel) const;
 };
 
 /// Gradients are kept as sums over tokens; the division by the number of tokens happens once, in the update,

@@ -14,8 +14,8 @@
 
 #include "launch/config/attention_choice.h"
 #include "launch/profile/step_account.h"
-#include "models/config/model_size.h"
 #include "models/config/presets.h"
+#include "models/cost/model_size.h"
 #include "models/transformer/transformer.h"
 #include "parallel/training/training_step.h"
 #include "runtime/base/philox.h"

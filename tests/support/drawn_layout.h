@@ -8,7 +8,7 @@
 
 namespace trireme::test {
 
-/// Degrees whose product is 2, 4 or 8, a schedule, a division of state, what is recomputed, experts, and a
+/// Degrees whose product is 2, 4 or 8, a schedule, a sharding of state, what is recomputed, experts, and a
 /// batch.
 LayoutRun draw_layout(uint64_t seed);
 

@@ -122,7 +122,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   for (const std::string& fault : resolve(plan, world.size())) throw_usage("{}", fault);
   const ParallelContext parallel(world, plan);
   Context ctx(run.device, run.num_threads, run.settings);
-  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.division(parallel),
+  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.sharding(parallel),
                     run.recomputation, run.float8);
   model.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, model.part(), run.options);

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "models/config/layer_placement.h"
+#include "models/cost/layer_placement.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/comm/threads/thread_communicator.h"
 
@@ -23,17 +23,17 @@ MemoryComparison compare_memory(LayoutRun run) {
       comparison.measured.bytes[i] = std::max(comparison.measured.bytes[i], result.peak_bytes[i]);
     }
   });
-  StateDivision division{.zero_stage = run.options.zero_stage,
-                         .bucket_bytes = run.options.bucket_bytes,
-                         .master = run.options.master};
-  if (division.zero_stage > 0) division.parts = run.plan.shard_ranks();
+  ShardingSpec sharding{.zero_stage = run.options.zero_stage,
+                        .bucket_bytes = run.options.bucket_bytes,
+                        .master = run.options.master};
+  if (sharding.zero_stage > 0) sharding.num_shards = run.plan.shard_ranks();
   MemoryInputs inputs{.model = run.model,
                       .precision = run.precision,
                       .micro_batch = run.micro_batch,
                       .seq_len = run.seq_len,
                       .accumulation = run.global_batch / (run.micro_batch * run.plan.data),
                       .plan = run.plan,
-                      .division = division,
+                      .sharding = sharding,
                       .recomputation = run.recomputation,
                       .float8 = run.float8,
                       .threads = run.num_threads};

@@ -1,7 +1,7 @@
 // Memory as it is predicted and as the allocators of a run measure it.
 #pragma once
 
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 #include "tests/support/layout_run.h"
 
 namespace trireme::test {

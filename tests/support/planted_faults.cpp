@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "models/config/layer_placement.h"
+#include "models/cost/layer_placement.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/comm_call.h"
 #include "runtime/ops/cross_entropy.h"
@@ -111,7 +111,7 @@ class FaultOfRank::Part final : public RunHooks, public StageObserver {
     std::vector<const ParameterView*> held;
     for (const ParameterView& view : model.storage().parameters()) {
       if (std::ranges::find(names, view.parameter->name) != names.end() &&
-          !view.group->is_divided(view.group->weights))
+          !view.group->is_sharded(view.group->weights))
         held.push_back(&view);
     }
     if (held.empty()) return;

@@ -48,7 +48,7 @@ class Training {
     options.zero_stage = plan_.zero_stage;
     options.master = c.master;
     options.use_graph = way == Way::as_graph;
-    model_.emplace(ctx_, parallel_, tiny_model(c.family), 8, c.precision, options.division(parallel_),
+    model_.emplace(ctx_, parallel_, tiny_model(c.family), 8, c.precision, options.sharding(parallel_),
                    Recomputation{.mode = c.recomputation});
     model_->storage().initialize(ctx_, 7);
     step_.emplace(ctx_, parallel_, model_->part(), options);

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "models/config/model_size.h"
+#include "models/cost/model_size.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 

@@ -29,7 +29,7 @@ struct Rank {
       : parallel(world, resolved(plan, world.size())) {
     options.zero_stage = plan.zero_stage;
     options.bucket_bytes = 4000;
-    model.emplace(ctx, parallel, config, 8, precision, options.division(parallel));
+    model.emplace(ctx, parallel, config, 8, precision, options.sharding(parallel));
     model->storage().initialize(ctx, seed);
     step.emplace(ctx, parallel, model->part(), options);
   }

@@ -123,7 +123,7 @@ TEST(HsdpGroups, EveryGradientIsTheSumOverAllRanks) {
     const ParallelContext parallel(world, {.data = 4, .zero_stage = 3, .shard = 2});
     TrainingStepOptions options;
     options.zero_stage = 3;
-    Transformer model(ctx, parallel, config, 5, DType::f32, options.division(parallel));
+    Transformer model(ctx, parallel, config, 5, DType::f32, options.sharding(parallel));
     model.storage().initialize(ctx, 7);
     TrainingStep step(ctx, parallel, model.part(), options);
     std::vector<MicroBatch> mine{micro_batch_of(ctx, world.rank())};
@@ -133,7 +133,7 @@ TEST(HsdpGroups, EveryGradientIsTheSumOverAllRanks) {
       const ParameterView& view = model.storage().parameters()[i];
       const ParameterBucket& bucket = view.group->buckets[view.bucket];
       const Tensor whole = Tensor::empty(ctx, {bucket.end - bucket.begin}, DType::f32);
-      parallel.shard().all_gather(ctx.stream(), view.group->own_part(bucket, view.group->gradients), whole);
+      parallel.shard().all_gather(ctx.stream(), view.group->own_shard(bucket, view.group->gradients), whole);
       sums[view.parameter->name] =
           to_vector(whole.flat_slice(view.begin - bucket.begin, view.parameter->shape));
       expected[view.parameter->name] = to_vector(one.storage().parameters()[i].gradient);

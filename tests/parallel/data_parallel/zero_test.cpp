@@ -160,8 +160,9 @@ TEST(ZeroMemory, DividedMastersBeginAsWholeOnesDo) {
   run_thread_ranks(3, [&](Communicator& world) {
     Context mine;
     const ParallelContext parallel(world, {.data = world.size()});
-    Transformer divided(mine, parallel, config, 8, DType::bf16,
-                        {.zero_stage = 1, .parts = world.size(), .part = world.rank(), .bucket_bytes = 5000});
+    Transformer divided(
+        mine, parallel, config, 8, DType::bf16,
+        {.zero_stage = 1, .num_shards = world.size(), .shard = world.rank(), .bucket_bytes = 5000});
     divided.storage().initialize(mine, 7);
     StateReader reader(mine, parallel, ParameterState::master);
     for (size_t i = 0; i < whole.storage().parameters().size(); ++i) {
@@ -206,8 +207,9 @@ TEST(ZeroNorm, APartOfTheGradientsHasTheSameSumHoweverItIsDivided) {
     run_thread_ranks(ranks, [&](Communicator& world) {
       Context mine;
       const ParallelContext parallel(world, {.data = ranks});
-      Transformer divided(mine, parallel, config, 8, DType::f32,
-                          {.zero_stage = 1, .parts = ranks, .part = world.rank(), .bucket_bytes = 20000});
+      Transformer divided(
+          mine, parallel, config, 8, DType::f32,
+          {.zero_stage = 1, .num_shards = ranks, .shard = world.rank(), .bucket_bytes = 20000});
       EXPECT_EQ(sum_of_squares_of_halves(mine, world, divided.storage()), expected);
     });
   }

@@ -70,7 +70,7 @@ void check(Communicator& world, const Case& c) {
   model.moe = c.moe;
   Context ctx;
   const TrainingStepOptions options;
-  Transformer transformer(ctx, parallel, model, kSeqLen, c.precision, options.division(parallel),
+  Transformer transformer(ctx, parallel, model, kSeqLen, c.precision, options.sharding(parallel),
                           {.mode = c.recompute ? RecomputeMode::full : RecomputeMode::none});
   transformer.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, transformer.part(), options);

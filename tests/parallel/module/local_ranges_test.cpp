@@ -36,14 +36,14 @@ struct Rank {
   std::deque<ParameterBlock> blocks;
   std::unique_ptr<ParameterStorage> storage;
 
-  void store(Context& ctx, DType compute_type, const StateDivision& division) {
+  void store(Context& ctx, DType compute_type, const ShardingSpec& sharding) {
     std::vector<ParameterBlock*> pointers;
     for (ParameterBlock& block : blocks) pointers.push_back(&block);
-    storage = std::make_unique<ParameterStorage>(ctx, pointers, compute_type, division);
+    storage = std::make_unique<ParameterStorage>(ctx, pointers, compute_type, sharding);
   }
 };
 
-constexpr BufferExtent kExtents[] = {BufferExtent::whole, BufferExtent::divided};
+constexpr BufferExtent kExtents[] = {BufferExtent::whole, BufferExtent::sharded};
 
 /// A block as all ranks describe it.
 struct DrawnBlock {
@@ -54,18 +54,18 @@ struct DrawnBlock {
   size_t layer = 0;
 };
 
-/// Blocks from a few elements to several parts of a large bucket, and a division.
+/// Blocks from a few elements to several parts of a large bucket, and a sharding.
 struct DrawnLayout {
   explicit DrawnLayout(uint64_t seed) : random(static_cast<uint32_t>(seed)) {
     tensor_ranks = static_cast<int>(draw(1, 3));
-    division.zero_stage = static_cast<int>(draw(0, 3));
-    if (division.zero_stage > 0) {
-      division.parts = static_cast<int>(draw(1, 8));
-      division.expert_parts = static_cast<int>(draw(1, 8));
+    sharding.zero_stage = static_cast<int>(draw(0, 3));
+    if (sharding.zero_stage > 0) {
+      sharding.num_shards = static_cast<int>(draw(1, 8));
+      sharding.num_expert_shards = static_cast<int>(draw(1, 8));
     }
     constexpr int64_t kBucketBytes[] = {1, 5000, 20000, 60000, int64_t{25} << 20};
-    division.bucket_bytes = kBucketBytes[draw(0, 4)];
-    division.master = draw(0, 1) == 1;
+    sharding.bucket_bytes = kBucketBytes[draw(0, 4)];
+    sharding.master = draw(0, 1) == 1;
     for (int64_t n = draw(1, 8); n > 0; --n) blocks.push_back(draw_block());
   }
 
@@ -93,9 +93,9 @@ struct DrawnLayout {
         block.members.push_back(parameter(b, m, tensor_rank));
       rank.blocks.push_back(std::move(block));
     }
-    StateDivision mine = division;
-    mine.part = part % division.parts;
-    mine.expert_part = part % division.expert_parts;
+    ShardingSpec mine = sharding;
+    mine.shard = part % sharding.num_shards;
+    mine.expert_shard = part % sharding.num_expert_shards;
     rank.store(ctx, DType::bf16, mine);
     return rank;
   }
@@ -117,7 +117,7 @@ struct DrawnLayout {
 
   std::mt19937 random;
   int tensor_ranks = 1;
-  StateDivision division;
+  ShardingSpec sharding;
   std::vector<DrawnBlock> blocks;
   std::array<Owner, 9> owners;
 };
@@ -132,9 +132,9 @@ std::pair<int, int64_t> part_and_place(const ParameterGroup& group, const Parame
                                        int64_t i) {
   int64_t before = 0;  // elements of a part in earlier buckets
   for (const ParameterBucket& b : group.buckets) {
-    if (b.begin < bucket.begin) before += (b.end - b.begin) / group.parts;
+    if (b.begin < bucket.begin) before += (b.end - b.begin) / group.num_shards;
   }
-  const int64_t size = (bucket.end - bucket.begin) / group.parts;
+  const int64_t size = (bucket.end - bucket.begin) / group.num_shards;
   return {static_cast<int>((i - bucket.begin) / size), before + (i - bucket.begin) % size};
 }
 
@@ -143,12 +143,12 @@ std::pair<int, int64_t> part_and_place(const ParameterGroup& group, const Parame
 void expect_elements_where_the_parts_say(const ParameterView& view) {
   const ParameterGroup& group = *view.group;
   const LocalRange whole = own_range(view, BufferExtent::whole),
-                   divided = own_range(view, BufferExtent::divided);
+                   divided = own_range(view, BufferExtent::sharded);
   ASSERT_EQ(whole.size(), divided.size());
   int64_t num_owned = 0, num_misplaced = 0;
   for (int64_t e = 0; e < view.parameter->shape.numel(); ++e) {
     const auto [part, place] = part_and_place(group, group.buckets[view.bucket], view.begin + e);
-    if (part != group.part) continue;
+    if (part != group.shard) continue;
     ++num_owned;
     const int64_t i = e - whole.first;
     const bool is_right = i >= 0 && i < whole.size() && whole.begin + i == view.begin + e &&
@@ -158,7 +158,7 @@ void expect_elements_where_the_parts_say(const ParameterView& view) {
   EXPECT_EQ(whole.size(), num_owned);
   EXPECT_EQ(num_misplaced, 0);
   EXPECT_EQ(whole.parameter, view.parameter);
-  EXPECT_TRUE(are_equal(held_range(view, BufferExtent::divided), divided));
+  EXPECT_TRUE(are_equal(held_range(view, BufferExtent::sharded), divided));
   EXPECT_TRUE(
       are_equal(held_range(view, BufferExtent::whole),
                 {view.parameter, view.bucket, view.begin, view.begin + view.parameter->shape.numel(), 0}));
@@ -184,15 +184,15 @@ void expect_all_in_order(const ParameterStorage& storage, const ParameterGroup& 
     at = range.end;
     bucket = range.bucket;
   }
-  EXPECT_LE(at, extent == BufferExtent::whole ? group.numel : group.numel / group.parts);
+  EXPECT_LE(at, extent == BufferExtent::whole ? group.numel : group.numel / group.num_shards);
 }
 
-// own_part() of a buffer, which optimizer and reduction go by, has the range where own_place() says.
+// own_shard() of a buffer, which optimizer and reduction go by, has the range where own_place() says.
 void expect_own_parts_to_have(const ParameterGroup& group, const Tensor& buffer) {
   for (const LocalRange& range : own_ranges(group, extent_of(group, buffer))) {
     const ParameterBucket& bucket = group.buckets[range.bucket];
     const IndexRange own = own_place(group, bucket, extent_of(group, buffer));
-    const Tensor part = group.own_part(bucket, buffer);
+    const Tensor part = group.own_shard(bucket, buffer);
     EXPECT_EQ(part.numel(), own.size());
     EXPECT_EQ(part.slice(range.begin - own.begin, range.end - own.begin).raw(), range.in(buffer).raw());
   }
@@ -239,15 +239,16 @@ void expect_ranges_of_rank(const Rank& rank, Census& census, std::map<std::strin
 void expect_each_element_once(uint64_t seed) {
   Context ctx;
   DrawnLayout layout(seed);
-  const StateDivision& d = layout.division;
+  const ShardingSpec& d = layout.sharding;
   SCOPED_TRACE(fmt::format("seed {}: ZeRO {}, {} parts, {} of experts, buckets of {} bytes, {} tensor ranks",
-                           seed, d.zero_stage, d.parts, d.expert_parts, d.bucket_bytes, layout.tensor_ranks));
+                           seed, d.zero_stage, d.num_shards, d.num_expert_shards, d.bucket_bytes,
+                           layout.tensor_ranks));
   Census census;
   for (int tensor_rank = 0; tensor_rank < layout.tensor_ranks; ++tensor_rank) {
     std::map<std::string, int64_t> next;  // of each parameter: the first element that nobody had yet
-    for (int part = 0; part < std::max(d.parts, d.expert_parts); ++part) {
+    for (int part = 0; part < std::max(d.num_shards, d.num_expert_shards); ++part) {
       const Rank rank = layout.rank(ctx, tensor_rank, part);
-      expect_ranges_of_rank(rank, census, next, part < d.expert_parts, part < d.parts);
+      expect_ranges_of_rank(rank, census, next, part < d.num_expert_shards, part < d.num_shards);
     }
   }
   for (size_t b = 0; b < layout.blocks.size(); ++b) {
@@ -280,10 +281,10 @@ Rank small_rank(Context& ctx, int64_t bucket_bytes, int part) {
   rank.blocks[2].members[0].expert = 0;
   rank.store(ctx, DType::f32,
              {.zero_stage = 2,
-              .parts = 3,
-              .part = part,
-              .expert_parts = 2,
-              .expert_part = part % 2,
+              .num_shards = 3,
+              .shard = part,
+              .num_expert_shards = 2,
+              .expert_shard = part % 2,
               .bucket_bytes = bucket_bytes});
   return rank;
 }
@@ -303,16 +304,16 @@ TEST(LocalRanges, ABucketForEachBlock) {
   const Rank first = small_rank(ctx, 1, 0), second = small_rank(ctx, 1, 1), third = small_rank(ctx, 1, 2);
   EXPECT_THAT(rows_of(first, BufferExtent::whole),
               ElementsAre(Row("c", 0, 0, 2048, 0), Row("q", 1, 6144, 7168, 0)));
-  EXPECT_THAT(rows_of(first, BufferExtent::divided),
+  EXPECT_THAT(rows_of(first, BufferExtent::sharded),
               ElementsAre(Row("c", 0, 0, 2048, 0), Row("q", 1, 2048, 3072, 0)));
   EXPECT_THAT(
       rows_of(second, BufferExtent::whole),
       ElementsAre(Row("c", 0, 2048, 4096, 2048), Row("q", 1, 7168, 7344, 1024), Row("k", 1, 7344, 7944, 0)));
   EXPECT_THAT(
-      rows_of(second, BufferExtent::divided),
+      rows_of(second, BufferExtent::sharded),
       ElementsAre(Row("c", 0, 0, 2048, 2048), Row("q", 1, 2048, 2224, 1024), Row("k", 1, 2224, 2824, 0)));
   EXPECT_THAT(rows_of(third, BufferExtent::whole), ElementsAre(Row("c", 0, 4096, 5000, 4096)));
-  EXPECT_THAT(rows_of(third, BufferExtent::divided), ElementsAre(Row("c", 0, 0, 904, 4096)));
+  EXPECT_THAT(rows_of(third, BufferExtent::sharded), ElementsAre(Row("c", 0, 0, 904, 4096)));
 }
 
 TEST(LocalRanges, BlocksThatShareABucket) {
@@ -323,19 +324,19 @@ TEST(LocalRanges, BlocksThatShareABucket) {
   EXPECT_THAT(rows_of(first, BufferExtent::whole), ElementsAre(Row("c", 0, 0, 3072, 0)));
   EXPECT_THAT(rows_of(second, BufferExtent::whole),
               ElementsAre(Row("c", 0, 3072, 5000, 3072), Row("q", 0, 5120, 6144, 0)));
-  EXPECT_THAT(rows_of(second, BufferExtent::divided),
+  EXPECT_THAT(rows_of(second, BufferExtent::sharded),
               ElementsAre(Row("c", 0, 0, 1928, 3072), Row("q", 0, 2048, 3072, 0)));
-  EXPECT_THAT(rows_of(third, BufferExtent::divided),
+  EXPECT_THAT(rows_of(third, BufferExtent::sharded),
               ElementsAre(Row("q", 0, 0, 176, 1024), Row("k", 0, 176, 776, 0)));
 }
 
 TEST(LocalRanges, VectorsAndExpertsGoByTheirOwnParts) {
   Context ctx;
   const Rank first = small_rank(ctx, 1, 0), second = small_rank(ctx, 1, 1);
-  EXPECT_THAT(rows_of(first, BufferExtent::divided, false), ElementsAre(Row("v", 0, 0, 700, 0)));
-  EXPECT_THAT(rows_of(second, BufferExtent::divided, false), IsEmpty());
-  EXPECT_THAT(rows_of(first, BufferExtent::divided, true, true), ElementsAre(Row("e", 0, 0, 1024, 0)));
-  EXPECT_THAT(rows_of(second, BufferExtent::divided, true, true), ElementsAre(Row("e", 0, 0, 176, 1024)));
+  EXPECT_THAT(rows_of(first, BufferExtent::sharded, false), ElementsAre(Row("v", 0, 0, 700, 0)));
+  EXPECT_THAT(rows_of(second, BufferExtent::sharded, false), IsEmpty());
+  EXPECT_THAT(rows_of(first, BufferExtent::sharded, true, true), ElementsAre(Row("e", 0, 0, 1024, 0)));
+  EXPECT_THAT(rows_of(second, BufferExtent::sharded, true, true), ElementsAre(Row("e", 0, 0, 176, 1024)));
 }
 
 TEST(LocalRanges, AnElementOfABlockInTheWholeTensor) {

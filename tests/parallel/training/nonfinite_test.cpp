@@ -42,7 +42,7 @@ class Rank {
     options.check = layout.check;
     options.gradient_dtype = layout.gradient_dtype;
     model_.emplace(ctx_, parallel_, tiny_model(layout.family), kLength, layout.precision,
-                   options.division(parallel_));
+                   options.sharding(parallel_));
     model_->storage().initialize(ctx_, 7);
     step_.emplace(ctx_, parallel_, model_->part(), options);
   }
@@ -293,7 +293,7 @@ TEST(NonFinite, WeightsThatWouldBeStoredAreLookedAt) {
       Rank rank(world, layout);
       EXPECT_FALSE(rank.step().find_nonfinite_weight());
       const auto group = rank.storage().groups()[0];
-      const Tensor own = group.own_part(group.buckets[0], group.master);
+      const Tensor own = group.own_shard(group.buckets[0], group.master);
       if (world.rank() == 1) own.data<float>()[0] = NAN;
       const auto found = rank.step().find_nonfinite_weight();
       ASSERT_TRUE(found);

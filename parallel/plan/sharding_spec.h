@@ -1,4 +1,4 @@
-// StateDivision: what state parameters have, and how the ranks that hold the same ones divide it (ZeRO).
+// ShardingSpec: what state parameters have, and how the ranks that hold the same ones shard it (ZeRO).
 #pragma once
 
 #include <cstdint>
@@ -6,19 +6,19 @@
 namespace trireme {
 
 /// ZeRO (Rajbhandari et al., arXiv 1910.02054). Stage 0: every rank holds everything. Stage 1: the state of
-/// the optimizer is divided: moments, and f32 master weights where the weights themselves are 16-bit. Stage
+/// the optimizer is sharded: moments, and f32 master weights where the weights themselves are 16-bit. Stage
 /// 2: gradients too. Stage 3: weights too, which are whole only while a layer reads them; but not vectors,
 /// which in layers C wide are about one parameter in C and would cost a message each.
-struct StateDivision {
+struct ShardingSpec {
   int zero_stage = 0;
-  int parts = 1;         ///< ranks that divide; 1 at stage 0
-  int part = 0;          ///< this rank's
-  int expert_parts = 1;  ///< likewise of experts, which fewer ranks hold
-  int expert_part = 0;
+  int num_shards = 1;         ///< ranks that shard; 1 at stage 0
+  int shard = 0;              ///< this rank's
+  int num_expert_shards = 1;  ///< of experts, which fewer ranks hold
+  int expert_shard = 0;
   int64_t bucket_bytes = int64_t{25} << 20;  ///< a bucket of gradients closes once it holds so many
   bool master = true;  ///< 16-bit weights have an f32 copy that is updated; else they are updated themselves
 
-  friend bool operator==(const StateDivision&, const StateDivision&) = default;
+  friend bool operator==(const ShardingSpec&, const ShardingSpec&) = default;
 };
 
 }  // namespace trireme

@@ -1,7 +1,7 @@
 // Weights, gradients and optimizer state of a rank, block by block as the parameter storage lays them out.
 #pragma once
 
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 
 namespace trireme {
 

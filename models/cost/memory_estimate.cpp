@@ -1,11 +1,11 @@
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 
 #include <algorithm>
 #include <numeric>
 
-#include "models/config/activation_memory.h"
-#include "models/config/rank_shape.h"
-#include "models/config/state_memory.h"
+#include "models/cost/activation_memory.h"
+#include "models/cost/rank_shape.h"
+#include "models/cost/state_memory.h"
 
 namespace trireme {
 

@@ -1,4 +1,4 @@
-#include "models/config/model_size.h"
+#include "models/cost/model_size.h"
 
 #include <map>
 

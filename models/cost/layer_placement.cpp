@@ -1,8 +1,8 @@
-#include "models/config/layer_placement.h"
+#include "models/cost/layer_placement.h"
 
 #include <fmt/format.h>
 
-#include "models/config/model_size.h"
+#include "models/cost/model_size.h"
 #include "parallel/plan/placement.h"
 
 namespace trireme {

@@ -30,7 +30,7 @@ class WeightGatherer {
 
  private:
   static bool gathers(const ParameterGroup& group) {
-    return group.parts > 1 && !group.is_divided(group.weights);
+    return group.num_shards > 1 && !group.is_sharded(group.weights);
   }
 
   const ParallelContext& parallel_;

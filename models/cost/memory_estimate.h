@@ -8,7 +8,7 @@
 #include "models/config/model_config.h"
 #include "parallel/plan/parallel_plan.h"
 #include "parallel/plan/recomputation.h"
-#include "parallel/plan/state_division.h"
+#include "parallel/plan/sharding_spec.h"
 #include "runtime/device/allocator.h"
 #include "runtime/tensor/dtype.h"
 
@@ -30,7 +30,7 @@ struct MemoryInputs {
   int64_t seq_len = 1;
   int64_t accumulation = 1;  ///< micro-batches of a rank in a step
   ParallelPlan plan;
-  StateDivision division;
+  ShardingSpec sharding;
   Recomputation recomputation;
   bool float8 = false;              ///< linear layers of the blocks multiply in fp8
   int threads = 1;                  ///< of a rank
@@ -49,8 +49,8 @@ struct MemoryInputs {
 
 /// The peaks of a rank in its training steps: of each category for itself, in blocks as the allocator rounds
 /// them. Of ranks with unequal shares, the one with the largest.
-///   weights, gradients, optimizer   models/config/state_memory.h
-///   activations                     models/config/activation_memory.h
+///   weights, gradients, optimizer   models/cost/state_memory.h
+///   activations                     models/cost/activation_memory.h
 ///   buffers   the step's ids, targets and positions, the rotary table, and the largest scratch of: attention
 ///             (a thread's rows of scores, or cuDNN's workspace; with context ranks the ring's blocks and f32
 ///             sums), the backward pass of a norm, statistics of a divided vocabulary, gradients of heads

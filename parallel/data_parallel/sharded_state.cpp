@@ -1,4 +1,4 @@
-#include "parallel/data_parallel/divided_state.h"
+#include "parallel/data_parallel/sharded_state.h"
 
 #include <algorithm>
 
@@ -57,7 +57,7 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
   const Tensor sums = Tensor::empty(ctx, {group.numel / ops::kSumBlock}, DType::f64, MemoryCategory::buffers);
   ops::fill(ctx, sums, 0);
   for (const ParameterBucket& bucket : group.buckets) {
-    const Tensor values = group.own_part(bucket, group.gradients);
+    const Tensor values = group.own_shard(bucket, group.gradients);
     const IndexRange own = own_indices(group, bucket);
     for (const IndexRange& range : counted) {
       const IndexRange both = intersection(range, own);
@@ -67,7 +67,7 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
     spoil_by_others(ctx, values, own.begin, counted, sums.slice(0, 1));
   }
   // Every block's sum is on one rank, zeros elsewhere: nothing is rounded.
-  if (group.parts > 1) shard.all_reduce(ctx.stream(), sums);
+  if (group.num_shards > 1) shard.all_reduce(ctx.stream(), sums);
   ops::add_in_order(ctx, sums, out);
 }
 
@@ -83,7 +83,7 @@ void WeightGatherer::start(Stream& stream, const ParameterGroup& group, const Pa
   if (!gathers(group)) return;
   works_.push_back(parallel_.sharing(group.experts)
                        .shard()
-                       .all_gather_async(stream, group.own_part(bucket, group.weights),
+                       .all_gather_async(stream, group.own_shard(bucket, group.weights),
                                          group.weights.slice(bucket.begin, bucket.end)));
 }
 
@@ -96,7 +96,8 @@ Tensor StateReader::read(const ParameterView& view) {
   const ParameterGroup& group = *view.group;
   const bool reads_master = state_ == ParameterState::master;
   if (reads_master && view.master) return view.master;
-  if (!reads_master && group.parts == 1) return view.gradient;  // else whole gradients hold one reduced part
+  if (!reads_master && group.num_shards == 1)
+    return view.gradient;  // else whole gradients hold one reduced part
   const ParameterBucket& bucket = group.buckets[view.bucket];
   auto it = std::ranges::find(gathered_, &group, &Gathered::group);
   if (it == gathered_.end() || it->bucket != view.bucket) {
@@ -112,10 +113,10 @@ Tensor StateReader::read(const ParameterView& view) {
 
 void StateReader::gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole) {
   const Tensor& master = group.master ? group.master : group.weights;
-  const Tensor own = group.own_part(bucket, state_ == ParameterState::master ? master : group.gradients);
+  const Tensor own = group.own_shard(bucket, state_ == ParameterState::master ? master : group.gradients);
   Communicator& shard = parallel_.sharing(group.experts).shard();
   if (own.dtype() == DType::f32) return shard.all_gather(ctx_.stream(), own, whole);
-  if (group.parts == 1) return ops::copy(ctx_, own, whole);
+  if (group.num_shards == 1) return ops::copy(ctx_, own, whole);
   const Tensor narrow = Tensor::empty(ctx_, whole.shape(), own.dtype(), MemoryCategory::buffers);
   shard.all_gather(ctx_.stream(), own, narrow);
   ops::copy(ctx_, narrow, whole);

@@ -1,4 +1,4 @@
-#include "models/config/state_memory.h"
+#include "models/cost/state_memory.h"
 
 #include <algorithm>
 #include <deque>
@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "models/config/rank_shape.h"
+#include "models/cost/rank_shape.h"
 
 namespace trireme {
 
@@ -91,25 +91,25 @@ struct FlatGroup {
   std::vector<size_t> bucket_of;  // one a block, in the order of the forward pass
   int64_t numel = 0;
 
-  FlatGroup(const std::vector<StateBlock>& blocks, bool matrices, const StateDivision& division)
+  FlatGroup(const std::vector<StateBlock>& blocks, bool matrices, const ShardingSpec& sharding)
       : bucket_of(blocks.size()) {
     Bucket open;
     int64_t layer = -1;
     const auto close = [&] {
       if (open.num_blocks == 0) return;
-      open.numel = round_up(open.numel, kUnit * division.parts);
+      open.numel = round_up(open.numel, kUnit * sharding.num_shards);
       numel += open.numel;
       buckets.push_back(std::exchange(open, {}));
     };
     for (size_t i = blocks.size(); i-- > 0;) {
       if (blocks[i].is_matrix != matrices) continue;
       // Where weights are divided a bucket ends with its layer.
-      if (matrices && division.zero_stage >= 3 && blocks[i].layer != layer) close();
+      if (matrices && sharding.zero_stage >= 3 && blocks[i].layer != layer) close();
       layer = blocks[i].layer;
       bucket_of[i] = buckets.size();
       open.numel += round_up(blocks[i].numel, kUnit);
       ++open.num_blocks;
-      if (open.numel * 4 >= division.bucket_bytes) close();
+      if (open.numel * 4 >= sharding.bucket_bytes) close();
     }
     close();
   }
@@ -206,16 +206,17 @@ std::vector<StateBlock> take_experts(std::vector<StateBlock>& blocks) {
 
 void add_experts(const MemoryInputs& in, const std::vector<StateBlock>& experts, MemoryEstimate& estimate) {
   if (experts.empty()) return;
-  StateDivision division = in.division;
-  if (division.zero_stage > 0) division.parts = in.plan.expert_shard_ranks();
-  const FlatGroup group(experts, true, division);
+  ShardingSpec sharding = in.sharding;
+  if (sharding.zero_stage > 0) sharding.num_shards = in.plan.expert_shard_ranks();
+  const FlatGroup group(experts, true, sharding);
   const auto bytes = [&](DType dtype, int divided_from_stage) {
-    return block_bytes(group.numel / (division.zero_stage >= divided_from_stage ? division.parts : 1), dtype);
+    return block_bytes(group.numel / (sharding.zero_stage >= divided_from_stage ? sharding.num_shards : 1),
+                       dtype);
   };
-  const bool has_master = in.precision != DType::f32 && division.master;
+  const bool has_master = in.precision != DType::f32 && sharding.master;
   estimate[MemoryCategory::weights] += bytes(in.precision, 3);
   estimate[MemoryCategory::gradients] +=
-      bytes(DType::f32, 2) + (division.zero_stage >= 2 && division.parts > 1 ? bytes_of_all(group) : 0);
+      bytes(DType::f32, 2) + (sharding.zero_stage >= 2 && sharding.num_shards > 1 ? bytes_of_all(group) : 0);
   estimate[MemoryCategory::optimizer] += (has_master ? 3 : 2) * bytes(DType::f32, 1);
 }
 
@@ -230,19 +231,19 @@ std::vector<StateBlock> state_blocks(const MemoryInputs& in) {
 void estimate_state(const MemoryInputs& in, MemoryEstimate& estimate) {
   std::vector<StateBlock> blocks = state_blocks(in);
   const std::vector<StateBlock> experts = take_experts(blocks);
-  const FlatGroup matrices(blocks, true, in.division), vectors(blocks, false, in.division);
+  const FlatGroup matrices(blocks, true, in.sharding), vectors(blocks, false, in.sharding);
   const auto in_f32 = [&](const FlatGroup& group, int divided_from_stage) {
-    const int parts = in.division.zero_stage >= divided_from_stage ? in.division.parts : 1;
+    const int parts = in.sharding.zero_stage >= divided_from_stage ? in.sharding.num_shards : 1;
     return block_bytes(group.numel / parts, DType::f32);
   };
-  const bool divides_weights = in.division.zero_stage >= 3 && in.division.parts > 1;
+  const bool divides_weights = in.sharding.zero_stage >= 3 && in.sharding.num_shards > 1;
   estimate[MemoryCategory::weights] =
-      block_bytes(matrices.numel / (divides_weights ? in.division.parts : 1), in.precision) +
+      block_bytes(matrices.numel / (divides_weights ? in.sharding.num_shards : 1), in.precision) +
       block_bytes(vectors.numel, DType::f32) + (divides_weights ? whole_weights(in, blocks, matrices) : 0);
   estimate[MemoryCategory::gradients] = in_f32(matrices, 2) + in_f32(vectors, 2);
-  const int64_t master = in.precision == DType::f32 || !in.division.master ? 0 : in_f32(matrices, 1);
+  const int64_t master = in.precision == DType::f32 || !in.sharding.master ? 0 : in_f32(matrices, 1);
   estimate[MemoryCategory::optimizer] = 2 * (in_f32(matrices, 1) + in_f32(vectors, 1)) + master;
-  if (in.division.zero_stage >= 2 && in.division.parts > 1) {
+  if (in.sharding.zero_stage >= 2 && in.sharding.num_shards > 1) {
     estimate[MemoryCategory::gradients] += in.accumulation > 1
                                                ? bytes_of_all(matrices) + bytes_of_all(vectors)
                                                : BucketsInUse(in, blocks, matrices, vectors)

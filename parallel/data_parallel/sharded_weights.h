@@ -14,11 +14,11 @@ namespace trireme {
 /// of FSDP, Zhao et al., arXiv 2304.11277), so that the weights of two layers are whole at once. The memory
 /// of a layer that has run goes when the next gather begins: a layer that ends the forward pass and begins
 /// the backward pass is gathered once. Blocks of which every rank has all weights cost nothing.
-class DividedWeights final : public WeightAccess {
+class ShardedWeights final : public WeightAccess {
  public:
   /// Both outlive this. Without `prefetch` a layer
   /// waits for its gather.
-  DividedWeights(const ParallelContext& parallel, ParameterStorage& storage, bool prefetch);
+  ShardedWeights(const ParallelContext& parallel, ParameterStorage& storage, bool prefetch);
 
   void expect(Context& ctx, std::span<const ParameterBlock* const> blocks) override;
   void acquire(Context& ctx, std::span<const ParameterBlock* const> blocks) override;

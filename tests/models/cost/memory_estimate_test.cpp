@@ -1,11 +1,11 @@
 // Predicted memory: by hand, and against the allocators of real runs.
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 
 #include <gtest/gtest.h>
 
-#include "models/config/model_size.h"
 #include "models/config/presets.h"
-#include "models/config/state_memory.h"
+#include "models/cost/model_size.h"
+#include "models/cost/state_memory.h"
 #include "tests/support/memory_run.h"
 
 namespace trireme::test {

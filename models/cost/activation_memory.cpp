@@ -1,9 +1,9 @@
-#include "models/config/activation_memory.h"
+#include "models/cost/activation_memory.h"
 
 #include <algorithm>
 #include <vector>
 
-#include "models/config/rank_shape.h"
+#include "models/cost/rank_shape.h"
 #include "runtime/tensor/shape.h"
 
 namespace trireme {

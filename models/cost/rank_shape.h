@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 
 namespace trireme {
 

@@ -1,29 +1,29 @@
-#include "parallel/data_parallel/divided_weights.h"
+#include "parallel/data_parallel/sharded_weights.h"
 
 #include <algorithm>
 
 namespace trireme {
 
-DividedWeights::DividedWeights(const ParallelContext& parallel, ParameterStorage& storage, bool prefetch)
+ShardedWeights::ShardedWeights(const ParallelContext& parallel, ParameterStorage& storage, bool prefetch)
     : parallel_(parallel), storage_(storage), prefetch_(prefetch) {
   for (ParameterGroup& group : storage.groups()) {
-    if (!group.is_divided(group.weights)) continue;
+    if (!group.is_sharded(group.weights)) continue;
     const size_t first = buckets_.size();
     for (ParameterBucket& range : group.buckets) buckets_.push_back({.group = &group, .range = &range});
     for (const auto& place : group.places) bucket_of_[place.block] = first + place.bucket;
   }
 }
 
-DividedWeights::Bucket* DividedWeights::find(const ParameterBlock* block) {
+ShardedWeights::Bucket* ShardedWeights::find(const ParameterBlock* block) {
   const auto it = bucket_of_.find(block);
   return it == bucket_of_.end() ? nullptr : &buckets_[it->second];
 }
 
-void DividedWeights::expect(Context& ctx, std::span<const ParameterBlock* const> blocks) {
+void ShardedWeights::expect(Context& ctx, std::span<const ParameterBlock* const> blocks) {
   if (prefetch_) gather(ctx, blocks);
 }
 
-void DividedWeights::acquire(Context& ctx, std::span<const ParameterBlock* const> blocks) {
+void ShardedWeights::acquire(Context& ctx, std::span<const ParameterBlock* const> blocks) {
   gather(ctx, blocks);
   for (const ParameterBlock* block : blocks) {
     Bucket* bucket = find(block);
@@ -38,7 +38,7 @@ void DividedWeights::acquire(Context& ctx, std::span<const ParameterBlock* const
   }
 }
 
-void DividedWeights::release(std::span<const ParameterBlock* const> blocks) noexcept {
+void ShardedWeights::release(std::span<const ParameterBlock* const> blocks) noexcept {
   for (const ParameterBlock* block : blocks) {
     Bucket* bucket = find(block);
     if (bucket != nullptr && --bucket->num_readers == 0)
@@ -46,7 +46,7 @@ void DividedWeights::release(std::span<const ParameterBlock* const> blocks) noex
   }
 }
 
-void DividedWeights::gather(Context& ctx, std::span<const ParameterBlock* const> blocks) {
+void ShardedWeights::gather(Context& ctx, std::span<const ParameterBlock* const> blocks) {
   for (const ParameterBlock* block : blocks) {
     Bucket* bucket = find(block);
     if (bucket == nullptr || bucket->range->weights) continue;
@@ -57,11 +57,11 @@ void DividedWeights::gather(Context& ctx, std::span<const ParameterBlock* const>
         Tensor::empty(ctx, {range.end - range.begin}, group.weights.dtype(), MemoryCategory::weights);
     bucket->work = parallel_.sharing(group.experts)
                        .shard()
-                       .all_gather_async(ctx.stream(), group.own_part(range, group.weights), range.weights);
+                       .all_gather_async(ctx.stream(), group.own_shard(range, group.weights), range.weights);
   }
 }
 
-void DividedWeights::drop_all_but(std::span<const ParameterBlock* const> blocks) {
+void ShardedWeights::drop_all_but(std::span<const ParameterBlock* const> blocks) {
   for (Bucket& bucket : buckets_) {
     if (bucket.num_readers > 0 || !bucket.range->weights) continue;
     const bool wanted =

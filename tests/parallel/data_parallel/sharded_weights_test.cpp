@@ -1,5 +1,5 @@
 // ZeRO stage 3 outside a plain training step: evaluation, generation, split passes, chunks, failures.
-#include "parallel/data_parallel/divided_weights.h"
+#include "parallel/data_parallel/sharded_weights.h"
 
 #include <algorithm>
 
@@ -28,12 +28,12 @@ MicroBatch some_micro_batch(Context& ctx, int first) {
   return make_micro_batch(ctx, 1, kSeqLen, tokens, targets);
 }
 
-StateDivision division(const Communicator& world, int stage) {
+ShardingSpec sharding(const Communicator& world, int stage) {
   return {.zero_stage = stage,
-          .parts = stage == 0 ? 1 : world.size(),
-          .part = stage == 0 ? 0 : world.rank(),
-          .expert_parts = stage == 0 ? 1 : world.size(),
-          .expert_part = stage == 0 ? 0 : world.rank(),
+          .num_shards = stage == 0 ? 1 : world.size(),
+          .shard = stage == 0 ? 0 : world.rank(),
+          .num_expert_shards = stage == 0 ? 1 : world.size(),
+          .expert_shard = stage == 0 ? 0 : world.rank(),
           .bucket_bytes = 5000};
 }
 
@@ -47,7 +47,7 @@ struct Outputs {
 Outputs outputs_of(Communicator& world, const ModelConfig& config, DType precision, int stage) {
   Context ctx;
   const ParallelContext parallel(world, {.data = world.size(), .zero_stage = stage});
-  Transformer model(ctx, parallel, config, kSeqLen, precision, division(world, stage));
+  Transformer model(ctx, parallel, config, kSeqLen, precision, sharding(world, stage));
   model.storage().initialize(ctx, 7);
   TrainingStepOptions options;
   options.zero_stage = stage;
@@ -66,7 +66,7 @@ Outputs outputs_of(Communicator& world, const ModelConfig& config, DType precisi
   return out;
 }
 
-TEST(DividedWeights, EvaluationAndLogitsHaveTheBitsOfWholeWeights) {
+TEST(ShardedWeights, EvaluationAndLogitsHaveTheBitsOfWholeWeights) {
   for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
     for (const DType precision : {DType::f32, DType::bf16}) {
       for (const int ranks : {2, 3}) {
@@ -86,7 +86,7 @@ struct Chunks {
   std::unique_ptr<Stage> first, second;
   std::unique_ptr<ParameterStorage> storage;
   std::unique_ptr<ParallelContext> parallel;
-  std::unique_ptr<DividedWeights> weights;
+  std::unique_ptr<ShardedWeights> weights;
 
   Chunks(Context& ctx, Communicator& world, int stage, std::unique_ptr<Layer> extra = nullptr) {
     const ModelConfig config = tiny_model(ModelFamily::gpt2);
@@ -106,9 +106,9 @@ struct Chunks {
     auto blocks = first->blocks();
     const auto more = second->blocks();
     blocks.insert(blocks.end(), more.begin(), more.end());
-    storage = std::make_unique<ParameterStorage>(ctx, blocks, DType::f32, division(world, stage));
+    storage = std::make_unique<ParameterStorage>(ctx, blocks, DType::f32, sharding(world, stage));
     parallel = std::make_unique<ParallelContext>(world, ParallelPlan{.data = world.size()});
-    weights = std::make_unique<DividedWeights>(*parallel, *storage, true);
+    weights = std::make_unique<ShardedWeights>(*parallel, *storage, true);
     first->set_weight_access(weights.get());
     second->set_weight_access(weights.get());
     storage->initialize(ctx, 7);
@@ -150,7 +150,7 @@ std::map<std::string, std::vector<float>> gradients_of_chunks(Communicator& worl
   return gradients;
 }
 
-TEST(DividedWeights, StagesThatShareAStorageRunMicroBatchesInAnyOrder) {
+TEST(ShardedWeights, StagesThatShareAStorageRunMicroBatchesInAnyOrder) {
   for (const int ranks : {2, 4}) {
     run_thread_ranks(ranks, [&](Communicator& world) {
       const auto whole = gradients_of_chunks(world, 0);
@@ -160,7 +160,7 @@ TEST(DividedWeights, StagesThatShareAStorageRunMicroBatchesInAnyOrder) {
   }
 }
 
-TEST(DividedWeights, NoBucketHasBlocksOfTwoLayers) {
+TEST(ShardedWeights, NoBucketHasBlocksOfTwoLayers) {
   run_thread_ranks(2, [](Communicator& world) {
     Context ctx;
     Chunks model(ctx, world, 3);
@@ -191,7 +191,7 @@ class Planted final : public Layer {
   bool throws_;
 };
 
-TEST(DividedWeights, AnExceptionBesideAGatherEndsAllRanks) {
+TEST(ShardedWeights, AnExceptionBesideAGatherEndsAllRanks) {
   for (const bool everywhere : {false, true}) {
     try {
       run_thread_ranks(3, [&](Communicator& world) {
@@ -209,7 +209,7 @@ TEST(DividedWeights, AnExceptionBesideAGatherEndsAllRanks) {
   }
 }
 
-TEST(DividedWeights, ATiedTableCountsAmongTheTwoThatAreWhole) {
+TEST(ShardedWeights, ATiedTableCountsAmongTheTwoThatAreWhole) {
   LayoutRun run;
   run.model = tiny_model(ModelFamily::gpt2);
   run.model.num_layers = 4;

@@ -1,7 +1,7 @@
 // Activations of a rank: what layers keep for the backward pass, and what is alive beside it.
 #pragma once
 
-#include "models/config/memory_estimate.h"
+#include "models/cost/memory_estimate.h"
 
 namespace trireme {
 
