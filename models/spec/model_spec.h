@@ -1,0 +1,121 @@
+// ModelSpec: a model, block by block. Everything about its structure follows from this: parameters, what is
+// kept for the backward pass, products, FLOPs, memory and placement.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "models/config/model_config.h"
+
+namespace trireme {
+
+struct NormSpec {
+  NormKind kind = NormKind::layer_norm;
+  bool bias = true;  ///< of a LayerNorm
+  double eps = 1e-5;
+
+  friend bool operator==(const NormSpec&, const NormSpec&) = default;
+};
+
+/// Rotated queries and keys (arXiv 2104.09864).
+struct RotarySpec {
+  int64_t dims = 0;  ///< numbers of a head that are turned, the first ones; 0: positions are not rotary
+  double theta = 10000;
+  /// Llama-3.1's stretching of low frequencies; a factor of 1 is none.
+  double scaling_factor = 1, low_freq_factor = 1, high_freq_factor = 4;
+  int64_t original_positions = 8192;
+
+  friend bool operator==(const RotarySpec&, const RotarySpec&) = default;
+};
+
+struct AttentionSpec {
+  int64_t num_heads = 1;
+  int64_t num_kv_heads = 1;
+  int64_t head_dim = 1;  ///< need not be hidden / num_heads
+  bool qkv_bias = false;
+  bool output_bias = false;
+  bool qk_norm = false;  ///< RMSNorm over each head of queries and keys, before they are turned
+  RotarySpec rotary;
+  double scale = 1;     ///< of the scores
+  double soft_cap = 0;  ///< scores s become soft_cap * tanh(s / soft_cap) (arXiv 2408.00118); 0: none
+  int64_t window = 0;   ///< a token sees itself and so many less one before it; 0: all before it
+
+  int64_t query_width() const { return num_heads * head_dim; }
+  int64_t kv_width() const { return num_kv_heads * head_dim; }
+  int64_t qkv_width() const { return query_width() + 2 * kv_width(); }
+
+  friend bool operator==(const AttentionSpec&, const AttentionSpec&) = default;
+};
+
+/// up, activation, down; gated: activation(gate) * up.
+struct FeedForwardSpec {
+  ActivationKind activation = ActivationKind::gelu;
+  int64_t width = 1;
+  bool bias = false;
+
+  /// Matrices of hidden x width.
+  int64_t num_matrices() const { return is_gated(activation) ? 3 : 2; }
+  /// Widths that lie side by side before the activation.
+  int64_t num_up() const { return is_gated(activation) ? 2 : 1; }
+
+  friend bool operator==(const FeedForwardSpec&, const FeedForwardSpec&) = default;
+};
+
+/// In the place of a dense feed-forward part.
+struct MixtureSpec {
+  MoeConfig routing;
+  FeedForwardSpec expert;
+  std::optional<FeedForwardSpec> shared;  ///< what every token passes through besides
+
+  friend bool operator==(const MixtureSpec&, const MixtureSpec&) = default;
+};
+
+/// x + part(norm(x)); norm(x + ...) is not built; both: x + norm(part(norm(x))), with a norm of its own
+/// behind.
+enum class NormPlacement : uint8_t { before, both };
+
+struct BlockSpec {
+  NormSpec norm;
+  NormPlacement norm_placement = NormPlacement::before;
+  AttentionSpec attention;
+  FeedForwardSpec feed_forward;        ///< of a dense block
+  std::optional<MixtureSpec> mixture;  ///< in its place
+  int64_t weights_of = -1;  ///< an earlier block whose parameters this one reads too; -1: it has its own
+
+  friend bool operator==(const BlockSpec&, const BlockSpec&) = default;
+};
+
+struct EmbeddingSpec {
+  int64_t num_positions = 0;  ///< rows of the learned position table; 0: there is none
+  double scale = 1;           ///< of the rows of the token table
+
+  friend bool operator==(const EmbeddingSpec&, const EmbeddingSpec&) = default;
+};
+
+struct HeadSpec {
+  NormSpec norm;
+  bool tied = true;     ///< reads the token table
+  double soft_cap = 0;  ///< of the logits; 0: none
+
+  friend bool operator==(const HeadSpec&, const HeadSpec&) = default;
+};
+
+/// A decoder-only Transformer.
+struct ModelSpec {
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  EmbeddingSpec embedding;
+  std::vector<BlockSpec> blocks;
+  HeadSpec head;
+  double init_std = 0.02;           ///< of matrices
+  double residual_init_std = 0.02;  ///< of those that project back into the residual stream
+
+  int64_t num_blocks() const { return static_cast<int64_t>(blocks.size()); }
+
+  friend bool operator==(const ModelSpec&, const ModelSpec&) = default;
+};
+
+/// The model that a config (without faults) stands for.
+ModelSpec spec_of(const ModelConfig& config);
+
+}  // namespace trireme
