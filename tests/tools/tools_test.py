@@ -50,6 +50,29 @@ class UsageTest(unittest.TestCase):
         self.assertIn(":2: not 'KIND NAME", self.report("test\tA.B\t1\t1\ntest A.C\n")[1])
 
 
+class StructureTest(unittest.TestCase):
+    def report(self, files):
+        with tempfile.TemporaryDirectory() as root:
+            for name, text in files.items():
+                path = pathlib.Path(root, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+            return subprocess.run([sys.executable, HERE / "structure.py", root], capture_output=True, text=True,
+                                  check=True).stdout
+
+    def test_finds_circles_and_backward_arrows(self):
+        output = self.report({"runtime/a/a.h": '#include "runtime/b/b.h"\n', "runtime/b/b.h": '#include "runtime/c/c.h"\n',
+                              "runtime/c/c.h": '#include "runtime/a/a.h"\n#include "models/m.h"\n', "models/m.h": "\n"})
+        self.assertIn("backward 1, circles 1", output)
+        self.assertIn("runtime/c -> models", output)
+        self.assertIn("runtime/a <-> runtime/b <-> runtime/c", output)
+
+    def test_a_house_in_order_has_none(self):
+        output = self.report({"runtime/a/a.h": "\n", "models/m/m.cpp": '#include "runtime/a/a.h"\nbool f() { return g.size() == 1; }\n'})
+        self.assertIn("arrows between folders 1, backward 0, circles 0", output)
+        self.assertIn("one rank, in parallel and models: 1", output)
+
+
 class AffectedTest(unittest.TestCase):
     affected = load(HERE / "affected.py")
 
