@@ -73,6 +73,10 @@ std::vector<Option> data_options() {
        [](const RunConfig& c) {
          return when(!c.data.valid_tokens.empty(), "--data.valid-tokens names the validation data");
        }},
+      {section, "prefetch", "",
+       whole(
+           [](auto& c) -> auto& { return c.data.prefetch; }, 0, 1024),
+       "steps whose batches a thread reads and copies in advance; 0: each as it is needed", ""},
   };
 }
 

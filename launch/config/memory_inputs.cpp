@@ -17,6 +17,7 @@ MemoryInputs memory_inputs(const RunConfig& config, int threads) {
       .micro_batch = config.train.micro_batch,
       .seq_len = config.train.seq_len,
       .accumulation = config.accumulation(),
+      .prefetch = std::min(config.data.prefetch, config.train.steps - 1),
       .plan = config.parallel,
       .sharding = {.zero_stage = config.parallel.zero_stage,
                    .bucket_bytes = static_cast<int64_t>(config.parallel.bucket_mib * (1 << 20)),

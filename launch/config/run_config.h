@@ -26,6 +26,7 @@ struct DataConfig {
   std::string end_of_text;         ///< token between documents; empty: known by its name
   int64_t bpe_vocab = 4096;        ///< size of a tokenizer trained here
   double valid_fraction = 0.1;     ///< last part of the text or token file, kept for evaluation; 0: none
+  int64_t prefetch = 2;            ///< steps whose batches are read in advance; 0: none
 
   friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };

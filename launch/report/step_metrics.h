@@ -20,6 +20,7 @@ struct StepMetrics {
   double lr = 0;
   double step_ms = 0;       ///< wall time of the step
   double comm_wait_ms = 0;  ///< of it, waiting for communication (Communicator::seconds_waited), this rank
+  double data_wait_ms = 0;  ///< of it, waiting for its batch to be read, this rank
   int64_t dispatch_bytes =
       0;                    ///< of rows of tokens that this rank has sent to other ranks' experts, and back
   double tok_s = 0;         ///< over all ranks

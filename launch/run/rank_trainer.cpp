@@ -154,12 +154,13 @@ double Trainer::sum_over_ranks(double value) {
 std::optional<double> Trainer::evaluate() {
   if (!validation_) return std::nullopt;
   const TrainConfig& t = config_.train;
-  EvaluationBatches batches(
-      ctx_, *validation_, replica_,
-      num_evaluated(validation_->order().samples_per_epoch(), t.eval_batches, t.global_batch), t.micro_batch);
   // So many at once that a pipeline is seldom empty, and that they are small beside all else.
   const int num_stages = config_.parallel.pipeline;
   const int64_t most = num_stages == 1 ? 4 : 8 * num_stages;
+  EvaluationBatches batches(
+      ctx_, *validation_, replica_,
+      num_evaluated(validation_->order().samples_per_epoch(), t.eval_batches, t.global_batch), t.micro_batch,
+      config_.data.prefetch > 0 ? 2 * most : 0);
   if (progress_) progress_->begin_evaluation();
   const BatchTotals totals = step_->evaluate_from([&] {
     if (agreed_signal() != 0) return std::vector<MicroBatch>();
@@ -170,12 +171,14 @@ std::optional<double> Trainer::evaluate() {
   return totals.mean_loss();
 }
 
-StepUnderWay Trainer::begin_step(int64_t step) {
+StepUnderWay Trainer::begin_step(int64_t step, StepProfile* profile) {
   const auto begin = Clock::now();
   wait_times_.start();
   const int64_t bytes_before = parallel_.experts().bytes_exchanged();
-  const TrainConfig& t = config_.train;
-  auto micro_batches = training_micro_batches(ctx_, *reader_, replica_, step, t.global_batch, t.micro_batch);
+  const double data_waited = batches_->seconds_waited();
+  if (profile != nullptr) profile->begin_wait(ctx_.stream(), "data", "next_batch");
+  auto micro_batches = batches_->next(config_.accumulation());
+  if (profile != nullptr) profile->end_wait(ctx_.stream());
   const double lr =
       schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
   StepNumbers numbers = runs_ahead_ ? step_->step(micro_batches, loss_scaler_.scale(), lr)
@@ -186,6 +189,7 @@ StepUnderWay Trainer::begin_step(int64_t step) {
   for (const RouterLoad& load : step_->router_loads()) m.routers.push_back(router_metrics(load));
   m.lr = lr;
   m.comm_wait_ms = wait_times_.stop() * 1e3;
+  m.data_wait_ms = (batches_->seconds_waited() - data_waited) * 1e3;
   return {begin, std::move(micro_batches), std::move(numbers), std::move(m)};
 }
 
@@ -260,6 +264,10 @@ void Trainer::skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& 
 void Trainer::train_steps() {
   const TrainConfig& t = config_.train;
   const auto begin = Clock::now();
+  const int64_t ahead = config_.data.prefetch;
+  batches_.emplace(ctx_, *reader_, replica_.share,
+                   training_samples(replica_, t.steps, t.global_batch, t.micro_batch),
+                   ahead > 0 ? (ahead + 1) * config_.accumulation() : 0);
   StepMetrics start;
   start.val_loss = evaluate();
   start.time = unix_time();
@@ -281,7 +289,7 @@ void Trainer::train_steps() {
       end_before();  // or its end would be in the profile
       profile.emplace(ctx_, parallel_);
     }
-    StepUnderWay now = begin_step(step);
+    StepUnderWay now = begin_step(step, profile ? &*profile : nullptr);
     end_before();
     if (runs_ahead_ && !is_evaluated && !profile) {
       before = std::move(now);

@@ -70,7 +70,7 @@ class Trainer {
     return !is_on_cpu() && t.nonfinite == NonFinitePolicy::stop && t.check != NonFiniteCheck::op &&
            !t.loss_scale.dynamic && config_.model.moe.num_experts == 0;
   }
-  StepUnderWay begin_step(int64_t step);
+  StepUnderWay begin_step(int64_t step, StepProfile* profile);
   StepMetrics end_step(StepUnderWay under_way);  // in the order of the steps
   std::string finish(StepProfile& profile);      // what to print, on the main rank
   void report(const StepMetrics& m);
@@ -85,6 +85,7 @@ class Trainer {
   std::string sample_of_text();
   std::string bubble_text();  // measured, as the next; all ranks take part
   std::string wait_text();
+  std::string data_text();
   void summarize(double seconds, const MemoryStats& stats, const std::vector<std::string>& shares,
                  const std::string& sample);
 
@@ -100,6 +101,7 @@ class Trainer {
   std::optional<TrainingStep> step_;
   std::optional<BatchReader> reader_, validation_;
   Replica replica_;
+  std::optional<BatchPrefetcher> batches_;  // of the steps to come
   LrSchedule schedule_;
   LossScaler loss_scaler_;
   const bool runs_ahead_;

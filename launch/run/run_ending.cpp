@@ -72,7 +72,7 @@ void Trainer::finish_run() {
   }
   is_saved_ = true;
   const std::string sample = agreed_signal() == 0 && writes_sample() ? sample_of_text() : "";
-  const std::vector<std::string> shares{bubble_text(), wait_text()};
+  const std::vector<std::string> shares{bubble_text(), wait_text(), data_text()};
   if (is_main()) summarize(seconds_, stats, shares, sample);
   if (agreed_signal() != 0) {
     throw AgreedEnd(
@@ -134,6 +134,13 @@ std::string Trainer::wait_text() {
   if (!is_on_cpu()) return "";
   return wait_times_.text(seconds_in_steps_,
                           [&](double seconds) { return sum_over_ranks(seconds) / world_.size(); });
+}
+
+std::string Trainer::data_text() {
+  const double percent = 100 * sum_over_ranks(batches_->seconds_waited()) / world_.size() / seconds_in_steps_;
+  if (percent < 0.1) return "";
+  return fmt::format("data waited for, of the steps' time, mean of all ranks: {:.1f} % (--data.prefetch {})",
+                     percent, config_.data.prefetch);
 }
 
 void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vector<std::string>& shares,

@@ -87,8 +87,10 @@ int64_t norm_sums(const MemoryInputs& in) {
 int64_t estimate_buffers(const MemoryInputs& in) {
   const RankShape rank(in);
   const bool rotary = in.model.positions == PositionKind::rotary;
-  const double ids =
-      3.0 * static_cast<double>(in.accumulation) * static_cast<double>(block_bytes(rank.rows, DType::i32));
+  // Ids, targets and positions; read in advance, all have the same positions.
+  const auto batches = static_cast<double>(in.accumulation), steps = static_cast<double>(in.prefetch + 1);
+  const double ids = (in.prefetch == 0 ? 3 * batches : 2 * batches * steps + 1) *
+                     static_cast<double>(block_bytes(rank.rows, DType::i32));
   const int64_t lasting = static_cast<int64_t>(std::min(ids, 1e18)) +
                           (rotary ? block_bytes(in.seq_len, rank.head_dim, DType::f32) : 0);
   const int64_t statistics = in.plan.tensor == 1 ? 0 : block_bytes(rank.rows, 3 * in.plan.tensor, DType::f32);

@@ -29,6 +29,7 @@ struct MemoryInputs {
   int64_t micro_batch = 1;
   int64_t seq_len = 1;
   int64_t accumulation = 1;  ///< micro-batches of a rank in a step
+  int64_t prefetch = 0;      ///< steps whose micro-batches are read in advance
   ParallelPlan plan;
   ShardingSpec sharding;
   Recomputation recomputation;
@@ -51,7 +52,8 @@ struct MemoryInputs {
 /// them. Of ranks with unequal shares, the one with the largest.
 ///   weights, gradients, optimizer   models/cost/state_memory.h
 ///   activations                     models/cost/activation_memory.h
-///   buffers   the step's ids, targets and positions, the rotary table, and the largest scratch of: attention
+///   buffers   ids, targets and positions of this step and those read in advance, the rotary table, and the
+///   largest scratch of: attention
 ///             (a thread's rows of scores, or cuDNN's workspace; with context ranks the ring's blocks and f32
 ///             sums), the backward pass of a norm, statistics of a divided vocabulary, gradients of heads
 ///             that tensor ranks share, sums for the gradient norm, both factors of a product in fp8. Not in

@@ -5,6 +5,31 @@
 namespace trireme {
 namespace {
 
+TEST(TrainingSamples, ReplicasTakeEverySampleOfAStepOnce) {
+  for (const int count : {1, 2, 3}) {
+    std::vector<std::vector<int64_t>> steps(4);
+    for (int index = 0; index < count; ++index) {
+      const SampleRow row = training_samples({index, count, {}}, 4, 12, 2);
+      ASSERT_EQ(row.num_batches, 4 * 12 / (2 * count));
+      for (int64_t i = 0; i < row.num_batches; ++i) {
+        const SampleRun run = row.at(i);
+        EXPECT_EQ(run.count, 2);
+        for (int64_t k = 0; k < 2; ++k)
+          steps[static_cast<size_t>(i * 4 / row.num_batches)].push_back(run.first + k);
+      }
+      // Micro-batches in turn.
+      EXPECT_EQ(row.at(1).first - row.at(0).first, 2 * count);
+      EXPECT_EQ(row.at(0).first, 2 * index);
+    }
+    for (int64_t step = 0; step < 4; ++step) {
+      auto& samples = steps[static_cast<size_t>(step)];
+      std::ranges::sort(samples);
+      ASSERT_EQ(samples.size(), 12);
+      for (int64_t k = 0; k < 12; ++k) EXPECT_EQ(samples[static_cast<size_t>(k)], 12 * step + k);
+    }
+  }
+}
+
 TEST(EvaluationMicroBatches, EverySampleCountsOnceAndReplicasGetEquallyMany) {
   Context ctx;
   constexpr int64_t kSeqLen = 4;

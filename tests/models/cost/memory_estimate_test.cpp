@@ -91,6 +91,17 @@ TEST(MemoryEstimate, CudnnsWorkspaceIsCountedUpToItsLimit) {
   EXPECT_NEAR(static_cast<double>(buffers()), 16 * 192 * 256 * 2, 64 * kKiB);
 }
 
+TEST(MemoryEstimate, BatchesReadInAdvanceHaveTheirIdsAndTargets) {
+  MemoryInputs in = round_inputs();
+  in.accumulation = 3;
+  const auto buffers = [&] { return estimate_memory(in)[MemoryCategory::buffers]; };
+  const int64_t rows = 4 * kKiB, none = buffers();
+  in.prefetch = 2;
+  EXPECT_EQ(buffers() - none, (2 * 3 * 3 + 1) * rows - 3 * 3 * rows) << "and the positions of one";
+  in.prefetch = 1;
+  EXPECT_EQ(buffers() - none, (2 * 2 * 3 + 1) * rows - 3 * 3 * rows);
+}
+
 TEST(MemoryEstimate, AbsurdSizesStayPositive) {
   MemoryInputs in = round_inputs();
   in.micro_batch = 1 << 24;
