@@ -16,4 +16,24 @@ SeenKeys ContextShare::seen_of(int owner, int64_t held) const {
   return owner < rank ? SeenKeys{all, {0, held / 2}} : SeenKeys{{held / 2, held}, all};
 }
 
+std::vector<SeenKeys> ContextShare::seen_within(int64_t window, int owner, int64_t held) const {
+  TRIREME_CHECK(window > 0 && held % 2 == 0, "{} tokens of a rank, a window of {}", held, window);
+  const int64_t chunk = held / 2;
+  // Where the early and the late chunk of a rank lie in the sequence, and in what the rank holds.
+  const auto chunks_of = [&](int of) { return std::array<int64_t, 2>{of, 2 * int64_t{size} - 1 - of}; };
+  const auto part = [&](size_t i) {
+    const auto at = static_cast<int64_t>(i);
+    return Part{at * chunk, (at + 1) * chunk};
+  };
+  std::vector<SeenKeys> seen;
+  for (size_t q = 0; q < 2; ++q) {
+    for (size_t k = 0; k < 2; ++k) {
+      const int64_t shift = (chunks_of(rank)[q] - chunks_of(owner)[k]) * chunk;
+      const int64_t nearest = shift - (chunk - 1);  // from the first query back to the last key
+      if (shift >= 0 && nearest < window) seen.push_back({part(q), part(k), shift});
+    }
+  }
+  return seen;
+}
+
 }  // namespace trireme

@@ -2,16 +2,18 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <vector>
 
 #include "parallel/module/parameter.h"
 #include "parallel/plan/parallel_context.h"
 
 namespace trireme {
 
-/// Queries of one rank and keys of another, as ranges of the tokens that each holds of a sequence, of which
-/// every query sees every key.
+/// Queries of one rank and keys of another, as ranges of the tokens that each holds of a sequence.
 struct SeenKeys {
   Part queries, keys;
+  int64_t shift = 0;  ///< by how many places the last query lies behind the last key; under a window
 };
 
 /// Rank r of n holds two of the 2n equal chunks of every sequence, r and 2n - 1 - r ("zig-zag"), in the order
@@ -23,9 +25,13 @@ struct ContextShare {
   /// The tokens of both chunks; seq_len is a multiple of 2 * size. Alone, a rank holds any length.
   std::array<Part, 2> tokens(int64_t seq_len) const;
   /// What this rank's queries see of the keys of rank `owner`, another one, where each holds `held` tokens of
-  /// a sequence: all queries the early chunk of a rank before, the late queries all keys of a rank behind.
-  /// Everything else is masked, so it is always half of the block.
+  /// a sequence: all queries the early chunk of a rank before, the late queries all keys of a rank behind,
+  /// every query every key of it. Everything else is masked, so it is always half of the block.
   SeenKeys seen_of(int owner, int64_t held) const;
+  /// The same where a query sees no keys but those at the last `window` places up to its own, and `owner` may
+  /// be this rank: the pairs of chunks in which some query sees some key, both in order. Which sees which
+  /// within a pair is for a causal mask with this window and the pair's shift to say.
+  std::vector<SeenKeys> seen_within(int64_t window, int owner, int64_t held) const;
 };
 
 /// A small value that layers keep.

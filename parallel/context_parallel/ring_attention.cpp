@@ -1,6 +1,7 @@
 #include "parallel/context_parallel/ring_attention.h"
 
 #include <initializer_list>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -112,14 +113,15 @@ class BlocksOfOthers {
   Tensor block_;
 };
 
-// What the queries of this rank see of another's block: no pair is masked. Between the rows of two sequences
-// lie some that are not looked at, so ops are called a sequence at a time.
+// Queries of this rank and keys of a block that they see. Without a window no pair is masked. Between the
+// rows of two sequences lie some that are not looked at, so ops are called a sequence at a time.
 struct Sight {
   Sight(const AttentionShape& s, const SeenKeys& seen_keys) : whole(s), seen(seen_keys), one(s) {
     one.batch = 1;
     one.q_len = seen.queries.size();
     one.kv_len = seen.keys.size();
-    one.causal = false;
+    one.causal = s.window > 0;
+    one.shift = seen.shift;
   }
 
   // The rows of sequence b that take part, in a matrix of all queries (keys).
@@ -139,6 +141,14 @@ struct Sight {
     return t.slice(begin + part.begin, begin + part.end);
   }
 };
+
+// What the queries of this rank see of the block of rank `owner`, which under a window may be its own.
+std::vector<Sight> sights_of(const ContextShare& share, int owner, const AttentionShape& s) {
+  if (s.window == 0) return {Sight(s, share.seen_of(owner, s.q_len))};
+  std::vector<Sight> sights;
+  for (const SeenKeys& seen : share.seen_within(s.window, owner, s.q_len)) sights.emplace_back(s, seen);
+  return sights;
+}
 
 // The halves of a packed [k | v].
 Columns keys_of(const Tensor& packed) { return {packed, 0, packed.dim(1) / 2}; }
@@ -214,14 +224,27 @@ void ring_attention(Context& ctx, const ContextParallel& context, int num_parts,
                     const Tensor& lse) {
   if (num_parts == 1) return ops::attention(ctx, s, q, k, v, out, lse);
   check_parts(context, num_parts, s);
-  BlocksOfOthers others(ctx, context.group(), pack(ctx, {k, v}));
-  ops::attention(ctx, s, q, k, v, out, lse);
-  const Tensor merged = as_f32(ctx, out);
-  while (others.next()) {
-    const Sight sight(s, context.share().seen_of(others.owner(), s.q_len));
-    const BlockOutput partial = attend(ctx, sight, q, others.block());
-    ops::merge_attention(ctx, partial.out, partial.lse, sight.seen.queries.begin, merged, lse);
+  Tensor own = pack(ctx, {k, v});
+  const ContextShare share = context.share();
+  BlocksOfOthers others(ctx, context.group(), own);
+  Tensor merged;
+  const auto merge = [&](int owner, const Tensor& block) {
+    for (const Sight& sight : sights_of(share, owner, s)) {
+      const BlockOutput partial = attend(ctx, sight, q, block);
+      ops::merge_attention(ctx, partial.out, partial.lse, sight.seen.queries.begin, merged, lse);
+    }
+  };
+  if (s.window == 0) {
+    own = Tensor();
+    ops::attention(ctx, s, q, k, v, out, lse);
+    merged = as_f32(ctx, out);
+  } else {  // the places of the own chunks are not one run
+    merged = out.dtype() == DType::f32 ? out : buffer(ctx, out.shape(), DType::f32);
+    ops::fill(ctx, merged, 0);
+    ops::fill(ctx, lse, -std::numeric_limits<double>::infinity());
+    merge(share.rank, std::exchange(own, Tensor()));
   }
+  while (others.next()) merge(others.owner(), others.block());
   if (out.dtype() != DType::f32) ops::copy(ctx, merged, out);
 }
 
@@ -231,23 +254,45 @@ void ring_attention_backward(Context& ctx, const ContextParallel& context, int n
                              const Columns& dk, const Columns& dv) {
   if (num_parts == 1) return ops::attention_backward(ctx, s, q, k, v, out, lse, dout, dq, dk, dv);
   check_parts(context, num_parts, s);
-  BlocksOfOthers others(ctx, context.group(), pack(ctx, {k, v}));
+  Tensor own = pack(ctx, {k, v});
+  const ContextShare share = context.share();
+  BlocksOfOthers others(ctx, context.group(), own);
   RingTransfer sums(ctx, context.group());
-  ops::attention_backward(ctx, s, q, k, v, out, lse, dout, dq, dk, dv);
-  const Tensor dq_sum = as_f32(ctx, pack(ctx, {dq}));
+  Tensor dq_sum, dkv_own;
+  const auto differentiate = [&](const std::vector<Sight>& sights, const Tensor& block) {
+    std::vector<BlockGradients> partial;
+    for (const Sight& sight : sights) {
+      partial.push_back(attend_backward(ctx, sight, q, block, out, lse, dout));
+      partial.back().add_queries(ctx, sight, dq_sum);
+    }
+    return partial;
+  };
+  const auto add_keys = [&](const std::vector<Sight>& sights, const std::vector<BlockGradients>& partial,
+                            const Tensor& sum) {
+    for (size_t i = 0; i < sights.size(); ++i) partial[i].add_keys(ctx, sights[i], sum);
+  };
+  if (s.window == 0) {
+    own = Tensor();
+    ops::attention_backward(ctx, s, q, k, v, out, lse, dout, dq, dk, dv);
+    dq_sum = as_f32(ctx, pack(ctx, {dq}));
+  } else {
+    dq_sum = zeros(ctx, {q.rows(), q.count});
+    dkv_own = zeros(ctx, {k.rows(), 2 * k.count});
+    const auto sights = sights_of(share, share.rank, s);
+    add_keys(sights, differentiate(sights, std::exchange(own, Tensor())), dkv_own);
+  }
   Tensor dkv_sum = zeros(ctx, {k.rows(), 2 * k.count});  // of the block at hand
   while (others.next()) {
-    const Sight sight(s, context.share().seen_of(others.owner(), s.q_len));
-    const BlockGradients partial = attend_backward(ctx, sight, q, others.block(), out, lse, dout);
-    partial.add_queries(ctx, sight, dq_sum);
+    const auto sights = sights_of(share, others.owner(), s);
+    const auto partial = differentiate(sights, others.block());
     // They come from the rank that had this block in the step before.
     if (!others.is_first()) dkv_sum = sums.finish();
-    partial.add_keys(ctx, sight, dkv_sum);
+    add_keys(sights, partial, dkv_sum);
     sums.start(dkv_sum);
   }
   unpack(ctx, dq_sum, {dq});
   dkv_sum = sums.finish();
-  ops::accumulate(ctx, pack(ctx, {dk, dv}), dkv_sum);
+  ops::accumulate(ctx, s.window == 0 ? pack(ctx, {dk, dv}) : dkv_own, dkv_sum);
   unpack(ctx, dkv_sum, {dk, dv});
 }
 

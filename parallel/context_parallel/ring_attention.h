@@ -6,11 +6,13 @@
 
 namespace trireme {
 
-/// ops::attention, with `shape` (causal, q_len = kv_len), q, k, v, out and lse of the tokens that this rank
-/// holds (ContextShare), over all keys before them. Keys and values go round the ring, each block on its way
-/// while the one before is computed on; outputs over the blocks are merged in f32 by their log-sum-exp: first
-/// the rank's own, then the previous rank's, and so on. Every rank of the group calls it. `num_parts`: the
-/// context ranks that share the sequences; 1 where each holds them whole, and nothing is sent.
+/// ops::attention, with `shape` (causal, q_len = kv_len, no shift), q, k, v, out and lse of the tokens that
+/// this rank holds (ContextShare), over all keys before them. Keys and values go round the ring, each block
+/// on its way while the one before is computed on; outputs over the blocks are merged in f32 by their
+/// log-sum-exp: first the rank's own, then the previous rank's, and so on. A window counts places in the
+/// whole sequence; blocks beyond it are not multiplied, but go round all the same. Every rank of the group
+/// calls it. `num_parts`: the context ranks that share the sequences; 1 where each holds them whole, and
+/// nothing is sent.
 void ring_attention(Context& ctx, const ContextParallel& context, int num_parts,
                     const ops::AttentionShape& shape, const ops::Columns& q, const ops::Columns& k,
                     const ops::Columns& v, const Tensor& out, const Tensor& lse);

@@ -44,4 +44,15 @@ void swiglu_backward(Context& ctx, const Tensor& gate_up, const Tensor& dy, cons
   TRIREME_DISPATCH(swiglu_backward, ctx, gate_up, dy, dgate_up);
 }
 
+void geglu(Context& ctx, const Tensor& gate_up, const Tensor& y) {
+  check_halves("geglu", gate_up, "y", y);
+  TRIREME_DISPATCH(geglu, ctx, gate_up, y);
+}
+
+void geglu_backward(Context& ctx, const Tensor& gate_up, const Tensor& dy, const Tensor& dgate_up) {
+  check_halves("geglu_backward", gate_up, "dy", dy);
+  expect_like("geglu_backward", "dgate_up", dgate_up, gate_up);
+  TRIREME_DISPATCH(geglu_backward, ctx, gate_up, dy, dgate_up);
+}
+
 }  // namespace trireme::ops

@@ -24,4 +24,11 @@ void swiglu_backward(Context& ctx, const Tensor& gate_up, const Tensor& dy, cons
 TRIREME_OP_BODIES(swiglu_backward, Context& ctx, const Tensor& gate_up, const Tensor& dy,
                   const Tensor& dgate_up)
 
+/// swiglu and swiglu_backward with gelu's GELU in place of SiLU.
+void geglu(Context& ctx, const Tensor& gate_up, const Tensor& y);
+TRIREME_OP_BODIES(geglu, Context& ctx, const Tensor& gate_up, const Tensor& y)
+void geglu_backward(Context& ctx, const Tensor& gate_up, const Tensor& dy, const Tensor& dgate_up);
+TRIREME_OP_BODIES(geglu_backward, Context& ctx, const Tensor& gate_up, const Tensor& dy,
+                  const Tensor& dgate_up)
+
 }  // namespace trireme::ops

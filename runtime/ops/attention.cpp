@@ -1,6 +1,7 @@
 #include "runtime/ops/attention.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace trireme::ops {
 
@@ -10,6 +11,9 @@ void expect_attention(const char* op, const AttentionShape& s, const Columns& q,
                       const Columns& v, const Tensor& out, const Tensor& lse) {
   TRIREME_CHECK(s.num_kv_heads > 0 && s.num_heads % s.num_kv_heads == 0,
                 "{}: {} heads over {} key/value heads", op, s.num_heads, s.num_kv_heads);
+  TRIREME_CHECK(s.window >= 0 && (s.window == 0 || s.causal), "{}: a window of {} keys{}", op, s.window,
+                s.causal ? "" : " without a causal mask");
+  TRIREME_CHECK(s.soft_cap >= 0 && std::isfinite(s.soft_cap), "{}: a soft cap of {}", op, s.soft_cap);
   expect_columns(op, "q", q, s.batch * s.q_len, s.num_heads * s.head_dim);
   expect_columns(op, "k", k, s.batch * s.kv_len, s.num_kv_heads * s.head_dim);
   expect_columns(op, "v", v, s.batch * s.kv_len, s.num_kv_heads * s.head_dim);
@@ -23,16 +27,28 @@ void expect_attention(const char* op, const AttentionShape& s, const Columns& q,
   expect_dtype(op, "lse", lse, DType::f32);
 }
 
+/// The sum of x, held in [0, most], over x = first, ..., first + count - 1.
+int64_t clamped_sum(int64_t first, int64_t count, int64_t most) {
+  const auto up_to = [most](int64_t x) {
+    const int64_t rising = std::clamp<int64_t>(x, 0, most);
+    return rising * (rising + 1) / 2 + (std::max(x, most) - most) * most;
+  };
+  return up_to(first + count - 1) - up_to(first - 1);
+}
+
+/// Pairs of a query and a key that it sees.
+int64_t visible_pairs(const AttentionShape& s) {
+  if (!s.causal) return s.q_len * s.kv_len;
+  const int64_t first = 1 + s.kv_len - s.q_len + s.shift;  // keys up to the first query's place
+  const int64_t before = s.window > 0 ? clamped_sum(first - s.window, s.q_len, s.kv_len) : 0;
+  return clamped_sum(first, s.q_len, s.kv_len) - before;
+}
+
 /// Of so many products of queries and keys that see each other, with a head's elements each.
 OpWork work_of(const AttentionShape& s, int products) {
-  int64_t pairs = s.q_len * s.kv_len;
-  if (s.causal) {
-    const int64_t seen = std::min(s.q_len, s.kv_len);  // by the last queries, one key fewer each
-    pairs = seen * (seen + 1) / 2 + s.q_len * std::max<int64_t>(s.kv_len - s.q_len, 0);
-  }
   OpWork work;
-  work.flops =
-      2.0 * products * static_cast<double>(pairs) * static_cast<double>(s.batch * s.num_heads * s.head_dim);
+  work.flops = 2.0 * products * static_cast<double>(visible_pairs(s)) *
+               static_cast<double>(s.batch * s.num_heads * s.head_dim);
   return work;
 }
 

@@ -6,7 +6,8 @@
 namespace trireme::ops {
 
 /// B sequences of q_len queries and kv_len keys. Query head h reads key/value head h / (num_heads /
-/// num_kv_heads). With `causal`, query i sees keys j <= i + kv_len - q_len.
+/// num_kv_heads). Query i lies where key i + kv_len - q_len + shift lies or would lie; with `causal` it sees
+/// no key behind.
 struct AttentionShape {
   int64_t batch = 1;
   int64_t q_len = 1;
@@ -16,11 +17,19 @@ struct AttentionShape {
   int64_t head_dim = 1;
   float scale = 1.0f;
   bool causal = true;
+  /// Of the keys up to its place a query sees those at the last `window` places alone; 0: all. Needs
+  /// `causal`.
+  int64_t window = 0;
+  /// c above 0: a score s, scale applied, counts as c * tanh(s / c) (Gemma 2, arXiv 2408.00118).
+  float soft_cap = 0;
+  /// For a block of keys of a longer row: by how many places the last query lies behind the last key.
+  int64_t shift = 0;
 };
 
 /// out[B*q_len, H*D] = softmax(scale * q k^T) v, and lse[B,H,q_len] (f32) = log of the sum of exponents, kept
 /// for backward. q: H*D columns of B*q_len rows; k and v: K*D columns of B*kv_len rows. A query that sees no
-/// key gives zeros and -inf. Working memory: O(block * kv_len) a thread.
+/// key gives zeros and -inf. Working memory: O(block * kv_len) a thread. A window saves work: keys out of
+/// every query's sight are not multiplied, but for the rest of their tiles.
 void attention(Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,
                const Columns& v, const Tensor& out, const Tensor& lse);
 TRIREME_OP_BODIES(attention, Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,

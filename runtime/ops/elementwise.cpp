@@ -1,5 +1,9 @@
 #include "runtime/ops/elementwise.h"
 
+#include <cmath>
+
+#include "runtime/ops/compute_type.h"
+
 namespace trireme::ops {
 
 namespace {
@@ -28,6 +32,19 @@ void fill(Context& ctx, const Tensor& t, double value) {
 void scale(Context& ctx, const Tensor& t, float factor) {
   expect_compute_type("scale", "t", t);
   TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(t)}, scale, ctx, t, factor);
+}
+
+float rounded_to(DType dtype, float x) {
+  float result = x;
+  with_compute_type(dtype, [&]<class T>(T) { result = static_cast<float>(T(x)); });
+  return result;
+}
+
+void soft_cap(Context& ctx, const Columns& x, float cap) {
+  expect_matrix("soft_cap", "x", x);
+  expect_compute_type("soft_cap", "x", x.matrix);
+  TRIREME_CHECK(cap > 0 && std::isfinite(cap), "soft_cap: a cap of {}", cap);
+  TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(x)}, soft_cap, ctx, x, cap);
 }
 
 void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {

@@ -13,6 +13,14 @@ TRIREME_OP_BODIES(fill, Context& ctx, const Tensor& t, double value)
 void scale(Context& ctx, const Tensor& t, float factor);
 TRIREME_OP_BODIES(scale, Context& ctx, const Tensor& t, float factor)
 
+/// The number of the compute type that is nearest to x: a factor of scale() where the factor is of the type
+/// too, as in x * sqrt(hidden) of Gemma's embedding.
+float rounded_to(DType dtype, float x);
+
+/// x = cap * tanh(x / cap), cap above 0 (Gemma 2, arXiv 2408.00118). Compute types.
+void soft_cap(Context& ctx, const Columns& x, float cap);
+TRIREME_OP_BODIES(soft_cap, Context& ctx, const Columns& x, float cap)
+
 /// y = a + b, same shape, one compute type. y may be a or b.
 void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y);
 TRIREME_OP_BODIES(add, Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y)

@@ -19,8 +19,9 @@ struct Backward {
   struct Memory {
     Memory(const AttentionShape& s, DType dtype, Scratch scratch) {
       const int64_t widened = dtype == DType::f32 ? 0 : s.head_dim;
-      p = {scratch.take(kBlock * score_stride(s.kv_len)), score_stride(s.kv_len)};
-      dp = {scratch.take(kBlock * score_stride(s.kv_len)), score_stride(s.kv_len)};
+      const int64_t stride = score_stride(most_keys(s));
+      p = {scratch.take(kBlock * stride), stride};
+      dp = {scratch.take(kBlock * stride), stride};
       for (float** block : {&q, &out, &dout, &dq}) *block = scratch.take(kBlock * widened);
       for (float** all : {&k, &v, &dk, &dv}) *all = scratch.take(s.kv_len * widened);
       size = scratch.taken();
@@ -33,6 +34,7 @@ struct Backward {
   // Keys and values of one head and their gradients.
   struct KeyValues {
     Tile k, v, dk, dv;
+    KeyValues from(int64_t key) const { return {k.from(key), v.from(key), dk.from(key), dv.from(key)}; }
   };
 
   Memory memory(float* begin) const { return {s, out.dtype(), Scratch(begin)}; }
@@ -56,9 +58,11 @@ struct Backward {
   }
 
   // FlashAttention-2, algorithm 2, with a block of queries against all the keys it sees.
-  void run_block(int64_t b, int64_t h, int64_t begin, const KeyValues& kv, const Memory& m) const {
+  void run_block(int64_t b, int64_t h, int64_t begin, const KeyValues& all, const Memory& m) const {
     const int64_t d = s.head_dim, rows = std::min(kBlock, s.q_len - begin);
-    const int64_t keys = visible_keys(s, begin + rows - 1);
+    const KeyRange seen = visible_keys(s, begin, rows);
+    const int64_t keys = seen.size();
+    const KeyValues kv = all.from(seen.begin);
     const auto rows_of = [&](const Tensor& matrix, int64_t column) {
       return HeadRows(matrix, b * s.q_len + begin, rows, column + h * d, d);
     };
@@ -74,15 +78,30 @@ struct Backward {
     product(false, true, rows, keys, d, 1.0f, d_o, kv.v, 0.0f, m.dp);
     const float* row_lse = lse.data<float>() + (b * s.num_heads + h) * s.q_len + begin;
     for (int64_t i = 0; i < rows; ++i) {
-      const bool is_blind = row_lse[i] == -std::numeric_limits<float>::infinity();
-      const int64_t n = is_blind ? 0 : visible_keys(s, begin + i);
       const float delta = attention_rows::dot(o.row(i), d_o.row(i), d);
-      attention_rows::score_gradient(m.p.row(i), m.dp.row(i), n, keys, row_lse[i], delta, s.scale);
+      differentiate(m.p.row(i), m.dp.row(i), visible_keys(s, begin + i).from(seen.begin), keys, row_lse[i],
+                    delta);
     }
     product(true, false, keys, d, rows, 1.0f, m.p, d_o, 1.0f, kv.dv);
     product(true, false, keys, d, rows, 1.0f, m.dp, queries, 1.0f, kv.dk);
     product(false, false, rows, d, keys, 1.0f, m.dp, kv.k, 0.0f, dqueries);
     dq_rows.store(dqueries);
+  }
+
+  // A row of scores becomes p, and the derivative by p that by the products of queries and keys; zeros out of
+  // sight.
+  void differentiate(float* p, float* dp, const KeyRange& seen, int64_t width, float row_lse,
+                     float delta) const {
+    const int64_t first = seen.begin;
+    const int64_t n = row_lse == -std::numeric_limits<float>::infinity() ? 0 : seen.size();
+    std::fill_n(p, first, 0.0f);
+    std::fill_n(dp, first, 0.0f);
+    if (s.soft_cap > 0) {
+      attention_rows::capped_score_gradient(p + first, dp + first, n, width - first, row_lse, delta, s.scale,
+                                            s.soft_cap);
+    } else {
+      attention_rows::score_gradient(p + first, dp + first, n, width - first, row_lse, delta, s.scale);
+    }
   }
 };
 

@@ -60,6 +60,24 @@ TRIREME_VECTORIZED void score_gradient(float* __restrict p, float* __restrict gr
   for (int64_t i = n; i < std::max(width, end); ++i) p[i] = gradient[i] = 0.0f;
 }
 
+TRIREME_VECTORIZED void soft_cap(float* scores, int64_t n, float cap) {
+  const float inverse = 1.0f / cap;
+  for (int64_t i = 0; i < n; ++i) scores[i] = cap * fast_tanh(scores[i] * inverse);
+}
+
+TRIREME_VECTORIZED void capped_score_gradient(float* __restrict p, float* __restrict gradient, int64_t n,
+                                              int64_t width, float lse, float delta, float scale, float cap) {
+  const int64_t end = padded(n);
+  const float inverse = 1.0f / cap;
+  for (int64_t i = n; i < end; ++i) p[i] = gradient[i] = 0.0f;
+  for (int64_t i = 0; i < end; ++i) {
+    const float t = fast_tanh(p[i] * inverse);
+    p[i] = fast_exp(cap * t - lse);
+    gradient[i] = p[i] * (gradient[i] - delta) * (1.0f - t * t) * scale;
+  }
+  for (int64_t i = n; i < std::max(width, end); ++i) p[i] = gradient[i] = 0.0f;
+}
+
 TRIREME_VECTORIZED float dot(const float* a, const float* b, int64_t n) {
   float sums[kLanes] = {};
   int64_t i = 0;

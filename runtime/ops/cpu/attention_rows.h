@@ -13,6 +13,13 @@ float exponentials(float* scores, int64_t n, int64_t width, float& max);
 /// width. On entry p holds the scores and gradient the derivative by p.
 void score_gradient(float* p, float* gradient, int64_t n, int64_t width, float lse, float delta, float scale);
 
+/// Scores become cap * tanh(score / cap).
+void soft_cap(float* scores, int64_t n, float cap);
+
+/// score_gradient of scores that soft_cap() is to be applied to first; the gradient is that before the cap.
+void capped_score_gradient(float* p, float* gradient, int64_t n, int64_t width, float lse, float delta,
+                           float scale, float cap);
+
 float dot(const float* a, const float* b, int64_t n);
 void multiply(float* row, int64_t n, float factor);
 

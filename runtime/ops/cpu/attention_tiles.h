@@ -18,9 +18,28 @@ inline constexpr int64_t kBlock = 64;
 /// for the same cache sets.
 inline int64_t score_stride(int64_t kv_len) { return (kv_len + 15) / 16 * 16 + 16; }
 
-/// How many keys query `i` sees.
-inline int64_t visible_keys(const AttentionShape& s, int64_t i) {
-  return s.causal ? std::clamp<int64_t>(i + 1 + s.kv_len - s.q_len, 0, s.kv_len) : s.kv_len;
+/// Keys [begin, end).
+struct KeyRange {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+  /// The same, counted from key `first` on.
+  KeyRange from(int64_t first) const { return {begin - first, end - first}; }
+};
+
+/// Which keys query `i` sees.
+inline KeyRange visible_keys(const AttentionShape& s, int64_t i) {
+  if (!s.causal) return {0, s.kv_len};
+  const int64_t end = i + 1 + s.kv_len - s.q_len + s.shift;
+  const auto clamp = [&s](int64_t key) { return std::clamp<int64_t>(key, 0, s.kv_len); };
+  return {s.window > 0 ? clamp(end - s.window) : 0, clamp(end)};
+}
+/// From the first to the last key that one of the queries [begin, begin + count) sees.
+inline KeyRange visible_keys(const AttentionShape& s, int64_t begin, int64_t count) {
+  return {visible_keys(s, begin).begin, visible_keys(s, begin + count - 1).end};
+}
+/// The most keys that a block of queries sees.
+inline int64_t most_keys(const AttentionShape& s) {
+  return s.window > 0 ? std::min(s.kv_len, s.window + kBlock - 1) : s.kv_len;
 }
 
 /// Rows of floats, `stride` apart.
@@ -29,6 +48,7 @@ struct Tile {
   int64_t stride;
 
   float* row(int64_t i) const { return data + i * stride; }
+  Tile from(int64_t i) const { return {row(i), stride}; }
 };
 
 /// Rows [row, row + count) of one head: the head_dim columns from `column` on of a matrix of any compute

@@ -10,6 +10,17 @@ namespace trireme::ops::cpu {
 namespace {
 
 template <class T>
+TRIREME_INLINE void soft_cap_loop(T* x, int64_t n, float cap) {
+  const float inverse = 1.0f / cap;
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) store(x + i, cap * fast_tanh(static_cast<float>(x[i]) * inverse));
+}
+
+#define TRIREME_SOFT_CAP(T) \
+  TRIREME_VECTORIZED void soft_cap_row(T* x, int64_t n, float cap) { soft_cap_loop(x, n, cap); }
+TRIREME_EACH_COMPUTE_TYPE(TRIREME_SOFT_CAP)
+
+template <class T>
 void fill_with(Context& ctx, const Tensor& t, T value) {
   T* out = t.data<T>();
   parallel_elements(ctx, t.numel(),
@@ -61,6 +72,14 @@ void scale(Context& ctx, const Tensor& t, float factor) {
     T* values = t.data<T>();
     parallel_elements(ctx, t.numel(),
                       [&](int64_t begin, int64_t end) { scale_range(values + begin, factor, end - begin); });
+  });
+}
+
+void soft_cap(Context& ctx, const Columns& x, float cap) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    parallel_for(ctx.num_threads(), x.rows(), row_grain(x.count), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) soft_cap_row(x.row<T>(r), x.count, cap);
+    });
   });
 }
 

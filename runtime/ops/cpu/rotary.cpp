@@ -33,13 +33,13 @@ void rotary(Context& ctx, const Columns& heads, int64_t head_dim, const Tensor& 
   expect_indices("rotary", "positions", positions, table.dim(0));
   const auto* position = positions.data<int32_t>();
   const auto* angles = table.data<float>();
-  const int64_t half = head_dim / 2;
+  const int64_t rotated = table.dim(1), half = rotated / 2;
   const float sign = inverse ? -1.0f : 1.0f;
   with_compute_type(heads.matrix.dtype(), [&]<class T>(T) {
     T* first = heads.matrix.data<T>() + heads.begin;
     parallel_for(ctx.num_threads(), heads.rows(), row_grain(heads.count), [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
-        const float* cosine = angles + position[n] * head_dim;
+        const float* cosine = angles + position[n] * rotated;
         T* row = first + n * heads.stride();
         for (int64_t c = 0; c < heads.count; c += head_dim) {
           rotate_head(row + c, half, cosine, cosine + half, sign);

@@ -36,10 +36,18 @@ TRIREME_INLINE float fast_exp(float x) {
   return p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
 }
 
-/// tanh(x), absolute error below 1e-6.
+/// tanh(x) to about 4 ulp: near zero, where 1 - 2 / (e^2x + 1) would lose its digits, x + x z P(z), z = x^2,
+/// with P through tanh at the Chebyshev nodes of [0, 0.36].
 TRIREME_INLINE float fast_tanh(float x) {
-  const float e = fast_exp(2.0f * x);
-  return 1.0f - 2.0f / (e + 1.0f);
+  const float size = x < 0.0f ? -x : x, z = x * x;
+  float p = -6.269119717e-3f;
+  p = p * z + 2.111095905e-2f;
+  p = p * z - 5.387394885e-2f;
+  p = p * z + 1.333291537e-1f;
+  p = p * z - 3.333333033e-1f;
+  const float near = x + x * z * p;
+  const float far = 1.0f - 2.0f / (fast_exp(2.0f * size) + 1.0f);
+  return size < 0.6f ? near : std::copysign(far, x);
 }
 
 TRIREME_INLINE float fast_sigmoid(float x) { return 1.0f / (1.0f + fast_exp(-x)); }

@@ -41,8 +41,21 @@ struct GeluBackward {
   }
 };
 
-template <class T>
-struct SwiGlu {
+/// The activations of a gate x: x times a factor s, and what the gradient of that makes of d.
+struct SiluGate {
+  __device__ static float factor(float x) { return sigmoid(x); }
+  __device__ static float gradient(float d, float x, float s) { return d * s * (1.0f + x * (1.0f - s)); }
+};
+struct GeluGate {
+  __device__ static float factor(float x) { return gelu_gate(x); }
+  __device__ static float gradient(float d, float x, float s) {
+    const float slope = kTwoSqrt2OverPi * (1.0f + 3.0f * kCubic * x * x);
+    return d * (s + x * s * (1.0f - s) * slope);
+  }
+};
+
+template <class T, class Gate>
+struct Gated {
   const T* gate_up;
   T* y;
   int64_t width;
@@ -51,13 +64,13 @@ struct SwiGlu {
     float g[kPack], u[kPack];
     load(gate, count, g);
     load(gate + width, count, u);
-    for (int j = 0; j < kPack; ++j) u[j] *= g[j] * sigmoid(g[j]);
+    for (int j = 0; j < kPack; ++j) u[j] *= g[j] * Gate::factor(g[j]);
     store(y + row * width + column, count, u);
   }
 };
 
-template <class T>
-struct SwiGluBackward {
+template <class T, class Gate>
+struct GatedBackward {
   const T *gate_up, *dy;
   T* dgate_up;
   int64_t width;
@@ -68,7 +81,7 @@ struct SwiGluBackward {
     load(gate_up + at + width, count, u);
     load(dy + row * width + column, count, d);
     for (int j = 0; j < kPack; ++j) {
-      const float s = sigmoid(g[j]), dgate = d[j] * u[j] * s * (1.0f + g[j] * (1.0f - s));
+      const float s = Gate::factor(g[j]), dgate = Gate::gradient(d[j] * u[j], g[j], s);
       u[j] = d[j] * g[j] * s;
       g[j] = dgate;
     }
@@ -76,6 +89,23 @@ struct SwiGluBackward {
     store(dgate_up + at + width, count, u);
   }
 };
+
+template <class Gate>
+void gated(Context& ctx, const Tensor& gate_up, const Tensor& y) {
+  const int64_t width = y.dim(1);
+  with_compute_type(y.dtype(), [&]<class T>(T) {
+    launch_rows(ctx, y.dim(0), width, Gated<T, Gate>{gate_up.data<T>(), y.data<T>(), width});
+  });
+}
+
+template <class Gate>
+void gated_backward(Context& ctx, const Tensor& gate_up, const Tensor& dy, const Tensor& dgate_up) {
+  const int64_t width = dy.dim(1);
+  with_compute_type(dy.dtype(), [&]<class T>(T) {
+    launch_rows(ctx, dy.dim(0), width,
+                GatedBackward<T, Gate>{gate_up.data<T>(), dy.data<T>(), dgate_up.data<T>(), width});
+  });
+}
 
 }  // namespace
 
@@ -91,19 +121,16 @@ void gelu_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor
   });
 }
 
-void swiglu(Context& ctx, const Tensor& gate_up, const Tensor& y) {
-  const int64_t width = y.dim(1);
-  with_compute_type(y.dtype(), [&]<class T>(T) {
-    launch_rows(ctx, y.dim(0), width, SwiGlu<T>{gate_up.data<T>(), y.data<T>(), width});
-  });
-}
+void swiglu(Context& ctx, const Tensor& gate_up, const Tensor& y) { gated<SiluGate>(ctx, gate_up, y); }
 
 void swiglu_backward(Context& ctx, const Tensor& gate_up, const Tensor& dy, const Tensor& dgate_up) {
-  const int64_t width = dy.dim(1);
-  with_compute_type(dy.dtype(), [&]<class T>(T) {
-    launch_rows(ctx, dy.dim(0), width,
-                SwiGluBackward<T>{gate_up.data<T>(), dy.data<T>(), dgate_up.data<T>(), width});
-  });
+  gated_backward<SiluGate>(ctx, gate_up, dy, dgate_up);
+}
+
+void geglu(Context& ctx, const Tensor& gate_up, const Tensor& y) { gated<GeluGate>(ctx, gate_up, y); }
+
+void geglu_backward(Context& ctx, const Tensor& gate_up, const Tensor& dy, const Tensor& dgate_up) {
+  gated_backward<GeluGate>(ctx, gate_up, dy, dgate_up);
 }
 
 }  // namespace trireme::ops::cuda

@@ -97,6 +97,12 @@ struct Accumulator {
 __device__ int own_row(int r) { return static_cast<int>(threadIdx.x / kWarp) * kRowsAWarp + r; }
 __device__ int lane() { return static_cast<int>(threadIdx.x % kWarp); }
 
+/// The score of a query and a key from their product.
+__device__ float score_of(const AttentionShape& s, float product) {
+  const float score = product * s.scale;
+  return s.soft_cap > 0 ? s.soft_cap * tanhf(score / s.soft_cap) : score;
+}
+
 template <class T, int C>
 __global__ void __launch_bounds__(kThreads, 2)
     forward_kernel(AttentionInputs<T> in, Heads<T> out, float* lse) {
@@ -112,8 +118,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   Accumulator<C> sums;
   float max[kRowsAWarp], total[kRowsAWarp];
   for (int r = 0; r < kRowsAWarp; ++r) max[r] = minus_infinity(), total[r] = 0;
-  const int64_t num_keys = visible_keys_of(s, place.begin, kTile);
-  for (int64_t begin = 0; begin < num_keys; begin += kTile) {
+  const RowRange seen = visible_keys_of(s, place.begin, kTile);
+  for (int64_t begin = seen.begin; begin < seen.end; begin += kTile) {
     __syncthreads();
     TileOps::fill(keys, begin, s.head_dim, k);
     TileOps::fill(values, begin, s.head_dim, v);
@@ -122,8 +128,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     TileOps::multiply(q, k, scores);
 #pragma unroll
     for (int r = 0; r < kRowsAWarp; ++r) {
-      const bool is_visible = begin + lane() < visible_keys(s, place.begin + own_row(r));
-      const float score = is_visible ? scores[r] * s.scale : minus_infinity();
+      const bool is_visible = visible_keys(s, place.begin + own_row(r)).has(begin + lane());
+      const float score = is_visible ? score_of(s, scores[r]) : minus_infinity();
       const float new_max = fmaxf(max[r], warp_reduce(score, Max{}));
       const float p = is_visible ? expf(score - new_max) : 0.0f;
       const float rescale = new_max > max[r] ? expf(max[r] - new_max) : 1.0f;
@@ -163,13 +169,16 @@ __global__ void delta_kernel(AttentionShape s, Heads<T> out, Heads<T> dout, floa
   if (lane() == 0) delta[row] = sum;
 }
 
-/// p and its gradient times scale, of one query and one key; zeros where the query does not see the key.
+/// p of one query and one key and the gradient of their product; zeros where the query does not see the key.
 struct ScoreGradient {
   float p = 0, ds = 0;
-  __device__ ScoreGradient(bool is_visible, float score, float dp, float lse, float delta, float scale) {
+  __device__ ScoreGradient(const AttentionShape& s, bool is_visible, float product, float dp, float lse,
+                           float delta) {
     if (!is_visible || lse == minus_infinity()) return;
-    p = expf(score * scale - lse);
-    ds = p * (dp - delta) * scale;
+    const float score = score_of(s, product);
+    p = expf(score - lse);
+    ds = p * (dp - delta) * s.scale;
+    if (s.soft_cap > 0) ds *= 1.0f - (score / s.soft_cap) * (score / s.soft_cap);
   }
 };
 
@@ -188,8 +197,8 @@ __global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, 
   const int64_t rows = (place.batch * s.num_heads + place.head) * s.q_len + place.begin;
 
   Accumulator<C> dq;
-  const int64_t num_keys = visible_keys_of(s, place.begin, kTile);
-  for (int64_t begin = 0; begin < num_keys; begin += kTile) {
+  const RowRange seen = visible_keys_of(s, place.begin, kTile);
+  for (int64_t begin = seen.begin; begin < seen.end; begin += kTile) {
     __syncthreads();
     TileOps::fill(keys, begin, s.head_dim, k);
     TileOps::fill(values, begin, s.head_dim, v);
@@ -201,9 +210,9 @@ __global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, 
     for (int r = 0; r < kRowsAWarp; ++r) {
       const int row = own_row(r);
       const bool is_row = place.begin + row < s.q_len;
-      const ScoreGradient gradient(begin + lane() < visible_keys(s, place.begin + row), scores[r], dp[r],
-                                   is_row ? g.lse[rows + row] : 0.0f, is_row ? g.delta[rows + row] : 0.0f,
-                                   s.scale);
+      const ScoreGradient gradient(s, visible_keys(s, place.begin + row).has(begin + lane()), scores[r],
+                                   dp[r], is_row ? g.lse[rows + row] : 0.0f,
+                                   is_row ? g.delta[rows + row] : 0.0f);
       ds[row * kWeightStride + lane()] = gradient.ds;
     }
     __syncwarp();
@@ -227,9 +236,10 @@ __global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in,
 
   Accumulator<C> dk, dv;
   const int64_t group = s.num_heads / s.num_kv_heads;
-  const int64_t first = first_query_of(s, place.begin) / kTile * kTile;
+  const RowRange seeing = queries_that_see(s, place.begin, kTile);
+  const int64_t first = seeing.begin < seeing.end ? seeing.begin / kTile * kTile : seeing.end;
   for (int64_t head = place.head * group; head < (place.head + 1) * group; ++head) {
-    for (int64_t begin = first; begin < s.q_len; begin += kTile) {
+    for (int64_t begin = first; begin < seeing.end; begin += kTile) {
       __syncthreads();
       TileOps::fill(in.q.of(place.batch, head, s.head_dim), begin, s.head_dim, q);
       TileOps::fill(g.dout.of(place.batch, head, s.head_dim), begin, s.head_dim, dout);
@@ -241,8 +251,8 @@ __global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in,
       const float lse = i < s.q_len ? g.lse[row] : 0.0f, delta = i < s.q_len ? g.delta[row] : 0.0f;
 #pragma unroll
       for (int r = 0; r < kRowsAWarp; ++r) {
-        const ScoreGradient gradient(place.begin + own_row(r) < visible_keys(s, i), scores[r], dp[r], lse,
-                                     delta, s.scale);
+        const ScoreGradient gradient(s, visible_keys(s, i).has(place.begin + own_row(r)), scores[r], dp[r],
+                                     lse, delta);
         p[own_row(r) * kWeightStride + lane()] = gradient.p;
         ds[own_row(r) * kWeightStride + lane()] = gradient.ds;
       }

@@ -53,20 +53,34 @@ struct AttentionGradients {
         delta(products.data<float>()) {}
 };
 
-/// How many keys query `i` sees; none beyond the last query.
-__device__ inline int64_t visible_keys(const AttentionShape& s, int64_t i) {
-  if (i >= s.q_len) return 0;
-  const int64_t n = s.causal ? i + 1 + s.kv_len - s.q_len : s.kv_len;
-  return n < 0 ? 0 : n < s.kv_len ? n : s.kv_len;
+/// Rows [begin, end): keys or queries.
+struct RowRange {
+  int64_t begin, end;
+  __device__ bool has(int64_t row) const { return begin <= row && row < end; }
+};
+
+__device__ inline int64_t clamp(int64_t x, int64_t most) { return x < 0 ? 0 : x < most ? x : most; }
+
+/// At the place of which key query 0 lies.
+__device__ inline int64_t place_of_queries(const AttentionShape& s) { return s.kv_len - s.q_len + s.shift; }
+
+/// Which keys query `i` sees; none beyond the last query.
+__device__ inline RowRange visible_keys(const AttentionShape& s, int64_t i) {
+  if (i >= s.q_len) return {0, 0};
+  if (!s.causal) return {0, s.kv_len};
+  const int64_t end = i + place_of_queries(s) + 1;
+  return {s.window > 0 ? clamp(end - s.window, s.kv_len) : 0, clamp(end, s.kv_len)};
 }
-/// The most keys that a query of [begin, begin + count) sees.
-__device__ inline int64_t visible_keys_of(const AttentionShape& s, int64_t begin, int64_t count) {
-  return visible_keys(s, begin + count < s.q_len ? begin + count - 1 : s.q_len - 1);
+/// From the first to the last key that a query of [begin, begin + count) sees.
+__device__ inline RowRange visible_keys_of(const AttentionShape& s, int64_t begin, int64_t count) {
+  const int64_t last = begin + count < s.q_len ? begin + count - 1 : s.q_len - 1;
+  return {visible_keys(s, begin).begin, visible_keys(s, last).end};
 }
-/// The first query that sees key `j`.
-__device__ inline int64_t first_query_of(const AttentionShape& s, int64_t j) {
-  const int64_t i = s.causal ? j - (s.kv_len - s.q_len) : 0;
-  return i > 0 ? i : 0;
+/// From the first to the last query that sees a key of [begin, begin + count).
+__device__ inline RowRange queries_that_see(const AttentionShape& s, int64_t begin, int64_t count) {
+  if (!s.causal) return {0, s.q_len};
+  const int64_t end = begin + count < s.kv_len ? begin + count : s.kv_len, place = place_of_queries(s);
+  return {clamp(begin - place, s.q_len), s.window > 0 ? clamp(end - 1 + s.window - place, s.q_len) : s.q_len};
 }
 
 __device__ inline float minus_infinity() { return __uint_as_float(0xff800000u); }

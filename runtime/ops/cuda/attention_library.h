@@ -21,8 +21,9 @@ struct AttentionProblem {
 
   auto tie() const {
     return std::tie(is_backward, is_deterministic, dtype, shape.batch, shape.q_len, shape.kv_len,
-                    shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.scale, shape.causal, q_stride,
-                    k_stride, v_stride, dq_stride, dk_stride, dv_stride);
+                    shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.scale, shape.causal,
+                    shape.window, shape.soft_cap, shape.shift, q_stride, k_stride, v_stride, dq_stride,
+                    dk_stride, dv_stride);
   }
   friend bool operator<(const AttentionProblem& x, const AttentionProblem& y) { return x.tie() < y.tie(); }
 };

@@ -90,7 +90,7 @@ struct Softmax {
   }
 };
 
-template <class T, int D>
+template <class T, int D, bool kPlain>
 __global__ void __launch_bounds__(kTileThreads, 2)
     forward_kernel(AttentionInputs<T> in, Heads<T> out, float* lse) {
   using Plan = ForwardPlan<D>;
@@ -100,12 +100,13 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   const TilePlace place(s.batch, s.num_heads, ceil_div(s.q_len, kQueries), kQueries, true);
   const auto keys = in.k.of(place.batch, in.kv_head(place.head), D);
   const auto values = in.v.of(place.batch, in.kv_head(place.head), D);
-  const int64_t num_keys = visible_keys_of(s, place.begin, kQueries);
+  RowRange visible = visible_keys_of(s, place.begin, kQueries);
+  if (kPlain) visible.begin = 0;
   const int first = first_row_of_warp<M>();
 
   q.template fetch<kQueries>(in.q.of(place.batch, place.head, D), place.begin);
   commit_copies();
-  if (num_keys > 0) k.template fetch<kKeys>(keys, 0);
+  if (visible.begin < visible.end) k.template fetch<kKeys>(keys, visible.begin);
   commit_copies();
   wait_for_copies<1>();
   __syncthreads();
@@ -114,26 +115,28 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   const std::conditional_t<Plan::kQueriesInRegisters, RowsInRegisters<T, D, M>, Shared> queries(Shared{own});
 
   RowSums<T, D, M> sums;
-  Softmax<M> softmax(s.scale);
-  for (int64_t begin = 0; begin < num_keys; begin += kKeys) {
+  Softmax<M> softmax(scale_of_scores<kPlain>(s));
+  for (int64_t begin = visible.begin; begin < visible.end; begin += kKeys) {
     wait_for_copies();
     __syncthreads();  // the keys are there, and no warp reads the values before any more
     v.template fetch<kKeys>(values, begin);
     commit_copies();
-    const Visibility seen(s, place.begin + first, begin);
+    const Visibility<kPlain> seen(s, place.begin + first, begin);
     TileSums scores[M][kKeys / 8];
-    if (seen.any(16 * M)) {
+    const bool is_seen = seen.any(16 * M, kKeys);
+    if (is_seen) {
       multiply_rows(queries, k, scores);
-      if (!seen.all(kKeys)) hide(scores, [&](int row, int column) { return seen.at(row, column); });
+      if (is_capped<kPlain>(s)) cap_scores(scores, s);
+      if (!seen.all(16 * M, kKeys)) hide(scores, [&](int row, int column) { return seen.at(row, column); });
       float factors[M][2];
       softmax.update(scores, factors);
       sums.scale(factors);
     }
     wait_for_copies();
     __syncthreads();  // the values are there, and no warp reads the keys any more
-    if (begin + kKeys < num_keys) k.template fetch<kKeys>(keys, begin + kKeys);
+    if (begin + kKeys < visible.end) k.template fetch<kKeys>(keys, begin + kKeys);
     commit_copies();
-    if (seen.any(16 * M)) sums.add(scores, v);
+    if (is_seen) sums.add(scores, v);
   }
 
   float inverse[M][2];
@@ -147,10 +150,11 @@ __global__ void __launch_bounds__(kTileThreads, 2)
 
 bool attention_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
                                const Columns& v, const Tensor& out, const Tensor& lse) {
-  const auto run = [&]<class T, int D>(T, std::integral_constant<int, D>) {
+  const auto run = [&]<class T, int D, bool kPlain>(T, std::integral_constant<int, D>,
+                                                    std::bool_constant<kPlain>) {
     using Plan = ForwardPlan<D>;
     const int64_t blocks = s.batch * s.num_heads * ceil_div(s.q_len, Plan::kQueries);
-    launch(ctx, forward_kernel<T, D>, static_cast<unsigned>(blocks), kTileThreads,
+    launch(ctx, forward_kernel<T, D, kPlain>, static_cast<unsigned>(blocks), kTileThreads,
            Plan::template shared_bytes<T>(), AttentionInputs<T>(s, q, k, v), Heads<T>(out, s.q_len),
            lse.data<float>());
   };

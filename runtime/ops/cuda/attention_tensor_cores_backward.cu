@@ -27,17 +27,42 @@ struct KeyPlan {
   }
 };
 
-/// score becomes p, and dp the gradient of the scaled score. lse and `scale` count in powers of two; a lse of
-/// infinity makes both 0.
-__device__ void differentiate(float& score, float& dp, float lse, float delta, float scale) {
-  score = fast_exp2(fmaf(score, scale, -lse));
+/// What turns scores into exponents of two, and the cap that they are under, or 0.
+template <bool kPlain>
+struct ScoreScale {
+  float scale, cap;
+  __device__ explicit ScoreScale(const AttentionShape& s)
+      : scale(scale_of_scores<kPlain>(s) * kLog2E), cap(kPlain ? 0.0f : s.soft_cap) {}
+};
+
+/// score becomes p, and dp the gradient of the scaled product. lse counts in powers of two; a lse of infinity
+/// makes both 0.
+template <bool kCapped, bool kPlain>
+__device__ void differentiate(float& score, float& dp, float lse, float delta, const ScoreScale<kPlain>& by) {
+  const float t = kCapped ? fmaxf(score, -by.cap) / by.cap : 0.0f;  // a hidden score is minus infinity
+  score = fast_exp2(fmaf(score, by.scale, -lse));
   dp = score * (dp - delta);
+  if (kCapped) dp *= 1.0f - t * t;
+}
+
+/// The same of a tile whose rows are queries.
+template <bool kCapped, bool kPlain, int M, int N>
+__device__ void differentiate_rows(TileSums (&scores)[M][N], TileSums (&dp)[M][N], const float (&lse)[M][2],
+                                   const float (&delta)[M][2], const ScoreScale<kPlain>& by) {
+#pragma unroll
+  for (int m = 0; m < M; ++m) {
+#pragma unroll
+    for (int e = 0; e < N * 4; ++e) {
+      const int n = e / 4, at = e % 4;
+      differentiate<kCapped>(scores[m][n].at[at], dp[m][n].at[at], lse[m][at / 2], delta[m][at / 2], by);
+    }
+  }
 }
 
 /// lse for differentiate(); of a query that sees no key, infinity.
 __device__ float in_powers_of_two(float lse) { return lse == minus_infinity() ? -lse : lse * kLog2E; }
 
-template <class T, int D>
+template <class T, int D, bool kPlain>
 __global__ void __launch_bounds__(kTileThreads, 2) dq_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using Plan = QueryPlan<D>;
   constexpr int M = Plan::kRowTiles, kQueries = Plan::kQueries, kKeys = Plan::kKeys;
@@ -47,12 +72,13 @@ __global__ void __launch_bounds__(kTileThreads, 2) dq_kernel(AttentionInputs<T> 
   const TilePlace place(s.batch, s.num_heads, ceil_div(s.q_len, kQueries), kQueries, true);
   const auto keys = in.k.of(place.batch, in.kv_head(place.head), D);
   const auto values = in.v.of(place.batch, in.kv_head(place.head), D);
-  const int64_t num_keys = visible_keys_of(s, place.begin, kQueries);
+  RowRange visible = visible_keys_of(s, place.begin, kQueries);
+  if (kPlain) visible.begin = 0;
   const int first = first_row_of_warp<M>();
 
   q.template fetch<kQueries>(in.q.of(place.batch, place.head, D), place.begin);
   dout.template fetch<kQueries>(g.dout.of(place.batch, place.head, D), place.begin);
-  if (num_keys > 0) v.template fetch<kKeys>(values, 0);
+  if (visible.begin < visible.end) v.template fetch<kKeys>(values, visible.begin);
   commit_copies();
   float lse[M][2], delta[M][2];
   const int64_t row = (place.batch * s.num_heads + place.head) * s.q_len;
@@ -64,33 +90,32 @@ __global__ void __launch_bounds__(kTileThreads, 2) dq_kernel(AttentionInputs<T> 
   }
 
   RowSums<T, D, M> dq;
-  const float scale = s.scale * kLog2E;
-  for (int64_t begin = 0; begin < num_keys; begin += kKeys) {
+  const ScoreScale<kPlain> by(s);
+  for (int64_t begin = visible.begin; begin < visible.end; begin += kKeys) {
     wait_for_copies();
     __syncthreads();  // the values are there, and no warp reads the keys before any more
     k.template fetch<kKeys>(keys, begin);
     commit_copies();
-    const Visibility seen(s, place.begin + first, begin);
+    const Visibility<kPlain> seen(s, place.begin + first, begin);
     TileSums scores[M][kKeys / 8], dp[M][kKeys / 8];
-    if (seen.any(16 * M)) multiply_rows(RowsInShared<T, D, M>{dout.behind(first)}, v, dp);
+    const bool is_seen = seen.any(16 * M, kKeys);
+    if (is_seen) multiply_rows(RowsInShared<T, D, M>{dout.behind(first)}, v, dp);
     wait_for_copies();
     __syncthreads();  // the keys are there, and no warp reads the values any more
-    if (begin + kKeys < num_keys) v.template fetch<kKeys>(values, begin + kKeys);
+    if (begin + kKeys < visible.end) v.template fetch<kKeys>(values, begin + kKeys);
     commit_copies();
-    if (!seen.any(16 * M)) continue;
+    if (!is_seen) continue;
     multiply_rows(RowsInShared<T, D, M>{q.behind(first)}, k, scores);
-    if (!seen.all(kKeys)) hide(scores, [&](int query, int key) { return seen.at(query, key); });
-#pragma unroll
-    for (int m = 0; m < M; ++m) {
-#pragma unroll
-      for (int e = 0; e < kKeys / 8 * 4; ++e) {
-        const int n = e / 4, at = e % 4;
-        differentiate(scores[m][n].at[at], dp[m][n].at[at], lse[m][at / 2], delta[m][at / 2], scale);
-      }
-    }
+    if (is_capped<kPlain>(s)) cap_scores(scores, s);
+    if (!seen.all(16 * M, kKeys)) hide(scores, [&](int query, int key) { return seen.at(query, key); });
+    if (is_capped<kPlain>(s))
+      differentiate_rows<true>(scores, dp, lse, delta, by);
+    else
+      differentiate_rows<false>(scores, dp, lse, delta, by);
     dq.add(dp, k);
   }
-  if (num_keys == 0) {  // nobody has waited, and rows that others fetch are about to be used anew
+  if (visible.begin >=
+      visible.end) {  // nobody has waited, and rows that others fetch are about to be used anew
     wait_for_copies();
     __syncthreads();
   }
@@ -127,9 +152,9 @@ struct QueryStage {
   }
 
   /// See differentiate(): rows are keys, columns queries.
-  template <int M>
-  __device__ void differentiate_all(TileSums (&scores)[M][kQueries / 8], TileSums (&dp)[M][kQueries / 8],
-                                    float scale) const {
+  template <bool kCapped, bool kPlain, int M>
+  __device__ void differentiate_columns(TileSums (&scores)[M][kQueries / 8], TileSums (&dp)[M][kQueries / 8],
+                                        const ScoreScale<kPlain>& by) const {
     const int t = lane_in_warp() % 4;
 #pragma unroll
     for (int i = 0; i < kQueries / 4; ++i) {
@@ -137,14 +162,14 @@ struct QueryStage {
       const float powers = in_powers_of_two(lse[query]);
 #pragma unroll
       for (int m = 0; m < M; ++m) {
-        differentiate(scores[m][n].at[at], dp[m][n].at[at], powers, delta[query], scale);
-        differentiate(scores[m][n].at[at + 2], dp[m][n].at[at + 2], powers, delta[query], scale);
+        differentiate<kCapped>(scores[m][n].at[at], dp[m][n].at[at], powers, delta[query], by);
+        differentiate<kCapped>(scores[m][n].at[at + 2], dp[m][n].at[at + 2], powers, delta[query], by);
       }
     }
   }
 };
 
-template <class T, int D>
+template <class T, int D, bool kPlain>
 __global__ void __launch_bounds__(kTileThreads, 2)
     dkv_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using Plan = KeyPlan<D>;
@@ -157,11 +182,13 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   v.template fetch<kKeys>(in.v.of(place.batch, place.head, D), place.begin);
 
   // Of each head of the group the queries that see a key of the tile, kQueries at a time.
-  const int64_t group = s.num_heads / s.num_kv_heads, first_query = first_query_of(s, place.begin);
+  const int64_t group = s.num_heads / s.num_kv_heads;
+  RowRange seeing = queries_that_see(s, place.begin, kKeys);
+  if (kPlain) seeing.end = s.q_len;
   const int tiles_a_head =
-      first_query < s.q_len ? static_cast<int>(ceil_div(s.q_len - first_query, kQueries)) : 0;
+      seeing.begin < seeing.end ? static_cast<int>(ceil_div(seeing.end - seeing.begin, kQueries)) : 0;
   const int num_tiles = static_cast<int>(group) * tiles_a_head;
-  const auto first_of = [&](int tile) { return first_query + tile % tiles_a_head * kQueries; };
+  const auto first_of = [&](int tile) { return seeing.begin + tile % tiles_a_head * kQueries; };
   const auto fetch = [&](int tile) {
     const int64_t head = place.head * group + tile / tiles_a_head;
     QueryStage<T, D>(stages, tile % 2).fetch(in, g, place.batch, head, first_of(tile));
@@ -170,19 +197,24 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   commit_copies();
 
   RowSums<T, D, M> dk, dv;
+  const ScoreScale<kPlain> by(s);
   for (int tile = 0; tile < num_tiles; ++tile) {
     wait_for_copies();
     __syncthreads();  // the stage is there, and no warp reads the other one any more
     if (tile + 1 < num_tiles) fetch(tile + 1);
     commit_copies();
-    const Visibility seen(s, first_of(tile), place.begin + first);
-    if (!seen.any(kQueries)) continue;
+    const Visibility<kPlain> seen(s, first_of(tile), place.begin + first);
+    if (!seen.any(kQueries, 16 * M)) continue;
     const QueryStage<T, D> queries(stages, tile % 2);
     TileSums scores[M][kQueries / 8], dp[M][kQueries / 8];
     multiply_rows(RowsInShared<T, D, M>{k.behind(first)}, queries.q, scores);
     multiply_rows(RowsInShared<T, D, M>{v.behind(first)}, queries.dout, dp);
-    if (!seen.all(16 * M)) hide(scores, [&](int key, int query) { return seen.at(query, key); });
-    queries.differentiate_all(scores, dp, s.scale * kLog2E);
+    if (is_capped<kPlain>(s)) cap_scores(scores, s);
+    if (!seen.all(kQueries, 16 * M)) hide(scores, [&](int key, int query) { return seen.at(query, key); });
+    if (is_capped<kPlain>(s))
+      queries.template differentiate_columns<true>(scores, dp, by);
+    else
+      queries.template differentiate_columns<false>(scores, dp, by);
     dv.add(scores, queries.dout);
     dk.add(dp, queries.q);
   }
@@ -201,15 +233,16 @@ bool attention_backward_on_tensor_cores(Context& ctx, const AttentionShape& s, c
                                         const Columns& k, const Columns& v, const Tensor& lse,
                                         const Tensor& delta, const Tensor& dout, const Columns& dq,
                                         const Columns& dk, const Columns& dv) {
-  const auto run = [&]<class T, int D>(T, std::integral_constant<int, D>) {
+  const auto run = [&]<class T, int D, bool kPlain>(T, std::integral_constant<int, D>,
+                                                    std::bool_constant<kPlain>) {
     const AttentionInputs<T> in(s, q, k, v);
     const AttentionGradients<T> gradients(s, dout, dq, dk, dv, lse, delta);
     const int64_t query_tiles = ceil_div(s.q_len, QueryPlan<D>::kQueries),
                   key_tiles = ceil_div(s.kv_len, KeyPlan<D>::kKeys);
-    launch(ctx, dq_kernel<T, D>, static_cast<unsigned>(s.batch * s.num_heads * query_tiles), kTileThreads,
-           QueryPlan<D>::template shared_bytes<T>(), in, gradients);
-    launch(ctx, dkv_kernel<T, D>, static_cast<unsigned>(s.batch * s.num_kv_heads * key_tiles), kTileThreads,
-           KeyPlan<D>::template shared_bytes<T>(), in, gradients);
+    launch(ctx, dq_kernel<T, D, kPlain>, static_cast<unsigned>(s.batch * s.num_heads * query_tiles),
+           kTileThreads, QueryPlan<D>::template shared_bytes<T>(), in, gradients);
+    launch(ctx, dkv_kernel<T, D, kPlain>, static_cast<unsigned>(s.batch * s.num_kv_heads * key_tiles),
+           kTileThreads, KeyPlan<D>::template shared_bytes<T>(), in, gradients);
   };
   return on_tensor_cores(s, dout.dtype(), run, q, k, v, Columns{dout, 0, dout.dim(1)}, dq, dk, dv);
 }

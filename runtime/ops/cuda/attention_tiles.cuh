@@ -2,6 +2,7 @@
 // with them, which scores of a tile count, and which cases the kernels serve.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "runtime/ops/cuda/async_copy.cuh"
@@ -167,22 +168,62 @@ struct RowSums {
   }
 };
 
-/// Which keys of a tile the queries of a tile see: query r key c where c < keys and c <= r + diagonal.
-/// Queries beyond the last see what they would see as queries: their rows are zeros and are not stored.
+/// Which keys of a tile the queries of a tile see: query r key c where c < keys and
+/// r + oldest <= c <= r + diagonal; `oldest` counts under a window alone. Queries beyond the last see what
+/// they would see as queries: their rows are zeros and are not stored.
+template <bool kPlain>
 struct Visibility {
-  int keys, diagonal;
+  int keys, diagonal, oldest;
 
   __device__ Visibility(const AttentionShape& s, int64_t first_query, int64_t first_key) {
     constexpr int64_t kFar = 1 << 20;  // beyond every tile
     const auto near = [](int64_t x) { return static_cast<int>(x < -kFar ? -kFar : x > kFar ? kFar : x); };
     keys = near(s.kv_len - first_key);
-    diagonal = near(s.causal ? first_query + s.kv_len - s.q_len - first_key : kFar);
+    const int64_t distance = first_query + place_of_queries(s) - first_key;
+    diagonal = near(s.causal ? distance : kFar);
+    oldest = near(s.window > 0 ? distance - s.window + 1 : -kFar);
   }
-  __device__ bool at(int query, int key) const { return key < keys && key <= query + diagonal; }
+  __device__ bool at(int query, int key) const {
+    return key < keys && key <= query + diagonal && (kPlain || key >= query + oldest);
+  }
   /// Whether each of the tile's first queries sees all, or some of them any, of its first `num_keys` keys.
-  __device__ bool all(int num_keys) const { return num_keys <= keys && num_keys - 1 <= diagonal; }
-  __device__ bool any(int num_queries) const { return keys > 0 && num_queries - 1 + diagonal >= 0; }
+  __device__ bool all(int num_queries, int num_keys) const {
+    return num_keys <= keys && num_keys - 1 <= diagonal && (kPlain || num_queries - 1 + oldest <= 0);
+  }
+  __device__ bool any(int num_queries, int num_keys) const {
+    return keys > 0 && num_queries - 1 + diagonal >= 0 && (kPlain || oldest < num_keys);
+  }
 };
+
+/// Products of queries and keys become their scores under a soft cap.
+template <int M, int N>
+__device__ void cap_scores(TileSums (&products)[M][N], const AttentionShape& s) {
+  const float factor = s.scale / s.soft_cap;
+#pragma unroll
+  for (auto& tiles : products) {
+#pragma unroll
+    for (TileSums& tile : tiles) {
+#pragma unroll
+      for (float& x : tile.at) x = s.soft_cap * tanhf(x * factor);
+    }
+  }
+}
+
+/// Without a window and a soft cap: kernels are made for that case apart, which has no registers left for
+/// more.
+inline bool is_plain(const AttentionShape& s) { return s.window == 0 && s.soft_cap == 0; }
+
+template <bool kPlain>
+__device__ bool is_capped(const AttentionShape& s) {
+  return !kPlain && s.soft_cap > 0;
+}
+
+/// What turns the scores that the kernels hold into exponents of e: those under a soft cap are the scores
+/// themselves.
+template <bool kPlain>
+__device__ float scale_of_scores(const AttentionShape& s) {
+  return is_capped<kPlain>(s) ? 1.0f : s.scale;
+}
 
 /// Scores where is_visible(row, column) is false become minus infinity.
 template <int M, int N, class IsVisible>
@@ -206,13 +247,21 @@ inline bool is_in_vectors(const Columns& c) {
          (reinterpret_cast<uintptr_t>(c.matrix.raw()) / 2 + static_cast<uint64_t>(c.begin)) % 8 == 0;
 }
 
-/// Calls body(T{}, integral_constant of D) where the kernels serve the case, and says whether they do: bf16
-/// and fp16, the heads named here, a scale above 0 (the largest score stays the largest).
+/// Calls body(T{}, integral_constant of D, bool_constant of is_plain) where the kernels serve the case, and
+/// says whether they do: bf16 and fp16, the heads named here, a scale above 0 (the largest score stays the
+/// largest).
 template <class Body, class... Matrices>
 bool on_tensor_cores(const AttentionShape& s, DType dtype, const Body& body, const Matrices&... matrices) {
   if (dtype == DType::f32 || !(s.scale > 0) || !(is_in_vectors(matrices) && ...)) return false;
   const auto with_dim = [&]<int... D>(auto type, std::integer_sequence<int, D...>) {
-    return ((s.head_dim == D && (body(type, std::integral_constant<int, D>()), true)) || ...);
+    const auto call = [&](auto dim) {
+      if (is_plain(s))
+        body(type, dim, std::true_type());
+      else
+        body(type, dim, std::false_type());
+      return true;
+    };
+    return ((s.head_dim == D && call(std::integral_constant<int, D>())) || ...);
   };
   using HeadDims = std::integer_sequence<int, 32, 64, 80, 96, 128>;
   return dtype == DType::bf16 ? with_dim(bf16{}, HeadDims()) : with_dim(fp16{}, HeadDims());

@@ -18,6 +18,16 @@ struct RowStatistics {
 
 __device__ float minus_infinity() { return __uint_as_float(0xff800000u); }
 
+/// What a logit counts as: itself, or with a cap above 0 cap * tanh(logit / cap).
+struct SoftCap {
+  float cap;
+  __device__ float operator()(float x) const { return cap > 0 ? cap * tanhf(x / cap) : x; }
+  /// The derivative, from what the logit counts as.
+  __device__ float slope(float capped) const {
+    return cap > 0 ? 1.0f - (capped / cap) * (capped / cap) : 1.0f;
+  }
+};
+
 /// The largest logit of a row and, in double, the sum of exp(logit - largest); of a row of -inf alone the sum
 /// of exp(logit). Online (Milakov & Gimelshein, arXiv 1805.02867): a thread scales its sum when its maximum
 /// grows.
@@ -26,12 +36,13 @@ struct RowSums {
   double sum;
 
   template <class T>
-  __device__ RowSums(const T* x, int64_t n, double* scratch) {
+  __device__ RowSums(const T* x, int64_t n, const SoftCap& capped, double* scratch) {
     float largest = minus_infinity(), total = 0;
     for (int64_t c = int64_t{threadIdx.x} * kPack; c < n; c += int64_t{blockDim.x} * kPack) {
       const int count = pack_size(c, n);
       float values[kPack];
       load(x + c, count, values);
+      for (float& value : values) value = capped(value);
       float pack_max = largest;
       for (int j = 0; j < count; ++j) pack_max = fmaxf(pack_max, values[j]);
       if (pack_max > largest) {
@@ -51,17 +62,20 @@ struct RowSums {
   __device__ static float base_of(float max) { return max == minus_infinity() ? 0.0f : max; }
 };
 
-/// This block's row of dx = factor * exp(x - max), less `scale` at `target` (which may lie outside).
+/// This block's row of dx = factor * exp(x - max), less `scale` at `target` (which may lie outside); of
+/// capped logits, times the derivative of the cap.
 template <class T>
-__device__ void store_gradient(const T* x, int64_t n, float max, float factor, int64_t target, float scale,
-                               T* dx) {
+__device__ void store_gradient(const T* x, int64_t n, const SoftCap& capped, float max, float factor,
+                               int64_t target, float scale, T* dx) {
   for (int64_t c = int64_t{threadIdx.x} * kPack; c < n; c += int64_t{blockDim.x} * kPack) {
     const int count = pack_size(c, n);
     float values[kPack];
     load(x + c, count, values);
     for (int j = 0; j < kPack; ++j) {
-      values[j] = factor * expf(values[j] - max);
+      const float logit = capped(values[j]);
+      values[j] = factor * expf(logit - max);
       if (c + j == target) values[j] -= scale;
+      if (capped.cap > 0) values[j] *= capped.slope(logit);
     }
     store(dx + c, count, values);
   }
@@ -82,6 +96,7 @@ struct Logits {
   int64_t rows, width, stride, dx_stride;
   int64_t first, total;  // the first of the columns here, and how many there are
   const int32_t* targets;
+  SoftCap capped;
 
   __device__ const T* row(int64_t r) const { return x + r * stride; }
   __device__ T* gradient(int64_t r) const { return dx == nullptr ? nullptr : dx + r * dx_stride; }
@@ -104,12 +119,12 @@ __global__ void __launch_bounds__(kMostThreads) loss_kernel(Logits<T> logits, fl
       continue;
     }
     const T* x = logits.row(r);
-    const float at_target = widen(x[logits.column(r)]);
-    const RowSums sums(x, logits.width, scratch);
+    const float at_target = logits.capped(widen(x[logits.column(r)]));
+    const RowSums sums(x, logits.width, logits.capped, scratch);
     if (threadIdx.x == 0)
       loss[r] = static_cast<float>(log(sums.sum) + (double{sums.max} - double{at_target}));
     if (dx != nullptr) {
-      store_gradient(x, logits.width, sums.max, static_cast<float>(double{scale} / sums.sum),
+      store_gradient(x, logits.width, logits.capped, sums.max, static_cast<float>(double{scale} / sums.sum),
                      logits.column(r), scale, dx);
     }
   }
@@ -123,8 +138,8 @@ __global__ void __launch_bounds__(kMostThreads)
     const T* x = logits.row(r);
     const int64_t column = logits.column(r);
     const bool here = logits.counts(r) && column >= 0 && column < logits.width;
-    const float at_target = here ? widen(x[column]) : 0.0f;
-    const RowSums sums(x, logits.width, scratch);
+    const float at_target = here ? logits.capped(widen(x[column])) : 0.0f;
+    const RowSums sums(x, logits.width, logits.capped, scratch);
     if (threadIdx.x == 0) statistics[r] = {sums.max, static_cast<float>(sums.sum), at_target};
   }
 }
@@ -160,18 +175,25 @@ __global__ void __launch_bounds__(kMostThreads)
       loss[r] = static_cast<float>(log(whole.sum) + (double{whole.max} - whole.target));
     }
     if (dx != nullptr) {
-      store_gradient(logits.row(r), logits.width, whole.max, static_cast<float>(double{scale} / whole.sum),
-                     logits.column(r), scale, dx);
+      store_gradient(logits.row(r), logits.width, logits.capped, whole.max,
+                     static_cast<float>(double{scale} / whole.sum), logits.column(r), scale, dx);
     }
   }
 }
 
 template <class T>
 Logits<T> logits_of(const Columns& logits, const Columns& dlogits, const Tensor& targets,
-                    const TablePart& part) {
-  return {logits.data<T>(),       data_or_null<T>(dlogits),       logits.rows(), logits.count,
-          logits.stride(),        dlogits ? dlogits.stride() : 0, part.first,    part.total,
-          targets.data<int32_t>()};
+                    const TablePart& part, float soft_cap) {
+  return {logits.data<T>(),
+          data_or_null<T>(dlogits),
+          logits.rows(),
+          logits.count,
+          logits.stride(),
+          dlogits ? dlogits.stride() : 0,
+          part.first,
+          part.total,
+          targets.data<int32_t>(),
+          {soft_cap}};
 }
 
 unsigned threads_of(const Columns& logits) {
@@ -185,27 +207,28 @@ RowStatistics* rows_of(const Tensor& statistics) {
 }  // namespace
 
 void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets, float gradient_scale,
-                   const Tensor& loss, const Columns& dlogits) {
+                   const Tensor& loss, const Columns& dlogits, float soft_cap) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     launch(ctx, loss_kernel<T>, num_blocks(logits.rows()), threads_of(logits), kScratchBytes,
-           logits_of<T>(logits, dlogits, targets, {0, logits.count}), gradient_scale, loss.data<float>());
+           logits_of<T>(logits, dlogits, targets, {0, logits.count}, soft_cap), gradient_scale,
+           loss.data<float>());
   });
 }
 
 void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor& targets,
-                              const TablePart& part, const Tensor& statistics) {
+                              const TablePart& part, const Tensor& statistics, float soft_cap) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     launch(ctx, statistics_kernel<T>, num_blocks(logits.rows()), threads_of(logits), kScratchBytes,
-           logits_of<T>(logits, {}, targets, part), rows_of(statistics));
+           logits_of<T>(logits, {}, targets, part, soft_cap), rows_of(statistics));
   });
 }
 
 void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
                            const Tensor& statistics, float gradient_scale, const Tensor& loss,
-                           const Columns& dlogits) {
+                           const Columns& dlogits, float soft_cap) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     launch(ctx, loss_of_part_kernel<T>, num_blocks(logits.rows()), threads_of(logits), 0,
-           logits_of<T>(logits, dlogits, targets, part), rows_of(statistics), statistics.dim(0),
+           logits_of<T>(logits, dlogits, targets, part, soft_cap), rows_of(statistics), statistics.dim(0),
            gradient_scale, loss.data<float>());
   });
 }

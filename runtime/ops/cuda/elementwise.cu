@@ -29,6 +29,19 @@ struct Scale {
   }
 };
 
+template <class T>
+struct SoftCap {
+  T* x;
+  int64_t stride;
+  float cap;
+  __device__ void operator()(int64_t row, int64_t column, int count) const {
+    float values[kPack];
+    load(x + row * stride + column, count, values);
+    for (float& value : values) value = cap * tanhf(value / cap);
+    store(x + row * stride + column, count, values);
+  }
+};
+
 /// y = a + b, each of its own type.
 template <class A, class B, class Y>
 struct Add {
@@ -76,6 +89,12 @@ void fill(Context& ctx, const Tensor& t, double value) {
 void scale(Context& ctx, const Tensor& t, float factor) {
   with_compute_type(t.dtype(), [&]<class T>(T) {
     launch_elementwise(ctx, t.numel(), Scale<T>{t.data<T>(), factor});
+  });
+}
+
+void soft_cap(Context& ctx, const Columns& x, float cap) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    launch_rows(ctx, x.rows(), x.count, SoftCap<T>{x.data<T>(), x.stride(), cap});
   });
 }
 

@@ -13,6 +13,7 @@
 #include "runtime/ops/float8.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/grouped_gemm.h"
+#include "runtime/ops/head_norm.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
@@ -36,6 +37,8 @@ void gelu(Context&, CT, CT) { missing("gelu"); }
 void gelu_backward(Context&, CT, CT, CT) { missing("gelu_backward"); }
 void swiglu(Context&, CT, CT) { missing("swiglu"); }
 void swiglu_backward(Context&, CT, CT, CT) { missing("swiglu_backward"); }
+void geglu(Context&, CT, CT) { missing("geglu"); }
+void geglu_backward(Context&, CT, CT, CT) { missing("geglu_backward"); }
 void adamw(Context&, const AdamWOptions&, CT, CT, CT, CT, CT) { missing("adamw"); }
 void adamw_stochastic(Context&, const AdamWOptions&, CT, CT, CT, CT, std::span<const ElementRange>) {
   missing("adamw_stochastic");
@@ -45,13 +48,16 @@ void attention_backward(Context&, const AttentionShape&, CC, CC, CC, CT, CT, CT,
   missing("attention_backward");
 }
 void merge_attention(Context&, CT, CT, int64_t, CT, CT) { missing("merge_attention"); }
-void cross_entropy(Context&, CC, CT, float, CT, CC) { missing("cross_entropy"); }
-void cross_entropy_statistics(Context&, CC, CT, const TablePart&, CT) { missing("cross_entropy_statistics"); }
-void cross_entropy_of_part(Context&, CC, CT, const TablePart&, CT, float, CT, CC) {
+void cross_entropy(Context&, CC, CT, float, CT, CC, float) { missing("cross_entropy"); }
+void cross_entropy_statistics(Context&, CC, CT, const TablePart&, CT, float) {
+  missing("cross_entropy_statistics");
+}
+void cross_entropy_of_part(Context&, CC, CT, const TablePart&, CT, float, CT, CC, float) {
   missing("cross_entropy_of_part");
 }
 void fill(Context&, CT, double) { missing("fill"); }
 void scale(Context&, CT, float) { missing("scale"); }
+void soft_cap(Context&, CC, float) { missing("soft_cap"); }
 void add(Context&, CT, CT, CT) { missing("add"); }
 void accumulate(Context&, CT, CT) { missing("accumulate"); }
 void copy(Context&, CT, CT) { missing("copy"); }
@@ -80,6 +86,8 @@ void grouped_linear_backward_input(Context&, CT, Counts, CT, CT) { missing("grou
 void grouped_linear_backward_weight(Context&, CT, CT, Counts, CT) {
   missing("grouped_linear_backward_weight");
 }
+void rms_norm_heads(Context&, CC, CT, float, CC, CT) { missing("rms_norm_heads"); }
+void rms_norm_heads_backward(Context&, CC, CC, CT, CT, CC, CT) { missing("rms_norm_heads_backward"); }
 void layer_norm(Context&, CT, CT, CT, CT, float, CT, CT, CT, CT) { missing("layer_norm"); }
 void layer_norm_backward(Context&, CT, CT, CT, CT, CT, CT, CT, CT, CT) { missing("layer_norm_backward"); }
 void rms_norm(Context&, CT, CT, CT, float, CT, CT, CT) { missing("rms_norm"); }

@@ -80,10 +80,45 @@ TEST(ContextShare, WhatIsSeenOfAnotherRankIsExactlyWhatIsNotMasked) {
   }
 }
 
+// Against the mask itself, pair by pair; no pair of chunks is named in vain.
+TEST(ContextShare, WhatIsSeenWithinAWindowIsExactlyWhatIsNotMasked) {
+  for (const auto& [size, chunk] : {std::pair<int, int64_t>{1, 4}, {2, 3}, {3, 1}, {4, 5}}) {
+    const int64_t held = 2 * chunk, seq_len = held * size;
+    for (int64_t window = 1; window <= seq_len + 1; ++window) {
+      for (int pair = 0; pair < size * size; ++pair) {
+        const int rank = pair / size, owner = pair % size;
+        const auto queries = positions_of({rank, size}, seq_len), keys = positions_of({owner, size}, seq_len);
+        std::set<std::pair<int64_t, int64_t>> seen, expected;
+        for (const SeenKeys& part : ContextShare{rank, size}.seen_within(window, owner, held)) {
+          const size_t before = seen.size();
+          for (int64_t i = part.queries.begin; i < part.queries.end; ++i) {
+            for (int64_t j = part.keys.begin; j < part.keys.end; ++j) {
+              const int64_t back = i - part.queries.begin + part.shift - (j - part.keys.begin);
+              EXPECT_EQ(back, queries[static_cast<size_t>(i)] - keys[static_cast<size_t>(j)]);
+              if (back < 0 || back >= window) continue;
+              EXPECT_TRUE(seen.emplace(i, j).second);
+            }
+          }
+          EXPECT_GT(seen.size(), before);
+        }
+        for (int64_t i = 0; i < held; ++i) {
+          for (int64_t j = 0; j < held; ++j) {
+            const int64_t back = queries[static_cast<size_t>(i)] - keys[static_cast<size_t>(j)];
+            if (back >= 0 && back < window) expected.emplace(i, j);
+          }
+        }
+        EXPECT_EQ(seen, expected) << rank << " of " << owner << ", " << size << " ranks, window " << window;
+      }
+    }
+  }
+}
+
 struct Case {
   int size;
   int64_t batch, chunk, num_heads, num_kv_heads, head_dim;
   DType dtype = DType::f32;
+  int64_t window = 0;
+  float soft_cap = 0;
 };
 
 // q | k | v side by side, and the outputs of both passes.
@@ -167,7 +202,7 @@ class RingAttention : public testing::TestWithParam<Case> {
     const int64_t seq_len = 2 * c.size * c.chunk;
     BothPasses run(ctx,
                    {c.batch, seq_len, seq_len, c.num_heads, c.num_kv_heads, c.head_dim,
-                    1.0f / std::sqrt(static_cast<float>(c.head_dim)), true},
+                    1.0f / std::sqrt(static_cast<float>(c.head_dim)), true, c.window, c.soft_cap},
                    c.dtype);
     run.qkv = random_tensor(ctx, run.qkv.shape(), c.dtype, 1);
     run.dout = random_tensor(ctx, run.dout.shape(), c.dtype, 2);
@@ -205,8 +240,9 @@ TEST_P(RingAttention, SequencesHeldWholeAreAttendedToAlone) {
 
 std::string name_of(const testing::TestParamInfo<Case>& p) {
   const Case& c = p.param;
-  return fmt::format("{}_ranks{}_batch{}_chunk{}_heads{}_{}_dim{}", to_string(c.dtype), c.size, c.batch,
-                     c.chunk, c.num_heads, c.num_kv_heads, c.head_dim);
+  return fmt::format("{}_ranks{}_batch{}_chunk{}_heads{}_{}_dim{}_window{}_cap{}", to_string(c.dtype), c.size,
+                     c.batch, c.chunk, c.num_heads, c.num_kv_heads, c.head_dim, c.window,
+                     static_cast<int>(c.soft_cap));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -215,7 +251,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{3, 1, 1, 2, 1, 4}, Case{3, 2, 7, 3, 3, 33}, Case{4, 1, 40, 6, 2, 16},
                     Case{4, 2, 1, 2, 2, 3}, Case{5, 2, 3, 4, 1, 8}, Case{2, 2, 33, 4, 2, 9, DType::bf16},
                     Case{3, 1, 5, 2, 2, 7, DType::bf16}, Case{4, 2, 17, 4, 1, 16, DType::bf16},
-                    Case{4, 1, 8, 2, 2, 16, DType::f16}),
+                    Case{4, 1, 8, 2, 2, 16, DType::f16}, Case{2, 2, 5, 4, 2, 7, DType::f32, 1},
+                    Case{3, 1, 4, 2, 1, 4, DType::f32, 3}, Case{2, 2, 20, 2, 2, 8, DType::f32, 33, 2},
+                    Case{4, 1, 9, 2, 1, 8, DType::f32, 20}, Case{3, 2, 7, 2, 1, 5, DType::f32, 500},
+                    Case{2, 1, 6, 2, 1, 8, DType::f32, 0, 1}, Case{3, 1, 11, 4, 2, 16, DType::bf16, 25, 3}),
     name_of);
 
 TEST(RingAttentionRefuses, SequencesInOtherPartsThanTheRing) {

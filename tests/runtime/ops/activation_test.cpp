@@ -45,28 +45,41 @@ TEST_P(ActivationTest, GeluOfLargeNumbersIsZeroOrTheNumber) {
   expect_close(to_vector(dx), {0, 0, 1, 1}, 1e-6);
 }
 
-TEST_P(ActivationTest, SwigluAndItsGradientMatchDoubles) {
+using Gated = void (*)(Context&, const Tensor&, const Tensor&);
+using GatedBackward = void (*)(Context&, const Tensor&, const Tensor&, const Tensor&);
+
+/// y = f(gate) * up, and its gradient in place of its input.
+void expect_gated(Context& ctx, DType dtype, double tolerance, const std::function<double(double)>& f,
+                  Gated forward, GatedBackward backward) {
   for (const auto& [rows, width] :
        {std::pair<int64_t, int64_t>{0, 5}, {1, 1}, {3, 17}, {5, 700}, {64, 1001}}) {
-    const Tensor gate_up = random_tensor(ctx_, {rows, 2 * width}, dtype(), 3, 2.0f);
-    const Tensor dy = random_tensor(ctx_, {rows, width}, dtype(), 4);
-    const Tensor y = Tensor::empty(ctx_, {rows, width}, dtype());
-    ops::swiglu(ctx_, gate_up, y);
+    const Tensor gate_up = random_tensor(ctx, {rows, 2 * width}, dtype, 3, 2.0f);
+    const Tensor dy = random_tensor(ctx, {rows, width}, dtype, 4);
+    const Tensor y = Tensor::empty(ctx, {rows, width}, dtype);
+    forward(ctx, gate_up, y);
     const auto in = to_vector(gate_up), dys = to_vector(dy);
     std::vector<double> expected, gradient(in.size());
     for (size_t n = 0; n < static_cast<size_t>(rows); ++n) {
       for (size_t i = 0; i < static_cast<size_t>(width); ++i) {
         const size_t gate = n * 2 * static_cast<size_t>(width) + i, up = gate + static_cast<size_t>(width);
         const double d = dys[n * static_cast<size_t>(width) + i];
-        expected.push_back(silu(in[gate]) * in[up]);
-        gradient[gate] = d * in[up] * slope(silu, in[gate]);
-        gradient[up] = d * silu(in[gate]);
+        expected.push_back(f(in[gate]) * in[up]);
+        gradient[gate] = d * in[up] * slope(f, in[gate]);
+        gradient[up] = d * f(in[gate]);
       }
     }
-    expect_close(to_vector(y), expected, tolerance());
-    ops::swiglu_backward(ctx_, gate_up, dy, gate_up);
-    expect_close(to_vector(gate_up), gradient, tolerance());
+    expect_close(to_vector(y), expected, tolerance);
+    backward(ctx, gate_up, dy, gate_up);
+    expect_close(to_vector(gate_up), gradient, tolerance);
   }
+}
+
+TEST_P(ActivationTest, SwigluAndItsGradientMatchDoubles) {
+  expect_gated(ctx_, dtype(), tolerance(), silu, ops::swiglu, ops::swiglu_backward);
+}
+
+TEST_P(ActivationTest, GegluAndItsGradientMatchDoubles) {
+  expect_gated(ctx_, dtype(), tolerance(), gelu, ops::geglu, ops::geglu_backward);
 }
 
 TEST_P(ActivationTest, ResultsDoNotDependOnTheNumberOfThreads) {
@@ -95,6 +108,8 @@ TEST_P(ActivationTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(ops::gelu(ctx_, {}, x), InternalError);
   EXPECT_THROW(ops::gelu_backward(ctx_, x, empty({2, 5}, dtype()), x), InternalError);
   EXPECT_THROW(ops::swiglu(ctx_, x, x), InternalError);
+  EXPECT_THROW(ops::geglu(ctx_, x, x), InternalError);
+  EXPECT_THROW(ops::geglu_backward(ctx_, x, empty({2, 3}, dtype()), empty({2, 3}, dtype())), InternalError);
   EXPECT_THROW(ops::swiglu(ctx_, empty({2, 7}, dtype()), empty({2, 3}, dtype())), InternalError);
   EXPECT_THROW(ops::swiglu_backward(ctx_, x, empty({2, 3}, dtype()), empty({2, 3}, dtype())), InternalError);
 }

@@ -3,12 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <random>
 
 #include <gtest/gtest.h>
 
 #include "runtime/ops/attention_by_cudnn.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/op_observer.h"
 #include "tests/support/shared_contexts.h"
 #include "tests/support/tensors.h"
+#include "tests/support/tier.h"
 
 namespace trireme {
 namespace {
@@ -74,6 +79,18 @@ std::vector<float> values_around(const Tensor& matrix, std::vector<Columns> colu
   return all;
 }
 
+// Keys [first, second) that query i sees, each place asked on its own.
+std::pair<int64_t, int64_t> seen_by(const AttentionShape& s, int64_t i) {
+  const int64_t place = i + s.kv_len - s.q_len + s.shift;
+  const auto is_seen = [&](int64_t key) {
+    return (!s.causal || key <= place) && (s.window == 0 || key > place - s.window);
+  };
+  int64_t first = 0, end = s.kv_len;
+  while (first < end && !is_seen(first)) ++first;
+  while (end > first && !is_seen(end - 1)) --end;
+  return {first, end};
+}
+
 // Attention by its definition, in double precision, with its gradients.
 struct Reference {
   Doubles out, lse, dq, dk, dv;
@@ -88,29 +105,33 @@ struct Reference {
         for (int64_t i = 0; i < s.q_len; ++i) {
           const int64_t at_q = (b * s.q_len + i) * q_width + h * d;
           const auto at_kv = [&](int64_t j) { return (b * s.kv_len + j) * kv_width + h / group * d; };
-          const int64_t n =
-              s.causal ? std::clamp<int64_t>(i + 1 + s.kv_len - s.q_len, 0, s.kv_len) : s.kv_len;
-          Doubles p(n);
+          const auto [first, end] = seen_by(s, i);
+          Doubles p(s.kv_len), slope(s.kv_len, 1.0);
           double sum = 0, delta = 0;
-          for (int64_t j = 0; j < n; ++j) {
+          for (int64_t j = first; j < end; ++j) {
             double score = 0;
-            for (int64_t c = 0; c < d; ++c) score += q[at_q + c] * k[at_kv(j) + c];
-            p[j] = std::exp(s.scale * score);
+            for (int64_t c = 0; c < d; ++c) score += s.scale * q[at_q + c] * k[at_kv(j) + c];
+            if (s.soft_cap > 0) {
+              const double t = std::tanh(score / s.soft_cap);
+              score = s.soft_cap * t;
+              slope[j] = 1 - t * t;
+            }
+            p[j] = std::exp(score);
             sum += p[j];
           }
           lse.push_back(std::log(sum));
-          for (int64_t j = 0; j < n; ++j) {
+          for (int64_t j = first; j < end; ++j) {
             p[j] /= sum;
             for (int64_t c = 0; c < d; ++c) out[at_q + c] += p[j] * v[at_kv(j) + c];
           }
           for (int64_t c = 0; c < d; ++c) delta += out[at_q + c] * dout[at_q + c];
-          for (int64_t j = 0; j < n; ++j) {
+          for (int64_t j = first; j < end; ++j) {
             double dp = 0;
             for (int64_t c = 0; c < d; ++c) {
               dp += dout[at_q + c] * v[at_kv(j) + c];
               dv[at_kv(j) + c] += p[j] * dout[at_q + c];
             }
-            const double ds = p[j] * (dp - delta) * s.scale;
+            const double ds = p[j] * (dp - delta) * slope[j] * s.scale;
             for (int64_t c = 0; c < d; ++c) {
               dq[at_q + c] += ds * k[at_kv(j) + c];
               dk[at_kv(j) + c] += ds * q[at_q + c];
@@ -129,6 +150,10 @@ struct BothPasses {
         out(Tensor::empty(ctx, {s.batch * s.q_len, s.num_heads * s.head_dim}, dtype)),
         lse(Tensor::empty(ctx, {s.batch, s.num_heads, s.q_len}, DType::f32)),
         dout(random_tensor(ctx, out.shape(), dtype, 3)) {
+    both_passes(ctx, s);
+  }
+
+  void both_passes(Context& ctx, const AttentionShape& s) const {
     ops::attention(ctx, s, in.q, in.k, in.v, out, lse);
     ops::attention_backward(ctx, s, in.q, in.k, in.v, out, lse, dout, gradients.q, gradients.k, gradients.v);
   }
@@ -193,11 +218,13 @@ void expect_attention(Context& one, Context& two, AttentionShape s, DType dtype)
   const BothPasses run(one, s, dtype);
   const Reference expected(s, run.in, values_of({run.dout, 0, run.dout.dim(1)}));
   const double tolerance = dtype == DType::bf16 ? 0x1p-7 : dtype == DType::f16 ? 0x1p-10 : 5e-6;
+  // Where a query sees few keys, the rounding of `out` enters the gradients by its product with dout.
+  const double room = s.window > 0 || s.soft_cap > 0 || s.shift != 0 ? 3 : 1;
   const auto got = run.results();
   expect_near("out", got[0], expected.out, tolerance);
   expect_near("lse", got[1], expected.lse, 5e-6);
-  expect_near("dq", got[2], expected.dq, tolerance);
-  expect_near("dk", got[3], expected.dk, tolerance);
+  expect_near("dq", got[2], expected.dq, room * tolerance);
+  expect_near("dk", got[3], expected.dk, room * tolerance);
   expect_near("dv", got[4], expected.dv, tolerance);
   EXPECT_EQ(got, BothPasses(two, s, dtype).results()) << "two threads";
 
@@ -234,6 +261,54 @@ TEST_P(Attention, MatchesDoublePrecisionForwardAndBackward) {
   }
 }
 
+// Windows of one key, narrower than a tile, over several tiles, and wider than the row.
+TEST_P(Attention, AWindowHidesTheKeysBeforeIt) {
+  for (const int64_t window : {1, 40, 400}) {
+    expect({2, 70, 70, 2, 1, 8, 1, true, window});
+    expect({1, 3, 141, 4, 2, 16, 1, true, window});  // few queries behind many keys
+    expect({1, 90, 20, 2, 1, 8, 1, true, window});   // whole blocks see no key
+  }
+  expect({1, 131, 131, 2, 1, 33, 1, true, 5});
+  expect({1, 1, 77, 2, 2, 16, 1, true, 6});
+}
+
+TEST_P(Attention, ASoftCapBoundsTheScores) {
+  for (const float cap : {0.4f, 50.0f}) {
+    for (const bool causal : {true, false}) expect({2, 34, 38, 2, 1, 12, 4, causal, 0, cap});
+    expect({1, 70, 70, 1, 1, 64, 4, true, 40, cap});
+  }
+}
+
+// Ring attention's blocks: keys before the queries' own, of which some or none are in the window.
+TEST_P(Attention, ShiftsPlaceTheQueriesBesideABlockOfKeys) {
+  for (const int64_t shift : {-75, -9, 1, 40, 139, 140, 1000}) {
+    expect({1, 70, 70, 2, 1, 8, 1, true, 70, 0, shift});
+  }
+  for (const int64_t shift : {-20, 30, 200}) {
+    expect({1, 40, 30, 2, 2, 64, 1, true, 45, 2, shift});
+    expect({2, 35, 35, 1, 1, 8, 1, true, 0, 0, shift});
+  }
+}
+
+TEST_P(Attention, DrawnShapesMatchDoublePrecision) {
+  std::vector<uint64_t> seeds(60);
+  std::iota(seeds.begin(), seeds.end(), test::test_seed() * seeds.size());
+  for (const uint64_t seed : test::sample(seeds, 4)) {
+    std::mt19937_64 generator(seed);
+    const auto draw = [&](int64_t least, int64_t most) {
+      return least + static_cast<int64_t>(generator() % static_cast<uint64_t>(most - least + 1));
+    };
+    AttentionShape s{draw(1, 2), draw(1, 110), draw(1, 150)};
+    s.num_kv_heads = draw(1, 2);
+    s.num_heads = s.num_kv_heads * draw(1, 3);
+    s.head_dim = draw(0, 1) ? draw(1, 40) : 64;
+    s.window = draw(0, 2) ? draw(1, 180) : 0;
+    s.soft_cap = static_cast<float>(draw(0, 2));
+    s.shift = draw(0, 1) ? draw(-60, 200) : 0;
+    expect(s);
+  }
+}
+
 // Heads of types that a device may treat in its own way, over several of its tiles.
 class AttentionOfUsualHeads : public test::SharedContexts,
                               public testing::WithParamInterface<std::tuple<DType, bool>> {
@@ -255,6 +330,18 @@ TEST_P(AttentionOfUsualHeads, MatchesDoublePrecision) {
   expect({2, kOddColumns, kOddColumns, 2, 1, 64, 1, causal});
   expect({1, 66, 70, 1, 1, 64, -1, causal});  // the lowest product counts most
   expect({1, 66, 70, 1, 1, 64, 0, causal});
+}
+
+TEST_P(AttentionOfUsualHeads, WindowsAndSoftCapsMatchDoublePrecision) {
+  const bool causal = std::get<1>(GetParam());
+  expect({1, 70, 75, 2, 1, 32, 4, causal, 0, 3});
+  expect({1, 30, 100, 1, 1, 80, 4, causal, 0, 0.5f});
+  if (!causal) return;
+  for (const int64_t window : {1, 33, 140}) expect({1, 203, 203, 2, 1, 32, 1, true, window});
+  expect({1, 50, 170, 2, 1, 64, 4, true, 70, 2});
+  expect({1, 200, 30, 1, 1, 96, 1, true, 20});  // whole blocks see no key
+  expect({1, 100, 100, 1, 1, 128, 1, true, 90, 0, 70});
+  expect({1, 70, 70, 1, 1, 64, 1, true, 33, 0, 500});  // no key at all
 }
 
 INSTANTIATE_TEST_SUITE_P(, Attention, testing::Values(DType::f32, DType::bf16, DType::f16),
@@ -340,6 +427,51 @@ TEST(AttentionEdges, BlocksOfKeysJoinToTheWholeRow) {
   expect_joined(DType::bf16, 64, 0.125f, 0x1p-6);
 }
 
+// Of what lies before every query's window nothing is read, so that a narrow window costs little.
+TEST(AttentionEdges, KeysOutOfSightAreNotLookedAt) {
+  Context ctx(test::test_device(), 1, settings_of_edges());
+  for (const auto& [dtype, head_dim] : {std::pair{DType::f32, 4}, {DType::f32, 64}, {DType::bf16, 64}}) {
+    const AttentionShape s{1, 20, 500, 2, 1, head_dim, 0.5f, true, 30};
+    BothPasses run(ctx, s, dtype);
+    const auto expected = run.results();
+    std::vector<Tensor> matrices{run.in.k.matrix};
+    if (run.in.v.matrix.raw() != run.in.k.matrix.raw()) matrices.push_back(run.in.v.matrix);
+    for (const Tensor& matrix : matrices) {
+      ops::fill(ctx, matrix.slice(0, 320), std::nan(""));
+    }
+    run.both_passes(ctx, s);
+    EXPECT_EQ(run.results(), expected) << to_string(dtype);
+  }
+}
+
+// Multiply-adds of pairs of a query and a key that it sees.
+TEST(AttentionEdges, WorkIsThatOfTheVisiblePairs) {
+  struct Flops : OpObserver {
+    void begin(Context&, const OpCall& call) override { seen.push_back(call.flops); }
+    void end(Context&) override {}
+    std::vector<double> seen;
+  };
+  for (const AttentionShape& s : {AttentionShape{1, 7, 7, 2, 1, 4},
+                                  {2, 3, 9, 2, 2, 4, 1, true, 4},
+                                  {1, 9, 3, 1, 1, 4, 1, true, 2},
+                                  {1, 6, 6, 1, 1, 4, 1, true, 5, 0, 4},
+                                  {1, 6, 8, 1, 1, 4, 1, false},
+                                  {1, 6, 8, 1, 1, 4, 1, true, 20},
+                                  {1, 6, 6, 1, 1, 4, 1, true, 3, 0, -2},
+                                  {1, 6, 6, 1, 1, 4, 1, true, 3, 0, 50}}) {
+    Context ctx(test::test_device(), 1, settings_of_edges());
+    Flops flops;
+    ctx.observe_ops(&flops);
+    const BothPasses run(ctx, s, DType::f32);
+    double pairs = 0;
+    for (int64_t i = 0; i < s.q_len; ++i)
+      pairs += static_cast<double>(seen_by(s, i).second - seen_by(s, i).first);
+    pairs *= static_cast<double>(s.batch * s.num_heads * s.head_dim);
+    EXPECT_EQ(flops.seen, (std::vector<double>{2 * 2 * pairs, 2 * 5 * pairs}))
+        << ops::describe(s, DType::f32);
+  }
+}
+
 TEST(AttentionEdges, MemoryGrowsWithTheKeysNotWithTheirSquare) {
   const auto peak = [](int64_t len) {
     Context ctx(test::test_device(), 1, settings_of_edges());
@@ -356,6 +488,15 @@ TEST(AttentionEdges, RefusesArgumentsThatDoNotFit) {
   const Tensor out = Tensor::empty(ctx, {4, 8}, DType::f32), lse = Tensor::empty(ctx, {1, 2, 4}, DType::f32);
   AttentionShape wrong = s;
   wrong.num_kv_heads = 3;
+  EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
+  wrong = s;
+  wrong.window = -1;
+  EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
+  wrong.window = 2;
+  wrong.causal = false;
+  EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
+  wrong = s;
+  wrong.soft_cap = -1;
   EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
   EXPECT_THROW(ops::attention(ctx, s, in.q, in.k, in.v, out, Tensor::empty(ctx, {1, 2, 5}, DType::f32)),
                InternalError);

@@ -31,30 +31,37 @@ struct Result {
 };
 
 Result run(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets, float scale,
-           bool in_place = false) {
+           bool in_place = false, float cap = 0) {
   const Tensor loss = Tensor::empty(ctx, {logits.dim(0)}, DType::f32);
   const Tensor gradient = in_place ? logits : Tensor::empty(ctx, logits.shape(), logits.dtype());
-  ops::cross_entropy(ctx, logits, make_targets(ctx, targets), scale, loss, gradient);
+  ops::cross_entropy(ctx, logits, make_targets(ctx, targets), scale, loss, gradient, cap);
   return {to_vector(loss), to_vector(gradient)};
 }
 
 void expect_definition(const Tensor& logits, const std::vector<int32_t>& targets, float scale,
-                       const Result& got) {
+                       const Result& got, double cap = 0) {
   const int64_t v = logits.dim(1);
-  const auto x = to_vector(logits);
+  const auto raw = to_vector(logits);
+  std::vector<double> x(raw.begin(), raw.end());
+  if (cap > 0) {
+    for (double& value : x) value = cap * std::tanh(value / cap);
+  }
+  // Of a capped logit of ten some digits are lost to its size before its exponent is taken.
+  const double exact = cap > 0 ? 1e-5 : 1e-6;
   const double rounding = logits.dtype() == DType::bf16  ? 0x1p-8
-                          : logits.dtype() == DType::f16 ? 0x1p-11
-                                                         : 1e-6;
+                          : logits.dtype() == DType::f16 ? 0x1p-11 + (cap > 0 ? exact : 0)
+                                                         : exact;
   for (int64_t r = 0; r < logits.dim(0); ++r) {
     double max = -std::numeric_limits<double>::infinity(), sum = 0;
     for (int64_t i = 0; i < v; ++i) max = std::max<double>(max, x[r * v + i]);
     for (int64_t i = 0; i < v; ++i) sum += std::exp(x[r * v + i] - max);
     const bool counts = targets[r] != ops::kIgnoredTarget;
     const double loss = counts ? std::log(sum) + max - x[r * v + targets[r]] : 0.0;
-    ASSERT_NEAR(got.loss[r], loss, 1e-6 * std::max(1.0, loss)) << "row " << r;
+    ASSERT_NEAR(got.loss[r], loss, exact * std::max(1.0, loss)) << "row " << r;
     for (int64_t i = 0; i < v; ++i) {
       const double p = std::exp(x[r * v + i] - max) / sum;
-      const double gradient = counts ? scale * (p - (i == targets[r] ? 1.0 : 0.0)) : 0.0;
+      const double slope = cap > 0 ? 1 - (x[r * v + i] / cap) * (x[r * v + i] / cap) : 1;
+      const double gradient = counts ? scale * (p - (i == targets[r] ? 1.0 : 0.0)) * slope : 0.0;
       // fp16 steps by 2^-24 near zero.
       ASSERT_NEAR(got.gradient[r * v + i], gradient, rounding * std::abs(gradient) + 0x1p-24)
           << r << ", " << i;
@@ -81,9 +88,25 @@ TEST_P(CrossEntropy, MatchesDoublePrecisionOnAnyNumberOfThreads) {
   }
 }
 
+TEST_P(CrossEntropy, CappedLogitsMatchDoublePrecision) {
+  Context one(test::test_device()), two(test::test_device(), 2);
+  for (const auto& [v, cap] : {std::pair<int64_t, float>{1, 2.0f}, {37, 3.0f}, {1031, 30.0f}}) {
+    SCOPED_TRACE(fmt::format("{} columns, cap {}", v, cap));
+    const int64_t rows = 12;
+    const Tensor logits = random_tensor(one, {rows, v}, GetParam(), 7, 4.0f);
+    std::vector<int32_t> targets;
+    for (int64_t r = 0; r < rows; ++r)
+      targets.push_back(r % 3 == 2 ? ops::kIgnoredTarget : static_cast<int32_t>((r * 7919 + v - 1) % v));
+    const Result got = run(one, logits, targets, 0.25f, false, cap);
+    expect_definition(logits, targets, 0.25f, got, cap);
+    EXPECT_EQ(run(two, logits, targets, 0.25f, false, cap), got) << "two threads";
+    EXPECT_EQ(run(one, logits, targets, 0.25f, true, cap), got) << "in place";
+  }
+}
+
 // Cuts the columns, runs both halves on each part, and puts the gradients side by side.
 Result run_in_parts(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets, float scale,
-                    const std::vector<int64_t>& cuts) {
+                    const std::vector<int64_t>& cuts, float cap = 0) {
   const int64_t rows = logits.dim(0), v = logits.dim(1), num_parts = static_cast<int64_t>(cuts.size()) - 1;
   const Tensor statistics = Tensor::empty(ctx, {num_parts, rows, 3}, DType::f32);
   std::vector<Tensor> parts;
@@ -92,14 +115,14 @@ Result run_in_parts(Context& ctx, const Tensor& logits, const std::vector<int32_
     parts.push_back(Tensor::empty(ctx, {rows, columns(p)}, logits.dtype()));
     ops::copy_columns(ctx, {logits, cuts[p], columns(p)}, {parts.back(), 0, columns(p)});
     ops::cross_entropy_statistics(ctx, parts.back(), make_targets(ctx, targets), {cuts[p], v},
-                                  statistics.slice(p, p + 1).view({rows, 3}));
+                                  statistics.slice(p, p + 1).view({rows, 3}), cap);
   }
   const Tensor loss = Tensor::empty(ctx, {rows}, DType::f32);
   const Tensor gradient = Tensor::empty(ctx, logits.shape(), logits.dtype());
   std::vector<float> first_loss;
   for (int64_t p = 0; p < num_parts; ++p) {
     ops::cross_entropy_of_part(ctx, parts[p], make_targets(ctx, targets), {cuts[p], v}, statistics, scale,
-                               loss, parts[p]);
+                               loss, parts[p], cap);
     ops::copy_columns(ctx, {parts[p], 0, columns(p)}, {gradient, cuts[p], columns(p)});
     const auto here = to_vector(loss);
     if (p == 0) first_loss = here;
@@ -124,6 +147,7 @@ TEST_P(CrossEntropy, PartsOfTheVocabularyGiveTheSame) {
     const Result got = run_in_parts(one, logits, targets, 0.25f, cuts);
     expect_definition(logits, targets, 0.25f, got);
     EXPECT_EQ(run_in_parts(two, logits, targets, 0.25f, cuts), got) << "two threads";
+    expect_definition(logits, targets, 0.25f, run_in_parts(one, logits, targets, 0.25f, cuts, 5), 5);
   }
 }
 

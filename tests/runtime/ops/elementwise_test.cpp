@@ -142,6 +142,35 @@ TEST_P(ElementwiseTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(ops::add_in_order(ctx_, t, zero_sum(ctx_, 0)), InternalError);
 }
 
+// As x * sqrt(hidden) where both are of the type: one rounding of the factor and one of each product.
+TEST_P(ElementwiseTest, ScalesByANumberOfTheType) {
+  const float root = std::sqrt(2304.0f * 1.1f), factor = ops::rounded_to(dtype(), root);
+  EXPECT_EQ(factor, to_vector(make_tensor(ctx_, {1}, dtype(), {root}))[0]);
+  EXPECT_EQ(factor != root, dtype() != DType::f32);
+  const Tensor x = random_tensor(ctx_, {1031}, dtype(), 1);
+  std::vector<float> products;
+  for (const float value : to_vector(x)) products.push_back(value * factor);
+  ops::scale(threads_, x, factor);
+  EXPECT_EQ(to_vector(x), to_vector(make_tensor(ctx_, {1031}, dtype(), products)));
+}
+
+TEST_P(ElementwiseTest, SoftCapsMatchDoublesFromTinyToInfiniteNumbers) {
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{0, 4}, {1, 12}, {40, 1031}}) {
+    Tensor x = random_tensor(ctx_, {rows, width}, dtype(), 1, 20.0f);
+    if (rows == 1) {
+      x = make_tensor(ctx_, {rows, width}, dtype(),
+                      {0, 1e-4f, -1e-4f, 0.01f, 17.9f, 18.1f, -17.9f, -18.1f, 6e4f, -6e4f, inf, -inf});
+    }
+    const ops::Columns columns = widened(ctx_, x, 3, 2);
+    std::vector<double> expected;
+    for (const float value : to_vector(x)) expected.push_back(30 * std::tanh(double{value} / 30));
+    ops::soft_cap(threads_, columns, 30.0f);
+    expect_close(to_vector(columns), expected, dtype() == DType::f32 ? 1e-6 : tolerance(), 1e-5);
+  }
+  EXPECT_THROW(ops::soft_cap(ctx_, full(ctx_, {2, 2}, dtype(), 1.0f), 0.0f), InternalError);
+}
+
 TEST(Elementwise, FillsAndCopiesOtherTypes) {
   Context ctx(test_device());
   const Tensor ids = make_indices(ctx, {1, 2, 3}), other = make_indices(ctx, {0, 0, 0});

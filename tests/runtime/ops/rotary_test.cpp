@@ -26,15 +26,18 @@ Tensor angle_table(Context& ctx, int64_t positions, int64_t head_dim) {
 
 struct Case {
   int64_t rows, head_dim, num_heads, before, after;  // columns before and behind the heads
+  int64_t rotated = head_dim;
 };
-constexpr Case kCases[] = {{0, 4, 1, 0, 0}, {1, 2, 1, 0, 0}, {5, 6, 3, 4, 7}, {90, 64, 5, 64, 128}};
+constexpr Case kCases[] = {{0, 4, 1, 0, 0},        {1, 2, 1, 0, 0},      {5, 6, 3, 4, 7},
+                           {90, 64, 5, 64, 128},   {5, 7, 3, 4, 7, 4},   {7, 64, 2, 0, 8, 16},
+                           {30, 80, 3, 80, 3, 32}, {3, 20, 2, 1, 0, 18}, {3, 9, 1, 0, 0, 2}};
 
 class Rotation {
  public:
   Rotation(Context& ctx, const Case& c, DType dtype)
       : matrix(random_tensor(ctx, {c.rows, c.before + c.num_heads * c.head_dim + c.after}, dtype, 1)),
         heads{matrix, c.before, c.num_heads * c.head_dim},
-        table(angle_table(ctx, 100, c.head_dim)),
+        table(angle_table(ctx, 100, c.rotated)),
         positions(make_indices(ctx, scattered(c.rows))) {}
 
   const Tensor matrix;
@@ -55,8 +58,8 @@ TEST_P(RotaryTest, TurnsThePairsOfEveryHeadAndNothingElse) {
     const auto before = to_vector(r.matrix), table = to_vector(r.table);
     std::vector<double> expected(before.begin(), before.end());
     for (int64_t n = 0; n < c.rows; ++n) {
-      const size_t angles = static_cast<size_t>(read<int32_t>(r.positions)[n] * c.head_dim);
-      const auto half = static_cast<size_t>(c.head_dim / 2);
+      const size_t angles = static_cast<size_t>(read<int32_t>(r.positions)[n] * c.rotated);
+      const auto half = static_cast<size_t>(c.rotated / 2);
       for (int64_t h = 0; h < c.num_heads; ++h) {
         const auto head = static_cast<size_t>(n * r.heads.stride() + c.before + h * c.head_dim);
         for (size_t i = 0; i < half; ++i) {
@@ -98,7 +101,9 @@ TEST_P(RotaryTest, RefusesWhatDoesNotFit) {
   };
   EXPECT_NO_THROW(rotate(r.heads, 4, r.positions, r.table));
   EXPECT_THROW(rotate(r.heads, 3, r.positions, r.table), InternalError);
-  EXPECT_THROW(rotate(r.heads, 8, r.positions, r.table), InternalError);
+  EXPECT_THROW(rotate(r.heads, 2, r.positions, r.table), InternalError) << "more than a head has";
+  EXPECT_THROW(rotate(r.heads, 4, r.positions, full(ctx_, {100, 3}, DType::f32, 1.0f)), InternalError);
+  EXPECT_THROW(rotate(r.heads, 4, r.positions, full(ctx_, {100, 0}, DType::f32, 1.0f)), InternalError);
   EXPECT_THROW(rotate({r.matrix, 4, 8}, 4, r.positions, r.table), InternalError);
   EXPECT_THROW(rotate(r.heads, 4, make_indices(ctx_, {0, 1}), r.table), InternalError);
 }

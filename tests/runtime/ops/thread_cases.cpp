@@ -16,6 +16,7 @@
 #include "runtime/ops/float8.h"
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/grouped_gemm.h"
+#include "runtime/ops/head_norm.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
@@ -188,6 +189,9 @@ std::vector<Tensor> attention(Context& ctx, Draw draw) {
   s.head_dim = draw.pick<int64_t>({8, 16, 20, 32, 64, 128});
   s.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   s.causal = draw.coin();
+  if (s.causal && draw.coin()) s.window = draw.between(1, 300);
+  if (draw.coin()) s.soft_cap = 2;
+  if (draw.coin()) s.shift = draw.between(-30, 200);
   const DType dtype = draw.compute_type();
   const int64_t width = s.num_heads * s.head_dim, kv_width = s.num_kv_heads * s.head_dim;
   const int64_t rows = s.batch * s.q_len, kv_rows = s.batch * s.kv_len;
@@ -232,6 +236,19 @@ std::vector<Tensor> norms(Context& ctx, Draw draw) {
   return {sum, y, z, mean, rstd, rms, dx, dz, dgain, drms, dbias};
 }
 
+std::vector<Tensor> head_norms(Context& ctx, Draw draw) {
+  const int64_t dim = draw.pick<int64_t>({1, 8, 33, 64, 128, 200}), heads = draw.between(1, 9);
+  const int64_t rows = draw.size(kElements / (dim * heads)), width = dim * heads;
+  const DType dtype = draw.compute_type();
+  const ops::Columns x = draw.columns(ctx, rows, width, dtype), y = draw.columns(ctx, rows, width, dtype),
+                     dy = draw.columns(ctx, rows, width, dtype), dx = draw.columns(ctx, rows, width, dtype);
+  const Tensor gain = draw.tensor(ctx, {dim}), dgain = draw.tensor(ctx, {dim}),
+               rstd = Tensor::empty(ctx, {rows, heads}, DType::f32);
+  ops::rms_norm_heads(ctx, x, gain, 1e-6f, y, rstd);
+  ops::rms_norm_heads_backward(ctx, dy, x, gain, rstd, dx, dgain);
+  return {y.matrix, rstd, dx.matrix, dgain};
+}
+
 std::vector<Tensor> cross_entropy(Context& ctx, Draw draw) {
   const int64_t vocab = draw.pick<int64_t>({1, 65, 1031, 4099, draw.size(3000)});
   const int64_t rows = draw.size(kElements / vocab), cut = draw.between(0, vocab - 1);
@@ -242,12 +259,13 @@ std::vector<Tensor> cross_entropy(Context& ctx, Draw draw) {
                loss = Tensor::empty(ctx, {rows}, DType::f32),
                part_loss = Tensor::empty(ctx, {rows}, DType::f32),
                statistics = Tensor::empty(ctx, {1, rows, 3}, DType::f32);
-  ops::cross_entropy(ctx, logits, targets, 0.7f, loss, draw.coin() ? dlogits : ops::Columns());
+  const float cap = draw.coin() ? 3.0f : 0.0f;
+  ops::cross_entropy(ctx, logits, targets, 0.7f, loss, draw.coin() ? dlogits : ops::Columns(), cap);
   const ops::TablePart part{cut, vocab};
   const ops::Columns here = {logits.matrix, logits.begin + cut, vocab - cut};
   const ops::Columns dhere = draw.columns(ctx, rows, vocab - cut, dtype);
-  ops::cross_entropy_statistics(ctx, here, targets, part, statistics.view({rows, 3}));
-  ops::cross_entropy_of_part(ctx, here, targets, part, statistics, 0.7f, part_loss, dhere);
+  ops::cross_entropy_statistics(ctx, here, targets, part, statistics.view({rows, 3}), cap);
+  ops::cross_entropy_of_part(ctx, here, targets, part, statistics, 0.7f, part_loss, dhere, cap);
   return {loss, dlogits.matrix, statistics, part_loss, dhere.matrix};
 }
 
@@ -283,12 +301,16 @@ std::vector<Tensor> elementwise(Context& ctx, Draw draw) {
   const int64_t width = draw.size(900), rows = draw.size(kElements / width);
   const ops::Columns from = draw.columns(ctx, rows, width, dtype), to = draw.columns(ctx, rows, width, dtype);
   ops::copy_columns(ctx, from, to);
+  ops::soft_cap(ctx, from, 0.4f);
   const Tensor gate_up = draw.tensor(ctx, {rows, 2 * width}, dtype),
                dy = draw.tensor(ctx, {rows, width}, dtype), y = Tensor::empty(ctx, {rows, width}, dtype),
                dgate_up = Tensor::empty(ctx, gate_up.shape(), dtype);
   ops::swiglu(ctx, gate_up, y);
   ops::swiglu_backward(ctx, gate_up, dy, dgate_up);
-  return {sum, b, wide, converted, filled, activated, gradient, to.matrix, y, dgate_up};
+  const Tensor z = Tensor::empty(ctx, y.shape(), dtype), dz = Tensor::empty(ctx, gate_up.shape(), dtype);
+  ops::geglu(ctx, gate_up, z);
+  ops::geglu_backward(ctx, gate_up, dy, dz);
+  return {sum, b, wide, converted, filled, activated, gradient, to.matrix, from.matrix, y, dgate_up, z, dz};
 }
 
 std::vector<Tensor> reductions(Context& ctx, Draw draw) {
@@ -355,7 +377,9 @@ std::vector<Tensor> rotary(Context& ctx, Draw draw) {
   const int64_t dim = draw.pick<int64_t>({2, 6, 16, 64, 128}), heads = draw.between(1, 9);
   const int64_t rows = draw.size(kElements / (dim * heads)), places = draw.between(1, 300);
   const ops::Columns x = draw.columns(ctx, rows, heads * dim, draw.compute_type());
-  ops::rotary(ctx, x, dim, draw.indices(ctx, {rows}, places), draw.tensor(ctx, {places, dim}), draw.coin());
+  const int64_t rotated = draw.coin() ? dim : 2 * draw.between(1, dim / 2);
+  ops::rotary(ctx, x, dim, draw.indices(ctx, {rows}, places), draw.tensor(ctx, {places, rotated}),
+              draw.coin());
   return {x.matrix};
 }
 
@@ -413,6 +437,7 @@ const std::map<std::string, OpCase>& thread_cases() {
                                                  {"Float8", float8},
                                                  {"Attention", attention},
                                                  {"Norms", norms},
+                                                 {"HeadNorms", head_norms},
                                                  {"CrossEntropy", cross_entropy},
                                                  {"Embeddings", embeddings},
                                                  {"Elementwise", elementwise},

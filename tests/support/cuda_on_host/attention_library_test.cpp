@@ -91,6 +91,15 @@ TEST(AttentionPlans, CudnnAloneIsAnErrorWithItsReason) {
   other = kShape;
   other.head_dim = 136;
   refused(backward_of(other), {"heads of 136", "128 alone"});
+  other = kShape;
+  other.window = 16;
+  refused(backward_of(other), {"causal, window 16, bf16", "not asked for a window"});
+  other = kShape;
+  other.soft_cap = 50;
+  refused(backward_of(other), {"causal, soft cap 50, bf16", "not asked for a soft cap"});
+  other = kShape;
+  other.shift = 256;
+  refused(backward_of(other), {"at the places of the keys"});
   AttentionProblem wide = backward_of(kShape);
   wide.dtype = DType::f32;
   wide.is_backward = false;
