@@ -1,9 +1,10 @@
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "launch/cli/nearest_name.h"
 #include "launch/cli/option_table.h"
 #include "launch/cli/option_values.h"
-#include "models/config/presets.h"
+#include "models/families/family.h"
+#include "models/families/presets.h"
 
 namespace trireme {
 
@@ -32,22 +33,36 @@ OptionValue preset_value() {
   return value;
 }
 
+std::vector<std::string> family_names() {
+  std::vector<std::string> names;
+  for (const Family& family : families()) names.emplace_back(family.name);
+  return names;
+}
+
+// "gpt2: LayerNorm, ...; llama: RMSNorm, ..."
+std::string family_help() {
+  std::string text;
+  for (const Family& family : families())
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", family.name, family.description);
+  return text;
+}
+
 OptionValue family_value() {
   OptionValue value;
-  value.placeholder = "gpt2|llama";
+  value.placeholder = fmt::format("{}", fmt::join(family_names(), "|"));
   value.set = [](RunConfig& config, const std::string& text) -> std::string {
-    for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
-      if (to_string(family) != text) continue;
-      if (family != config.model.family) {
+    for (const Family& entry : families()) {
+      if (entry.name != text) continue;
+      if (entry.family != config.model.family) {
         if (find_preset(config.model.name)) {
           return fmt::format("{}, the family of preset {}", to_string(config.model.family),
                              config.model.name);
         }
-        apply_family(config.model, family);
+        apply_family(config.model, entry.family);
       }
       return "";
     }
-    return "one of gpt2, llama";
+    return fmt::format("one of {}{}", fmt::join(family_names(), ", "), did_you_mean(text, family_names()));
   };
   value.get = [](const RunConfig& config) { return std::string(to_string(config.model.family)); };
   return value;
@@ -71,11 +86,7 @@ std::vector<Option> model_options() {
   const std::string section = "model";
   return {
       {section, "preset", "preset", preset_value(), "a model by name; trireme info lists them", "none"},
-      {section, "family", "", family_value(),
-       "gpt2: LayerNorm, GELU, learned positions, biases, tied head; llama: RMSNorm, SwiGLU, rotary "
-       "positions, none, "
-       "own head",
-       ""},
+      {section, "family", "", family_value(), family_help(), ""},
       {section, "layers", "",
        whole(
            [](auto& c) -> auto& { return c.model.num_layers; }, 1, 1 << 14),

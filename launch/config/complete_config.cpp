@@ -10,8 +10,9 @@
 #include "launch/config/attention_choice.h"
 #include "launch/config/nearest_layouts.h"
 #include "models/config/context_parallel_faults.h"
-#include "models/config/presets.h"
 #include "models/config/tensor_parallel_faults.h"
+#include "models/families/family.h"
+#include "models/families/presets.h"
 #include "parallel/pipeline/plan_schedule.h"
 
 namespace trireme {

@@ -8,6 +8,7 @@
 #include "launch/report/number_text.h"
 #include "models/cost/layer_placement.h"
 #include "models/cost/model_size.h"
+#include "models/families/family.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "parallel/pipeline/simulate.h"
 

@@ -60,8 +60,12 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
     config_.train.sample_prompt = usable_prompt(config_.train, *data_.tokenizer, prompt_note_);
   check_memory();
   const TrainingStepOptions options = step_options(config_);
-  model_.emplace(ctx_, parallel_, config_.model, seq_len, config_.train.precision,
-                 options.sharding(parallel_), config_.train.recomputation, config_.train.float8);
+  model_.emplace(ctx_, parallel_, config_.model,
+                 TransformerOptions{.max_seq_len = seq_len,
+                                    .compute_type = config_.train.precision,
+                                    .sharding = options.sharding(parallel_),
+                                    .recomputation = config_.train.recomputation,
+                                    .float8 = config_.train.float8});
   model_->storage().initialize(ctx_, config_.train.seed);
   if (!config_.start.file.empty()) check_tokenizer_of_weights(data_, config_.start.file);
   if (!config_.start.file.empty())

@@ -67,24 +67,6 @@ void check_constants(const ModelConfig& c, Faults& faults) {
 
 }  // namespace
 
-std::string_view to_string(ModelFamily family) { return family == ModelFamily::gpt2 ? "gpt2" : "llama"; }
-
-void apply_family(ModelConfig& config, ModelFamily family) {
-  const bool llama = family == ModelFamily::llama;
-  config.family = family;
-  config.norm = llama ? NormKind::rms_norm : NormKind::layer_norm;
-  config.activation = llama ? ActivationKind::swiglu : ActivationKind::gelu;
-  config.positions = llama ? PositionKind::rotary : PositionKind::learned;
-  config.bias = !llama;
-  config.tied_embeddings = !llama;
-}
-
-int64_t default_ffn_size(const ModelConfig& config) {
-  if (config.activation == ActivationKind::gelu) return 4 * config.hidden_size;
-  constexpr int64_t kMultiple = 256;
-  return (8 * config.hidden_size / 3 + kMultiple - 1) / kMultiple * kMultiple;
-}
-
 float residual_init_std(const ModelConfig& config) {
   return static_cast<float>(config.init_std / std::sqrt(2.0 * static_cast<double>(config.num_layers)));
 }

@@ -3,22 +3,15 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "models/config/kinds.h"
 #include "models/config/moe_config.h"
 
 namespace trireme {
 
-enum class ModelFamily : uint8_t { gpt2, llama };
-enum class NormKind : uint8_t { layer_norm, rms_norm };
-enum class ActivationKind : uint8_t { gelu, swiglu };
-/// Whether a gate of its own width is multiplied with what it lets through.
-constexpr bool is_gated(ActivationKind activation) { return activation == ActivationKind::swiglu; }
-enum class PositionKind : uint8_t { learned, rotary };
-
-/// One decoder-only, pre-norm Transformer. The family sets the five kinds; the numbers come from a preset or
-/// from options.
+/// One decoder-only Transformer. Its family (models/families) sets the kinds; the numbers come from a preset
+/// or from options.
 struct ModelConfig {
   std::string name = "custom";  ///< preset it came from
   ModelFamily family = ModelFamily::gpt2;
@@ -58,17 +51,8 @@ struct ModelConfig {
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
 
-std::string_view to_string(ModelFamily family);
-
 /// Standard deviation of the initial projections back into the residual stream.
 float residual_init_std(const ModelConfig& config);
-
-/// Sets what the family fixes: gpt2 has LayerNorm, GELU, learned positions, biases and a tied head; llama
-/// RMSNorm, SwiGLU, rotary positions, no biases and a head of its own.
-void apply_family(ModelConfig& config, ModelFamily family);
-/// The family's feed-forward width: 4 * hidden (GELU), or 8/3 * hidden up to a multiple of 256 (SwiGLU, as
-/// Llama).
-int64_t default_ffn_size(const ModelConfig& config);
 
 /// What is wrong with the numbers, each fault with the values and the nearest that work; empty when nothing
 /// is.

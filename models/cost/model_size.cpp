@@ -1,116 +1,77 @@
 #include "models/cost/model_size.h"
 
-#include <fmt/format.h>
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
 
+#include "models/spec/describe.h"
 #include "runtime/base/error.h"
 
 namespace trireme {
 
 namespace {
 
-class Table {
- public:
-  explicit Table(const ModelConfig& config) : config_(config) {}
-
-  void weight(std::string name, Shape shape) { rows_.push_back({std::move(name), shape}); }
-
-  void linear(const std::string& name, int64_t out, int64_t in) {
-    weight(name + ".weight", {out, in});
-    if (config_.bias) weight(name + ".bias", {out});
+/// Rows in the order of a tree of their names, which for weights and biases that lie apart is beside one
+/// another: branches by their first appearance.
+void sort_as_tree(std::vector<ParameterInfo>& rows) {
+  std::unordered_map<std::string, size_t> appeared;
+  std::vector<std::pair<std::vector<size_t>, size_t>> order;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto& [path, row] = order.emplace_back();
+    row = i;
+    const std::string& name = rows[i].name;
+    for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1))
+      path.push_back(appeared.try_emplace(name.substr(0, dot), i).first->second);
   }
+  std::ranges::sort(order);
+  std::vector<ParameterInfo> sorted;
+  sorted.reserve(rows.size());
+  for (const auto& [path, row] : order) sorted.push_back(std::move(rows[row]));
+  rows = std::move(sorted);
+}
 
-  void norm(const std::string& name) {
-    weight(name + ".gain", {config_.hidden_size});
-    if (config_.bias && config_.norm == NormKind::layer_norm) weight(name + ".bias", {config_.hidden_size});
-  }
-
-  void feed_forward(const std::string& name, int64_t ffn, bool bias) {
-    const int64_t hidden = config_.hidden_size;
-    const auto add = [&](const char* part, int64_t out, int64_t in) {
-      weight(name + part + ".weight", {out, in});
-      if (bias) weight(name + part + ".bias", {out});
-    };
-    if (config_.activation == ActivationKind::swiglu) add(".gate", ffn, hidden);
-    add(".up", ffn, hidden);
-    add(".down", hidden, ffn);
-  }
-
-  void experts(const std::string& name) {
-    const MoeConfig& moe = config_.moe;
-    weight(name + ".router.weight", {moe.num_experts, config_.hidden_size});
-    for (int64_t e = 0; e < moe.num_experts; ++e)
-      feed_forward(fmt::format("{}.experts.{}", name, e), config_.expert_ffn_size(), false);
-    if (moe.shared_ffn_size > 0) feed_forward(name + ".shared", moe.shared_ffn_size, config_.bias);
-  }
-
-  void layer(const std::string& prefix, bool has_experts) {
-    const int64_t hidden = config_.hidden_size;
-    const int64_t queries = config_.num_heads * config_.head_dim();
-    const int64_t keys = config_.num_kv_heads * config_.head_dim();
-    norm(prefix + "attention_norm");
-    linear(prefix + "attention.query", queries, hidden);
-    linear(prefix + "attention.key", keys, hidden);
-    linear(prefix + "attention.value", keys, hidden);
-    linear(prefix + "attention.output", hidden, queries);
-    norm(prefix + "ffn_norm");
-    if (has_experts) {
-      experts(prefix + "ffn");
-    } else {
-      feed_forward(prefix + "ffn", config_.ffn_size, config_.bias);
-    }
-  }
-
-  std::vector<ParameterInfo> take() { return std::move(rows_); }
-
- private:
-  const ModelConfig& config_;
-  std::vector<ParameterInfo> rows_;
-};
-
-// Of one layer's scores and their product with the values, forward.
-double attention_flops_per_token(const ModelConfig& config, int64_t seq_len) {
-  return 2.0 * static_cast<double>(seq_len) * static_cast<double>(config.num_heads * config.head_dim());
+double sum_of_flops(const std::vector<LayerProducts>& layers, int64_t seq_len) {
+  double sum = 0;
+  for (const LayerProducts& layer : layers) sum += layer.flops(seq_len);
+  return sum;
 }
 
 }  // namespace
 
-bool is_of_expert(const ParameterInfo& row) { return row.name.find(".experts.") != std::string::npos; }
-
 std::vector<ParameterInfo> parameter_table(const ModelConfig& config) {
-  Table table(config);
-  table.weight("embedding.tokens.weight", {config.vocab_size, config.hidden_size});
-  if (config.positions == PositionKind::learned) {
-    table.weight("embedding.positions.weight", {config.max_positions, config.hidden_size});
+  std::vector<ParameterInfo> rows;
+  for (const auto& layer : parameters_by_layer(spec_of(config))) {
+    for (const Parameter& p : layer) rows.push_back({p.name, p.global_shape, p.expert});
   }
-  for (int64_t i = 0; i < config.num_layers; ++i)
-    table.layer(fmt::format("layers.{}.", i), config.moe.is_in(i));
-  table.norm("final_norm");
-  if (!config.tied_embeddings) table.weight("head.weight", {config.vocab_size, config.hidden_size});
-  return table.take();
+  sort_as_tree(rows);
+  return rows;
 }
 
 ModelSize size_of(const ModelConfig& config) {
+  const ModelSpec spec = spec_of(config);
+  const std::vector<LayerDescription> layers = describe(spec);
   ModelSize size;
-  int64_t of_experts = 0;
-  for (const ParameterInfo& row : parameter_table(config)) {
-    const bool embedding = row.name.starts_with("embedding.");
-    size.parameters += row.count();
-    if (!embedding && row.name != "head.weight") size.non_embedding += row.count();
-    if (!embedding && row.shape.rank() == 2) size.matmul += row.count();
-    if (is_of_expert(row)) of_experts += row.count();
+  for (size_t i = 0; i < layers.size(); ++i) {
+    int64_t all = 0, of_experts = 0, of_tables = 0;
+    for (const ParameterBlock& block : layers[i].blocks) {
+      const int64_t numel = block.shape().numel();
+      all += numel;
+      if (block.is_of_experts()) of_experts += numel;
+      if (block.is_matrix() && (i == 0 || i + 1 == layers.size())) of_tables += numel;
+    }
+    size.parameters += all;
+    size.non_embedding += all - of_tables;
+    size.matmul += layers[i].products.weights();
+    size.active += all;
+    if (of_experts == 0) continue;
+    const MoeConfig& routing = spec.blocks[i - 1].mixture->routing;
+    size.active -= of_experts / routing.num_experts * (routing.num_experts - routing.experts_per_token);
   }
-  if (config.tied_embeddings) size.matmul += config.vocab_size * config.hidden_size;
-  const int64_t idle = of_experts == 0 ? 0
-                                       : of_experts / config.moe.num_experts *
-                                             (config.moe.num_experts - config.moe.experts_per_token);
-  size.active = size.parameters - idle;
-  size.matmul -= idle;
   return size;
 }
 
 double forward_flops_per_token(const ModelConfig& config, int64_t seq_len) {
-  const double matmul = 2.0 * static_cast<double>(size_of(config).matmul);
-  return matmul + static_cast<double>(config.num_layers) * attention_flops_per_token(config, seq_len);
+  return sum_of_flops(describe_products(spec_of(config)), seq_len);
 }
 
 double training_flops_per_token(const ModelConfig& config, int64_t seq_len) {
@@ -119,11 +80,14 @@ double training_flops_per_token(const ModelConfig& config, int64_t seq_len) {
 
 double recomputed_flops_per_token(const ModelConfig& config, int64_t seq_len,
                                   const Recomputation& recomputation) {
-  const auto layers = static_cast<double>(config.num_layers);
-  if (recomputation.of_attention()) return layers * attention_flops_per_token(config, seq_len);
-  const double head = 2.0 * static_cast<double>(config.vocab_size * config.hidden_size);
-  return static_cast<double>(recomputation.num_whole_blocks(config.num_layers)) / layers *
-         (forward_flops_per_token(config, seq_len) - head);
+  const ModelSpec spec = spec_of(config);
+  double sum = 0;
+  for (int64_t i = 0; i < spec.num_blocks(); ++i) {
+    const LayerProducts products = describe_products(spec, spec.blocks[static_cast<size_t>(i)]);
+    if (recomputation.of_attention()) sum += products.flops_of_attention(seq_len);
+    if (recomputation.of_block(i)) sum += products.flops(seq_len);
+  }
+  return sum;
 }
 
 StateBytes state_bytes(int64_t parameters, DType precision, bool master) {

@@ -15,12 +15,10 @@ namespace trireme {
 struct ParameterInfo {
   std::string name;  ///< global name, "layers.3.attention.query.weight"
   Shape shape;       ///< global shape; weights are [out, in]
+  int expert = -1;   ///< as Parameter::expert
 
   int64_t count() const { return shape.numel(); }
 };
-
-/// Whether it belongs to one expert of several.
-bool is_of_expert(const ParameterInfo& row);
 
 /// Every parameter, layer by layer; weights beside their biases. Needs a config without faults.
 std::vector<ParameterInfo> parameter_table(const ModelConfig& config);
@@ -36,8 +34,8 @@ ModelSize size_of(const ModelConfig& config);
 
 /// Floating-point operations of one token in a sequence of `seq_len`, a multiply-add counted as two: 2 *
 /// matmul, and per layer 2 * seq_len * heads * head_dim for causal attention (QK^T and PV are 2 * seq_len *
-/// heads * head_dim each, half of it is masked). Norms, activations and softmax are left out, as is usual for
-/// MFU (arXiv 2204.02311, B).
+/// heads * head_dim each, half of it is masked; less under a window). Norms, activations and softmax are left
+/// out, as is usual for MFU (arXiv 2204.02311, B).
 double forward_flops_per_token(const ModelConfig& config, int64_t seq_len);
 /// Forward and backward: three times the forward pass. Recomputation is not counted.
 double training_flops_per_token(const ModelConfig& config, int64_t seq_len);

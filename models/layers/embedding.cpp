@@ -1,5 +1,7 @@
 #include "models/layers/embedding.h"
 
+#include <utility>
+
 namespace trireme {
 
 namespace {
@@ -9,26 +11,20 @@ struct EmbeddingState {
 };
 }  // namespace
 
-Embedding::Embedding(const ModelConfig& c, const TensorParallel& tensor)
-    : tensor_(tensor),
-      tokens_(single(tensor.divided("embedding.tokens.weight", {c.vocab_size, c.hidden_size}, 0, 0.0f,
-                                    static_cast<float>(c.init_std)))) {
-  if (c.positions == PositionKind::learned) {
-    positions_ = single(tensor.copied("embedding.positions.weight", {c.max_positions, c.hidden_size}, 0.0f,
-                                      static_cast<float>(c.init_std)));
-  }
-}
+Embedding::Embedding(EmbeddingParameters parameters, const TensorParallel& tensor)
+    : tensor_(tensor), parameters_(std::move(parameters)) {}
 
 ops::TablePart Embedding::part() const {
-  const Parameter& p = tokens_.members.front();
+  const Parameter& p = parameters_.tokens.members.front();
   return {p.offset[0], p.global_shape[0]};
 }
 
 Tensor Embedding::forward(Context& ctx, const MicroBatch& mb, const Tensor&, Saved& saved) {
-  const Tensor out = Tensor::empty(ctx, {mb.rows(), tokens_.weight.dim(1)}, tokens_.weight.dtype());
-  const bool adds_positions = positions_ && tensor_.rank() == 0;
-  ops::embedding(ctx, mb.tokens, tokens_.weight, part(), adds_positions ? mb.positions : Tensor(),
-                 adds_positions ? positions_.weight : Tensor(), out);
+  const auto& [tokens, positions] = parameters_;
+  const Tensor out = Tensor::empty(ctx, {mb.rows(), tokens.weight.dim(1)}, tokens.weight.dtype());
+  const bool adds_positions = positions && tensor_.rank() == 0;
+  ops::embedding(ctx, mb.tokens, tokens.weight, part(), adds_positions ? mb.positions : Tensor(),
+                 adds_positions ? positions.weight : Tensor(), out);
   const bool divided_rows = tensor_.divides_rows(mb);
   saved.emplace<EmbeddingState>() = {divided_rows, mb.tokens, mb.positions, Tensor()};
   return tensor_.reduce(ctx, out, divided_rows);
@@ -42,17 +38,13 @@ Tensor Embedding::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
 
 void Embedding::backward_weight(Context& ctx, Saved& saved) {
   const auto& state = saved.get<EmbeddingState>();
-  ops::embedding_backward(ctx, state.tokens, state.dy, part(), tokens_.gradient);
-  if (positions_) {
-    ops::embedding_backward(ctx, state.positions, state.dy, {0, positions_.gradient.dim(0)},
-                            positions_.gradient);
+  const auto& [tokens, positions] = parameters_;
+  ops::embedding_backward(ctx, state.tokens, state.dy, part(), tokens.gradient);
+  if (positions) {
+    ops::embedding_backward(ctx, state.positions, state.dy, {0, positions.gradient.dim(0)},
+                            positions.gradient);
   }
   saved.clear();
-}
-
-void Embedding::collect(std::vector<ParameterBlock*>& blocks) {
-  blocks.push_back(&tokens_);
-  if (positions_) blocks.push_back(&positions_);
 }
 
 }  // namespace trireme

@@ -1,5 +1,7 @@
 #include "models/layers/feed_forward.h"
 
+#include <utility>
+
 #include "runtime/ops/activation.h"
 
 namespace trireme {
@@ -11,33 +13,15 @@ struct FeedForwardState {
   Tensor h;  // before the activation
 };
 
-ParameterBlock up_block(const ModelConfig& c, const std::string& name, const char* suffix, bool matrix,
-                        const TensorParallel& tensor) {
-  ParameterBlock block;
-  const Shape shape = matrix ? Shape{c.ffn_size, c.hidden_size} : Shape{c.ffn_size};
-  const float std = matrix ? static_cast<float>(c.init_std) : 0.0f;
-  if (c.activation == ActivationKind::swiglu) {
-    block.members.push_back(tensor.divided(name + ".gate" + suffix, shape, 0, 0.0f, std));
-  }
-  block.members.push_back(tensor.divided(name + ".up" + suffix, shape, 0, 0.0f, std));
-  return block;
-}
-
 }  // namespace
 
-FeedForward::FeedForward(const ModelConfig& config, const std::string& name, const TensorParallel& tensor)
-    : activation_(config.activation),
-      up_weight_(up_block(config, name, ".weight", true, tensor)),
-      down_weight_(single(tensor.divided(name + ".down.weight", {config.hidden_size, config.ffn_size}, 1,
-                                         0.0f, residual_init_std(config)))),
+FeedForward::FeedForward(const FeedForwardSpec& spec, FeedForwardParameters parameters,
+                         const TensorParallel& tensor)
+    : activation_(spec.activation),
+      parameters_(std::move(parameters)),
       tensor_(tensor),
-      up_(tensor, up_weight_, up_bias_),
-      down_(tensor, down_weight_, down_bias_) {
-  if (config.bias) {
-    up_bias_ = up_block(config, name, ".bias", false, tensor);
-    down_bias_ = single(tensor.copied(name + ".down.bias", {config.hidden_size}, 0.0f, 0.0f));
-  }
-}
+      up_(tensor, parameters_.up.weight, parameters_.up.bias),
+      down_(tensor, parameters_.down.weight, parameters_.down.bias) {}
 
 Tensor FeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<FeedForwardState>();
@@ -48,7 +32,7 @@ Tensor FeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x,
     a = Tensor::empty(ctx, {mb.rows(), state.h.dim(1) / 2}, x.dtype());
     ops::swiglu(ctx, state.h, a);
   } else {
-    state.h = Tensor::empty(ctx, {mb.rows(), up_weight_.weight.dim(0)}, x.dtype());
+    state.h = Tensor::empty(ctx, {mb.rows(), parameters_.up.weight.weight.dim(0)}, x.dtype());
     a = Tensor::empty(ctx, state.h.shape(), x.dtype());
     up_.forward_gelu(ctx, x, divided_rows, state.h, a, state.up_linear);
   }
@@ -74,12 +58,6 @@ void FeedForward::backward_weight(Context& ctx, Saved& saved) const {
   down_.backward_weight(ctx, state.down_linear);
   up_.backward_weight(ctx, state.up_linear);
   saved.clear();
-}
-
-void FeedForward::collect(std::vector<ParameterBlock*>& blocks) {
-  for (ParameterBlock* block : {&up_weight_, &up_bias_, &down_weight_, &down_bias_}) {
-    if (*block) blocks.push_back(block);
-  }
 }
 
 }  // namespace trireme

@@ -1,5 +1,7 @@
 #include "models/layers/loss_head.h"
 
+#include <utility>
+
 #include "parallel/tensor_parallel/vocabulary.h"
 #include "runtime/ops/elementwise.h"
 
@@ -12,31 +14,24 @@ struct LossHeadState {
   ops::Columns dlogits;
 };
 
-ParameterBlock head_block(const ModelConfig& c, const TensorParallel& tensor) {
-  const char* name = c.tied_embeddings ? "embedding.tokens.weight" : "head.weight";
-  Parameter p = tensor.divided(name, {c.vocab_size, c.hidden_size}, 0, 0.0f, static_cast<float>(c.init_std));
-  p.is_tied_copy = c.tied_embeddings;
-  return single(std::move(p));
-}
-
 }  // namespace
 
-LossHead::LossHead(const ModelConfig& config, const ParameterBlock* tied_to, const TensorParallel& tensor)
-    : vocab_size_(config.vocab_size),
-      tensor_(tensor),
-      norm_(config, "final_norm", tensor),
-      own_weight_(tied_to != nullptr ? ParameterBlock() : head_block(config, tensor)),
-      weight_(tied_to != nullptr ? tied_to : &own_weight_),
+LossHead::LossHead(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
+                   const TensorParallel& tensor)
+    : tensor_(tensor),
+      norm_(spec.norm, std::move(parameters.norm)),
+      own_(std::move(parameters.weight)),
+      weight_(own_ ? &own_ : tied_to),
       linear_(tensor, *weight_, no_bias_) {}
 
 Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
   auto& state = saved.emplace<LossHeadState>();
   const Tensor y = norm_.forward(ctx, x, Tensor(), state.norm).y;
-  const ops::Columns logits = empty_logits(ctx, tensor_, vocab_size_, mb.rows(), y.dtype());
+  const ops::Columns logits = empty_logits(ctx, tensor_, vocab_size(), mb.rows(), y.dtype());
   linear_.forward_into(ctx, y, tensor_.divides_rows(mb), logits, state.linear);
   const Tensor loss = Tensor::empty(ctx, {mb.rows()}, DType::f32);
   if (mb.training) state.dlogits = logits;
-  vocabulary_cross_entropy(ctx, tensor_, vocab_size_, logits, mb.targets, mb.gradient_scale, loss,
+  vocabulary_cross_entropy(ctx, tensor_, vocab_size(), logits, mb.targets, mb.gradient_scale, loss,
                            state.dlogits);
   if (mb.loss_sum) ops::add_sum(ctx, loss, mb.loss_sum);
   return Tensor();
@@ -56,17 +51,17 @@ void LossHead::backward_weight(Context& ctx, Saved& saved) {
 
 void LossHead::collect(std::vector<ParameterBlock*>& blocks) {
   norm_.collect(blocks);
-  if (own_weight_) blocks.push_back(&own_weight_);
+  if (own_) blocks.push_back(&own_);
 }
 
 void LossHead::collect_shared(std::vector<const ParameterBlock*>& blocks) const {
-  if (weight_ != &own_weight_) blocks.push_back(weight_);
+  if (weight_ != &own_) blocks.push_back(weight_);
 }
 
 Tensor LossHead::logits(Context& ctx, const MicroBatch& mb, const Tensor& x) const {
   Saved norm, linear;
   const Tensor y = norm_.forward(ctx, x, Tensor(), norm).y;
-  return gather_logits(ctx, tensor_, vocab_size_, linear_.forward(ctx, y, tensor_.divides_rows(mb), linear));
+  return gather_logits(ctx, tensor_, vocab_size(), linear_.forward(ctx, y, tensor_.divides_rows(mb), linear));
 }
 
 }  // namespace trireme

@@ -11,10 +11,10 @@ namespace trireme {
 
 class LossHead final : public Layer {
  public:
-  /// Parameters final_norm.* and head.weight, whose rows are divided over the tensor ranks. With tied
-  /// embeddings the head reads `tied_to`, the embedding's block (which outlives the head); where that is
-  /// null, the embedding being on another pipeline rank, it holds a copy under the same name.
-  LossHead(const ModelConfig& config, const ParameterBlock* tied_to, const TensorParallel& tensor);
+  /// Reads the matrix of `parameters`, and where it has none `tied_to`, the embedding's block, which outlives
+  /// the head.
+  LossHead(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
+           const TensorParallel& tensor);
 
   /// Adds the losses of the micro-batch's targets to its loss_sum, equal on all tensor ranks, and returns an
   /// undefined tensor. In training the logits become their own gradient at once, so that [rows, V / ranks] is
@@ -26,16 +26,17 @@ class LossHead final : public Layer {
   void collect_shared(std::vector<const ParameterBlock*>& blocks) const override;
 
   /// The head's own matrix; empty where it reads the embedding's.
-  ParameterBlock& weight() { return own_weight_; }
+  ParameterBlock& weight() { return own_; }
 
   /// [rows, V], on every tensor rank: for generation, and for those who compare.
   Tensor logits(Context& ctx, const MicroBatch& micro_batch, const Tensor& x) const;
 
  private:
-  int64_t vocab_size_;
+  int64_t vocab_size() const { return weight_->members.front().global_shape[0]; }
+
   TensorParallel tensor_;
   Norm norm_;
-  ParameterBlock own_weight_, no_bias_;
+  ParameterBlock own_, no_bias_;
   const ParameterBlock* weight_;
   ColumnParallelLinear linear_;
 };

@@ -1,8 +1,6 @@
 #include "models/layers/moe_feed_forward.h"
 
-#include <optional>
-
-#include <fmt/format.h>
+#include <utility>
 
 #include "parallel/expert_parallel/token_exchange.h"
 #include "runtime/ops/activation.h"
@@ -24,30 +22,6 @@ struct MoeFeedForward::MoeState {
 };
 
 namespace {
-
-ParameterBlock expert_block(const ModelConfig& c, const std::string& name, bool up,
-                            const ExpertParallel& experts) {
-  ParameterBlock block;
-  const Part held = experts.part(c.moe.num_experts);
-  const int64_t width = c.expert_ffn_size();
-  for (int64_t e = held.begin; e < held.end; ++e) {
-    const auto add = [&](const char* part, const Shape& shape, int dim, float std) {
-      block.members.push_back(experts.width().divided(fmt::format("{}.experts.{}{}.weight", name, e, part),
-                                                      shape, dim, 0.0f, std));
-      block.members.back().expert = static_cast<int>(e);
-    };
-    const auto std = static_cast<float>(c.init_std);
-    if (up && c.activation == ActivationKind::swiglu) add(".gate", {width, c.hidden_size}, 0, std);
-    if (up) add(".up", {width, c.hidden_size}, 0, std);
-    if (!up) add(".down", {c.hidden_size, width}, 1, residual_init_std(c));
-  }
-  return block;
-}
-
-ModelConfig with_width(ModelConfig config, int64_t ffn_size) {
-  config.ffn_size = ffn_size;
-  return config;
-}
 
 // Rows and experts of one chunk.
 Tensor rows_of(const Tensor& rows, const Part& part) { return rows.slice(part.begin, part.end); }
@@ -72,19 +46,16 @@ Tensor rows_of_width(Context& ctx, const Tensor& like, int64_t num_rows, int64_t
 
 }  // namespace
 
-MoeFeedForward::MoeFeedForward(const ModelConfig& config, const std::string& name, int64_t layer,
+MoeFeedForward::MoeFeedForward(const MixtureSpec& spec, MixtureParameters parameters, int64_t layer,
                                const TensorParallel& tensor, const ContextParallel& context,
                                const ExpertParallel& experts)
-    : activation_(config.activation),
+    : activation_(spec.expert.activation),
       tensor_(tensor),
       experts_(experts),
-      router_(config, name + ".router", layer, tensor, context, experts),
-      up_(expert_block(config, name, true, experts)),
-      down_(expert_block(config, name, false, experts)) {
-  if (config.moe.shared_ffn_size > 0) {
-    shared_ = std::make_unique<FeedForward>(with_width(config, config.moe.shared_ffn_size), name + ".shared",
-                                            tensor);
-  }
+      router_(spec.routing, std::move(parameters.router), layer, tensor, context, experts),
+      up_(std::move(parameters.up)),
+      down_(std::move(parameters.down)) {
+  if (spec.shared) shared_.emplace(*spec.shared, std::move(*parameters.shared), tensor);
 }
 
 Tensor MoeFeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
@@ -202,7 +173,7 @@ void MoeFeedForward::backward_weight(Context& ctx, Saved& saved) const {
   saved.clear();
 }
 
-void MoeFeedForward::collect(std::vector<ParameterBlock*>& blocks) {
+void MoeFeedForward::collect(ParameterBlocks& blocks) {
   router_.collect(blocks);
   blocks.push_back(&up_);
   blocks.push_back(&down_);

@@ -1,9 +1,7 @@
 // MoeFeedForward: the mixture of experts in the place of a block's feed-forward part.
 #pragma once
 
-#include <memory>
-#include <string>
-#include <vector>
+#include <optional>
 
 #include "models/layers/feed_forward.h"
 #include "models/layers/router.h"
@@ -16,15 +14,14 @@ namespace trireme {
 /// which rows of tokens travel, and each expert's width over ExpertParallel::width().
 class MoeFeedForward {
  public:
-  /// Parameters `name`.router.weight, `name`.experts.E.{gate,up,down}.weight and `name`.shared.* (as
-  /// FeedForward). Experts have no biases.
-  MoeFeedForward(const ModelConfig& config, const std::string& name, int64_t layer,
+  /// `layer` is the block's number in the model. Experts have no biases.
+  MoeFeedForward(const MixtureSpec& spec, MixtureParameters parameters, int64_t layer,
                  const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts);
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
-  void collect(std::vector<ParameterBlock*>& blocks);
+  void collect(ParameterBlocks& blocks);
   RouterBalance& balance() { return router_.balance(); }
 
  private:
@@ -38,7 +35,7 @@ class MoeFeedForward {
   ExpertParallel experts_;
   Router router_;
   ParameterBlock up_, down_;  // of all experts that this rank holds, one below the other
-  std::unique_ptr<FeedForward> shared_;
+  std::optional<FeedForward> shared_;
 };
 
 }  // namespace trireme

@@ -1,20 +1,17 @@
 // Norm: LayerNorm or RMSNorm, with the residual addition before it.
 #pragma once
 
-#include <string>
-#include <vector>
-
-#include "models/config/model_config.h"
+#include "models/spec/layer_parameters.h"
+#include "models/spec/model_spec.h"
 #include "parallel/module/saved.h"
-#include "parallel/tensor_parallel/tensor_parallel.h"
+#include "runtime/device/context.h"
 
 namespace trireme {
 
 class Norm {
  public:
-  /// Parameters `name`.gain and, for a LayerNorm with biases, `name`.bias: whole on every tensor rank. Rows
-  /// are independent, so that it may be any share of them that a rank normalises.
-  Norm(const ModelConfig& config, const std::string& name, const TensorParallel& tensor);
+  /// Rows are independent, so that it may be any share of them that a rank normalises.
+  Norm(const NormSpec& spec, NormParameters parameters);
 
   struct Output {
     Tensor sum;  ///< x + residual, or x
@@ -27,13 +24,11 @@ class Norm {
   /// small to be worth splitting off.
   Tensor backward(Context& ctx, const Tensor& dy, const Tensor& dsum, Saved& saved) const;
 
-  void collect(std::vector<ParameterBlock*>& blocks);
+  void collect(ParameterBlocks& blocks) { parameters_.collect(blocks); }
 
  private:
-  NormKind kind_;
-  float eps_;
-  ParameterBlock gain_;
-  ParameterBlock bias_;
+  NormSpec spec_;
+  NormParameters parameters_;
 };
 
 }  // namespace trireme

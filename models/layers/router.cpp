@@ -1,6 +1,7 @@
 #include "models/layers/router.h"
 
 #include <numeric>
+#include <utility>
 
 #include "parallel/module/routing_observer.h"
 #include "runtime/base/philox.h"
@@ -56,6 +57,12 @@ struct RouterState {
   Jitter jitter;
 };
 
+// "layers.3.ffn.router", of "layers.3.ffn.router.weight".
+std::string name_of(const ParameterBlock& weight) {
+  const std::string& name = weight.members.front().name;
+  return name.substr(0, name.rfind('.'));
+}
+
 Jitter jitter_of(const MoeConfig& config, const std::string& router, const MicroBatch& mb) {
   if (config.jitter == 0 || !mb.training) return {};
   return {{.eps = static_cast<float>(config.jitter),
@@ -75,17 +82,15 @@ struct Router::Terms {
   explicit operator bool() const { return !dsquares.empty(); }
 };
 
-Router::Router(const ModelConfig& config, const std::string& name, int64_t layer,
-               const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts)
-    : config_(config.moe),
+Router::Router(const MoeConfig& config, ParameterBlock weight, int64_t layer, const TensorParallel& tensor,
+               const ContextParallel& context, const ExpertParallel& experts)
+    : config_(config),
       tensor_(tensor),
       context_(context),
-      order_(experts.order(config.moe.num_experts)),
-      weight_(single(tensor.copied(name + ".weight", {config.moe.num_experts, config.hidden_size}, 0.0f,
-                                   static_cast<float>(config.init_std)))),
-      balance_(std::make_unique<RouterBalance>(name, layer, config.moe.num_experts, config.moe.bias_rate)) {
-  weight_.members.front().is_gradient_partial = true;  // each rank sees its own rows
-}
+      order_(experts.order(config.num_experts)),
+      weight_(std::move(weight)),
+      balance_(
+          std::make_unique<RouterBalance>(name_of(weight_), layer, config.num_experts, config.bias_rate)) {}
 
 // Of all rows, on every rank.
 Tensor Router::logits(Context& ctx, const ExpertRows& rows, const Tensor& x) const {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "models/config/model_config.h"
+#include "models/config/moe_config.h"
 #include "models/layers/expert_queues.h"
 #include "parallel/expert_parallel/expert_rows.h"
 #include "parallel/module/layer.h"
@@ -28,9 +28,9 @@ ops::RouteOptions route_options(const MoeConfig& config);
 
 class Router {
  public:
-  /// Parameter `name`.weight, which every tensor rank holds: all decide the same, for all rows. Each computes
-  /// the gradients of its own rows. `layer` is the block's number in the model.
-  Router(const ModelConfig& config, const std::string& name, int64_t layer, const TensorParallel& tensor,
+  /// Every tensor rank holds the weight: all decide the same, for all rows. Each computes the gradients of
+  /// its own rows. `layer` is the block's number in the model.
+  Router(const MoeConfig& config, ParameterBlock weight, int64_t layer, const TensorParallel& tensor,
          const ContextParallel& context, const ExpertParallel& experts);
 
   /// x: the rows outside of `rows`. In training they are jittered where the config says so, and the tokens

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "models/config/model_config.h"
+
 namespace trireme {
 
 namespace {
@@ -23,7 +25,7 @@ AttentionSpec attention_of(const ModelConfig& c) {
           .qkv_bias = c.bias,
           .output_bias = c.bias,
           .rotary = rotary_of(c),
-          .scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim()))};
+          .scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim()))};
 }
 
 MixtureSpec mixture_of(const ModelConfig& c) {

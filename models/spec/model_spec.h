@@ -2,12 +2,16 @@
 // kept for the backward pass, products, FLOPs, memory and placement.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <vector>
 
-#include "models/config/model_config.h"
+#include "models/config/kinds.h"
+#include "models/config/moe_config.h"
 
 namespace trireme {
+
+struct ModelConfig;
 
 struct NormSpec {
   NormKind kind = NormKind::layer_norm;
@@ -70,8 +74,7 @@ struct MixtureSpec {
   friend bool operator==(const MixtureSpec&, const MixtureSpec&) = default;
 };
 
-/// x + part(norm(x)); norm(x + ...) is not built; both: x + norm(part(norm(x))), with a norm of its own
-/// behind.
+/// before: x + part(norm(x)); both: x + norm(part(norm(x))), with a norm of its own behind.
 enum class NormPlacement : uint8_t { before, both };
 
 struct BlockSpec {
@@ -80,7 +83,6 @@ struct BlockSpec {
   AttentionSpec attention;
   FeedForwardSpec feed_forward;        ///< of a dense block
   std::optional<MixtureSpec> mixture;  ///< in its place
-  int64_t weights_of = -1;  ///< an earlier block whose parameters this one reads too; -1: it has its own
 
   friend bool operator==(const BlockSpec&, const BlockSpec&) = default;
 };

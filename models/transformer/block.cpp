@@ -1,5 +1,7 @@
 #include "models/transformer/block.h"
 
+#include <utility>
+
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
@@ -10,21 +12,20 @@ struct BlockState {
   Saved attention_norm, attention, ffn_norm, ffn;
 };
 
-std::string layer_name(int64_t index) { return fmt::format("layers.{}", index); }
-
 }  // namespace
 
-TransformerBlock::TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary,
-                                   const TensorParallel& tensor, const ContextParallel& context,
-                                   const ExpertParallel& experts, bool recomputes_attention)
-    : attention_norm_(config, layer_name(index) + ".attention_norm", tensor),
-      attention_(config, layer_name(index) + ".attention", rotary, tensor, context, recomputes_attention),
-      ffn_norm_(config, layer_name(index) + ".ffn_norm", tensor) {
-  const std::string name = layer_name(index) + ".ffn";
-  if (config.moe.is_in(index)) {
-    experts_.emplace(config, name, index, tensor, context, experts);
+TransformerBlock::TransformerBlock(const BlockSpec& spec, BlockParameters parameters, int64_t index,
+                                   const Tensor& rotary, const TensorParallel& tensor,
+                                   const ContextParallel& context, const ExpertParallel& experts,
+                                   bool recomputes_attention)
+    : attention_norm_(spec.norm, std::move(parameters.attention_norm)),
+      attention_(spec.attention, std::move(parameters.attention), rotary, tensor, context,
+                 recomputes_attention),
+      ffn_norm_(spec.norm, std::move(parameters.ffn_norm)) {
+  if (spec.mixture) {
+    experts_.emplace(*spec.mixture, std::move(*parameters.mixture), index, tensor, context, experts);
   } else {
-    ffn_.emplace(config, name, tensor);
+    ffn_.emplace(spec.feed_forward, std::move(*parameters.feed_forward), tensor);
   }
 }
 
@@ -53,7 +54,7 @@ void TransformerBlock::backward_weight(Context& ctx, Saved& saved) {
   saved.clear();
 }
 
-void TransformerBlock::collect(std::vector<ParameterBlock*>& blocks) {
+void TransformerBlock::collect(ParameterBlocks& blocks) {
   attention_norm_.collect(blocks);
   attention_.collect(blocks);
   ffn_norm_.collect(blocks);

@@ -14,16 +14,16 @@ namespace trireme {
 
 class TransformerBlock final : public Layer {
  public:
-  /// Parameters layers.`index`.*. `rotary` as in Attention, whose core is run again in the backward pass with
+  /// Block `index` of the model. `rotary` as in Attention, whose core is run again in the backward pass with
   /// `recomputes_attention`.
-  TransformerBlock(const ModelConfig& config, int64_t index, const Tensor& rotary,
+  TransformerBlock(const BlockSpec& spec, BlockParameters parameters, int64_t index, const Tensor& rotary,
                    const TensorParallel& tensor, const ContextParallel& context,
                    const ExpertParallel& experts, bool recomputes_attention = false);
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
-  void collect(std::vector<ParameterBlock*>& blocks) override;
+  void collect(ParameterBlocks& blocks) override;
   void collect_routers(std::vector<RouterBalance*>& routers) override;
 
  private:

@@ -7,11 +7,11 @@
 #include "models/config/tensor_parallel_faults.h"
 #include "models/cost/layer_placement.h"
 #include "models/layers/rotary_table.h"
+#include "models/spec/describe.h"
 #include "models/transformer/block.h"
 #include "parallel/module/recompute.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
-#include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/host_copy.h"
 
@@ -30,57 +30,80 @@ void check(const ModelConfig& config, const ParallelPlan& plan) {
   if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
 }
 
+GroupShare share_of(const Communicator& group) { return {group.rank(), group.size()}; }
+
+RankShare share_of(const ParallelContext& parallel) {
+  return {.tensor = share_of(parallel.tensor()),
+          .sequence = parallel.plan().sequence,
+          .experts = share_of(parallel.experts()),
+          .expert_tensor = share_of(parallel.expert_tensor())};
+}
+
 }  // namespace
 
 Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
-                         int64_t max_seq_len, DType compute_type, const ShardingSpec& sharding,
-                         const Recomputation& recomputation, bool float8)
+                         const TransformerOptions& options)
     : config_(config),
-      recomputation_(recomputation),
+      options_(options),
+      share_(share_of(parallel)),
       pipeline_(parallel.pipeline()),
       tensor_(parallel),
       layer_tensor_(parallel),
       context_(parallel),
       experts_(parallel) {
   check(config, parallel.plan());
-  layer_tensor_.set_products({.float8 = float8});
-  if (config.positions == PositionKind::rotary) rotary_ = rotary_table(ctx, config, max_seq_len);
-  placement_ = layer_placement(config, max_seq_len, parallel.plan());
+  spec_ = spec_of(config);
+  layer_tensor_.set_products({.float8 = options.float8});
+  placement_ = layer_placement(config, options.max_seq_len, parallel.plan());
   for (int chunk = 0; chunk < parallel.plan().virtual_stages; ++chunk) {
     const auto stage = static_cast<size_t>(chunk * pipeline_.size() + pipeline_.rank());
     std::vector<std::unique_ptr<Layer>> layers;
-    for (int i = placement_[stage]; i < placement_[stage + 1]; ++i) layers.push_back(make_layer(i));
+    for (int i = placement_[stage]; i < placement_[stage + 1]; ++i) layers.push_back(make_layer(ctx, i));
     part_.chunks.emplace_back(std::move(layers));
   }
-  if (config.tied_embeddings && pipeline_.size() > 1) {
+  if (spec_.head.tied && pipeline_.size() > 1) {
     if (head_ != nullptr) part_.tied = &head_->weight();
     if (embedding_ != nullptr) part_.tied = &embedding_->tokens();
   }
-  part_.storage = std::make_unique<ParameterStorage>(ctx, part_.blocks(), compute_type, sharding);
+  part_.storage =
+      std::make_unique<ParameterStorage>(ctx, part_.blocks(), options.compute_type, options.sharding);
   weights_ = std::make_unique<ShardedWeights>(parallel, *part_.storage, parallel.plan().overlap);
   for (Stage& stage : part_.chunks) stage.set_weight_access(weights_.get());
-  part_.boundary = {config.hidden_size, compute_type, [tensor = tensor_](const MicroBatch& mb) {
+  part_.boundary = {spec_.hidden_size, options.compute_type, [tensor = tensor_](const MicroBatch& mb) {
                       return mb.rows() / (tensor.divides_rows(mb) ? tensor.size() : 1);
                     }};
 }
 
-std::unique_ptr<Layer> Transformer::make_layer(int place) {
+std::unique_ptr<Layer> Transformer::make_layer(Context& ctx, int place) {
+  const ParameterDescription parameters(spec_, share_);
   if (place == 0) {
-    auto layer = std::make_unique<Embedding>(config_, tensor_);
+    auto layer = std::make_unique<Embedding>(parameters.embedding(), tensor_);
     embedding_ = layer.get();
     return layer;
   }
-  if (place <= config_.num_layers) {
-    std::unique_ptr<Layer> block = std::make_unique<TransformerBlock>(
-        config_, place - 1, rotary_, layer_tensor_, context_, experts_, recomputation_.of_attention());
-    if (recomputation_.of_block(place - 1)) block = std::make_unique<Recomputed>(std::move(block));
-    return block;
-  }
-  const bool reads_embedding = config_.tied_embeddings && embedding_ != nullptr;
-  auto layer =
-      std::make_unique<LossHead>(config_, reads_embedding ? &embedding_->tokens() : nullptr, tensor_);
+  if (place <= spec_.num_blocks()) return make_block(ctx, place - 1);
+  auto layer = std::make_unique<LossHead>(spec_.head, parameters.head(embedding_ != nullptr),
+                                          embedding_ != nullptr ? &embedding_->tokens() : nullptr, tensor_);
   head_ = layer.get();
   return layer;
+}
+
+std::unique_ptr<Layer> Transformer::make_block(Context& ctx, int64_t index) {
+  const BlockSpec& spec = spec_.blocks[static_cast<size_t>(index)];
+  std::unique_ptr<Layer> block =
+      std::make_unique<TransformerBlock>(spec, ParameterDescription(spec_, share_).block(index), index,
+                                         rotary_table_of(ctx, spec.attention.rotary), layer_tensor_, context_,
+                                         experts_, options_.recomputation.of_attention());
+  if (options_.recomputation.of_block(index)) block = std::make_unique<Recomputed>(std::move(block));
+  return block;
+}
+
+Tensor Transformer::rotary_table_of(Context& ctx, const RotarySpec& rotary) {
+  if (rotary.dims == 0) return {};
+  for (const auto& [spec, table] : rotary_tables_) {
+    if (spec == rotary) return table;
+  }
+  return rotary_tables_.emplace_back(rotary, rotary_table(ctx, rotary, options_.max_seq_len)).second;
 }
 
 Tensor Transformer::logits(Context& ctx, const MicroBatch& micro_batch) {
@@ -104,32 +127,14 @@ Tensor Transformer::logits(Context& ctx, const MicroBatch& micro_batch) {
     const HeldWeights held = stage.hold_for_forward(ctx, stage.num_layers() - 1);
     logits = head_->logits(ctx, mb, x);
   } else {
-    logits = Tensor::empty(ctx, {mb.rows(), config_.vocab_size}, part_.boundary.dtype);
+    logits = Tensor::empty(ctx, {mb.rows(), spec_.vocab_size}, part_.boundary.dtype);
   }
   pipeline_.broadcast(ctx.stream(), logits, num_ranks - 1);
   return logits;
 }
 
 std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& config) {
-  const auto self = make_self_communicator();
-  const TensorParallel whole(*self);
-  Embedding embedding(config, whole);
-  std::vector<std::vector<Parameter>> layers;
-  const auto append = [&](Layer& layer) {
-    std::vector<ParameterBlock*> blocks;
-    layer.collect(blocks);
-    auto& parameters = layers.emplace_back();
-    for (const ParameterBlock* block : blocks)
-      parameters.insert(parameters.end(), block->members.begin(), block->members.end());
-  };
-  append(embedding);
-  for (int64_t i = 0; i < config.num_layers; ++i) {
-    TransformerBlock block(config, i, Tensor(), whole, ContextParallel(*self), ExpertParallel(*self, *self));
-    append(block);
-  }
-  LossHead head(config, config.tied_embeddings ? &embedding.tokens() : nullptr, whole);
-  append(head);
-  return layers;
+  return parameters_by_layer(spec_of(config));
 }
 
 MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::span<const int32_t> tokens,

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "models/config/model_config.h"
 #include "models/layers/embedding.h"
 #include "models/layers/loss_head.h"
+#include "models/spec/model_spec.h"
+#include "models/spec/rank_share.h"
 #include "parallel/context_parallel/context_parallel.h"
 #include "parallel/data_parallel/sharded_weights.h"
 #include "parallel/expert_parallel/expert_parallel.h"
@@ -15,18 +19,23 @@
 
 namespace trireme {
 
+struct TransformerOptions {
+  /// The longest sequence: it bounds the positions of the rotary table and weighs in the placement of layers.
+  int64_t max_seq_len = 0;
+  DType compute_type = DType::f32;
+  ShardingSpec sharding = {};        ///< how ranks that hold the same parameters divide their state
+  Recomputation recomputation = {};  ///< what is not kept for the backward pass
+  /// The linear layers of the blocks (not experts, routers or the head) multiply in 8 bits (LinearProducts).
+  bool float8 = false;
+};
+
 class Transformer {
  public:
   /// This rank's part of the model: over a pipeline its virtual stages, over tensor ranks its share of each
-  /// layer. Weights are uninitialised until storage().initialize(). `max_seq_len` is the longest sequence: it
-  /// bounds the positions of the rotary table and weighs in the placement of layers. `sharding` says how the
-  /// ranks that hold the same parameters divide their state, `recomputation` what is not kept for the
-  /// backward pass. `float8`: the linear layers of the blocks (not experts, routers or the head) multiply in
-  /// 8 bits (LinearProducts). `parallel` outlives the model. Throws UserError (usage) with the faults of the
-  /// config.
-  Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config, int64_t max_seq_len,
-              DType compute_type, const ShardingSpec& sharding = {}, const Recomputation& recomputation = {},
-              bool float8 = false);
+  /// layer. Weights are uninitialised until storage().initialize(). `parallel` outlives the model. Throws
+  /// UserError (usage) with the faults of the config.
+  Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
+              const TransformerOptions& options);
 
   const ModelConfig& config() const { return config_; }
   ModelPart& part() { return part_; }
@@ -40,15 +49,20 @@ class Transformer {
   Tensor logits(Context& ctx, const MicroBatch& micro_batch);
 
  private:
-  std::unique_ptr<Layer> make_layer(int place);  // 0: the embedding, then the blocks and the head
+  std::unique_ptr<Layer> make_layer(Context& ctx, int place);  // 0: the embedding, then blocks and head
+  std::unique_ptr<Layer> make_block(Context& ctx, int64_t index);
+  // Blocks with equal angles share a table; undefined for positions that are not rotary.
+  Tensor rotary_table_of(Context& ctx, const RotarySpec& rotary);
 
   ModelConfig config_;
-  Recomputation recomputation_;
+  ModelSpec spec_;
+  TransformerOptions options_;
+  RankShare share_;
   Communicator& pipeline_;
   TensorParallel tensor_, layer_tensor_;  // the blocks' own may multiply in fp8
   ContextParallel context_;
   ExpertParallel experts_;
-  Tensor rotary_;
+  std::vector<std::pair<RotarySpec, Tensor>> rotary_tables_;
   std::vector<int> placement_;
   ModelPart part_;
   std::unique_ptr<ShardedWeights> weights_;  // what the part's stages read through
@@ -56,8 +70,7 @@ class Transformer {
   LossHead* head_ = nullptr;                 // on the rank with the last one
 };
 
-/// The parameters of the whole model, layer by layer: embedding, blocks, head. A tied head has no matrix of
-/// its own.
+/// parameters_by_layer(spec) of the config's model (models/spec/describe.h).
 std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& config);
 
 /// This rank's share of `batch` sequences of `seq_len` tokens, with positions 0.. in each sequence. The

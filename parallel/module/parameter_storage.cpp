@@ -1,6 +1,7 @@
 #include "parallel/module/parameter_storage.h"
 
 #include <unordered_map>
+#include <utility>
 
 #include "parallel/module/local_ranges.h"
 #include "runtime/base/error.h"
@@ -10,8 +11,6 @@
 namespace trireme {
 
 namespace {
-
-int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 Tensor zeros(Context& ctx, int64_t numel, DType dtype, MemoryCategory category) {
   const Tensor t = Tensor::empty(ctx, {numel}, dtype, category);
@@ -27,6 +26,17 @@ void draw(Context& ctx, const Parameter& p, uint64_t seed, const Tensor& values)
   }
 }
 
+std::vector<BlockSize> sizes_of(std::span<ParameterBlock* const> blocks) {
+  std::vector<BlockSize> sizes;
+  const Layer* owner = nullptr;
+  int64_t number = 0;
+  for (const ParameterBlock* block : blocks) {
+    if (std::exchange(owner, block->owner) != block->owner) ++number;
+    sizes.push_back({block->shape().numel(), number, block->is_matrix(), block->is_of_experts()});
+  }
+  return sizes;
+}
+
 }  // namespace
 
 Tensor ParameterGroup::own_shard(const ParameterBucket& bucket, const Tensor& buffer) const {
@@ -37,10 +47,9 @@ Tensor ParameterGroup::own_shard(const ParameterBucket& bucket, const Tensor& bu
 ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
                                    const ShardingSpec& sharding)
     : sharding_(sharding) {
-  groups_.reserve(3);
-  add_group(ctx, blocks, true, false, compute_type);
-  add_group(ctx, blocks, true, true, compute_type);
-  add_group(ctx, blocks, false, false, DType::f32);
+  std::vector<FlatGroup> layout = flat_layout(sizes_of(blocks), sharding);
+  groups_.reserve(layout.size());
+  for (const FlatGroup& flat : layout) add_group(ctx, blocks, flat, flat.matrices ? compute_type : DType::f32);
 
   std::unordered_map<const ParameterBlock*, std::pair<const ParameterGroup*, const ParameterGroup::Place*>>
       where;
@@ -60,22 +69,20 @@ ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const
   }
 }
 
-void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> blocks, bool matrices,
-                                 bool experts, DType compute_type) {
+void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> blocks, const FlatGroup& flat,
+                                 DType compute_type) {
   ParameterGroup group;
-  group.matrices = matrices;
-  group.experts = experts;
-  for (auto it = blocks.rbegin(); it != blocks.rend(); ++it) {
-    if ((*it)->is_matrix() == matrices && (*it)->is_of_experts() == experts)
-      group.places.push_back({*it, 0, 0});
-  }
-  if (group.places.empty()) return;
-  const bool divides_weights = sharding_.zero_stage >= 3 && matrices;
-  lay_out(group, divides_weights);
+  group.matrices = flat.matrices;
+  group.experts = flat.experts;
+  group.num_shards = flat.num_shards;
+  group.shard = flat.shard;
+  group.numel = flat.numel;
+  for (const auto& place : flat.places) group.places.push_back({blocks[place.block], place.begin, place.bucket});
+  for (const FlatBucket& bucket : flat.buckets) group.buckets.push_back({bucket.begin, bucket.end, {}, {}});
   const auto numel_at = [&](int stage) {
-    return sharding_.zero_stage >= stage ? group.numel / group.num_shards : group.numel;
+    return sharding_.zero_stage >= stage ? flat.shard_numel() : flat.numel;
   };
-  group.weights = zeros(ctx, divides_weights ? group.numel / group.num_shards : group.numel, compute_type,
+  group.weights = zeros(ctx, flat.shards_weights ? flat.shard_numel() : flat.numel, compute_type,
                         MemoryCategory::weights);
   if (compute_type == DType::f32) {
     group.master = group.weights;
@@ -92,26 +99,6 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
     if (whole) place.block->gradient = group.gradients.flat_slice(place.begin, place.block->shape());
   }
   groups_.push_back(std::move(group));
-}
-
-void ParameterStorage::lay_out(ParameterGroup& group, bool divides_weights) {
-  group.num_shards = group.experts ? sharding_.num_expert_shards : sharding_.num_shards;
-  group.shard = group.experts ? sharding_.expert_shard : sharding_.shard;
-  ParameterBucket bucket;
-  for (size_t i = 0; i < group.places.size(); ++i) {
-    auto& place = group.places[i];
-    place.begin = bucket.end;
-    place.bucket = group.buckets.size();
-    bucket.end += round_up(place.block->shape().numel(), ops::kSumBlock);
-    const bool last = i + 1 == group.places.size();
-    const bool layer_ends = !last && group.places[i + 1].block->owner != place.block->owner;
-    const int64_t bytes = (bucket.end - bucket.begin) * static_cast<int64_t>(sizeof(float));
-    if (!last && !(divides_weights && layer_ends) && bytes < sharding_.bucket_bytes) continue;
-    bucket.end = bucket.begin + round_up(bucket.end - bucket.begin, ops::kSumBlock * group.num_shards);
-    group.buckets.push_back(bucket);
-    bucket.begin = bucket.end;
-  }
-  group.numel = bucket.end;
 }
 
 void ParameterStorage::initialize(Context& ctx, uint64_t seed) {

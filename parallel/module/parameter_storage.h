@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "parallel/module/flat_layout.h"
 #include "parallel/module/parameter.h"
 #include "parallel/plan/sharding_spec.h"
 
@@ -22,9 +23,8 @@ struct ParameterBucket {
   Tensor weights;
 };
 
-/// Blocks of one kind laid out in one flat index space, in the order in which the backward pass completes
-/// their gradients. Every block begins at a multiple of ops::kSumBlock, so that sums over fixed blocks depend
-/// neither on buckets nor on shards.
+/// A FlatGroup with its memory. Every block begins at a multiple of ops::kSumBlock, so that sums over fixed
+/// blocks depend neither on buckets nor on shards.
 struct ParameterGroup {
   struct Place {
     ParameterBlock* block;
@@ -95,9 +95,8 @@ class ParameterStorage {
   void forget_whole_weights();
 
  private:
-  void add_group(Context& ctx, std::span<ParameterBlock* const> blocks, bool matrices, bool experts,
+  void add_group(Context& ctx, std::span<ParameterBlock* const> blocks, const FlatGroup& flat,
                  DType compute_type);
-  void lay_out(ParameterGroup& group, bool divides_weights);
   void store(Context& ctx, const ParameterView& view, const Tensor& values);
 
   ShardingSpec sharding_;

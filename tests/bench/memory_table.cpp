@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "models/config/presets.h"
+#include "models/families/presets.h"
 #include "tests/support/memory_run.h"
 
 namespace trireme {

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "models/families/family.h"
 #include "models/layers/moe_feed_forward.h"
 #include "models/transformer/transformer.h"
 #include "parallel/training/training_step.h"
@@ -18,6 +19,7 @@
 #include "runtime/ops/gemm.h"
 #include "runtime/ops/grouped_gemm.h"
 #include "tests/bench/link_communicator.h"
+#include "tests/support/layers_of.h"
 #include "tests/support/tensors.h"
 
 namespace trireme {
@@ -67,12 +69,18 @@ MicroBatch micro_batch(Context& ctx, int64_t vocab) {
   return make_micro_batch(ctx, kSequences, kSeqLen, all.first(kTokens), all.last(kTokens));
 }
 
+MoeFeedForward layer_of(const ModelConfig& config, Communicator& self, const ExpertParallel& experts) {
+  LayersOf layers(config, self);
+  layers.experts = experts;
+  return layers.mixture();
+}
+
 /// The feed-forward part of one block, alone, on random rows.
 class Block {
  public:
   Block(Context& ctx, const ModelConfig& config, DType dtype, const ExpertParallel& experts)
       : self_(make_self_communicator()),
-        layer_(config, "ffn", 0, TensorParallel(*self_), ContextParallel(*self_), experts),
+        layer_(layer_of(config, *self_, experts)),
         x_(random_tensor(ctx, {kTokens, config.hidden_size}, dtype, 1)),
         dy_(random_tensor(ctx, x_.shape(), dtype, 2)),
         loss_sum_(Tensor::empty(ctx, {1}, DType::f64)),
@@ -111,7 +119,7 @@ void routing_share(int num_threads, int repeats) {
       const ModelConfig config = mixture(hidden);
       const auto self = make_self_communicator();
       const ParallelContext one_rank(*self, {.data = 1});
-      Transformer model(ctx, one_rank, config, kSeqLen, dtype);
+      Transformer model(ctx, one_rank, config, {.max_seq_len = kSeqLen, .compute_type = dtype});
       model.storage().initialize(ctx, 1);
       TrainingStep step(ctx, one_rank, model.part(), {});
       MicroBatch mb = micro_batch(ctx, config.vocab_size);

@@ -14,8 +14,8 @@
 
 #include "launch/config/attention_choice.h"
 #include "launch/profile/step_account.h"
-#include "models/config/presets.h"
 #include "models/cost/model_size.h"
+#include "models/families/presets.h"
 #include "models/transformer/transformer.h"
 #include "parallel/training/training_step.h"
 #include "runtime/base/philox.h"
@@ -57,7 +57,7 @@ void training_step(benchmark::State& state, const Place& place, const Case& c, S
   if (config.vocab_size == 0) config.vocab_size = c.vocab;
   const auto self = make_self_communicator();
   const ParallelContext one_rank(*self, {.data = 1});
-  Transformer model(ctx, one_rank, config, c.seq_len, c.precision);
+  Transformer model(ctx, one_rank, config, {.max_seq_len = c.seq_len, .compute_type = c.precision});
   model.storage().initialize(ctx, 1);
   TrainingStepOptions options;
   options.use_graph = c.use_graph;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "models/families/family.h"
 #include "runtime/base/philox.h"
 
 namespace trireme::test {

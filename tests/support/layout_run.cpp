@@ -122,8 +122,12 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   for (const std::string& fault : resolve(plan, world.size())) throw_usage("{}", fault);
   const ParallelContext parallel(world, plan);
   Context ctx(run.device, run.num_threads, run.settings);
-  Transformer model(ctx, parallel, run.model, run.seq_len, run.precision, run.options.sharding(parallel),
-                    run.recomputation, run.float8);
+  Transformer model(ctx, parallel, run.model,
+                    {.max_seq_len = run.seq_len,
+                     .compute_type = run.precision,
+                     .sharding = run.options.sharding(parallel),
+                     .recomputation = run.recomputation,
+                     .float8 = run.float8});
   model.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, model.part(), run.options);
   ctx.allocator().reset_peaks();

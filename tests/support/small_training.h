@@ -48,8 +48,11 @@ class Training {
     options.zero_stage = plan_.zero_stage;
     options.master = c.master;
     options.use_graph = way == Way::as_graph;
-    model_.emplace(ctx_, parallel_, tiny_model(c.family), 8, c.precision, options.sharding(parallel_),
-                   Recomputation{.mode = c.recomputation});
+    model_.emplace(ctx_, parallel_, tiny_model(c.family),
+                   TransformerOptions{.max_seq_len = 8,
+                                      .compute_type = c.precision,
+                                      .sharding = options.sharding(parallel_),
+                                      .recomputation = {.mode = c.recomputation}});
     model_->storage().initialize(ctx_, 7);
     step_.emplace(ctx_, parallel_, model_->part(), options);
   }

@@ -9,7 +9,8 @@
 
 #include "launch/report/files/tensorboard_event.h"
 #include "launch/report/files/tfrecord.h"
-#include "models/config/presets.h"
+#include "models/families/family.h"
+#include "models/families/presets.h"
 #include "runtime/base/error.h"
 
 namespace trireme {

@@ -8,7 +8,7 @@
 #include "launch/cli/config_file.h"
 #include "launch/cli/help_text.h"
 #include "launch/cli/option_table.h"
-#include "models/config/presets.h"
+#include "models/families/presets.h"
 #include "runtime/base/error.h"
 
 namespace trireme {

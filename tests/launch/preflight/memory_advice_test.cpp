@@ -10,8 +10,8 @@
 #include "launch/cli/run_arguments.h"
 #include "launch/config/complete_config.h"
 #include "launch/config/memory_inputs.h"
-#include "models/config/presets.h"
 #include "models/cost/memory_estimate.h"
+#include "models/families/presets.h"
 
 namespace trireme {
 namespace {

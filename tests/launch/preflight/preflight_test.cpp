@@ -4,7 +4,7 @@
 
 #include "launch/config/complete_config.h"
 #include "launch/config/memory_inputs.h"
-#include "models/config/presets.h"
+#include "models/families/presets.h"
 #include "tests/support/temporary_folder.h"
 
 namespace trireme {

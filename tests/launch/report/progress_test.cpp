@@ -9,7 +9,7 @@
 #include "launch/config/complete_config.h"
 #include "launch/report/banner.h"
 #include "launch/report/number_text.h"
-#include "models/config/presets.h"
+#include "models/families/presets.h"
 
 namespace trireme {
 namespace {

@@ -12,7 +12,7 @@
 
 #include "launch/verify/layout_trace.h"
 #include "launch/verify/small_model.h"
-#include "models/config/presets.h"
+#include "models/families/presets.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"

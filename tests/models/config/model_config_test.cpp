@@ -4,7 +4,8 @@
 
 #include <gmock/gmock.h>
 
-#include "models/config/presets.h"
+#include "models/families/family.h"
+#include "models/families/presets.h"
 
 namespace trireme {
 namespace {

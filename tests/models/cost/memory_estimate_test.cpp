@@ -3,9 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include "models/config/presets.h"
 #include "models/cost/model_size.h"
 #include "models/cost/state_memory.h"
+#include "models/families/family.h"
+#include "models/families/presets.h"
 #include "tests/support/memory_run.h"
 
 namespace trireme::test {

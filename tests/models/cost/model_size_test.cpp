@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 
-#include "models/config/presets.h"
+#include "models/families/presets.h"
 
 namespace trireme {
 namespace {

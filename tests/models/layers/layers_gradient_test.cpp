@@ -3,12 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include "models/layers/rotary_table.h"
-#include "models/transformer/block.h"
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/gradient_check.h"
+#include "tests/support/layers_of.h"
 #include "tests/support/tensors.h"
 
 namespace trireme {
@@ -19,9 +19,7 @@ Communicator& self() {
   static const auto communicator = make_self_communicator();
   return *communicator;
 }
-TensorParallel alone() { return TensorParallel(self()); }
-ContextParallel whole() { return ContextParallel(self()); }
-ExpertParallel all_experts() { return ExpertParallel(self(), self()); }
+test::LayersOf of(const ModelConfig& config) { return {config, self()}; }
 
 ModelConfig small(ModelFamily family, int64_t heads, int64_t kv_heads, int64_t head_dim) {
   ModelConfig c;
@@ -53,8 +51,8 @@ MicroBatch micro_batch(Context& ctx, int64_t batch, int64_t seq_len) {
 template <class Part>
 class Alone final : public Layer {
  public:
-  template <class... Args>
-  explicit Alone(Args&&... args) : part_(std::forward<Args>(args)...) {}
+  template <class Make>
+  explicit Alone(const Make& make) : part_(make()) {}
   Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
     return part_.forward(ctx, mb, x, saved);
   }
@@ -72,7 +70,7 @@ class Alone final : public Layer {
 // count.
 class NormWithResidual final : public Layer {
  public:
-  explicit NormWithResidual(const ModelConfig& c) : norm_(c, "norm", alone()) {}
+  explicit NormWithResidual(const ModelConfig& c) : norm_(of(c).norm()) {}
   Tensor forward(Context& ctx, const MicroBatch&, const Tensor& x, Saved& saved) override {
     const auto [sum, y] = norm_.forward(ctx, x, x, saved);
     const Tensor out = Tensor::empty(ctx, x.shape(), x.dtype());
@@ -109,47 +107,45 @@ TEST(LayerGradients, Norms) {
 
 TEST(LayerGradients, AttentionOfGpt2) {
   for (const int64_t head_dim : {1, 5, 16}) {
-    Alone<Attention> attention(small(ModelFamily::gpt2, 3, 3, head_dim), "attention", Tensor(), alone(),
-                               whole());
+    Context ctx;
+    Alone<Attention> attention([&] { return of(small(ModelFamily::gpt2, 3, 3, head_dim)).attention(ctx); });
     check(attention, 2, 7, 3 * head_dim);
   }
 }
 
 TEST(LayerGradients, AttentionOfLlamaWithGroupedQueries) {
   Context ctx;
-  const ModelConfig config = small(ModelFamily::llama, 6, 2, 4);
-  Alone<Attention> attention(config, "attention", rotary_table(ctx, config, 8), alone(), whole());
+  Alone<Attention> attention([&] { return of(small(ModelFamily::llama, 6, 2, 4)).attention(ctx); });
   check(attention, 2, 5, 24);
 }
 
 TEST(LayerGradients, FeedForward) {
-  Alone<FeedForward> gelu(small(ModelFamily::gpt2, 1, 1, 9), "ffn", alone());
+  Alone<FeedForward> gelu([] { return of(small(ModelFamily::gpt2, 1, 1, 9)).feed_forward(); });
   check(gelu, 1, 5, 9);
-  Alone<FeedForward> swiglu(small(ModelFamily::llama, 1, 1, 8), "ffn", alone());
+  Alone<FeedForward> swiglu([] { return of(small(ModelFamily::llama, 1, 1, 8)).feed_forward(); });
   check(swiglu, 1, 5, 8);
 }
 
 TEST(LayerGradients, Blocks) {
   Context ctx;
-  TransformerBlock gpt2(small(ModelFamily::gpt2, 3, 3, 4), 0, Tensor(), alone(), whole(), all_experts());
+  TransformerBlock gpt2 = of(small(ModelFamily::gpt2, 3, 3, 4)).block(ctx);
   check(gpt2, 2, 5, 12);
-  const ModelConfig config = small(ModelFamily::llama, 4, 2, 4);
-  TransformerBlock llama(config, 0, rotary_table(ctx, config, 8), alone(), whole(), all_experts());
+  TransformerBlock llama = of(small(ModelFamily::llama, 4, 2, 4)).block(ctx);
   check(llama, 2, 5, 16);
   check(llama, 1, 1, 16);
 }
 
 TEST(LayerGradients, Embedding) {
-  Embedding learned(small(ModelFamily::gpt2, 1, 1, 6), alone());
+  Embedding learned = of(small(ModelFamily::gpt2, 1, 1, 6)).embedding();
   check(learned, 2, 5, 0);
-  Embedding plain(small(ModelFamily::llama, 1, 1, 6), alone());
+  Embedding plain = of(small(ModelFamily::llama, 1, 1, 6)).embedding();
   check(plain, 2, 5, 0);
 }
 
 TEST(LayerGradients, LossHead) {
-  LossHead gpt2(small(ModelFamily::gpt2, 1, 1, 6), nullptr, alone());
+  LossHead gpt2 = of(small(ModelFamily::gpt2, 1, 1, 6)).head();
   check(gpt2, 2, 5, 6);
-  LossHead llama(small(ModelFamily::llama, 1, 1, 6), nullptr, alone());
+  LossHead llama = of(small(ModelFamily::llama, 1, 1, 6)).head();
   check(llama, 1, 3, 6);
 }
 
@@ -157,7 +153,7 @@ TEST(LayerGradients, LossHead) {
 class WholeModel final : public Layer {
  public:
   explicit WholeModel(const ModelConfig& c)
-      : embedding_(c, alone()), head_(c, &embedding_.tokens(), alone()) {}
+      : embedding_(of(c).embedding()), head_(of(c).head(&embedding_.tokens())) {}
   Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
     auto& parts = saved.emplace<std::array<Saved, 2>>();
     return head_.forward(ctx, mb, embedding_.forward(ctx, mb, x, parts[0]), parts[1]);

@@ -1,11 +1,12 @@
 // The mixture of experts against finite differences: experts, router, shared expert and balance terms.
 #include <gtest/gtest.h>
 
-#include "models/layers/moe_feed_forward.h"
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/gradient_check.h"
+#include "tests/support/layers_of.h"
 #include "tests/support/tensors.h"
 
 namespace trireme {
@@ -14,8 +15,7 @@ namespace {
 // The part of a block as a layer that ends in a loss: sum(y * r) and what the balance terms add.
 class MoeLoss final : public Layer {
  public:
-  MoeLoss(Communicator& self, const ModelConfig& c)
-      : part_(c, "ffn", 0, TensorParallel(self), ContextParallel(self), ExpertParallel(self, self)) {}
+  MoeLoss(Communicator& self, const ModelConfig& c) : part_(test::LayersOf(c, self).mixture()) {}
 
   Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
     part_.balance().clear();

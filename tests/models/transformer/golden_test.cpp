@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "parallel/tensor_parallel/gather_parameter.h"
 #include "parallel/training/training_step.h"
@@ -77,7 +78,7 @@ class GoldenModel : public testing::TestWithParam<bool> {
       : golden_(GetParam() ? "llama_tiny" : "gpt2_tiny"),
         self_(make_self_communicator()),
         one_rank_(*self_, {.data = 1}),
-        model_(ctx_, one_rank_, golden_config(GetParam()), 16, DType::f32),
+        model_(ctx_, one_rank_, golden_config(GetParam()), {.max_seq_len = 16, .compute_type = DType::f32}),
         batch_(read_batch(ctx_)) {
     read_weights(model_);
   }
@@ -151,7 +152,8 @@ TEST_P(GoldenModel, TensorParallelRanksAgreeToo) {
     run_thread_ranks(2, [&](Communicator& world) {
       const ParallelContext parallel(world, {.data = 1, .tensor = 2, .sequence = sequence});
       Context ctx(test::test_device(), 1, test::test_settings());
-      Transformer model(ctx, parallel, golden_config(GetParam()), 16, DType::f32);
+      Transformer model(ctx, parallel, golden_config(GetParam()),
+                        {.max_seq_len = 16, .compute_type = DType::f32});
       read_weights(model);
       MicroBatch batch = read_batch(ctx);
       EXPECT_LT(relative_difference(test::to_vector(model.logits(ctx, batch)), golden_.read("logits")), 1e-5);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "parallel/training/training_step.h"
 #include "runtime/comm/self/self_communicator.h"
@@ -70,7 +71,7 @@ void expect_golden_step(Communicator& world, const ParallelPlan& plan) {
   const Golden golden;
   const ParallelContext parallel(world, plan);
   Context ctx;
-  Transformer model(ctx, parallel, mixtral(), 16, DType::f32);
+  Transformer model(ctx, parallel, mixtral(), {.max_seq_len = 16, .compute_type = DType::f32});
   for (const ParameterView& view : model.storage().parameters()) {
     const auto values = golden.read("weight/" + view.parameter->name);
     ASSERT_EQ(static_cast<int64_t>(values.size()), view.parameter->global_shape.numel());

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "models/cost/model_size.h"
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 
@@ -28,7 +29,7 @@ void expect_equal_to_the_model(const ModelConfig& config) {
   Context ctx;
   const auto self = make_self_communicator();
   const ParallelContext one_rank(*self, {.data = 1});
-  Transformer model(ctx, one_rank, config, 8, DType::f32);
+  Transformer model(ctx, one_rank, config, {.max_seq_len = 8, .compute_type = DType::f32});
   std::map<std::string, std::string> computed, held;
   for (const ParameterInfo& row : parameter_table(config)) computed[row.name] = to_string(row.shape);
   for (const ParameterView& view : model.storage().parameters()) {

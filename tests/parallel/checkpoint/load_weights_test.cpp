@@ -29,7 +29,9 @@ struct Rank {
       : parallel(world, resolved(plan, world.size())) {
     options.zero_stage = plan.zero_stage;
     options.bucket_bytes = 4000;
-    model.emplace(ctx, parallel, config, 8, precision, options.sharding(parallel));
+    model.emplace(ctx, parallel, config,
+                  TransformerOptions{
+                      .max_seq_len = 8, .compute_type = precision, .sharding = options.sharding(parallel)});
     model->storage().initialize(ctx, seed);
     step.emplace(ctx, parallel, model->part(), options);
   }

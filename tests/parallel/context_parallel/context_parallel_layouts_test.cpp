@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "tests/support/layout_run.h"
 
 namespace trireme::test {

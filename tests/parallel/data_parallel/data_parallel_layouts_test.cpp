@@ -1,6 +1,7 @@
 // Data parallelism follows one rank: gradients, norms, losses and weights.
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/layout_run.h"
 

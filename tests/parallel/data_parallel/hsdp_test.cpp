@@ -1,6 +1,7 @@
 // ZeRO inside groups of ranks, which hold copies of one another's parts (HSDP).
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
@@ -112,7 +113,7 @@ TEST(HsdpGroups, EveryGradientIsTheSumOverAllRanks) {
   Context one_ctx;
   const auto self = make_self_communicator();
   const ParallelContext one_rank(*self, {.data = 1});
-  Transformer one(one_ctx, one_rank, config, 5, DType::f32);
+  Transformer one(one_ctx, one_rank, config, {.max_seq_len = 5, .compute_type = DType::f32});
   one.storage().initialize(one_ctx, 7);
   TrainingStep one_step(one_ctx, one_rank, one.part(), {});
   std::vector<MicroBatch> all;
@@ -123,7 +124,8 @@ TEST(HsdpGroups, EveryGradientIsTheSumOverAllRanks) {
     const ParallelContext parallel(world, {.data = 4, .zero_stage = 3, .shard = 2});
     TrainingStepOptions options;
     options.zero_stage = 3;
-    Transformer model(ctx, parallel, config, 5, DType::f32, options.sharding(parallel));
+    Transformer model(ctx, parallel, config,
+                      {.max_seq_len = 5, .compute_type = DType::f32, .sharding = options.sharding(parallel)});
     model.storage().initialize(ctx, 7);
     TrainingStep step(ctx, parallel, model.part(), options);
     std::vector<MicroBatch> mine{micro_batch_of(ctx, world.rank())};

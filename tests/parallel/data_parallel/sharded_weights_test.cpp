@@ -5,11 +5,11 @@
 
 #include <gtest/gtest.h>
 
-#include "models/transformer/block.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/ops/elementwise.h"
+#include "tests/support/layers_of.h"
 #include "tests/support/layout_run.h"
 #include "tests/support/memory_run.h"
 #include "tests/support/tensors.h"
@@ -47,7 +47,8 @@ struct Outputs {
 Outputs outputs_of(Communicator& world, const ModelConfig& config, DType precision, int stage) {
   Context ctx;
   const ParallelContext parallel(world, {.data = world.size(), .zero_stage = stage});
-  Transformer model(ctx, parallel, config, kSeqLen, precision, sharding(world, stage));
+  Transformer model(ctx, parallel, config,
+                    {.max_seq_len = kSeqLen, .compute_type = precision, .sharding = sharding(world, stage)});
   model.storage().initialize(ctx, 7);
   TrainingStepOptions options;
   options.zero_stage = stage;
@@ -89,18 +90,15 @@ struct Chunks {
   std::unique_ptr<ShardedWeights> weights;
 
   Chunks(Context& ctx, Communicator& world, int stage, std::unique_ptr<Layer> extra = nullptr) {
-    const ModelConfig config = tiny_model(ModelFamily::gpt2);
-    const TensorParallel alone(*self);
+    const LayersOf layers(tiny_model(ModelFamily::gpt2), *self);
     std::vector<std::unique_ptr<Layer>> a, b;
-    auto embedding = std::make_unique<Embedding>(config, alone);
+    std::unique_ptr<Embedding> embedding(new Embedding(layers.embedding()));
     const ParameterBlock* table = &embedding->tokens();
     a.push_back(std::move(embedding));
-    a.push_back(std::make_unique<TransformerBlock>(config, 0, Tensor(), alone, ContextParallel(*self),
-                                                   ExpertParallel(*self, *self)));
+    a.emplace_back(new TransformerBlock(layers.block(ctx, 0)));
     if (extra) b.push_back(std::move(extra));
-    b.push_back(std::make_unique<TransformerBlock>(config, 1, Tensor(), alone, ContextParallel(*self),
-                                                   ExpertParallel(*self, *self)));
-    b.push_back(std::make_unique<LossHead>(config, table, alone));
+    b.emplace_back(new TransformerBlock(layers.block(ctx, 1)));
+    b.emplace_back(new LossHead(layers.head(table)));
     first = std::make_unique<Stage>(std::move(a));
     second = std::make_unique<Stage>(std::move(b));
     auto blocks = first->blocks();

@@ -1,6 +1,7 @@
 // ZeRO stages 1, 2 and 3 equal plain data parallelism bit for bit, and divide memory as the formulas say.
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
@@ -155,14 +156,17 @@ TEST(ZeroMemory, DividedMastersBeginAsWholeOnesDo) {
   const ModelConfig config = tiny_model(ModelFamily::gpt2);
   const auto self = make_self_communicator();
   const ParallelContext one_rank(*self, {.data = 1});
-  Transformer whole(ctx, one_rank, config, 8, DType::bf16);
+  Transformer whole(ctx, one_rank, config, {.max_seq_len = 8, .compute_type = DType::bf16});
   whole.storage().initialize(ctx, 7);
   run_thread_ranks(3, [&](Communicator& world) {
     Context mine;
     const ParallelContext parallel(world, {.data = world.size()});
     Transformer divided(
-        mine, parallel, config, 8, DType::bf16,
-        {.zero_stage = 1, .num_shards = world.size(), .shard = world.rank(), .bucket_bytes = 5000});
+        mine, parallel, config,
+        {.max_seq_len = 8,
+         .compute_type = DType::bf16,
+         .sharding = {
+             .zero_stage = 1, .num_shards = world.size(), .shard = world.rank(), .bucket_bytes = 5000}});
     divided.storage().initialize(mine, 7);
     StateReader reader(mine, parallel, ParameterState::master);
     for (size_t i = 0; i < whole.storage().parameters().size(); ++i) {
@@ -200,7 +204,7 @@ TEST(ZeroNorm, APartOfTheGradientsHasTheSameSumHoweverItIsDivided) {
   Context ctx;
   const auto self = make_self_communicator();
   const ParallelContext one_rank(*self, {.data = 1});
-  Transformer whole(ctx, one_rank, config, 8, DType::f32);
+  Transformer whole(ctx, one_rank, config, {.max_seq_len = 8, .compute_type = DType::f32});
   const double expected = sum_of_squares_of_halves(ctx, *self, whole.storage());
   EXPECT_GT(expected, 1000);
   for (const int ranks : {2, 3}) {
@@ -208,8 +212,10 @@ TEST(ZeroNorm, APartOfTheGradientsHasTheSameSumHoweverItIsDivided) {
       Context mine;
       const ParallelContext parallel(world, {.data = ranks});
       Transformer divided(
-          mine, parallel, config, 8, DType::f32,
-          {.zero_stage = 1, .num_shards = ranks, .shard = world.rank(), .bucket_bytes = 20000});
+          mine, parallel, config,
+          {.max_seq_len = 8,
+           .compute_type = DType::f32,
+           .sharding = {.zero_stage = 1, .num_shards = ranks, .shard = world.rank(), .bucket_bytes = 20000}});
       EXPECT_EQ(sum_of_squares_of_halves(mine, world, divided.storage()), expected);
     });
   }
@@ -219,7 +225,8 @@ TEST(ZeroMemory, AStorageLaidOutForAnotherStepIsRefused) {
   run_thread_ranks(2, [&](Communicator& world) {
     const ParallelContext parallel(world, {.data = 2, .zero_stage = 1});
     Context ctx;
-    Transformer model(ctx, parallel, tiny_model(ModelFamily::gpt2), 8, DType::f32);
+    Transformer model(ctx, parallel, tiny_model(ModelFamily::gpt2),
+                      {.max_seq_len = 8, .compute_type = DType::f32});
     TrainingStepOptions options;
     options.zero_stage = 1;
     EXPECT_THROW(TrainingStep(ctx, parallel, model.part(), options), InternalError);

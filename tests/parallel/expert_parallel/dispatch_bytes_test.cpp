@@ -70,8 +70,12 @@ void check(Communicator& world, const Case& c) {
   model.moe = c.moe;
   Context ctx;
   const TrainingStepOptions options;
-  Transformer transformer(ctx, parallel, model, kSeqLen, c.precision, options.sharding(parallel),
-                          {.mode = c.recompute ? RecomputeMode::full : RecomputeMode::none});
+  Transformer transformer(
+      ctx, parallel, model,
+      {.max_seq_len = kSeqLen,
+       .compute_type = c.precision,
+       .sharding = options.sharding(parallel),
+       .recomputation = {.mode = c.recompute ? RecomputeMode::full : RecomputeMode::none}});
   transformer.storage().initialize(ctx, 7);
   TrainingStep step(ctx, parallel, transformer.part(), options);
   std::vector<int32_t> ids;

@@ -6,13 +6,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "models/layers/moe_feed_forward.h"
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "parallel/expert_parallel/token_exchange.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/layers_of.h"
 #include "tests/support/layout_run.h"
 #include "tests/support/tensors.h"
 
@@ -44,8 +45,7 @@ struct Passes {
 Passes run(Communicator& world, const ModelConfig& config, int64_t rows, float router_std) {
   Context ctx;
   const auto self = make_self_communicator();
-  MoeFeedForward layer(config, "ffn", 0, TensorParallel(*self), ContextParallel(*self),
-                       ExpertParallel(world, *self));
+  MoeFeedForward layer = LayersOf(config, *self, world).mixture();
   std::vector<ParameterBlock*> blocks;
   layer.collect(blocks);
   ParameterStorage storage(ctx, blocks, DType::f32);

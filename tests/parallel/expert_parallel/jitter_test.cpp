@@ -50,7 +50,8 @@ TEST(RouterJitter, DiffersFromSampleToSampleAndNotInEvaluation) {
   const auto self = make_self_communicator();
   const ParallelContext one_rank(*self, {.data = 1});
   const auto model_of = [&](const ModelConfig& config) {
-    auto model = std::make_unique<Transformer>(ctx, one_rank, config, run.seq_len, DType::f32);
+    auto model = std::make_unique<Transformer>(
+        ctx, one_rank, config, TransformerOptions{.max_seq_len = run.seq_len, .compute_type = DType::f32});
     model->storage().initialize(ctx, 7);
     return model;
   };

@@ -1,5 +1,6 @@
 // Recomputation changes no bit, and keeps no more than it says.
 #include "parallel/module/recompute.h"
+#include "models/families/family.h"
 
 #include <gtest/gtest.h>
 
@@ -69,7 +70,8 @@ INSTANTIATE_TEST_SUITE_P(
 // A model of tiny layers on one rank with its gradients, for schedules that a training step does not have.
 struct Fixture {
   explicit Fixture(ModelFamily family, const Recomputation& recomputation = {})
-      : model(ctx, one_rank, tiny_model(family), 8, DType::f32, {}, recomputation) {
+      : model(ctx, one_rank, tiny_model(family),
+              {.max_seq_len = 8, .compute_type = DType::f32, .recomputation = recomputation}) {
     model.storage().initialize(ctx, 7);
     ops::fill(ctx, loss_sum, 0);
   }

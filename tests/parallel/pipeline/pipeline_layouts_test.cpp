@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "parallel/pipeline/schedule_file.h"
@@ -151,7 +152,7 @@ TEST(PipelineParallel, EvaluationAndLogitsAreThoseOfOneRank) {
   const auto run = [&](Communicator& world, const ParallelPlan& plan, std::vector<float>& logits) {
     const ParallelContext parallel(world, plan);
     Context mine;
-    Transformer model(mine, parallel, config, 8, DType::f32);
+    Transformer model(mine, parallel, config, {.max_seq_len = 8, .compute_type = DType::f32});
     model.storage().initialize(mine, 3);
     TrainingStep step(mine, parallel, model.part(), {});
     std::vector<MicroBatch> batches;

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/layout_run.h"
@@ -141,7 +142,7 @@ TEST(TensorParallel, LogitsOfEveryRankAreTheWholeVocabularys) {
       run_thread_ranks(size, [&](Communicator& world) {
         const ParallelContext parallel(world, {.data = 1, .tensor = size, .sequence = sequence && size > 1});
         Context ctx;
-        Transformer model(ctx, parallel, config, 16, DType::f32);
+        Transformer model(ctx, parallel, config, {.max_seq_len = 16, .compute_type = DType::f32});
         model.storage().initialize(ctx, 7);
         const Tensor out = model.logits(ctx, make_micro_batch(ctx, 1, 7, tokens, {}));
         EXPECT_EQ(out.shape(), (Shape{7, 37}));

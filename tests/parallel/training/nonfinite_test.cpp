@@ -41,8 +41,10 @@ class Rank {
     options.bucket_bytes = 20000;
     options.check = layout.check;
     options.gradient_dtype = layout.gradient_dtype;
-    model_.emplace(ctx_, parallel_, tiny_model(layout.family), kLength, layout.precision,
-                   options.sharding(parallel_));
+    model_.emplace(ctx_, parallel_, tiny_model(layout.family),
+                   TransformerOptions{.max_seq_len = kLength,
+                                      .compute_type = layout.precision,
+                                      .sharding = options.sharding(parallel_)});
     model_->storage().initialize(ctx_, 7);
     step_.emplace(ctx_, parallel_, model_->part(), options);
   }

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "models/config/presets.h"
+#include "models/families/presets.h"
 #include "tests/support/layout_run.h"
 #include "tests/support/tier.h"
 

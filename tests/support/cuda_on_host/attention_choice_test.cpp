@@ -8,7 +8,7 @@
 #include "launch/cli/run_arguments.h"
 #include "launch/config/memory_inputs.h"
 #include "launch/report/banner.h"
-#include "models/config/presets.h"
+#include "models/families/presets.h"
 #include "tests/support/cuda_on_host/attention_library.h"
 #include "tests/support/expect_error.h"
 

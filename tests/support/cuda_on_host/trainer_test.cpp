@@ -12,6 +12,7 @@
 #include "launch/config/complete_config.h"
 #include "launch/preflight/choose_device.h"
 #include "launch/run/trainer.h"
+#include "models/families/family.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/json_file.h"

@@ -1,0 +1,57 @@
+#include "models/families/family.h"
+
+#include "models/families/table.h"
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+const Family& family_of(ModelFamily family) {
+  for (const Family& entry : families()) {
+    if (entry.family == family) return entry;
+  }
+  TRIREME_CHECK(false, "family {} is in no table", static_cast<int>(family));
+  return families().front();
+}
+
+std::span<const Family> families() {
+  static const std::vector<Family> all = {gpt2_family(), llama_family()};
+  return all;
+}
+
+std::string_view to_string(ModelFamily family) { return family_of(family).name; }
+
+void apply_family(ModelConfig& config, ModelFamily family) {
+  const ModelConfig usual;
+  config.family = family;
+  config.norm = usual.norm;
+  config.activation = usual.activation;
+  config.positions = usual.positions;
+  config.bias = usual.bias;
+  config.tied_embeddings = usual.tied_embeddings;
+  family_of(family).apply(config);
+}
+
+int64_t default_ffn_size(const ModelConfig& config) { return family_of(config.family).ffn_size(config); }
+
+int64_t plain_ffn_size(const ModelConfig& config) { return 4 * config.hidden_size; }
+
+int64_t gated_ffn_size(const ModelConfig& config) {
+  constexpr int64_t kMultiple = 256;
+  return (8 * config.hidden_size / 3 + kMultiple - 1) / kMultiple * kMultiple;
+}
+
+ModelConfig sized_model(std::string_view name, ModelFamily family, const ModelSizes& sizes) {
+  ModelConfig config;
+  apply_family(config, family);
+  config.name = name;
+  config.num_layers = sizes.layers;
+  config.hidden_size = sizes.hidden;
+  config.num_heads = sizes.heads;
+  config.num_kv_heads = sizes.kv_heads;
+  config.ffn_size = sizes.ffn;
+  config.max_positions = sizes.positions;
+  config.vocab_size = sizes.vocab;
+  return config;
+}
+
+}  // namespace trireme

@@ -1,0 +1,14 @@
+// The entries of the table of families, one a file.
+#pragma once
+
+#include "models/families/family.h"
+
+namespace trireme {
+
+Family gpt2_family();
+Family llama_family();
+
+/// Mixtures of experts, of several families.
+std::vector<Preset> mixture_presets();
+
+}  // namespace trireme

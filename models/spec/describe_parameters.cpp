@@ -1,0 +1,176 @@
+#include "models/spec/describe_parameters.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace trireme {
+
+namespace {
+
+// How many tensor ranks hold the same key-value heads.
+int copies_of_kv_heads(const AttentionSpec& attention, const GroupShare& tensor) {
+  return static_cast<int>(std::max<int64_t>(1, tensor.size / attention.num_kv_heads));
+}
+
+}  // namespace
+
+Part heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor) {
+  return tensor.part(attention.num_heads);
+}
+
+Part kv_heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor) {
+  const int copies = copies_of_kv_heads(attention, tensor);
+  return GroupShare{tensor.rank / copies, tensor.size / copies}.part(attention.num_kv_heads);
+}
+
+Parameter ParameterDescription::divided(std::string name, const Shape& shape, int dim, double std) const {
+  return Parameter::part_of(std::move(name), shape, dim, share_.tensor.part(shape[dim]), 0.0f,
+                            static_cast<float>(std));
+}
+
+Parameter ParameterDescription::copied(std::string name, const Shape& shape, float mean, double std) const {
+  Parameter p = Parameter::whole(std::move(name), shape, mean, static_cast<float>(std));
+  p.num_copies = share_.tensor.size;
+  return p;
+}
+
+EmbeddingParameters ParameterDescription::embedding() const {
+  EmbeddingParameters out;
+  out.tokens =
+      single(divided("embedding.tokens.weight", {spec_.vocab_size, spec_.hidden_size}, 0, spec_.init_std));
+  const int64_t positions = spec_.embedding.num_positions;
+  if (positions > 0) {
+    out.positions =
+        single(copied("embedding.positions.weight", {positions, spec_.hidden_size}, 0.0f, spec_.init_std));
+  }
+  return out;
+}
+
+NormParameters ParameterDescription::norm(const NormSpec& norm, const std::string& name) const {
+  const auto vector = [&](const char* part, float mean) {
+    Parameter p = copied(name + part, {spec_.hidden_size}, mean, 0.0);
+    p.is_gradient_partial = share_.sequence;
+    return single(std::move(p));
+  };
+  NormParameters out{.gain = vector(".gain", 1.0f), .bias = {}};
+  if (norm.kind == NormKind::layer_norm && norm.bias) out.bias = vector(".bias", 0.0f);
+  return out;
+}
+
+ParameterBlock ParameterDescription::qkv(const AttentionSpec& attention, const std::string& name,
+                                         bool matrix) const {
+  ParameterBlock block;
+  const auto add = [&](const char* part, int64_t num_heads, const Part& heads, int num_copies) {
+    const int64_t rows = num_heads * attention.head_dim;
+    Parameter p = Parameter::part_of(name + part + (matrix ? ".weight" : ".bias"),
+                                     matrix ? Shape{rows, spec_.hidden_size} : Shape{rows}, 0,
+                                     {heads.begin * attention.head_dim, heads.end * attention.head_dim}, 0.0f,
+                                     matrix ? static_cast<float>(spec_.init_std) : 0.0f);
+    p.num_copies = num_copies;
+    p.is_gradient_partial = num_copies > 1;
+    block.members.push_back(std::move(p));
+  };
+  const Part kv_heads = kv_heads_of_rank(attention, share_.tensor);
+  const int kv_copies = copies_of_kv_heads(attention, share_.tensor);
+  add(".query", attention.num_heads, heads_of_rank(attention, share_.tensor), 1);
+  add(".key", attention.num_kv_heads, kv_heads, kv_copies);
+  add(".value", attention.num_kv_heads, kv_heads, kv_copies);
+  return block;
+}
+
+AttentionParameters ParameterDescription::attention(const AttentionSpec& attention,
+                                                    const std::string& name) const {
+  AttentionParameters out;
+  out.qkv.weight = qkv(attention, name, true);
+  if (attention.qkv_bias) out.qkv.bias = qkv(attention, name, false);
+  out.output.weight = single(divided(name + ".output.weight", {spec_.hidden_size, attention.query_width()}, 1,
+                                     spec_.residual_init_std));
+  if (attention.output_bias)
+    out.output.bias = single(copied(name + ".output.bias", {spec_.hidden_size}, 0.0f, 0.0));
+  return out;
+}
+
+ParameterBlock ParameterDescription::up(const FeedForwardSpec& part, const std::string& name,
+                                        bool matrix) const {
+  ParameterBlock block;
+  const Shape shape = matrix ? Shape{part.width, spec_.hidden_size} : Shape{part.width};
+  const auto add = [&](const char* which) {
+    block.members.push_back(
+        divided(name + which + (matrix ? ".weight" : ".bias"), shape, 0, matrix ? spec_.init_std : 0.0));
+  };
+  if (is_gated(part.activation)) add(".gate");
+  add(".up");
+  return block;
+}
+
+FeedForwardParameters ParameterDescription::feed_forward(const FeedForwardSpec& part,
+                                                         const std::string& name) const {
+  FeedForwardParameters out;
+  out.up.weight = up(part, name, true);
+  out.down.weight =
+      single(divided(name + ".down.weight", {spec_.hidden_size, part.width}, 1, spec_.residual_init_std));
+  if (!part.bias) return out;
+  out.up.bias = up(part, name, false);
+  out.down.bias = single(copied(name + ".down.bias", {spec_.hidden_size}, 0.0f, 0.0));
+  return out;
+}
+
+ParameterBlock ParameterDescription::experts(const MixtureSpec& mixture, const std::string& name,
+                                             bool up) const {
+  ParameterBlock block;
+  const Part held = share_.experts.part(mixture.routing.num_experts);
+  const int64_t width = mixture.expert.width, hidden = spec_.hidden_size;
+  for (int64_t e = held.begin; e < held.end; ++e) {
+    const auto add = [&](const char* part, const Shape& shape, int dim, double std) {
+      Parameter& p = block.members.emplace_back(
+          Parameter::part_of(fmt::format("{}.experts.{}{}.weight", name, e, part), shape, dim,
+                             share_.expert_tensor.part(width), 0.0f, static_cast<float>(std)));
+      p.expert = static_cast<int>(e);
+    };
+    if (up && is_gated(mixture.expert.activation)) add(".gate", {width, hidden}, 0, spec_.init_std);
+    if (up) add(".up", {width, hidden}, 0, spec_.init_std);
+    if (!up) add(".down", {hidden, width}, 1, spec_.residual_init_std);
+  }
+  return block;
+}
+
+MixtureParameters ParameterDescription::mixture(const MixtureSpec& mixture, const std::string& name) const {
+  MixtureParameters out;
+  Parameter router =
+      copied(name + ".router.weight", {mixture.routing.num_experts, spec_.hidden_size}, 0.0f, spec_.init_std);
+  router.is_gradient_partial = true;  // each tensor rank sees its own rows
+  out.router = single(std::move(router));
+  out.up = experts(mixture, name, true);
+  out.down = experts(mixture, name, false);
+  if (mixture.shared) out.shared = feed_forward(*mixture.shared, name + ".shared");
+  return out;
+}
+
+BlockParameters ParameterDescription::block(int64_t index) const {
+  const BlockSpec& block = spec_.blocks[static_cast<size_t>(index)];
+  const std::string name = fmt::format("layers.{}", index);
+  BlockParameters out{.attention_norm = norm(block.norm, name + ".attention_norm"),
+                      .attention = attention(block.attention, name + ".attention"),
+                      .ffn_norm = norm(block.norm, name + ".ffn_norm"),
+                      .feed_forward = {},
+                      .mixture = {}};
+  if (block.mixture) {
+    out.mixture = mixture(*block.mixture, name + ".ffn");
+  } else {
+    out.feed_forward = feed_forward(block.feed_forward, name + ".ffn");
+  }
+  return out;
+}
+
+HeadParameters ParameterDescription::head(bool reads_embedding) const {
+  HeadParameters out{.norm = norm(spec_.head.norm, "final_norm"), .weight = {}};
+  if (spec_.head.tied && reads_embedding) return out;
+  Parameter p = divided(spec_.head.tied ? "embedding.tokens.weight" : "head.weight",
+                        {spec_.vocab_size, spec_.hidden_size}, 0, spec_.init_std);
+  p.is_tied_copy = spec_.head.tied;
+  out.weight = single(std::move(p));
+  return out;
+}
+
+}  // namespace trireme

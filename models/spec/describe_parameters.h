@@ -1,0 +1,55 @@
+// The parameters of a model as one rank holds them: names, shapes, initial values and who shares them. The
+// one place that knows; layers take theirs from here.
+#pragma once
+
+#include <string>
+
+#include "models/spec/layer_parameters.h"
+#include "models/spec/model_spec.h"
+#include "models/spec/rank_share.h"
+
+namespace trireme {
+
+class ParameterDescription {
+ public:
+  /// `spec` outlives it. Nothing is checked: the model fits the ranks.
+  explicit ParameterDescription(const ModelSpec& spec, const RankShare& share = {})
+      : spec_(spec), share_(share) {}
+
+  /// embedding.tokens.weight, whose rows are divided over the tensor ranks, and for learned positions
+  /// embedding.positions.weight, whole on each.
+  EmbeddingParameters embedding() const;
+  /// layers.`index`.{attention_norm,attention,ffn_norm,ffn}.*
+  BlockParameters block(int64_t index) const;
+  /// final_norm.* and head.weight, divided as the token table. A tied head has no matrix of its own where
+  /// `reads_embedding`, and else, the embedding being on another pipeline rank, a copy under the same name.
+  HeadParameters head(bool reads_embedding) const;
+
+  /// `name`.gain and for a LayerNorm with biases `name`.bias: whole on every tensor rank.
+  NormParameters norm(const NormSpec& norm, const std::string& name) const;
+  /// `name`.{query,key,value,output}.{weight,bias}: heads are divided over the tensor ranks. Where these are
+  /// more than key-value heads, neighbours hold copies of one.
+  AttentionParameters attention(const AttentionSpec& attention, const std::string& name) const;
+  /// `name`.{up,down}.{weight,bias}, and `name`.gate.*: the width is divided over the tensor ranks.
+  FeedForwardParameters feed_forward(const FeedForwardSpec& part, const std::string& name) const;
+  /// `name`.router.weight, `name`.experts.E.{gate,up,down}.weight and `name`.shared.* as feed_forward().
+  /// Experts are divided over the expert ranks, and each one's width over the ranks that have the same.
+  MixtureParameters mixture(const MixtureSpec& mixture, const std::string& name) const;
+
+ private:
+  Parameter divided(std::string name, const Shape& shape, int dim, double std) const;
+  Parameter copied(std::string name, const Shape& shape, float mean, double std) const;
+  ParameterBlock qkv(const AttentionSpec& attention, const std::string& name, bool matrix) const;
+  ParameterBlock up(const FeedForwardSpec& part, const std::string& name, bool matrix) const;
+  ParameterBlock experts(const MixtureSpec& mixture, const std::string& name, bool up) const;
+
+  const ModelSpec& spec_;
+  RankShare share_;
+};
+
+/// The key-value heads of a tensor rank, of all heads.
+Part kv_heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor);
+/// And its query heads.
+Part heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor);
+
+}  // namespace trireme

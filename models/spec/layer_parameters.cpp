@@ -1,0 +1,51 @@
+#include "models/spec/layer_parameters.h"
+
+#include <initializer_list>
+
+namespace trireme {
+
+namespace {
+
+void append(ParameterBlocks& blocks, std::initializer_list<ParameterBlock*> more) {
+  for (ParameterBlock* block : more) {
+    if (*block) blocks.push_back(block);
+  }
+}
+
+}  // namespace
+
+void LinearParameters::collect(ParameterBlocks& blocks) { append(blocks, {&weight, &bias}); }
+
+void NormParameters::collect(ParameterBlocks& blocks) { append(blocks, {&gain, &bias}); }
+
+void AttentionParameters::collect(ParameterBlocks& blocks) {
+  qkv.collect(blocks);
+  output.collect(blocks);
+}
+
+void FeedForwardParameters::collect(ParameterBlocks& blocks) {
+  up.collect(blocks);
+  down.collect(blocks);
+}
+
+void MixtureParameters::collect(ParameterBlocks& blocks) {
+  append(blocks, {&router, &up, &down});
+  if (shared) shared->collect(blocks);
+}
+
+void EmbeddingParameters::collect(ParameterBlocks& blocks) { append(blocks, {&tokens, &positions}); }
+
+void BlockParameters::collect(ParameterBlocks& blocks) {
+  attention_norm.collect(blocks);
+  attention.collect(blocks);
+  ffn_norm.collect(blocks);
+  if (feed_forward) feed_forward->collect(blocks);
+  if (mixture) mixture->collect(blocks);
+}
+
+void HeadParameters::collect(ParameterBlocks& blocks) {
+  norm.collect(blocks);
+  append(blocks, {&weight});
+}
+
+}  // namespace trireme

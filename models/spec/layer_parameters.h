@@ -1,0 +1,63 @@
+// The parameters of a model's layers, part by part. A part that a layer does not have is an empty block.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "parallel/module/parameter.h"
+
+namespace trireme {
+
+using ParameterBlocks = std::vector<ParameterBlock*>;
+
+/// collect() appends the blocks there are in the order of the forward pass.
+struct LinearParameters {
+  ParameterBlock weight, bias;
+  void collect(ParameterBlocks& blocks);
+};
+
+struct NormParameters {
+  ParameterBlock gain, bias;
+  void collect(ParameterBlocks& blocks);
+};
+
+struct AttentionParameters {
+  LinearParameters qkv;  ///< query, key and value one below the other
+  LinearParameters output;
+  void collect(ParameterBlocks& blocks);
+};
+
+struct FeedForwardParameters {
+  LinearParameters up;  ///< gate (where it is gated) and up, one below the other
+  LinearParameters down;
+  void collect(ParameterBlocks& blocks);
+};
+
+struct MixtureParameters {
+  ParameterBlock router;
+  ParameterBlock up, down;  ///< of all experts that the rank holds, one below the other
+  std::optional<FeedForwardParameters> shared;
+  void collect(ParameterBlocks& blocks);
+};
+
+struct EmbeddingParameters {
+  ParameterBlock tokens, positions;
+  void collect(ParameterBlocks& blocks);
+};
+
+struct BlockParameters {
+  NormParameters attention_norm;
+  AttentionParameters attention;
+  NormParameters ffn_norm;
+  std::optional<FeedForwardParameters> feed_forward;  ///< one of the two
+  std::optional<MixtureParameters> mixture;
+  void collect(ParameterBlocks& blocks);
+};
+
+struct HeadParameters {
+  NormParameters norm;
+  ParameterBlock weight;
+  void collect(ParameterBlocks& blocks);
+};
+
+}  // namespace trireme

@@ -1,0 +1,63 @@
+// Parts of a config's model by themselves, on a rank that holds all of them but experts.
+#pragma once
+
+#include <string>
+
+#include "models/config/model_config.h"
+#include "models/layers/embedding.h"
+#include "models/layers/loss_head.h"
+#include "models/layers/rotary_table.h"
+#include "models/spec/describe_parameters.h"
+#include "models/transformer/block.h"
+
+namespace trireme::test {
+
+struct LayersOf {
+  ModelSpec spec;
+  TensorParallel tensor;
+  ContextParallel context;
+  ExpertParallel experts;
+
+  LayersOf(const ModelConfig& config, Communicator& self) : LayersOf(config, self, self) {}
+  LayersOf(const ModelConfig& config, Communicator& self, Communicator& expert_ranks)
+      : spec(spec_of(config)), tensor(self), context(self), experts(expert_ranks, self) {}
+
+  ParameterDescription parameters() const {
+    return ParameterDescription(
+        spec, {.experts = {.rank = experts.group().rank(), .size = experts.group().size()}});
+  }
+  /// Defined for rotary positions.
+  Tensor rotary(Context& ctx) const {
+    const RotarySpec& spec_of_rotary = spec.blocks.front().attention.rotary;
+    return spec_of_rotary.dims > 0 ? rotary_table(ctx, spec_of_rotary, 8) : Tensor();
+  }
+  Norm norm() const { return {spec.head.norm, parameters().norm(spec.head.norm, "norm")}; }
+  Attention attention(Context& ctx) const {
+    const AttentionSpec& attention = spec.blocks.front().attention;
+    return {attention, parameters().attention(attention, "attention"), rotary(ctx), tensor, context};
+  }
+  FeedForward feed_forward() const {
+    const FeedForwardSpec& part = spec.blocks.front().feed_forward;
+    return {part, parameters().feed_forward(part, "ffn"), tensor};
+  }
+  MoeFeedForward mixture() const {
+    const MixtureSpec& part = *spec.blocks.front().mixture;
+    return {part, parameters().mixture(part, "ffn"), 0, tensor, context, experts};
+  }
+  TransformerBlock block(Context& ctx, int64_t index = 0) const {
+    return {spec.blocks[static_cast<size_t>(index)],
+            parameters().block(index),
+            index,
+            rotary(ctx),
+            tensor,
+            context,
+            experts};
+  }
+  Embedding embedding() const { return {parameters().embedding(), tensor}; }
+  /// Reads `table`, or a matrix of its own where that is null.
+  LossHead head(const ParameterBlock* table = nullptr) const {
+    return {spec.head, parameters().head(table != nullptr), table, tensor};
+  }
+};
+
+}  // namespace trireme::test
