@@ -94,7 +94,7 @@ std::vector<Option> model_options() {
       {section, "hidden", "",
        whole(
            [](auto& c) -> auto& { return c.model.hidden_size; }, 1, 1 << 20),
-       "width of the residual stream; a multiple of heads", ""},
+       "width of the residual stream; without --model.head-dim a multiple of heads", ""},
       {section, "heads", "",
        whole(
            [](auto& c) -> auto& { return c.model.num_heads; }, 1, 1 << 20),
@@ -103,6 +103,10 @@ std::vector<Option> model_options() {
        whole(
            [](auto& c) -> auto& { return c.model.num_kv_heads; }, 1, 1 << 20),
        "key-value heads; fewer than heads is grouped-query attention", "heads"},
+      {section, "head-dim", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.given_head_dim; }, 0, 1 << 16),
+       "numbers of a head; 0: hidden / heads", ""},
       {section, "ffn", "",
        whole(
            [](auto& c) -> auto& { return c.model.ffn_size; }, 1, 1 << 22),

@@ -17,6 +17,8 @@ std::string why_no_cudnn(const RunConfig& config) {
   ops::AttentionShape shape;
   shape.q_len = shape.kv_len = config.train.seq_len;
   shape.head_dim = config.model.head_dim();
+  shape.window = config.model.window;
+  shape.soft_cap = static_cast<float>(config.model.attention_soft_cap);
   return ops::why_not_by_cudnn(shape, config.train.precision);
 }
 

@@ -24,11 +24,16 @@ RunConfig small_run(const RunConfig& config) {
   model.vocab_size = shrink(model.vocab_size, kVocab);
   model.num_layers = std::min<int64_t>(model.num_layers, std::max(2, plan.pipeline * plan.virtual_stages));
   model.hidden_size = std::min(model.head_dim(), kHeadDim) * model.num_heads;
+  if (model.given_head_dim > 0) {
+    model.given_head_dim = std::min(model.given_head_dim, kHeadDim);
+    model.hidden_size += kHeadDim;  // heads are not to be as wide together as the model
+  }
   model.ffn_size = shrink(model.ffn_size, std::max<int64_t>(128, 2 * model.hidden_size));
   // Sequences divide as those of the run do: by zig-zag halves of the context ranks, by tensor ranks.
   const int64_t unit = int64_t{2} * plan.context * (plan.sequence ? plan.tensor : 1);
   const int64_t seq_len = (kSeqLen + unit - 1) / unit * unit;
   small.train.seq_len = std::min(config.train.seq_len, seq_len);
+  if (model.window > 0) model.window = std::min(model.window, small.train.seq_len / 2);
   model.max_positions = std::min(model.max_positions, small.train.seq_len);
   small.train.micro_batch = std::min<int64_t>(config.train.micro_batch, 2);
   int64_t num_micro_batches = config.accumulation();

@@ -34,15 +34,19 @@ class Faults {
 };
 
 void check_heads(const ModelConfig& c, Faults& faults) {
-  if (c.hidden_size % c.num_heads != 0) {
+  if (c.given_head_dim == 0 && c.hidden_size % c.num_heads != 0) {
     faults.add("model.hidden {} does not divide by model.heads {}: nearest are hidden {}, or heads {}",
                c.hidden_size, c.num_heads, nearest_multiples(c.num_heads, c.hidden_size),
                nearest_divisors(c.hidden_size, c.num_heads));
   } else if (c.positions == PositionKind::rotary && c.head_dim() % 2 != 0) {
-    faults.add(
-        "model.hidden {} / model.heads {} = {} numbers a head: rotary positions turn pairs, so it must be "
-        "even; nearest are hidden {}",
-        c.hidden_size, c.num_heads, c.head_dim(), nearest_multiples(2 * c.num_heads, c.hidden_size));
+    constexpr const char* kWhy = "rotary positions turn pairs, so it must be even; nearest are";
+    if (c.given_head_dim > 0) {
+      faults.add("model.head-dim is {}: {} {}", c.given_head_dim, kWhy,
+                 nearest_multiples(2, c.given_head_dim));
+    } else {
+      faults.add("model.hidden {} / model.heads {} = {} numbers a head: {} hidden {}", c.hidden_size,
+                 c.num_heads, c.head_dim(), kWhy, nearest_multiples(2 * c.num_heads, c.hidden_size));
+    }
   }
   if (c.num_heads % c.num_kv_heads != 0) {
     faults.add("model.kv-heads {} does not divide model.heads {}: nearest are kv-heads {}", c.num_kv_heads,

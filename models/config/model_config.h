@@ -21,7 +21,8 @@ struct ModelConfig {
   int64_t hidden_size = 768;
   int64_t num_heads = 12;
   int64_t num_kv_heads = 12;     ///< divides num_heads; fewer than num_heads is grouped-query attention
-  int64_t ffn_size = 3072;       ///< width between the two (SwiGLU: three) feed-forward matrices
+  int64_t given_head_dim = 0;    ///< numbers of a head; 0: hidden / heads
+  int64_t ffn_size = 3072;       ///< width between the two (with a gate: three) feed-forward matrices
   int64_t max_positions = 1024;  ///< rows of the learned position table; the longest sequence
 
   NormKind norm = NormKind::layer_norm;
@@ -29,6 +30,14 @@ struct ModelConfig {
   PositionKind positions = PositionKind::learned;
   bool bias = true;             ///< on every linear layer and LayerNorm
   bool tied_embeddings = true;  ///< the output head is the token embedding
+
+  NormPlacement norm_placement = NormPlacement::before;
+  bool qk_norm = false;  ///< RMSNorm of each head's query and key, before they are turned (arXiv 2505.09388)
+  bool scales_embedding = false;  ///< rows of the token table times sqrt(hidden)
+  double query_scalar = 0;        ///< scores are divided by its root; 0: by that of the head's numbers
+  double attention_soft_cap = 0;  ///< c: scores s become c * tanh(s / c) (arXiv 2408.00118); 0: none
+  double logit_soft_cap = 0;      ///< likewise of the logits
+  int64_t window = 0;  ///< tokens that one sees, itself and those before it, in blocks 0, 2, 4, ...; 0: all
 
   double norm_eps = 1e-5;
   double rotary_theta = 10000.0;
@@ -44,9 +53,8 @@ struct ModelConfig {
 
   MoeConfig moe;
 
-  int64_t head_dim() const { return hidden_size / num_heads; }
+  int64_t head_dim() const { return given_head_dim > 0 ? given_head_dim : hidden_size / num_heads; }
   int64_t expert_ffn_size() const { return moe.expert_ffn_size > 0 ? moe.expert_ffn_size : ffn_size; }
-  int64_t qkv_size() const { return (num_heads + 2 * num_kv_heads) * head_dim(); }
 
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };

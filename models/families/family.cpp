@@ -28,6 +28,16 @@ void apply_family(ModelConfig& config, ModelFamily family) {
   config.positions = usual.positions;
   config.bias = usual.bias;
   config.tied_embeddings = usual.tied_embeddings;
+  config.given_head_dim = usual.given_head_dim;
+  config.norm_placement = usual.norm_placement;
+  config.qk_norm = usual.qk_norm;
+  config.scales_embedding = usual.scales_embedding;
+  config.query_scalar = usual.query_scalar;
+  config.attention_soft_cap = usual.attention_soft_cap;
+  config.logit_soft_cap = usual.logit_soft_cap;
+  config.window = usual.window;
+  config.norm_eps = usual.norm_eps;
+  config.rotary_theta = usual.rotary_theta;
   family_of(family).apply(config);
 }
 

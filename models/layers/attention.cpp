@@ -4,18 +4,22 @@
 
 #include "models/spec/describe_parameters.h"
 #include "parallel/context_parallel/ring_attention.h"
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/head_norm.h"
 #include "runtime/ops/rotary.h"
 
 namespace trireme {
 
-namespace {
-
-struct AttentionState {
+struct Attention::State {
   Saved qkv_linear, output_linear;
   ops::AttentionShape shape;
   int context_parts = 1;
   Tensor qkv, out, lse, positions;
+  Tensor unnormed;              // [rows, query and key columns]: before the norms of heads
+  Tensor query_rstd, key_rstd;  // of these norms
 };
+
+namespace {
 
 struct Heads {
   ops::Columns q, k, v;
@@ -27,7 +31,8 @@ Heads split_heads(const Tensor& qkv, const ops::AttentionShape& s) {
 }
 
 // The core, from qkv alone: makes out and lse.
-void attend(Context& ctx, const ContextParallel& context, AttentionState& state) {
+template <class State>
+void attend(Context& ctx, const ContextParallel& context, State& state) {
   const ops::AttentionShape& s = state.shape;
   state.out = Tensor::empty(ctx, {state.qkv.dim(0), s.num_heads * s.head_dim}, state.qkv.dtype());
   state.lse = Tensor::empty(ctx, {s.batch, s.num_heads, s.q_len}, DType::f32);
@@ -36,8 +41,8 @@ void attend(Context& ctx, const ContextParallel& context, AttentionState& state)
 }
 
 // The gradient of qkv, which is let go of with all else that the core kept.
-Tensor attend_backward(Context& ctx, const ContextParallel& context, const Tensor& dout,
-                       AttentionState& state) {
+template <class State>
+Tensor attend_backward(Context& ctx, const ContextParallel& context, const Tensor& dout, State& state) {
   const Tensor dqkv = Tensor::empty(ctx, state.qkv.shape(), dout.dtype());
   const Heads heads = split_heads(state.qkv, state.shape);
   const Heads gradients = split_heads(dqkv, state.shape);
@@ -69,7 +74,36 @@ ops::AttentionShape Attention::shape(const MicroBatch& mb) const {
           .num_heads = num_heads_,
           .num_kv_heads = num_kv_heads_,
           .head_dim = spec_.head_dim,
-          .scale = static_cast<float>(spec_.scale)};
+          .scale = static_cast<float>(spec_.scale),
+          .window = spec_.window,
+          .soft_cap = static_cast<float>(spec_.soft_cap)};
+}
+
+void Attention::norm_heads(Context& ctx, State& state) const {
+  if (!spec_.qk_norm) return;
+  const auto eps = static_cast<float>(spec_.qk_norm->eps);
+  const int64_t rows = state.qkv.dim(0), queries = num_heads_ * spec_.head_dim,
+                keys = num_kv_heads_ * spec_.head_dim;
+  state.unnormed = Tensor::empty(ctx, {rows, queries + keys}, state.qkv.dtype());
+  ops::copy_columns(ctx, {state.qkv, 0, queries + keys}, {state.unnormed, 0, queries + keys});
+  state.query_rstd = Tensor::empty(ctx, {rows, num_heads_}, DType::f32);
+  state.key_rstd = Tensor::empty(ctx, {rows, num_kv_heads_}, DType::f32);
+  ops::rms_norm_heads(ctx, {state.unnormed, 0, queries}, parameters_.query_norm.gain.weight, eps,
+                      {state.qkv, 0, queries}, state.query_rstd);
+  ops::rms_norm_heads(ctx, {state.unnormed, queries, keys}, parameters_.key_norm.gain.weight, eps,
+                      {state.qkv, queries, keys}, state.key_rstd);
+}
+
+// In place.
+void Attention::norm_heads_backward(Context& ctx, const Tensor& dqkv, const State& state) const {
+  if (!spec_.qk_norm) return;
+  const NormParameters &query_norm = parameters_.query_norm, &key_norm = parameters_.key_norm;
+  const int64_t queries = num_heads_ * spec_.head_dim, keys = num_kv_heads_ * spec_.head_dim;
+  const ops::Columns dq{dqkv, 0, queries}, dk{dqkv, queries, keys};
+  ops::rms_norm_heads_backward(ctx, dq, {state.unnormed, 0, queries}, query_norm.gain.weight,
+                               state.query_rstd, dq, query_norm.gain.gradient);
+  ops::rms_norm_heads_backward(ctx, dk, {state.unnormed, queries, keys}, key_norm.gain.weight, state.key_rstd,
+                               dk, key_norm.gain.gradient);
 }
 
 void Attention::turn(Context& ctx, const Tensor& qkv, const Tensor& positions, bool back) const {
@@ -79,11 +113,12 @@ void Attention::turn(Context& ctx, const Tensor& qkv, const Tensor& positions, b
 }
 
 Tensor Attention::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
-  auto& state = saved.emplace<AttentionState>();
+  auto& state = saved.emplace<State>();
   state.shape = shape(mb);
   state.context_parts = mb.context_parts;
   const bool divided_rows = tensor_.divides_rows(mb);
   state.qkv = qkv_.forward(ctx, x, divided_rows, state.qkv_linear);
+  norm_heads(ctx, state);
   if (rotary_) state.positions = mb.positions;
   turn(ctx, state.qkv, mb.positions, false);
   attend(ctx, context_, state);
@@ -96,7 +131,7 @@ Tensor Attention::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, S
 }
 
 Tensor Attention::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
-  auto& state = saved.get<AttentionState>();
+  auto& state = saved.get<State>();
   const Tensor dout = output_.backward_input(ctx, dy, state.output_linear);
   if (recomputes_core_) {
     attend(ctx, context_, state);
@@ -104,11 +139,13 @@ Tensor Attention::backward_input(Context& ctx, const Tensor& dy, Saved& saved) c
   }
   const Tensor dqkv = attend_backward(ctx, context_, dout, state);
   turn(ctx, dqkv, state.positions, true);
+  norm_heads_backward(ctx, dqkv, state);
+  state.unnormed = state.query_rstd = state.key_rstd = Tensor();
   return qkv_.backward_input(ctx, dqkv, state.qkv_linear);
 }
 
 void Attention::backward_weight(Context& ctx, Saved& saved) const {
-  auto& state = saved.get<AttentionState>();
+  auto& state = saved.get<State>();
   output_.backward_weight(ctx, state.output_linear);
   qkv_.backward_weight(ctx, state.qkv_linear);
   saved.clear();

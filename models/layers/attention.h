@@ -24,6 +24,9 @@ class Attention {
 
  private:
   ops::AttentionShape shape(const MicroBatch& micro_batch) const;
+  struct State;
+  void norm_heads(Context& ctx, State& state) const;
+  void norm_heads_backward(Context& ctx, const Tensor& dqkv, const State& state) const;
   /// Query and key heads, in qkv or its gradient, turned by their positions or back.
   void turn(Context& ctx, const Tensor& qkv, const Tensor& positions, bool back) const;
 

@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "runtime/base/error.h"
+#include "runtime/ops/elementwise.h"
+
 namespace trireme {
 
 namespace {
@@ -9,10 +12,17 @@ struct EmbeddingState {
   bool divided_rows = false;
   Tensor tokens, positions, dy;
 };
+
+Tensor scaled(Context& ctx, const Tensor& x, float factor) {
+  const Tensor y = Tensor::empty(ctx, x.shape(), x.dtype());
+  ops::copy(ctx, x, y);
+  ops::scale(ctx, y, factor);
+  return y;
+}
 }  // namespace
 
-Embedding::Embedding(EmbeddingParameters parameters, const TensorParallel& tensor)
-    : tensor_(tensor), parameters_(std::move(parameters)) {}
+Embedding::Embedding(const EmbeddingSpec& spec, EmbeddingParameters parameters, const TensorParallel& tensor)
+    : scale_(static_cast<float>(spec.scale)), tensor_(tensor), parameters_(std::move(parameters)) {}
 
 ops::TablePart Embedding::part() const {
   const Parameter& p = parameters_.tokens.members.front();
@@ -25,6 +35,7 @@ Tensor Embedding::forward(Context& ctx, const MicroBatch& mb, const Tensor&, Sav
   const bool adds_positions = positions && tensor_.rank() == 0;
   ops::embedding(ctx, mb.tokens, tokens.weight, part(), adds_positions ? mb.positions : Tensor(),
                  adds_positions ? positions.weight : Tensor(), out);
+  if (scale_ != 1) ops::scale(ctx, out, scale_);
   const bool divided_rows = tensor_.divides_rows(mb);
   saved.emplace<EmbeddingState>() = {divided_rows, mb.tokens, mb.positions, Tensor()};
   return tensor_.reduce(ctx, out, divided_rows);
@@ -33,6 +44,7 @@ Tensor Embedding::forward(Context& ctx, const MicroBatch& mb, const Tensor&, Sav
 Tensor Embedding::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
   auto& state = saved.get<EmbeddingState>();
   state.dy = tensor_.gather(ctx, dy, state.divided_rows);
+  if (scale_ != 1) state.dy = scaled(ctx, state.dy, scale_);
   return Tensor();
 }
 

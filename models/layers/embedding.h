@@ -11,7 +11,7 @@ namespace trireme {
 
 class Embedding final : public Layer {
  public:
-  Embedding(EmbeddingParameters parameters, const TensorParallel& tensor);
+  Embedding(const EmbeddingSpec& spec, EmbeddingParameters parameters, const TensorParallel& tensor);
 
   /// [rows, C] from the micro-batch's tokens; x is undefined. Each rank looks up the tokens it holds, the
   /// first adds the positions, and the terms are summed.
@@ -28,6 +28,7 @@ class Embedding final : public Layer {
  private:
   ops::TablePart part() const;
 
+  float scale_;
   TensorParallel tensor_;
   EmbeddingParameters parameters_;
 };

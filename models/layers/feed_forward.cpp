@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "models/layers/gated_activation.h"
 #include "runtime/ops/activation.h"
 
 namespace trireme {
@@ -27,10 +28,10 @@ Tensor FeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x,
   auto& state = saved.emplace<FeedForwardState>();
   const bool divided_rows = tensor_.divides_rows(mb);
   Tensor a;
-  if (activation_ == ActivationKind::swiglu) {
+  if (is_gated(activation_)) {
     state.h = up_.forward(ctx, x, divided_rows, state.up_linear);
     a = Tensor::empty(ctx, {mb.rows(), state.h.dim(1) / 2}, x.dtype());
-    ops::swiglu(ctx, state.h, a);
+    gated_activation(ctx, activation_, state.h, a);
   } else {
     state.h = Tensor::empty(ctx, {mb.rows(), parameters_.up.weight.weight.dim(0)}, x.dtype());
     a = Tensor::empty(ctx, state.h.shape(), x.dtype());
@@ -42,10 +43,10 @@ Tensor FeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x,
 Tensor FeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
   auto& state = saved.get<FeedForwardState>();
   Tensor dh;
-  if (activation_ == ActivationKind::swiglu) {
+  if (is_gated(activation_)) {
     const Tensor da = down_.backward_input(ctx, dy, state.down_linear);
     dh = state.h;  // in place: h is not needed again
-    ops::swiglu_backward(ctx, state.h, da, dh);
+    gated_activation_backward(ctx, activation_, state.h, da, dh);
   } else {
     dh = down_.backward_input_gelu(ctx, dy, state.h, state.down_linear);
   }

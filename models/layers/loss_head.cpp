@@ -18,7 +18,8 @@ struct LossHeadState {
 
 LossHead::LossHead(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
                    const TensorParallel& tensor)
-    : tensor_(tensor),
+    : soft_cap_(static_cast<float>(spec.soft_cap)),
+      tensor_(tensor),
       norm_(spec.norm, std::move(parameters.norm)),
       own_(std::move(parameters.weight)),
       weight_(own_ ? &own_ : tied_to),
@@ -32,7 +33,7 @@ Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Sa
   const Tensor loss = Tensor::empty(ctx, {mb.rows()}, DType::f32);
   if (mb.training) state.dlogits = logits;
   vocabulary_cross_entropy(ctx, tensor_, vocab_size(), logits, mb.targets, mb.gradient_scale, loss,
-                           state.dlogits);
+                           state.dlogits, soft_cap_);
   if (mb.loss_sum) ops::add_sum(ctx, loss, mb.loss_sum);
   return Tensor();
 }
@@ -61,7 +62,9 @@ void LossHead::collect_shared(std::vector<const ParameterBlock*>& blocks) const 
 Tensor LossHead::logits(Context& ctx, const MicroBatch& mb, const Tensor& x) const {
   Saved norm, linear;
   const Tensor y = norm_.forward(ctx, x, Tensor(), norm).y;
-  return gather_logits(ctx, tensor_, vocab_size(), linear_.forward(ctx, y, tensor_.divides_rows(mb), linear));
+  const Tensor logits = linear_.forward(ctx, y, tensor_.divides_rows(mb), linear);
+  if (soft_cap_ > 0) ops::soft_cap(ctx, {logits, 0, logits.dim(1)}, soft_cap_);
+  return gather_logits(ctx, tensor_, vocab_size(), logits);
 }
 
 }  // namespace trireme

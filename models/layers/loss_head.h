@@ -34,6 +34,7 @@ class LossHead final : public Layer {
  private:
   int64_t vocab_size() const { return weight_->members.front().global_shape[0]; }
 
+  float soft_cap_;
   TensorParallel tensor_;
   Norm norm_;
   ParameterBlock own_, no_bias_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "models/layers/gated_activation.h"
 #include "parallel/expert_parallel/token_exchange.h"
 #include "runtime/ops/activation.h"
 #include "runtime/ops/elementwise.h"
@@ -99,8 +100,8 @@ void MoeFeedForward::compute(Context& ctx, int chunk, const MoeState& state, con
   const Tensor h = rows_of(state.h, there), a = rows_of(state.a, there);
   ops::grouped_linear(ctx, rows_of(state.rows, there), exchange.counts(chunk),
                       experts_of(up_, exchange, chunk), h);
-  if (activation_ == ActivationKind::swiglu) {
-    ops::swiglu(ctx, h, a);
+  if (is_gated(activation_)) {
+    gated_activation(ctx, activation_, h, a);
   } else {
     ops::gelu(ctx, h, a);
   }
@@ -123,7 +124,7 @@ Tensor MoeFeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& sav
   const Tensor dx_shared = shared_ ? shared_->backward_input(ctx, dy, state.shared) : Tensor();
 
   const Tensor da = rows_of_width(ctx, dy, num_rows, down_.weight.dim(1));
-  state.dh = activation_ == ActivationKind::swiglu ? state.h : da;
+  state.dh = is_gated(activation_) ? state.h : da;
   const Tensor drows = rows_of_width(ctx, dy, num_rows, hidden),
                dsent = rows_of_width(ctx, dy, exchange.num_sent(), hidden);
   std::vector<WorkPtr> returning;
@@ -152,8 +153,8 @@ void MoeFeedForward::compute_backward(Context& ctx, int chunk, const MoeState& s
   const Tensor h = rows_of(state.h, there), da_here = rows_of(da, there);
   ops::grouped_linear_backward_input(ctx, rows_of(state.dout, there), exchange.counts(chunk),
                                      experts_of(down_, exchange, chunk), da_here);
-  if (activation_ == ActivationKind::swiglu) {
-    ops::swiglu_backward(ctx, h, da_here, h);
+  if (is_gated(activation_)) {
+    gated_activation_backward(ctx, activation_, h, da_here, h);
   } else {
     ops::gelu_backward(ctx, h, da_here, da_here);
   }

@@ -84,6 +84,15 @@ AttentionParameters ParameterDescription::attention(const AttentionSpec& attenti
   AttentionParameters out;
   out.qkv.weight = qkv(attention, name, true);
   if (attention.qkv_bias) out.qkv.bias = qkv(attention, name, false);
+  if (attention.qk_norm) {
+    const auto gain = [&](const char* part) {
+      Parameter p = copied(name + part, {attention.head_dim}, 1.0f, 0.0);
+      p.is_gradient_partial = true;
+      return single(std::move(p));
+    };
+    out.query_norm.gain = gain(".query_norm.gain");
+    out.key_norm.gain = gain(".key_norm.gain");
+  }
   out.output.weight = single(divided(name + ".output.weight", {spec_.hidden_size, attention.query_width()}, 1,
                                      spec_.residual_init_std));
   if (attention.output_bias)
@@ -152,9 +161,15 @@ BlockParameters ParameterDescription::block(int64_t index) const {
   const std::string name = fmt::format("layers.{}", index);
   BlockParameters out{.attention_norm = norm(block.norm, name + ".attention_norm"),
                       .attention = attention(block.attention, name + ".attention"),
+                      .attention_post_norm = {},
                       .ffn_norm = norm(block.norm, name + ".ffn_norm"),
                       .feed_forward = {},
-                      .mixture = {}};
+                      .mixture = {},
+                      .ffn_post_norm = {}};
+  if (block.norm_placement == NormPlacement::both) {
+    out.attention_post_norm = norm(block.norm, name + ".attention_post_norm");
+    out.ffn_post_norm = norm(block.norm, name + ".ffn_post_norm");
+  }
   if (block.mixture) {
     out.mixture = mixture(*block.mixture, name + ".ffn");
   } else {

@@ -19,7 +19,7 @@ class ParameterDescription {
   /// embedding.tokens.weight, whose rows are divided over the tensor ranks, and for learned positions
   /// embedding.positions.weight, whole on each.
   EmbeddingParameters embedding() const;
-  /// layers.`index`.{attention_norm,attention,ffn_norm,ffn}.*
+  /// layers.`index`.{attention_norm,attention,attention_post_norm,ffn_norm,ffn,ffn_post_norm}.*
   BlockParameters block(int64_t index) const;
   /// final_norm.* and head.weight, divided as the token table. A tied head has no matrix of its own where
   /// `reads_embedding`, and else, the embedding being on another pipeline rank, a copy under the same name.
@@ -28,7 +28,8 @@ class ParameterDescription {
   /// `name`.gain and for a LayerNorm with biases `name`.bias: whole on every tensor rank.
   NormParameters norm(const NormSpec& norm, const std::string& name) const;
   /// `name`.{query,key,value,output}.{weight,bias}: heads are divided over the tensor ranks. Where these are
-  /// more than key-value heads, neighbours hold copies of one.
+  /// more than key-value heads, neighbours hold copies of one. `name`.{query_norm,key_norm}.gain are whole on
+  /// each, which sees its own heads.
   AttentionParameters attention(const AttentionSpec& attention, const std::string& name) const;
   /// `name`.{up,down}.{weight,bias}, and `name`.gate.*: the width is divided over the tensor ranks.
   FeedForwardParameters feed_forward(const FeedForwardSpec& part, const std::string& name) const;

@@ -20,6 +20,8 @@ void NormParameters::collect(ParameterBlocks& blocks) { append(blocks, {&gain, &
 
 void AttentionParameters::collect(ParameterBlocks& blocks) {
   qkv.collect(blocks);
+  query_norm.collect(blocks);
+  key_norm.collect(blocks);
   output.collect(blocks);
 }
 
@@ -38,9 +40,11 @@ void EmbeddingParameters::collect(ParameterBlocks& blocks) { append(blocks, {&to
 void BlockParameters::collect(ParameterBlocks& blocks) {
   attention_norm.collect(blocks);
   attention.collect(blocks);
+  attention_post_norm.collect(blocks);
   ffn_norm.collect(blocks);
   if (feed_forward) feed_forward->collect(blocks);
   if (mixture) mixture->collect(blocks);
+  ffn_post_norm.collect(blocks);
 }
 
 void HeadParameters::collect(ParameterBlocks& blocks) {

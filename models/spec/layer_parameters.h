@@ -23,6 +23,7 @@ struct NormParameters {
 
 struct AttentionParameters {
   LinearParameters qkv;  ///< query, key and value one below the other
+  NormParameters query_norm, key_norm;
   LinearParameters output;
   void collect(ParameterBlocks& blocks);
 };
@@ -48,9 +49,11 @@ struct EmbeddingParameters {
 struct BlockParameters {
   NormParameters attention_norm;
   AttentionParameters attention;
+  NormParameters attention_post_norm;
   NormParameters ffn_norm;
   std::optional<FeedForwardParameters> feed_forward;  ///< one of the two
   std::optional<MixtureParameters> mixture;
+  NormParameters ffn_post_norm;
   void collect(ParameterBlocks& blocks);
 };
 

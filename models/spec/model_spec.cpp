@@ -18,14 +18,19 @@ RotarySpec rotary_of(const ModelConfig& c) {
           .original_positions = c.rotary_original_positions};
 }
 
-AttentionSpec attention_of(const ModelConfig& c) {
-  return {.num_heads = c.num_heads,
-          .num_kv_heads = c.num_kv_heads,
-          .head_dim = c.head_dim(),
-          .qkv_bias = c.bias,
-          .output_bias = c.bias,
-          .rotary = rotary_of(c),
-          .scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim()))};
+AttentionSpec attention_of(const ModelConfig& c, int64_t index) {
+  return {
+      .num_heads = c.num_heads,
+      .num_kv_heads = c.num_kv_heads,
+      .head_dim = c.head_dim(),
+      .qkv_bias = c.bias,
+      .output_bias = c.bias,
+      .qk_norm = c.qk_norm ? std::optional(NormSpec{NormKind::rms_norm, false, c.norm_eps}) : std::nullopt,
+      .rotary = rotary_of(c),
+      .scale = 1.0f / std::sqrt(static_cast<float>(c.query_scalar > 0 ? c.query_scalar
+                                                                      : static_cast<double>(c.head_dim()))),
+      .soft_cap = c.attention_soft_cap,
+      .window = index % 2 == 0 ? c.window : 0};
 }
 
 MixtureSpec mixture_of(const ModelConfig& c) {
@@ -46,14 +51,16 @@ ModelSpec spec_of(const ModelConfig& c) {
                  .hidden_size = c.hidden_size,
                  .embedding = {},
                  .blocks = {},
-                 .head = {.norm = norm, .tied = c.tied_embeddings},
+                 .head = {.norm = norm, .tied = c.tied_embeddings, .soft_cap = c.logit_soft_cap},
                  .init_std = c.init_std,
                  .residual_init_std = residual_init_std(c)};
   if (c.positions == PositionKind::learned) spec.embedding.num_positions = c.max_positions;
+  if (c.scales_embedding) spec.embedding.scale = std::sqrt(static_cast<double>(c.hidden_size));
   for (int64_t i = 0; i < c.num_layers; ++i) {
     BlockSpec& block = spec.blocks.emplace_back();
     block.norm = norm;
-    block.attention = attention_of(c);
+    block.norm_placement = c.norm_placement;
+    block.attention = attention_of(c, i);
     block.feed_forward = {.activation = c.activation, .width = c.ffn_size, .bias = c.bias};
     if (c.moe.is_in(i)) block.mixture = mixture_of(c);
   }

@@ -38,7 +38,7 @@ struct AttentionSpec {
   int64_t head_dim = 1;  ///< need not be hidden / num_heads
   bool qkv_bias = false;
   bool output_bias = false;
-  bool qk_norm = false;  ///< RMSNorm over each head of queries and keys, before they are turned
+  std::optional<NormSpec> qk_norm;  ///< RMSNorm of each head of queries and keys, before they are turned
   RotarySpec rotary;
   double scale = 1;     ///< of the scores
   double soft_cap = 0;  ///< scores s become soft_cap * tanh(s / soft_cap) (arXiv 2408.00118); 0: none
@@ -73,9 +73,6 @@ struct MixtureSpec {
 
   friend bool operator==(const MixtureSpec&, const MixtureSpec&) = default;
 };
-
-/// before: x + part(norm(x)); both: x + norm(part(norm(x))), with a norm of its own behind.
-enum class NormPlacement : uint8_t { before, both };
 
 struct BlockSpec {
   NormSpec norm;

@@ -9,7 +9,7 @@ namespace trireme {
 namespace {
 
 struct BlockState {
-  Saved attention_norm, attention, ffn_norm, ffn;
+  Saved attention_norm, attention, attention_post_norm, ffn_norm, ffn, ffn_post_norm;
 };
 
 }  // namespace
@@ -22,6 +22,10 @@ TransformerBlock::TransformerBlock(const BlockSpec& spec, BlockParameters parame
       attention_(spec.attention, std::move(parameters.attention), rotary, tensor, context,
                  recomputes_attention),
       ffn_norm_(spec.norm, std::move(parameters.ffn_norm)) {
+  if (spec.norm_placement == NormPlacement::both) {
+    attention_post_norm_.emplace(spec.norm, std::move(parameters.attention_post_norm));
+    ffn_post_norm_.emplace(spec.norm, std::move(parameters.ffn_post_norm));
+  }
   if (spec.mixture) {
     experts_.emplace(*spec.mixture, std::move(*parameters.mixture), index, tensor, context, experts);
   } else {
@@ -32,18 +36,25 @@ TransformerBlock::TransformerBlock(const BlockSpec& spec, BlockParameters parame
 Tensor TransformerBlock::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
   auto& state = saved.emplace<BlockState>();
   const Tensor normed = attention_norm_.forward(ctx, x, Tensor(), state.attention_norm).y;
-  const Tensor attended = attention_.forward(ctx, mb, normed, state.attention);
+  Tensor attended = attention_.forward(ctx, mb, normed, state.attention);
+  if (attention_post_norm_)
+    attended = attention_post_norm_->forward(ctx, attended, Tensor(), state.attention_post_norm).y;
   const auto [sum, normed_sum] = ffn_norm_.forward(ctx, attended, x, state.ffn_norm);
-  const Tensor out = with_ffn([&](auto& ffn) { return ffn.forward(ctx, mb, normed_sum, state.ffn); });
+  Tensor out = with_ffn([&, &y = normed_sum](auto& ffn) { return ffn.forward(ctx, mb, y, state.ffn); });
+  if (ffn_post_norm_) out = ffn_post_norm_->forward(ctx, out, Tensor(), state.ffn_post_norm).y;
   ops::add(ctx, out, sum, out);
   return out;
 }
 
 Tensor TransformerBlock::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
   auto& state = saved.get<BlockState>();
-  const Tensor dnormed_sum = with_ffn([&](auto& ffn) { return ffn.backward_input(ctx, dy, state.ffn); });
+  const Tensor dout = ffn_post_norm_ ? ffn_post_norm_->backward(ctx, dy, Tensor(), state.ffn_post_norm) : dy;
+  const Tensor dnormed_sum = with_ffn([&](auto& ffn) { return ffn.backward_input(ctx, dout, state.ffn); });
   const Tensor dsum = ffn_norm_.backward(ctx, dnormed_sum, dy, state.ffn_norm);
-  const Tensor dnormed = attention_.backward_input(ctx, dsum, state.attention);
+  const Tensor dattended =
+      attention_post_norm_ ? attention_post_norm_->backward(ctx, dsum, Tensor(), state.attention_post_norm)
+                           : dsum;
+  const Tensor dnormed = attention_.backward_input(ctx, dattended, state.attention);
   return attention_norm_.backward(ctx, dnormed, dsum, state.attention_norm);
 }
 
@@ -57,8 +68,10 @@ void TransformerBlock::backward_weight(Context& ctx, Saved& saved) {
 void TransformerBlock::collect(ParameterBlocks& blocks) {
   attention_norm_.collect(blocks);
   attention_.collect(blocks);
+  if (attention_post_norm_) attention_post_norm_->collect(blocks);
   ffn_norm_.collect(blocks);
   with_ffn([&](auto& ffn) { ffn.collect(blocks); });
+  if (ffn_post_norm_) ffn_post_norm_->collect(blocks);
 }
 
 void TransformerBlock::collect_routers(std::vector<RouterBalance*>& routers) {

@@ -1,5 +1,6 @@
 // TransformerBlock: attention and feed-forward, each behind a norm and beside a residual path (pre-norm, as
-// in GPT-2 and Llama). Input and output lie in the outer region of tensor parallelism.
+// in GPT-2 and Llama), or between two norms (as in Gemma 2). Input and output lie in the outer region of
+// tensor parallelism.
 #pragma once
 
 #include <optional>
@@ -35,7 +36,8 @@ class TransformerBlock final : public Layer {
   Norm attention_norm_;
   Attention attention_;
   Norm ffn_norm_;
-  std::optional<FeedForward> ffn_;  // one of the two
+  std::optional<Norm> attention_post_norm_, ffn_post_norm_;  // of what the parts make
+  std::optional<FeedForward> ffn_;                           // one of the two
   std::optional<MoeFeedForward> experts_;
 };
 

@@ -77,7 +77,7 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
 std::unique_ptr<Layer> Transformer::make_layer(Context& ctx, int place) {
   const ParameterDescription parameters(spec_, share_);
   if (place == 0) {
-    auto layer = std::make_unique<Embedding>(parameters.embedding(), tensor_);
+    auto layer = std::make_unique<Embedding>(spec_.embedding, parameters.embedding(), tensor_);
     embedding_ = layer.get();
     return layer;
   }

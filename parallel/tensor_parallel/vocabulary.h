@@ -15,7 +15,7 @@ ops::Columns empty_logits(Context& ctx, const TensorParallel& tensor, int64_t vo
 /// all ranks bit for bit, dlogits are this rank's columns.
 void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
                               const ops::Columns& logits, const Tensor& targets, float gradient_scale,
-                              const Tensor& loss, const ops::Columns& dlogits);
+                              const Tensor& loss, const ops::Columns& dlogits, float soft_cap = 0);
 
 /// All vocab_size columns on every rank, from each one's own: for generation and for those who compare, not
 /// for training.

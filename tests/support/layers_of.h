@@ -53,7 +53,7 @@ struct LayersOf {
             context,
             experts};
   }
-  Embedding embedding() const { return {parameters().embedding(), tensor}; }
+  Embedding embedding() const { return {spec.embedding, parameters().embedding(), tensor}; }
   /// Reads `table`, or a matrix of its own where that is null.
   LossHead head(const ParameterBlock* table = nullptr) const {
     return {spec.head, parameters().head(table != nullptr), table, tensor};
