@@ -7,6 +7,7 @@ namespace trireme {
 
 Family gpt2_family();
 Family llama_family();
+Family qwen3_family();
 
 /// Mixtures of experts, of several families.
 std::vector<Preset> mixture_presets();
