@@ -14,7 +14,7 @@ const Family& family_of(ModelFamily family) {
 }
 
 std::span<const Family> families() {
-  static const std::vector<Family> all = {gpt2_family(), llama_family(), qwen3_family()};
+  static const std::vector<Family> all = {gpt2_family(), llama_family(), qwen3_family(), gemma2_family()};
   return all;
 }
 

@@ -8,6 +8,7 @@ namespace trireme {
 Family gpt2_family();
 Family llama_family();
 Family qwen3_family();
+Family gemma2_family();
 
 /// Mixtures of experts, of several families.
 std::vector<Preset> mixture_presets();
