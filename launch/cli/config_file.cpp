@@ -7,7 +7,8 @@
 
 #include "launch/cli/ini_file.h"
 #include "launch/cli/option_table.h"
-#include "parallel/pipeline/schedule.h"
+#include "parallel/plan/schedule_spec.h"
+#include "runtime/data/tokenizer_kind.h"
 
 namespace trireme {
 
@@ -25,10 +26,8 @@ std::string found_from_anywhere(const Option& option, const std::string& value) 
   const std::string key = option.key();
   const bool is_path =
       key == "data.text" || key == "data.tokens" || key == "data.valid-tokens" || key == "model.load";
-  const bool is_tokenizer_file =
-      key == "data.tokenizer" && value != "byte" && value != "char" && value != "bpe";
-  const auto kinds = schedule_kinds();
-  const bool is_schedule_file = key == "parallel.schedule" && std::ranges::find(kinds, value) == kinds.end();
+  const bool is_tokenizer_file = key == "data.tokenizer" && tokenizer_kind(value) == TokenizerKind::file;
+  const bool is_schedule_file = key == "parallel.schedule" && ScheduleSpec::named(value).is_file();
   if (value.empty() || !(is_path || is_tokenizer_file || is_schedule_file)) return value;
   std::error_code error;
   const auto path = std::filesystem::absolute(value, error);

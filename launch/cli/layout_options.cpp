@@ -44,6 +44,18 @@ std::vector<Option> degree_options(const std::string& section) {
   };
 }
 
+// A file is named here and read when all options are there (parse_run_arguments).
+OptionValue schedule_value() {
+  OptionValue value;
+  value.placeholder = "NAME";
+  value.set = [](RunConfig& config, const std::string& text) -> std::string {
+    config.parallel.schedule = ScheduleSpec::named(text);
+    return "";
+  };
+  value.get = [](const RunConfig& config) { return config.parallel.schedule.text(); };
+  return value;
+}
+
 std::vector<Option> execution_options(const std::string& section) {
   return {
       {section, "zero", "zero",
@@ -60,9 +72,7 @@ std::vector<Option> execution_options(const std::string& section) {
        whole(
            [](auto& c) -> auto& { return c.parallel.tensor_chunks; }, 1, 1024),
        "tensor-parallel products in so many parts, each communicated while the next is computed", ""},
-      {section, "schedule", "",
-       text(
-           [](auto& c) -> auto& { return c.parallel.schedule; }, "NAME"),
+      {section, "schedule", "", schedule_value(),
        "gpipe, 1f1b, interleaved, zb-h1, or the file of one (see trireme schedule)", ""},
       {section, "virtual-stages", "",
        whole(
@@ -95,7 +105,7 @@ std::vector<Option> attention_options(const std::string& section) {
        "on GPUs; auto: cuDNN's where it serves, else own kernels; cudnn: an error where it does not", "",
        [](const RunConfig& c) -> std::string {
          const bool chooses = c.run.attention == AttentionChoice::own;  // of cudnn it is said why not
-         return chooses && c.run.device == "cpu" ? "--run.device cpu uses no GPU" : "";
+         return chooses && c.run.device == DeviceKind::cpu ? "--run.device cpu uses no GPU" : "";
        }},
       {section, "attention-workspace-mib", "",
        whole(
@@ -123,33 +133,23 @@ std::vector<Option> parallel_options() {
 std::vector<Option> run_options() {
   const std::string section = "run";
   const auto without_nccl = [](const RunConfig& c) -> std::string {
-    if (c.run.device == "cpu") return "--run.device cpu uses no GPU";
-    return c.run.backend == "mpi" || c.run.backend == "self"
-               ? "it belongs to NCCL, --run.backend is " + c.run.backend
-               : "";
-  };
-  const auto names = [](std::initializer_list<const char*> list) {
-    std::vector<std::pair<std::string, std::string>> pairs;
-    for (const char* name : list) pairs.emplace_back(name, name);
-    return pairs;
+    if (c.run.device == DeviceKind::cpu) return "--run.device cpu uses no GPU";
+    const bool is_another = c.run.backend == BackendKind::mpi || c.run.backend == BackendKind::self;
+    return is_another ? fmt::format("it belongs to NCCL, --run.backend is {}", to_string(c.run.backend)) : "";
   };
   std::vector<Option> options = {
       {section, "dir", "",
        text(
            [](auto& c) -> auto& { return c.run.dir; }, "DIR"),
        "where the run's files go; a number is added when it exists", "runs/MODEL-DATA"},
-      {section, "device", "",
-       choice<std::string>(
-           [](auto& c) -> auto& { return c.run.device; }, names({"auto", "cpu", "cuda"})),
+      {section, "device", "", named<DeviceKind>([](auto& c) -> auto& { return c.run.device; }),
        "auto: cuda where the program sees a GPU, else cpu", ""},
       {section, "share-device", "", on_off([](auto& c) -> auto& { return c.run.share_device; }),
        "several ranks of a host may use one GPU", "",
        [](const RunConfig& c) -> std::string {
-         return c.run.device == "cpu" ? "--run.device cpu uses no GPU" : "";
+         return c.run.device == DeviceKind::cpu ? "--run.device cpu uses no GPU" : "";
        }},
-      {section, "backend", "",
-       choice<std::string>(
-           [](auto& c) -> auto& { return c.run.backend; }, names({"auto", "self", "mpi", "nccl"})),
+      {section, "backend", "", named<BackendKind>([](auto& c) -> auto& { return c.run.backend; }),
        "of communication among ranks; auto: nccl where each has a GPU of its own, else mpi", ""},
       {section, "nccl-ctas", "",
        whole(

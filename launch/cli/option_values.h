@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "launch/cli/option.h"
+#include "runtime/base/enum_names.h"
 
 namespace trireme::option_values {
 
@@ -126,6 +127,14 @@ OptionValue choice(Field field, std::vector<std::pair<std::string, T>> choices) 
     return "";
   };
   return value;
+}
+
+/// One of the values of an enum, by their names.
+template <NamedEnum E, class Field>
+OptionValue named(Field field) {
+  std::vector<std::pair<std::string, E>> choices;
+  for (const auto& [value, name] : names_of(E{})) choices.emplace_back(name, value);
+  return choice<E>(field, std::move(choices));
 }
 
 }  // namespace trireme::option_values

@@ -6,6 +6,7 @@
 #include "launch/cli/ini_file.h"
 #include "launch/cli/nearest_name.h"
 #include "launch/config/complete_config.h"
+#include "parallel/pipeline/schedule_file.h"
 #include "runtime/base/error.h"
 
 namespace trireme {
@@ -132,6 +133,8 @@ void check_effects(const ArgumentRules& rules, const Sources& sources, const Run
   Faults unused;
   const std::vector<Setting>* file_alone[] = {&sources.file};
   Built from_file = build(rules, file_alone, unused);
+  ScheduleSpec& schedule = from_file.config.parallel.schedule;
+  if (schedule == config.parallel.schedule) schedule = config.parallel.schedule;  // with what has been read
   complete(from_file.config, from_file.given, world_size, rules.needs_data);
   for (const Option& option : rules.options) {
     const Setting* in_file = last_of(sources.file, option);
@@ -176,6 +179,7 @@ RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std
     faults.push_back(std::move(fault));
     throw_faults(faults, rules.command);
   }
+  if (plan.pipeline > 1) read_schedule_of(plan.schedule);
   if (rules.imagines_ranks && world_size == 1 && plan.data == 0) plan.data = 1;
   const bool is_alone = rules.imagines_ranks && world_size == 1;
   const bool imagined = (result.switches.contains("dry-run") || is_alone) && plan.data > 0;

@@ -2,6 +2,7 @@
 
 #include "launch/cli/option_table.h"
 #include "launch/cli/option_values.h"
+#include "runtime/data/tokenizer_kind.h"
 
 namespace trireme {
 
@@ -51,8 +52,7 @@ std::vector<Option> data_options() {
            [](auto& c) -> auto& { return c.data.end_of_text; }, "TOKEN"),
        "token of the tokenizer's file that stands between documents", "known by its name",
        [](const RunConfig& c) {
-         const std::string& t = c.data.tokenizer;
-         return when(t == "byte" || t == "char" || t == "bpe",
+         return when(tokenizer_kind(c.data.tokenizer) != TokenizerKind::file,
                      "it belongs to a --data.tokenizer from a file");
        }},
       {section, "bpe-vocab", "",
@@ -60,7 +60,8 @@ std::vector<Option> data_options() {
            [](auto& c) -> auto& { return c.data.bpe_vocab; }, 257, 1 << 24),
        "size of the BPE vocabulary trained here", "",
        [](const RunConfig& c) {
-         return when(c.data.tokenizer != "bpe", "it belongs to --data.tokenizer bpe");
+         return when(tokenizer_kind(c.data.tokenizer) != TokenizerKind::bpe,
+                     "it belongs to --data.tokenizer bpe");
        }},
       {section, "valid-tokens", "",
        text(

@@ -56,10 +56,20 @@ std::vector<std::pair<std::string, std::string>> same(std::vector<std::string> n
   return pairs;
 }
 
+/// All values of an enum by their names, but `without`.
+template <NamedEnum E>
+std::vector<std::pair<std::string, E>> named(std::optional<E> without = {}) {
+  std::vector<std::pair<std::string, E>> pairs;
+  for (const auto& [value, name] : names_of(E{})) {
+    if (value != without) pairs.emplace_back(name, value);
+  }
+  return pairs;
+}
+
 std::vector<PlainOption> common_options(BenchOptions& o) {
   return {
       {"device", "auto|cpu|cuda", "auto: cuda where the program sees a GPU", "auto",
-       one_of(o.run.device, same({"auto", "cpu", "cuda"}))},
+       one_of<DeviceKind>(o.run.device, named<DeviceKind>())},
       {"threads", "N", "threads a rank, for arithmetic on the CPU", "ops: all cores; collectives: 1",
        whole_into(o.run.threads, 1, 4096)},
       {"json", "FILE", "the results as JSON too", "none", text_into(o.json)},
@@ -93,7 +103,7 @@ std::vector<PlainOption> collectives_options(BenchOptions& o) {
       {"iterations", "N", "timed calls", fmt::to_string(c.iterations), whole_into(c.iterations, 1, 1 << 20)},
       {"backend", "auto|mpi|nccl",
        "of communication; auto: nccl where each rank has a GPU of its own, else mpi", "auto",
-       one_of(o.run.backend, same({"auto", "mpi", "nccl"}))},
+       one_of<BackendKind>(o.run.backend, named<BackendKind>(BackendKind::self))},
       {"nccl-ctas", "N", "most thread blocks of a GPU that a collective of NCCL takes",
        fmt::to_string(o.run.nccl_ctas), whole_into(o.run.nccl_ctas, 1, 64)},
       {"nccl-channel-ctas", "N", "and a message between two ranks", fmt::to_string(o.run.nccl_channel_ctas),

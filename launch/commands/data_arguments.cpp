@@ -11,6 +11,7 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/data_command.h"
 #include "runtime/base/error.h"
+#include "runtime/data/tokenizer_kind.h"
 #include "runtime/device/cpu/cpu_device.h"
 
 namespace trireme {
@@ -91,7 +92,7 @@ void build(std::span<const std::string> args) {
   if (options.out_dir.empty()) faults.emplace_back("--out DIR is missing: where the token files go");
   const bool has_vocab =
       std::ranges::any_of(args, [](const auto& arg) { return arg.starts_with("--bpe-vocab"); });
-  if (has_vocab && options.tokenizer != "bpe") {
+  if (has_vocab && tokenizer_kind(options.tokenizer) != TokenizerKind::bpe) {
     faults.push_back(
         fmt::format("--bpe-vocab has no effect with --tokenizer {}: it belongs to bpe", options.tokenizer));
   }

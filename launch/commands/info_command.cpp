@@ -119,8 +119,7 @@ std::string fit_text(const RunConfig& config) {
 }
 
 void print_model(const RunConfig& config, bool with_table) {
-  ModelConfig model = config.model;
-  model.vocab_size = known_vocab_size(config);
+  const ModelConfig model = known_model(config);
   const ModelSize size = size_of(model);
   const int64_t seq_len = config.train.seq_len;
   const StateBytes state = state_bytes(size.parameters, config.train.precision, config.train.master);

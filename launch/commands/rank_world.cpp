@@ -36,7 +36,7 @@ RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<co
   const int local_rank = place.mpi != nullptr ? place.mpi->local_rank() : 0;
   const DeviceChoice choice = choose_device(run, *ranks.world, local_rank);
   ranks.device = choice.device;
-  if (choose_backend(run, choice, ranks.world->size()) == "nccl") {
+  if (choose_backend(run, choice, ranks.world->size()) == BackendKind::nccl) {
     ranks.world = make_nccl_world(std::move(ranks.world), ranks.device,
                                   {.collective_ctas = run.nccl_ctas, .channel_ctas = run.nccl_channel_ctas});
   }

@@ -4,9 +4,9 @@
 #include <filesystem>
 
 #include "launch/process/build_info.h"
-#include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/mpi/mpi_environment.h"
+#include "runtime/data/tokenizer_kind.h"
 #include "runtime/io/file_digest.h"
 
 namespace trireme {
@@ -33,17 +33,13 @@ Fact fact_of_file_of_rank_0(const std::string& key, const std::string& path) {
   return fact;
 }
 
-bool is_kind_of_tokenizer(const std::string& spec) {
-  return spec == "byte" || spec == "char" || spec == "bpe";
-}
-
 Fact fact_of(const Option& option, const RunConfig& config) {
   const std::string key = option.key(), text = option.value.get(config);
   if (text.empty()) return {key, "(none)", ""};
-  if (key == "data.text" || (key == "data.tokenizer" && !is_kind_of_tokenizer(text)))
+  if (key == "data.text" || (key == "data.tokenizer" && tokenizer_kind(text) == TokenizerKind::file))
     return fact_of_file_of_rank_0(key, text);
   const bool is_file = key == "data.tokens" || key == "data.valid-tokens" || key == "model.load" ||
-                       (key == "parallel.schedule" && is_schedule_file(config.parallel));
+                       (key == "parallel.schedule" && config.parallel.schedule.is_file());
   return is_file ? fact_of_file(key, text) : Fact{key, text, ""};
 }
 

@@ -39,14 +39,16 @@ std::string set_costs(ActionCosts& costs, const std::string& text) {
 }
 
 std::vector<PlainOption> schedule_options(ScheduleOptions& o) {
-  const auto kind = [&o](const std::string& text) -> std::string {
-    o.kind = text;
-    const auto kinds = schedule_kinds();
-    if (std::ranges::find(kinds, text) != kinds.end()) return "";
+  std::vector<std::string> kinds;
+  for (const auto& known : made_schedule_kinds()) kinds.emplace_back(known.name);
+  const auto kind = [&o, kinds](const std::string& text) -> std::string {
+    const ScheduleSpec spec = ScheduleSpec::named(text);
+    o.kind = spec.kind;
+    if (!spec.is_file()) return "";
     return fmt::format("{}{}", fmt::join(kinds, ", "), did_you_mean(text, kinds));
   };
   return {
-      {"kind", "NAME", fmt::format("{}", fmt::join(schedule_kinds(), ", ")), o.kind, kind},
+      {"kind", "NAME", fmt::format("{}", fmt::join(kinds, ", ")), std::string(to_string(o.kind)), kind},
       {"pp", "N", "pipeline stages", fmt::to_string(o.num_stages), whole_into(o.num_stages, 1, 4096)},
       {"micro-batches", "N", "micro-batches a step and pipeline", fmt::to_string(o.num_micro_batches),
        whole_into(o.num_micro_batches, 1, kMostCells)},
@@ -94,9 +96,10 @@ void check_together(const ScheduleOptions& o, std::span<const std::string> args,
     }
     return;
   }
-  if (o.num_chunks > 1 && o.kind != "interleaved") {
-    faults.push_back(fmt::format(
-        "--virtual-stages {} has no effect with --kind {}: it belongs to interleaved", o.num_chunks, o.kind));
+  if (o.num_chunks > 1 && !has_virtual_stages(o.kind)) {
+    faults.push_back(
+        fmt::format("--virtual-stages {} has no effect with --kind {}: it belongs to interleaved",
+                    o.num_chunks, to_string(o.kind)));
   }
   const int64_t cells = int64_t{o.num_stages} * o.num_micro_batches * o.num_chunks;
   if (cells > kMostCells) {

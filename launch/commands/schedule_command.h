@@ -10,7 +10,7 @@
 namespace trireme {
 
 struct ScheduleOptions {
-  std::string kind = "1f1b";
+  ScheduleKind kind = ScheduleKind::one_f_one_b;
   int num_stages = 4, num_micro_batches = 8, num_chunks = 1;
   std::string file;  ///< read instead of made when not empty
   ActionCosts costs;

@@ -131,7 +131,7 @@ std::string title_of(const Schedule& s) {
     return fmt::format("{} {}{}", n, name, n == 1 ? "" : "s");
   };
   std::string title = fmt::format(
-      "{}: {}, {}", s.kind, count(s.num_stages, "stage"),
+      "{}: {}, {}", to_string(s.kind), count(s.num_stages, "stage"),
       s.num_micro_batches == 1 ? "1 micro-batch" : fmt::format("{} micro-batches", s.num_micro_batches));
   if (s.num_chunks > 1) title += fmt::format(", {} a stage", count(s.num_chunks, "chunk"));
   return title;

@@ -7,7 +7,7 @@ namespace trireme {
 
 std::string why_no_cudnn(const RunOptions& run) {
   if (run.attention == AttentionChoice::own) return "run.attention is own";
-  if (run.device == "cpu") return "run.device is cpu";
+  if (run.device == DeviceKind::cpu) return "run.device is cpu";
   return ops::cuda::cudnn_version().empty() ? "this program is built without cuDNN" : "";
 }
 

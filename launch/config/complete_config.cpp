@@ -8,12 +8,11 @@
 #include <fmt/ranges.h>
 
 #include "launch/config/attention_choice.h"
-#include "launch/config/nearest_layouts.h"
-#include "models/config/context_parallel_faults.h"
-#include "models/config/tensor_parallel_faults.h"
 #include "models/families/family.h"
 #include "models/families/presets.h"
-#include "parallel/pipeline/plan_schedule.h"
+#include "models/config/nearest_layouts.h"
+#include "models/config/validate.h"
+#include "runtime/data/tokenizer_kind.h"
 
 namespace trireme {
 
@@ -40,67 +39,17 @@ int64_t default_seq_len(const ModelConfig& model) {
   return stretched ? std::min(model.rotary_original_positions, model.max_positions) : model.max_positions;
 }
 
-void check_batch(const RunConfig& config, Faults& faults) {
-  if (config.parallel.data == 0) return;
-  const int64_t micro = config.train.micro_batch, ranks = config.parallel.data,
-                global = config.train.global_batch;
-  const int64_t unit = micro * ranks;
-  constexpr int64_t kMostAccumulated = 1 << 20;  // a schedule has an entry for each
-  if (global / unit > kMostAccumulated) {
-    faults.push_back(fmt::format(
-        "train.global-batch {} is {} micro-batches a rank; at most are {}: use --train.micro-batch "
-        "{} or more",
-        global, global / unit, kMostAccumulated, (global / ranks + kMostAccumulated - 1) / kMostAccumulated));
-    return;
-  }
-  if (global % unit == 0 && global > 0) return;
-  const int64_t below = global / unit;
-  const std::string smaller = below > 0 ? fmt::format("{} (accumulation {}) or ", below * unit, below) : "";
-  std::string other;
-  if (global % ranks == 0 && global > 0) {
-    int64_t divisor = std::min(micro, global / ranks);
-    while (global / ranks % divisor != 0) --divisor;
-    other = fmt::format(", or --train.micro-batch {}", divisor);
-  }
-  faults.push_back(fmt::format(
-      "train.global-batch {} is no multiple of train.micro-batch {} x {} data rank{} = {}: nearest "
-      "are {}{} (accumulation {}){}",
-      global, micro, ranks, ranks == 1 ? "" : "s", unit, smaller, (below + 1) * unit, below + 1, other));
-}
-
-/// Products of options that no whole number holds: what is computed of them would wrap.
-void check_magnitudes(const RunConfig& config, Faults& faults) {
+/// A product that no whole number holds: what is computed of it would wrap.
+void check_tokens(const TrainConfig& train, Faults& faults) {
   constexpr double kMost = 0x1p62;
-  const ModelConfig& m = config.model;
-  const auto number = [](auto value) { return static_cast<double>(value); };
-  const double hidden = number(m.hidden_size), layers = number(m.num_layers), heads = number(m.num_heads);
-  const double experts = std::max<double>(1, number(m.moe.num_experts));
-  const double width = number(std::max(m.ffn_size, m.moe.expert_ffn_size)) + number(m.moe.shared_ffn_size);
-  const double vocab = number(std::max<int64_t>(known_vocab_size(config), 1));
-  const double parameters = layers * (4 * hidden * hidden + 3 * hidden * width * experts) +
-                            (2 * vocab + number(m.max_positions)) * hidden;
-  if (16 * parameters > kMost) {
-    faults.push_back(fmt::format(
-        "the model would have {:.3g} parameters, more than can be counted: model.layers {}, model.hidden "
-        "{}, model.ffn {}, moe.experts {}",
-        parameters, m.num_layers, m.hidden_size, m.ffn_size, m.moe.num_experts));
-  }
-  const double micro = number(config.train.micro_batch), seq = number(config.train.seq_len);
-  const double token = layers * (64 * hidden + 8 * width * (1 + number(m.moe.experts_per_token))) + 2 * vocab;
-  if (16 * micro * seq * (token + layers * heads * seq) > kMost) {
-    faults.push_back(
-        fmt::format("a micro-batch would have more activations than can be counted: train.micro-batch {}, "
-                    "train.seq-len {}, "
-                    "model.layers {}, model.hidden {}",
-                    config.train.micro_batch, config.train.seq_len, m.num_layers, m.hidden_size));
-  }
-  const double tokens = number(config.train.steps) *
-                        number(std::max(config.train.global_batch, config.train.micro_batch)) * seq;
+  const auto number = [](int64_t value) { return static_cast<double>(value); };
+  const double tokens =
+      number(train.steps) * number(std::max(train.global_batch, train.micro_batch)) * number(train.seq_len);
   if (tokens > kMost) {
     faults.push_back(
         fmt::format("the run would see {:.3g} tokens, more than can be counted: train.steps {}, "
                     "train.global-batch {}, train.seq-len {}",
-                    tokens, config.train.steps, config.train.global_batch, config.train.seq_len));
+                    tokens, train.steps, train.global_batch, train.seq_len));
   }
 }
 
@@ -110,20 +59,6 @@ void check_run_directory(const std::string& dir, Faults& faults) {
   if (name != name.root_path() && name.filename() != "." && name.filename() != "..") return;
   faults.push_back(fmt::format("run.dir {} is a folder that is there already: name a new one, such as {}",
                                dir, (name / "run").string()));
-}
-
-void check_division_of_model(const RunConfig& config, Faults& faults) {
-  const auto append = [&](const Faults& more) { faults.insert(faults.end(), more.begin(), more.end()); };
-  ModelConfig model = config.model;
-  model.vocab_size = known_vocab_size(config);
-  append(tensor_parallel_faults(model, config.parallel.tensor, config.parallel.expert_tensor));
-  append(expert_parallel_faults(model.moe, config.parallel.expert, config.parallel.expert_chunks));
-  const Faults of_context =
-      context_parallel_faults(config.train.seq_len, config.model.max_positions, config.parallel.context);
-  append(of_context);
-  if (!config.parallel.sequence || !of_context.empty()) return;
-  append(sequence_parallel_faults(config.train.micro_batch, config.train.seq_len, config.parallel.tensor,
-                                  config.parallel.context));
 }
 
 void check_optimizer(const RunConfig& config, Faults& faults) {
@@ -187,7 +122,7 @@ void check_data(const RunConfig& config, Faults& faults) {
     faults.push_back("nothing to train on: give --data.text FILE or --data.tokens FILE");
   }
   check_data_format(data, faults);
-  if (!data.tokens.empty() && (data.tokenizer == "bpe" || data.tokenizer == "char")) {
+  if (!data.tokens.empty() && is_made_from_text(tokenizer_kind(data.tokenizer))) {
     faults.push_back(fmt::format(
         "data.tokenizer {} is made from a text, but data.tokens {} has none: name the tokenizer's "
         "file that made the tokens, or byte",
@@ -197,11 +132,11 @@ void check_data(const RunConfig& config, Faults& faults) {
 
 void check_backend(const RunConfig& config, int world_size, Faults& faults) {
   const RunOptions& run = config.run;
-  if (run.backend == "self" && world_size > 1) {
+  if (run.backend == BackendKind::self && world_size > 1) {
     faults.push_back(
         fmt::format("run.backend self is for one rank, {} were started: use mpi or auto", world_size));
   }
-  if (run.backend == "nccl" && run.device == "cpu") {
+  if (run.backend == BackendKind::nccl && run.device == DeviceKind::cpu) {
     faults.push_back("run.backend nccl is for GPUs, run.device is cpu: use mpi or auto");
   }
 }
@@ -218,14 +153,14 @@ void check_graph(const RunConfig& config, int world_size, Faults& faults) {
   const auto refuse = [&](bool applies, std::string_view why) {
     if (applies) faults.push_back(fmt::format("run.cuda-graph on: {}", why));
   };
-  refuse(config.run.device == "cpu", "run.device cpu has no graphs: leave it out");
+  refuse(config.run.device == DeviceKind::cpu, "run.device cpu has no graphs: leave it out");
   refuse(
       config.model.moe.num_experts > 0,
       "with model.experts the host has to know in every layer how many rows each expert gets: leave it out");
   refuse(config.parallel.pipeline > 1,
          "the stages of a pipeline let go of memory when messages have arrived, which differs from step to "
          "step: use --pp 1, or leave it out");
-  refuse(config.run.backend == "mpi" && world_size > 1,
+  refuse(config.run.backend == BackendKind::mpi && world_size > 1,
          "run.backend mpi carries tensors through the host: use nccl");
   refuse(config.train.loss_scale.dynamic,
          "a dynamic loss scale is decided by the host after each step: use --train.loss-scale with a number");
@@ -252,7 +187,8 @@ void check_profile(const RunConfig& config, Faults& faults) {
 
 void add_nearest_layouts(const RunConfig& config, int world_size, Faults& layout) {
   constexpr size_t kMost = 3;
-  const auto nearest = nearest_layouts(config, world_size, kMost);
+  const auto nearest =
+      nearest_layouts(known_model(config), config.parallel, batch_of(config), world_size, kMost);
   if (nearest.empty()) return;
   layout.back() += fmt::format("\n     nearest layouts of {} rank{} that work: {}", world_size,
                                world_size == 1 ? "" : "s", fmt::join(nearest, "; "));
@@ -260,35 +196,32 @@ void add_nearest_layouts(const RunConfig& config, int world_size, Faults& layout
 
 }  // namespace
 
-std::vector<std::string> layout_faults(RunConfig& config, int world_size, bool model_is_sound) {
-  Faults faults = resolve(config.parallel, world_size);
-  if (model_is_sound) check_division_of_model(config, faults);
-  if (config.parallel.data > 0 && config.train.global_batch == 0)
-    config.train.global_batch = config.train.micro_batch * config.parallel.data;
-  check_batch(config, faults);
-  if (!model_is_sound) return faults;
-  const bool is_sound = config.parallel.data > 0 && faults.empty();
-  const int num_micro_batches = is_sound ? static_cast<int>(config.accumulation()) : 0;
-  const Faults pipeline =
-      pipeline_faults(config.parallel, static_cast<int>(config.model.num_layers) + 2, num_micro_batches);
-  faults.insert(faults.end(), pipeline.begin(), pipeline.end());
-  return faults;
+ModelConfig known_model(const RunConfig& config) {
+  ModelConfig model = config.model;
+  model.vocab_size = known_vocab_size(config);
+  return model;
+}
+
+BatchSpec batch_of(const RunConfig& config) {
+  return {config.train.micro_batch, config.train.seq_len, config.train.global_batch};
 }
 
 std::vector<std::string> complete(RunConfig& config, const std::set<std::string>& given, int world_size,
                                   bool needs_data) {
   complete_model(config.model, given, config.train.seq_len);
-  Faults faults = faults_of(config.model);
   if (config.train.seq_len == 0) config.train.seq_len = default_seq_len(config.model);
-  check_magnitudes(config, faults);
-  const bool model_is_sound = faults.empty();
-  check_run_directory(config.run.dir, faults);
-  if (config.train.seq_len > config.model.max_positions) {
-    faults.push_back(fmt::format("train.seq-len {} is more than model.max-positions {}", config.train.seq_len,
-                                 config.model.max_positions));
-  }
   const RunConfig asked = config;
-  Faults layout = layout_faults(config, world_size, model_is_sound);
+  const std::string of_world = fit_to_world(config.parallel, world_size);
+  config.train.global_batch = batch_of(config).completed(config.parallel).global_batch;
+
+  const ModelConfig model = known_model(config);
+  const BatchSpec batch = batch_of(config);
+  const bool model_is_sound = is_sound(model, batch);
+  Faults faults = model_faults(model, batch);
+  check_tokens(asked.train, faults);
+  check_run_directory(config.run.dir, faults);
+  Faults layout = layout_faults(model, config.parallel, batch, model_is_sound);
+  if (!of_world.empty()) layout.insert(layout.begin(), of_world);
   if (model_is_sound && !layout.empty()) add_nearest_layouts(asked, world_size, layout);
   faults.insert(faults.end(), layout.begin(), layout.end());
   complete_precision(config.train, given);
@@ -305,8 +238,9 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
 int64_t known_vocab_size(const RunConfig& config) {
   constexpr int64_t kBytesAndEnd = 257;
   if (config.model.vocab_size > 0) return config.model.vocab_size;
-  if (config.data.tokenizer == "byte") return kBytesAndEnd;
-  return config.data.tokenizer == "bpe" ? config.data.bpe_vocab : 0;
+  const TokenizerKind kind = tokenizer_kind(config.data.tokenizer);
+  if (kind == TokenizerKind::byte) return kBytesAndEnd;
+  return kind == TokenizerKind::bpe ? config.data.bpe_vocab : 0;
 }
 
 }  // namespace trireme

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "launch/config/run_config.h"
+#include "models/config/batch_spec.h"
 
 namespace trireme {
 
@@ -16,13 +17,12 @@ namespace trireme {
 std::vector<std::string> complete(RunConfig& config, const std::set<std::string>& given, int world_size,
                                   bool needs_data);
 
-/// The part of it that depends on the ranks: sets the data-parallel degree and the global batch where they
-/// are 0, and returns the faults of degrees and batch and, where the model has none of its own, of what they
-/// divide and of the pipeline.
-std::vector<std::string> layout_faults(RunConfig& config, int world_size, bool model_is_sound = true);
-
 /// Tokens of the vocabulary as far as it is known before any data is read: the model's, or the tokenizer's to
 /// be made. 0: not known yet.
 int64_t known_vocab_size(const RunConfig& config);
+/// The model with it.
+ModelConfig known_model(const RunConfig& config);
+
+BatchSpec batch_of(const RunConfig& config);
 
 }  // namespace trireme

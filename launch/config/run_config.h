@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "launch/config/run_kinds.h"
 #include "models/config/model_config.h"
 #include "parallel/optimizer/loss_scaler.h"
 #include "parallel/optimizer/lr_schedule.h"
@@ -22,7 +23,7 @@ struct DataConfig {
   std::string
       valid_tokens;  ///< token file to evaluate on; empty: the last valid_fraction of the training data
   std::string format = "auto";     ///< of text (auto, text, jsonl) or of token files (TokenFormat)
-  std::string tokenizer = "byte";  ///< byte, char, bpe (trained on the text), or the path of one
+  std::string tokenizer = "byte";  ///< a kind or a path (tokenizer_kind())
   std::string end_of_text;         ///< token between documents; empty: known by its name
   int64_t bpe_vocab = 4096;        ///< size of a tokenizer trained here
   double valid_fraction = 0.1;     ///< last part of the text or token file, kept for evaluation; 0: none
@@ -77,13 +78,13 @@ struct OptimizerConfig {
 };
 
 struct RunOptions {
-  std::string dir;               ///< run directory; empty: runs/MODEL-DATA; a number is added when it exists
-  std::string device = "auto";   ///< auto, cpu or cuda
-  bool share_device = false;     ///< several ranks may use one GPU
-  std::string backend = "auto";  ///< auto, self, mpi or nccl
-  int nccl_ctas = 16;            ///< most thread blocks of a GPU that a collective of NCCL takes
-  int nccl_channel_ctas = 4;     ///< and a message between two ranks
-  bool cuda_graph = false;       ///< steps are captured once and submitted as one graph
+  std::string dir;  ///< run directory; empty: runs/MODEL-DATA; a number is added when it exists
+  DeviceKind device = DeviceKind::automatic;
+  bool share_device = false;  ///< several ranks may use one GPU
+  BackendKind backend = BackendKind::automatic;
+  int nccl_ctas = 16;         ///< most thread blocks of a GPU that a collective of NCCL takes
+  int nccl_channel_ctas = 4;  ///< and a message between two ranks
+  bool cuda_graph = false;    ///< steps are captured once and submitted as one graph
   AttentionChoice attention = AttentionChoice::automatic;  ///< of GPUs
   int64_t attention_workspace_mib = 256;                   ///< the most that cuDNN's attention may take
   bool deterministic = true;  ///< off: cuDNN's attention may add up gradients in any order

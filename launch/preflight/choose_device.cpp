@@ -59,7 +59,7 @@ DeviceChoice the_cpu(const RunOptions& run) {
 int device_index(int local_rank, int num_visible) { return local_rank % num_visible; }
 
 DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local_rank) {
-  if (run.device == "cpu") return the_cpu(run);
+  if (run.device == DeviceKind::cpu) return the_cpu(run);
   Seen mine = look(local_rank);
   std::vector<Seen> all(static_cast<size_t>(world.size()));
   const auto host = cpu::make_compute_stream();
@@ -67,12 +67,12 @@ DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local
                    Tensor::borrow(all.data(), {kNumbers * world.size()}, DType::i64));
   const auto without = std::ranges::find(all, 0, &Seen::num_devices);
   const bool some_have = std::ranges::any_of(all, [](const Seen& seen) { return seen.num_devices > 0; });
-  if (!some_have && run.device == "auto") return the_cpu(run);
+  if (!some_have && run.device == DeviceKind::automatic) return the_cpu(run);
   if (without != all.end()) {
     const auto rank = without - all.begin();
     const std::string why = rank == world.rank() ? fmt::format(" ({})", cuda::why_no_device()) : "";
-    throw_usage("run.device {}: rank {} has no GPU{}{}; use --run.device cpu", run.device, rank, why,
-                some_have ? ", others have" : "");
+    throw_usage("run.device {}: rank {} has no GPU{}{}; use --run.device cpu", to_string(run.device), rank,
+                why, some_have ? ", others have" : "");
   }
   const auto [a, b] = first_sharing(all);
   if (a != b && !run.share_device) {
@@ -85,31 +85,32 @@ DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local
   return {{DeviceType::cuda, static_cast<int>(mine.index)}, a != b, has_slices};
 }
 
-std::string choose_backend(const RunOptions& run, const DeviceChoice& choice, int world_size) {
+BackendKind choose_backend(const RunOptions& run, const DeviceChoice& choice, int world_size) {
   const bool on_gpu = choice.device.type == DeviceType::cuda;
-  if (run.backend == "nccl" && !on_gpu) {
+  if (run.backend == BackendKind::nccl && !on_gpu) {
     throw_usage("run.backend nccl is for GPUs, and this run has none: use mpi or auto");
   }
-  const auto of_nccl_alone = [&](std::string_view backend) {
+  const auto of_nccl_alone = [&](BackendKind backend) {
     const RunOptions usual;
     if (run.nccl_ctas != usual.nccl_ctas || run.nccl_channel_ctas != usual.nccl_channel_ctas) {
       throw_usage(
           "run.nccl-ctas {} and run.nccl-channel-ctas {} are NCCL's, and ranks talk by {} here: leave them "
           "out",
-          run.nccl_ctas, run.nccl_channel_ctas, backend);
+          run.nccl_ctas, run.nccl_channel_ctas, to_string(backend));
     }
-    return std::string(backend);
+    return backend;
   };
-  if (world_size == 1) return of_nccl_alone("self");
-  const std::string backend = run.backend != "auto"                               ? run.backend
-                              : on_gpu && !choice.is_shared && !choice.has_slices ? "nccl"
-                                                                                  : "mpi";
-  if (run.cuda_graph && backend == "mpi") {
+  if (world_size == 1) return of_nccl_alone(BackendKind::self);
+  const bool has_own_gpu = on_gpu && !choice.is_shared && !choice.has_slices;
+  const BackendKind backend = run.backend != BackendKind::automatic ? run.backend
+                              : has_own_gpu                         ? BackendKind::nccl
+                                                                    : BackendKind::mpi;
+  if (run.cuda_graph && backend == BackendKind::mpi) {
     throw_usage(
         "run.cuda-graph on: ranks that share a GPU, or have MIG instances of one, talk by mpi, through the "
         "host; give each a GPU of its own, or leave it out");
   }
-  return backend == "nccl" ? backend : of_nccl_alone(backend);
+  return backend == BackendKind::nccl ? backend : of_nccl_alone(backend);
 }
 
 std::string device_text(Device device) {

@@ -24,10 +24,10 @@ int device_index(int local_rank, int num_visible);
 /// nobody has one.
 DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local_rank);
 
-/// "auto" made plain: nccl where ranks have whole GPUs of their own, mpi between other ranks (NCCL connects
-/// no two MIG instances of a GPU), self for a rank alone. UserError (usage) for nccl without a GPU, for mpi
-/// where steps are to be CUDA graphs, and for settings of NCCL's where another carries tensors.
-std::string choose_backend(const RunOptions& run, const DeviceChoice& choice, int world_size);
+/// automatic made plain: nccl where ranks have whole GPUs of their own, mpi between other ranks (NCCL
+/// connects no two MIG instances of a GPU), self for a rank alone. UserError (usage) for nccl without a GPU,
+/// for mpi where steps are to be CUDA graphs, and for settings of NCCL's where another carries tensors.
+BackendKind choose_backend(const RunOptions& run, const DeviceChoice& choice, int world_size);
 
 /// "cpu: Intel Xeon, amx-bf16", "cuda:0: NVIDIA H100, 80 GiB".
 std::string device_text(Device device);

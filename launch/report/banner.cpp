@@ -11,6 +11,7 @@
 #include "models/families/family.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "parallel/pipeline/simulate.h"
+#include "runtime/data/tokenizer_kind.h"
 
 namespace trireme {
 
@@ -80,7 +81,8 @@ std::string pipeline_text(const RunConfig& config) {
   const auto m = static_cast<int>(config.accumulation());
   const Timeline timeline = simulate(training_schedule(plan, m), {1, 1, 1});
   return fmt::format(
-      "{}{}, {} a replica: bubble {:.1f} % where stages are equal and transfers free; {}", plan.schedule,
+      "{}{}, {} a replica: bubble {:.1f} % where stages are equal and transfers free; {}",
+      plan.schedule.text(),
       plan.virtual_stages > 1 ? fmt::format(" over {} virtual stages a rank", plan.virtual_stages) : "",
       m == 1 ? "1 micro-batch" : fmt::format("{} micro-batches", m), 100 * timeline.bubble,
       placement_text(config.model, config.train.seq_len, plan));
@@ -99,7 +101,7 @@ std::string data_text(const RunConfig& config) {
   if (data.text.empty() && data.tokens.empty()) return "";
   std::string text =
       fmt::format("{}, tokenizer {}", data.text.empty() ? data.tokens : data.text, data.tokenizer);
-  if (data.tokenizer == "bpe") text += fmt::format(" of {}", data.bpe_vocab);
+  if (tokenizer_kind(data.tokenizer) == TokenizerKind::bpe) text += fmt::format(" of {}", data.bpe_vocab);
   if (!data.valid_tokens.empty()) return text + fmt::format("; evaluated on {}", data.valid_tokens);
   return text + (data.valid_fraction > 0
                      ? fmt::format("; evaluated on the last {:g}%", 100 * data.valid_fraction)
@@ -115,8 +117,7 @@ std::string weights_text(const StartConfig& start) {
 std::string recompute_text(const RunConfig& config) {
   const Recomputation& recomputation = config.train.recomputation;
   if (recomputation.mode == RecomputeMode::none) return "";
-  ModelConfig model = config.model;
-  model.vocab_size = known_vocab_size(config);
+  const ModelConfig model = known_model(config);
   const double more = recomputed_flops_per_token(model, config.train.seq_len, recomputation) /
                       training_flops_per_token(model, config.train.seq_len);
   const std::string what =
@@ -141,7 +142,7 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
   if (config.run.cuda_graph) text += ", each step a CUDA graph";
   if (place.backend.empty()) return text;
   text += ", communication by " + place.backend;
-  if (place.backend == "nccl") {
+  if (place.backend == to_string(BackendKind::nccl)) {
     text += fmt::format(" ({} blocks of a GPU a collective, {} a message)", config.run.nccl_ctas,
                         config.run.nccl_channel_ctas);
   }
@@ -215,8 +216,7 @@ std::string batch_line(const RunConfig& config) {
 }
 
 std::string size_lines(const RunConfig& config, int threads) {
-  ModelConfig model = config.model;
-  model.vocab_size = known_vocab_size(config);
+  const ModelConfig model = known_model(config);
   const ModelSize size = size_of(model);
   std::string parameters =
       fmt::format("{} ({} besides embeddings)", grouped(size.parameters), grouped(size.non_embedding));

@@ -10,18 +10,16 @@
 #include "runtime/data/token_file.h"
 #include "runtime/data/tokenize.h"
 #include "runtime/data/tokenizer_factory.h"
+#include "runtime/data/tokenizer_kind.h"
 
 namespace trireme {
 
 namespace {
 
-bool is_trained_here(const std::string& spec) { return spec == "char" || spec == "bpe"; }
-
 // Only a tokenizer from a file can be told its token; a configuration may name one that the command line
 // replaced.
 std::string named_end_of_text(const DataConfig& config) {
-  const bool is_file = config.tokenizer != "byte" && !is_trained_here(config.tokenizer);
-  return is_file ? config.end_of_text : "";
+  return tokenizer_kind(config.tokenizer) == TokenizerKind::file ? config.end_of_text : "";
 }
 
 std::shared_ptr<const TokenSource> part(const std::shared_ptr<const TokenSource>& whole, int64_t begin,
@@ -129,7 +127,7 @@ TrainingData from_token_files(Communicator& world, const DataConfig& config, int
   TrainingData data;
   const TokenFormat format = parse_token_format(config.format);
   const auto train = TokenFile::open(config.tokens, format);
-  if (world.rank() == 0 && config.tokenizer != "byte" && !is_trained_here(config.tokenizer)) {
+  if (world.rank() == 0 && tokenizer_kind(config.tokenizer) == TokenizerKind::file) {
     data.tokenizer = load_tokenizer(config.tokenizer, config.end_of_text);
     if (train->fingerprint() && *train->fingerprint() != data.tokenizer->fingerprint()) {
       throw_bad_input(

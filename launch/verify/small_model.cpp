@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "parallel/pipeline/plan_schedule.h"
-
 namespace trireme {
 
 namespace {
@@ -37,7 +35,7 @@ RunConfig small_run(const RunConfig& config) {
   model.max_positions = std::min(model.max_positions, small.train.seq_len);
   small.train.micro_batch = std::min<int64_t>(config.train.micro_batch, 2);
   int64_t num_micro_batches = config.accumulation();
-  if (plan.pipeline > 1 && !is_schedule_file(plan)) {
+  if (plan.pipeline > 1 && !plan.schedule.is_file()) {
     const int64_t usual = int64_t{2} * plan.pipeline;
     num_micro_batches = num_micro_batches == 1 ? usual : std::min(num_micro_batches, usual);
   } else if (plan.pipeline == 1) {

@@ -5,17 +5,12 @@
 
 #include <fmt/format.h>
 
-#include "parallel/plan/nearest_divisors.h"
+#include "parallel/plan/nearest.h"
+#include "runtime/base/integers.h"
 
 namespace trireme {
 
 namespace {
-
-/// The multiples of n nearest to x: "120 or 130".
-std::string nearest_multiples(int64_t n, int64_t x) {
-  const int64_t below = x / n * n;
-  return below == 0 ? fmt::format("{}", n) : fmt::format("{} or {}", below, below + n);
-}
 
 class Faults {
  public:

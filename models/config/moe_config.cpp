@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "parallel/plan/nearest_divisors.h"
+#include "parallel/plan/nearest.h"
 
 namespace trireme {
 

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "parallel/plan/nearest.h"
+
 namespace trireme {
 
 namespace {
@@ -26,10 +28,7 @@ int64_t narrowest_ffn(const ModelConfig& c, bool with_experts = true) {
 std::string nearest_degrees(const ModelConfig& c, int64_t tensor) {
   const int64_t narrowest = std::min(narrowest_ffn(c), c.vocab_size > 0 ? c.vocab_size : c.ffn_size);
   const int64_t most = std::min(c.num_heads, narrowest);
-  int64_t below = std::min(tensor, most), above = tensor;
-  while (!heads_fit(c, below)) --below;
-  while (above <= most && !heads_fit(c, above)) ++above;
-  return above > most ? fmt::format("{}", below) : fmt::format("{} or {}", below, above);
+  return nearest_that_fit(tensor, most, [&](int64_t degree) { return heads_fit(c, degree); });
 }
 
 }  // namespace
@@ -71,17 +70,13 @@ std::vector<std::string> sequence_parallel_faults(int64_t micro_batch, int64_t s
   const int64_t held = seq_len / context, rows = micro_batch * held;
   if (rows % tensor == 0) return {};
   const auto factor = [&](int64_t other) { return tensor / std::gcd<int64_t>(tensor, other); };
-  const auto nearest = [&](int64_t value, int64_t step) {
-    const int64_t below = value / step * step;
-    return below > 0 ? fmt::format("{} or {}", below, below + step) : fmt::format("{}", step);
-  };
   const int64_t chunks_held = context > 1 ? 2 : 1;
   return {fmt::format(
       "parallel.sequence: a micro-batch of {} x {} = {} tokens{} does not divide by parallel.tensor "
       "{}: nearest are --train.micro-batch {}, or --train.seq-len {}",
       micro_batch, held, rows, context > 1 ? fmt::format(" (a rank of parallel.context {})", context) : "",
-      tensor, nearest(micro_batch, factor(held)),
-      nearest(seq_len, context * std::lcm(chunks_held, factor(micro_batch))))};
+      tensor, nearest_multiples(factor(held), micro_batch),
+      nearest_multiples(context * std::lcm(chunks_held, factor(micro_batch)), seq_len))};
 }
 
 }  // namespace trireme

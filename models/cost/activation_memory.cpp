@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/cost/rank_shape.h"
+#include "parallel/pipeline/schedule.h"
 #include "runtime/tensor/shape.h"
 
 namespace trireme {
@@ -107,7 +108,7 @@ int64_t ActivationMemory::peak(const MemoryInputs& in) const {
   const bool is_pipeline = !in.in_flight.empty(), has_head = in.holds(1 + in.model.num_layers);
   const int pairs = is_pipeline ? in.in_flight[static_cast<size_t>(in.stage)] : 1;
   // Between the two parts of a split backward pass what was recomputed is kept.
-  const bool splits = is_pipeline && in.plan.schedule == "zb-h1";
+  const bool splits = is_pipeline && has_split_backward(in.plan.schedule);
   kept = splits ? pairs * kept_without : kept * pairs / in.plan.virtual_stages;
   if (is_pipeline) kept += 2 * static_cast<double>(boundary);
   if (has_head && in.plan.virtual_stages == 1) kept += (pairs - 1) * static_cast<double>(kept_head);

@@ -55,7 +55,8 @@ Tensor attend_backward(Context& ctx, const ContextParallel& context, const Tenso
 }  // namespace
 
 Attention::Attention(const AttentionSpec& spec, AttentionParameters parameters, const Tensor& rotary,
-                     const TensorParallel& tensor, const ContextParallel& context, bool recomputes_core)
+                     const TensorParallel& tensor, const ContextParallel& context, bool recomputes_core,
+                     const MatmulPolicies& matmul)
     : spec_(spec),
       parameters_(std::move(parameters)),
       num_heads_(heads_of_rank(spec, {tensor.rank(), tensor.size()}).size()),
@@ -64,8 +65,8 @@ Attention::Attention(const AttentionSpec& spec, AttentionParameters parameters, 
       rotary_(rotary),
       tensor_(tensor),
       context_(context),
-      qkv_(tensor, parameters_.qkv.weight, parameters_.qkv.bias),
-      output_(tensor, parameters_.output.weight, parameters_.output.bias) {}
+      qkv_(tensor, parameters_.qkv.weight, parameters_.qkv.bias, matmul.of(parameters_.qkv.weight)),
+      output_(tensor, parameters_.output.weight, parameters_.output.bias, matmul.of(parameters_.output.weight)) {}
 
 ops::AttentionShape Attention::shape(const MicroBatch& mb) const {
   return {.batch = mb.batch,

@@ -2,6 +2,7 @@
 // heads are divided over the tensor ranks, its sequences over the context ranks.
 #pragma once
 
+#include "models/layers/matmul_policies.h"
 #include "models/spec/layer_parameters.h"
 #include "models/spec/model_spec.h"
 #include "parallel/context_parallel/context_parallel.h"
@@ -15,7 +16,8 @@ class Attention {
   /// `rotary` is the table of spec.rotary (undefined where positions are not rotary). With `recomputes_core`
   /// only query, key and value are kept, and attention to them is run again in the backward pass.
   Attention(const AttentionSpec& spec, AttentionParameters parameters, const Tensor& rotary,
-            const TensorParallel& tensor, const ContextParallel& context, bool recomputes_core = false);
+            const TensorParallel& tensor, const ContextParallel& context, bool recomputes_core = false,
+            const MatmulPolicies& matmul = {});
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;

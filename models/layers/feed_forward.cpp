@@ -17,12 +17,12 @@ struct FeedForwardState {
 }  // namespace
 
 FeedForward::FeedForward(const FeedForwardSpec& spec, FeedForwardParameters parameters,
-                         const TensorParallel& tensor)
+                         const TensorParallel& tensor, const MatmulPolicies& matmul)
     : activation_(spec.activation),
       parameters_(std::move(parameters)),
       tensor_(tensor),
-      up_(tensor, parameters_.up.weight, parameters_.up.bias),
-      down_(tensor, parameters_.down.weight, parameters_.down.bias) {}
+      up_(tensor, parameters_.up.weight, parameters_.up.bias, matmul.of(parameters_.up.weight)),
+      down_(tensor, parameters_.down.weight, parameters_.down.bias, matmul.of(parameters_.down.weight)) {}
 
 Tensor FeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<FeedForwardState>();

@@ -2,6 +2,7 @@
 // ranks.
 #pragma once
 
+#include "models/layers/matmul_policies.h"
 #include "models/spec/layer_parameters.h"
 #include "models/spec/model_spec.h"
 #include "parallel/tensor_parallel/linear.h"
@@ -10,7 +11,8 @@ namespace trireme {
 
 class FeedForward {
  public:
-  FeedForward(const FeedForwardSpec& spec, FeedForwardParameters parameters, const TensorParallel& tensor);
+  FeedForward(const FeedForwardSpec& spec, FeedForwardParameters parameters, const TensorParallel& tensor,
+              const MatmulPolicies& matmul = {});
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;

@@ -49,14 +49,14 @@ Tensor rows_of_width(Context& ctx, const Tensor& like, int64_t num_rows, int64_t
 
 MoeFeedForward::MoeFeedForward(const MixtureSpec& spec, MixtureParameters parameters, int64_t layer,
                                const TensorParallel& tensor, const ContextParallel& context,
-                               const ExpertParallel& experts)
+                               const ExpertParallel& experts, const MatmulPolicies& matmul)
     : activation_(spec.expert.activation),
       tensor_(tensor),
       experts_(experts),
       router_(spec.routing, std::move(parameters.router), layer, tensor, context, experts),
       up_(std::move(parameters.up)),
       down_(std::move(parameters.down)) {
-  if (spec.shared) shared_.emplace(*spec.shared, std::move(*parameters.shared), tensor);
+  if (spec.shared) shared_.emplace(*spec.shared, std::move(*parameters.shared), tensor, matmul);
 }
 
 Tensor MoeFeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {

@@ -16,7 +16,8 @@ class MoeFeedForward {
  public:
   /// `layer` is the block's number in the model. Experts have no biases.
   MoeFeedForward(const MixtureSpec& spec, MixtureParameters parameters, int64_t layer,
-                 const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts);
+                 const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts,
+                 const MatmulPolicies& matmul = {});
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;

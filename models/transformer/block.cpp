@@ -17,19 +17,19 @@ struct BlockState {
 TransformerBlock::TransformerBlock(const BlockSpec& spec, BlockParameters parameters, int64_t index,
                                    const Tensor& rotary, const TensorParallel& tensor,
                                    const ContextParallel& context, const ExpertParallel& experts,
-                                   bool recomputes_attention)
+                                   bool recomputes_attention, const MatmulPolicies& matmul)
     : attention_norm_(spec.norm, std::move(parameters.attention_norm)),
       attention_(spec.attention, std::move(parameters.attention), rotary, tensor, context,
-                 recomputes_attention),
+                 recomputes_attention, matmul),
       ffn_norm_(spec.norm, std::move(parameters.ffn_norm)) {
   if (spec.norm_placement == NormPlacement::both) {
     attention_post_norm_.emplace(spec.norm, std::move(parameters.attention_post_norm));
     ffn_post_norm_.emplace(spec.norm, std::move(parameters.ffn_post_norm));
   }
   if (spec.mixture) {
-    experts_.emplace(*spec.mixture, std::move(*parameters.mixture), index, tensor, context, experts);
+    experts_.emplace(*spec.mixture, std::move(*parameters.mixture), index, tensor, context, experts, matmul);
   } else {
-    ffn_.emplace(spec.feed_forward, std::move(*parameters.feed_forward), tensor);
+    ffn_.emplace(spec.feed_forward, std::move(*parameters.feed_forward), tensor, matmul);
   }
 }
 

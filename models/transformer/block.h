@@ -19,7 +19,8 @@ class TransformerBlock final : public Layer {
   /// `recomputes_attention`.
   TransformerBlock(const BlockSpec& spec, BlockParameters parameters, int64_t index, const Tensor& rotary,
                    const TensorParallel& tensor, const ContextParallel& context,
-                   const ExpertParallel& experts, bool recomputes_attention = false);
+                   const ExpertParallel& experts, bool recomputes_attention = false,
+                   const MatmulPolicies& matmul = {});
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;

@@ -4,13 +4,12 @@
 
 #include <fmt/ranges.h>
 
-#include "models/config/tensor_parallel_faults.h"
+#include "models/config/validate.h"
 #include "models/cost/layer_placement.h"
 #include "models/layers/rotary_table.h"
 #include "models/spec/describe.h"
 #include "models/transformer/block.h"
 #include "parallel/module/recompute.h"
-#include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/host_copy.h"
@@ -18,17 +17,6 @@
 namespace trireme {
 
 namespace {
-
-void check(const ModelConfig& config, const ParallelPlan& plan) {
-  auto faults = faults_of(config);
-  const auto append = [&](const std::vector<std::string>& more) {
-    faults.insert(faults.end(), more.begin(), more.end());
-  };
-  if (faults.empty()) append(tensor_parallel_faults(config, plan.tensor, plan.expert_tensor));
-  if (faults.empty()) append(expert_parallel_faults(config.moe, plan.expert, plan.expert_chunks));
-  append(pipeline_faults(plan, static_cast<int>(config.num_layers) + 2, 0));
-  if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
-}
 
 GroupShare share_of(const Communicator& group) { return {group.rank(), group.size()}; }
 
@@ -48,12 +36,12 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
       share_(share_of(parallel)),
       pipeline_(parallel.pipeline()),
       tensor_(parallel),
-      layer_tensor_(parallel),
+      matmul_{options.float8},
       context_(parallel),
       experts_(parallel) {
-  check(config, parallel.plan());
+  const auto faults = validate(config, parallel.plan(), {});
+  if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
   spec_ = spec_of(config);
-  layer_tensor_.set_products({.float8 = options.float8});
   placement_ = layer_placement(config, options.max_seq_len, parallel.plan());
   for (int chunk = 0; chunk < parallel.plan().virtual_stages; ++chunk) {
     const auto stage = static_cast<size_t>(chunk * pipeline_.size() + pipeline_.rank());
@@ -92,8 +80,8 @@ std::unique_ptr<Layer> Transformer::make_block(Context& ctx, int64_t index) {
   const BlockSpec& spec = spec_.blocks[static_cast<size_t>(index)];
   std::unique_ptr<Layer> block =
       std::make_unique<TransformerBlock>(spec, ParameterDescription(spec_, share_).block(index), index,
-                                         rotary_table_of(ctx, spec.attention.rotary), layer_tensor_, context_,
-                                         experts_, options_.recomputation.of_attention());
+                                         rotary_table_of(ctx, spec.attention.rotary), tensor_, context_,
+                                         experts_, options_.recomputation.of_attention(), matmul_);
   if (options_.recomputation.of_block(index)) block = std::make_unique<Recomputed>(std::move(block));
   return block;
 }

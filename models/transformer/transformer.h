@@ -8,6 +8,7 @@
 #include "models/config/model_config.h"
 #include "models/layers/embedding.h"
 #include "models/layers/loss_head.h"
+#include "models/layers/matmul_policies.h"
 #include "models/spec/model_spec.h"
 #include "models/spec/rank_share.h"
 #include "parallel/context_parallel/context_parallel.h"
@@ -25,7 +26,7 @@ struct TransformerOptions {
   DType compute_type = DType::f32;
   ShardingSpec sharding = {};        ///< how ranks that hold the same parameters divide their state
   Recomputation recomputation = {};  ///< what is not kept for the backward pass
-  /// The linear layers of the blocks (not experts, routers or the head) multiply in 8 bits (LinearProducts).
+  /// The linear layers of the blocks (not experts, routers or the head) multiply in 8 bits (MatmulPolicies).
   bool float8 = false;
 };
 
@@ -59,7 +60,8 @@ class Transformer {
   TransformerOptions options_;
   RankShare share_;
   Communicator& pipeline_;
-  TensorParallel tensor_, layer_tensor_;  // the blocks' own may multiply in fp8
+  TensorParallel tensor_;
+  MatmulPolicies matmul_;
   ContextParallel context_;
   ExpertParallel experts_;
   std::vector<std::pair<RotarySpec, Tensor>> rotary_tables_;

@@ -56,7 +56,8 @@ void collect_parameters(Context& ctx, const ParallelContext& parallel, const Che
   Communicator &pipeline = parallel.pipeline(), &experts = parallel.experts();
   const bool is_taker = parallel.world().rank() == 0;
   const bool is_first_of_stage = parallel.gradients().rank() == 0 && parallel.tensor().rank() == 0;
-  const bool sends_experts = parallel.sharing(true).all().rank() == 0 && parallel.expert_tensor().rank() == 0;
+  const bool sends_experts =
+      parallel.replicas(ParameterKind::expert).all().rank() == 0 && parallel.expert_tensor().rank() == 0;
   const std::vector<int>& begins = model.placement;
   for (size_t stage = 0; stage + 1 < begins.size(); ++stage) {
     std::vector<Parameter> parameters;

@@ -7,6 +7,7 @@
 
 #include "runtime/ops/attention_merge.h"
 #include "runtime/ops/elementwise.h"
+#include "runtime/ops/zeros.h"
 
 namespace trireme {
 
@@ -17,12 +18,6 @@ using ops::Columns;
 
 Tensor buffer(Context& ctx, const Shape& shape, DType dtype) {
   return Tensor::empty(ctx, shape, dtype, MemoryCategory::buffers);
-}
-
-Tensor zeros(Context& ctx, const Shape& shape) {
-  const Tensor t = buffer(ctx, shape, DType::f32);
-  ops::fill(ctx, t, 0);
-  return t;
 }
 
 // t itself where it is f32.
@@ -276,12 +271,12 @@ void ring_attention_backward(Context& ctx, const ContextParallel& context, int n
     ops::attention_backward(ctx, s, q, k, v, out, lse, dout, dq, dk, dv);
     dq_sum = as_f32(ctx, pack(ctx, {dq}));
   } else {
-    dq_sum = zeros(ctx, {q.rows(), q.count});
-    dkv_own = zeros(ctx, {k.rows(), 2 * k.count});
+    dq_sum = ops::zeros(ctx, {q.rows(), q.count}, DType::f32, MemoryCategory::buffers);
+    dkv_own = ops::zeros(ctx, {k.rows(), 2 * k.count}, DType::f32, MemoryCategory::buffers);
     const auto sights = sights_of(share, share.rank, s);
     add_keys(sights, differentiate(sights, std::exchange(own, Tensor())), dkv_own);
   }
-  Tensor dkv_sum = zeros(ctx, {k.rows(), 2 * k.count});  // of the block at hand
+  Tensor dkv_sum = ops::zeros(ctx, {k.rows(), 2 * k.count}, DType::f32, MemoryCategory::buffers);  // of the block at hand
   while (others.next()) {
     const auto sights = sights_of(share, others.owner(), s);
     const auto partial = differentiate(sights, others.block());

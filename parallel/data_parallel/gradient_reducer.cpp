@@ -16,10 +16,10 @@ GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStora
     : parallel_(parallel), storage_(storage), overlap_(overlap), sent_(sent) {
   TRIREME_CHECK(is_compute_type(sent), "gradients cannot be sent as {}", to_string(sent));
   for (ParameterGroup& group : storage.groups()) {
-    const SharingRanks& sharing = parallel.sharing(group.experts);
-    if (sharing.all().size() == 1) continue;  // nothing to sum
+    const ReplicaGroups& replicas = parallel.replicas(group.kind());
+    if (replicas.all().size() == 1) continue;  // nothing to sum
     if (sent == DType::f32 && !group.is_sharded(group.gradients)) {
-      Communicator& first_sum = group.num_shards == 1 ? sharing.all() : sharing.shard();
+      Communicator& first_sum = group.num_shards == 1 ? replicas.all() : replicas.shard();
       registrations_.push_back(first_sum.register_buffer(group.gradients));
     }
     const size_t first = buckets_.size();
@@ -87,8 +87,9 @@ WorkPtr GradientReducer::start_sum(Context& ctx, Bucket& bucket) {
     const IndexRange own = own_indices(group, *bucket.range);
     bucket.sum = sent.slice(own.begin - begin, own.end - begin);
   }
-  return group.num_shards == 1 ? sharing(bucket).all().all_reduce_async(ctx.stream(), sent)
-                               : sharing(bucket).shard().reduce_scatter_async(ctx.stream(), sent, bucket.sum);
+  return group.num_shards == 1
+             ? replicas(bucket).all().all_reduce_async(ctx.stream(), sent)
+             : replicas(bucket).shard().reduce_scatter_async(ctx.stream(), sent, bucket.sum);
 }
 
 void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
@@ -106,7 +107,7 @@ void GradientReducer::wait_for_oldest(Context& ctx) {
   bucket.work.reset();
   if (has_second_sum(bucket)) {
     among_replicas_.push_back(
-        {sharing(bucket).replicas().all_reduce_async(ctx.stream(), bucket.sum), bucket.sum, bucket.own});
+        {replicas(bucket).replicate().all_reduce_async(ctx.stream(), bucket.sum), bucket.sum, bucket.own});
   } else if (sent_ != DType::f32) {
     ops::copy(ctx, bucket.sum, bucket.own);
   }

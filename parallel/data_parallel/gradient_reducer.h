@@ -13,14 +13,14 @@ namespace trireme {
 
 /// Buckets are runs of blocks in a group's flat gradients, in the order in which the backward pass completes
 /// them, so every rank issues the same reductions in the same order (Li et al., "PyTorch Distributed", VLDB
-/// 2020, section 3.2). Where the storage divides its state (ZeRO), each rank receives its part of the sum
+/// 2020, section 3.2). Where the storage shards its state (ZeRO), each rank receives its shard of the sum
 /// only; where it divides gradients too (stage 2), a bucket has memory from the first layer that adds to it
 /// until its reduction is done. Where it divides them among fewer ranks than see tokens (HSDP, Zhao et al.,
-/// arXiv 2304.11277, section 3.2.2), each part is then summed over the ranks that hold the same part.
+/// arXiv 2304.11277, section 3.2.2), each shard is then summed over the ranks that hold the same one.
 class GradientReducer {
  public:
-  /// A group's parts belong to the ranks of parallel.sharing(group.experts).shard(). Without `overlap` whole
-  /// gradients are reduced in finish(), and divided ones in ready(), which then waits. Gradients travel as
+  /// A group's shards belong to the ranks of parallel.replicas(group.kind()).shard(). Without `overlap` whole
+  /// gradients are reduced in finish(), and sharded ones in ready(), which then waits. Gradients travel as
   /// `sent`: f32, or bf16 or f16, to which each rank's share is rounded; the shares are added in fp32 and
   /// every sum is rounded once, so that half the bytes cost two roundings (HSDP: three) whatever the number
   /// of ranks. Arguments outlive the reducer.
@@ -31,8 +31,8 @@ class GradientReducer {
   void expect(Context& ctx, std::span<const ParameterBlock* const> blocks);
   /// The gradients of these blocks are complete for the step: reduces the buckets that have become full.
   void ready(Context& ctx, std::span<ParameterBlock* const> blocks);
-  /// Reduces the buckets that are left and waits for all. After it this rank's part of the gradients is the
-  /// sum over all ranks (every element is where nothing is divided), and the next step may begin.
+  /// Reduces the buckets that are left and waits for all. After it this rank's shard of the gradients is the
+  /// sum over all ranks (every element is where nothing is sharded), and the next step may begin.
   void finish(Context& ctx);
 
   int64_t num_buckets() const { return static_cast<int64_t>(buckets_.size()); }
@@ -47,16 +47,18 @@ class GradientReducer {
     WorkPtr work = nullptr;
     Tensor sum = {}, own = {};  // under way: what will be this rank's result, and where it belongs
   };
-  // Of a part over the ranks that hold the same part.
+  // Of a shard over the ranks that hold the same one.
   struct SecondSum {
     WorkPtr work;
     Tensor sum, own;  // what is summed, and where it belongs
   };
   bool is_sharded(const Bucket& bucket) const;
   WorkPtr start_sum(Context& ctx, Bucket& bucket);
-  const SharingRanks& sharing(const Bucket& bucket) const { return parallel_.sharing(bucket.group->experts); }
+  const ReplicaGroups& replicas(const Bucket& bucket) const {
+    return parallel_.replicas(bucket.group->kind());
+  }
   bool has_second_sum(const Bucket& bucket) const {
-    return bucket.group->num_shards > 1 && sharing(bucket).replicas().size() > 1;
+    return bucket.group->num_shards > 1 && replicas(bucket).replicate().size() > 1;
   }
   Bucket* find(const ParameterBlock* block);  // null where there is nothing to sum
   void reduce(Context& ctx, Bucket& bucket);

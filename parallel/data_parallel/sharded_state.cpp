@@ -75,13 +75,13 @@ WeightGatherer::WeightGatherer(const ParallelContext& parallel, ParameterStorage
     : parallel_(parallel) {
   for (const ParameterGroup& group : storage.groups()) {
     if (!gathers(group)) continue;
-    registrations_.push_back(parallel.sharing(group.experts).shard().register_buffer(group.weights));
+    registrations_.push_back(parallel.replicas(group.kind()).shard().register_buffer(group.weights));
   }
 }
 
 void WeightGatherer::start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket) {
   if (!gathers(group)) return;
-  works_.push_back(parallel_.sharing(group.experts)
+  works_.push_back(parallel_.replicas(group.kind())
                        .shard()
                        .all_gather_async(stream, group.own_shard(bucket, group.weights),
                                          group.weights.slice(bucket.begin, bucket.end)));
@@ -97,7 +97,7 @@ Tensor StateReader::read(const ParameterView& view) {
   const bool reads_master = state_ == ParameterState::master;
   if (reads_master && view.master) return view.master;
   if (!reads_master && group.num_shards == 1)
-    return view.gradient;  // else whole gradients hold one reduced part
+    return view.gradient;  // else whole gradients hold one reduced shard
   const ParameterBucket& bucket = group.buckets[view.bucket];
   auto it = std::ranges::find(gathered_, &group, &Gathered::group);
   if (it == gathered_.end() || it->bucket != view.bucket) {
@@ -114,7 +114,7 @@ Tensor StateReader::read(const ParameterView& view) {
 void StateReader::gather(const ParameterGroup& group, const ParameterBucket& bucket, const Tensor& whole) {
   const Tensor& master = group.master ? group.master : group.weights;
   const Tensor own = group.own_shard(bucket, state_ == ParameterState::master ? master : group.gradients);
-  Communicator& shard = parallel_.sharing(group.experts).shard();
+  Communicator& shard = parallel_.replicas(group.kind()).shard();
   if (own.dtype() == DType::f32) return shard.all_gather(ctx_.stream(), own, whole);
   if (group.num_shards == 1) return ops::copy(ctx_, own, whole);
   const Tensor narrow = Tensor::empty(ctx_, whole.shape(), own.dtype(), MemoryCategory::buffers);

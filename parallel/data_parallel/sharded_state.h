@@ -1,5 +1,5 @@
 // What ranks that divide the state of parameters (ZeRO) tell each other besides gradients. With state that is
-// not divided nothing is sent.
+// not sharded nothing is sent.
 #pragma once
 
 #include <span>
@@ -14,16 +14,16 @@ namespace trireme {
 /// out[0] += the sum of squares of the group's reduced gradients in the ranges that are `counted` (which do
 /// not overlap, in order), equal on all ranks of `shard`, which divide; NaN where a gradient outside of them
 /// is not finite. The sums of fixed blocks are exchanged and added in the order of the blocks, so the result
-/// has the same bits however the gradients are divided.
+/// has the same bits however the gradients are sharded.
 void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup& group,
                         std::span<const IndexRange> counted, const Tensor& out);
 
-/// Completes weights of which each rank has updated its part, but those that are divided themselves.
+/// Completes weights of which each rank has updated its shard, but those that are sharded themselves.
 class WeightGatherer {
  public:
   /// Both outlive this. All ranks make one.
   WeightGatherer(const ParallelContext& parallel, ParameterStorage& storage);
-  /// This rank's part of the bucket's weights is new: starts to exchange it. All ranks in the same order.
+  /// This rank's shard of the bucket's weights is new: starts to exchange it. All ranks in the same order.
   void start(Stream& stream, const ParameterGroup& group, const ParameterBucket& bucket);
   /// Waits for all.
   void finish();

@@ -55,7 +55,7 @@ void ShardedWeights::gather(Context& ctx, std::span<const ParameterBlock* const>
     ParameterBucket& range = *bucket->range;
     range.weights =
         Tensor::empty(ctx, {range.end - range.begin}, group.weights.dtype(), MemoryCategory::weights);
-    bucket->work = parallel_.sharing(group.experts)
+    bucket->work = parallel_.replicas(group.kind())
                        .shard()
                        .all_gather_async(ctx.stream(), group.own_shard(range, group.weights), range.weights);
   }

@@ -39,7 +39,7 @@ class ShardedWeights final : public WeightAccess {
   ParameterStorage& storage_;
   bool prefetch_;
   std::vector<Bucket> buckets_;
-  std::unordered_map<const ParameterBlock*, size_t> bucket_of_;  // of blocks whose weights are divided
+  std::unordered_map<const ParameterBlock*, size_t> bucket_of_;  // of blocks whose weights are sharded
 };
 
 }  // namespace trireme

@@ -54,7 +54,7 @@ struct LocalRange {
 /// (is_tied_copy).
 LocalRange own_range(const ParameterView& view, BufferExtent extent);
 
-/// What this rank's buffer has of a parameter: its block in a whole buffer, own_range() in a divided one.
+/// What this rank's buffer has of a parameter: its block in a whole buffer, own_range() in a sharded one.
 LocalRange held_range(const ParameterView& view, BufferExtent extent);
 
 /// The own ranges, without the empty ones, of all parameters of a group: ordered as they lie in the buffer,

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/module/weight_view.h"
 #include "runtime/tensor/tensor.h"
 
 namespace trireme {
@@ -59,6 +60,8 @@ struct ParameterBlock {
   bool is_of_experts() const { return members.front().expert >= 0; }
   bool is_matrix() const { return members.front().shape.rank() == 2; }
   Shape shape() const;  ///< of the members together
+  /// What layers multiply with, while the weight is set.
+  WeightView view() const { return {weight}; }
 };
 
 /// A block of one parameter.

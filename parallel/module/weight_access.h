@@ -7,8 +7,8 @@
 
 namespace trireme {
 
-/// Told which layer runs and which is the next one. Every rank that holds a part of the weights gets the same
-/// calls in the same order. Stages that share a storage share its WeightAccess.
+/// Told which layer runs and which is the next one. Every rank that holds a shard of the weights gets the
+/// same calls in the same order. Stages that share a storage share its WeightAccess.
 class WeightAccess {
  public:
   virtual ~WeightAccess() = default;

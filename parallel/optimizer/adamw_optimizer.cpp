@@ -3,12 +3,13 @@
 #include "parallel/module/local_ranges.h"
 #include "runtime/base/philox.h"
 #include "runtime/ops/host_copy.h"
+#include "runtime/ops/zeros.h"
 
 namespace trireme {
 
 namespace {
 
-// Which elements of the model lie in this rank's part of each bucket, counted from where that part begins.
+// Which elements of the model lie in this rank's shard of each bucket, counted from where that shard begins.
 std::vector<std::vector<ops::ElementRange>> ranges_by_bucket(const ParameterGroup& group, uint64_t seed) {
   std::vector<std::vector<ops::ElementRange>> ranges(group.buckets.size());
   for (const LocalRange& r : own_ranges(group, BufferExtent::sharded)) {
@@ -27,13 +28,10 @@ AdamWOptimizer::AdamWOptimizer(Context& ctx, ParameterStorage& storage, const Ad
       config_(config),
       update_(Tensor::empty(ctx, {ops::kAdamWUpdateSize}, DType::f64, MemoryCategory::buffers)) {
   for (const ParameterGroup& group : storage.groups()) {
-    const auto zeros = [&] {
-      const Tensor t =
-          Tensor::empty(ctx, {group.numel / group.num_shards}, DType::f32, MemoryCategory::optimizer);
-      ops::fill(ctx, t, 0);
-      return t;
+    const auto moment = [&] {
+      return ops::zeros(ctx, {group.numel / group.num_shards}, DType::f32, MemoryCategory::optimizer);
     };
-    moments_.push_back({zeros(), zeros()});
+    moments_.push_back({moment(), moment()});
     auto& ranges = ranges_.emplace_back();
     if (!group.master) ranges = ranges_by_bucket(group, config.seed);
   }

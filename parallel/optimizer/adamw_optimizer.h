@@ -1,4 +1,4 @@
-// AdamW over the flat buffers of a stage, or over this rank's part of them.
+// AdamW over the flat buffers of a stage, or over this rank's shards of them.
 #pragma once
 
 #include <functional>
@@ -17,17 +17,17 @@ struct AdamWConfig {
   uint64_t seed = 0;          ///< of the stochastic rounding of weights without masters
 };
 
-/// Told that this rank's part of a bucket has its new weights.
+/// Told that this rank's shard of a bucket has its new weights.
 using BucketUpdated = std::function<void(const ParameterGroup&, const ParameterBucket&)>;
 
 class AdamWOptimizer {
  public:
-  /// Moments start at zero, and exist for this rank's parts only. `storage` outlives the optimizer.
+  /// Moments start at zero, and exist for this rank's shards only. `storage` outlives the optimizer.
   AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config);
 
   /// Begins an update: gives the device what follows from its number and learning rate.
   void begin(Context& ctx, double lr);
-  /// The update, of this rank's parts, with gradient_scale ([1] f32) * gradient; writes the master weights
+  /// The update, of this rank's shards, with gradient_scale ([1] f32) * gradient; writes the master weights
   /// and their rounded copies, or the weights alone, stochastically rounded, bucket by bucket. A scale that
   /// is not finite changes nothing, but counts as an update.
   void step(Context& ctx, const Tensor& gradient_scale, const BucketUpdated& updated);
@@ -39,13 +39,13 @@ class AdamWOptimizer {
   void update(Context& ctx, const ops::AdamWOptions& options, size_t group, size_t bucket);
 
   struct Moments {
-    Tensor m, v;  // f32, this rank's parts of the group
+    Tensor m, v;  // f32, this rank's shards of the group
   };
   ParameterStorage& storage_;
   AdamWConfig config_;
   std::vector<Moments> moments_;  // one a group
   Tensor update_;                 // ops::AdamWOptions::update
-  // Of groups without masters: what lies in this rank's part of each bucket.
+  // Of groups without masters: what lies in this rank's shard of each bucket.
   std::vector<std::vector<std::vector<ops::ElementRange>>> ranges_;
   int64_t num_steps_ = 0;
 };

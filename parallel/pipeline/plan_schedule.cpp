@@ -1,10 +1,9 @@
 #include "parallel/pipeline/plan_schedule.h"
 
-#include <algorithm>
+#include <utility>
 
 #include <fmt/ranges.h>
 
-#include "parallel/pipeline/check_schedule.h"
 #include "parallel/pipeline/schedule_file.h"
 #include "parallel/pipeline/simulate.h"
 #include "runtime/base/error.h"
@@ -13,20 +12,17 @@ namespace trireme {
 
 namespace {
 
-Schedule read_proved(const std::string& path) {
-  Schedule schedule = read_schedule(path);
-  const auto faults = check_schedule(schedule);
-  if (!faults.empty())
-    throw_bad_input("{} is no schedule that can be run:\n{}", path, fmt::join(faults, "\n"));
-  return schedule;
+// Empty: the plan's schedule may be read.
+std::string fault_of_file(const ScheduleSpec& spec) {
+  return spec.read ? spec.read->fault : fmt::format("the schedule {} has not been read", spec.path);
 }
 
 void compare_with_job(const Schedule& s, const ParallelPlan& plan, int num_micro_batches,
                       std::vector<std::string>& faults) {
   const auto compare = [&](const char* what, int in_file, int in_job, const char* option) {
     if (in_file == in_job) return;
-    faults.push_back(fmt::format("the schedule {} is for {} {}, the job has {}: {}", plan.schedule, in_file,
-                                 what, in_job, fmt::format(fmt::runtime(option), in_file)));
+    faults.push_back(fmt::format("the schedule {} is for {} {}, the job has {}: {}", plan.schedule.path,
+                                 in_file, what, in_job, fmt::format(fmt::runtime(option), in_file)));
   };
   compare("stages", s.num_stages, plan.pipeline, "ask for --parallel.pipeline {}");
   compare("virtual stages a stage", s.num_chunks, plan.virtual_stages,
@@ -38,22 +34,19 @@ void compare_with_job(const Schedule& s, const ParallelPlan& plan, int num_micro
 
 }  // namespace
 
-bool is_schedule_file(const ParallelPlan& plan) {
-  return std::ranges::find(schedule_kinds(), plan.schedule) == schedule_kinds().end();
-}
-
 Schedule training_schedule(const ParallelPlan& plan, int num_micro_batches) {
-  if (!is_schedule_file(plan))
-    return make_schedule(plan.schedule, plan.pipeline, num_micro_batches, plan.virtual_stages);
-  Schedule schedule = read_proved(plan.schedule);
+  const ScheduleSpec& spec = plan.schedule;
+  if (!spec.is_file()) return make_schedule(spec.kind, plan.pipeline, num_micro_batches, plan.virtual_stages);
+  if (const std::string fault = fault_of_file(spec); !fault.empty()) throw_bad_input("{}", fault);
   std::vector<std::string> faults;
-  compare_with_job(schedule, plan, num_micro_batches, faults);
+  compare_with_job(spec.read->schedule, plan, num_micro_batches, faults);
   if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
-  return schedule;
+  return spec.read->schedule;
 }
 
 Schedule evaluation_schedule(const ParallelPlan& plan, int num_micro_batches) {
-  Schedule schedule = make_schedule(plan.virtual_stages > 1 ? "interleaved" : "1f1b", plan.pipeline,
+  using enum ScheduleKind;
+  Schedule schedule = make_schedule(plan.virtual_stages > 1 ? interleaved : one_f_one_b, plan.pipeline,
                                     num_micro_batches, plan.virtual_stages);
   for (auto& actions : schedule.actions_of_stage) {
     std::erase_if(actions, [](const Action& action) { return action.kind != ActionKind::forward; });
@@ -80,12 +73,11 @@ std::vector<std::string> pipeline_faults(const ParallelPlan& plan, int num_layer
             ? fmt::format("--parallel.virtual-stages {}", num_layers / plan.pipeline)
             : fmt::format("--parallel.pipeline {}", num_layers / plan.virtual_stages)));
   }
-  if (plan.pipeline == 1) return faults;
-  if (!is_schedule_file(plan)) return faults;
-  try {
-    compare_with_job(read_proved(plan.schedule), plan, num_micro_batches, faults);
-  } catch (const Error& error) {
-    faults.emplace_back(error.what());
+  if (plan.pipeline == 1 || !plan.schedule.is_file()) return faults;
+  if (std::string fault = fault_of_file(plan.schedule); !fault.empty()) {
+    faults.push_back(std::move(fault));
+  } else {
+    compare_with_job(plan.schedule.read->schedule, plan, num_micro_batches, faults);
   }
   return faults;
 }

@@ -1,4 +1,4 @@
-// The schedule that a plan asks for.
+// The schedule that a plan asks for. Pure functions of the plan.
 #pragma once
 
 #include "parallel/pipeline/schedule.h"
@@ -6,10 +6,7 @@
 
 namespace trireme {
 
-/// Whether plan.schedule names a file and not a kind.
-bool is_schedule_file(const ParallelPlan& plan);
-
-/// For training with `num_micro_batches` (1 or more) a replica. A schedule from a file is proved first:
+/// For training with `num_micro_batches` (1 or more) a replica. Of a schedule's file (read_schedule_of()):
 /// throws UserError (bad_input) with its faults, or (usage) where its stages, virtual stages or micro-batches
 /// are not those of the job.
 Schedule training_schedule(const ParallelPlan& plan, int num_micro_batches);
@@ -21,8 +18,8 @@ Schedule evaluation_schedule(const ParallelPlan& plan, int num_micro_batches);
 std::vector<int> pairs_in_flight(const ParallelPlan& plan, int num_micro_batches);
 
 /// What is wrong with the pipeline's part of a plan in a model of `num_layers` placeable layers, beside what
-/// resolve() finds: every fault with the numbers and the nearest that work. A schedule file is read;
-/// without micro-batches (0: not known yet) its number of them is not compared.
+/// faults_of() finds: every fault with the numbers and the nearest that work. Reads no file, the plan has
+/// what one says; without micro-batches (0: not known yet) its number of them is not compared.
 std::vector<std::string> pipeline_faults(const ParallelPlan& plan, int num_layers, int num_micro_batches);
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "parallel/pipeline/schedule_file.h"
 #include "runtime/base/error.h"
 
 namespace trireme {
@@ -72,32 +73,52 @@ Actions zb_h1(const Schedule& s, int stage) {
   return actions;
 }
 
-const std::string kNames[] = {"gpipe", "1f1b", "interleaved", "zb-h1"};
+Actions made_actions(const Schedule& s, int stage) {
+  switch (s.kind) {
+    case ScheduleKind::gpipe:
+      return gpipe(s, stage);
+    case ScheduleKind::one_f_one_b:
+      return one_f_one_b(s, stage);
+    case ScheduleKind::interleaved:
+      return interleaved(s, stage);
+    case ScheduleKind::zb_h1:
+      return zb_h1(s, stage);
+    case ScheduleKind::file:
+      break;
+  }
+  TRIREME_CHECK(false, "a schedule of kind {} cannot be made", to_string(s.kind));
+}
 
 }  // namespace
 
-std::span<const std::string> schedule_kinds() { return kNames; }
-
-Schedule make_schedule(const std::string& kind, int num_stages, int num_micro_batches, int num_chunks) {
-  if (std::ranges::find(kNames, kind) == std::end(kNames))
-    throw_usage("'{}' is no kind of pipeline schedule; kinds: {}", kind, fmt::join(kNames, ", "));
+Schedule make_schedule(ScheduleKind kind, int num_stages, int num_micro_batches, int num_chunks) {
   if (num_stages < 1 || num_micro_batches < 1 || num_chunks < 1) {
     throw_usage(
         "a pipeline schedule needs at least 1 of each: {} stages, {} micro-batches, {} virtual stages",
         num_stages, num_micro_batches, num_chunks);
   }
-  if (num_chunks > 1 && kind != "interleaved")
+  if (num_chunks > 1 && !has_virtual_stages(kind))
     throw_usage("{} virtual stages do not go with the schedule {}: only interleaved has them", num_chunks,
-                kind);
+                to_string(kind));
   Schedule schedule{num_stages, num_micro_batches, num_chunks, kind, {}};
-  for (int stage = 0; stage < num_stages; ++stage) {
-    schedule.actions_of_stage.push_back(kind == "gpipe"         ? gpipe(schedule, stage)
-                                        : kind == "1f1b"        ? one_f_one_b(schedule, stage)
-                                        : kind == "interleaved" ? interleaved(schedule, stage)
-                                                                : zb_h1(schedule, stage));
-  }
+  for (int stage = 0; stage < num_stages; ++stage)
+    schedule.actions_of_stage.push_back(made_actions(schedule, stage));
   derive_transfers(schedule);
   return schedule;
+}
+
+bool has_split_backward(const Schedule& schedule) {
+  return std::ranges::any_of(schedule.actions_of_stage, [](const Actions& actions) {
+    return std::ranges::any_of(actions, [](const Action& action) {
+      return action.kind == backward_input || action.kind == backward_weight;
+    });
+  });
+}
+
+bool has_split_backward(const ScheduleSpec& spec) {
+  if (!spec.is_file()) return has_split_backward(make_schedule(spec.kind, 2, 2));
+  TRIREME_CHECK(spec.read, "the schedule {} has not been read", spec.path);
+  return has_split_backward(spec.read->schedule);
 }
 
 bool is_send(ActionKind kind) { return kind == send_activation || kind == send_gradient; }

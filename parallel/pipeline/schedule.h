@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "parallel/plan/schedule_spec.h"
+
 namespace trireme {
 
 enum class ActionKind {
@@ -42,15 +44,12 @@ std::string to_string(const Action& action);
 /// a micro-batch passes the virtual stages in order.
 struct Schedule {
   int num_stages = 1, num_micro_batches = 1, num_chunks = 1;
-  std::string kind;
+  ScheduleKind kind = ScheduleKind::file;
   std::vector<std::vector<Action>> actions_of_stage;
 
   int num_virtual_stages() const { return num_stages * num_chunks; }
   int virtual_stage(int stage, int chunk) const { return chunk * num_stages + stage; }
 };
-
-/// gpipe, 1f1b, interleaved, zb-h1.
-std::span<const std::string> schedule_kinds();
 
 /// A pure function of its arguments, sends and receives included. On every stage and chunk the micro-batches
 /// are run backward in ascending order, so that gradients are summed in one order under every kind.
@@ -58,8 +57,15 @@ std::span<const std::string> schedule_kinds();
 ///   1f1b         one forward, one backward after the pipeline is filled (PipeDream-flush, arXiv 2104.04473)
 ///   interleaved  1F1B over num_chunks virtual stages a stage (arXiv 2104.04473), any number of micro-batches
 ///   zb-h1        1F1B whose weight parts fill the bubbles, at 1F1B's peak activations (arXiv 2401.10241)
-/// Any numbers >= 1; num_chunks is 1 for all kinds but interleaved. Else UserError(usage) with the values.
-Schedule make_schedule(const std::string& kind, int num_stages, int num_micro_batches, int num_chunks = 1);
+/// Any numbers >= 1; num_chunks is 1 for all kinds but interleaved. Else UserError(usage) with the values. A
+/// schedule of a file is not made.
+Schedule make_schedule(ScheduleKind kind, int num_stages, int num_micro_batches, int num_chunks = 1);
+
+/// Whether some backward pass runs in two actions, its input part and its weight part: what was recomputed is
+/// kept between them.
+bool has_split_backward(const Schedule& schedule);
+/// Of the schedule that a plan asks for; that of a file has been read, and without faults.
+bool has_split_backward(const ScheduleSpec& spec);
 
 // Transfers ----------------------------------------------------------------------------------------------
 

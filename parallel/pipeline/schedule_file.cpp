@@ -6,6 +6,9 @@
 #include <optional>
 #include <sstream>
 
+#include <fmt/ranges.h>
+
+#include "parallel/pipeline/check_schedule.h"
 #include "runtime/base/error.h"
 #include "runtime/io/atomic_file.h"
 #include "runtime/io/file.h"
@@ -69,7 +72,7 @@ void check_size(const Schedule& s, const std::string& name) {
 }  // namespace
 
 Schedule parse_schedule(const std::string& text, const std::string& name) {
-  Schedule schedule{0, 1, 1, "file", {}};
+  Schedule schedule{0, 1, 1, ScheduleKind::file, {}};
   bool is_split = false;
   std::istringstream lines(text);
   std::string line, token;
@@ -103,15 +106,25 @@ Schedule parse_schedule(const std::string& text, const std::string& name) {
 
 Schedule read_schedule(const std::string& path) { return parse_schedule(read_text_file(path), path); }
 
+void read_schedule_of(ScheduleSpec& spec) {
+  if (!spec.is_file() || spec.read) return;
+  ScheduleFile file;
+  try {
+    file.schedule = read_schedule(spec.path);
+    const auto faults = check_schedule(file.schedule);
+    if (!faults.empty()) {
+      file.fault = fmt::format("{} is no schedule that can be run:\n{}", spec.path, fmt::join(faults, "\n"));
+    }
+  } catch (const Error& error) {
+    file.fault = error.what();
+  }
+  spec.read = std::make_shared<const ScheduleFile>(std::move(file));
+}
+
 std::string schedule_text(const Schedule& s) {
-  const auto has = [&](ActionKind kind) {
-    return std::ranges::any_of(s.actions_of_stage, [&](const auto& actions) {
-      return std::ranges::find(actions, kind, &Action::kind) != actions.end();
-    });
-  };
-  const bool is_split = has(backward_input) || has(backward_weight);
-  std::string text = fmt::format("# {}: {} stages, {} micro-batches, {} chunks\n", s.kind, s.num_stages,
-                                 s.num_micro_batches, s.num_chunks);
+  const bool is_split = has_split_backward(s);
+  std::string text = fmt::format("# {}: {} stages, {} micro-batches, {} chunks\n", to_string(s.kind),
+                                 s.num_stages, s.num_micro_batches, s.num_chunks);
   for (const auto& actions : s.actions_of_stage) {
     std::vector<std::string> tokens;
     for (const Action& action : actions) {

@@ -30,7 +30,12 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
                            {"tensor", plan.tensor}},
                           world.size()),
               groups_of(plan)),
-      sharing_(gradients(), plan.shard_ranks()) {
+      tensor_(groups_.axis("tensor")),
+      context_(groups_.axis("context")),
+      data_(groups_.axis("data")),
+      pipeline_(groups_.axis("pipeline")),
+      gradients_(groups_.group({"data", "context"})),
+      of_dense_(gradients_, plan.shard_ranks()) {
   const auto alone = [&](const char* name) {
     return make_self_communicator(
         name, [&world](std::string_view reason, ExitCode code) { world.abort(reason, code); });
@@ -48,14 +53,14 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
   if (width > 1 && width < plan.tensor)
     expert_tensor_ = stage.split(rank / width, rank % width, "expert-tensor");
   expert_replicas_ = stage.split(rank % block, rank / block, "expert-replicas");
-  expert_sharing_.emplace(*expert_replicas_, plan.expert_shard_ranks());
+  of_experts_.emplace(*expert_replicas_, plan.expert_shard_ranks());
 }
 
 std::vector<Communicator*> ParallelContext::groups() const {
   std::vector<Communicator*> all{&world(),     &tensor(),      &context(),       &data(),  &pipeline(),
-                                 &gradients(), experts_.get(), &expert_tensor(), &shard(), &replicas()};
-  if (expert_sharing_) {
-    all.insert(all.end(), {expert_replicas_.get(), &expert_sharing_->shard(), &expert_sharing_->replicas()});
+                                 &gradients(), experts_.get(), &expert_tensor(), &shard(), &replicate()};
+  if (of_experts_) {
+    all.insert(all.end(), {expert_replicas_.get(), &of_experts_->shard(), &of_experts_->replicate()});
   }
   std::vector<Communicator*> different;
   for (Communicator* group : all) {

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "parallel/plan/parallel_plan.h"
-#include "parallel/plan/sharing_ranks.h"
+#include "parallel/plan/replica_groups.h"
 #include "runtime/mesh/mesh_groups.h"
 
 namespace trireme {
@@ -20,26 +20,26 @@ class ParallelContext {
   const ParallelPlan& plan() const { return plan_; }
   const ProcessMesh& mesh() const { return groups_.mesh(); }
   Communicator& world() const { return groups_.world(); }
-  Communicator& tensor() const { return groups_.axis("tensor"); }
-  Communicator& context() const { return groups_.axis("context"); }
-  Communicator& data() const { return groups_.axis("data"); }
-  Communicator& pipeline() const { return groups_.axis("pipeline"); }
+  Communicator& tensor() const { return tensor_; }
+  Communicator& context() const { return context_; }
+  Communicator& data() const { return data_; }
+  Communicator& pipeline() const { return pipeline_; }
   /// Ranks that hold the same parameters and see different tokens: gradients are summed over them.
-  Communicator& gradients() const { return groups_.group({"data", "context"}); }
+  Communicator& gradients() const { return gradients_; }
   /// The mesh of experts lies over the ranks of a stage (data, context, tensor) anew (arXiv 2504.14960),
   /// outermost first: replicas, experts, expert-tensor. experts(): the ranks that hold different experts,
   /// plan().expert of them. Where an expert is as wide as parallel.tensor, they are neighbours among
   /// gradients().
   Communicator& experts() const { return *experts_; }
-  /// The neighbours that hold parts of the same experts, and pass the same rows to them.
+  /// The neighbours that divide the width of the same experts, and pass the same rows to them.
   Communicator& expert_tensor() const { return expert_tensor_ ? *expert_tensor_ : tensor(); }
-  /// The ranks that share this rank's experts, or everything else.
-  const SharingRanks& sharing(bool of_experts) const {
-    return of_experts && expert_sharing_ ? *expert_sharing_ : sharing_;
+  /// The ranks that hold what this rank holds of these parameters.
+  const ReplicaGroups& replicas(ParameterKind kind) const {
+    return kind == ParameterKind::expert && of_experts_ ? *of_experts_ : of_dense_;
   }
-  /// Of those that share all but the experts.
-  Communicator& shard() const { return sharing_.shard(); }
-  Communicator& replicas() const { return sharing_.replicas(); }
+  /// Of all parameters but those of experts.
+  Communicator& shard() const { return of_dense_.shard(); }
+  Communicator& replicate() const { return of_dense_.replicate(); }
 
   /// Every group of more than one rank that this rank belongs to, once.
   std::vector<Communicator*> groups() const;
@@ -47,10 +47,11 @@ class ParallelContext {
  private:
   ParallelPlan plan_;
   MeshGroups groups_;
-  SharingRanks sharing_;
+  Communicator &tensor_, &context_, &data_, &pipeline_, &gradients_;  // of groups_
+  ReplicaGroups of_dense_;
   std::unique_ptr<Communicator> experts_, expert_replicas_;
   std::unique_ptr<Communicator> expert_tensor_;  // null where it is tensor()
-  std::optional<SharingRanks> expert_sharing_;   // where others share experts than everything else
+  std::optional<ReplicaGroups> of_experts_;      // where other ranks hold experts than everything else
 };
 
 }  // namespace trireme

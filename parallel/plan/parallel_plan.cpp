@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "parallel/plan/nearest_divisors.h"
+#include "parallel/plan/nearest.h"
 
 namespace trireme {
 
@@ -113,54 +113,28 @@ void check_chunks(const ParallelPlan& plan, std::vector<std::string>& faults) {
 }
 
 void check_pipeline(const ParallelPlan& plan, std::vector<std::string>& faults) {
-  const bool is_interleaved = plan.schedule == "interleaved";
-  if (plan.schedule.empty()) {
+  const ScheduleKind kind = plan.schedule.kind;
+  if (plan.schedule.is_file() && plan.schedule.path.empty()) {
     faults.push_back(
         "parallel.schedule is empty: name a kind (gpipe, 1f1b, interleaved, zb-h1) or a schedule's file");
-  } else if (plan.pipeline == 1 && plan.schedule != ParallelPlan().schedule) {
+  } else if (plan.pipeline == 1 && plan.schedule != ScheduleSpec()) {
     faults.push_back(fmt::format(
         "parallel.schedule {} has no effect with one pipeline stage: ask for --parallel.pipeline 2 or more",
-        plan.schedule));
+        plan.schedule.text()));
   }
   if (plan.pipeline == 1 && plan.virtual_stages > 1) {
     faults.push_back(
         fmt::format("parallel.virtual-stages {} has no effect with one pipeline stage: ask for "
                     "--parallel.pipeline 2 or more",
                     plan.virtual_stages));
-  } else if (is_interleaved && plan.virtual_stages == 1) {
+  } else if (kind == ScheduleKind::interleaved && plan.virtual_stages == 1) {
     faults.push_back(
         "parallel.schedule interleaved needs --parallel.virtual-stages 2 or more: with one it is 1f1b");
-  } else if (plan.virtual_stages > 1 &&
-             (plan.schedule == "gpipe" || plan.schedule == "1f1b" || plan.schedule == "zb-h1")) {
+  } else if (plan.virtual_stages > 1 && !has_virtual_stages(kind)) {
     faults.push_back(
         fmt::format("parallel.virtual-stages {} does not go with parallel.schedule {}: ask for "
                     "--parallel.schedule interleaved",
-                    plan.virtual_stages, plan.schedule));
-  }
-}
-
-void fit_world(ParallelPlan& plan, int world_size, std::vector<std::string>& faults) {
-  const int64_t replica = int64_t{plan.tensor} * plan.pipeline * plan.context;
-  const bool divides = world_size % replica == 0;
-  if (plan.data == 0 && divides) {
-    plan.data = static_cast<int>(world_size / replica);
-    return;
-  }
-  const int64_t asked = plan.data * replica;
-  if (asked == world_size) return;
-  const std::string sizes =
-      fmt::format("tensor {} x pipeline {} x context {}", plan.tensor, plan.pipeline, plan.context);
-  const std::string world = fmt::format("{} rank{}", world_size, world_size == 1 ? " was" : "s were");
-  if (plan.data == 0) {
-    const int64_t below = world_size / replica * replica;
-    faults.push_back(fmt::format("{} started, but a model replica takes {} = {}: start {}{} (mpirun -n)",
-                                 world, sizes, replica, below > 0 ? fmt::format("{} or ", below) : "",
-                                 below + replica));
-  } else {
-    faults.push_back(
-        fmt::format("{} started, but the layout takes data {} x {} = {}: start {} (mpirun -n {}){}", world,
-                    plan.data, sizes, asked, asked, asked,
-                    divides ? fmt::format(", or ask for --parallel.data {}", world_size / replica) : ""));
+                    plan.virtual_stages, to_string(kind)));
   }
 }
 
@@ -187,15 +161,45 @@ std::string size_fault(const ParallelPlan& plan) {
   return "";
 }
 
-std::vector<std::string> resolve(ParallelPlan& plan, int world_size) {
+std::string fit_to_world(ParallelPlan& plan, int world_size) {
+  std::vector<std::string> no_degrees;
+  check_ranges(plan, no_degrees);
+  if (!no_degrees.empty()) return "";
+  const int64_t replica = int64_t{plan.tensor} * plan.pipeline * plan.context;
+  const bool divides = world_size % replica == 0;
+  if (plan.data == 0 && divides) {
+    plan.data = static_cast<int>(world_size / replica);
+    return "";
+  }
+  const int64_t asked = plan.data * replica;
+  if (asked == world_size) return "";
+  const std::string sizes =
+      fmt::format("tensor {} x pipeline {} x context {}", plan.tensor, plan.pipeline, plan.context);
+  const std::string world = fmt::format("{} rank{}", world_size, world_size == 1 ? " was" : "s were");
+  if (plan.data == 0) {
+    const int64_t below = world_size / replica * replica;
+    return fmt::format("{} started, but a model replica takes {} = {}: start {}{} (mpirun -n)", world, sizes,
+                       replica, below > 0 ? fmt::format("{} or ", below) : "", below + replica);
+  }
+  return fmt::format("{} started, but the layout takes data {} x {} = {}: start {} (mpirun -n {}){}", world,
+                     plan.data, sizes, asked, asked, asked,
+                     divides ? fmt::format(", or ask for --parallel.data {}", world_size / replica) : "");
+}
+std::vector<std::string> faults_of(const ParallelPlan& plan) {
   std::vector<std::string> faults;
   check_ranges(plan, faults);
-  if (faults.empty()) fit_world(plan, world_size, faults);
   check_effect(plan, faults);
   check_pipeline(plan, faults);
   check_shard(plan, faults);
   check_experts(plan, faults);
   check_chunks(plan, faults);
+  return faults;
+}
+
+std::vector<std::string> resolve(ParallelPlan& plan, int world_size) {
+  const std::string of_world = fit_to_world(plan, world_size);
+  std::vector<std::string> faults = faults_of(plan);
+  if (!of_world.empty()) faults.insert(faults.begin(), of_world);
   return faults;
 }
 

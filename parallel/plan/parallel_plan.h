@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/plan/schedule_spec.h"
 #include "runtime/tensor/dtype.h"
 
 namespace trireme {
@@ -22,7 +23,7 @@ struct ParallelPlan {
   int shard = 0;  ///< ZeRO divides among so many neighbours of the gradient ranks (HSDP); 0: among all
   bool sequence = false;  ///< sequence parallelism beside tensor parallelism (arXiv 2205.05198)
   int tensor_chunks = 1;  ///< a layer's product and its tensor-parallel collective go in so many, overlapped
-  std::string schedule = "1f1b";  ///< of the pipeline: a kind (schedule_kinds()), or a schedule's file
+  ScheduleSpec schedule = {};  ///< of the pipeline
   int virtual_stages = 1;
   double bucket_mib =
       25.0;  ///< gradients are reduced in buckets of this size while the backward pass still runs
@@ -57,8 +58,14 @@ struct ParallelPlan {
 /// computed of a plan is asked for after this: its products wrap there.
 std::string size_fault(const ParallelPlan& plan);
 
-/// Sets data where it is 0. Returns the faults of the plan for this world: each with the numbers and the
-/// nearest layouts that work.
+/// Every fault of the plan in itself, each with the numbers and the nearest that work.
+std::vector<std::string> faults_of(const ParallelPlan& plan);
+
+/// Sets data where it is 0. Why the plan's degrees do not make a world of so many ranks, with those that
+/// would; empty: they do, or are no degrees at all (faults_of()).
+std::string fit_to_world(ParallelPlan& plan, int world_size);
+
+/// Both.
 std::vector<std::string> resolve(ParallelPlan& plan, int world_size);
 
 }  // namespace trireme

@@ -15,7 +15,7 @@ struct LinearState {
 
 Tensor ColumnParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const {
   const int64_t num_rows = x.dim(0) * (divided_rows ? tensor_.size() : 1);
-  const Tensor y = Tensor::empty(ctx, {num_rows, weight_.weight.dim(0)}, x.dtype());
+  const Tensor y = Tensor::empty(ctx, {num_rows, weight_.view().num_outputs()}, x.dtype());
   forward_into(ctx, x, divided_rows, y, saved);
   return y;
 }
@@ -23,15 +23,15 @@ Tensor ColumnParallelLinear::forward(Context& ctx, const Tensor& x, bool divided
 void ColumnParallelLinear::forward_into(Context& ctx, const Tensor& x, bool divided_rows,
                                         const ops::Columns& y, Saved& saved) const {
   gather_rows(ctx, x, divided_rows, saved, [&](Part rows, const Tensor& values) {
-    tensor_.products().forward(ctx, values, weight_.weight, bias_.weight, y.slice(rows.begin, rows.end));
+    products_.forward(ctx, values, weight_.view(), bias_.weight, y.slice(rows.begin, rows.end));
   });
 }
 
 void ColumnParallelLinear::forward_gelu(Context& ctx, const Tensor& x, bool divided_rows, const Tensor& h,
                                         const Tensor& y, Saved& saved) const {
   gather_rows(ctx, x, divided_rows, saved, [&](Part rows, const Tensor& values) {
-    tensor_.products().forward_gelu(ctx, values, weight_.weight, bias_.weight, h.slice(rows.begin, rows.end),
-                                    y.slice(rows.begin, rows.end));
+    products_.forward_gelu(ctx, values, weight_.view(), bias_.weight, h.slice(rows.begin, rows.end),
+                           y.slice(rows.begin, rows.end));
   });
 }
 
@@ -52,16 +52,16 @@ Tensor ColumnParallelLinear::backward_input(Context& ctx, const ops::Columns& dy
     state.gathering = tensor_.group().all_gather_async(ctx.stream(), own, state.x);
   }
   const auto multiply = [&](Part rows, const Tensor& dx) {
-    tensor_.products().backward_input(ctx, dy.slice(rows.begin, rows.end), weight_.weight, dx);
+    products_.backward_input(ctx, dy.slice(rows.begin, rows.end), weight_.view(), dx);
   };
-  return tensor_.reduce_product(ctx, {dy.rows(), weight_.weight.dim(1)}, dy.dtype(), state.divided_rows,
+  return tensor_.reduce_product(ctx, {dy.rows(), weight_.view().num_inputs()}, dy.dtype(), state.divided_rows,
                                 multiply);
 }
 
 void ColumnParallelLinear::backward_weight(Context& ctx, Saved& saved) const {
   const auto& state = saved.get<LinearState>();
   if (state.gathering) state.gathering->wait();
-  tensor_.products().backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
+  products_.backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
   saved.clear();
 }
 
@@ -71,9 +71,10 @@ Tensor RowParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_ro
   state.x = x;
   const Tensor bias = tensor_.rank() == 0 ? bias_.weight : Tensor();
   const auto multiply = [&](Part rows, const Tensor& y) {
-    tensor_.products().forward(ctx, x.slice(rows.begin, rows.end), weight_.weight, bias, y);
+    products_.forward(ctx, x.slice(rows.begin, rows.end), weight_.view(), bias, y);
   };
-  return tensor_.reduce_product(ctx, {x.dim(0), weight_.weight.dim(0)}, x.dtype(), divided_rows, multiply);
+  return tensor_.reduce_product(ctx, {x.dim(0), weight_.view().num_outputs()}, x.dtype(), divided_rows,
+                                multiply);
 }
 
 void RowParallelLinear::keep_input(const Tensor& x, Saved& saved) const { saved.get<LinearState>().x = x; }
@@ -81,9 +82,9 @@ void RowParallelLinear::keep_input(const Tensor& x, Saved& saved) const { saved.
 Tensor RowParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
   auto& state = saved.get<LinearState>();
   const int64_t num_rows = dy.dim(0) * (state.divided_rows ? tensor_.size() : 1);
-  const Tensor dx = Tensor::empty(ctx, {num_rows, weight_.weight.dim(1)}, dy.dtype());
+  const Tensor dx = Tensor::empty(ctx, {num_rows, weight_.view().num_inputs()}, dy.dtype());
   state.dy = tensor_.gather_product(ctx, dy, state.divided_rows, true, [&](Part rows, const Tensor& values) {
-    tensor_.products().backward_input(ctx, values, weight_.weight, dx.slice(rows.begin, rows.end));
+    products_.backward_input(ctx, values, weight_.view(), dx.slice(rows.begin, rows.end));
   });
   return dx;
 }
@@ -93,15 +94,15 @@ Tensor RowParallelLinear::backward_input_gelu(Context& ctx, const Tensor& dy, co
   auto& state = saved.get<LinearState>();
   const Tensor dh = Tensor::empty(ctx, h.shape(), dy.dtype());
   state.dy = tensor_.gather_product(ctx, dy, state.divided_rows, true, [&](Part rows, const Tensor& values) {
-    tensor_.products().backward_input_gelu(ctx, values, weight_.weight, h.slice(rows.begin, rows.end),
-                                           dh.slice(rows.begin, rows.end));
+    products_.backward_input_gelu(ctx, values, weight_.view(), h.slice(rows.begin, rows.end),
+                                  dh.slice(rows.begin, rows.end));
   });
   return dh;
 }
 
 void RowParallelLinear::backward_weight(Context& ctx, Saved& saved) const {
   const auto& state = saved.get<LinearState>();
-  tensor_.products().backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
+  products_.backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
   saved.clear();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "parallel/module/saved.h"
+#include "parallel/tensor_parallel/linear_products.h"
 #include "parallel/tensor_parallel/tensor_parallel.h"
 
 namespace trireme {
@@ -11,8 +12,9 @@ namespace trireme {
 /// else owns, so that a tied head can use the embedding's. `bias` may be an empty block.
 class ColumnParallelLinear {
  public:
-  ColumnParallelLinear(const TensorParallel& tensor, const ParameterBlock& weight, const ParameterBlock& bias)
-      : tensor_(tensor), weight_(weight), bias_(bias) {}
+  ColumnParallelLinear(const TensorParallel& tensor, const ParameterBlock& weight, const ParameterBlock& bias,
+                       MatmulPolicy policy = {})
+      : tensor_(tensor), weight_(weight), bias_(bias), products_(policy) {}
   ColumnParallelLinear(const ColumnParallelLinear&) = delete;
   ColumnParallelLinear& operator=(const ColumnParallelLinear&) = delete;
 
@@ -36,6 +38,7 @@ class ColumnParallelLinear {
   TensorParallel tensor_;
   const ParameterBlock& weight_;
   const ParameterBlock& bias_;
+  LinearProducts products_;
 };
 
 /// Divided by inputs: each rank holds columns of W and all of b, and turns its columns of x into one term of
@@ -43,8 +46,9 @@ class ColumnParallelLinear {
 /// bias to its term. The bias' gradient is whole on every rank, since all see all rows of dy.
 class RowParallelLinear {
  public:
-  RowParallelLinear(const TensorParallel& tensor, const ParameterBlock& weight, const ParameterBlock& bias)
-      : tensor_(tensor), weight_(weight), bias_(bias) {}
+  RowParallelLinear(const TensorParallel& tensor, const ParameterBlock& weight, const ParameterBlock& bias,
+                    MatmulPolicy policy = {})
+      : tensor_(tensor), weight_(weight), bias_(bias), products_(policy) {}
   RowParallelLinear(const RowParallelLinear&) = delete;
   RowParallelLinear& operator=(const RowParallelLinear&) = delete;
 
@@ -63,6 +67,7 @@ class RowParallelLinear {
   TensorParallel tensor_;
   const ParameterBlock& weight_;
   const ParameterBlock& bias_;
+  LinearProducts products_;
 };
 
 }  // namespace trireme

@@ -14,6 +14,11 @@ ops::ScaledTensor quantized(Context& ctx, const Tensor& x, DType type) {
   return out;
 }
 
+ops::ScaledTensor in_8_bits(Context& ctx, const WeightView& w) {
+  if (w.format == WeightFormat::float8) return {w.values, w.scales};
+  return quantized(ctx, w.values, DType::f8e4m3);
+}
+
 // Quantizing looks at all of a matrix, and what lies beside the columns may be anything.
 const Tensor& whole(const ops::Columns& c) {
   TRIREME_CHECK(c.is_whole(), "8-bit products of {} columns of {}", c.count, c.stride());
@@ -22,37 +27,36 @@ const Tensor& whole(const ops::Columns& c) {
 
 }  // namespace
 
-void LinearProducts::forward(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias,
+void LinearProducts::forward(Context& ctx, const Tensor& x, const WeightView& w, const Tensor& bias,
                              const ops::Columns& y) const {
-  if (!float8) return ops::linear(ctx, x, w, bias, y);
-  ops::gemm_float8(ctx, {.transpose_b = true}, quantized(ctx, x, DType::f8e4m3),
-                   quantized(ctx, w, DType::f8e4m3), bias, whole(y));
+  if (is_plain(w)) return ops::linear(ctx, x, w.values, bias, y);
+  ops::gemm_float8(ctx, {.transpose_b = true}, quantized(ctx, x, DType::f8e4m3), in_8_bits(ctx, w), bias,
+                   whole(y));
 }
 
-void LinearProducts::forward_gelu(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias,
+void LinearProducts::forward_gelu(Context& ctx, const Tensor& x, const WeightView& w, const Tensor& bias,
                                   const Tensor& h, const Tensor& y) const {
-  if (!float8) return ops::linear_gelu(ctx, x, w, bias, h, y);
+  if (is_plain(w)) return ops::linear_gelu(ctx, x, w.values, bias, h, y);
   forward(ctx, x, w, bias, h);
   ops::gelu(ctx, h, y);
 }
 
-void LinearProducts::backward_input(Context& ctx, const ops::Columns& dy, const Tensor& w,
+void LinearProducts::backward_input(Context& ctx, const ops::Columns& dy, const WeightView& w,
                                     const Tensor& dx) const {
-  if (!float8) return ops::linear_backward_input(ctx, dy, w, dx);
-  ops::gemm_float8(ctx, {}, quantized(ctx, whole(dy), DType::f8e5m2), quantized(ctx, w, DType::f8e4m3), {},
-                   dx);
+  if (is_plain(w)) return ops::linear_backward_input(ctx, dy, w.values, dx);
+  ops::gemm_float8(ctx, {}, quantized(ctx, whole(dy), DType::f8e5m2), in_8_bits(ctx, w), {}, dx);
 }
 
-void LinearProducts::backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& h,
+void LinearProducts::backward_input_gelu(Context& ctx, const Tensor& dy, const WeightView& w, const Tensor& h,
                                          const Tensor& dh) const {
-  if (!float8) return ops::linear_backward_input_gelu(ctx, dy, w, h, dh);
+  if (is_plain(w)) return ops::linear_backward_input_gelu(ctx, dy, w.values, h, dh);
   backward_input(ctx, dy, w, dh);
   ops::gelu_backward(ctx, h, dh, dh);
 }
 
 void LinearProducts::backward_weight(Context& ctx, const ops::Columns& dy, const Tensor& x, const Tensor& dw,
                                      const Tensor& dbias) const {
-  if (!float8) return ops::linear_backward_weight(ctx, dy, x, dw, dbias);
+  if (policy_.operands == WeightFormat::plain) return ops::linear_backward_weight(ctx, dy, x, dw, dbias);
   ops::gemm_float8(ctx, {.transpose_a = true, .accumulate = true}, quantized(ctx, whole(dy), DType::f8e5m2),
                    quantized(ctx, x, DType::f8e4m3), {}, dw);
   if (dbias) ops::add_column_sums(ctx, dy, dbias);

@@ -1,25 +1,43 @@
 // The three products of a linear layer, in the type of its tensors or in 8-bit floating point.
 #pragma once
 
+#include "parallel/module/weight_view.h"
 #include "runtime/ops/gemm.h"
 
 namespace trireme {
 
-/// Shapes and types as in ops::linear and its backward forms. Where `float8` says so, the operands of each
-/// product are quantized first with a scale a tensor: activations and weights to E4M3, gradients to E5M2
-/// (arXiv 2209.05433); sums, biases and results stay as they are. Then y and dy have to be whole matrices.
-struct LinearProducts {
-  bool float8 = false;
+/// How a layer multiplies, which is chosen for each when it is made.
+struct MatmulPolicy {
+  /// float8: the operands of each product are quantized first with a scale a tensor: activations and weights
+  /// to E4M3, gradients to E5M2 (arXiv 2209.05433); sums, biases and results stay as they are. Then y and dy
+  /// have to be whole matrices.
+  WeightFormat operands = WeightFormat::plain;
 
-  void forward(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias,
+  friend bool operator==(const MatmulPolicy&, const MatmulPolicy&) = default;
+};
+
+/// Shapes and types as in ops::linear and its backward forms. A weight that comes in 8 bits is multiplied as
+/// it is, with the other factor quantized to meet it, whatever the policy.
+class LinearProducts {
+ public:
+  explicit LinearProducts(MatmulPolicy policy = {}) : policy_(policy) {}
+
+  void forward(Context& ctx, const Tensor& x, const WeightView& w, const Tensor& bias,
                const ops::Columns& y) const;
-  void forward_gelu(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& h,
+  void forward_gelu(Context& ctx, const Tensor& x, const WeightView& w, const Tensor& bias, const Tensor& h,
                     const Tensor& y) const;
-  void backward_input(Context& ctx, const ops::Columns& dy, const Tensor& w, const Tensor& dx) const;
-  void backward_input_gelu(Context& ctx, const Tensor& dy, const Tensor& w, const Tensor& h,
+  void backward_input(Context& ctx, const ops::Columns& dy, const WeightView& w, const Tensor& dx) const;
+  void backward_input_gelu(Context& ctx, const Tensor& dy, const WeightView& w, const Tensor& h,
                            const Tensor& dh) const;
   void backward_weight(Context& ctx, const ops::Columns& dy, const Tensor& x, const Tensor& dw,
                        const Tensor& dbias) const;
+
+ private:
+  bool is_plain(const WeightView& w) const {
+    return policy_.operands == WeightFormat::plain && w.format == WeightFormat::plain;
+  }
+
+  MatmulPolicy policy_;
 };
 
 }  // namespace trireme

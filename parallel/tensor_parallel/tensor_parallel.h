@@ -7,7 +7,6 @@
 #include "parallel/module/micro_batch.h"
 #include "parallel/module/parameter.h"
 #include "parallel/plan/parallel_context.h"
-#include "parallel/tensor_parallel/linear_products.h"
 
 namespace trireme {
 
@@ -22,10 +21,6 @@ class TensorParallel {
       : group_(&group), sequence_(sequence), num_chunks_(group.size() == 1 ? 1 : num_chunks) {}
   explicit TensorParallel(const ParallelContext& parallel)
       : TensorParallel(parallel.tensor(), parallel.plan().sequence, parallel.plan().tensor_chunks) {}
-
-  /// How linear layers multiply; copies made afterwards do the same.
-  void set_products(LinearProducts products) { products_ = products; }
-  const LinearProducts& products() const { return products_; }
 
   Communicator& group() const { return *group_; }
   int rank() const { return group_->rank(); }
@@ -70,7 +65,6 @@ class TensorParallel {
   Communicator* group_;
   bool sequence_;
   int num_chunks_;
-  LinearProducts products_;
 };
 
 }  // namespace trireme

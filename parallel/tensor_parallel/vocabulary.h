@@ -2,6 +2,7 @@
 #pragma once
 
 #include "parallel/tensor_parallel/tensor_parallel.h"
+#include "runtime/ops/dispatch.h"
 
 namespace trireme {
 

@@ -55,8 +55,8 @@ ShardingSpec TrainingStepOptions::sharding(const ParallelContext& parallel) cons
   if (zero_stage > 0) {
     sharding.num_shards = parallel.shard().size();
     sharding.shard = parallel.shard().rank();
-    sharding.num_expert_shards = parallel.sharing(true).shard().size();
-    sharding.expert_shard = parallel.sharing(true).shard().rank();
+    sharding.num_expert_shards = parallel.replicas(ParameterKind::expert).shard().size();
+    sharding.expert_shard = parallel.replicas(ParameterKind::expert).shard().rank();
   }
   return sharding;
 }

@@ -10,6 +10,7 @@
 #include "runtime/data/byte_tokenizer.h"
 #include "runtime/data/char_tokenizer.h"
 #include "runtime/data/huggingface_json.h"
+#include "runtime/data/tokenizer_kind.h"
 #include "runtime/io/json_file.h"
 
 namespace trireme {
@@ -80,9 +81,10 @@ void show_text(const TextInput& input, Trainer& trainer) {
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec, const std::string& end_of_text) {
-  if (spec == "byte" && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
-  if (spec == "byte") return std::make_unique<ByteTokenizer>();
-  if (spec == "char" || spec == "bpe") {
+  const TokenizerKind kind = tokenizer_kind(spec);
+  if (kind == TokenizerKind::byte && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
+  if (kind == TokenizerKind::byte) return std::make_unique<ByteTokenizer>();
+  if (is_made_from_text(kind)) {
     throw_usage("the tokenizer '{}' must be trained on a text; name its file here, or give a text", spec);
   }
   return is_folder(spec) ? load_folder(spec, end_of_text) : load_file(spec, end_of_text);
@@ -90,13 +92,14 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec, const std::st
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec, const TextInput& input,
                                           int64_t bpe_vocab_size, const std::string& end_of_text) {
-  if ((spec == "char" || spec == "bpe") && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
-  if (spec == "char") {
+  const TokenizerKind kind = tokenizer_kind(spec);
+  if (is_made_from_text(kind) && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
+  if (kind == TokenizerKind::chars) {
     CharTrainer trainer;
     show_text(input, trainer);
     return trainer.train();
   }
-  if (spec == "bpe") {
+  if (kind == TokenizerKind::bpe) {
     BpeTrainer trainer;
     show_text(input, trainer);
     return trainer.train(bpe_vocab_size);

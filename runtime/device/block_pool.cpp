@@ -3,12 +3,9 @@
 #include <iterator>
 
 #include "runtime/base/error.h"
+#include "runtime/base/integers.h"
 
 namespace trireme {
-
-namespace {
-size_t round_up(size_t size, size_t step) { return (size + step - 1) / step * step; }
-}  // namespace
 
 size_t BlockPool::segment_size(size_t size) {
   constexpr size_t kPage = size_t{2} << 20, kMiddle = size_t{16} << 20, kForMiddle = size_t{32} << 20;

@@ -64,12 +64,12 @@ int run(double milliseconds) {
              "stated %", "measured %", "ratio");
   for (const int num_stages : {2, 4, 8}) {
     for (const int num_micro_batches : {num_stages, 4 * num_stages}) {
-      for (const std::string& kind : schedule_kinds()) {
+      for (const auto& [kind, name] : made_schedule_kinds()) {
         const Schedule schedule =
-            make_schedule(kind, num_stages, num_micro_batches, kind == "interleaved" ? 2 : 1);
+            make_schedule(kind, num_stages, num_micro_batches, kind == ScheduleKind::interleaved ? 2 : 1);
         const double stated = simulate(schedule).bubble;
         const double measured = measured_bubble(schedule, Milliseconds(milliseconds));
-        fmt::print("{:<12} {:>6} {:>13} {:>7} {:>9.2f} {:>9.2f} {:>6.3f}\n", kind, num_stages,
+        fmt::print("{:<12} {:>6} {:>13} {:>7} {:>9.2f} {:>9.2f} {:>6.3f}\n", name, num_stages,
                    num_micro_batches, schedule.num_chunks, 100 * stated, 100 * measured, measured / stated);
         std::fflush(stdout);
       }

@@ -62,10 +62,12 @@ LayoutRun draw_layout(uint64_t seed) {
   }
   plan.sequence = plan.tensor > 1 && draw.below(2) == 0;
   if (plan.pipeline > 1) {
-    plan.schedule = draw.of<std::string>({"gpipe", "1f1b", "zb-h1", "interleaved"});
-    if (plan.schedule == "interleaved" && plan.pipeline * 2 <= run.model.num_layers + 2)
+    plan.schedule = draw.of(
+        {ScheduleKind::gpipe, ScheduleKind::one_f_one_b, ScheduleKind::zb_h1, ScheduleKind::interleaved});
+    if (plan.schedule == ScheduleKind::interleaved && plan.pipeline * 2 <= run.model.num_layers + 2)
       plan.virtual_stages = 2;
-    if (plan.schedule == "interleaved" && plan.virtual_stages == 1) plan.schedule = "1f1b";
+    if (plan.schedule == ScheduleKind::interleaved && plan.virtual_stages == 1)
+      plan.schedule = ScheduleKind::one_f_one_b;
   }
   if (plan.gradient_ranks() > 1) plan.zero_stage = draw.below(4);
   if (plan.zero_stage > 0 && plan.gradient_ranks() == 4 && draw.below(2) == 0) plan.shard = 2;
@@ -92,7 +94,7 @@ std::string text_of(const LayoutRun& run) {
       "micro-batch {} "
       "of {}{}; buckets {}{}",
       to_string(run.model.family), run.model.num_layers, run.model.vocab_size, run.model.moe.num_experts,
-      p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline, p.schedule,
+      p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline, p.schedule.text(),
       p.virtual_stages, p.context, p.expert, p.expert_tensor_ranks(), p.expert_chunks, p.zero_stage, p.shard,
       static_cast<int>(run.recomputation.mode), run.recomputation.every, run.micro_batch, run.global_batch,
       run.unequal_targets ? " unequal" : "", run.options.bucket_bytes,

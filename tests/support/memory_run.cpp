@@ -5,8 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "models/cost/layer_placement.h"
-#include "parallel/pipeline/plan_schedule.h"
+#include "models/cost/memory_inputs.h"
 #include "runtime/comm/threads/thread_communicator.h"
 
 namespace trireme::test {
@@ -23,24 +22,14 @@ MemoryComparison compare_memory(LayoutRun run) {
       comparison.measured.bytes[i] = std::max(comparison.measured.bytes[i], result.peak_bytes[i]);
     }
   });
-  ShardingSpec sharding{.zero_stage = run.options.zero_stage,
-                        .bucket_bytes = run.options.bucket_bytes,
-                        .master = run.options.master};
-  if (sharding.zero_stage > 0) sharding.num_shards = run.plan.shard_ranks();
-  MemoryInputs inputs{.model = run.model,
-                      .precision = run.precision,
-                      .micro_batch = run.micro_batch,
-                      .seq_len = run.seq_len,
-                      .accumulation = run.global_batch / (run.micro_batch * run.plan.data),
-                      .plan = run.plan,
-                      .sharding = sharding,
-                      .recomputation = run.recomputation,
-                      .float8 = run.float8,
-                      .threads = run.num_threads};
-  if (run.plan.pipeline > 1) {
-    inputs.placement = layer_placement(run.model, run.seq_len, run.plan);
-    inputs.in_flight = pairs_in_flight(run.plan, static_cast<int>(inputs.accumulation));
-  }
+  MemoryInputs inputs = memory_inputs(run.model, run.plan, {run.micro_batch, run.seq_len, run.global_batch},
+                                      run.precision, run.options.master);
+  inputs.sharding.zero_stage = run.options.zero_stage;
+  inputs.sharding.bucket_bytes = run.options.bucket_bytes;
+  inputs.sharding.num_shards = run.options.zero_stage > 0 ? run.plan.shard_ranks() : 1;
+  inputs.recomputation = run.recomputation;
+  inputs.float8 = run.float8;
+  inputs.threads = run.num_threads;
   comparison.predicted = estimate_memory(inputs);
   return comparison;
 }

@@ -3,18 +3,13 @@
 #include <map>
 #include <utility>
 
+#include "runtime/comm/done_work.h"
 #include "runtime/comm/nccl/nccl_launcher.h"
 #include "runtime/device/cpu/cpu_device.h"
 
 namespace trireme {
 
 namespace {
-
-class DoneWork final : public Work {
- public:
-  void wait() override {}
-  bool is_done() override { return true; }
-};
 
 /// A group that is ended with its communicator.
 class Link {

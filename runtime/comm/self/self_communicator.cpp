@@ -3,16 +3,11 @@
 #include <atomic>
 
 #include "runtime/comm/comm_call.h"
+#include "runtime/comm/done_work.h"
 
 namespace trireme {
 
 namespace {
-
-class DoneWork final : public Work {
- public:
-  void wait() override {}
-  bool is_done() override { return true; }
-};
 
 class SelfCommunicator final : public Communicator {
  public:

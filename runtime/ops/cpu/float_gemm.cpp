@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "runtime/base/integers.h"
 #include "runtime/ops/cpu/onednn.h"
 #include "runtime/ops/cpu/support.h"
 
@@ -30,8 +31,6 @@ constexpr int64_t kLeastSize = 48;
 /// Operations of a piece of a small product; with fewer, waking a thread costs more than it saves.
 constexpr int64_t kPieceOperations = int64_t{1} << 21;
 constexpr int64_t kMostPieces = 32;
-
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 struct Product {
   const GemmOptions& options;
@@ -61,7 +60,7 @@ void multiply_small(int num_threads, const Product& p) {
   const bool by_rows = p.m >= p.n;
   const int64_t side = by_rows ? p.m : p.n;
   const int64_t pieces = std::clamp<int64_t>(2 * p.m * p.n * p.k / kPieceOperations, 1, kMostPieces);
-  const int64_t length = std::max<int64_t>(round_up((side + pieces - 1) / pieces, 16), 16);
+  const int64_t length = std::max<int64_t>(round_up(ceil_of(side, pieces), int64_t{16}), 16);
   run_in_team(num_threads, (side + length - 1) / length, [&](int64_t t, int64_t) {
     const int64_t begin = t * length, count = std::min(length, side - begin);
     const int64_t row = by_rows ? begin : 0, column = by_rows ? 0 : begin;

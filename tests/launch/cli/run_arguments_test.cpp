@@ -9,6 +9,9 @@
 #include "launch/cli/help_text.h"
 #include "launch/cli/option_table.h"
 #include "models/families/presets.h"
+#include "launch/config/complete_config.h"
+#include "launch/report/banner.h"
+#include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
 
 namespace trireme {
@@ -157,6 +160,26 @@ TEST(RunArguments, NearestLayoutsAreThoseThatWork) {
                 "--pp", "8", "--train.micro-batch", "1", "--train.global-batch", "1"},
                8),
       AllOf(HasSubstr("at most --parallel.pipeline 7"), HasSubstr("that work: --dp 1 --pp 4 --cp 2")));
+}
+
+TEST(RunArguments, AScheduleFileIsReadOnceAndThePlanHasItFromThenOn) {
+  std::string path;
+  RunConfig config;
+  {
+    const ConfigFile schedule("F0 F1 B0 W0 F2 B1 W1 F3 B2 W2 B3 W3\nF0 B0 W0 F1 B1 W1 F2 B2 W2 F3 B3 W3\n");
+    path = schedule.path();
+    config = parse({"--pp", "2", "--parallel.schedule", path, "--train.micro-batch", "1",
+                    "--train.global-batch", "4"},
+                   2)
+                 .config;
+  }
+  ASSERT_FALSE(std::filesystem::exists(path));
+  EXPECT_THAT(complete(config, {}, 2, true), IsEmpty());
+  EXPECT_THAT(layout_line(config), HasSubstr("pipeline " + path + ", 4 micro-batches a replica: bubble"));
+  EXPECT_EQ(training_schedule(config.parallel, 4).actions_of_stage[1].size(), 12u + 8);
+  EXPECT_TRUE(has_split_backward(config.parallel.schedule));
+  config.parallel.pipeline = 1;  // has no use for it
+  EXPECT_THAT(complete(config, {}, 2, true), Not(IsEmpty()));
 }
 
 TEST(RunArguments, OneFaultIsOneSentence) {

@@ -31,7 +31,7 @@ size_t count(const std::string& text, const std::string& part) {
 }
 
 TEST(ScheduleCommand, DrawsARowAStage) {
-  const Schedule schedule = make_schedule("1f1b", 2, 2);
+  const Schedule schedule = make_schedule(ScheduleKind::one_f_one_b, 2, 2);
   EXPECT_EQ(timeline_text(schedule, simulate(schedule)),
             "stage 0 F0 F1       B0---    B1---\nstage 1    F0 B0--- F1 B1---\n");
 }
@@ -60,7 +60,7 @@ TEST(ScheduleCommand, LongTimelinesAreBrokenIntoBands) {
 TEST(ScheduleCommand, TheSvgHasEveryComputation) {
   const TemporaryFolder folder;
   ScheduleOptions options;
-  options.kind = "interleaved";
+  options.kind = ScheduleKind::interleaved;
   options.num_chunks = 2;
   options.svg = folder.path("out.svg");
   EXPECT_THAT(printed(options), HasSubstr(options.svg));
@@ -75,7 +75,7 @@ TEST(ScheduleCommand, TheSvgHasEveryComputation) {
 TEST(ScheduleCommand, AWrittenScheduleIsReadAgain) {
   const TemporaryFolder folder;
   ScheduleOptions options;
-  options.kind = "zb-h1";
+  options.kind = ScheduleKind::zb_h1;
   options.write = folder.path("s.txt");
   printed(options);
   ScheduleOptions again;

@@ -21,31 +21,31 @@ TEST(ChooseDevice, TheOnlyDeviceOrThatOfTheLocalRank) {
 }
 
 TEST(ChooseDevice, BackendsFollowTheDevices) {
-  EXPECT_EQ(choose_backend({}, kCpu, 1), "self");
-  EXPECT_EQ(choose_backend({}, kOwnGpu, 1), "self");
-  EXPECT_EQ(choose_backend({}, kCpu, 4), "mpi");
-  EXPECT_EQ(choose_backend({}, kOwnGpu, 4), "nccl");
-  EXPECT_EQ(choose_backend({}, kSharedGpu, 4), "mpi");
-  EXPECT_EQ(choose_backend({}, {{DeviceType::cuda, 0}, false, true}, 4), "mpi") << "MIG instances";
+  EXPECT_EQ(choose_backend({}, kCpu, 1), BackendKind::self);
+  EXPECT_EQ(choose_backend({}, kOwnGpu, 1), BackendKind::self);
+  EXPECT_EQ(choose_backend({}, kCpu, 4), BackendKind::mpi);
+  EXPECT_EQ(choose_backend({}, kOwnGpu, 4), BackendKind::nccl);
+  EXPECT_EQ(choose_backend({}, kSharedGpu, 4), BackendKind::mpi);
+  EXPECT_EQ(choose_backend({}, {{DeviceType::cuda, 0}, false, true}, 4), BackendKind::mpi) << "MIG instances";
   RunOptions asked;
-  asked.backend = "mpi";
-  EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), "mpi");
-  asked.backend = "nccl";
-  EXPECT_EQ(choose_backend(asked, kSharedGpu, 4), "nccl");
+  asked.backend = BackendKind::mpi;
+  EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), BackendKind::mpi);
+  asked.backend = BackendKind::nccl;
+  EXPECT_EQ(choose_backend(asked, kSharedGpu, 4), BackendKind::nccl);
   expect_error(ExitCode::usage, {"run.backend nccl", "use mpi or auto"},
                [&] { choose_backend(asked, kCpu, 4); });
   for (int RunOptions::*setting : {&RunOptions::nccl_ctas, &RunOptions::nccl_channel_ctas}) {
     asked = {};
     asked.*setting = 2;
-    EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), "nccl");
+    EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), BackendKind::nccl);
     expect_error(ExitCode::usage, {"are NCCL's", "talk by mpi here"},
                  [&] { choose_backend(asked, kSharedGpu, 4); });
     expect_error(ExitCode::usage, {"talk by self here"}, [&] { choose_backend(asked, kOwnGpu, 1); });
   }
   asked = {};
   asked.cuda_graph = true;
-  EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), "nccl");
-  EXPECT_EQ(choose_backend(asked, kOwnGpu, 1), "self");
+  EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), BackendKind::nccl);
+  EXPECT_EQ(choose_backend(asked, kOwnGpu, 1), BackendKind::self);
   expect_error(ExitCode::usage, {"run.cuda-graph on", "a GPU of its own"},
                [&] { choose_backend(asked, kSharedGpu, 4); });
 }
@@ -53,10 +53,10 @@ TEST(ChooseDevice, BackendsFollowTheDevices) {
 TEST(ChooseDevice, TheCpuNeedsNoLookAndIsNotShared) {
   const auto world = make_self_communicator();
   RunOptions run;
-  run.device = "cpu";
+  run.device = DeviceKind::cpu;
   EXPECT_EQ(choose_device(run, *world, 0).device, Device{});
   EXPECT_EQ(device_text({}).substr(0, 5), "cpu: ");
-  for (const char* device : {"cpu", "auto"}) {
+  for (const DeviceKind device : {DeviceKind::cpu, DeviceKind::automatic}) {
     run.device = device;
     run.share_device = true;
     expect_error(ExitCode::usage, {"run.share-device on is for GPUs"},
@@ -74,7 +74,7 @@ TEST(ChooseDevice, AGpuThatIsNotThereIsRefusedOrLeftOut) {
   const auto world = make_self_communicator();
   RunOptions run;
   EXPECT_EQ(choose_device(run, *world, 0).device, Device{});
-  run.device = "cuda";
+  run.device = DeviceKind::cuda;
   expect_error(ExitCode::usage,
                {"run.device cuda", "rank 0 has no GPU", cuda::why_no_device(), "--run.device cpu"},
                [&] { choose_device(run, *world, 0); });

@@ -18,7 +18,7 @@ RunConfig run_of(int pipeline, int data) {
   RunConfig config;
   config.model = find_preset("gpt2-124m")->config;
   config.data.text = "a.txt";
-  config.run.device = "cpu";
+  config.run.device = DeviceKind::cpu;
   config.parallel.pipeline = pipeline;
   config.parallel.data = data;
   EXPECT_THAT(complete(config, {}, pipeline * data, true), IsEmpty());

@@ -83,7 +83,7 @@ TEST(Verify, LayoutsThatFollowHaveNoFaults) {
   for (const ParallelPlan& plan :
        {ParallelPlan{.data = 2, .zero_stage = 3}, ParallelPlan{.data = 1, .tensor = 2, .sequence = true},
         ParallelPlan{.data = 1, .context = 2},
-        ParallelPlan{.data = 1, .pipeline = 2, .schedule = "interleaved", .virtual_stages = 2}}) {
+        ParallelPlan{.data = 1, .pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 2}}) {
     const VerifyReport report = verified(tiny_run(plan));
     EXPECT_THAT(report.faults, IsEmpty());
     ASSERT_EQ(report.steps.size(), 3u);

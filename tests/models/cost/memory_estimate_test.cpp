@@ -145,7 +145,7 @@ struct Case {
   Recomputation recomputation = {};
   int64_t accumulation = 1;
   int pipeline = 1;
-  const char* schedule = "1f1b";
+  ScheduleKind schedule = ScheduleKind::one_f_one_b;
 };
 
 class MemoryOfRuns : public testing::TestWithParam<Case> {};
@@ -167,7 +167,7 @@ LayoutRun run_of(const Case& c, ModelFamily family, DType precision) {
   run.options.zero_stage = c.zero_stage;
   run.plan.pipeline = c.pipeline;
   run.plan.schedule = c.schedule;
-  if (run.plan.schedule == "interleaved") run.plan.virtual_stages = 2;
+  if (run.plan.schedule == ScheduleKind::interleaved) run.plan.virtual_stages = 2;
   run.options.bucket_bytes = 300 * kKiB;
   return run;
 }
@@ -185,20 +185,22 @@ constexpr Recomputation kSelective{RecomputeMode::selective}, kFull{RecomputeMod
     kEverySecond{RecomputeMode::full, 2}, kEveryThird{RecomputeMode::full, 3};
 INSTANTIATE_TEST_SUITE_P(
     Layouts, MemoryOfRuns,
-    testing::Values(
-        Case{"one_rank", 1, 1, false, 0}, Case{"one_rank_x3", 1, 1, false, 0, {}, 3},
-        Case{"selective", 1, 1, false, 0, kSelective}, Case{"full", 1, 1, false, 0, kFull},
-        Case{"every_second", 1, 1, false, 0, kEverySecond}, Case{"every_third", 1, 1, false, 0, kEveryThird},
-        Case{"dp2", 2, 1, false, 0}, Case{"dp2_zero1", 2, 1, false, 1}, Case{"dp3_zero2", 3, 1, false, 2},
-        Case{"dp2_zero3", 2, 1, false, 3}, Case{"dp2_zero3_x2_full", 2, 1, false, 3, kFull, 2},
-        Case{"dp2_zero2_x2_full", 2, 1, false, 2, kFull, 2}, Case{"tp2", 1, 2, false, 0},
-        Case{"tp2_sequence", 1, 2, true, 0}, Case{"tp4_sequence", 1, 4, true, 0},
-        Case{"tp2_selective", 1, 2, false, 0, kSelective}, Case{"tp2_sequence_full", 1, 2, true, 0, kFull},
-        Case{"pp2", 1, 1, false, 0, {}, 4, 2}, Case{"pp2_gpipe", 1, 1, false, 0, {}, 4, 2, "gpipe"},
-        Case{"pp2_zbh1", 1, 1, false, 0, {}, 4, 2, "zb-h1"},
-        Case{"pp2_interleaved", 1, 1, false, 0, {}, 4, 2, "interleaved"},
-        Case{"pp4_dp2_zero1", 2, 1, false, 1, {}, 3, 4}, Case{"pp2_tp2_sequence", 1, 2, true, 0, {}, 3, 2},
-        Case{"dp2_tp2_sequence_zero2_every_second", 2, 2, true, 2, kEverySecond}),
+    testing::Values(Case{"one_rank", 1, 1, false, 0}, Case{"one_rank_x3", 1, 1, false, 0, {}, 3},
+                    Case{"selective", 1, 1, false, 0, kSelective}, Case{"full", 1, 1, false, 0, kFull},
+                    Case{"every_second", 1, 1, false, 0, kEverySecond},
+                    Case{"every_third", 1, 1, false, 0, kEveryThird}, Case{"dp2", 2, 1, false, 0},
+                    Case{"dp2_zero1", 2, 1, false, 1}, Case{"dp3_zero2", 3, 1, false, 2},
+                    Case{"dp2_zero3", 2, 1, false, 3}, Case{"dp2_zero3_x2_full", 2, 1, false, 3, kFull, 2},
+                    Case{"dp2_zero2_x2_full", 2, 1, false, 2, kFull, 2}, Case{"tp2", 1, 2, false, 0},
+                    Case{"tp2_sequence", 1, 2, true, 0}, Case{"tp4_sequence", 1, 4, true, 0},
+                    Case{"tp2_selective", 1, 2, false, 0, kSelective},
+                    Case{"tp2_sequence_full", 1, 2, true, 0, kFull}, Case{"pp2", 1, 1, false, 0, {}, 4, 2},
+                    Case{"pp2_gpipe", 1, 1, false, 0, {}, 4, 2, ScheduleKind::gpipe},
+                    Case{"pp2_zbh1", 1, 1, false, 0, {}, 4, 2, ScheduleKind::zb_h1},
+                    Case{"pp2_interleaved", 1, 1, false, 0, {}, 4, 2, ScheduleKind::interleaved},
+                    Case{"pp4_dp2_zero1", 2, 1, false, 1, {}, 3, 4},
+                    Case{"pp2_tp2_sequence", 1, 2, true, 0, {}, 3, 2},
+                    Case{"dp2_tp2_sequence_zero2_every_second", 2, 2, true, 2, kEverySecond}),
     [](const auto& p) { return p.param.name; });
 
 // Wide enough for the factors to be far above the library's workspace, which differs between machines.
@@ -219,8 +221,8 @@ TEST(MemoryOfProductsIn8Bits, IsAsPredicted) {
 
 // What waits for its weight part keeps less than was recomputed; the prediction takes all of it.
 TEST(MemoryOfSplitBackwardPasses, IsNotUnderestimatedWithRecomputation) {
-  const MemoryComparison memory =
-      compare_memory(run_of({"", 1, 1, false, 0, kFull, 4, 2, "zb-h1"}, ModelFamily::llama, DType::f32));
+  const MemoryComparison memory = compare_memory(
+      run_of({"", 1, 1, false, 0, kFull, 4, 2, ScheduleKind::zb_h1}, ModelFamily::llama, DType::f32));
   const auto measured = static_cast<double>(memory.measured[MemoryCategory::activations]),
              predicted = static_cast<double>(memory.predicted[MemoryCategory::activations]);
   EXPECT_GE(predicted, measured);

@@ -93,12 +93,12 @@ TEST(HsdpGroups, NeighboursDivideAndTheOthersHoldCopies) {
     const int rank = world.rank() / 2;
     EXPECT_EQ(parallel.shard().size(), 3);
     EXPECT_EQ(parallel.shard().rank(), rank % 3);
-    EXPECT_EQ(parallel.replicas().size(), 2);
-    EXPECT_EQ(parallel.replicas().rank(), rank / 3);
+    EXPECT_EQ(parallel.replicate().size(), 2);
+    EXPECT_EQ(parallel.replicate().rank(), rank / 3);
     double sum = world.rank();
     Context ctx;
     parallel.shard().all_reduce(ctx.stream(), Tensor::borrow(&sum, {1}, DType::f64));
-    parallel.replicas().all_reduce(ctx.stream(), Tensor::borrow(&sum, {1}, DType::f64));
+    parallel.replicate().all_reduce(ctx.stream(), Tensor::borrow(&sum, {1}, DType::f64));
     EXPECT_EQ(sum, 30 + 6 * (world.rank() % 2));  // those with this tensor coordinate, each once
   });
 }

@@ -82,21 +82,22 @@ TEST(ZeroBesideTensorParallelism, StagesEqualPlainDataParallelismBitForBitAndFol
 }
 
 TEST(ZeroBesideAPipeline, StageThreeEqualsPlainDataParallelismBitForBit) {
-  for (const char* schedule : {"1f1b", "zb-h1", "interleaved"}) {
+  for (const ScheduleKind schedule :
+       {ScheduleKind::one_f_one_b, ScheduleKind::zb_h1, ScheduleKind::interleaved}) {
     for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
       LayoutRun run;
       run.model = tiny_model(family);
       run.unequal_targets = true;
       run.steps = 5;
       run.plan = {.pipeline = 2, .schedule = schedule};
-      run.plan.virtual_stages = run.plan.schedule == "interleaved" ? 2 : 1;
+      run.plan.virtual_stages = run.plan.schedule == ScheduleKind::interleaved ? 2 : 1;
       run.options.bucket_bytes = 20000;
       const LayoutResult plain = run_on_threads(4, run);
       run.options.zero_stage = 3;
       const LayoutResult result = run_on_threads(4, run);
-      EXPECT_EQ(result.losses, plain.losses) << schedule;
-      EXPECT_EQ(result.norms, plain.norms) << schedule;
-      EXPECT_EQ(result.weights, plain.weights) << schedule;
+      EXPECT_EQ(result.losses, plain.losses) << to_string(schedule);
+      EXPECT_EQ(result.norms, plain.norms) << to_string(schedule);
+      EXPECT_EQ(result.weights, plain.weights) << to_string(schedule);
     }
   }
 }

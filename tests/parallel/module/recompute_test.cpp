@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"dp2", kGpt2, DType::bf16, 2, {.data = 2}},
                     Case{"dp2_zero2", kLlama, DType::f32, 2, {.data = 2}, 2},
                     Case{"dp2_zero3", kGpt2, DType::f32, 2, {.data = 2}, 3},
-                    Case{"pp2", kLlama, DType::f32, 2, {.pipeline = 2, .schedule = "zb-h1"}},
+                    Case{"pp2", kLlama, DType::f32, 2, {.pipeline = 2, .schedule = ScheduleKind::zb_h1}},
                     Case{"cp2", kGpt2, DType::f32, 2, {.context = 2}},
                     Case{"dp2_tp2", kGpt2, DType::f32, 4, {.data = 2, .tensor = 2}, 1}),
     [](const auto& p) {

@@ -49,8 +49,11 @@ TEST_P(MpiLayouts, PipelinesFollowOneRank) {
   const auto world = mpi_environment->make_world();
   const int rest = world->size() / 2;  // stages of the first plan, other ranks of the second
   const ParallelPlan plans[] = {
-      {.pipeline = std::min(world->size(), 4), .schedule = "zb-h1"},
-      {.tensor = rest >= 2 ? 2 : 1, .pipeline = 2, .schedule = "interleaved", .virtual_stages = 2},
+      {.pipeline = std::min(world->size(), 4), .schedule = ScheduleKind::zb_h1},
+      {.tensor = rest >= 2 ? 2 : 1,
+       .pipeline = 2,
+       .schedule = ScheduleKind::interleaved,
+       .virtual_stages = 2},
   };
   for (const ParallelPlan& plan : plans) {
     LayoutRun run = run_of(GetParam());

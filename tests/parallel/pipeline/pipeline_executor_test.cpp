@@ -77,11 +77,11 @@ struct Pipeline {
   }
 };
 
-class PipelineExecutorOf : public testing::TestWithParam<std::tuple<std::string, int, int>> {};
+class PipelineExecutorOf : public testing::TestWithParam<std::tuple<ScheduleKind, int, int>> {};
 
 TEST_P(PipelineExecutorOf, PassesEveryTensorToItsPlace) {
   const auto& [kind, num_stages, num_micro_batches] = GetParam();
-  const int num_chunks = kind == "interleaved" ? 2 : 1;
+  const int num_chunks = kind == ScheduleKind::interleaved ? 2 : 1;
   const Schedule schedule = make_schedule(kind, num_stages, num_micro_batches, num_chunks);
   std::vector<std::vector<std::string>> notes(static_cast<size_t>(num_stages));
   const auto run = [&, n = num_micro_batches](Communicator& world) {
@@ -117,10 +117,11 @@ TEST_P(PipelineExecutorOf, PassesEveryTensorToItsPlace) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PipelineExecutorOf,
-                         testing::Combine(testing::Values("gpipe", "1f1b", "zb-h1", "interleaved"),
+                         testing::Combine(testing::Values(ScheduleKind::gpipe, ScheduleKind::one_f_one_b,
+                                                          ScheduleKind::zb_h1, ScheduleKind::interleaved),
                                           testing::Values(1, 2, 3, 5), testing::Values(1, 2, 7)),
                          [](const auto& p) {
-                           std::string kind = std::get<0>(p.param);
+                           std::string kind(to_string(std::get<0>(p.param)));
                            std::erase(kind, '-');
                            return fmt::format("{}_stages{}_micro_batches{}", kind, std::get<1>(p.param),
                                               std::get<2>(p.param));
@@ -142,7 +143,7 @@ class Failing final : public Layer {
 };
 
 TEST(PipelineExecutor, AStageThatThrowsWakesAllOthers) {
-  const Schedule schedule = make_schedule("1f1b", 4, 6);
+  const Schedule schedule = make_schedule(ScheduleKind::one_f_one_b, 4, 6);
   try {
     run_thread_ranks(4, [&](Communicator& world) {
       Context ctx;
@@ -162,7 +163,7 @@ TEST(PipelineExecutor, AStageThatThrowsWakesAllOthers) {
 }
 
 TEST(PipelineExecutor, StagesWithDifferentOrdersOfMicroBatchesAreNamed) {
-  for (const char* kind : {"gpipe", "1f1b", "zb-h1"}) {
+  for (const ScheduleKind kind : {ScheduleKind::gpipe, ScheduleKind::one_f_one_b, ScheduleKind::zb_h1}) {
     try {
       run_thread_ranks(2, [&](Communicator& world) {
         Context ctx;
@@ -190,8 +191,8 @@ TEST(PipelineExecutor, AScheduleForAnotherPipelineIsADefect) {
   Pipeline pipeline(0, 1, 1);
   auto batches = micro_batches(2);
   PipelineExecutor executor(*self, pipeline.part);
-  EXPECT_THROW(executor.run(ctx, make_schedule("1f1b", 2, 2), batches), InternalError);
-  EXPECT_THROW(executor.run(ctx, make_schedule("1f1b", 1, 3), batches), InternalError);
+  EXPECT_THROW(executor.run(ctx, make_schedule(ScheduleKind::one_f_one_b, 2, 2), batches), InternalError);
+  EXPECT_THROW(executor.run(ctx, make_schedule(ScheduleKind::one_f_one_b, 1, 3), batches), InternalError);
 }
 
 }  // namespace

@@ -28,12 +28,18 @@ struct Case {
 
 std::string name_of(const testing::TestParamInfo<Case>& p) {
   const ParallelPlan& plan = p.param.plan;
-  std::string schedule = plan.schedule;
+  std::string schedule = plan.schedule.text();
   std::erase(schedule, '-');
   return fmt::format("{}_dp{}_tp{}{}_pp{}_{}{}_zero{}_layers{}_batch{}{}", to_string(p.param.family),
                      plan.data, plan.tensor, plan.sequence ? "_sequence" : "", plan.pipeline, schedule,
                      plan.virtual_stages, plan.zero_stage, p.param.num_layers, p.param.global_batch,
                      p.param.unequal ? "_unequal" : "");
+}
+
+ScheduleSpec read(const std::string& path) {
+  ScheduleSpec spec = ScheduleSpec::named(path);
+  read_schedule_of(spec);
+  return spec;
 }
 
 LayoutRun run_of(const Case& c) {
@@ -61,24 +67,35 @@ INSTANTIATE_TEST_SUITE_P(
     All, PipelineLayouts,
     testing::Values(
         Case{kGpt2, {.data = 1, .pipeline = 2}}, Case{kLlama, {.data = 1, .pipeline = 2}, 3, 8, true},
-        Case{kGpt2, {.data = 1, .pipeline = 2, .schedule = "gpipe"}, 5, 3},
-        Case{kGpt2, {.data = 1, .pipeline = 4, .schedule = "zb-h1"}, 5, 8, true},
-        Case{kLlama, {.data = 1, .pipeline = 4, .schedule = "zb-h1"}, 3, 2},
+        Case{kGpt2, {.data = 1, .pipeline = 2, .schedule = ScheduleKind::gpipe}, 5, 3},
+        Case{kGpt2, {.data = 1, .pipeline = 4, .schedule = ScheduleKind::zb_h1}, 5, 8, true},
+        Case{kLlama, {.data = 1, .pipeline = 4, .schedule = ScheduleKind::zb_h1}, 3, 2},
         Case{kLlama, {.data = 1, .pipeline = 4}, 5, 1},
-        Case{kGpt2, {.data = 1, .pipeline = 2, .schedule = "interleaved", .virtual_stages = 2}, 5, 8},
-        Case{kLlama, {.data = 1, .pipeline = 2, .schedule = "interleaved", .virtual_stages = 3}, 6, 5, true},
-        Case{kLlama, {.data = 1, .pipeline = 4, .schedule = "interleaved", .virtual_stages = 2}, 6, 3},
+        Case{kGpt2,
+             {.data = 1, .pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 2},
+             5,
+             8},
+        Case{kLlama,
+             {.data = 1, .pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 3},
+             6,
+             5,
+             true},
+        Case{kLlama,
+             {.data = 1, .pipeline = 4, .schedule = ScheduleKind::interleaved, .virtual_stages = 2},
+             6,
+             3},
         Case{kGpt2, {.data = 2, .pipeline = 2}, 3, 8, true},
         Case{kGpt2, {.data = 2, .pipeline = 2, .zero_stage = 1}, 3, 8, true},
-        Case{kGpt2, {.data = 2, .pipeline = 2, .zero_stage = 2, .schedule = "zb-h1"}, 3, 8},
+        Case{kGpt2, {.data = 2, .pipeline = 2, .zero_stage = 2, .schedule = ScheduleKind::zb_h1}, 3, 8},
         Case{kLlama, {.data = 2, .pipeline = 4, .zero_stage = 2}, 5, 8},
         Case{kGpt2, {.data = 1, .tensor = 2, .pipeline = 2}},
         Case{kLlama,
-             {.data = 1, .tensor = 2, .pipeline = 2, .sequence = true, .schedule = "gpipe"},
+             {.data = 1, .tensor = 2, .pipeline = 2, .sequence = true, .schedule = ScheduleKind::gpipe},
              3,
              8,
              true},
-        Case{kLlama, {.data = 1, .tensor = 4, .pipeline = 2, .sequence = true, .schedule = "zb-h1"}},
+        Case{kLlama,
+             {.data = 1, .tensor = 4, .pipeline = 2, .sequence = true, .schedule = ScheduleKind::zb_h1}},
         Case{kGpt2, {.data = 2, .tensor = 2, .pipeline = 2}, 3, 8, true},
         Case{kLlama,
              {.data = 2,
@@ -86,7 +103,7 @@ INSTANTIATE_TEST_SUITE_P(
               .pipeline = 2,
               .zero_stage = 2,
               .sequence = true,
-              .schedule = "interleaved",
+              .schedule = ScheduleKind::interleaved,
               .virtual_stages = 2},
              5,
              8,
@@ -99,13 +116,15 @@ TEST(PipelineParallel, NoScheduleChangesABit) {
   LayoutRun run = run_of({kLlama, {.data = 1}, 6, 8, true});
   run.steps = 5;
   const LayoutResult one = run_on_one_rank(run);
-  for (const char* schedule : {"gpipe", "1f1b", "zb-h1", "interleaved"}) {
+  for (const ScheduleKind schedule :
+       {ScheduleKind::gpipe, ScheduleKind::one_f_one_b, ScheduleKind::zb_h1, ScheduleKind::interleaved}) {
     run.plan = {.data = 1, .pipeline = 2, .schedule = schedule};
-    if (run.plan.schedule == "interleaved") run.plan.virtual_stages = 2;
+    if (run.plan.schedule == ScheduleKind::interleaved) run.plan.virtual_stages = 2;
     const LayoutResult result = run_on_threads(2, run);
-    EXPECT_EQ(result.gradients, one.gradients) << schedule;
-    EXPECT_EQ(result.losses, one.losses) << schedule;
-    EXPECT_NEAR(result.norms.front(), one.norms.front(), 1e-14) << schedule;  // stages add their squares
+    EXPECT_EQ(result.gradients, one.gradients) << to_string(schedule);
+    EXPECT_EQ(result.losses, one.losses) << to_string(schedule);
+    EXPECT_NEAR(result.norms.front(), one.norms.front(), 1e-14)
+        << to_string(schedule);  // stages add their squares
   }
 }
 
@@ -113,15 +132,15 @@ TEST(PipelineParallel, AScheduleFromAFileIsRun) {
   const TemporaryFolder folder;
   const std::string path = folder.path("mine.txt");
   write_schedule(parse_schedule("F0 F1 B1 F2 F3 B0 B3 B2\nF0 F1 B1 B0 F3 F2 B3 B2\n", "mine"), path);
-  LayoutRun run = run_of({kGpt2, {.data = 1, .pipeline = 2, .schedule = path}, 3, 4, true});
+  LayoutRun run = run_of({kGpt2, {.data = 1, .pipeline = 2, .schedule = read(path)}, 3, 4, true});
   expect_follows(run_on_threads(2, run), run_on_one_rank(run));
 }
 
 TEST(PipelineParallel, AScheduleFileForAnotherJobIsRefusedWithAllNumbers) {
   const TemporaryFolder folder;
   const std::string path = folder.path("mine.txt");
-  write_schedule(make_schedule("1f1b", 3, 5), path);
-  const ParallelPlan plan{.data = 1, .pipeline = 2, .schedule = path};
+  write_schedule(make_schedule(ScheduleKind::one_f_one_b, 3, 5), path);
+  const ParallelPlan plan{.data = 1, .pipeline = 2, .schedule = read(path)};
   const auto faults = pipeline_faults(plan, 5, 4);
   ASSERT_EQ(faults.size(), 2u);
   EXPECT_THAT(faults[0], testing::HasSubstr("for 3 stages, the job has 2: ask for --parallel.pipeline 3"));
@@ -133,14 +152,15 @@ TEST(PipelineParallel, AScheduleFileThatDeadlocksIsRefused) {
   const std::string path = folder.path("mine.txt");
   write_schedule(parse_schedule("F0 B0 F1 B1\nF1 B1 F0 B0\n", "mine"), path);
   expect_error(ExitCode::bad_input, {"no schedule that can be run", "waits for ever"},
-               [&] { training_schedule({.data = 1, .pipeline = 2, .schedule = path}, 2); });
+               [&] { training_schedule({.data = 1, .pipeline = 2, .schedule = read(path)}, 2); });
 }
 
 TEST(PipelineParallel, MoreStagesThanLayersAreRefused) {
   EXPECT_THAT(pipeline_faults({.data = 1, .pipeline = 8}, 5, 4),
               testing::ElementsAre(testing::HasSubstr("ask for at most --parallel.pipeline 5")));
   EXPECT_THAT(
-      pipeline_faults({.data = 1, .pipeline = 2, .schedule = "interleaved", .virtual_stages = 4}, 7, 4),
+      pipeline_faults({.data = 1, .pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 4},
+                      7, 4),
       testing::ElementsAre(testing::HasSubstr("ask for at most --parallel.virtual-stages 3")));
 }
 
@@ -177,7 +197,7 @@ TEST(PipelineParallel, EvaluationAndLogitsAreThoseOfOneRank) {
     run_thread_ranks(2, [&](Communicator& world) {
       std::vector<float> logits;
       ParallelPlan plan{.data = 1, .pipeline = 2, .virtual_stages = virtual_stages};
-      if (virtual_stages > 1) plan.schedule = "interleaved";
+      if (virtual_stages > 1) plan.schedule = ScheduleKind::interleaved;
       const BatchTotals totals = run(world, plan, logits);
       EXPECT_EQ(totals.loss_sum, one.loss_sum);
       EXPECT_EQ(totals.num_targets, one.num_targets);

@@ -18,15 +18,15 @@ Schedule parse(const std::string& text) { return parse_schedule(text, "s.txt"); 
 
 TEST(ScheduleFile, EveryKindComesBackAsItWas) {
   const test::TemporaryFolder folder;
-  for (const std::string& kind : schedule_kinds()) {
+  for (const auto& [kind, name] : made_schedule_kinds()) {
     for (const int stages : {1, 2, 5}) {
-      const Schedule s = make_schedule(kind, stages, 7, kind == "interleaved" ? 3 : 1);
+      const Schedule s = make_schedule(kind, stages, 7, kind == ScheduleKind::interleaved ? 3 : 1);
       write_schedule(s, folder.path("s.txt"));
       const Schedule back = read_schedule(folder.path("s.txt"));
-      EXPECT_EQ(back.actions_of_stage, s.actions_of_stage) << kind;
+      EXPECT_EQ(back.actions_of_stage, s.actions_of_stage) << name;
       EXPECT_EQ(back.num_micro_batches, 7);
       EXPECT_EQ(back.num_chunks, s.num_chunks);
-      EXPECT_EQ(back.kind, "file");
+      EXPECT_EQ(back.kind, ScheduleKind::file);
     }
   }
 }
@@ -34,7 +34,7 @@ TEST(ScheduleFile, EveryKindComesBackAsItWas) {
 TEST(ScheduleFile, CommentsBlanksAndLineEnds) {
   const Schedule s = parse("# two stages\r\n\r\n  F0\tB0.0 # first\r\nF0 B0");
   EXPECT_EQ(s.num_stages, 2);
-  EXPECT_EQ(s.actions_of_stage, make_schedule("1f1b", 2, 1).actions_of_stage);
+  EXPECT_EQ(s.actions_of_stage, make_schedule(ScheduleKind::one_f_one_b, 2, 1).actions_of_stage);
 }
 
 TEST(ScheduleFile, WholeAndSplitBackwardsMix) {
@@ -60,7 +60,7 @@ TEST(ScheduleFile, ErrorsNameFileLineAndToken) {
 // However a file is damaged, it is refused, found faulty, or still a schedule that is proved.
 TEST(ScheduleFile, MutatedFiles) {
   std::mt19937 random(7);
-  const std::string good = schedule_text(make_schedule("zb-h1", 3, 5));
+  const std::string good = schedule_text(make_schedule(ScheduleKind::zb_h1, 3, 5));
   int num_refused = 0, num_faulty = 0;
   for (int i = 0; i < 2000; ++i) {
     std::string text = good;

@@ -23,14 +23,14 @@ using testing::IsEmpty;
 constexpr int kMaxStages = 8, kMaxMicroBatches = 32, kMaxChunks = 3;
 
 std::string name_of(const Schedule& s) {
-  return fmt::format("{}, {} stages, {} micro-batches, {} chunks", s.kind, s.num_stages, s.num_micro_batches,
-                     s.num_chunks);
+  return fmt::format("{}, {} stages, {} micro-batches, {} chunks", to_string(s.kind), s.num_stages,
+                     s.num_micro_batches, s.num_chunks);
 }
 
-void for_each_schedule(const std::string& kind, const std::function<void(const Schedule&)>& f) {
+void for_each_schedule(ScheduleKind kind, const std::function<void(const Schedule&)>& f) {
   for (int stages = 1; stages <= kMaxStages; ++stages) {
     for (int micro_batches = 1; micro_batches <= kMaxMicroBatches; ++micro_batches) {
-      for (int chunks = 1; chunks <= (kind == "interleaved" ? kMaxChunks : 1); ++chunks) {
+      for (int chunks = 1; chunks <= (kind == ScheduleKind::interleaved ? kMaxChunks : 1); ++chunks) {
         const Schedule schedule = make_schedule(kind, stages, micro_batches, chunks);
         SCOPED_TRACE(name_of(schedule));
         f(schedule);
@@ -39,14 +39,14 @@ void for_each_schedule(const std::string& kind, const std::function<void(const S
   }
 }
 
-class EveryKind : public testing::TestWithParam<std::string> {};
+class EveryKind : public testing::TestWithParam<EnumName<ScheduleKind>> {};
 
 TEST_P(EveryKind, IsProved) {
-  for_each_schedule(GetParam(), [](const Schedule& s) { EXPECT_THAT(check_schedule(s), IsEmpty()); });
+  for_each_schedule(GetParam().value, [](const Schedule& s) { EXPECT_THAT(check_schedule(s), IsEmpty()); });
 }
 
 TEST_P(EveryKind, SumsGradientsInTheOrderOfTheMicroBatches) {
-  for_each_schedule(GetParam(), [](const Schedule& s) {
+  for_each_schedule(GetParam().value, [](const Schedule& s) {
     for (const auto& actions : s.actions_of_stage) {
       std::vector<int> next(static_cast<size_t>(s.num_chunks));
       for (const Action& a : actions) {
@@ -59,9 +59,9 @@ TEST_P(EveryKind, SumsGradientsInTheOrderOfTheMicroBatches) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Schedule, EveryKind,
-                         testing::ValuesIn(schedule_kinds().begin(), schedule_kinds().end()),
+                         testing::ValuesIn(made_schedule_kinds().begin(), made_schedule_kinds().end()),
                          [](const auto& test_info) {
-                           std::string name = test_info.param;
+                           std::string name(test_info.param.name);
                            std::erase(name, '-');
                            return name;
                          });
@@ -69,19 +69,24 @@ INSTANTIATE_TEST_SUITE_P(Schedule, EveryKind,
 TEST(Schedule, DeepInterleavingIsProvedToo) {
   for (const int chunks : {4, 7}) {
     for (int micro_batches = 1; micro_batches <= 24; ++micro_batches)
-      EXPECT_THAT(check_schedule(make_schedule("interleaved", 8, micro_batches, chunks)), IsEmpty());
+      EXPECT_THAT(check_schedule(make_schedule(ScheduleKind::interleaved, 8, micro_batches, chunks)),
+                  IsEmpty());
   }
 }
 
 TEST(Schedule, ArgumentsThatMakeNone) {
-  test::expect_error(ExitCode::usage, {"'2f2b'", "zb-h1"}, [] { make_schedule("2f2b", 2, 2); });
-  test::expect_error(ExitCode::usage, {"0 stages"}, [] { make_schedule("1f1b", 0, 2); });
-  test::expect_error(ExitCode::usage, {"-1 micro-batches"}, [] { make_schedule("1f1b", 2, -1); });
-  test::expect_error(ExitCode::usage, {"2 virtual stages", "zb-h1"}, [] { make_schedule("zb-h1", 2, 4, 2); });
+  EXPECT_EQ(ScheduleSpec::named("zb-h1"), ScheduleKind::zb_h1);
+  EXPECT_EQ(ScheduleSpec::named("2f2b").path, "2f2b");  // no kind: a file's name
+  EXPECT_THROW(make_schedule(ScheduleKind::file, 2, 2), InternalError);
+  test::expect_error(ExitCode::usage, {"0 stages"}, [] { make_schedule(ScheduleKind::one_f_one_b, 0, 2); });
+  test::expect_error(ExitCode::usage, {"-1 micro-batches"},
+                     [] { make_schedule(ScheduleKind::one_f_one_b, 2, -1); });
+  test::expect_error(ExitCode::usage, {"2 virtual stages", "zb-h1"},
+                     [] { make_schedule(ScheduleKind::zb_h1, 2, 4, 2); });
 }
 
 TEST(Schedule, OneFOneBOverTwoStages) {
-  const auto s = make_schedule("1f1b", 2, 2);
+  const auto s = make_schedule(ScheduleKind::one_f_one_b, 2, 2);
   const std::vector<Action> expected = {{forward, 0},
                                         {send_activation, 0, 0, 1},
                                         {forward, 1},
@@ -96,7 +101,7 @@ TEST(Schedule, OneFOneBOverTwoStages) {
 // Formulas of docs/pipeline.md ------------------------------------------------------------------------------
 
 TEST(ScheduleFormulas, BubbleAndActivationsOfGpipeAndOneFOneB) {
-  for (const std::string kind : {"gpipe", "1f1b"}) {
+  for (const ScheduleKind kind : {ScheduleKind::gpipe, ScheduleKind::one_f_one_b}) {
     for_each_schedule(kind, [&](const Schedule& s) {
       const int p = s.num_stages, m = s.num_micro_batches;
       for (const ActionCosts& costs : {ActionCosts{1, 1, 1}, ActionCosts{1, 1.5, 0.25}}) {
@@ -104,7 +109,7 @@ TEST(ScheduleFormulas, BubbleAndActivationsOfGpipeAndOneFOneB) {
         EXPECT_NEAR(timeline.bubble, (p - 1.0) / (m + p - 1.0), 1e-12);
         for (int stage = 0; stage < p; ++stage) {
           EXPECT_EQ(timeline.peak_activations_of_stage[static_cast<size_t>(stage)],
-                    kind == "gpipe" ? m : std::min(m, p - stage));
+                    kind == ScheduleKind::gpipe ? m : std::min(m, p - stage));
         }
       }
     });
@@ -112,7 +117,7 @@ TEST(ScheduleFormulas, BubbleAndActivationsOfGpipeAndOneFOneB) {
 }
 
 TEST(ScheduleFormulas, BubbleAndActivationsOfInterleaved) {
-  for_each_schedule("interleaved", [](const Schedule& s) {
+  for_each_schedule(ScheduleKind::interleaved, [](const Schedule& s) {
     const int p = s.num_stages, m = s.num_micro_batches, v = s.num_chunks;
     const Timeline timeline = simulate(s, {1, 1.5, 0.25});
     const double idle = p - 1.0 + (v - 1.0) * std::max(0, p - m);  // in forwards and backwards of a chunk
@@ -126,9 +131,9 @@ TEST(ScheduleFormulas, BubbleAndActivationsOfInterleaved) {
 }
 
 TEST(ScheduleFormulas, ZeroBubbleHalvesTheBubbleAtTheActivationsOfOneFOneB) {
-  for_each_schedule("zb-h1", [](const Schedule& s) {
+  for_each_schedule(ScheduleKind::zb_h1, [](const Schedule& s) {
     const int p = s.num_stages, m = s.num_micro_batches;
-    const Timeline timeline = simulate(s), plain = simulate(make_schedule("1f1b", p, m));
+    const Timeline timeline = simulate(s), plain = simulate(make_schedule(ScheduleKind::one_f_one_b, p, m));
     EXPECT_THAT(timeline.peak_activations_of_stage, Each(std::min(m, p)));
     EXPECT_EQ(std::ranges::max(plain.peak_activations_of_stage), std::min(m, p));
     const double idle = 2 * (p - 1) - (std::min(m, p) - 1);
@@ -142,7 +147,8 @@ TEST(ScheduleFormulas, ZeroBubbleHalvesTheBubbleAtTheActivationsOfOneFOneB) {
 }
 
 TEST(ScheduleFormulas, LatencyIsPaidOnTheWayThereAndBack) {
-  EXPECT_DOUBLE_EQ(simulate(make_schedule("1f1b", 3, 1), {1, 1, 1, 0.5}).makespan, 3 * 3 + 4 * 0.5);
+  EXPECT_DOUBLE_EQ(simulate(make_schedule(ScheduleKind::one_f_one_b, 3, 1), {1, 1, 1, 0.5}).makespan,
+                   3 * 3 + 4 * 0.5);
 }
 
 // Planted faults --------------------------------------------------------------------------------------------
@@ -161,11 +167,11 @@ void erase(Schedule& s, size_t stage, size_t position) {
 }
 
 TEST(CheckSchedule, AnyActionThatIsMissingDoubledOrMovedToAnotherMicroBatchIsFound) {
-  for (const std::string& kind : schedule_kinds()) {
-    const Schedule good = make_schedule(kind, 3, 4, kind == "interleaved" ? 2 : 1);
+  for (const auto& [kind, name] : made_schedule_kinds()) {
+    const Schedule good = make_schedule(kind, 3, 4, kind == ScheduleKind::interleaved ? 2 : 1);
     for (size_t stage = 0; stage < 3; ++stage) {
       for (size_t i = 0; i < good.actions_of_stage[stage].size(); ++i) {
-        SCOPED_TRACE(fmt::format("{} stage {} {}", kind, stage, to_string(good.actions_of_stage[stage][i])));
+        SCOPED_TRACE(fmt::format("{} stage {} {}", name, stage, to_string(good.actions_of_stage[stage][i])));
         Schedule missing = good, doubled = good, renamed = good;
         erase(missing, stage, i);
         EXPECT_THAT(check_schedule(missing), Not(IsEmpty()));
@@ -181,17 +187,17 @@ TEST(CheckSchedule, AnyActionThatIsMissingDoubledOrMovedToAnotherMicroBatchIsFou
 }
 
 TEST(CheckSchedule, AMissingBackwardIsNamed) {
-  auto s = make_schedule("1f1b", 4, 6);
+  auto s = make_schedule(ScheduleKind::one_f_one_b, 4, 6);
   erase(s, 2, position_of(s, 2, backward, 3));
   EXPECT_THAT(check_schedule(s), Contains("stage 2 lacks B3: no backward of micro-batch 3, chunk 0"));
-  auto split = make_schedule("zb-h1", 4, 6);
+  auto split = make_schedule(ScheduleKind::zb_h1, 4, 6);
   erase(split, 1, position_of(split, 1, backward_weight, 5));
   EXPECT_THAT(check_schedule(split),
               testing::ElementsAre(AllOf(HasSubstr("stage 1 lacks W5"), HasSubstr("weight part"))));
 }
 
 TEST(CheckSchedule, SwappedReceivesAreNamed) {
-  auto s = make_schedule("gpipe", 2, 3);
+  auto s = make_schedule(ScheduleKind::gpipe, 2, 3);
   auto& actions = s.actions_of_stage[1];
   std::swap(actions[position_of(s, 1, receive_activation, 0)],
             actions[position_of(s, 1, receive_activation, 1)]);
@@ -202,7 +208,7 @@ TEST(CheckSchedule, SwappedReceivesAreNamed) {
 }
 
 TEST(CheckSchedule, AForwardBeforeItsReceiveIsNamed) {
-  auto s = make_schedule("1f1b", 2, 2);
+  auto s = make_schedule(ScheduleKind::one_f_one_b, 2, 2);
   std::swap(s.actions_of_stage[1][0], s.actions_of_stage[1][1]);
   EXPECT_THAT(check_schedule(s),
               testing::ElementsAre("stage 1, action 0 (F0) comes before its input is received"));
@@ -213,7 +219,7 @@ TEST(CheckSchedule, ACircleIsReportedWhereItStands) {
   Schedule s{2,
              2,
              1,
-             "circle",
+             ScheduleKind::file,
              {{{forward, 0}, {backward, 0}, {forward, 1}, {backward, 1}},
               {{forward, 0}, {forward, 1}, {backward, 0}, {backward, 1}}}};
   derive_transfers(s);
@@ -226,7 +232,7 @@ TEST(CheckSchedule, ACircleIsReportedWhereItStands) {
 }
 
 TEST(CheckSchedule, NumbersOutOfRangeAndWrongPeers) {
-  auto s = make_schedule("1f1b", 3, 2);
+  auto s = make_schedule(ScheduleKind::one_f_one_b, 3, 2);
   s.actions_of_stage[1][0].peer = 7;
   EXPECT_THAT(check_schedule(s), testing::ElementsAre(HasSubstr("peer 7 is out of range")));
   s.actions_of_stage[1][0].peer = 2;
@@ -236,8 +242,8 @@ TEST(CheckSchedule, NumbersOutOfRangeAndWrongPeers) {
 }
 
 TEST(CheckSchedule, RendezvousIsToldApart) {
-  EXPECT_TRUE(holds_with_rendezvous(make_schedule("gpipe", 4, 8)));
-  EXPECT_FALSE(holds_with_rendezvous(make_schedule("1f1b", 4, 8)));
+  EXPECT_TRUE(holds_with_rendezvous(make_schedule(ScheduleKind::gpipe, 4, 8)));
+  EXPECT_FALSE(holds_with_rendezvous(make_schedule(ScheduleKind::one_f_one_b, 4, 8)));
 }
 
 TEST(DeriveTransfers, MessagesOfAPairAreTakenInTheOrderOfTheirSends) {
@@ -245,7 +251,7 @@ TEST(DeriveTransfers, MessagesOfAPairAreTakenInTheOrderOfTheirSends) {
   Schedule s{2,
              2,
              1,
-             "crossed",
+             ScheduleKind::file,
              {{{forward, 0}, {forward, 1}, {backward, 0}, {backward, 1}},
               {{forward, 1}, {forward, 0}, {backward, 0}, {backward, 1}}}};
   derive_transfers(s);

@@ -36,13 +36,13 @@ TEST(ParallelPlan, ExpertRanksAreDataAndContextRanks) {
 }
 
 TEST(ParallelPlan, APipelineTakesItsShareOfTheWorld) {
-  ParallelPlan plan{.tensor = 2, .pipeline = 3, .schedule = "zb-h1"};
+  ParallelPlan plan{.tensor = 2, .pipeline = 3, .schedule = ScheduleKind::zb_h1};
   EXPECT_THAT(resolve(plan, 12), IsEmpty());
   EXPECT_EQ(plan.data, 2);
 }
 
 TEST(ParallelPlan, PipelineOptionsWithoutAPipelineAreRefused) {
-  ParallelPlan plan{.schedule = "interleaved", .virtual_stages = 2};
+  ParallelPlan plan{.schedule = ScheduleKind::interleaved, .virtual_stages = 2};
   EXPECT_THAT(
       resolve(plan, 1),
       ElementsAre(AllOf(HasSubstr("parallel.schedule interleaved has no effect"), HasSubstr("pipeline 2")),
@@ -50,12 +50,12 @@ TEST(ParallelPlan, PipelineOptionsWithoutAPipelineAreRefused) {
 }
 
 TEST(ParallelPlan, VirtualStagesAndScheduleMustFit) {
-  ParallelPlan interleaved{.pipeline = 2, .schedule = "interleaved"};
+  ParallelPlan interleaved{.pipeline = 2, .schedule = ScheduleKind::interleaved};
   EXPECT_THAT(resolve(interleaved, 2), ElementsAre(HasSubstr("needs --parallel.virtual-stages 2 or more")));
-  ParallelPlan plain{.pipeline = 2, .schedule = "zb-h1", .virtual_stages = 3};
+  ParallelPlan plain{.pipeline = 2, .schedule = ScheduleKind::zb_h1, .virtual_stages = 3};
   EXPECT_THAT(resolve(plain, 2),
               ElementsAre(HasSubstr("virtual-stages 3 does not go with parallel.schedule zb-h1")));
-  ParallelPlan nameless{.pipeline = 2, .schedule = ""};
+  ParallelPlan nameless{.pipeline = 2, .schedule = ScheduleSpec::named("")};
   EXPECT_THAT(resolve(nameless, 2), ElementsAre(HasSubstr("parallel.schedule is empty")));
 }
 

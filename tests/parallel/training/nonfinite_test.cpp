@@ -168,8 +168,9 @@ std::vector<Layout> layouts() {
   add(2, {}, 3, DType::bf16, gpt2);
   add(2, {.context = 2}, 1, DType::bf16, llama);
   add(2, {.pipeline = 2}, 0, DType::f32, gpt2);
-  add(4, {.pipeline = 2, .schedule = "interleaved", .virtual_stages = 2}, 1, DType::f16, llama);
-  add(8, {.tensor = 2, .pipeline = 2, .schedule = "zb-h1"}, 0, DType::bf16, gpt2, NonFiniteCheck::op);
+  add(4, {.pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 2}, 1, DType::f16, llama);
+  add(8, {.tensor = 2, .pipeline = 2, .schedule = ScheduleKind::zb_h1}, 0, DType::bf16, gpt2,
+      NonFiniteCheck::op);
   add(4, {.tensor = 2, .sequence = true}, 2, DType::f16, gpt2, NonFiniteCheck::op, DType::bf16);
   return out;
 }

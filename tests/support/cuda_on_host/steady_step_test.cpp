@@ -97,12 +97,12 @@ const SmallTraining kWithoutMasters{"Gpt2_without_masters", 1, ModelFamily::gpt2
 
 INSTANTIATE_TEST_SUITE_P(
     Dense, SteadyStep,
-    testing::Values(SmallTraining{"Gpt2", 1, ModelFamily::gpt2},
-                    SmallTraining{"Llama_bf16", 1, ModelFamily::llama, {}, DType::bf16}, kRecomputed,
-                    kWithoutMasters,
-                    SmallTraining{"Gpt2_data2_zero1", 2, ModelFamily::gpt2, {.zero_stage = 1}}, kSequence,
-                    SmallTraining{
-                        "Gpt2_pipeline2", 2, ModelFamily::gpt2, {.pipeline = 2, .schedule = "1f1b"}}),
+    testing::Values(
+        SmallTraining{"Gpt2", 1, ModelFamily::gpt2},
+        SmallTraining{"Llama_bf16", 1, ModelFamily::llama, {}, DType::bf16}, kRecomputed, kWithoutMasters,
+        SmallTraining{"Gpt2_data2_zero1", 2, ModelFamily::gpt2, {.zero_stage = 1}}, kSequence,
+        SmallTraining{
+            "Gpt2_pipeline2", 2, ModelFamily::gpt2, {.pipeline = 2, .schedule = ScheduleKind::one_f_one_b}}),
     [](const auto& test_info) { return test_info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(

@@ -50,13 +50,13 @@ std::vector<TrainingCase> training_cases() {
       make_training_case("Gpt2_tensor2", gpt2, 2, {.tensor = 2}),
       make_training_case("Llama_tensor2_sequence", llama, 2, {.tensor = 2, .sequence = true}),
       make_training_case("Llama_context2", llama, 2, {.context = 2}),
-      make_training_case("Gpt2_pipeline2", gpt2, 2, {.pipeline = 2, .schedule = "1f1b"}),
+      make_training_case("Gpt2_pipeline2", gpt2, 2, {.pipeline = 2, .schedule = ScheduleKind::one_f_one_b}),
       make_training_case("Llama_mixture_alone", llama, 1, {}, with_experts),
       make_training_case("Llama_mixture_data2_expert2", llama, 2, {.expert = 2}, with_experts),
       make_training_case("Llama_mixture_tensor2_chunks2", llama, 2,
                          {.tensor = 2, .sequence = true, .tensor_chunks = 2}, with_experts),
       make_training_case("Llama_data2_tensor2_pipeline2", llama, 8,
-                         {.tensor = 2, .pipeline = 2, .zero_stage = 1, .schedule = "zb-h1"}),
+                         {.tensor = 2, .pipeline = 2, .zero_stage = 1, .schedule = ScheduleKind::zb_h1}),
   };
 }
 

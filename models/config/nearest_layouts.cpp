@@ -1,11 +1,9 @@
-#include "launch/config/nearest_layouts.h"
+#include "models/config/nearest_layouts.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
-
-#include "launch/config/complete_config.h"
 
 namespace trireme {
 
@@ -47,19 +45,19 @@ void for_each_divisor(int n, F&& f) {
 
 }  // namespace
 
-std::vector<std::string> nearest_layouts(const RunConfig& config, int world_size, size_t most) {
-  const ParallelPlan& wanted = config.parallel;
+std::vector<std::string> nearest_layouts(const ModelConfig& model, const ParallelPlan& wanted,
+                                         const BatchSpec& batch, int world_size, size_t most) {
   if (std::min({wanted.tensor, wanted.pipeline, wanted.context, wanted.expert}) < 1) return {};
   std::vector<Candidate> found;
   const auto consider = [&](int tensor, int pipeline, int context, int expert) {
-    RunConfig other = config;
-    other.parallel.tensor = tensor;
-    other.parallel.pipeline = pipeline;
-    other.parallel.context = context;
-    other.parallel.expert = expert;
-    other.parallel.data = 0;
-    if (layout_faults(other, world_size).empty())
-      found.push_back({other.parallel, distance(other.parallel, wanted)});
+    ParallelPlan plan = wanted;
+    plan.tensor = tensor;
+    plan.pipeline = pipeline;
+    plan.context = context;
+    plan.expert = expert;
+    plan.data = 0;
+    if (fit_to_world(plan, world_size).empty() && layout_faults(model, plan, batch.completed(plan)).empty())
+      found.push_back({plan, distance(plan, wanted)});
   };
   for_each_divisor(world_size, [&](int tensor) {
     for_each_divisor(world_size / tensor, [&](int pipeline) {
@@ -67,7 +65,7 @@ std::vector<std::string> nearest_layouts(const RunConfig& config, int world_size
       for_each_divisor(ranks, [&](int context) {
         const int width = wanted.expert_tensor == 0 ? tensor : wanted.expert_tensor;
         if (tensor % width != 0) return;
-        for_each_divisor(config.model.moe.num_experts > 0 ? ranks * tensor / width : 1,
+        for_each_divisor(model.moe.num_experts > 0 ? ranks * tensor / width : 1,
                          [&](int expert) { consider(tensor, pipeline, context, expert); });
       });
     });

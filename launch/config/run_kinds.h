@@ -1,0 +1,30 @@
+// What run.device and run.backend may be.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/base/enum_names.h"
+
+namespace trireme {
+
+/// automatic: cuda where the program sees a GPU, else cpu.
+enum class DeviceKind : uint8_t { automatic, cpu, cuda };
+
+inline std::span<const EnumName<DeviceKind>> names_of(DeviceKind) {
+  using enum DeviceKind;
+  static constexpr EnumName<DeviceKind> kNames[] = {{automatic, "auto"}, {cpu, "cpu"}, {cuda, "cuda"}};
+  return kNames;
+}
+
+/// Of communication. automatic: nccl where each rank has a GPU of its own, else mpi; self where there is one
+/// rank.
+enum class BackendKind : uint8_t { automatic, self, mpi, nccl };
+
+inline std::span<const EnumName<BackendKind>> names_of(BackendKind) {
+  using enum BackendKind;
+  static constexpr EnumName<BackendKind> kNames[] = {
+      {automatic, "auto"}, {self, "self"}, {mpi, "mpi"}, {nccl, "nccl"}};
+  return kNames;
+}
+
+}  // namespace trireme
