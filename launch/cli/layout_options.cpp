@@ -162,7 +162,7 @@ std::vector<Option> run_options() {
        "and a message between two ranks, whose receiver is often there long before the sender", "",
        without_nccl},
       {section, "cuda-graph", "", on_off([](auto& c) -> auto& { return c.run.cuda_graph; }),
-       "submit each step as one CUDA graph; for dense models on GPUs, without pipeline", ""},
+       "submit each step as two CUDA graphs; for dense models on GPUs, without pipeline", ""},
       {section, "profile-step", "",
        whole(
            [](auto& c) -> auto& { return c.run.profile_step; }, 0),

@@ -7,15 +7,13 @@
 #include <utility>
 
 #include "launch/config/attention_choice.h"
-#include "launch/config/step_options.h"
+#include "launch/config/session_options.h"
 #include "launch/preflight/choose_device.h"
 #include "launch/preflight/preflight.h"
 #include "launch/process/stop_request.h"
 #include "launch/report/number_text.h"
 #include "launch/run/sample_orders.h"
 #include "models/cost/model_size.h"
-#include "models/transformer/checkpointed_transformer.h"
-#include "parallel/checkpoint/load_weights.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/device/cpu/cpu_device.h"
@@ -43,34 +41,23 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       config_ini_(config_ini),
       job_(job),
       world_(*job.world),
-      parallel_(world_, config.parallel),
       out_(out),
       ctx_(job.device, threads_of_rank(config, job), choose_op_settings(config.run, job.device)),
       loss_scaler_(config.train.loss_scale),
-      runs_ahead_(can_run_ahead()),
-      wait_times_(parallel_) {
+      runs_ahead_(can_run_ahead()) {
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
-  replica_ = {parallel_.data().rank(), parallel_.data().size(), ContextParallel(parallel_).share()};
-  const int64_t seq_len = config_.train.seq_len;
   reader_.emplace(data_.train, training_order(config_, data_), data_.vocab_size);
   if (data_.validation)
     validation_.emplace(data_.validation, validation_order(config_, data_), data_.vocab_size);
   if (data_.tokenizer)
     config_.train.sample_prompt = usable_prompt(config_.train, *data_.tokenizer, prompt_note_);
   check_memory();
-  const TrainingStepOptions options = step_options(config_);
-  model_.emplace(ctx_, parallel_, config_.model,
-                 TransformerOptions{.max_seq_len = seq_len,
-                                    .compute_type = config_.train.precision,
-                                    .sharding = options.sharding(parallel_),
-                                    .recomputation = config_.train.recomputation,
-                                    .float8 = config_.train.float8});
-  model_->storage().initialize(ctx_, config_.train.seed);
   if (!config_.start.file.empty()) check_tokenizer_of_weights(data_, config_.start.file);
-  if (!config_.start.file.empty())
-    load_weights(ctx_, checkpointed(*model_), config_.start.file, config_.start.upcycle);
-  step_.emplace(ctx_, parallel_, model_->part(), options);
+  session_.emplace(ctx_, world_, config_.parallel, config_.model, session_options(config_));
+  const ParallelContext& parallel = session_->parallel();
+  wait_times_.emplace(parallel);
+  replica_ = {parallel.data().rank(), parallel.data().size(), session_->share()};
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
 }
@@ -166,7 +153,7 @@ std::optional<double> Trainer::evaluate() {
       num_evaluated(validation_->order().samples_per_epoch(), t.eval_batches, t.global_batch), t.micro_batch,
       config_.data.prefetch > 0 ? 2 * most : 0);
   if (progress_) progress_->begin_evaluation();
-  const BatchTotals totals = step_->evaluate_from([&] {
+  const BatchTotals totals = session_->step().evaluate_from([&] {
     if (agreed_signal() != 0) return std::vector<MicroBatch>();
     if (progress_) progress_->evaluating(batches.num_done(), batches.num_samples());
     return batches.next(most);
@@ -177,29 +164,37 @@ std::optional<double> Trainer::evaluate() {
 
 StepUnderWay Trainer::begin_step(int64_t step, StepProfile* profile) {
   const auto begin = Clock::now();
-  wait_times_.start();
-  const int64_t bytes_before = parallel_.experts().bytes_exchanged();
+  wait_times_->start();
   const double data_waited = batches_->seconds_waited();
   if (profile != nullptr) profile->begin_wait(ctx_.stream(), "data", "next_batch");
   auto micro_batches = batches_->next(config_.accumulation());
   if (profile != nullptr) profile->end_wait(ctx_.stream());
-  const double lr =
-      schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
-  StepNumbers numbers = runs_ahead_ ? step_->step(micro_batches, loss_scaler_.scale(), lr)
-                                    : step_->measure(micro_batches, loss_scaler_.scale());
+  Communicator& experts = session_->parallel().experts();
+  const int64_t bytes_before = experts.bytes_exchanged();
   StepMetrics m;
   m.step = step + 1;
-  m.dispatch_bytes = parallel_.experts().bytes_exchanged() - bytes_before;
-  for (const RouterLoad& load : step_->router_loads()) m.routers.push_back(router_metrics(load));
-  m.lr = lr;
-  m.comm_wait_ms = wait_times_.stop() * 1e3;
-  m.data_wait_ms = (batches_->seconds_waited() - data_waited) * 1e3;
-  return {begin, std::move(micro_batches), std::move(numbers), std::move(m)};
+  m.lr = schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
+  PendingStep pending = session_->step().forward_backward(micro_batches, loss_scaler_.scale());
+  const StepNumbers numbers = pending.numbers();
+  StepUnderWay now{begin, std::move(micro_batches), numbers, std::move(pending), std::move(m)};
+  if (runs_ahead_) apply(now);
+  now.metrics.dispatch_bytes = experts.bytes_exchanged() - bytes_before;
+  for (const RouterLoad& load : session_->step().router_loads())
+    now.metrics.routers.push_back(router_metrics(load));
+  now.metrics.comm_wait_ms = wait_times_->stop() * 1e3;
+  now.metrics.data_wait_ms = (batches_->seconds_waited() - data_waited) * 1e3;
+  return now;
+}
+
+void Trainer::apply(StepUnderWay& under_way) {
+  is_updating_ = true;
+  session_->step().apply(std::move(*std::exchange(under_way.pending, std::nullopt)), under_way.metrics.lr);
+  is_updating_ = false;
 }
 
 StepMetrics Trainer::end_step(StepUnderWay under_way) {
-  wait_times_.start();
-  StepMetrics m = std::move(under_way.metrics);
+  wait_times_->start();
+  StepMetrics m = under_way.metrics;
   const BatchTotals totals = under_way.numbers.totals();
   m.loss = totals.mean_loss();
   m.aux_loss = totals.mean_of(totals.aux_loss_sum);
@@ -208,13 +203,9 @@ StepMetrics Trainer::end_step(StepUnderWay under_way) {
   m.loss_scale = totals.loss_scale;
   m.skipped = !std::isfinite(m.grad_norm);
   if (m.skipped) {
-    skip_step(under_way.micro_batches, totals, m);
+    skip_step(under_way, m);
   } else {
-    if (!runs_ahead_) {
-      is_updating_ = true;
-      step_->update(m.lr);
-      is_updating_ = false;
-    }
+    if (under_way.pending) apply(under_way);
     loss_scaler_.count(true);
     m.loss_z = loss_z_.push(m.loss);
     m.grad_norm_z = grad_norm_z_.push(m.grad_norm);
@@ -227,7 +218,7 @@ StepMetrics Trainer::end_step(StepUnderWay under_way) {
   m.step_ms = seconds_since(std::max(under_way.begin, last_end_)) * 1e3;
   last_end_ = Clock::now();
   seconds_in_steps_ += m.step_ms * 1e-3;
-  m.comm_wait_ms += wait_times_.stop() * 1e3;
+  m.comm_wait_ms += wait_times_->stop() * 1e3;
   m.time = unix_time();
   m.tok_s = static_cast<double>(config_.tokens_per_step()) / m.step_ms * 1e3;
   const double flops = training_flops_per_token(config_.model, config_.train.seq_len) * m.tok_s;
@@ -244,12 +235,13 @@ StepMetrics Trainer::end_step(StepUnderWay under_way) {
 }
 
 // All ranks come here together: the norm is finite on all or on none.
-void Trainer::skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals,
-                        const StepMetrics& m) {
-  // Weights are still what they were; gradients may be those of the step after.
-  if (runs_ahead_) step_->accumulate(micro_batches, totals.loss_scale);
-  const auto culprit = step_->find_nonfinite(micro_batches, totals);
-  step_->skip();
+void Trainer::skip_step(StepUnderWay& under_way, const StepMetrics& m) {
+  TrainingStep& step = session_->step();
+  // One that was applied has changed no weight: it is taken again.
+  PendingStep pending = under_way.pending ? std::move(*under_way.pending)
+                                          : step.forward_backward(under_way.micro_batches, m.loss_scale);
+  const auto culprit = step.find_nonfinite(pending);
+  step.skip(std::move(pending));
   notice_ = fmt::format("step {}: the loss is {} and the gradient norm {}", m.step, m.loss, m.grad_norm);
   if (culprit) notice_ += "; first non-finite " + describe(*culprit);
   std::string why = loss_scaler_.count(false);
@@ -291,7 +283,7 @@ void Trainer::train_steps() {
     std::optional<StepProfile> profile;
     if (step + 1 == config_.run.profile_step) {
       end_before();  // or its end would be in the profile
-      profile.emplace(ctx_, parallel_);
+      profile.emplace(ctx_, session_->parallel());
     }
     StepUnderWay now = begin_step(step, profile ? &*profile : nullptr);
     end_before();

@@ -19,8 +19,7 @@
 #include "launch/run/batch_schedule.h"
 #include "launch/run/trainer.h"
 #include "launch/run/training_data.h"
-#include "models/transformer/transformer.h"
-#include "parallel/training/training_step.h"
+#include "models/session/training_session.h"
 #include "runtime/ops/device_rates.h"
 
 namespace trireme {
@@ -33,7 +32,8 @@ struct StepUnderWay {
   std::chrono::steady_clock::time_point begin;
   std::vector<MicroBatch> micro_batches;
   StepNumbers numbers;
-  StepMetrics metrics;  ///< as far as they are known
+  std::optional<PendingStep> pending;  ///< until it is applied or skipped
+  StepMetrics metrics;                 ///< as far as they are known
 };
 
 /// One rank's part of a run.
@@ -63,23 +63,25 @@ class Trainer {
   void check_signal(int64_t step);
   void end_log(const std::string& message) noexcept;
   std::string save_unfinished() noexcept;  // as save_model(); a sentence on where the weights are
-  /// Whether the next step may begin before the numbers of this one are there: a skipped step changes neither
-  /// its loss scale nor its learning rate, and nothing else waits for the device.
+  /// Whether a step is applied, and the next one begun, before its numbers are there: a skipped step changes
+  /// neither loss scale nor learning rate of the next, and nothing else waits for the device.
   bool can_run_ahead() const {
     const TrainConfig& t = config_.train;
     return !is_on_cpu() && t.nonfinite == NonFinitePolicy::stop && t.check != NonFiniteCheck::op &&
            !t.loss_scale.dynamic && config_.model.moe.num_experts == 0;
   }
   StepUnderWay begin_step(int64_t step, StepProfile* profile);
+  void apply(StepUnderWay& under_way);
   StepMetrics end_step(StepUnderWay under_way);  // in the order of the steps
   std::string finish(StepProfile& profile);      // what to print, on the main rank
   void report(const StepMetrics& m);
-  void skip_step(std::span<MicroBatch> micro_batches, const BatchTotals& totals, const StepMetrics& m);
+  void skip_step(StepUnderWay& under_way, const StepMetrics& m);
   void measure_peak_again();  // where a step of any rank has reached more
   double sum_over_ranks(double value);
   // Ranks that write a sample together: all that must, else those that hold the first copy.
   bool writes_sample() const {
-    return config_.parallel.runs_together() || parallel_.gradients().rank() < config_.parallel.expert;
+    return config_.parallel.runs_together() ||
+           session_->parallel().gradients().rank() < config_.parallel.expert;
   }
   void save_model(const std::string& name);  // all ranks take part, the main one writes
   std::string sample_of_text();
@@ -93,19 +95,17 @@ class Trainer {
   std::string config_ini_;
   Job job_;
   Communicator& world_;
-  ParallelContext parallel_;
   std::FILE* out_;
   Context ctx_;
   TrainingData data_;
-  std::optional<Transformer> model_;
-  std::optional<TrainingStep> step_;
+  std::optional<TrainingSession> session_;
   std::optional<BatchReader> reader_, validation_;
   Replica replica_;
   std::optional<BatchPrefetcher> batches_;  // of the steps to come
   LrSchedule schedule_;
   LossScaler loss_scaler_;
   const bool runs_ahead_;
-  WaitTimes wait_times_;
+  std::optional<WaitTimes> wait_times_;
   double seconds_in_steps_ = 0, seconds_ = 0;  // the second: of all steps and evaluations
   Clock::time_point last_end_;                 // of a step
   ZScore loss_z_, grad_norm_z_;

@@ -7,8 +7,6 @@
 #include "launch/report/visible_text.h"
 #include "launch/run/rank_trainer.h"
 #include "launch/run/text_sample.h"
-#include "models/transformer/checkpointed_transformer.h"
-#include "parallel/checkpoint/save_weights.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 
@@ -99,7 +97,7 @@ void Trainer::save_model(const std::string& name) {
     }
   }
   try {
-    save_weights(ctx_, parallel_, checkpointed(*model_), *step_, path);
+    session_->save(path);
   } catch (const UserError& error) {  // the folder was there when the run began: no mistake in the arguments
     if (error.code() != ExitCode::usage) throw;
     throw EnvironmentError(error.what());
@@ -116,14 +114,14 @@ std::string Trainer::sample_of_text() {
   if (config_.train.sample_tokens == 0) return "";
   const TextSampleOptions options{config_.train.sample_prompt, config_.train.sample_tokens, 0.8,
                                   config_.train.seed, [] { return StopRequest::signal() != 0; }};
-  return sample_text(ctx_, parallel_, *model_, is_main() ? data_.tokenizer.get() : nullptr,
-                     config_.train.seq_len, options);
+  return sample_text(ctx_, session_->parallel(), session_->model(),
+                     is_main() ? data_.tokenizer.get() : nullptr, config_.train.seq_len, options);
 }
 
 // The host's clock, by which this and the next go, does not see what a device does.
 std::string Trainer::bubble_text() {
   if (config_.parallel.pipeline == 1 || !is_on_cpu()) return "";
-  const double bubble = sum_over_ranks(step_->pipeline_times().bubble()) / world_.size();
+  const double bubble = sum_over_ranks(session_->step().pipeline_times().bubble()) / world_.size();
   return fmt::format(
       "pipeline bubble measured {:.1f} %: the share of the passes in which a rank computed nothing, mean of "
       "all",
@@ -132,8 +130,8 @@ std::string Trainer::bubble_text() {
 
 std::string Trainer::wait_text() {
   if (!is_on_cpu()) return "";
-  return wait_times_.text(seconds_in_steps_,
-                          [&](double seconds) { return sum_over_ranks(seconds) / world_.size(); });
+  return wait_times_->text(seconds_in_steps_,
+                           [&](double seconds) { return sum_over_ranks(seconds) / world_.size(); });
 }
 
 std::string Trainer::data_text() {
@@ -154,7 +152,7 @@ void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vec
   const auto state = measured[MemoryCategory::weights] + measured[MemoryCategory::gradients] +
                      measured[MemoryCategory::optimizer];
   int64_t held = 0;  // parameters of this rank
-  for (const ParameterView& view : model_->storage().parameters()) held += view.parameter->shape.numel();
+  for (const ParameterView& view : session_->storage().parameters()) held += view.parameter->shape.numel();
   progress.note(
       fmt::format("that is {:.1f} bytes a parameter of this rank for weights, gradients and optimizer, and "
                   "{} a token of a "

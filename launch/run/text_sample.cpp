@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/base/philox.h"
 #include "runtime/ops/host_copy.h"
 

@@ -77,7 +77,7 @@ ReferenceStep Reference::run(const NamedTensors& weights, const NamedTensors& bi
                              const ChoiceTable& choices) {
   const DType precision = config_.train.precision;
   ReferenceStep step;
-  const auto passes = [&](StepwiseRun& run, const NamedTensors& own_weights) {
+  const auto passes = [&](RecordedRun& run, const NamedTensors& own_weights) {
     run.set_weights(own_weights);
     run.set_biases(biases);
     run.follow(choices);

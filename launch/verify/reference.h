@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "launch/verify/stepwise_run.h"
+#include "launch/verify/recorded_run.h"
 
 namespace trireme {
 
@@ -32,7 +32,7 @@ class Reference {
   RunConfig config_;
   std::unique_ptr<Communicator> self_;
   std::unique_ptr<OtherRounding> rounding_;
-  StepwiseRun one_, other_;
+  RecordedRun one_, other_;
 };
 
 }  // namespace trireme

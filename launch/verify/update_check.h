@@ -4,7 +4,7 @@
 #include <string>
 
 #include "launch/config/run_config.h"
-#include "launch/verify/named_tensors.h"
+#include "models/session/named_tensors.h"
 
 namespace trireme {
 

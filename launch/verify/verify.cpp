@@ -68,7 +68,7 @@ class Beside {
 }  // namespace
 
 VerifyReport verify_layout(Communicator& world, const RunConfig& config, Device device, RunHooks* hooks) {
-  StepwiseRun layout(world, config, device, hooks);
+  RecordedRun layout(world, config, device, hooks);
   std::unique_ptr<Beside> beside;
   if (world.rank() == 0) beside = std::make_unique<Beside>(config, device);
   NamedTensors before = layout.weights(), biases = layout.biases();

@@ -75,9 +75,4 @@ class Transformer {
 /// parameters_by_layer(spec) of the config's model (models/spec/describe.h).
 std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& config);
 
-/// This rank's share of `batch` sequences of `seq_len` tokens, with positions 0.. in each sequence. The
-/// vectors have batch * seq_len entries on every rank; targets may be empty.
-MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::span<const int32_t> tokens,
-                            std::span<const int32_t> targets, const ContextShare& share = {});
-
 }  // namespace trireme

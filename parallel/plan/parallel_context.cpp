@@ -56,6 +56,15 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
   of_experts_.emplace(*expert_replicas_, plan.expert_shard_ranks());
 }
 
+ShardingSpec ParallelContext::sharding(bool master) const {
+  ShardingSpec sharding = sharding_of(plan_, master);
+  if (sharding.zero_stage > 0) {
+    sharding.shard = shard().rank();
+    sharding.expert_shard = replicas(ParameterKind::expert).shard().rank();
+  }
+  return sharding;
+}
+
 std::vector<Communicator*> ParallelContext::groups() const {
   std::vector<Communicator*> all{&world(),     &tensor(),      &context(),       &data(),  &pipeline(),
                                  &gradients(), experts_.get(), &expert_tensor(), &shard(), &replicate()};

@@ -6,6 +6,7 @@
 
 #include "parallel/plan/parallel_plan.h"
 #include "parallel/plan/replica_groups.h"
+#include "parallel/plan/sharding_spec.h"
 #include "runtime/mesh/mesh_groups.h"
 
 namespace trireme {
@@ -40,6 +41,8 @@ class ParallelContext {
   /// Of all parameters but those of experts.
   Communicator& shard() const { return of_dense_.shard(); }
   Communicator& replicate() const { return of_dense_.replicate(); }
+  /// How this rank's parameters are laid out: sharding_of() the plan, with its place in each group of shards.
+  ShardingSpec sharding(bool master = true) const;
 
   /// Every group of more than one rank that this rank belongs to, once.
   std::vector<Communicator*> groups() const;

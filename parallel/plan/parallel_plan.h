@@ -50,6 +50,7 @@ struct ParallelPlan {
   /// the others read.
   bool runs_together() const { return zero_stage == 3 || expert_row_parts() > 1; }
   int world_size() const { return data * ranks_per_replica(); }
+  int64_t bucket_bytes() const { return static_cast<int64_t>(bucket_mib * (1 << 20)); }
 
   friend bool operator==(const ParallelPlan&, const ParallelPlan&) = default;
 };

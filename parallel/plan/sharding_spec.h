@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "parallel/plan/parallel_plan.h"
+
 namespace trireme {
 
 /// ZeRO (Rajbhandari et al., arXiv 1910.02054). Stage 0: every rank holds everything. Stage 1: the state of
@@ -20,5 +22,8 @@ struct ShardingSpec {
 
   friend bool operator==(const ShardingSpec&, const ShardingSpec&) = default;
 };
+
+/// The sharding of a resolved plan, as the first rank has it. `master`: ShardingSpec::master.
+ShardingSpec sharding_of(const ParallelPlan& plan, bool master = true);
 
 }  // namespace trireme

@@ -19,15 +19,25 @@ MicroBatch with_own_tensors(Context& ctx, MicroBatch mb) {
 
 }  // namespace
 
+void CapturedWork::run(Context& ctx, const std::function<void()>& work) {
+  if (!std::exchange(is_prepared_, true)) return work();
+  if (!graph_) graph_ = ctx.capture(work);
+  graph_->launch(ctx.stream());
+}
+
+void CapturedWork::forget() {
+  graph_.reset();
+  is_prepared_ = false;
+}
+
 bool StepGraph::fits(std::span<const MicroBatch> micro_batches, double loss_scale) const {
   return loss_scale == loss_scale_ && std::ranges::equal(micro_batches, micro_batches_, same_sizes);
 }
 
-void StepGraph::run(Context& ctx, std::span<const MicroBatch> micro_batches, double loss_scale,
-                    const Work& work) {
+void StepGraph::run_passes(Context& ctx, std::span<const MicroBatch> micro_batches, double loss_scale,
+                           const Passes& passes) {
   if (!fits(micro_batches, loss_scale)) {
-    graph_.reset();
-    is_prepared_ = false;
+    passes_.forget();
     micro_batches_.clear();
     for (const MicroBatch& mb : micro_batches) micro_batches_.push_back(with_own_tensors(ctx, mb));
     loss_scale_ = loss_scale;
@@ -39,9 +49,7 @@ void StepGraph::run(Context& ctx, std::span<const MicroBatch> micro_batches, dou
       ctx.stream().copy((to.*tensor).raw(), values.raw(), static_cast<size_t>(values.bytes()));
     }
   }
-  if (!std::exchange(is_prepared_, true)) return work(micro_batches_);
-  if (!graph_) graph_ = ctx.capture([&] { work(micro_batches_); });
-  graph_->launch(ctx.stream());
+  passes_.run(ctx, [&] { passes(micro_batches_); });
 }
 
 }  // namespace trireme

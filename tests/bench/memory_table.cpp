@@ -53,8 +53,8 @@ void print_row(const Row& row, const ModelConfig& model, DType precision) {
   run.seq_len = 256;
   run.micro_batch = 4;
   run.global_batch = run.micro_batch * row.plan.data * row.accumulation;
-  run.options.zero_stage = row.zero_stage;
-  run.options.bucket_bytes = 4 << 20;
+  run.plan.zero_stage = row.zero_stage;
+  run.plan.bucket_mib = test::in_mib(4 << 20);
   const test::MemoryComparison memory = test::compare_memory(run);
   fmt::print("| {} |", row.name);
   for (int i = 0; i < kNumMemoryCategories; ++i) {

@@ -11,8 +11,8 @@
 
 #include "models/families/family.h"
 #include "models/layers/moe_feed_forward.h"
-#include "models/transformer/transformer.h"
-#include "parallel/training/training_step.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/ops/elementwise.h"
@@ -118,16 +118,12 @@ void routing_share(int num_threads, int repeats) {
       Context ctx({}, num_threads);
       const ModelConfig config = mixture(hidden);
       const auto self = make_self_communicator();
-      const ParallelContext one_rank(*self, {.data = 1});
-      Transformer model(ctx, one_rank, config, {.max_seq_len = kSeqLen, .compute_type = dtype});
-      model.storage().initialize(ctx, 1);
-      TrainingStep step(ctx, one_rank, model.part(), {});
+      TrainingSession session(ctx, *self, {}, config,
+                              {.max_seq_len = kSeqLen, .precision = dtype, .seed = 1});
+      TrainingStep& step = session.step();
       MicroBatch mb = micro_batch(ctx, config.vocab_size);
       Block block(ctx, config, dtype, ExpertParallel(*self, *self));
-      const auto train = [&] {
-        (void)step.measure({&mb, 1});
-        step.update(1e-4);
-      };
+      const auto train = [&] { step.apply(step.forward_backward({&mb, 1}), 1e-4); };
       train();  // memory and kernels are found on the first pass
       block.run(ctx);
       // Sums, so that what else the machine does slows all of them down alike.

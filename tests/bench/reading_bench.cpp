@@ -13,7 +13,7 @@
 #include <fmt/format.h>
 
 #include "launch/run/batch_schedule.h"
-#include "models/config/presets.h"
+#include "models/families/presets.h"
 #include "models/transformer/transformer.h"
 #include "parallel/training/training_step.h"
 #include "runtime/base/philox.h"

@@ -15,9 +15,8 @@
 #include "launch/config/attention_choice.h"
 #include "launch/profile/step_account.h"
 #include "models/cost/model_size.h"
-#include "models/families/presets.h"
-#include "models/transformer/transformer.h"
-#include "parallel/training/training_step.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/io/atomic_file.h"
@@ -56,20 +55,18 @@ void training_step(benchmark::State& state, const Place& place, const Case& c, S
   ModelConfig config = find_preset(c.preset)->config;
   if (config.vocab_size == 0) config.vocab_size = c.vocab;
   const auto self = make_self_communicator();
-  const ParallelContext one_rank(*self, {.data = 1});
-  Transformer model(ctx, one_rank, config, {.max_seq_len = c.seq_len, .compute_type = c.precision});
-  model.storage().initialize(ctx, 1);
-  TrainingStepOptions options;
-  options.use_graph = c.use_graph;
-  TrainingStep step(ctx, one_rank, model.part(), options);
+  TrainingSession session(
+      ctx, *self, {}, config,
+      {.max_seq_len = c.seq_len, .precision = c.precision, .seed = 1, .step = {.use_graph = c.use_graph}});
   const auto ids = random_ids(c.batch * c.seq_len + 1, config.vocab_size);
   const std::span all(ids);
   MicroBatch mb =
       make_micro_batch(ctx, c.batch, c.seq_len, all.first(ids.size() - 1), all.last(ids.size() - 1));
   // As in a run of the trainer the device is not waited for between steps.
   const int64_t steps_at_once = place.device.type == DeviceType::cpu ? 1 : 8;
-  const auto run = [&] { (void)step.step({&mb, 1}, 1, 1e-4); };
-  run();  // memory and kernels are found on the first step, a graph is captured in the second
+  TrainingStep& step = session.step();
+  const auto run = [&] { step.apply(step.forward_backward({&mb, 1}), 1e-4); };
+  run();  // memory and kernels are found on the first step, graphs are captured in the second
   run();
   const double peak = ops::measure_gemm_rate(ctx, c.precision).flops;
   while (state.KeepRunningBatch(steps_at_once)) {

@@ -13,7 +13,6 @@ TEST_P(RandomLayouts, FollowOneRank) {
   LayoutRun run = draw_layout(GetParam());
   SCOPED_TRACE(text_of(run));
   LayoutRun plain = run;
-  plain.options.zero_stage = 0;
   plain.recomputation = {};
   const LayoutResult one = run_on_one_rank(plain);
   EXPECT_EQ(one.losses.size(), static_cast<size_t>(run.num_steps()));

@@ -77,9 +77,8 @@ LayoutRun draw_layout(uint64_t seed) {
   run.global_batch = run.micro_batch * plan.data * draw.of({1, 2, 3, 5});
   run.seq_len = 16;
   run.unequal_targets = draw.below(2) == 0;
-  run.options.zero_stage = plan.zero_stage;
-  run.options.bucket_bytes = draw.of({2048, 20000, 1 << 20});
-  run.options.overlap = draw.below(4) != 0;
+  plan.bucket_mib = in_mib(draw.of({2048, 20000, 1 << 20}));
+  plan.overlap = draw.below(4) != 0;
   if (plan.tensor > 1) plan.tensor_chunks = draw.of({1, 2, 3});
   if (draw.below(3) == 0) draw_experts(draw, run);
   return run;
@@ -97,8 +96,7 @@ std::string text_of(const LayoutRun& run) {
       p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline, p.schedule.text(),
       p.virtual_stages, p.context, p.expert, p.expert_tensor_ranks(), p.expert_chunks, p.zero_stage, p.shard,
       static_cast<int>(run.recomputation.mode), run.recomputation.every, run.micro_batch, run.global_batch,
-      run.unequal_targets ? " unequal" : "", run.options.bucket_bytes,
-      run.options.overlap ? "" : " no overlap");
+      run.unequal_targets ? " unequal" : "", p.bucket_bytes(), p.overlap ? "" : " no overlap");
 }
 
 }  // namespace trireme::test

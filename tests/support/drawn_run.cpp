@@ -14,8 +14,6 @@ RunConfig draw_run(uint64_t seed) {
   RunConfig config;
   config.model = drawn.model;
   config.parallel = drawn.plan;
-  config.parallel.bucket_mib = static_cast<double>(drawn.options.bucket_bytes) / (1 << 20);
-  config.parallel.overlap = drawn.options.overlap;
   TrainConfig& t = config.train;
   constexpr DType kPrecisions[] = {DType::f32, DType::f32, DType::bf16, DType::f16};
   t.precision = kPrecisions[below(4)];

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "models/transformer/transformer.h"
+#include "models/session/stepwise_run.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
@@ -36,23 +36,6 @@ void read_sample(const LayoutRun& run, int64_t index, int32_t* inputs, int32_t* 
     inputs[t] = token(t);
     targets[t] = t < num_targets(run, index) ? token(t + 1) : -1;
   }
-}
-
-std::vector<MicroBatch> read_step(Context& ctx, const LayoutRun& run, int64_t step, int rank, int size,
-                                  const ContextShare& share) {
-  const int64_t num = run.global_batch / (run.micro_batch * size);
-  std::vector<MicroBatch> out;
-  std::vector<int32_t> inputs(static_cast<size_t>(run.micro_batch * run.seq_len)), targets(inputs.size());
-  for (int64_t m = 0; m < num; ++m) {
-    const int64_t first = step * run.global_batch + (m * size + rank) * run.micro_batch;
-    for (int64_t b = 0; b < run.micro_batch; ++b) {
-      read_sample(run, first + b, &inputs[static_cast<size_t>(b * run.seq_len)],
-                  &targets[static_cast<size_t>(b * run.seq_len)]);
-    }
-    out.push_back(make_micro_batch(ctx, run.micro_batch, run.seq_len, inputs, targets, share));
-    out.back().first_sample = first;
-  }
-  return out;
 }
 
 struct Block {
@@ -100,14 +83,40 @@ std::map<std::string, std::vector<float>> put_together(Context& ctx, const Paral
 }
 
 // What this rank holds.
-std::map<std::string, Block> blocks_of(Transformer& model, TrainingStep& step, ParameterState state) {
+std::map<std::string, Block> blocks_of(TrainingSession& session, ParameterState state) {
   std::map<std::string, Block> mine;
-  for (size_t chunk = 0; chunk < model.part().chunks.size(); ++chunk) {
-    step.for_each_parameter(chunk, state, [&](const Parameter& p, const Tensor& values) {
+  for (size_t chunk = 0; chunk < session.part().chunks.size(); ++chunk) {
+    session.step().for_each_parameter(chunk, state, [&](const Parameter& p, const Tensor& values) {
       mine[p.name] = {&p, values};
     });
   }
   return mine;
+}
+
+std::map<std::string, std::vector<float>> whole(TrainingSession& session, ParameterState state) {
+  return put_together(session.context(), session.parallel(), session.model().config(),
+                      blocks_of(session, state));
+}
+
+SessionOptions session_options(const LayoutRun& run) {
+  return {.max_seq_len = run.seq_len,
+          .precision = run.precision,
+          .master = run.master,
+          .recomputation = run.recomputation,
+          .float8 = run.float8,
+          .seed = 7,
+          .step = run.options};
+}
+
+void expect_tied_copies_equal(TrainingSession& session, const LayoutResult& result) {
+  for (const ParameterView& view : session.storage().parameters()) {
+    if (!view.parameter->is_tied_copy || !view.master) continue;
+    const auto copy = to_vector(view.master);
+    const auto& original = result.weights.at(view.parameter->name);
+    for_each_element(*view.parameter, [&](size_t i, size_t global) {
+      ASSERT_EQ(copy[i], original[global]) << view.parameter->name << ": the last stage's copy differs";
+    });
+  }
 }
 
 }  // namespace
@@ -118,27 +127,19 @@ int64_t LayoutRun::num_steps() const {
 }
 
 LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
-  ParallelPlan plan = run.plan;
-  for (const std::string& fault : resolve(plan, world.size())) throw_usage("{}", fault);
-  const ParallelContext parallel(world, plan);
   Context ctx(run.device, run.num_threads, run.settings);
-  Transformer model(ctx, parallel, run.model,
-                    {.max_seq_len = run.seq_len,
-                     .compute_type = run.precision,
-                     .sharding = run.options.sharding(parallel),
-                     .recomputation = run.recomputation,
-                     .float8 = run.float8});
-  model.storage().initialize(ctx, 7);
-  TrainingStep step(ctx, parallel, model.part(), run.options);
+  TrainingSession session(ctx, world, run.plan, run.model, session_options(run));
+  StepwiseRun steps(
+      session, {run.seq_len, run.micro_batch, run.global_batch},
+      [&](int64_t sample, int32_t* inputs, int32_t* targets) { read_sample(run, sample, inputs, targets); });
   ctx.allocator().reset_peaks();
   LayoutResult result;
   for (int64_t s = 0; s < run.num_steps(); ++s) {
-    auto batches = read_step(ctx, run, s, parallel.data().rank(), parallel.data().size(),
-                             ContextParallel(parallel).share());
-    const BatchTotals totals = step.accumulate(batches, run.loss_scale);
+    auto batches = steps.read();
+    const StepNumbers numbers = steps.run_passes(batches, run.loss_scale);
+    const BatchTotals totals = numbers.totals();
     if (s == 0 && run.gradients) {
-      result.gradients =
-          put_together(ctx, parallel, run.model, blocks_of(model, step, ParameterState::gradient));
+      result.gradients = whole(session, ParameterState::gradient);
       for (auto& [name, gradient] : result.gradients) {
         for (float& g : gradient)
           g /= static_cast<float>(static_cast<double>(std::max<int64_t>(totals.num_targets, 1)) *
@@ -150,23 +151,16 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     result.losses.push_back(mean(totals.loss_sum));
     result.aux_losses.push_back(mean(totals.aux_loss_sum));
     result.z_losses.push_back(mean(totals.z_loss_sum));
-    if (s == 0) result.router_loads = step.router_loads();
-    result.norms.push_back(step.gradient_norm());
-    step.update(run.lr);
+    if (s == 0) result.router_loads = session.step().router_loads();
+    result.norms.push_back(numbers.gradient_norm());
+    steps.apply(run.lr);
   }
   for (int i = 0; i < kNumMemoryCategories; ++i) {
     result.peak_bytes[static_cast<size_t>(i)] =
         ctx.allocator().stats().by_category[static_cast<size_t>(i)].peak;
   }
-  result.weights = put_together(ctx, parallel, run.model, blocks_of(model, step, ParameterState::master));
-  for (const ParameterView& view : model.storage().parameters()) {
-    if (!view.parameter->is_tied_copy || !view.master) continue;
-    const auto copy = to_vector(view.master);
-    const auto& original = result.weights.at(view.parameter->name);
-    for_each_element(*view.parameter, [&](size_t i, size_t global) {
-      ASSERT_EQ(copy[i], original[global]) << view.parameter->name << ": the last stage's copy differs";
-    });
-  }
+  result.weights = whole(session, ParameterState::master);
+  expect_tied_copies_equal(session, result);
   return result;
 }
 
@@ -231,29 +225,31 @@ LayoutResult run_on_threads(int size, const LayoutRun& run) {
 }
 
 LayoutResult run_on_one_rank(LayoutRun run) {
-  run.plan = {};
+  run.plan = {.bucket_mib = run.plan.bucket_mib,
+              .overlap = run.plan.overlap,
+              .gradient_dtype = run.plan.gradient_dtype};
   run.device = {};
   const auto self = make_self_communicator();
   return run_layout(*self, run);
 }
 
-void expect_follows(const LayoutResult& result, const LayoutResult& one, const Closeness& closeness) {
+void expect_follows(const LayoutResult& result, const LayoutResult& one, const Tolerance& tolerance) {
   std::string worst;
   EXPECT_GT(one.norms[0], 0) << "a first step without gradients compares nothing";
-  EXPECT_LT(largest_difference(result.gradients, one.gradients, worst), closeness.gradients) << worst;
+  EXPECT_LT(largest_difference(result.gradients, one.gradients, worst), tolerance.gradients) << worst;
   for (size_t i = 0; i < one.losses.size(); ++i) {
-    EXPECT_NEAR(result.losses[i], one.losses[i], closeness.losses * one.losses[i]) << "step " << i;
-    EXPECT_NEAR(result.aux_losses[i], one.aux_losses[i], closeness.losses * one.aux_losses[i])
+    EXPECT_NEAR(result.losses[i], one.losses[i], tolerance.losses * one.losses[i]) << "step " << i;
+    EXPECT_NEAR(result.aux_losses[i], one.aux_losses[i], tolerance.losses * one.aux_losses[i])
         << "step " << i;
-    EXPECT_NEAR(result.z_losses[i], one.z_losses[i], closeness.losses * one.z_losses[i]) << "step " << i;
-    EXPECT_NEAR(result.norms[i], one.norms[i], (i == 0 ? closeness.norms : closeness.later) * one.norms[i])
+    EXPECT_NEAR(result.z_losses[i], one.z_losses[i], tolerance.losses * one.z_losses[i]) << "step " << i;
+    EXPECT_NEAR(result.norms[i], one.norms[i], (i == 0 ? tolerance.norms : tolerance.later) * one.norms[i])
         << "step " << i;
   }
   for (const auto& [name, weights] : one.weights) {
     if (name.ends_with("key.bias")) continue;  // all of it is rounding noise
     std::string which;
     EXPECT_LT(largest_difference({{name, result.weights.at(name)}}, {{name, weights}}, which),
-              closeness.later)
+              tolerance.later)
         << name;
   }
 }

@@ -13,12 +13,16 @@
 
 namespace trireme::test {
 
+/// ParallelPlan::bucket_mib of buckets of so many bytes.
+constexpr double in_mib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
 struct LayoutRun {
   ModelConfig model;
   ParallelPlan plan;  ///< data 0: what the other degrees leave of the world
   Device device;
   OpSettings settings;
   DType precision = DType::f32;
+  bool master = true;  ///< SessionOptions::master
   Recomputation recomputation;
   bool float8 = false;
   int64_t steps = 20;
@@ -56,17 +60,17 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run);
 /// The same on `size` threads; fails the test unless all get the same bits.
 LayoutResult run_on_threads(int size, const LayoutRun& run);
 
-/// The same run on one rank and the CPU, whatever the run says.
+/// The same run on one rank and the CPU, whatever the run says, but for its buckets and how gradients travel.
 LayoutResult run_on_one_rank(LayoutRun run);
 
 /// How far from one rank's numbers a layout may be, relative.
-struct Closeness {
+struct Tolerance {
   double gradients = 1e-5, losses = 1e-5, norms = 1e-5;  ///< norms: of the first step
   double later = 1e-4;                                   ///< norms of later steps, and the last weights
 };
 
 /// Fails the test unless the result is close to one rank's.
-void expect_follows(const LayoutResult& result, const LayoutResult& one, const Closeness& closeness = {});
+void expect_follows(const LayoutResult& result, const LayoutResult& one, const Tolerance& tolerance = {});
 
 /// A small model of either family with 3 layers and odd sizes.
 ModelConfig tiny_model(ModelFamily family);

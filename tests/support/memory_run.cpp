@@ -22,14 +22,20 @@ MemoryComparison compare_memory(LayoutRun run) {
       comparison.measured.bytes[i] = std::max(comparison.measured.bytes[i], result.peak_bytes[i]);
     }
   });
-  MemoryInputs inputs = memory_inputs(run.model, run.plan, {run.micro_batch, run.seq_len, run.global_batch},
-                                      run.precision, run.options.master);
-  inputs.sharding.zero_stage = run.options.zero_stage;
-  inputs.sharding.bucket_bytes = run.options.bucket_bytes;
-  inputs.sharding.num_shards = run.options.zero_stage > 0 ? run.plan.shard_ranks() : 1;
-  inputs.recomputation = run.recomputation;
-  inputs.float8 = run.float8;
-  inputs.threads = run.num_threads;
+  MemoryInputs inputs{.model = run.model,
+                      .precision = run.precision,
+                      .micro_batch = run.micro_batch,
+                      .seq_len = run.seq_len,
+                      .accumulation = run.global_batch / (run.micro_batch * run.plan.data),
+                      .plan = run.plan,
+                      .sharding = sharding_of(run.plan, run.master),
+                      .recomputation = run.recomputation,
+                      .float8 = run.float8,
+                      .threads = run.num_threads};
+  if (run.plan.pipeline > 1) {
+    inputs.placement = layer_placement(run.model, run.seq_len, run.plan);
+    inputs.in_flight = pairs_in_flight(run.plan, static_cast<int>(inputs.accumulation));
+  }
   comparison.predicted = estimate_memory(inputs);
   return comparison;
 }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/verify/stepwise_run.h"
+#include "launch/verify/recorded_run.h"
 #include "runtime/comm/communicator.h"
 
 namespace trireme::test {

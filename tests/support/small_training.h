@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "models/transformer/transformer.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/ops/cross_entropy.h"
 #include "tests/support/layout_run.h"
 #include "tests/support/test_device.h"
@@ -29,12 +29,12 @@ struct SmallTraining {
 inline void PrintTo(const SmallTraining& c, std::ostream* out) { *out << c.name; }
 
 // How many targets count differs from step to step.
-inline MicroBatch batch_of(Context& ctx, const ParallelContext& parallel, int64_t number) {
+inline MicroBatch batch_of(Context& ctx, const ContextShare& share, int64_t number) {
   std::vector<int32_t> tokens(17);
   for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>((7 * i + number) % 37);
   std::vector<int32_t> targets(tokens.begin() + 1, tokens.end());
   for (int64_t i = 0; i < number % 4; ++i) targets[static_cast<size_t>(3 * i + 1)] = ops::kIgnoredTarget;
-  return make_micro_batch(ctx, 2, 8, std::span(tokens).first(16), targets, ContextParallel(parallel).share());
+  return make_micro_batch(ctx, 2, 8, std::span(tokens).first(16), targets, share);
 }
 
 enum class Way { at_once, late, as_graph };
@@ -42,58 +42,53 @@ enum class Way { at_once, late, as_graph };
 class Training {
  public:
   Training(Communicator& world, const SmallTraining& c, Way way)
-      : plan_(resolved(c.plan, world.size())), parallel_(world, plan_), way_(way) {
-    TrainingStepOptions options;
-    options.bucket_bytes = 16 << 10;
-    options.zero_stage = plan_.zero_stage;
-    options.master = c.master;
-    options.use_graph = way == Way::as_graph;
-    model_.emplace(ctx_, parallel_, tiny_model(c.family),
-                   TransformerOptions{.max_seq_len = 8,
-                                      .compute_type = c.precision,
-                                      .sharding = options.sharding(parallel_),
-                                      .recomputation = {.mode = c.recomputation}});
-    model_->storage().initialize(ctx_, 7);
-    step_.emplace(ctx_, parallel_, model_->part(), options);
-  }
+      : way_(way),
+        session_(ctx_, world, with_small_buckets(c.plan), tiny_model(c.family),
+                 {.max_seq_len = 8,
+                  .precision = c.precision,
+                  .master = c.master,
+                  .recomputation = {.mode = c.recomputation},
+                  .seed = 7,
+                  .step = {.use_graph = way == Way::as_graph}}) {}
 
   /// Each step with another learning rate.
   void train(int64_t num_steps, int64_t num_batches = 2) {
     for (int64_t i = 0; i < num_steps; ++i, ++steps_) {
       std::vector<MicroBatch> batches;
-      for (int64_t m = 0; m < num_batches; ++m) batches.push_back(batch_of(ctx_, parallel_, 3 * steps_ + m));
+      for (int64_t m = 0; m < num_batches; ++m)
+        batches.push_back(batch_of(ctx_, session_.share(), 3 * steps_ + m));
       const double lr = 1e-2 / static_cast<double>(steps_ + 1);
-      if (way_ == Way::at_once) {
-        read(step_->measure(batches, 1));
-        step_->update(lr);
-        continue;
-      }
-      StepNumbers now = step_->step(batches, 1, lr);
+      PendingStep pending = session_.step().forward_backward(batches);
+      StepNumbers now = pending.numbers();
+      if (way_ == Way::at_once) read(now);
+      session_.step().apply(std::move(pending), lr);
+      if (way_ == Way::at_once) continue;
       if (before_) read(*before_);
       before_ = std::move(now);
     }
   }
   void evaluate() {
-    MicroBatch batch = batch_of(ctx_, parallel_, 100);
-    evaluations_.push_back(step_->evaluate({&batch, 1}).mean_loss());
+    MicroBatch batch = batch_of(ctx_, session_.share(), 100);
+    evaluations_.push_back(session_.step().evaluate({&batch, 1}).mean_loss());
   }
   /// Losses and norms of all steps, losses of evaluations, and the weights of this rank.
   std::vector<double> results() {
     if (before_) read(*std::exchange(before_, std::nullopt));
     std::vector<double> all = numbers_;
     all.insert(all.end(), evaluations_.begin(), evaluations_.end());
-    for (size_t chunk = 0; chunk < model_->part().chunks.size(); ++chunk) {
-      step_->for_each_parameter(chunk, ParameterState::master, [&](const Parameter&, const Tensor& t) {
-        const auto values = ops::to_host_f32(ctx_, t);
-        all.insert(all.end(), values.begin(), values.end());
-      });
+    for (size_t chunk = 0; chunk < session_.part().chunks.size(); ++chunk) {
+      session_.step().for_each_parameter(chunk, ParameterState::master,
+                                         [&](const Parameter&, const Tensor& t) {
+                                           const auto values = ops::to_host_f32(ctx_, t);
+                                           all.insert(all.end(), values.begin(), values.end());
+                                         });
     }
     return all;
   }
 
  private:
-  static ParallelPlan resolved(ParallelPlan plan, int world_size) {
-    EXPECT_THAT(resolve(plan, world_size), testing::IsEmpty());
+  static ParallelPlan with_small_buckets(ParallelPlan plan) {
+    plan.bucket_mib = in_mib(16 << 10);
     return plan;
   }
   void read(const StepNumbers& n) {
@@ -101,12 +96,9 @@ class Training {
     numbers_.push_back(n.gradient_norm());
   }
 
-  ParallelPlan plan_;
-  ParallelContext parallel_;
   Way way_;
   Context ctx_{test_device(), 1, test_settings()};
-  std::optional<Transformer> model_;
-  std::optional<TrainingStep> step_;
+  TrainingSession session_;
   int64_t steps_ = 0;
   std::optional<StepNumbers> before_;
   std::vector<double> numbers_, evaluations_;

@@ -151,7 +151,7 @@ TEST(Verify, ABackwardPassThatDiffersIsNamedWithTheFirstGradient) {
 std::vector<std::string> faults_of(const RunConfig& config,
                                    const std::function<void(RecordedStep&)>& change) {
   const auto self = make_self_communicator();
-  StepwiseRun run(*self, config, {});
+  RecordedRun run(*self, config, {});
   RecordedStep step = run.run_passes();
   const ReferenceStep reference{step, step, {}};
   change(step);
@@ -237,7 +237,7 @@ TEST(Verify, ChoicesThatRoundingExplainsAreFollowedAndOthersAreFaults) {
   RunConfig config = tiny_run({.data = 1});
   config.model.moe = {.num_experts = 4};
   const auto self = make_self_communicator();
-  StepwiseRun run(*self, config, {});
+  RecordedRun run(*self, config, {});
   const NamedTensors weights = run.weights();
   const RecordedStep step = run.run_passes();
   ChoiceTable other = step.choices;

@@ -164,11 +164,11 @@ LayoutRun run_of(const Case& c, ModelFamily family, DType precision) {
   run.seq_len = 96;
   run.micro_batch = 4;
   run.global_batch = 4 * c.data * c.accumulation;
-  run.options.zero_stage = c.zero_stage;
+  run.plan.zero_stage = c.zero_stage;
   run.plan.pipeline = c.pipeline;
   run.plan.schedule = c.schedule;
-  if (run.plan.schedule == ScheduleKind::interleaved) run.plan.virtual_stages = 2;
-  run.options.bucket_bytes = 300 * kKiB;
+  if (run.plan.schedule == "interleaved") run.plan.virtual_stages = 2;
+  run.plan.bucket_mib = in_mib(300 * kKiB);
   return run;
 }
 

@@ -3,6 +3,7 @@
 
 #include "models/families/family.h"
 #include "models/transformer/transformer.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/gradient_check.h"

@@ -6,10 +6,9 @@
 
 #include <gtest/gtest.h>
 
-#include "models/families/family.h"
-#include "models/transformer/transformer.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "parallel/tensor_parallel/gather_parameter.h"
-#include "parallel/training/training_step.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/safetensors.h"
@@ -77,15 +76,21 @@ class GoldenModel : public testing::TestWithParam<bool> {
   GoldenModel()
       : golden_(GetParam() ? "llama_tiny" : "gpt2_tiny"),
         self_(make_self_communicator()),
-        one_rank_(*self_, {.data = 1}),
-        model_(ctx_, one_rank_, golden_config(GetParam()), {.max_seq_len = 16, .compute_type = DType::f32}),
+        one_(ctx_, *self_, {}, golden_config(GetParam()), options()),
         batch_(read_batch(ctx_)) {
-    read_weights(model_);
+    read_weights(one_);
+  }
+
+  static SessionOptions options() {
+    SessionOptions options{.max_seq_len = 16};
+    options.step.adamw = {0.9, 0.95, 1e-8, 0.1};
+    options.step.clip = 1.0;
+    return options;
   }
 
   // Each rank its part.
-  void read_weights(Transformer& model) const {
-    for (const ParameterView& view : model.storage().parameters()) {
+  void read_weights(TrainingSession& session) const {
+    for (const ParameterView& view : session.storage().parameters()) {
       const auto values = golden_.read("weight/" + view.parameter->name);
       EXPECT_EQ(static_cast<int64_t>(values.size()), view.parameter->global_shape.numel());
       auto held = test::read<float>(view.master);
@@ -110,7 +115,7 @@ class GoldenModel : public testing::TestWithParam<bool> {
 
   // But where the gradient is more than zero and less than `noise` of its tensor's largest.
   void expect_weights(const std::string& prefix, double bound, double noise = 0) {
-    for (const ParameterView& view : model_.storage().parameters()) {
+    for (const ParameterView& view : one_.storage().parameters()) {
       const std::string& name = view.parameter->name;
       // AdamW divides a gradient by its own size, also where the exact gradient is zero: softmax ignores a
       // key's bias.
@@ -131,18 +136,18 @@ class GoldenModel : public testing::TestWithParam<bool> {
   Context ctx_{test::test_device(), 1, test::test_settings()};
   Golden golden_;
   std::unique_ptr<Communicator> self_;
-  ParallelContext one_rank_;
-  Transformer model_;
+  TrainingSession one_;
   MicroBatch batch_;
 };
 
 TEST_P(GoldenModel, LogitsLossAndEveryGradientAgree) {
-  EXPECT_LT(relative_difference(test::to_vector(model_.logits(ctx_, batch_)), golden_.read("logits")), 1e-5);
-  TrainingStep step(ctx_, one_rank_, model_.part(), {});
-  const BatchTotals totals = step.accumulate({&batch_, 1});
+  EXPECT_LT(relative_difference(test::to_vector(one_.model().logits(ctx_, batch_)), golden_.read("logits")),
+            1e-5);
+  const PendingStep pending = one_.step().forward_backward({&batch_, 1});
+  const BatchTotals totals = pending.totals();
   EXPECT_EQ(totals.num_targets, 25);
   EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
-  for (const ParameterView& view : model_.storage().parameters()) {
+  for (const ParameterView& view : one_.storage().parameters()) {
     expect_gradient(view.parameter->name, test::to_vector(view.gradient), totals.num_targets);
   }
 }
@@ -150,39 +155,36 @@ TEST_P(GoldenModel, LogitsLossAndEveryGradientAgree) {
 TEST_P(GoldenModel, TensorParallelRanksAgreeToo) {
   for (const bool sequence : {false, true}) {
     run_thread_ranks(2, [&](Communicator& world) {
-      const ParallelContext parallel(world, {.data = 1, .tensor = 2, .sequence = sequence});
       Context ctx(test::test_device(), 1, test::test_settings());
-      Transformer model(ctx, parallel, golden_config(GetParam()),
-                        {.max_seq_len = 16, .compute_type = DType::f32});
-      read_weights(model);
+      TrainingSession session(ctx, world, {.tensor = 2, .sequence = sequence}, golden_config(GetParam()),
+                              options());
+      read_weights(session);
       MicroBatch batch = read_batch(ctx);
-      EXPECT_LT(relative_difference(test::to_vector(model.logits(ctx, batch)), golden_.read("logits")), 1e-5);
-      TrainingStep step(ctx, parallel, model.part(), {});
-      const BatchTotals totals = step.accumulate({&batch, 1});
+      EXPECT_LT(
+          relative_difference(test::to_vector(session.model().logits(ctx, batch)), golden_.read("logits")),
+          1e-5);
+      const PendingStep pending = session.step().forward_backward({&batch, 1});
+      const BatchTotals totals = pending.totals();
       EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
-      for (const ParameterView& view : model.storage().parameters()) {
+      for (const ParameterView& view : session.storage().parameters()) {
         const Tensor whole = gather_parameter(ctx, world, *view.parameter, view.gradient);
         if (whole) expect_gradient(view.parameter->name, test::to_vector(whole), totals.num_targets);
       }
       const double norm = golden_.read("grad_norms")[0];
-      EXPECT_NEAR(step.gradient_norm(), norm, 1e-5 * norm);
+      EXPECT_NEAR(pending.gradient_norm(), norm, 1e-5 * norm);
     });
   }
 }
 
 TEST_P(GoldenModel, TenStepsOfAdamWAgree) {
   constexpr double kNoise = 1e-5;
-  TrainingStepOptions options;
-  options.adamw = {0.9, 0.95, 1e-8, 0.1};
-  options.clip = 1.0;
-  TrainingStep step(ctx_, one_rank_, model_.part(), options);
   const auto losses = golden_.read("losses"), norms = golden_.read("grad_norms");
   for (size_t i = 0; i < 10; ++i) {
-    const BatchTotals totals = step.accumulate({&batch_, 1});
-    EXPECT_NEAR(totals.mean_loss(), losses[i], 1e-5 * losses[i]) << "step " << i;
-    const double norm = step.gradient_norm();
+    PendingStep pending = one_.step().forward_backward({&batch_, 1});
+    EXPECT_NEAR(pending.totals().mean_loss(), losses[i], 1e-5 * losses[i]) << "step " << i;
+    const double norm = pending.gradient_norm();
     EXPECT_NEAR(norm, norms[i], 1e-5 * norms[i]) << "step " << i;
-    step.update(1e-3);
+    one_.step().apply(std::move(pending), 1e-3);
     // A first step moves every weight by lr * g / |g|: where g is rounding noise, which is a device's and a
     // compiler's own, so is the step.
     if (i == 0) expect_weights("after1/", 3e-5, kNoise);

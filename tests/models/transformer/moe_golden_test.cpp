@@ -4,9 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "models/families/family.h"
-#include "models/transformer/transformer.h"
-#include "parallel/training/training_step.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/safetensors.h"
@@ -69,10 +68,9 @@ ModelConfig mixtral() {
 // Loads this rank's parts, makes a step of the file's batch and compares what every rank has.
 void expect_golden_step(Communicator& world, const ParallelPlan& plan) {
   const Golden golden;
-  const ParallelContext parallel(world, plan);
   Context ctx;
-  Transformer model(ctx, parallel, mixtral(), {.max_seq_len = 16, .compute_type = DType::f32});
-  for (const ParameterView& view : model.storage().parameters()) {
+  TrainingSession session(ctx, world, plan, mixtral(), {.max_seq_len = 16});
+  for (const ParameterView& view : session.storage().parameters()) {
     const auto values = golden.read("weight/" + view.parameter->name);
     ASSERT_EQ(static_cast<int64_t>(values.size()), view.parameter->global_shape.numel());
     test::for_each_element(*view.parameter,
@@ -80,21 +78,22 @@ void expect_golden_step(Communicator& world, const ParallelPlan& plan) {
   }
   MicroBatch batch =
       make_micro_batch(ctx, 2, 13, golden.read<int32_t>("tokens"), golden.read<int32_t>("targets"));
-  EXPECT_LT(relative_difference(test::to_vector(model.logits(ctx, batch)), golden.read("logits")), 1e-5);
-  TrainingStep step(ctx, parallel, model.part(), {});
-  const BatchTotals totals = step.accumulate({&batch, 1});
+  EXPECT_LT(relative_difference(test::to_vector(session.model().logits(ctx, batch)), golden.read("logits")),
+            1e-5);
+  const PendingStep pending = session.step().forward_backward({&batch, 1});
+  const BatchTotals totals = pending.totals();
   EXPECT_NEAR(totals.mean_loss(), golden.number("loss"), 1e-5 * golden.number("loss"));
   EXPECT_NEAR(totals.mean_of(totals.aux_loss_sum), golden.number("aux_loss"),
               1e-5 * golden.number("aux_loss"));
   EXPECT_NEAR(totals.mean_of(totals.z_loss_sum), golden.number("z_loss"), 1e-5 * golden.number("z_loss"));
-  for (const ParameterView& view : model.storage().parameters()) {
+  for (const ParameterView& view : session.storage().parameters()) {
     const auto whole = golden.read("grad/" + view.parameter->name);
     std::vector<float> gradient = test::to_vector(view.gradient), expected(gradient.size());
     for (float& g : gradient) g /= static_cast<float>(totals.num_targets);
     test::for_each_element(*view.parameter, [&](size_t i, size_t global) { expected[i] = whole[global]; });
     EXPECT_LT(relative_difference(gradient, expected), 1e-5) << view.parameter->name;
   }
-  EXPECT_NEAR(step.gradient_norm(), golden.number("grad_norm"), 1e-5 * golden.number("grad_norm"));
+  EXPECT_NEAR(pending.gradient_norm(), golden.number("grad_norm"), 1e-5 * golden.number("grad_norm"));
 }
 
 TEST(GoldenMixtral, RoutersDecideAlike) {

@@ -2,14 +2,13 @@
 #include "parallel/checkpoint/load_weights.h"
 
 #include <fstream>
-#include <optional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "models/transformer/checkpointed_transformer.h"
+#include "models/session/training_session.h"
 #include "parallel/checkpoint/router_biases.h"
-#include "parallel/checkpoint/save_weights.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
@@ -26,29 +25,19 @@ namespace {
 struct Rank {
   Rank(Communicator& world, const ModelConfig& config, ParallelPlan plan, uint64_t seed,
        DType precision = DType::f32)
-      : parallel(world, resolved(plan, world.size())) {
-    options.zero_stage = plan.zero_stage;
-    options.bucket_bytes = 4000;
-    model.emplace(ctx, parallel, config,
-                  TransformerOptions{
-                      .max_seq_len = 8, .compute_type = precision, .sharding = options.sharding(parallel)});
-    model->storage().initialize(ctx, seed);
-    step.emplace(ctx, parallel, model->part(), options);
-  }
-  static ParallelPlan resolved(ParallelPlan plan, int size) {
-    EXPECT_THAT(resolve(plan, size), testing::IsEmpty());
+      : session(ctx, world, with_small_buckets(std::move(plan)), config,
+                {.max_seq_len = 8, .precision = precision, .seed = seed}) {}
+  static ParallelPlan with_small_buckets(ParallelPlan plan) {
+    plan.bucket_mib = in_mib(4000);
     return plan;
   }
-  void save(const std::string& path) { save_weights(ctx, parallel, checkpointed(*model), *step, path); }
+  void save(const std::string& path) { session.save(path); }
   void load(const std::string& path, bool upcycle = false) {
-    load_weights(ctx, checkpointed(*model), path, upcycle);
+    load_weights(ctx, session.checkpointed(), path, upcycle);
   }
 
   Context ctx;
-  ParallelContext parallel;
-  TrainingStepOptions options;
-  std::optional<Transformer> model;
-  std::optional<TrainingStep> step;
+  TrainingSession session;
 };
 
 ModelConfig mixture(double bias_rate = 0.01) {
@@ -58,7 +47,7 @@ ModelConfig mixture(double bias_rate = 0.01) {
 }
 
 void set_biases(Rank& rank) {
-  for (RouterBalance* router : rank.model->part().routers()) {
+  for (RouterBalance* router : rank.session.part().routers()) {
     for (size_t e = 0; e < router->bias.size(); ++e)
       router->bias[e] = static_cast<float>(router->layer) + 0.25f * static_cast<float>(e);
   }
@@ -80,7 +69,7 @@ std::string one_rank_file(const TemporaryFolder& folder, const ModelConfig& conf
 
 Tensor logits(Rank& rank) {
   const std::vector<int32_t> tokens = {3, 1, 4, 1, 5, 9, 2, 6};
-  return rank.model->logits(rank.ctx, make_micro_batch(rank.ctx, 1, 8, tokens, {}));
+  return rank.session.model().logits(rank.ctx, make_micro_batch(rank.ctx, 1, 8, tokens, {}));
 }
 
 TEST(LoadWeights, EveryLayoutReadsAndWritesTheSameFile) {
@@ -99,7 +88,7 @@ TEST(LoadWeights, EveryLayoutReadsAndWritesTheSameFile) {
     run_thread_ranks(std::max(1, plan.data) * plan.ranks_per_replica(), [&](Communicator& world) {
       Rank rank(world, mixture(), plan, 4);
       rank.load(file);
-      for (const RouterBalance* router : rank.model->part().routers())
+      for (const RouterBalance* router : rank.session.part().routers())
         EXPECT_EQ(router->bias[3], static_cast<float>(router->layer) + 0.75f);
       rank.save(folder.path("again.safetensors"));
     });
@@ -116,7 +105,7 @@ TEST(LoadWeights, BiasesChooseAlsoWhereTheyAreNoLongerMoved) {
   const auto without = to_vector(logits(still));
   still.load(file);
   EXPECT_EQ(to_vector(logits(still)), to_vector(logits(moving)));
-  for (RouterBalance* router : still.model->part().routers()) router->bias.clear();
+  for (RouterBalance* router : still.session.part().routers()) router->bias.clear();
   EXPECT_NE(to_vector(logits(still)), to_vector(logits(moving)));
   EXPECT_NE(to_vector(logits(still)), without);
 }
@@ -156,9 +145,9 @@ TEST(LoadWeights, UpcyclingLeavesTheRoutersOfTheSeed) {
   Rank fresh(*self, config, {}, 8), upcycled(*self, config, {}, 8);
   upcycled.load(file, true);
   int num_routers = 0;
-  for (size_t i = 0; i < fresh.model->storage().parameters().size(); ++i) {
-    const ParameterView &a = fresh.model->storage().parameters()[i],
-                        &b = upcycled.model->storage().parameters()[i];
+  for (size_t i = 0; i < fresh.session.storage().parameters().size(); ++i) {
+    const ParameterView &a = fresh.session.storage().parameters()[i],
+                        &b = upcycled.session.storage().parameters()[i];
     if (!a.parameter->name.ends_with(".router.weight")) continue;
     ++num_routers;
     EXPECT_EQ(to_vector(a.master), to_vector(b.master));
@@ -209,7 +198,7 @@ TEST(LoadWeights, BiasesOfAnotherNumberOfExpertsAreRefused) {
   const auto self = make_self_communicator();
   Rank rank(*self, mixture(), {}, 8);
   expect_error(ExitCode::bad_input, {"router.bias is [6] of f32, the model's is [4]"},
-               [&] { load_router_biases(SafetensorsReader(path), checkpointed(*rank.model)); });
+               [&] { load_router_biases(SafetensorsReader(path), rank.session.checkpointed()); });
 }
 
 }  // namespace

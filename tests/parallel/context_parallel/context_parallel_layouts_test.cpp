@@ -37,7 +37,7 @@ class ContextParallelLayouts : public testing::TestWithParam<Case> {
               .pipeline = c.pipeline,
               .context = c.context,
               .sequence = c.sequence};
-    r.options.bucket_bytes = 4096;
+    r.plan.bucket_mib = in_mib(4096);
     return r;
   }
   LayoutResult run_layout_of(const LayoutRun& r) const { return run_on_threads(r.plan.world_size(), r); }
@@ -98,10 +98,10 @@ TEST(ContextParallel, ZeroEqualsPlainContextParallelismBitForBit) {
     r.plan = {.data = 2, .context = 2};
     r.unequal_targets = true;
     r.steps = 5;
-    r.options.bucket_bytes = 20000;
+    r.plan.bucket_mib = in_mib(20000);
     const LayoutResult plain = run_on_threads(4, r);
     for (const int stage : {1, 2}) {
-      r.options.zero_stage = stage;
+      r.plan.zero_stage = stage;
       const LayoutResult result = run_on_threads(4, r);
       EXPECT_EQ(result.losses, plain.losses) << stage;
       EXPECT_EQ(result.norms, plain.norms) << stage;

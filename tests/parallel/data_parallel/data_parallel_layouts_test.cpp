@@ -20,7 +20,7 @@ class DataParallelLayouts : public testing::TestWithParam<Case> {
     LayoutRun r;
     r.model = tiny_model(GetParam().family);
     r.unequal_targets = GetParam().unequal;
-    r.options.bucket_bytes = 4096;  // several buckets even here
+    r.plan.bucket_mib = in_mib(4096);  // several buckets even here
     return r;
   }
 };
@@ -57,8 +57,8 @@ TEST(DataParallel, OverlapAndBucketSizeChangeNoBit) {
   const LayoutResult reference = run_on_threads(4, r);
   for (const int64_t bytes : {int64_t{1}, int64_t{10000}}) {
     for (const bool overlap : {false, true}) {
-      r.options.bucket_bytes = bytes;
-      r.options.overlap = overlap;
+      r.plan.bucket_mib = in_mib(bytes);
+      r.plan.overlap = overlap;
       EXPECT_EQ(run_on_threads(4, r).weights, reference.weights) << bytes << " bytes, overlap " << overlap;
     }
   }

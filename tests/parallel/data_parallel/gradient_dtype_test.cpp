@@ -12,7 +12,7 @@ LayoutRun run_with(DType sent) {
   LayoutRun run;
   run.model = tiny_model(ModelFamily::gpt2);
   run.steps = 5;
-  run.options.gradient_dtype = sent;
+  run.plan.gradient_dtype = sent;
   return run;
 }
 
@@ -44,9 +44,9 @@ TEST(GradientDType, ZeroStagesBucketsAndOverlapChangeNoBit) {
     const LayoutResult plain = run_on_threads(4, run);
     for (const int stage : {0, 1, 2, 3}) {
       for (const bool overlap : {false, true}) {
-        run.options.zero_stage = stage;
-        run.options.overlap = overlap;
-        run.options.bucket_bytes = overlap ? 1 : 20000;
+        run.plan.zero_stage = stage;
+        run.plan.overlap = overlap;
+        run.plan.bucket_mib = in_mib(overlap ? 1 : 20000);
         const LayoutResult result = run_on_threads(4, run);
         EXPECT_EQ(result.losses, plain.losses) << "stage " << stage;
         EXPECT_EQ(result.norms, plain.norms) << "stage " << stage;

@@ -1,8 +1,8 @@
 // ZeRO inside groups of ranks, which hold copies of one another's parts (HSDP).
 #include <gtest/gtest.h>
 
-#include "models/families/family.h"
-#include "models/transformer/transformer.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/layout_run.h"
@@ -19,8 +19,6 @@ struct Case {
   int64_t accumulation;
 };
 
-void set_stage(LayoutRun& run, int stage) { run.plan.zero_stage = run.options.zero_stage = stage; }
-
 class Hsdp : public testing::TestWithParam<Case> {
  protected:
   LayoutRun run() const {
@@ -31,7 +29,7 @@ class Hsdp : public testing::TestWithParam<Case> {
     r.plan = c.plan;
     r.global_batch = c.ranks / c.plan.tensor * c.accumulation;
     r.unequal_targets = true;
-    r.options.bucket_bytes = 20000;
+    r.plan.bucket_mib = in_mib(20000);
     return r;
   }
 };
@@ -40,13 +38,13 @@ TEST_P(Hsdp, StagesAreEqualBitForBit) {
   LayoutRun r = run();
   r.steps = 6;
   r.options.clip = 0.5;
-  set_stage(r, 1);
+  r.plan.zero_stage = 1;
   const LayoutResult first = run_on_threads(GetParam().ranks, r);
   for (const int stage : {1, 2, 3}) {
     for (const bool overlap : {false, true}) {
-      set_stage(r, stage);
-      r.options.overlap = r.plan.overlap = overlap;
-      r.options.bucket_bytes = overlap ? 20000 : 1;
+      r.plan.zero_stage = stage;
+      r.plan.overlap = overlap;
+      r.plan.bucket_mib = in_mib(overlap ? 20000 : 1);
       SCOPED_TRACE(fmt::format("stage {}, overlap {}", stage, overlap));
       const LayoutResult result = run_on_threads(GetParam().ranks, r);
       EXPECT_EQ(result.losses, first.losses);
@@ -60,7 +58,7 @@ TEST_P(Hsdp, FollowsOneRank) {
   LayoutRun r = run();
   r.precision = DType::f32;
   const LayoutResult one = run_on_one_rank(r);
-  set_stage(r, 3);
+  r.plan.zero_stage = 3;
   expect_follows(run_on_threads(GetParam().ranks, r), one);
 }
 
@@ -81,7 +79,7 @@ TEST(HsdpGroups, AllRanksInOneGroupIsPlainZero) {
   LayoutRun run;
   run.model = tiny_model(ModelFamily::gpt2);
   run.steps = 4;
-  set_stage(run, 2);
+  run.plan.zero_stage = 2;
   const LayoutResult plain = run_on_threads(4, run);
   run.plan.shard = 4;
   EXPECT_EQ(run_on_threads(4, run).weights, plain.weights);
@@ -110,32 +108,25 @@ MicroBatch micro_batch_of(Context& ctx, int rank) {
 
 TEST(HsdpGroups, EveryGradientIsTheSumOverAllRanks) {
   const ModelConfig config = tiny_model(ModelFamily::gpt2);
+  const SessionOptions options{.max_seq_len = 5, .seed = 7};
   Context one_ctx;
   const auto self = make_self_communicator();
-  const ParallelContext one_rank(*self, {.data = 1});
-  Transformer one(one_ctx, one_rank, config, {.max_seq_len = 5, .compute_type = DType::f32});
-  one.storage().initialize(one_ctx, 7);
-  TrainingStep one_step(one_ctx, one_rank, one.part(), {});
+  TrainingSession one(one_ctx, *self, {}, config, options);
   std::vector<MicroBatch> all;
   for (int rank = 0; rank < 4; ++rank) all.push_back(micro_batch_of(one_ctx, rank));
-  one_step.accumulate(all);
+  const PendingStep one_step = one.step().forward_backward(all);
   run_thread_ranks(4, [&](Communicator& world) {
     Context ctx;
-    const ParallelContext parallel(world, {.data = 4, .zero_stage = 3, .shard = 2});
-    TrainingStepOptions options;
-    options.zero_stage = 3;
-    Transformer model(ctx, parallel, config,
-                      {.max_seq_len = 5, .compute_type = DType::f32, .sharding = options.sharding(parallel)});
-    model.storage().initialize(ctx, 7);
-    TrainingStep step(ctx, parallel, model.part(), options);
+    TrainingSession session(ctx, world, {.data = 4, .zero_stage = 3, .shard = 2}, config, options);
     std::vector<MicroBatch> mine{micro_batch_of(ctx, world.rank())};
-    step.accumulate(mine);
+    const PendingStep step = session.step().forward_backward(mine);
     std::map<std::string, std::vector<float>> sums, expected;
-    for (size_t i = 0; i < model.storage().parameters().size(); ++i) {
-      const ParameterView& view = model.storage().parameters()[i];
+    for (size_t i = 0; i < session.storage().parameters().size(); ++i) {
+      const ParameterView& view = session.storage().parameters()[i];
       const ParameterBucket& bucket = view.group->buckets[view.bucket];
       const Tensor whole = Tensor::empty(ctx, {bucket.end - bucket.begin}, DType::f32);
-      parallel.shard().all_gather(ctx.stream(), view.group->own_shard(bucket, view.group->gradients), whole);
+      session.parallel().shard().all_gather(ctx.stream(),
+                                            view.group->own_shard(bucket, view.group->gradients), whole);
       sums[view.parameter->name] =
           to_vector(whole.flat_slice(view.begin - bucket.begin, view.parameter->shape));
       expected[view.parameter->name] = to_vector(one.storage().parameters()[i].gradient);

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
-#include "models/transformer/transformer.h"
+#include "models/session/training_session.h"
+#include "models/transformer/block.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/ops/elementwise.h"
@@ -46,22 +48,16 @@ struct Outputs {
 // Evaluates, then asks for logits twice, as generation does; every rank its own tokens.
 Outputs outputs_of(Communicator& world, const ModelConfig& config, DType precision, int stage) {
   Context ctx;
-  const ParallelContext parallel(world, {.data = world.size(), .zero_stage = stage});
-  Transformer model(ctx, parallel, config,
-                    {.max_seq_len = kSeqLen, .compute_type = precision, .sharding = sharding(world, stage)});
-  model.storage().initialize(ctx, 7);
-  TrainingStepOptions options;
-  options.zero_stage = stage;
-  options.bucket_bytes = 5000;
-  TrainingStep step(ctx, parallel, model.part(), options);
+  TrainingSession session(ctx, world, {.data = world.size(), .zero_stage = stage, .bucket_mib = in_mib(5000)},
+                          config, {.max_seq_len = kSeqLen, .precision = precision, .seed = 7});
   std::vector<MicroBatch> batches{some_micro_batch(ctx, world.rank()), some_micro_batch(ctx, 9)};
   Outputs out;
-  out.loss = step.evaluate(batches).loss_sum;
+  out.loss = session.step().evaluate(batches).loss_sum;
   for (int i = 0; i < 2; ++i) {
-    const auto logits = to_vector(model.logits(ctx, some_micro_batch(ctx, 3 * world.rank() + i)));
+    const auto logits = to_vector(session.model().logits(ctx, some_micro_batch(ctx, 3 * world.rank() + i)));
     out.logits.insert(out.logits.end(), logits.begin(), logits.end());
   }
-  for (const ParameterBlock* block : model.part().blocks()) {
+  for (const ParameterBlock* block : session.part().blocks()) {
     EXPECT_EQ(static_cast<bool>(block->weight), stage < 3 || !block->is_matrix());
   }
   return out;
@@ -218,7 +214,7 @@ TEST(ShardedWeights, ATiedTableCountsAmongTheTwoThatAreWhole) {
   run.plan.data = 4;
   run.seq_len = 4;
   run.global_batch = 4;
-  run.options.zero_stage = 3;
+  run.plan.zero_stage = 3;
   expect_memory_as_predicted(run);
 }
 

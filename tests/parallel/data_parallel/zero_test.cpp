@@ -1,7 +1,7 @@
 // ZeRO stages 1, 2 and 3 equal plain data parallelism bit for bit, and divide memory as the formulas say.
 #include <gtest/gtest.h>
 
-#include "models/families/family.h"
+#include "models/session/training_session.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
@@ -37,9 +37,9 @@ TEST_P(Zero, StagesEqualPlainDataParallelismBitForBit) {
   EXPECT_GT(plain.norms[1], run.options.clip);
   for (const int64_t bucket_bytes : {int64_t{1}, int64_t{20000}, int64_t{25} << 20}) {
     for (const int stage : {0, 1, 2, 3}) {
-      run.options.bucket_bytes = bucket_bytes;
-      run.options.zero_stage = stage;
-      run.options.overlap = run.plan.overlap = bucket_bytes != 20000;  // prefetch too
+      run.plan.bucket_mib = in_mib(bucket_bytes);
+      run.plan.zero_stage = stage;
+      run.plan.overlap = bucket_bytes != 20000;  // prefetch too
       SCOPED_TRACE(fmt::format("stage {}, buckets of {} bytes", stage, bucket_bytes));
       const LayoutResult result = run_on_threads(c.ranks, run);
       EXPECT_EQ(result.losses, plain.losses);
@@ -67,11 +67,11 @@ TEST(ZeroBesideTensorParallelism, StagesEqualPlainDataParallelismBitForBitAndFol
       run.model = tiny_model(family);
       run.unequal_targets = true;
       run.plan = {.tensor = 2, .sequence = sequence};
-      run.options.bucket_bytes = 20000;
+      run.plan.bucket_mib = in_mib(20000);
       const LayoutResult plain = run_on_threads(4, run);
       expect_follows(plain, run_on_one_rank(run));
       for (const int stage : {1, 2, 3}) {
-        run.options.zero_stage = stage;
+        run.plan.zero_stage = stage;
         const LayoutResult result = run_on_threads(4, run);
         EXPECT_EQ(result.losses, plain.losses) << "stage " << stage;
         EXPECT_EQ(result.norms, plain.norms) << "stage " << stage;
@@ -90,10 +90,10 @@ TEST(ZeroBesideAPipeline, StageThreeEqualsPlainDataParallelismBitForBit) {
       run.unequal_targets = true;
       run.steps = 5;
       run.plan = {.pipeline = 2, .schedule = schedule};
-      run.plan.virtual_stages = run.plan.schedule == ScheduleKind::interleaved ? 2 : 1;
-      run.options.bucket_bytes = 20000;
+      run.plan.virtual_stages = run.plan.schedule == "interleaved" ? 2 : 1;
+      run.plan.bucket_mib = in_mib(20000);
       const LayoutResult plain = run_on_threads(4, run);
-      run.options.zero_stage = 3;
+      run.plan.zero_stage = 3;
       const LayoutResult result = run_on_threads(4, run);
       EXPECT_EQ(result.losses, plain.losses) << to_string(schedule);
       EXPECT_EQ(result.norms, plain.norms) << to_string(schedule);
@@ -113,7 +113,7 @@ LayoutRun wide_run(DType precision, int ranks, int64_t accumulation) {
   run.steps = 2;
   run.seq_len = 4;
   run.global_batch = ranks * accumulation;
-  run.options.bucket_bytes = 256 << 10;
+  run.plan.bucket_mib = in_mib(256 << 10);
   return run;
 }
 
@@ -146,8 +146,8 @@ TEST(ZeroMemory, PeaksFollowTheEstimate) {
                              to_string(c.precision), c.accumulation, c.overlap));
     LayoutRun run = wide_run(c.precision, c.ranks, c.accumulation);
     run.plan.data = c.ranks;
-    run.options.zero_stage = c.stage;
-    run.options.overlap = run.plan.overlap = c.overlap;
+    run.plan.zero_stage = c.stage;
+    run.plan.overlap = c.overlap;
     expect_memory_as_predicted(run);
   }
 }
@@ -222,15 +222,20 @@ TEST(ZeroNorm, APartOfTheGradientsHasTheSameSumHoweverItIsDivided) {
   }
 }
 
-TEST(ZeroMemory, AStorageLaidOutForAnotherStepIsRefused) {
-  run_thread_ranks(2, [&](Communicator& world) {
-    const ParallelContext parallel(world, {.data = 2, .zero_stage = 1});
+TEST(ZeroMemory, TheStorageIsLaidOutAsThePlanSays) {
+  run_thread_ranks(4, [&](Communicator& world) {
     Context ctx;
-    Transformer model(ctx, parallel, tiny_model(ModelFamily::gpt2),
-                      {.max_seq_len = 8, .compute_type = DType::f32});
-    TrainingStepOptions options;
-    options.zero_stage = 1;
-    EXPECT_THROW(TrainingStep(ctx, parallel, model.part(), options), InternalError);
+    const ParallelPlan plan{.zero_stage = 2, .shard = 2, .bucket_mib = in_mib(4096)};
+    TrainingSession session(ctx, world, plan, tiny_model(ModelFamily::gpt2),
+                            {.precision = DType::bf16, .master = false});
+    const ShardingSpec expected{.zero_stage = 2,
+                                .num_shards = 2,
+                                .shard = world.rank() % 2,
+                                .num_expert_shards = 2,
+                                .expert_shard = world.rank() % 2,
+                                .bucket_bytes = 4096,
+                                .master = false};
+    EXPECT_EQ(session.storage().sharding(), expected);
   });
 }
 

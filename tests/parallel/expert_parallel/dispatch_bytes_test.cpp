@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "models/transformer/transformer.h"
-#include "parallel/training/training_step.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/layout_run.h"
 
@@ -63,36 +63,29 @@ std::vector<int64_t> gather(Context& ctx, Communicator& comm, std::vector<int64_
 }
 
 void check(Communicator& world, const Case& c) {
-  ParallelPlan plan = c.plan;
-  ASSERT_TRUE(resolve(plan, world.size()).empty());
-  const ParallelContext parallel(world, plan);
   ModelConfig model = tiny_model(ModelFamily::llama);
   model.moe = c.moe;
   Context ctx;
-  const TrainingStepOptions options;
-  Transformer transformer(
-      ctx, parallel, model,
-      {.max_seq_len = kSeqLen,
-       .compute_type = c.precision,
-       .sharding = options.sharding(parallel),
-       .recomputation = {.mode = c.recompute ? RecomputeMode::full : RecomputeMode::none}});
-  transformer.storage().initialize(ctx, 7);
-  TrainingStep step(ctx, parallel, transformer.part(), options);
+  const RecomputeMode mode = c.recompute ? RecomputeMode::full : RecomputeMode::none;
+  TrainingSession session(
+      ctx, world, c.plan, model,
+      {.max_seq_len = kSeqLen, .precision = c.precision, .recomputation = {.mode = mode}, .seed = 7});
+  const ParallelContext& parallel = session.parallel();
+  const ParallelPlan& plan = session.plan();
   std::vector<int32_t> ids;
   for (int32_t t = 0; t < kSeqLen; ++t) ids.push_back((5 * t + 11 * parallel.data().rank()) % 37);
-  const ContextShare share = ContextParallel(parallel).share();
   std::vector<MicroBatch> batches;
   for (int64_t m = 0; m < c.num_micro_batches; ++m)
-    batches.push_back(make_micro_batch(ctx, 1, kSeqLen, ids, ids, share));
+    batches.push_back(make_micro_batch(ctx, 1, kSeqLen, ids, ids, session.share()));
 
   Communicator& experts = parallel.experts();
   const int64_t before = experts.bytes_exchanged();
-  step.accumulate(batches);
+  const PendingStep pending = session.step().forward_backward(batches);
   const int64_t sent = experts.bytes_exchanged() - before;
 
   const int64_t passed = kSeqLen / plan.context / plan.expert_row_parts();
   int64_t expected = 0;
-  for (const RouterBalance* router : transformer.part().routers()) {
+  for (const RouterBalance* router : session.part().routers()) {
     std::vector<double> chosen = router->sums.chosen;  // of equal micro-batches
     for (double& n : chosen) n /= static_cast<double>(c.num_micro_batches);
     const std::vector<int64_t> all = gather(ctx, experts, rows_for_experts(c, passed, chosen));

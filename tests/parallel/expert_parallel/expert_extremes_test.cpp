@@ -8,6 +8,7 @@
 
 #include "models/families/family.h"
 #include "models/transformer/transformer.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "parallel/expert_parallel/token_exchange.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"

@@ -49,7 +49,6 @@ LayoutRun run_of(Kind kind) {
   run.seq_len = 16;
   run.model.max_positions = 16;
   run.unequal_targets = kind == Kind::dropping || kind == Kind::fine_grained;  // weights of the balance terms
-  run.options.bucket_bytes = 4000;
   return run;
 }
 
@@ -123,7 +122,7 @@ TEST_P(MoeLayouts, FollowOneRank) {
     SCOPED_TRACE(c.name);
     run.plan = c.plan;
     run.micro_batch = c.micro_batch;
-    run.options.zero_stage = c.plan.zero_stage;
+    run.plan.bucket_mib = in_mib(4000);
     const int size = std::max(1, c.plan.data) * c.plan.ranks_per_replica();
     const LayoutResult result = run_on_threads(size, run);
     if (c.plan.zero_stage > 0) {
@@ -148,7 +147,7 @@ TEST_P(MoeLayouts, FollowOneRank) {
 TEST_P(MoeLayouts, ChunksChangeNoBit) {
   LayoutRun run = run_of(GetParam());
   run.steps = 2;
-  run.plan = {.data = 2, .expert = 2};
+  run.plan = {.data = 2, .expert = 2, .bucket_mib = in_mib(4000)};
   const LayoutResult whole = run_on_threads(2, run);
   for (const int chunks : {2, 3, 4}) {
     SCOPED_TRACE(chunks);

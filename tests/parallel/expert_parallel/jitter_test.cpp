@@ -1,7 +1,8 @@
 // Jitter on what routers see: in training alone, and the same however the work is divided.
 #include <gtest/gtest.h>
 
-#include "models/transformer/transformer.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "tests/support/layout_run.h"
 
@@ -48,25 +49,25 @@ TEST(RouterJitter, DiffersFromSampleToSampleAndNotInEvaluation) {
   LayoutRun run = jittered(0.1);
   Context ctx;
   const auto self = make_self_communicator();
-  const ParallelContext one_rank(*self, {.data = 1});
-  const auto model_of = [&](const ModelConfig& config) {
-    auto model = std::make_unique<Transformer>(
-        ctx, one_rank, config, TransformerOptions{.max_seq_len = run.seq_len, .compute_type = DType::f32});
-    model->storage().initialize(ctx, 7);
-    return model;
-  };
-  const auto noisy = model_of(run.model), plain = model_of(jittered(0).model);
-  TrainingStep step(ctx, one_rank, noisy->part(), {}), plain_step(ctx, one_rank, plain->part(), {});
+  const SessionOptions options{.max_seq_len = run.seq_len, .seed = 7};
+  TrainingSession noisy(ctx, *self, {}, run.model, options),
+      plain(ctx, *self, {}, jittered(0).model, options);
   std::vector<int32_t> ids(static_cast<size_t>(run.seq_len));
   for (size_t t = 0; t < ids.size(); ++t) ids[t] = static_cast<int32_t>(t);
   MicroBatch mb = make_micro_batch(ctx, 1, run.seq_len, ids, ids), later = mb;
   later.first_sample = 1;
-  const double loss = step.accumulate({&mb, 1}).loss_sum;
-  EXPECT_NE(step.accumulate({&later, 1}).loss_sum, loss);
-  EXPECT_EQ(step.accumulate({&mb, 1}).loss_sum, loss);
-  const double expected = plain_step.evaluate({&mb, 1}).loss_sum;
+  const auto loss_of = [&](MicroBatch& batch) {
+    PendingStep pending = noisy.step().forward_backward({&batch, 1});
+    const double loss = pending.totals().loss_sum;
+    noisy.step().skip(std::move(pending));
+    return loss;
+  };
+  const double loss = loss_of(mb);
+  EXPECT_NE(loss_of(later), loss);
+  EXPECT_EQ(loss_of(mb), loss);
+  const double expected = plain.step().evaluate({&mb, 1}).loss_sum;
   EXPECT_NE(loss, expected);
-  EXPECT_EQ(step.evaluate({&mb, 1}).loss_sum, expected);
+  EXPECT_EQ(noisy.step().evaluate({&mb, 1}).loss_sum, expected);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "models/transformer/block.h"
 #include "models/transformer/transformer.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/layout_run.h"
@@ -34,8 +35,8 @@ TEST_P(RecomputeLayouts, ChangesNoBit) {
   run.model = tiny_model(c.family);
   run.precision = c.precision;
   run.plan = c.plan;
-  run.options.zero_stage = c.zero_stage;
-  run.options.bucket_bytes = 4096;
+  run.plan.zero_stage = c.zero_stage;
+  run.plan.bucket_mib = in_mib(4096);
   run.steps = 5;
   run.unequal_targets = true;
   const LayoutResult plain = run_on_threads(c.ranks, run);

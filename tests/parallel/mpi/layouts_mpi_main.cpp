@@ -26,11 +26,11 @@ TEST_P(MpiLayouts, DataParallelFollowsOneRank) {
   for (const bool unequal : {false, true}) {
     LayoutRun run = run_of(GetParam());
     run.unequal_targets = unequal;
-    run.options.bucket_bytes = 4096;
+    run.plan.bucket_mib = in_mib(4096);
     const LayoutResult result = run_layout(*world, run);
     expect_follows(result, run_on_one_rank(run));
-    run.options.bucket_bytes = 50000;
-    run.options.overlap = false;
+    run.plan.bucket_mib = in_mib(50000);
+    run.plan.overlap = false;
     EXPECT_EQ(run_layout(*world, run).weights, result.weights) << "buckets and overlap change bits";
   }
 }
@@ -101,10 +101,10 @@ TEST_P(MpiLayouts, ZeroEqualsPlainDataParallelismBitForBit) {
     run.precision = precision;
     run.steps = 5;
     run.unequal_targets = true;
-    run.options.bucket_bytes = 20000;
+    run.plan.bucket_mib = in_mib(20000);
     const LayoutResult plain = run_layout(*world, run);
     for (const int stage : {1, 2, 3}) {
-      run.options.zero_stage = stage;
+      run.plan.zero_stage = stage;
       const LayoutResult result = run_layout(*world, run);
       EXPECT_EQ(result.losses, plain.losses) << "stage " << stage;
       EXPECT_EQ(result.norms, plain.norms) << "stage " << stage;
@@ -118,11 +118,11 @@ TEST_P(MpiLayouts, ShardsOfTwoHaveEqualBitsAtEveryZeroStage) {
   LayoutRun run = run_of(GetParam());
   run.unequal_targets = true;
   run.plan.shard = 2;
-  run.plan.zero_stage = run.options.zero_stage = 1;
+  run.plan.zero_stage = 1;
   const LayoutResult first = run_layout(*world, run);
   expect_follows(first, run_on_one_rank(run));
   for (const int stage : {2, 3}) {
-    run.plan.zero_stage = run.options.zero_stage = stage;
+    run.plan.zero_stage = stage;
     const LayoutResult result = run_layout(*world, run);
     EXPECT_EQ(result.norms, first.norms) << "stage " << stage;
     EXPECT_EQ(result.weights, first.weights) << "stage " << stage;

@@ -13,7 +13,7 @@ LayoutRun run_without_masters(ModelFamily family) {
   run.precision = DType::bf16;
   run.steps = 6;
   run.unequal_targets = true;
-  run.options.master = false;
+  run.master = false;
   run.options.adamw.eps = 1e-8;
   run.options.adamw.seed = 3;
   return run;
@@ -37,8 +37,8 @@ TEST(WithoutMasters, ZeroStagesAndBucketsChangeNoBit) {
     const LayoutResult plain = run_on_threads(3, run);
     for (const int64_t bytes : {int64_t{1}, int64_t{20000}}) {
       for (const int stage : {0, 1, 2, 3}) {
-        run.options.bucket_bytes = bytes;
-        run.options.zero_stage = stage;
+        run.plan.bucket_mib = in_mib(bytes);
+        run.plan.zero_stage = stage;
         const LayoutResult result = run_on_threads(3, run);
         EXPECT_EQ(result.losses, plain.losses) << "stage " << stage;
         EXPECT_EQ(result.weights, plain.weights) << "stage " << stage;
@@ -66,7 +66,7 @@ TEST(WithoutMasters, StayCloseToARunWithMasters) {
   LayoutRun run = run_without_masters(ModelFamily::gpt2);
   run.steps = 20;
   const LayoutResult without = run_on_one_rank(run);
-  run.options.master = true;
+  run.master = true;
   const LayoutResult with = run_on_one_rank(run);
   for (size_t i = 0; i < with.losses.size(); ++i) {
     EXPECT_NEAR(without.losses[i], with.losses[i], 0.01 * with.losses[i]) << i;

@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "models/families/family.h"
-#include "models/transformer/transformer.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "parallel/pipeline/schedule_file.h"
 #include "runtime/comm/self/self_communicator.h"
@@ -49,8 +49,7 @@ LayoutRun run_of(const Case& c) {
   r.plan = c.plan;
   r.global_batch = c.global_batch;
   r.unequal_targets = c.unequal;
-  r.options.bucket_bytes = 4096;
-  r.options.zero_stage = c.plan.zero_stage;
+  r.plan.bucket_mib = in_mib(4096);
   return r;
 }
 
@@ -58,9 +57,7 @@ class PipelineLayouts : public testing::TestWithParam<Case> {};
 
 TEST_P(PipelineLayouts, FollowOneRank) {
   const LayoutRun run = run_of(GetParam());
-  LayoutRun plain = run;
-  plain.options.zero_stage = 0;
-  expect_follows(run_on_threads(run.plan.world_size(), run), run_on_one_rank(plain));
+  expect_follows(run_on_threads(run.plan.world_size(), run), run_on_one_rank(run));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -170,14 +167,12 @@ TEST(PipelineParallel, EvaluationAndLogitsAreThoseOfOneRank) {
   const auto self = make_self_communicator();
   Context ctx;
   const auto run = [&](Communicator& world, const ParallelPlan& plan, std::vector<float>& logits) {
-    const ParallelContext parallel(world, plan);
     Context mine;
-    Transformer model(mine, parallel, config, {.max_seq_len = 8, .compute_type = DType::f32});
-    model.storage().initialize(mine, 3);
-    TrainingStep step(mine, parallel, model.part(), {});
+    TrainingSession session(mine, world, plan, config, {.max_seq_len = 8, .seed = 3});
+    TrainingStep& step = session.step();
     std::vector<MicroBatch> batches;
     for (int i = 0; i < 3; ++i) batches.push_back(make_micro_batch(mine, 2, 4, tokens, targets));
-    logits = to_vector(model.logits(mine, batches[0]));
+    logits = to_vector(session.model().logits(mine, batches[0]));
     EXPECT_TRUE(std::isnan(step.evaluate({}).mean_loss()));  // a mean over nothing is no number
     const BatchTotals whole = step.evaluate(batches);
     size_t at = 0;

@@ -4,6 +4,7 @@
 
 #include "models/families/family.h"
 #include "models/transformer/transformer.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/layout_run.h"
 
@@ -32,7 +33,7 @@ class TensorParallelLayouts : public testing::TestWithParam<Case> {
     r.model.vocab_size = GetParam().vocab;
     r.unequal_targets = GetParam().unequal;
     r.plan = {.data = GetParam().data, .tensor = GetParam().tensor, .sequence = GetParam().sequence};
-    r.options.bucket_bytes = 4096;
+    r.plan.bucket_mib = in_mib(4096);
     return r;
   }
   LayoutResult run_layout_of(const LayoutRun& r) const {

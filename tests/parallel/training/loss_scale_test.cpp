@@ -33,7 +33,7 @@ TEST(LossScale, APowerOfTwoChangesNoBitOfAnFp32Run) {
 TEST(LossScale, NorOfOneOverRanks) {
   LayoutRun run = scaled_run(ModelFamily::llama, DType::f32, 1);
   run.plan.tensor = 2;
-  run.options.zero_stage = 1;
+  run.plan.zero_stage = 1;
   const LayoutResult plain = run_on_threads(4, run);
   run.loss_scale = 0x1p20;
   EXPECT_EQ(run_on_threads(4, run).weights, plain.weights);

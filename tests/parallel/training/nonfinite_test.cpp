@@ -8,9 +8,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "models/transformer/transformer.h"
-#include "parallel/context_parallel/context_parallel.h"
-#include "parallel/training/training_step.h"
+#include "models/session/training_session.h"
+#include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/injector.h"
 #include "tests/support/layout_run.h"
@@ -35,66 +34,59 @@ constexpr int64_t kMicroBatches = 2;  // of a step, on each rank
 class Rank {
  public:
   Rank(Communicator& world, const Layout& layout)
-      : world_(world), parallel_(world, resolved(layout, world.size())) {
-    TrainingStepOptions options;
-    options.zero_stage = layout.zero_stage;
-    options.bucket_bytes = 20000;
-    options.check = layout.check;
-    options.gradient_dtype = layout.gradient_dtype;
-    model_.emplace(ctx_, parallel_, tiny_model(layout.family),
-                   TransformerOptions{.max_seq_len = kLength,
-                                      .compute_type = layout.precision,
-                                      .sharding = options.sharding(parallel_)});
-    model_->storage().initialize(ctx_, 7);
-    step_.emplace(ctx_, parallel_, model_->part(), options);
-  }
+      : world_(world),
+        session_(ctx_, world, plan_of(layout), tiny_model(layout.family),
+                 {.max_seq_len = kLength,
+                  .precision = layout.precision,
+                  .seed = 7,
+                  .step = {.check = layout.check}}) {}
 
-  TrainingStep& step() { return *step_; }
+  TrainingStep& step() { return session_.step(); }
   void observe(StageObserver& observer) {
-    for (Stage& stage : model_->part().chunks) stage.observe(observer);
+    for (Stage& stage : session_.part().chunks) stage.observe(observer);
   }
   void ignore(StageObserver& observer) {
-    for (Stage& stage : model_->part().chunks) stage.ignore(observer);
+    for (Stage& stage : session_.part().chunks) stage.ignore(observer);
   }
   /// Makes `layer` of the injection, counted over the model, one of its stage, and moves the rank to one that
   /// holds it.
-  Injection placed(Injection injection) const {
-    const std::vector<int>& begins = model_->placement();
+  Injection placed(Injection injection) {
+    const std::vector<int>& begins = session_.model().placement();
     const auto layer = static_cast<int>(injection.layer);
     while (begins[static_cast<size_t>(injection.stage) + 1] <= layer) ++injection.stage;
     injection.layer = static_cast<size_t>(layer - begins[static_cast<size_t>(injection.stage)]);
-    const int stages = parallel_.pipeline().size(), others = world_.size() / stages;
+    const int stages = session_.parallel().pipeline().size(), others = world_.size() / stages;
     injection.rank = injection.stage % stages * others + injection.rank % others;
     return injection;
   }
-  ParameterStorage& storage() { return model_->storage(); }
+  ParameterStorage& storage() { return session_.storage(); }
 
   std::vector<MicroBatch> batches(int64_t step) {
+    const Communicator& data = session_.parallel().data();
     std::vector<MicroBatch> out;
     for (int64_t m = 0; m < kMicroBatches; ++m) {
-      const int64_t sample =
-          2 * ((step * kMicroBatches + m) * parallel_.data().size() + parallel_.data().rank());
+      const int64_t sample = 2 * ((step * kMicroBatches + m) * data.size() + data.rank());
       std::vector<int32_t> tokens(2 * kLength + 1);
       for (size_t t = 0; t < tokens.size(); ++t) {
         tokens[t] = static_cast<int32_t>(philox4x32(5, static_cast<uint64_t>(sample), t)[0] % 37);
       }
       const std::span<const int32_t> all(tokens);
-      out.push_back(make_micro_batch(ctx_, 2, kLength, all.first(2 * kLength), all.subspan(1),
-                                     ContextParallel(parallel_).share()));
+      out.push_back(
+          make_micro_batch(ctx_, 2, kLength, all.first(2 * kLength), all.subspan(1), session_.share()));
       out.back().first_sample = sample;
     }
     return out;
   }
   void train(int64_t step) {
     auto micro_batches = batches(step);
-    step_->accumulate(micro_batches, 64);
-    ASSERT_TRUE(std::isfinite(step_->gradient_norm()));
-    step_->update(1e-3);
+    PendingStep pending = session_.step().forward_backward(micro_batches, 64);
+    ASSERT_TRUE(std::isfinite(pending.gradient_norm()));
+    session_.step().apply(std::move(pending), 1e-3);
   }
   std::vector<float> weights() {
     std::vector<float> all;
-    for (size_t chunk = 0; chunk < model_->part().chunks.size(); ++chunk) {
-      step_->for_each_parameter(chunk, ParameterState::master, [&](const Parameter&, const Tensor& t) {
+    for (size_t chunk = 0; chunk < session_.part().chunks.size(); ++chunk) {
+      step().for_each_parameter(chunk, ParameterState::master, [&](const Parameter&, const Tensor& t) {
         const auto values = to_vector(t);
         all.insert(all.end(), values.begin(), values.end());
       });
@@ -108,16 +100,16 @@ class Rank {
 
  private:
   static constexpr int64_t kLength = 8;
-  static ParallelPlan resolved(const Layout& layout, int size) {
+  static ParallelPlan plan_of(const Layout& layout) {
     ParallelPlan plan = layout.plan;
-    EXPECT_TRUE(resolve(plan, size).empty());
+    plan.zero_stage = layout.zero_stage;
+    plan.bucket_mib = in_mib(20000);
+    plan.gradient_dtype = layout.gradient_dtype;
     return plan;
   }
   Communicator& world_;
-  ParallelContext parallel_;
   Context ctx_;
-  std::optional<Transformer> model_;
-  std::optional<TrainingStep> step_;
+  TrainingSession session_;
 };
 
 // Steps 0 and 2, and between them, where there is an injection, a step 1 that is skipped.
@@ -134,12 +126,12 @@ std::vector<std::vector<float>> run(const Layout& layout, const std::optional<In
       Injector injector(rank.placed(*injection), world.rank());
       rank.observe(injector);
       auto micro_batches = rank.batches(1);
-      const BatchTotals totals = rank.step().accumulate(micro_batches, 64);
-      EXPECT_FALSE(std::isfinite(rank.step().gradient_norm()))
+      PendingStep pending = rank.step().forward_backward(micro_batches, 64);
+      EXPECT_FALSE(std::isfinite(pending.gradient_norm()))
           << "rank " << me << " of " << layout.ranks << ", ZeRO " << layout.zero_stage << ": "
           << (injector.planted() ? describe(*injector.planted()) : "planted elsewhere");
-      found[me] = rank.step().find_nonfinite(micro_batches, totals);
-      rank.step().skip();
+      found[me] = rank.step().find_nonfinite(pending);
+      rank.step().skip(std::move(pending));
       rank.ignore(injector);
       injector.restore();
       if (injector.planted()) planted = injector.planted();
@@ -279,9 +271,9 @@ TEST(NonFinite, ASumOfFiniteGradientsThatOverflowsIsNamedAsSuch) {
     } large;
     rank.observe(large);
     auto micro_batches = rank.batches(0);
-    const BatchTotals totals = rank.step().accumulate(micro_batches);
-    EXPECT_FALSE(std::isfinite(rank.step().gradient_norm()));
-    const auto found = rank.step().find_nonfinite(micro_batches, totals);
+    PendingStep pending = rank.step().forward_backward(micro_batches);
+    EXPECT_FALSE(std::isfinite(pending.gradient_norm()));
+    const auto found = rank.step().find_nonfinite(pending);
     ASSERT_TRUE(found);
     EXPECT_EQ(describe(*found), "gradient: layers.1.attention_norm.gain, element 3, on rank 0");
   });
@@ -314,10 +306,10 @@ TEST(NonFinite, AScaleThatIsTooLargeForFp16IsAnOverflowOfAGradient) {
     layout.plan.tensor = 2;
     Rank rank(world, layout);
     auto micro_batches = rank.batches(0);
-    const BatchTotals totals = rank.step().accumulate(micro_batches, 0x1p24);
-    EXPECT_TRUE(std::isfinite(totals.loss_sum));
-    EXPECT_FALSE(std::isfinite(rank.step().gradient_norm()));
-    const auto found = rank.step().find_nonfinite(micro_batches, totals);
+    PendingStep pending = rank.step().forward_backward(micro_batches, 0x1p24);
+    EXPECT_TRUE(std::isfinite(pending.totals().loss_sum));
+    EXPECT_FALSE(std::isfinite(pending.gradient_norm()));
+    const auto found = rank.step().find_nonfinite(pending);
     ASSERT_TRUE(found);
     EXPECT_EQ(found->kind, NonFiniteKind::gradient);
     EXPECT_EQ(found->micro_batch, 0);

@@ -89,6 +89,20 @@ TEST(StepGraphOverNccl, FollowsTheSizesOfItsBatches) {
   });
 }
 
+/// Passes of other sizes do not run as a graph, while the update behind them does.
+TEST(StepGraphOverNccl, AnEvaluationBehindPassesWithoutAGraphHasNewWeights) {
+  on_ranks(2, [](Communicator& world) {
+    const auto run = [&](Way way) {
+      Training training(world, {"", 2, ModelFamily::gpt2, {.zero_stage = 3}}, way);
+      training.train(3, 2);
+      training.train(1, 1);
+      training.evaluate();
+      return training.results();
+    };
+    EXPECT_EQ(run(Way::as_graph), run(Way::at_once));
+  });
+}
+
 const SmallTraining kSequence{
     "Llama_tensor2_sequence", 2, ModelFamily::llama, {.tensor = 2, .sequence = true}};
 const SmallTraining kRecomputed{"Llama_f16_recomputed", 1, ModelFamily::llama, {}, DType::f16, true,

@@ -14,9 +14,8 @@ TrainingCase make_training_case(const std::string& name, ModelFamily family, int
   run.steps = 2;
   run.global_batch = 4;
   run.unequal_targets = true;
-  run.options.bucket_bytes = 16 << 10;
+  run.plan.bucket_mib = in_mib(16 << 10);
   if (change) change(run);
-  run.options.zero_stage = run.plan.zero_stage;
   return {name, ranks, run};
 }
 

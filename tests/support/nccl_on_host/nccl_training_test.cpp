@@ -74,7 +74,6 @@ TEST_P(DrawnNcclTraining, FollowsOneRank) {
   run.steps = 2;
   SCOPED_TRACE(text_of(run));
   LayoutRun plain = run;
-  plain.options.zero_stage = 0;
   plain.recomputation = {};
   expect_follows(train_over_nccl(run, 1 + GetParam()), run_on_one_rank(plain));
 }

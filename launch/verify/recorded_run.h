@@ -1,15 +1,14 @@
 // A short training run in some layout, step by step, with everything that is to be the same in another.
 #pragma once
 
-#include <map>
 #include <string>
 #include <vector>
 
 #include "launch/config/run_config.h"
 #include "launch/verify/expert_choices.h"
 #include "launch/verify/layout_trace.h"
-#include "launch/verify/named_tensors.h"
-#include "parallel/training/training_step.h"
+#include "models/session/named_tensors.h"
+#include "models/session/stepwise_run.h"
 
 namespace trireme {
 
@@ -34,22 +33,22 @@ class RunHooks {
   virtual void after_update(int64_t /*step*/, Context&, Transformer&) {}
 };
 
-class StepwiseRun {
+class RecordedRun {
  public:
   /// A run in the layout of config.parallel, which is resolved, on samples made from random tokens, of which
   /// every seventh does not count, at a constant rate. All ranks of `world` make one and make the calls
   /// below together. `hooks` (may be null) outlives it.
-  StepwiseRun(Communicator& world, const RunConfig& config, Device device, RunHooks* hooks = nullptr);
-  StepwiseRun(const StepwiseRun&) = delete;
-  StepwiseRun& operator=(const StepwiseRun&) = delete;
+  RecordedRun(Communicator& world, const RunConfig& config, Device device, RunHooks* hooks = nullptr);
+  RecordedRun(const RecordedRun&) = delete;
+  RecordedRun& operator=(const RecordedRun&) = delete;
 
   /// Forward and backward passes of the next step.
   RecordedStep run_passes();
-  /// Its update.
+  /// Its update, with which it ends.
   void update();
 
   /// Whole f32 masters, on rank 0.
-  NamedTensors weights();
+  NamedTensors weights() { return run_.collect(ParameterState::master); }
   /// The biases that balance experts, by the names of their routers, on every rank.
   NamedTensors biases();
   /// Empty where all copies of weights have the same bits, and rounded weights those of their masters; else a
@@ -62,22 +61,16 @@ class StepwiseRun {
   /// On one rank: the experts that the next step's tokens go to, whatever the routers say.
   void follow(const ChoiceTable& choices) { choices_.follow(choices); }
 
-  Transformer& model() { return model_; }
+  Transformer& model() { return session_.model(); }
 
  private:
-  std::vector<MicroBatch> read_step();
-  NamedTensors collect(ParameterState state);
-
   RunConfig config_;
-  ParallelContext parallel_;
   Context ctx_;
-  TrainingStepOptions options_;
-  Transformer model_;
-  TrainingStep step_;
+  TrainingSession session_;
+  StepwiseRun run_;
   RunHooks* hooks_;
   LayoutTrace trace_;
   ExpertChoices choices_;
-  int64_t next_ = 0;  // step
 };
 
 }  // namespace trireme

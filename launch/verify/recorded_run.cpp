@@ -1,0 +1,94 @@
+#include "launch/verify/recorded_run.h"
+
+#include <algorithm>
+
+#include "launch/config/attention_choice.h"
+#include "launch/config/session_options.h"
+#include "launch/verify/weight_copies.h"
+#include "parallel/checkpoint/router_biases.h"
+#include "runtime/base/philox.h"
+#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/host_copy.h"
+
+namespace trireme {
+
+namespace {
+
+constexpr uint64_t kSampleKey = 0x5eed;
+
+// Sample `index` of the run depends on nothing else.
+void read_sample(const RunConfig& config, int64_t index, int32_t* inputs, int32_t* targets) {
+  const auto vocab = static_cast<uint32_t>(config.model.vocab_size);
+  const auto token = [&](int64_t t) {
+    return static_cast<int32_t>(
+        philox4x32(kSampleKey, static_cast<uint64_t>(index), static_cast<uint64_t>(t))[0] % vocab);
+  };
+  for (int64_t t = 0; t < config.train.seq_len; ++t) {
+    inputs[t] = token(t);
+    targets[t] = (index + t) % 7 == 0 ? ops::kIgnoredTarget : token(t + 1);
+  }
+}
+
+}  // namespace
+
+RecordedRun::RecordedRun(Communicator& world, const RunConfig& config, Device device, RunHooks* hooks)
+    : config_(config),
+      ctx_(device, config.run.threads, choose_op_settings(config.run, device)),
+      session_(ctx_, world, config.parallel, config.model, session_options(config)),
+      run_(session_, {config.train.seq_len, config.train.micro_batch, config.train.global_batch},
+           [this](int64_t sample, int32_t* inputs, int32_t* targets) {
+             read_sample(config_, sample, inputs, targets);
+           }),
+      hooks_(hooks),
+      trace_(session_.parallel(), model(), config.accumulation() * session_.parallel().data().size()),
+      choices_(session_.parallel(), model(), config) {
+  if (hooks_ != nullptr) hooks_->made(ctx_, model());
+  for (Stage& stage : session_.part().chunks) stage.observe(trace_);
+}
+
+RecordedStep RecordedRun::run_passes() {
+  auto batches = run_.read();
+  if (hooks_ != nullptr) hooks_->before_passes(run_.number(), ctx_, model(), batches);
+  choices_.begin(run_.number() * config_.train.global_batch);
+  // fp16 has no small gradients without one, and elsewhere a power of two changes no bit.
+  constexpr double kLossScale = 1024;
+  const StepNumbers numbers = run_.run_passes(batches, kLossScale);
+  if (hooks_ != nullptr) hooks_->before_update(run_.number(), ctx_, model());
+  const BatchTotals totals = numbers.totals();
+  RecordedStep recorded;
+  recorded.loss = totals.mean_of(totals.loss_sum + totals.aux_loss_sum + totals.z_loss_sum);
+  recorded.grad_norm = numbers.gradient_norm();
+  recorded.mean = 1.0 / (kLossScale * static_cast<double>(std::max<int64_t>(totals.num_targets, 1)));
+  recorded.trace = trace_.take(ctx_);
+  recorded.choices = choices_.take(ctx_);
+  recorded.differences = choices_.differences();
+  recorded.gradients = run_.collect(ParameterState::gradient);
+  return recorded;
+}
+
+void RecordedRun::update() {
+  const int64_t number = run_.number();
+  run_.apply(config_.optimizer.lr);
+  if (hooks_ != nullptr) hooks_->after_update(number, ctx_, model());
+}
+
+NamedTensors RecordedRun::biases() {
+  return router_biases(ctx_, session_.parallel(), session_.checkpointed());
+}
+
+std::string RecordedRun::copies_unlike() { return weight_copies_unlike(ctx_, session_.parallel(), model()); }
+
+void RecordedRun::set_weights(const NamedTensors& weights) {
+  session_.storage().set(ctx_, [&](const Parameter& p, const Tensor& t) {
+    ops::write(ctx_, weights.at(p.name), t);
+    return true;
+  });
+}
+
+void RecordedRun::set_biases(const NamedTensors& biases) {
+  for (RouterBalance* router : session_.part().routers()) {
+    if (!router->bias.empty()) router->bias = biases.at(router->name + ".bias");
+  }
+}
+
+}  // namespace trireme

@@ -1,0 +1,17 @@
+// Token ids as a micro-batch of this rank.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "parallel/context_parallel/context_parallel.h"
+#include "parallel/module/micro_batch.h"
+
+namespace trireme {
+
+/// This rank's share of `batch` sequences of `seq_len` tokens, with positions 0.. in each sequence. The
+/// vectors have batch * seq_len entries on every rank; targets may be empty.
+MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::span<const int32_t> tokens,
+                            std::span<const int32_t> targets, const ContextShare& share = {});
+
+}  // namespace trireme

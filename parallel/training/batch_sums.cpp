@@ -1,0 +1,40 @@
+#include "parallel/training/batch_sums.h"
+
+#include "runtime/ops/elementwise.h"
+
+namespace trireme {
+
+namespace {
+
+Tensor zero_sum(Context& ctx) {
+  const Tensor t = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
+  ops::fill(ctx, t, 0);
+  return t;
+}
+
+}  // namespace
+
+BatchSums::BatchSums(Context& ctx, const ParallelContext& parallel)
+    : parallel_(parallel), num_targets_(zero_sum(ctx)) {}
+
+const Tensor& BatchSums::begin(Context& ctx) { return losses_ = zero_sum(ctx); }
+
+int64_t BatchSums::targets_of(std::span<const MicroBatch> micro_batches) const {
+  if (parallel_.pipeline().rank() != parallel_.pipeline().size() - 1) return 0;
+  int64_t num_targets = 0;
+  for (const MicroBatch& mb : micro_batches) num_targets += mb.num_targets;
+  return num_targets;
+}
+
+void BatchSums::set_targets(Context& ctx, int64_t num_targets) {
+  ops::fill(ctx, num_targets_, static_cast<double>(num_targets));
+}
+
+void BatchSums::sum(Context& ctx, const Tensor& totals) const {
+  ops::copy(ctx, losses_, totals.slice(0, 1));
+  ops::copy(ctx, num_targets_, totals.slice(1, 2));
+  parallel_.gradients().all_reduce(ctx.stream(), totals);
+  parallel_.pipeline().all_reduce(ctx.stream(), totals);
+}
+
+}  // namespace trireme

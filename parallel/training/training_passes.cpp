@@ -1,0 +1,74 @@
+#include "parallel/training/training_passes.h"
+
+#include <array>
+#include <vector>
+
+#include "parallel/pipeline/plan_schedule.h"
+
+namespace trireme {
+
+namespace {
+
+// Lets an observer, where there is one, see the stages for as long as this lives.
+class Observing {
+ public:
+  Observing(ModelPart& part, StageObserver* observer) : part_(part), observer_(observer) {
+    if (observer_ == nullptr) return;
+    for (Stage& stage : part_.chunks) stage.observe(*observer_);
+  }
+  ~Observing() {
+    if (observer_ == nullptr) return;
+    for (Stage& stage : part_.chunks) stage.ignore(*observer_);
+  }
+  Observing(const Observing&) = delete;
+  Observing& operator=(const Observing&) = delete;
+
+ private:
+  ModelPart& part_;
+  StageObserver* observer_;
+};
+
+}  // namespace
+
+TrainingPasses::TrainingPasses(const ParallelContext& parallel, ModelPart& part, uint64_t seed)
+    : parallel_(parallel),
+      part_(part),
+      seed_(seed),
+      executor_(parallel.pipeline(), part),
+      tied_weights_(parallel.pipeline(), part.tied),
+      partial_gradients_(parallel.tensor(), part.blocks()),
+      reducer_(parallel, *part.storage, parallel.plan().overlap, parallel.plan().gradient_dtype) {}
+
+void TrainingPasses::run(Context& ctx, std::span<MicroBatch> micro_batches, double loss_scale,
+                         const Tensor& loss_sum, StageObserver* observer) {
+  const Observing observing(part_, observer);
+  const auto num_micro_batches = static_cast<int>(micro_batches.size());
+  if (!schedule_ || schedule_->num_micro_batches != num_micro_batches)
+    schedule_ = training_schedule(parallel_.plan(), num_micro_batches);
+  for (MicroBatch& mb : micro_batches) {
+    mb.training = true;
+    mb.seed = seed_;
+    mb.loss_sum = loss_sum;
+    mb.gradient_scale = static_cast<float>(loss_scale);
+  }
+  const GradientHooks hooks{
+      [&](std::span<const ParameterBlock* const> blocks) { reducer_.expect(ctx, blocks); },
+      [&](std::span<ParameterBlock* const> blocks) { complete(ctx, blocks); }};
+  executor_.run(ctx, *schedule_, micro_batches, hooks);
+  if (ParameterBlock* tied = tied_weights_.block()) {
+    reducer_.expect(ctx, std::array<const ParameterBlock*, 1>{tied});
+    tied_weights_.sum(ctx);
+    reducer_.ready(ctx, std::array{tied});
+  }
+  reducer_.finish(ctx);
+}
+
+// Tied weights are left for the end of the step, when both stages have their gradient.
+void TrainingPasses::complete(Context& ctx, std::span<ParameterBlock* const> blocks) {
+  std::vector<ParameterBlock*> own(blocks.begin(), blocks.end());
+  std::erase(own, tied_weights_.block());
+  partial_gradients_.sum(ctx, own);
+  reducer_.ready(ctx, own);
+}
+
+}  // namespace trireme

@@ -1,0 +1,44 @@
+// The passes of a step: micro-batches forward and backward through the pipeline, gradients summed meanwhile.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "parallel/data_parallel/gradient_reducer.h"
+#include "parallel/module/model_part.h"
+#include "parallel/pipeline/pipeline_executor.h"
+#include "parallel/pipeline/tied_weights.h"
+#include "parallel/plan/parallel_context.h"
+#include "parallel/tensor_parallel/partial_gradients.h"
+
+namespace trireme {
+
+class TrainingPasses {
+ public:
+  /// Everything passed in outlives it. `seed`: MicroBatch::seed. How gradients travel is the plan's. All
+  /// ranks make one.
+  TrainingPasses(const ParallelContext& parallel, ModelPart& part, uint64_t seed);
+
+  /// Forward and backward passes in the order of the plan's schedule, and the reduction over the
+  /// data-parallel ranks. Losses are added to `loss_sum`; the storage's gradients become sums over the global
+  /// batch, times `loss_scale`. `observer`, which may be null, sees the stages meanwhile.
+  void run(Context& ctx, std::span<MicroBatch> micro_batches, double loss_scale, const Tensor& loss_sum,
+           StageObserver* observer);
+
+  /// How the passes spent their time.
+  const PipelineTimes& times() const { return executor_.times(); }
+
+ private:
+  void complete(Context& ctx, std::span<ParameterBlock* const> blocks);
+
+  const ParallelContext& parallel_;
+  ModelPart& part_;
+  uint64_t seed_;
+  std::optional<Schedule> schedule_;  // of the last step
+  PipelineExecutor executor_;
+  TiedWeights tied_weights_;
+  PartialGradients partial_gradients_;
+  GradientReducer reducer_;
+};
+
+}  // namespace trireme
