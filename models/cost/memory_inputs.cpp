@@ -14,10 +14,7 @@ MemoryInputs memory_inputs(const ModelConfig& model, const ParallelPlan& plan, c
   inputs.seq_len = batch.seq_len;
   inputs.accumulation = batch.accumulation(plan);
   inputs.plan = plan;
-  inputs.sharding.zero_stage = plan.zero_stage;
-  inputs.sharding.bucket_bytes = static_cast<int64_t>(plan.bucket_mib * (1 << 20));
-  inputs.sharding.master = master;
-  if (plan.zero_stage > 0) inputs.sharding.num_shards = plan.shard_ranks();
+  inputs.sharding = sharding_of(plan, master);
   if (plan.pipeline > 1) {
     inputs.placement = layer_placement(model, batch.seq_len, plan);
     inputs.in_flight = pairs_in_flight(plan, static_cast<int>(inputs.accumulation));
