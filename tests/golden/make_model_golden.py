@@ -46,7 +46,7 @@ def recipe(name, shape):
     count = torch.Size(shape).numel()
     values = torch.tensor([hashed(name, i) for i in range(count)], dtype=torch.float64).reshape(shape)
     values = 1 + 0.1 * values if name.endswith("gain") else 0.15 * values
-    return values.float().double()  # representable in float32
+    return values.to(torch.float32).double()  # representable in float32
 
 
 def tokens_and_targets():
@@ -58,10 +58,10 @@ def tokens_and_targets():
 
 
 class Piece:
-    """A Trireme tensor as a part of a Hugging Face one: optionally some columns, optionally transposed."""
+    """A Trireme tensor as a part of a Hugging Face one: optionally some columns, optionally transposed, plus `shift`."""
 
-    def __init__(self, parameter, columns=None, transpose=False):
-        self.parameter, self.columns, self.transpose = parameter, columns, transpose
+    def __init__(self, parameter, columns=None, transpose=False, shift=0.0):
+        self.parameter, self.columns, self.transpose, self.shift = parameter, columns, transpose, shift
 
     def of(self, whole):
         part = whole if self.columns is None else whole[..., self.columns]
@@ -136,11 +136,15 @@ def in_float64():
     modeling_llama.torch = torch
 
 
-def make(build, path):
-    with in_float64():
-        model, out = compute(build)
+def logits_of_body(model, body, tokens):
+    return model.lm_head(body(tokens)[0])
+
+
+def make(build, path, wide=in_float64, logits_of=logits_of_body, script="make_model_golden.py"):
+    with wide():
+        model, out = compute(build, logits_of)
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
-    save_file(out, path, metadata={"made_by": f"tests/golden/make_model_golden.py, {versions}"})
+    save_file(out, path, metadata={"made_by": f"tests/golden/{script}, {versions}"})
     path.chmod(0o644)
     losses, norms = out["losses"], out["grad_norms"]
     print(path.name, f"{path.stat().st_size} bytes, losses {losses[0]:.6f} .. {losses[-1]:.6f}, "
@@ -155,12 +159,12 @@ def make(build, path):
     assert difference < 1e-5
 
 
-def compute(build):
+def compute(build, logits_of):
     model, body, pieces = build()
     with torch.no_grad():
         for name, piece in pieces.items():
             part = piece.of(piece.parameter)
-            part.copy_(recipe(name, part.shape))
+            part.copy_(recipe(name, part.shape) - piece.shift)
     parameters = list(model.parameters())
     assert {id(p) for p in parameters} == {id(piece.parameter) for piece in pieces.values()}
     assert sum(p.numel() for p in parameters) == sum(p.of(p.parameter).numel() for p in pieces.values())
@@ -170,10 +174,11 @@ def compute(build):
 
     def store(prefix, of):
         for name, piece in pieces.items():
-            out[f"{prefix}/{name}"] = piece.of(of(piece.parameter).detach()).float().clone().contiguous()
+            values = piece.of(of(piece.parameter).detach()) + (0 if prefix == "grad" else piece.shift)
+            out[f"{prefix}/{name}"] = values.to(torch.float32).clone().contiguous()
 
     def forward():
-        logits = model.lm_head(body(tokens)[0])
+        logits = logits_of(model, body, tokens)
         assert logits.dtype == torch.float64
         return logits, torch.nn.functional.cross_entropy(
             logits.reshape(-1, VOCAB), targets.reshape(-1), ignore_index=IGNORED)
@@ -182,7 +187,7 @@ def compute(build):
     logits, loss = forward()
     loss.backward()
     store("grad", lambda p: p.grad)
-    out["logits"], out["loss"] = logits.detach().float(), loss.detach().float().reshape(1)
+    out["logits"], out["loss"] = logits.detach().to(torch.float32), loss.detach().to(torch.float32).reshape(1)
 
     optimizer = torch.optim.AdamW(
         [{"params": [p for p in parameters if p.dim() == 2], "weight_decay": 0.1},
@@ -198,7 +203,7 @@ def compute(build):
         optimizer.step()
         if step in (1, STEPS):
             store(f"after{step}", lambda p: p)
-    out["losses"], out["grad_norms"] = torch.tensor(losses).float(), torch.tensor(norms).float()
+    out["losses"], out["grad_norms"] = (torch.tensor(x).to(torch.float32) for x in (losses, norms))
     model.load_state_dict(initial)
     return model, out
 

@@ -52,6 +52,16 @@ class CheckLayersTest(unittest.TestCase):
         self.put("runtime/comm/x.cpp", "#include <mpi.h>\n")
         self.expect("runtime/comm/x.cpp:1: mpi.h may only be included in runtime/comm/mpi")
 
+    def test_words_that_are_not_for_a_room(self):
+        self.put("models/spec/x.cpp", 'name + ".weight"; config.bias;\n')
+        self.put("models/cost/x.cpp", '// name + ".weight"\n')
+        self.assertEqual(self.check()[0], 0)
+        self.put("models/layers/x.cpp", 'add(name + ".weight");\n')
+        self.expect('models/layers/x.cpp:1: .weight" is not for this room')
+        self.put("models/layers/x.cpp", "")
+        self.put("models/cost/model_size.cpp", "if (c.bias) add(c.ffn_size);\n")
+        self.expect("models/cost/model_size.cpp:1: .bias is not for this room")
+
     def test_relative_include(self):
         self.put("runtime/base/x.cpp", '#include "error.h"\n')
         self.expect('runtime/base/x.cpp:1: "error.h" is no file of this repository')

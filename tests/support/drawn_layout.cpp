@@ -50,7 +50,8 @@ void draw_experts(Draw& draw, LayoutRun& run) {
 LayoutRun draw_layout(uint64_t seed) {
   Draw draw(seed);
   LayoutRun run;
-  run.model = tiny_model(draw.of({ModelFamily::gpt2, ModelFamily::llama}));
+  run.model =
+      tiny_model(draw.of({ModelFamily::gpt2, ModelFamily::llama, ModelFamily::qwen3, ModelFamily::gemma2}));
   run.model.num_layers = draw.of({3, 5, 6});
   run.model.vocab_size = draw.of({37, 41, 64});
   ParallelPlan& plan = run.plan;

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/session/stepwise_run.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
@@ -166,20 +167,20 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
 
 ModelConfig tiny_model(ModelFamily family) {
   ModelConfig c;
-  c.family = family;
+  apply_family(c, family);
   c.vocab_size = 37;
   c.num_layers = 3;
   c.hidden_size = 24;
   c.num_heads = 4;
-  c.num_kv_heads = family == ModelFamily::llama ? 2 : 4;
+  c.num_kv_heads = family == ModelFamily::gpt2 ? 4 : 2;
   c.ffn_size = 40;
   c.max_positions = 16;
-  if (family == ModelFamily::llama) {
-    c.norm = NormKind::rms_norm;
-    c.activation = ActivationKind::swiglu;
-    c.positions = PositionKind::rotary;
-    c.bias = c.tied_embeddings = false;
-  }
+  if (c.given_head_dim > 0) c.given_head_dim = 10;
+  // Small ones, that they count.
+  if (c.query_scalar > 0) c.query_scalar = 7;
+  if (c.window > 0) c.window = 5;
+  if (c.attention_soft_cap > 0) c.attention_soft_cap = 0.5;
+  if (c.logit_soft_cap > 0) c.logit_soft_cap = 2;
   return c;
 }
 

@@ -72,7 +72,7 @@ struct Tolerance {
 /// Fails the test unless the result is close to one rank's.
 void expect_follows(const LayoutResult& result, const LayoutResult& one, const Tolerance& tolerance = {});
 
-/// A small model of either family with 3 layers and odd sizes.
+/// A small model of the family with 3 layers and odd sizes; caps and windows so small that they count.
 ModelConfig tiny_model(ModelFamily family);
 
 /// The largest |a - b| over the largest |b|, over all tensors; names in `worst` the tensor. Fails the test

@@ -90,6 +90,34 @@ class NormWithResidual final : public Layer {
   Norm norm_;
 };
 
+// A whole tied model: the token table is both embedding and head.
+class WholeModel final : public Layer {
+ public:
+  explicit WholeModel(const ModelConfig& c)
+      : embedding_(of(c).embedding()), head_(of(c).head(&embedding_.tokens())) {}
+  Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
+    auto& parts = saved.emplace<std::array<Saved, 2>>();
+    return head_.forward(ctx, mb, embedding_.forward(ctx, mb, x, parts[0]), parts[1]);
+  }
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override {
+    auto& parts = saved.get<std::array<Saved, 2>>();
+    return embedding_.backward_input(ctx, head_.backward_input(ctx, dy, parts[1]), parts[0]);
+  }
+  void backward_weight(Context& ctx, Saved& saved) override {
+    auto& parts = saved.get<std::array<Saved, 2>>();
+    head_.backward_weight(ctx, parts[1]);
+    embedding_.backward_weight(ctx, parts[0]);
+  }
+  void collect(std::vector<ParameterBlock*>& blocks) override {
+    embedding_.collect(blocks);
+    head_.collect(blocks);
+  }
+
+ private:
+  Embedding embedding_;
+  LossHead head_;
+};
+
 void check(Layer& layer, int64_t batch, int64_t seq_len, int64_t width) {
   Context ctx;
   const test::RandomParameters parameters(ctx, layer, 0.3f);
@@ -136,6 +164,27 @@ TEST(LayerGradients, Blocks) {
   check(llama, 1, 1, 16);
 }
 
+TEST(LayerGradients, BlocksOfQwen3AndGemma2) {
+  Context ctx;
+  ModelConfig config = small(ModelFamily::qwen3, 4, 2, 4);
+  config.given_head_dim = 6;
+  TransformerBlock qwen3 = of(config).block(ctx);
+  check(qwen3, 2, 5, 16);
+  config = small(ModelFamily::gemma2, 4, 2, 4);
+  config.given_head_dim = 6;
+  config.window = 3;
+  config.attention_soft_cap = 0.7;
+  TransformerBlock gemma2 = of(config).block(ctx);
+  check(gemma2, 2, 7, 16);
+}
+
+TEST(LayerGradients, GemmasEmbeddingAndHead) {
+  ModelConfig config = small(ModelFamily::gemma2, 1, 1, 6);
+  config.logit_soft_cap = 0.8;
+  WholeModel model(config);
+  check(model, 2, 5, 0);
+}
+
 TEST(LayerGradients, Embedding) {
   Embedding learned = of(small(ModelFamily::gpt2, 1, 1, 6)).embedding();
   check(learned, 2, 5, 0);
@@ -149,34 +198,6 @@ TEST(LayerGradients, LossHead) {
   LossHead llama = of(small(ModelFamily::llama, 1, 1, 6)).head();
   check(llama, 1, 3, 6);
 }
-
-// A whole tied model: the token table is both embedding and head.
-class WholeModel final : public Layer {
- public:
-  explicit WholeModel(const ModelConfig& c)
-      : embedding_(of(c).embedding()), head_(of(c).head(&embedding_.tokens())) {}
-  Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
-    auto& parts = saved.emplace<std::array<Saved, 2>>();
-    return head_.forward(ctx, mb, embedding_.forward(ctx, mb, x, parts[0]), parts[1]);
-  }
-  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override {
-    auto& parts = saved.get<std::array<Saved, 2>>();
-    return embedding_.backward_input(ctx, head_.backward_input(ctx, dy, parts[1]), parts[0]);
-  }
-  void backward_weight(Context& ctx, Saved& saved) override {
-    auto& parts = saved.get<std::array<Saved, 2>>();
-    head_.backward_weight(ctx, parts[1]);
-    embedding_.backward_weight(ctx, parts[0]);
-  }
-  void collect(std::vector<ParameterBlock*>& blocks) override {
-    embedding_.collect(blocks);
-    head_.collect(blocks);
-  }
-
- private:
-  Embedding embedding_;
-  LossHead head_;
-};
 
 TEST(LayerGradients, TiedEmbeddingReceivesBothGradients) {
   WholeModel model(small(ModelFamily::gpt2, 1, 1, 6));
