@@ -101,6 +101,11 @@ TEST(ModelSize, StateOfFullAndHalfPrecision) {
   EXPECT_EQ(half.optimizer, 120) << "moments and master weights";
 }
 
+TEST(ModelSize, OfFamiliesAsPublished) {
+  EXPECT_EQ(size_of(preset("qwen3-0.6b")).parameters, 596'049'920);   // as Qwen/Qwen3-0.6B
+  EXPECT_EQ(size_of(preset("gemma2-2b")).parameters, 2'614'341'888);  // as google/gemma-2-2b
+}
+
 TEST(ModelSize, OfAMixtureATokenMeetsItsExpertsOnly) {
   const ModelSize size = size_of(find_preset("mixtral-8x7b")->config);
   EXPECT_EQ(size.parameters, 46702792704);  // as mistralai/Mixtral-8x7B-v0.1
