@@ -23,7 +23,7 @@ ModelConfig sized_qwen3(std::string_view name, const ModelSizes& sizes, int64_t 
 std::vector<Preset> presets_of_qwen3() {
   constexpr int64_t kVocab = 151936, kLong = 40960;
   return {
-      {sized_qwen3("qwen3-10m", {6, 320, 8, 2, 960, 256, 0}, 64, false),
+      {sized_qwen3("qwen3-10m", {6, 320, 8, 2, 1280, 256, 0}, 64, false),
        "10M besides the vocabulary: minutes on two cores"},
       {sized_qwen3("qwen3-0.6b", {28, 1024, 16, 8, 3072, kLong, kVocab}, 128),
        "Qwen3 0.6B (arXiv 2505.09388)"},

@@ -23,8 +23,9 @@ struct LayersOf {
       : spec(spec_of(config)), tensor(self), context(self), experts(expert_ranks, self) {}
 
   ParameterDescription parameters() const {
-    return ParameterDescription(
-        spec, {.experts = {.rank = experts.group().rank(), .size = experts.group().size()}});
+    RankShare share;
+    share.experts = {experts.group().rank(), experts.group().size()};
+    return ParameterDescription(spec, share);
   }
   /// Defined for rotary positions.
   Tensor rotary(Context& ctx) const {

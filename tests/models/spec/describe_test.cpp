@@ -40,8 +40,9 @@ TEST(Describe, TensorRanksHoldEachElementOnce) {
     std::map<std::string, int64_t> held, whole;
     constexpr int kRanks = 4;
     for (int rank = 0; rank < kRanks; ++rank) {
-      const GroupShare share{.rank = rank, .size = kRanks};
-      for (const LayerDescription& layer : describe(spec, {.tensor = share, .expert_tensor = share})) {
+      RankShare share;
+      share.tensor = share.expert_tensor = {rank, kRanks};
+      for (const LayerDescription& layer : describe(spec, share)) {
         for (const ParameterBlock& block : layer.blocks) {
           for (const Parameter& p : block.members) {
             whole[p.name] = p.global_shape.numel();
