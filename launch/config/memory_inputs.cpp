@@ -1,6 +1,7 @@
 #include "launch/config/memory_inputs.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "launch/config/attention_choice.h"
 #include "launch/config/complete_config.h"

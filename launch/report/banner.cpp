@@ -207,6 +207,15 @@ std::string memory_line(const MemoryEstimate& estimate) {
   return fmt::format("{} a rank: {}", short_bytes(static_cast<double>(estimate.total())), parts);
 }
 
+std::string predicted_memory_line(MemoryInputs inputs) {
+  const MemoryEstimate even = estimate_memory(inputs);
+  inputs.expert_load = ExpertLoad::worst;
+  const int64_t most = estimate_memory(inputs).total();
+  if (most == even.total()) return memory_line(even);
+  return fmt::format("{}; up to {} where the load of the experts is uneven", memory_line(even),
+                     short_bytes(static_cast<double>(most)));
+}
+
 std::string batch_line(const RunConfig& config) {
   return fmt::format(
       "global batch {} = micro-batch {} x accumulation {} x {}; {} tokens each, {} a step, {} steps",
@@ -226,10 +235,9 @@ std::string size_lines(const RunConfig& config, int threads) {
     parameters = fmt::format("{} + {} for each token of the vocabulary", grouped(size.parameters),
                              (model.tied_embeddings ? 1 : 2) * model.hidden_size);
   }
-  const MemoryEstimate memory = estimate_memory(memory_inputs(config, threads));
   const double token_flops = training_flops_per_token(model, config.train.seq_len);
   return line("parameters", parameters) +
-         line("memory", "predicted " + memory_line(memory) +
+         line("memory", "predicted " + predicted_memory_line(memory_inputs(config, threads)) +
                             (model.vocab_size == 0 ? "; the vocabulary's part comes on top" : "")) +
          line("arithmetic", fmt::format("{:.4g} MFLOP a token, {:.4g} GFLOP a step", token_flops * 1e-6,
                                         token_flops * static_cast<double>(config.tokens_per_step()) * 1e-9));

@@ -35,6 +35,8 @@ std::string layout_line(const RunConfig& config);
 std::string model_line(const ModelConfig& config);
 /// "total 1.86 GiB (weights 475 MiB, gradients ...)".
 std::string memory_line(const MemoryEstimate& estimate);
+/// The same of a prediction for an even load of the experts, and the most that it can be where it is uneven.
+std::string predicted_memory_line(MemoryInputs inputs);
 /// "global batch 32 = micro-batch 8 x accumulation 2 x 2 data ranks; 8,192 tokens a step".
 std::string batch_line(const RunConfig& config);
 /// Parameters and predicted memory; while the vocabulary is not known, as a formula.

@@ -1,122 +1,187 @@
 #include "models/cost/activation_memory.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 #include <vector>
 
-#include "models/cost/rank_shape.h"
-#include "parallel/pipeline/schedule.h"
-#include "runtime/tensor/shape.h"
+#include "models/spec/describe_activations.h"
 
 namespace trireme {
 
 namespace {
 
-/// The tensors of a block and of the head. Lower-case x: the rank's rows outside the parallel layers; capital
-/// X: all rows.
-struct Tensors {
-  int64_t x, X, statistics, qkv, attended, lse, h, a, logits;
+// Activations and buffers. In double: absurd sizes are to be shown as such, not to overflow.
+using Bytes = std::array<double, 2>;
 
-  explicit Tensors(const MemoryInputs& in) {
-    const RankShape rank(in);
-    const bool layer_norm = in.model.norm == NormKind::layer_norm;
-    const auto matrix = [&](int64_t rows, int64_t width) { return block_bytes(rows, width, in.precision); };
-    x = matrix(rank.outer_rows, in.model.hidden_size);
-    X = matrix(rank.rows, in.model.hidden_size);
-    statistics = (layer_norm ? 2 : 1) * block_bytes(rank.outer_rows, DType::f32);
-    qkv = matrix(rank.rows, rank.qkv());
-    attended = matrix(rank.rows, rank.heads * rank.head_dim);
-    lse = block_bytes(rank.rows, rank.heads, DType::f32);
-    h = matrix(rank.rows, (in.model.activation == ActivationKind::swiglu ? 2 : 1) * rank.ffn);
-    a = matrix(rank.rows, rank.ffn);
-    logits = matrix(rank.rows, aligned_row_stride(rank.vocab));
+size_t index_of(MemoryCategory category) { return category == MemoryCategory::activations ? 0 : 1; }
+
+/// What a pass does to the bytes in use: how many more there are in the end, and at most on the way.
+struct Effect {
+  Bytes change{}, rise{};
+
+  Effect() = default;
+  explicit Effect(const MemoryTrace& trace) {
+    for (const MemoryEvent& event : trace) {
+      const size_t i = index_of(event.category);
+      change[i] += static_cast<double>(event.bytes);
+      rise[i] = std::max(rise[i], change[i]);
+    }
   }
 };
 
-/// What experts keep in place of the dense feed-forward part, for a load that is even: the k rows of a token
-/// before and behind them and what is between, the shared expert's, and the router's logits and choices.
-int64_t bytes_with_experts(const MemoryInputs& in) {
-  const MoeConfig& moe = in.model.moe;
-  if (moe.num_experts == 0) return 0;
-  const RankShape rank(in);
-  const int64_t tensors = in.model.activation == ActivationKind::swiglu ? 3 : 2, k = moe.experts_per_token;
-  const int64_t row = 2 * in.model.hidden_size +
-                      tensors * RankShape::share(in.model.expert_ffn_size(), in.plan.expert_tensor_ranks());
-  const int64_t rows = RankShape::share(rank.rows, in.plan.expert_row_parts());
-  const int64_t shared = tensors * RankShape::share(moe.shared_ffn_size, in.plan.tensor);
-  return block_bytes(rows, k * row, in.precision) + block_bytes(rank.rows, shared, in.precision) +
-         block_bytes(rank.rows, moe.num_experts + 1 + 3 * k, DType::f32);
-}
+struct LayerEffects {
+  Effect forward, backward_input, backward_weight;
+  bool keeps_gradient = false;
 
-/// The backward pass of a block, call by call, beginning with all that the block keeps and the gradient of
-/// its output.
-int64_t peak_of_block(const Tensors& t, int64_t kept, bool sequence, bool recomputes_core) {
-  const int64_t gathered = sequence ? t.X : 0, own = sequence ? t.x : 0;
-  int64_t now = kept + t.x, peak = now;
-  const auto reach = [&](int64_t more) { peak = std::max(peak, now + more); };
-  // Down and activation: GELU makes dh and lets go of h, SwiGLU makes da and then dh of h.
-  now += gathered;
-  reach(t.a);
-  // Up: its input gathered again, which replaces the rank's own rows, and dx.
-  reach(gathered + t.X);
-  now += gathered - own + t.x;
-  // The second norm: dx, then its sum and statistics go.
-  reach(t.x);
-  now -= t.statistics;
-  // Output projection: dout; the core again where it was dropped; dqkv.
-  now += gathered + (recomputes_core ? t.attended + t.lse : 0);
-  reach(t.attended + t.qkv);
-  // Query, key and value: dqkv in place of qkv.
-  now -= t.lse;
-  reach(t.attended + gathered + t.X);
-  now += gathered - own + t.x;
-  reach(t.x);
-  return peak;
-}
+  explicit LayerEffects(const LayerTraces& traces)
+      : forward(traces.forward),
+        backward_input(traces.backward_input),
+        backward_weight(traces.backward_weight),
+        keeps_gradient(traces.keeps_gradient) {}
+};
+
+/// The layers of a model by their place in the row: embedding, blocks, head. Blocks that are alike are
+/// described once.
+class Layers {
+ public:
+  explicit Layers(const MemoryInputs& in)
+      : model_(spec_of(in.model)), conditions_(conditions_of(in)), recomputation_(in.recomputation) {}
+
+  static LayerConditions conditions_of(const MemoryInputs& in) {
+    return {.precision = in.precision,
+            .micro_batch = in.micro_batch,
+            .seq_len = in.seq_len,
+            .plan = in.plan,
+            .recomputes_core = in.recomputation.of_attention(),
+            .float8 = in.float8,
+            .threads = in.threads,
+            .attention_workspace = in.attention_workspace,
+            .deterministic_attention = in.deterministic_attention,
+            .load = in.expert_load};
+  }
+  int64_t size() const { return model_.num_blocks() + 2; }
+  double boundary() const { return static_cast<double>(boundary_bytes(model_, conditions_)); }
+
+  size_t find(int64_t place) {
+    if (place == 0) return add({place, false}, [&] { return describe_embedding(model_, conditions_); });
+    if (place == size() - 1) return add({place, false}, [&] { return describe_head(model_, conditions_); });
+    const BlockSpec& block = model_.blocks[static_cast<size_t>(place - 1)];
+    const bool recomputed = recomputation_.of_block(place - 1);
+    for (const Known& known : known_) {
+      if (known.place > 0 && known.place < size() - 1 && known.recomputed == recomputed &&
+          model_.blocks[static_cast<size_t>(known.place - 1)] == block)
+        return static_cast<size_t>(&known - known_.data());
+    }
+    return add({place, recomputed}, [&] { return describe_block(model_, block, conditions_, recomputed); });
+  }
+  const LayerEffects& operator[](size_t kind) const { return effects_[kind]; }
+
+ private:
+  struct Known {
+    int64_t place;
+    bool recomputed;
+  };
+  template <class Describe>
+  size_t add(const Known& known, Describe&& describe) {
+    known_.push_back(known);
+    effects_.emplace_back(describe());
+    return effects_.size() - 1;
+  }
+
+  ModelSpec model_;
+  LayerConditions conditions_;
+  Recomputation recomputation_;
+  std::vector<Known> known_;
+  std::vector<LayerEffects> effects_;
+};
+
+/// PipelineExecutor and Stage in bytes.
+class StageOnPaper {
+ public:
+  StageOnPaper(const MemoryInputs& in, int num_chunks) : layers_(in) {
+    for (int chunk = 0; chunk < num_chunks; ++chunk) {
+      const auto [begin, end] = in.layers_of(static_cast<size_t>(chunk));
+      auto& kinds = chunks_.emplace_back();
+      for (int64_t place = begin; place < end; ++place) kinds.push_back(layers_.find(place));
+      ends_in_loss_.push_back(end == layers_.size());
+    }
+    boundary_ = layers_.boundary();
+  }
+
+  Bytes run(const std::vector<Action>& actions) {
+    for (size_t i = 0; i < actions.size(); ++i) {
+      if (is_compute(actions[i].kind)) {
+        post_receives(actions, i);
+        take(-std::exchange(sent_, 0));
+        compute(actions[i]);
+      } else if (is_send(actions[i].kind)) {
+        sent_ += boundary_;
+      } else if (i >= posted_) {
+        take(boundary_);
+      }
+    }
+    return peak_;
+  }
+
+ private:
+  // Those of the next computation, when the one before it begins.
+  void post_receives(const std::vector<Action>& actions, size_t position) {
+    for (posted_ = std::max(posted_, position + 1);
+         posted_ < actions.size() && !is_compute(actions[posted_].kind); ++posted_) {
+      if (is_receive(actions[posted_].kind)) take(boundary_);
+    }
+  }
+
+  void compute(const Action& action) {
+    const auto& kinds = chunks_[static_cast<size_t>(action.chunk)];
+    if (action.kind == ActionKind::forward) {
+      for (const size_t kind : kinds) apply(layers_[kind].forward);
+      return;
+    }
+    // The executor holds the gradient that came until the chunk is through; within the chunk's last layer it
+    // is among that layer's own. Nothing came where the loss is.
+    const bool came =
+        action.kind != ActionKind::backward_weight && !ends_in_loss_[static_cast<size_t>(action.chunk)];
+    double held = 0;
+    for (size_t i = kinds.size(); i-- > 0;) {
+      const LayerEffects& layer = layers_[kinds[i]];
+      if (action.kind != ActionKind::backward_weight) apply(layer.backward_input);
+      if (action.kind != ActionKind::backward_input) apply(layer.backward_weight);
+      const bool gave_back = action.kind == ActionKind::backward || !layer.keeps_gradient;
+      if (came && i + 1 == kinds.size() && gave_back) take(held = boundary_);
+    }
+    take(-held);
+  }
+
+  void apply(const Effect& effect) {
+    for (size_t i = 0; i < now_.size(); ++i) {
+      peak_[i] = std::max(peak_[i], now_[i] + effect.rise[i]);
+      now_[i] += effect.change[i];
+    }
+  }
+  void take(double activations) {
+    now_[0] += activations;
+    peak_[0] = std::max(peak_[0], now_[0]);
+  }
+
+  Layers layers_;
+  std::vector<std::vector<size_t>> chunks_;  // kinds of layers
+  std::vector<bool> ends_in_loss_;           // of a chunk
+  double boundary_ = 0;
+  size_t posted_ = 0;  // receives before this position are posted
+  double sent_ = 0;    // what waits to be let go of
+  Bytes now_{}, peak_{};
+};
 
 }  // namespace
 
-ActivationMemory::ActivationMemory(const MemoryInputs& in) {
-  const Tensors t(in);
-  const bool sequence = in.plan.sequence;
-  const int64_t core = t.attended + t.lse;
-  const int64_t all = 4 * t.x + 2 * t.statistics + t.qkv + core + t.h + t.a;
-  kept_block = in.recomputation.of_attention() ? all - core : all;
-  kept_whole_block = t.x;
-  more_with_experts = bytes_with_experts(in) - t.h - t.a;
-  block_at_work = peak_of_block(t, kept_block, sequence, in.recomputation.of_attention());
-  kept_head = t.statistics + 2 * t.x + t.logits;
-  boundary = t.x;
-  // The final norm's input; its output or what is gathered of it, dx of all rows, and the norm's dx.
-  head_at_work = t.statistics + t.x + t.logits + (sequence ? t.x + 2 * t.X : 3 * t.x);
-}
-
-int64_t ActivationMemory::peak(const MemoryInputs& in) const {
-  std::vector<int64_t> blocks;
-  for (int64_t i = 0; i < in.model.num_layers; ++i) {
-    if (in.holds(1 + i)) blocks.push_back(i);
-  }
-  const auto kept_if = [&](int64_t block, bool recomputed) {
-    if (recomputed) return static_cast<double>(kept_whole_block);
-    return static_cast<double>(kept_block + (in.model.moe.is_in(block) ? more_with_experts : 0));
-  };
-  const auto kept_by = [&](int64_t block) { return kept_if(block, in.recomputation.of_block(block)); };
-  double kept = 0, kept_without = 0;
-  for (const int64_t block : blocks) {
-    kept += kept_by(block);
-    kept_without += kept_if(block, false);
-  }
-  const bool is_pipeline = !in.in_flight.empty(), has_head = in.holds(1 + in.model.num_layers);
-  const int pairs = is_pipeline ? in.in_flight[static_cast<size_t>(in.stage)] : 1;
-  // Between the two parts of a split backward pass what was recomputed is kept.
-  const bool splits = is_pipeline && has_split_backward(in.plan.schedule);
-  kept = splits ? pairs * kept_without : kept * pairs / in.plan.virtual_stages;
-  if (is_pipeline) kept += 2 * static_cast<double>(boundary);
-  if (has_head && in.plan.virtual_stages == 1) kept += (pairs - 1) * static_cast<double>(kept_head);
-  double peak = kept + (has_head ? static_cast<double>(head_at_work) : 0);
-  if (!blocks.empty())
-    peak = std::max(peak, kept - kept_by(blocks.back()) + static_cast<double>(block_at_work));
-  // Absurd sizes are to be shown as such, not to overflow.
-  return static_cast<int64_t>(std::min(peak, 1e18));
+PassPeaks simulate_passes(const MemoryInputs& in) {
+  const std::shared_ptr<const Schedule> schedule = schedule_of(in);
+  const Bytes peak =
+      StageOnPaper(in, schedule->num_chunks).run(schedule->actions_of_stage[static_cast<size_t>(in.stage)]);
+  const auto whole = [](double bytes) { return static_cast<int64_t>(std::min(bytes, 1e18)); };
+  return {whole(peak[0]), whole(peak[1])};
 }
 
 }  // namespace trireme

@@ -3,9 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "models/config/model_config.h"
+#include "models/spec/rank_sizes.h"
+#include "parallel/pipeline/schedule.h"
 #include "parallel/plan/parallel_plan.h"
 #include "parallel/plan/recomputation.h"
 #include "parallel/plan/sharding_spec.h"
@@ -38,27 +42,31 @@ struct MemoryInputs {
   int64_t attention_workspace = 0;  ///< the most bytes that cuDNN's attention may take; 0: it serves nothing
   bool deterministic_attention =
       true;  ///< cuDNN's way back, whose workspace then has an entry for each score
-  /// Of a pipeline: where its virtual stages begin in the row of layers (layer_placement()), and for each
-  /// stage the most (micro-batch, chunk) pairs whose activations it holds
-  /// (Timeline::peak_activations_of_stage).
-  std::vector<int> placement = {}, in_flight = {};
+  ExpertLoad expert_load = ExpertLoad::even;
+  /// Of a pipeline: where its virtual stages begin in the row of layers (layer_placement()), and what its
+  /// stages do (training_schedule()).
+  std::vector<int> placement = {};
+  std::shared_ptr<const Schedule> schedule = nullptr;
   int stage = 0;  ///< whose share is looked at; estimate_memory() looks at all
 
   /// Whether the stage holds a layer: 0 is the embedding, 1 + i block i, 1 + num_layers the head.
   bool holds(int64_t layer) const;
+  /// Of its layers those of a chunk: [first, second).
+  std::pair<int64_t, int64_t> layers_of(size_t chunk) const;
 };
+
+/// What the stages do; of a rank without a pipeline no more micro-batches than bring something new.
+std::shared_ptr<const Schedule> schedule_of(const MemoryInputs& inputs);
 
 /// The peaks of a rank in its training steps: of each category for itself, in blocks as the allocator rounds
 /// them. Of ranks with unequal shares, the one with the largest.
 ///   weights, gradients, optimizer   models/cost/state_memory.h
 ///   activations                     models/cost/activation_memory.h
 ///   buffers   ids, targets and positions of this step and those read in advance, the rotary table, and the
-///   largest scratch of: attention
-///             (a thread's rows of scores, or cuDNN's workspace; with context ranks the ring's blocks and f32
-///             sums), the backward pass of a norm, statistics of a divided vocabulary, gradients of heads
-///             that tensor ranks share, sums for the gradient norm, both factors of a product in fp8. Not in
-///             it: workspace of the library that multiplies matrices.
+///             larger of: what the layers take for themselves (as activations are found); gradients of heads that tensor ranks share; sums
+///             for the gradient norm. Not in it: workspace of the library that multiplies matrices.
 /// Context ranks hold their share of the rows, pipeline ranks their layers for the micro-batches in flight.
+/// Tokens are taken to choose experts evenly, or as unevenly as can be (MemoryInputs::expert_load).
 MemoryEstimate estimate_memory(const MemoryInputs& inputs);
 
 /// The totals of one rank of each stage of the pipeline, added up.

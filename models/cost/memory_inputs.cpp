@@ -17,7 +17,8 @@ MemoryInputs memory_inputs(const ModelConfig& model, const ParallelPlan& plan, c
   inputs.sharding = sharding_of(plan, master);
   if (plan.pipeline > 1) {
     inputs.placement = layer_placement(model, batch.seq_len, plan);
-    inputs.in_flight = pairs_in_flight(plan, static_cast<int>(inputs.accumulation));
+    inputs.schedule =
+        std::make_shared<const Schedule>(training_schedule(plan, static_cast<int>(inputs.accumulation)));
   }
   return inputs;
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "models/cost/memory_estimate.h"
+#include "models/spec/memory_trace.h"
 
 namespace trireme {
 
@@ -25,15 +26,5 @@ struct RankShape {
   static int64_t share(int64_t n, int64_t ranks) { return (n + ranks - 1) / ranks; }
   int64_t qkv() const { return (heads + 2 * kv_heads) * head_dim; }
 };
-
-/// Bytes that the allocator takes for rows x width elements. Absurd sizes are cut at 1 PiB, so that they can
-/// be added up and shown as such.
-inline int64_t block_bytes(int64_t rows, int64_t width, DType dtype) {
-  constexpr double kMost = 1125899906842624.0;
-  const double bytes =
-      static_cast<double>(rows) * static_cast<double>(width) * static_cast<double>(size_of(dtype));
-  return bytes == 0 ? 0 : Allocator::block_size(static_cast<int64_t>(std::min(bytes, kMost)));
-}
-inline int64_t block_bytes(int64_t n, DType dtype) { return block_bytes(n, 1, dtype); }
 
 }  // namespace trireme

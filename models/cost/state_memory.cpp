@@ -2,20 +2,18 @@
 
 #include <algorithm>
 #include <deque>
-#include <iterator>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include "models/cost/rank_shape.h"
+#include "parallel/data_parallel/buckets_under_way.h"
+#include "parallel/module/flat_layout.h"
 
 namespace trireme {
 
 namespace {
-
-constexpr int64_t kUnit = 1024;         // elements; ops::kSumBlock
-constexpr size_t kBucketsUnderWay = 2;  // GradientReducer's
-
-int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 class Blocks {
  public:
@@ -59,9 +57,14 @@ class Blocks {
     const int64_t tensors = model_.activation == ActivationKind::swiglu ? 3 : 2;
     const int64_t ffn = RankShape::share(model_.expert_ffn_size(), expert_tensor_);
     matrix(moe.num_experts * hidden_);
-    for (int64_t e = 0; e < RankShape::share(moe.num_experts, num_expert_ranks_); ++e)
-      blocks_.push_back({layer_, true, true, tensors * ffn * hidden_});
-    if (moe.shared_ffn_size > 0) matrix(tensors * RankShape::share(moe.shared_ffn_size, tensor_) * hidden_);
+    const int64_t held = RankShape::share(moe.num_experts, num_expert_ranks_);
+    const auto expert = [&](int64_t numel) { blocks_.push_back({layer_, true, true, numel}); };
+    expert(held * (tensors - 1) * ffn * hidden_);
+    expert(held * ffn * hidden_);
+    if (moe.shared_ffn_size == 0) return;
+    const int64_t shared = RankShape::share(moe.shared_ffn_size, tensor_);
+    linear((tensors - 1) * shared, hidden_);
+    linear(hidden_, shared);
   }
   void linear(int64_t out, int64_t in) {
     matrix(out * in);
@@ -80,59 +83,68 @@ class Blocks {
   std::vector<StateBlock> blocks_;
 };
 
-struct Bucket {
-  int64_t numel = 0;
-  int num_blocks = 0;
+/// What storage has of a block: the place and the bucket in its group.
+struct Placed {
+  size_t group, bucket;
 };
 
-/// The flat storage of the blocks of one kind: ParameterStorage::lay_out in numbers.
-struct FlatGroup {
-  std::vector<Bucket> buckets;    // the last layer's first
-  std::vector<size_t> bucket_of;  // one a block, in the order of the forward pass
-  int64_t numel = 0;
+/// ParameterStorage in numbers.
+struct Storage {
+  std::vector<FlatGroup> groups;
+  std::vector<Placed> placed;  // one a block
+  std::vector<std::vector<int>> blocks_of_bucket;
 
-  FlatGroup(const std::vector<StateBlock>& blocks, bool matrices, const ShardingSpec& sharding)
-      : bucket_of(blocks.size()) {
-    Bucket open;
-    int64_t layer = -1;
-    const auto close = [&] {
-      if (open.num_blocks == 0) return;
-      open.numel = round_up(open.numel, kUnit * sharding.num_shards);
-      numel += open.numel;
-      buckets.push_back(std::exchange(open, {}));
-    };
-    for (size_t i = blocks.size(); i-- > 0;) {
-      if (blocks[i].is_matrix != matrices) continue;
-      // Where weights are divided a bucket ends with its layer.
-      if (matrices && sharding.zero_stage >= 3 && blocks[i].layer != layer) close();
-      layer = blocks[i].layer;
-      bucket_of[i] = buckets.size();
-      open.numel += round_up(blocks[i].numel, kUnit);
-      ++open.num_blocks;
-      if (open.numel * 4 >= sharding.bucket_bytes) close();
+  Storage(const std::vector<StateBlock>& blocks, const ShardingSpec& sharding) : placed(blocks.size()) {
+    std::vector<BlockSize> sizes;
+    for (const StateBlock& block : blocks)
+      sizes.push_back({block.numel, block.layer, block.is_matrix, block.is_expert});
+    groups = flat_layout(sizes, sharding);
+    for (size_t g = 0; g < groups.size(); ++g) {
+      blocks_of_bucket.emplace_back(groups[g].buckets.size(), 0);
+      for (const auto& place : groups[g].places) {
+        placed[place.block] = {g, place.bucket};
+        ++blocks_of_bucket[g][place.bucket];
+      }
     }
-    close();
+  }
+  /// Bytes of the bucket of a block, where its group is sharded; else 0.
+  int64_t bucket_bytes(const Placed& at, DType dtype) const {
+    const FlatGroup& group = groups[at.group];
+    return group.num_shards == 1 ? 0 : block_bytes(group.buckets[at.bucket].numel(), dtype);
   }
 };
 
-/// A backward pass with gradients that live in buckets (ZeRO 2): GradientReducer in numbers.
+/// The backward passes of a step with gradients that live in buckets (ZeRO 2): GradientReducer in numbers.
 class BucketsInUse {
  public:
-  BucketsInUse(const MemoryInputs& in, const std::vector<StateBlock>& blocks, const FlatGroup& matrices,
-               const FlatGroup& vectors)
-      : blocks_(blocks), groups_{&vectors, &matrices}, limit_(in.plan.overlap ? kBucketsUnderWay : 0) {
-    for (const FlatGroup* group : groups_) states_.emplace_back(group->buckets.size());
+  BucketsInUse(const MemoryInputs& in, const std::vector<StateBlock>& blocks, const Storage& storage)
+      : in_(in), blocks_(blocks), storage_(storage), limit_(in.plan.overlap ? kMostBucketsUnderWay : 0) {
+    for (const FlatGroup& group : storage.groups) states_.emplace_back(group.buckets.size());
+    // The copies of tied weights at a pipeline's ends wait for each other until the end of the step.
+    if (!in.model.tied_embeddings || in.plan.pipeline == 1 || blocks.empty()) return;
+    if (in.holds(0)) deferred_ = 0;
+    if (in.holds(head())) deferred_ = blocks.size() - 1;
   }
 
-  /// The most bytes at one time. `tied`: the head adds to the gradient of the token table, the first block.
-  int64_t peak(bool tied) {
-    for (size_t end = blocks_.size(); end > 0;) {
-      size_t begin = end - 1;
-      while (begin > 0 && blocks_[begin - 1].layer == blocks_[end - 1].layer) --begin;
-      for (size_t i = begin; i < end; ++i) make(i);
-      if (tied && end == blocks_.size()) make(0);
-      for (size_t i = begin; i < end; ++i) complete(i);
-      end = begin;
+  /// The most bytes at one time.
+  int64_t peak() {
+    const auto schedule = schedule_of(in_);
+    std::vector<int> backwards_left(static_cast<size_t>(schedule->num_chunks), schedule->num_micro_batches);
+    for (const Action& action : schedule->actions_of_stage[static_cast<size_t>(in_.stage)]) {
+      const auto chunk = static_cast<size_t>(action.chunk);
+      const bool whole = action.kind == ActionKind::backward,
+                 weight = action.kind == ActionKind::backward_weight;
+      if (!whole && !weight && action.kind != ActionKind::backward_input) continue;
+      const bool completes = (whole || weight) && --backwards_left[chunk] == 0;
+      const auto [begin, end] = in_.layers_of(chunk);
+      for (int64_t layer = end; layer-- > begin;) {
+        const auto [first, last] = blocks_of(layer);
+        for (size_t i = first; !weight && i < last; ++i) make(i);
+        // A tied head adds to the gradient of the token table, the first block.
+        const bool tied = in_.model.tied_embeddings && in_.plan.pipeline == 1 && layer == head();
+        if (tied && !weight) make(0);
+        for (size_t i = first; completes && i < last; ++i) complete(i);
+      }
     }
     return peak_;
   }
@@ -142,46 +154,50 @@ class BucketsInUse {
     bool exists = false;
     int num_complete = 0;
   };
-  std::pair<const Bucket&, State&> at(size_t block) {
-    const size_t kind = blocks_[block].is_matrix ? 1 : 0, bucket = groups_[kind]->bucket_of[block];
-    return {groups_[kind]->buckets[bucket], states_[kind][bucket]};
+  int64_t head() const { return in_.model.num_layers + 1; }
+  std::pair<size_t, size_t> blocks_of(int64_t layer) const {
+    const auto range = std::ranges::equal_range(blocks_, layer, {}, &StateBlock::layer);
+    return {static_cast<size_t>(range.begin() - blocks_.begin()),
+            static_cast<size_t>(range.end() - blocks_.begin())};
+  }
+  State& state_of(size_t block) {
+    return states_[storage_.placed[block].group][storage_.placed[block].bucket];
   }
   void make(size_t block) {
-    const auto [bucket, state] = at(block);
-    if (std::exchange(state.exists, true)) return;
-    current_ += block_bytes(bucket.numel, DType::f32);
+    if (std::exchange(state_of(block).exists, true)) return;
+    current_ += storage_.bucket_bytes(storage_.placed[block], DType::f32);
     peak_ = std::max(peak_, current_);
   }
   void complete(size_t block) {
-    const auto [bucket, state] = at(block);
-    if (++state.num_complete < bucket.num_blocks) return;
-    under_way_.push_back(block_bytes(bucket.numel, DType::f32));
+    if (deferred_ == block) return;
+    const auto& [group, bucket] = storage_.placed[block];
+    if (++state_of(block).num_complete < storage_.blocks_of_bucket[group][bucket]) return;
+    under_way_.push_back(storage_.bucket_bytes({group, bucket}, DType::f32));
     for (; under_way_.size() > limit_; under_way_.pop_front()) current_ -= under_way_.front();
   }
 
+  const MemoryInputs& in_;
   const std::vector<StateBlock>& blocks_;
-  const FlatGroup* groups_[2];
+  const Storage& storage_;
   size_t limit_;
+  std::optional<size_t> deferred_;
   std::vector<std::vector<State>> states_;
   std::deque<int64_t> under_way_;
   int64_t current_ = 0, peak_ = 0;
 };
 
-/// Weights that are whole at one time besides the parts (ZeRO 3): of a layer and, with overlap,
-/// the next. A tied head reads
-/// the embedding's.
-int64_t whole_weights(const MemoryInputs& in, const std::vector<StateBlock>& blocks,
-                      const FlatGroup& matrices) {
+/// Weights that are whole at one time besides the parts (ZeRO 3): of a layer and, with overlap, the next. A
+/// tied head reads the embedding's.
+int64_t whole_weights(const MemoryInputs& in, const std::vector<StateBlock>& blocks, const Storage& storage) {
   std::vector<int64_t> of_layer(static_cast<size_t>(in.model.num_layers) + 2, 0);
-  std::vector<bool> counted(matrices.buckets.size(), false);
+  std::set<std::pair<size_t, size_t>> counted;
   for (size_t i = 0; i < blocks.size(); ++i) {
-    if (!blocks[i].is_matrix || counted[matrices.bucket_of[i]]) continue;
-    counted[matrices.bucket_of[i]] = true;
-    of_layer[static_cast<size_t>(blocks[i].layer)] +=
-        block_bytes(matrices.buckets[matrices.bucket_of[i]].numel, in.precision);
+    const Placed& at = storage.placed[i];
+    if (!storage.groups[at.group].shards_weights || !counted.insert({at.group, at.bucket}).second) continue;
+    of_layer[static_cast<size_t>(blocks[i].layer)] += storage.bucket_bytes(at, in.precision);
   }
   if (in.model.tied_embeddings && in.plan.pipeline == 1)
-    of_layer.back() = block_bytes(matrices.buckets.back().numel, in.precision);
+    of_layer.back() += storage.bucket_bytes(storage.placed.front(), in.precision);
   int64_t most = 0;
   for (size_t i = 0; i + 1 < of_layer.size(); ++i) {
     const int64_t next = of_layer[i + 1];
@@ -190,34 +206,10 @@ int64_t whole_weights(const MemoryInputs& in, const std::vector<StateBlock>& blo
   return most;
 }
 
-int64_t bytes_of_all(const FlatGroup& group) {
-  int64_t bytes = 0;
-  for (const Bucket& bucket : group.buckets) bytes += block_bytes(bucket.numel, DType::f32);
-  return bytes;
-}
-
-// Moves the blocks of experts to a list of their own.
-std::vector<StateBlock> take_experts(std::vector<StateBlock>& blocks) {
-  std::vector<StateBlock> experts;
-  std::ranges::copy_if(blocks, std::back_inserter(experts), &StateBlock::is_expert);
-  std::erase_if(blocks, [](const StateBlock& block) { return block.is_expert; });
-  return experts;
-}
-
-void add_experts(const MemoryInputs& in, const std::vector<StateBlock>& experts, MemoryEstimate& estimate) {
-  if (experts.empty()) return;
+ShardingSpec with_experts(const MemoryInputs& in) {
   ShardingSpec sharding = in.sharding;
-  if (sharding.zero_stage > 0) sharding.num_shards = in.plan.expert_shard_ranks();
-  const FlatGroup group(experts, true, sharding);
-  const auto bytes = [&](DType dtype, int divided_from_stage) {
-    return block_bytes(group.numel / (sharding.zero_stage >= divided_from_stage ? sharding.num_shards : 1),
-                       dtype);
-  };
-  const bool has_master = in.precision != DType::f32 && sharding.master;
-  estimate[MemoryCategory::weights] += bytes(in.precision, 3);
-  estimate[MemoryCategory::gradients] +=
-      bytes(DType::f32, 2) + (sharding.zero_stage >= 2 && sharding.num_shards > 1 ? bytes_of_all(group) : 0);
-  estimate[MemoryCategory::optimizer] += (has_master ? 3 : 2) * bytes(DType::f32, 1);
+  if (sharding.zero_stage > 0) sharding.num_expert_shards = in.plan.expert_shard_ranks();
+  return sharding;
 }
 
 }  // namespace
@@ -229,27 +221,44 @@ std::vector<StateBlock> state_blocks(const MemoryInputs& in) {
 }
 
 void estimate_state(const MemoryInputs& in, MemoryEstimate& estimate) {
-  std::vector<StateBlock> blocks = state_blocks(in);
-  const std::vector<StateBlock> experts = take_experts(blocks);
-  const FlatGroup matrices(blocks, true, in.sharding), vectors(blocks, false, in.sharding);
-  const auto in_f32 = [&](const FlatGroup& group, int divided_from_stage) {
-    const int parts = in.sharding.zero_stage >= divided_from_stage ? in.sharding.num_shards : 1;
-    return block_bytes(group.numel / parts, DType::f32);
-  };
-  const bool divides_weights = in.sharding.zero_stage >= 3 && in.sharding.num_shards > 1;
-  estimate[MemoryCategory::weights] =
-      block_bytes(matrices.numel / (divides_weights ? in.sharding.num_shards : 1), in.precision) +
-      block_bytes(vectors.numel, DType::f32) + (divides_weights ? whole_weights(in, blocks, matrices) : 0);
-  estimate[MemoryCategory::gradients] = in_f32(matrices, 2) + in_f32(vectors, 2);
-  const int64_t master = in.precision == DType::f32 || !in.sharding.master ? 0 : in_f32(matrices, 1);
-  estimate[MemoryCategory::optimizer] = 2 * (in_f32(matrices, 1) + in_f32(vectors, 1)) + master;
-  if (in.sharding.zero_stage >= 2 && in.sharding.num_shards > 1) {
-    estimate[MemoryCategory::gradients] += in.accumulation > 1
-                                               ? bytes_of_all(matrices) + bytes_of_all(vectors)
-                                               : BucketsInUse(in, blocks, matrices, vectors)
-                                                     .peak(in.model.tied_embeddings && in.plan.pipeline == 1);
+  const std::vector<StateBlock> blocks = state_blocks(in);
+  const ShardingSpec sharding = with_experts(in);
+  const Storage storage(blocks, sharding);
+  int64_t weights = 0, gradients = 0, optimizer = 0;
+  for (const FlatGroup& group : storage.groups) {
+    const auto numel = [&](int from_stage) {
+      return sharding.zero_stage >= from_stage ? group.shard_numel() : group.numel;
+    };
+    const DType type = group.matrices ? in.precision : DType::f32;
+    weights += block_bytes(group.shards_weights ? group.shard_numel() : group.numel, type);
+    gradients += block_bytes(numel(2), DType::f32);
+    const bool has_master = type != DType::f32 && sharding.master;
+    optimizer += (has_master ? 3 : 2) * block_bytes(numel(1), DType::f32);
   }
-  add_experts(in, experts, estimate);
+  if (sharding.zero_stage >= 3) weights += whole_weights(in, blocks, storage);
+  if (sharding.zero_stage >= 2) gradients += BucketsInUse(in, blocks, storage).peak();
+  estimate[MemoryCategory::weights] = weights;
+  estimate[MemoryCategory::gradients] = gradients;
+  estimate[MemoryCategory::optimizer] = optimizer;
+}
+
+int64_t sent_gradients(const MemoryInputs& in) {
+  if (in.plan.gradient_dtype == DType::f32 || in.plan.gradient_ranks() == 1) return 0;
+  const Storage storage(state_blocks(in), with_experts(in));
+  // Shards that are summed over replicas too wait for the end of the step.
+  const bool all_wait = in.sharding.num_shards > 1 && in.sharding.num_shards < in.plan.gradient_ranks();
+  int64_t sum = 0, most = 0;
+  std::deque<int64_t> under_way;
+  for (const FlatGroup& group : storage.groups) {
+    for (const FlatBucket& bucket : group.buckets) {
+      under_way.push_back(block_bytes(bucket.numel(), in.plan.gradient_dtype));
+      sum += under_way.back();
+      most = std::max(most, sum);
+      for (; !all_wait && under_way.size() > kMostBucketsUnderWay; under_way.pop_front())
+        sum -= under_way.front();
+    }
+  }
+  return most;
 }
 
 }  // namespace trireme

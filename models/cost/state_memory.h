@@ -16,15 +16,17 @@ struct StateBlock {
 /// In the order of the forward pass. A pipeline stage's are those of its layers.
 std::vector<StateBlock> state_blocks(const MemoryInputs& inputs);
 
-/// Sets weights, gradients and optimizer of `estimate`. Matrices (compute type) and vectors (f32) lie in a
-/// flat buffer each, blocks at multiples of 1,024 elements, with buckets that end at multiples of 1,024 x
-/// parts. Over them: weights once; gradients in f32; two f32 moments, and an f32 master of 16-bit weights
-/// where they have one. ZeRO 1 divides moments and masters by the parts, ZeRO 2 gradients too, to which it
-/// adds the buckets in use at one time: those that layers fill, and two whose reduction is under way (none
-/// without overlap). With accumulation all buckets are in use at the end of the first micro-batch. ZeRO 3
-/// divides the weights of matrices as well, whose buckets then end with their layer, and adds those of two
-/// neighbouring layers (one without overlap). Experts are divided over as many ranks fewer as hold other
-/// experts; their gradients are taken to be in use all at once.
+/// Sets weights, gradients and optimizer of `estimate`: what ParameterStorage allocates of flat_layout():
+/// weights once; gradients in f32; two f32 moments, and an f32 master of 16-bit weights where they have one.
+/// ZeRO 1 divides moments and masters by the parts, ZeRO 2 gradients too, to which it adds the buckets in use
+/// at one time, as the schedule's backward passes make them and let go: those that layers fill, and two whose
+/// reduction is under way (none without overlap). ZeRO 3 divides the weights of matrices as well, whose
+/// buckets then end with their layer, and adds those of two neighbouring layers (one without overlap).
+/// Experts are divided over as many ranks fewer as hold other experts.
 void estimate_state(const MemoryInputs& inputs, MemoryEstimate& estimate);
+
+/// The most bytes of gradients rounded to what they are sent as (ParallelPlan::gradient_dtype) at one time:
+/// of the buckets under way and the next. They are buffers.
+int64_t sent_gradients(const MemoryInputs& inputs);
 
 }  // namespace trireme

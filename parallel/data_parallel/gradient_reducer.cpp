@@ -1,15 +1,11 @@
 #include "parallel/data_parallel/gradient_reducer.h"
 
+#include "parallel/data_parallel/buckets_under_way.h"
 #include "parallel/module/local_ranges.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
-
-namespace {
-/// Buckets whose memory, or whose second sum, waits for a reduction while the backward pass fills others.
-constexpr size_t kMostUnderWay = 2;
-}  // namespace
 
 GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStorage& storage, bool overlap,
                                  DType sent)
@@ -97,7 +93,7 @@ void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
   bucket.reduced = true;
   under_way_.push_back(&bucket);
   const bool somebody_waits = is_sharded(bucket) || has_second_sum(bucket) || sent_ != DType::f32;
-  while (somebody_waits && under_way_.size() > kMostUnderWay) wait_for_oldest(ctx);
+  while (somebody_waits && under_way_.size() > kMostBucketsUnderWay) wait_for_oldest(ctx);
 }
 
 void GradientReducer::wait_for_oldest(Context& ctx) {

@@ -49,7 +49,8 @@ ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const
     : sharding_(sharding) {
   std::vector<FlatGroup> layout = flat_layout(sizes_of(blocks), sharding);
   groups_.reserve(layout.size());
-  for (const FlatGroup& flat : layout) add_group(ctx, blocks, flat, flat.matrices ? compute_type : DType::f32);
+  for (const FlatGroup& flat : layout)
+    add_group(ctx, blocks, flat, flat.matrices ? compute_type : DType::f32);
 
   std::unordered_map<const ParameterBlock*, std::pair<const ParameterGroup*, const ParameterGroup::Place*>>
       where;
@@ -77,7 +78,8 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
   group.num_shards = flat.num_shards;
   group.shard = flat.shard;
   group.numel = flat.numel;
-  for (const auto& place : flat.places) group.places.push_back({blocks[place.block], place.begin, place.bucket});
+  for (const auto& place : flat.places)
+    group.places.push_back({blocks[place.block], place.begin, place.bucket});
   for (const FlatBucket& bucket : flat.buckets) group.buckets.push_back({bucket.begin, bucket.end, {}, {}});
   const auto numel_at = [&](int stage) {
     return sharding_.zero_stage >= stage ? flat.shard_numel() : flat.numel;

@@ -1,6 +1,6 @@
 // Measured and predicted memory of a rank, strategy by strategy, as a table for docs/memory.md. Ranks are
 // threads, so no launcher is needed.
-//   memory_table [PRESET [fp32|bf16]]
+//   memory_table [PRESET [fp32|bf16 [ROW]]]    ROW: a part of the names of the rows to print
 #include <cstring>
 
 #include <fmt/format.h>
@@ -67,8 +67,8 @@ void print_row(const Row& row, const ModelConfig& model, DType precision) {
 int run(int argc, char** argv) {
   const char* name = argc > 1 ? argv[1] : "gpt2-10m";
   const Preset* preset = find_preset(name);
-  if (preset == nullptr || argc > 3) {
-    fmt::print(stderr, "memory_table [PRESET [fp32|bf16]]; trireme info lists the presets\n");
+  if (preset == nullptr || argc > 4) {
+    fmt::print(stderr, "memory_table [PRESET [fp32|bf16 [ROW]]]; trireme info lists the presets\n");
     return 2;
   }
   const bool half = argc > 2 && std::strcmp(argv[2], "bf16") == 0;
@@ -81,7 +81,8 @@ int run(int argc, char** argv) {
     fmt::print(" {} |", to_string(static_cast<MemoryCategory>(i)));
   }
   fmt::print("\n|---|---|---|---|---|---|\n");
-  for (const Row& row : kRows) print_row(row, model, half ? DType::bf16 : DType::f32);
+  for (const Row& row : kRows)
+    if (argc < 4 || std::strstr(row.name, argv[3]) != nullptr) print_row(row, model, half ? DType::bf16 : DType::f32);
   return 0;
 }
 

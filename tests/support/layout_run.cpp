@@ -133,6 +133,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   StepwiseRun steps(
       session, {run.seq_len, run.micro_batch, run.global_batch},
       [&](int64_t sample, int32_t* inputs, int32_t* targets) { read_sample(run, sample, inputs, targets); });
+  for (RouterBalance* router : session.model().part().routers()) router->observer = run.routing;
   ctx.allocator().reset_peaks();
   LayoutResult result;
   for (int64_t s = 0; s < run.num_steps(); ++s) {

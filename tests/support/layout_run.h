@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/config/model_config.h"
+#include "parallel/module/routing_observer.h"
 #include "parallel/plan/recomputation.h"
 #include "parallel/training/training_step.h"
 #include "runtime/comm/communicator.h"
@@ -33,6 +34,7 @@ struct LayoutRun {
   double lr = 1e-3;
   double loss_scale = 1;
   int num_threads = 1;
+  RoutingObserver* routing = nullptr;  ///< sees the choices of all routers, on the threads of all ranks
   bool gradients =
       true;  ///< those of the first step are part of the result; gathering divided ones takes memory
   /// AdamW's epsilon lies far below the gradients (1e-2) and far above their rounding, of which the usual

@@ -7,16 +7,12 @@
 #include "runtime/ops/attention.h"
 #include "runtime/ops/cpu/onednn.h"
 #include "runtime/ops/cpu/support.h"
+#include "runtime/ops/scratch_sizes.h"
 
 namespace trireme::ops::cpu::attention_tiles {
 
-/// Queries of a block. Larger blocks waste more above the causal diagonal, smaller ones make products too
-/// small for their overhead.
-inline constexpr int64_t kBlock = 64;
-
-/// Floats from one row of scores to the next: whole vectors, and no power of two, whose rows would compete
-/// for the same cache sets.
-inline int64_t score_stride(int64_t kv_len) { return (kv_len + 15) / 16 * 16 + 16; }
+/// Queries of a block.
+inline constexpr int64_t kBlock = kAttentionBlock;
 
 /// Keys [begin, end).
 struct KeyRange {
@@ -116,7 +112,7 @@ class Scratch {
   explicit Scratch(float* begin = nullptr) : begin_(begin) {}
   float* take(int64_t floats) {
     float* piece = begin_ == nullptr ? nullptr : begin_ + taken_;
-    taken_ += (floats + 15) / 16 * 16;
+    taken_ += scratch_piece(floats);
     return piece;
   }
   int64_t taken() const { return taken_; }

@@ -2,6 +2,7 @@
 #include "runtime/ops/norm.h"
 
 #include "runtime/ops/cpu/support.h"
+#include "runtime/ops/scratch_sizes.h"
 
 namespace trireme::ops::cpu {
 
@@ -123,14 +124,10 @@ void run_forward(Context& ctx, int64_t rows, const Forward<T>& f) {
                [&](int64_t begin, int64_t end) { forward_rows(f, begin, end); });
 }
 
-/// Rows whose dgain and dbias are summed one after the other; the blocks' sums are then added in order. It
-/// depends on the number of rows alone, and there are at most 256 blocks.
-int64_t rows_per_block(int64_t rows) { return std::max<int64_t>(32, (rows + 255) / 256); }
-
 template <class T>
 void run_backward(Context& ctx, int64_t rows, const Backward<T>& b, const Tensor& dgain,
                   const Tensor& dbias) {
-  const int64_t width = b.width, block = rows_per_block(rows), num_blocks = (rows + block - 1) / block;
+  const int64_t width = b.width, block = norm_rows_per_block(rows), num_blocks = (rows + block - 1) / block;
   const int64_t partial_width = dbias ? 2 * width : width;
   const Tensor partials =
       Tensor::empty(ctx, {num_blocks, partial_width}, DType::f32, MemoryCategory::buffers);

@@ -1,0 +1,164 @@
+#include <algorithm>
+
+#include "models/spec/layer_traces.h"
+#include "runtime/ops/scratch_sizes.h"
+
+namespace trireme::traces {
+
+Norm::Output Norm::forward(const Held& x, bool has_residual) {
+  sum_ = has_residual ? s_.outer() : x;
+  Held y = s_.outer();
+  rstd_ = s_.floats(s_.sizes.outer_rows);
+  if (spec_.kind == NormKind::layer_norm) mean_ = s_.floats(s_.sizes.outer_rows);
+  return {sum_, y};
+}
+
+Held Norm::backward() {
+  Held dx = s_.outer();
+  const int64_t rows = s_.sizes.outer_rows, block = ops::norm_rows_per_block(rows);
+  const bool with_bias = spec_.bias && spec_.kind == NormKind::layer_norm;
+  s_.buffer((rows + block - 1) / block, (with_bias ? 2 : 1) * s_.sizes.hidden);
+  sum_ = mean_ = rstd_ = nullptr;
+  return dx;
+}
+
+Attention::Attention(const Scene& scene, const AttentionSpec& spec)
+    : s_(scene),
+      heads_(spec, scene.conditions),
+      normalises_(spec.qk_norm),
+      recomputes_core_(scene.conditions.recomputes_core),
+      qkv_linear_(scene, scene.sizes.hidden, heads_.qkv()),
+      output_(scene, heads_.queries(), scene.sizes.hidden) {}
+
+void Attention::attend() {
+  out_ = s_.make(s_.sizes.rows, heads_.queries());
+  lse_ = s_.floats(s_.sizes.rows, heads_.heads);
+}
+
+Held Attention::forward(const Held& x) {
+  qkv_ = qkv_linear_.forward(x);
+  if (normalises_) {  // queries and keys as they were, and the scale of each head
+    raw_ = s_.make(s_.sizes.rows, heads_.queries() + heads_.keys());
+    rstd_ = s_.floats(s_.sizes.rows, heads_.heads + heads_.kv_heads);
+  }
+  attend();
+  Held y = output_.forward(out_);
+  if (recomputes_core_) {
+    output_.keep_input(nullptr);
+    out_ = lse_ = nullptr;
+  }
+  return y;
+}
+
+Held Attention::backward_input(const Held& dy) {
+  const Held dout = output_.backward_input(dy);
+  if (recomputes_core_) {
+    attend();
+    output_.keep_input(out_);
+  }
+  const Held dqkv = attend_backward();
+  raw_ = rstd_ = nullptr;
+  return qkv_linear_.backward_input(dqkv);
+}
+
+void Attention::backward_weight() {
+  output_.backward_weight();
+  qkv_linear_.backward_weight();
+}
+
+Held Attention::attend_backward() {
+  Held dqkv = s_.make(s_.sizes.rows, heads_.qkv());
+  if (s_.sizes.context > 1) {
+    ring_backward();
+  } else {
+    core_backward(s_.sizes.length, s_.sizes.batch);
+  }
+  qkv_ = out_ = lse_ = nullptr;
+  return dqkv;
+}
+
+// Scratch of one call of the op's backward pass, for `batch` sequences of `length` tokens. cuDNN's workspace
+// is as its frontend 1.32 lays it out: sums of rows in f32, and either the scores' gradients in 16 bits,
+// which have one order, or dq in f32. Gradients of keys and values are one for each query head first where
+// heads share them. What would be larger than allowed is done by own kernels, with less.
+void Attention::core_backward(int64_t length, int64_t batch) const {
+  const LayerConditions& c = s_.conditions;
+  const int64_t tasks = batch * heads_.kv_heads;
+  const int64_t own = block_bytes(
+      std::min<int64_t>(c.threads, tasks),
+      ops::attention_backward_floats(length, heads_.head_dim, s_.sizes.type != DType::f32), DType::f32);
+  const int64_t heads = batch * heads_.heads, rows = heads * length;
+  const auto padded = [&](int64_t tile) { return (length + tile - 1) / tile * tile; };
+  const int64_t shared =
+      block_bytes(rows, DType::f32) +
+      (heads_.heads == heads_.kv_heads ? 0 : 2 * block_bytes(rows, heads_.head_dim, s_.sizes.type));
+  const int64_t scores = shared + block_bytes(heads * padded(64), padded(128), s_.sizes.type);
+  const bool keeps_scores = c.deterministic_attention && scores <= c.attention_workspace;
+  const int64_t cudnn =
+      keeps_scores ? scores
+                   : std::min(c.attention_workspace, shared + block_bytes(rows, heads_.head_dim, DType::f32));
+  s_.buffer(std::max(own, cudnn), 1, DType::u8);
+}
+
+// Keys and values come round, gradients follow them (parallel/context_parallel/ring_attention.cpp).
+void Attention::ring_backward() const {
+  const int64_t rows = s_.sizes.rows, q = heads_.queries(), kv = 2 * heads_.keys(), ranks = s_.sizes.context;
+  const DType type = s_.sizes.type;
+  const bool rounds = type != DType::f32;
+  Held block = s_.buffer(rows, kv, type), incoming = s_.buffer(rows, kv, type);
+  core_backward(s_.sizes.length, s_.sizes.batch);
+  Held packed = s_.buffer(rows, q, type);
+  const Held dq_sum = rounds ? s_.buffer(rows, q) : packed;
+  packed = nullptr;
+  Held dkv_sum = s_.buffer(rows, kv), dkv_incoming;
+  for (int64_t step = 1; step < ranks; ++step) {
+    block = incoming;
+    incoming = step + 1 < ranks ? s_.buffer(rows, kv, type) : nullptr;
+    // All queries and half of the keys, or half of the queries and all keys: what is more, since every rank
+    // has steps of one kind or the other.
+    const bool all_keys = kv > q;
+    const Held dq = s_.buffer(all_keys ? rows / 2 : rows, q, type),
+               dkv = s_.buffer(all_keys ? rows : rows / 2, kv, type);
+    core_backward(s_.sizes.length, 1);
+    if (dkv_incoming) dkv_sum = dkv_incoming;
+    dkv_incoming = s_.buffer(rows, kv);
+  }
+  block = nullptr;
+  const Held narrow_dq = rounds ? s_.buffer(rows, q, type) : nullptr;
+  dkv_sum = dkv_incoming;
+  const Held narrow = s_.buffer(rows, kv, type);
+}
+
+FeedForward::FeedForward(const Scene& scene, const FeedForwardSpec& spec)
+    : s_(scene),
+      width_(RankSizes::share(spec.width, scene.sizes.tensor)),
+      gated_(spec.num_up() > 1),
+      up_(scene, scene.sizes.hidden, spec.num_up() * width_),
+      down_(scene, width_, scene.sizes.hidden) {}
+
+Held FeedForward::forward(const Held& x) {
+  Held a;
+  if (gated_) {
+    h_ = up_.forward(x);
+    a = s_.make(s_.sizes.rows, width_);
+  } else {
+    h_ = s_.make(s_.sizes.rows, width_);
+    a = s_.make(s_.sizes.rows, width_);
+    up_.forward_into(x);
+  }
+  return down_.forward(a);
+}
+
+Held FeedForward::backward_input(const Held& dy) {
+  Held dh = down_.backward_input(dy);
+  if (gated_) dh = h_;  // in place
+  h_ = nullptr;
+  return up_.backward_input(dh);
+}
+
+void FeedForward::backward_weight() {
+  down_.backward_weight();
+  up_.backward_weight();
+}
+
+}  // namespace trireme::traces

@@ -1,0 +1,205 @@
+#include "models/spec/describe_activations.h"
+
+#include <optional>
+#include <utility>
+
+#include "models/spec/layer_traces.h"
+#include "runtime/tensor/shape.h"
+
+namespace trireme {
+
+namespace {
+
+using traces::Held;
+using traces::Scene;
+
+class DescribedLayer {
+ public:
+  virtual ~DescribedLayer() = default;
+  virtual Held forward(const Held& x) = 0;
+  virtual Held backward_input(const Held& dy) = 0;
+  virtual void backward_weight() = 0;
+};
+
+class Embedding final : public DescribedLayer {
+ public:
+  explicit Embedding(const Scene& scene) : s_(scene) {}
+  Held forward(const Held&) override {
+    return s_.reduce(s_.make(s_.sizes.rows, s_.sizes.hidden), s_.sizes.hidden);
+  }
+  Held backward_input(const Held& dy) override {
+    dy_ = s_.gather(dy, s_.sizes.hidden);
+    return nullptr;
+  }
+  void backward_weight() override { dy_ = nullptr; }
+
+ private:
+  const Scene& s_;
+  Held dy_;
+};
+
+class Block final : public DescribedLayer {
+ public:
+  Block(const Scene& scene, const BlockSpec& spec)
+      : attention_norm_(scene, spec.norm), attention_(scene, spec.attention), ffn_norm_(scene, spec.norm) {
+    if (spec.norm_placement == NormPlacement::both) {
+      attention_end_norm_.emplace(scene, spec.norm);
+      ffn_end_norm_.emplace(scene, spec.norm);
+    }
+    if (spec.mixture) {
+      experts_.emplace(scene, *spec.mixture);
+    } else {
+      ffn_.emplace(scene, spec.feed_forward);
+    }
+  }
+
+  Held forward(const Held& x) override {
+    const Held normed = attention_norm_.forward(x, false).y;
+    const Held attended = end(attention_end_norm_, attention_.forward(normed));
+    const auto [sum, normed_sum] = ffn_norm_.forward(attended, true);
+    return end(ffn_end_norm_, experts_ ? experts_->forward(normed_sum) : ffn_->forward(normed_sum));
+  }
+  Held backward_input(const Held& dy) override {
+    const Held dout = end_backward(ffn_end_norm_, dy);
+    const Held dnormed_sum = experts_ ? experts_->backward_input(dout) : ffn_->backward_input(dout);
+    const Held dsum = ffn_norm_.backward();
+    const Held dattended = end_backward(attention_end_norm_, dsum);
+    const Held dnormed = attention_.backward_input(dattended);
+    return attention_norm_.backward();
+  }
+  void backward_weight() override {
+    experts_ ? experts_->backward_weight() : ffn_->backward_weight();
+    attention_.backward_weight();
+  }
+
+ private:
+  // The norm behind a part, where it has one.
+  static Held end(std::optional<traces::Norm>& norm, Held y) { return norm ? norm->forward(y, false).y : y; }
+  static Held end_backward(std::optional<traces::Norm>& norm, const Held& dy) {
+    return norm ? norm->backward() : dy;
+  }
+
+  traces::Norm attention_norm_;
+  traces::Attention attention_;
+  traces::Norm ffn_norm_;
+  std::optional<traces::Norm> attention_end_norm_, ffn_end_norm_;
+  std::optional<traces::FeedForward> ffn_;  // one of the two
+  std::optional<traces::Mixture> experts_;
+};
+
+class Recomputed final : public DescribedLayer {
+ public:
+  Recomputed(const Scene& scene, const BlockSpec& spec) : scene_(scene), spec_(spec) {}
+
+  Held forward(const Held& x) override {
+    Block first(scene_, spec_);  // what it keeps is dropped
+    Held y = first.forward(x);
+    x_ = x;
+    return y;
+  }
+  Held backward_input(const Held& dy) override {
+    again_.emplace(scene_, spec_);
+    again_->forward(std::exchange(x_, nullptr));
+    return again_->backward_input(dy);
+  }
+  void backward_weight() override { again_->backward_weight(); }
+
+ private:
+  const Scene& scene_;
+  const BlockSpec& spec_;
+  Held x_;
+  std::optional<Block> again_;
+};
+
+class Head final : public DescribedLayer {
+ public:
+  Head(const Scene& scene, const ModelSpec& model)
+      : s_(scene),
+        vocab_(aligned_row_stride(RankSizes::share(model.vocab_size, scene.sizes.tensor))),
+        norm_(scene, model.head.norm),
+        linear_(scene, scene.sizes.hidden, vocab_) {}
+
+  Held forward(const Held& x) override {
+    const Held y = norm_.forward(x, false).y;
+    dlogits_ = s_.make(s_.sizes.rows, vocab_);
+    linear_.forward_into(y);
+    const Held loss = s_.floats(s_.sizes.rows);
+    const Held statistics = s_.sizes.tensor > 1 ? s_.buffer(s_.sizes.rows, 3 * s_.sizes.tensor) : nullptr;
+    return nullptr;
+  }
+  Held backward_input(const Held&) override {
+    const Held dy = linear_.backward_input(dlogits_);
+    dlogits_ = nullptr;
+    return norm_.backward();
+  }
+  void backward_weight() override { linear_.backward_weight(); }
+
+ private:
+  const Scene& s_;
+  int64_t vocab_;
+  traces::Norm norm_;
+  traces::ColumnLinear linear_;
+  Held dlogits_;
+};
+
+// The conditions of layers that do not multiply in fp8.
+LayerConditions plain(LayerConditions conditions) {
+  conditions.float8 = false;
+  return conditions;
+}
+
+// Runs a layer's passes as a stage does (parallel/module/stage.cpp), and writes them down.
+LayerTraces trace_of(const Scene& scene, DescribedLayer& layer, bool has_input, bool has_output) {
+  LayerTraces traces;
+  TraceRecorder& recorder = scene.recorder;
+  Held x = has_input ? scene.outer() : nullptr;
+  recorder.record(&traces.forward);
+  Held y = layer.forward(x);
+  x = nullptr;
+  recorder.record(nullptr);
+  y = nullptr;  // the next layer's from now on
+  Held dy = has_output ? scene.outer() : nullptr;
+  recorder.record(&traces.backward_input);
+  Held dx = layer.backward_input(dy);
+  traces.keeps_gradient = dy.use_count() > 1;
+  dy = nullptr;
+  recorder.record(&traces.backward_weight);
+  layer.backward_weight();
+  recorder.record(nullptr);
+  return traces;
+}
+
+}  // namespace
+
+LayerTraces describe_embedding(const ModelSpec& model, const LayerConditions& conditions) {
+  TraceRecorder recorder;
+  const Scene scene(recorder, model, plain(conditions));
+  Embedding layer(scene);
+  return trace_of(scene, layer, false, true);
+}
+
+LayerTraces describe_block(const ModelSpec& model, const BlockSpec& block, const LayerConditions& conditions,
+                           bool recomputed) {
+  TraceRecorder recorder;
+  const Scene scene(recorder, model, conditions);
+  if (recomputed) {
+    Recomputed layer(scene, block);
+    return trace_of(scene, layer, true, true);
+  }
+  Block layer(scene, block);
+  return trace_of(scene, layer, true, true);
+}
+
+LayerTraces describe_head(const ModelSpec& model, const LayerConditions& conditions) {
+  TraceRecorder recorder;
+  const Scene scene(recorder, model, plain(conditions));
+  Head layer(scene, model);
+  return trace_of(scene, layer, true, false);
+}
+
+int64_t boundary_bytes(const ModelSpec& model, const LayerConditions& conditions) {
+  const RankSizes sizes(model, conditions);
+  return block_bytes(sizes.outer_rows, sizes.hidden, sizes.type);
+}
+
+}  // namespace trireme

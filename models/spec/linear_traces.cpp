@@ -1,0 +1,86 @@
+#include <algorithm>
+#include <utility>
+
+#include "models/spec/layer_traces.h"
+
+namespace trireme::traces {
+
+Held Scene::gather(const Held& x, int64_t width) const {
+  return sizes.divides_rows ? make(sizes.outer_rows * sizes.tensor, width) : x;
+}
+
+Held Scene::reduce(Held all, int64_t width) const {
+  if (!sizes.divides_rows) return all;
+  return make(sizes.outer_rows, width);
+}
+
+Held Scene::gather_product(const Held& x, int64_t width, bool keep) const {
+  if (!sizes.divides_rows || sizes.tensor_chunks == 1) return gather(x, width);
+  const Held whole = keep ? make(sizes.outer_rows * sizes.tensor, width) : nullptr;
+  const int64_t rows = RankSizes::share(sizes.outer_rows, sizes.tensor_chunks) * sizes.tensor;
+  const Held current = make(rows, width), next = make(rows, width);  // a chunk, while the next comes
+  return whole;
+}
+
+Held Scene::reduce_product(int64_t width) const {
+  if (!sizes.divides_rows || sizes.tensor_chunks == 1) return reduce(make(sizes.rows, width), width);
+  Held own = make(sizes.outer_rows, width);
+  const int64_t rows = RankSizes::share(sizes.outer_rows, sizes.tensor_chunks) * sizes.tensor;
+  const Held current = make(rows, width), before = make(rows, width);  // a chunk, while the last is summed
+  return own;
+}
+
+void Scene::product(int64_t m, int64_t k, int64_t n) const {
+  if (!sizes.float8) return;
+  // In 8 bits with a scale, and in bf16 as the CPU multiplies them.
+  const Held a = buffer(m, k, DType::f8e4m3), a_scale = buffer(1, 1), b = buffer(k, n, DType::f8e4m3),
+             b_scale = buffer(1, 1);
+  const Held wide_a = buffer(m, k, DType::bf16), wide_b = buffer(k, n, DType::bf16);
+}
+
+void ColumnLinear::forward_into(const Held& x) {
+  x_ = x;
+  const Held all = s_.gather_product(x, inputs_, false);
+  s_.product(s_.sizes.rows, inputs_, outputs_);
+}
+
+Held ColumnLinear::forward(const Held& x) {
+  Held y = s_.make(s_.sizes.rows, outputs_);
+  forward_into(x);
+  return y;
+}
+
+Held ColumnLinear::backward_input(const Held& dy) {
+  dy_ = dy;
+  Held own;  // until all rows have come, for which nobody waits
+  if (s_.sizes.divides_rows) own = std::exchange(x_, s_.make(s_.sizes.rows, inputs_));
+  Held dx = s_.reduce_product(inputs_);
+  s_.product(s_.sizes.rows, outputs_, inputs_);
+  return dx;
+}
+
+void ColumnLinear::backward_weight() {
+  s_.product(outputs_, s_.sizes.rows, inputs_);
+  x_ = dy_ = nullptr;
+}
+
+Held RowLinear::forward(const Held& x) {
+  x_ = x;
+  Held y = s_.reduce_product(outputs_);
+  s_.product(s_.sizes.rows, inputs_, outputs_);
+  return y;
+}
+
+Held RowLinear::backward_input(const Held& dy) {
+  Held dx = s_.make(s_.sizes.rows, inputs_);
+  dy_ = s_.gather_product(dy, outputs_, true);
+  s_.product(s_.sizes.rows, outputs_, inputs_);
+  return dx;
+}
+
+void RowLinear::backward_weight() {
+  s_.product(outputs_, s_.sizes.rows, inputs_);
+  x_ = dy_ = nullptr;
+}
+
+}  // namespace trireme::traces

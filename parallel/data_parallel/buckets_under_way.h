@@ -1,0 +1,11 @@
+// How many buckets of gradients are reduced at one time.
+#pragma once
+
+#include <cstddef>
+
+namespace trireme {
+
+/// Buckets whose memory, or whose second sum, waits for a reduction while the backward pass fills others.
+inline constexpr size_t kMostBucketsUnderWay = 2;
+
+}  // namespace trireme

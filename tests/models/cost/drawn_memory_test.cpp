@@ -1,0 +1,76 @@
+// Predicted memory of layouts that are drawn, against the allocators of real runs.
+#include <string>
+#include <tuple>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "models/cost/memory_estimate.h"
+#include "tests/support/drawn_layout.h"
+#include "tests/support/memory_run.h"
+#include "tests/support/tier.h"
+
+namespace trireme::test {
+namespace {
+
+double off(int64_t predicted, int64_t measured) {
+  return static_cast<double>(predicted) / static_cast<double>(measured) - 1;
+}
+
+int64_t without_buffers(const MemoryEstimate& memory) {
+  return memory.total() - memory[MemoryCategory::buffers];
+}
+
+class MemoryOfDrawnLayouts : public testing::TestWithParam<std::tuple<bool, uint64_t>> {};
+
+TEST_P(MemoryOfDrawnLayouts, IsAsPredicted) {
+  constexpr double kTolerance = 0.05;
+  const auto& [with_experts, seed] = GetParam();
+  const LayoutRun run = draw_memory_layout(seed, with_experts);
+  SCOPED_TRACE(fmt::format("{}, {}", text_of(run), to_string(run.precision)));
+  const MemoryComparison memory = compare_memory(run);
+  for (int i = 0; i < kNumMemoryCategories; ++i) {
+    const auto category = static_cast<MemoryCategory>(i);
+    const int64_t measured = memory.measured[category], predicted = memory.predicted[category];
+    RecordProperty(std::string(to_string(category)), fmt::format("{} predicted {}", measured, predicted));
+    if (category == MemoryCategory::buffers) {
+      // In them is the workspace of the library that multiplies matrices, which is not predicted.
+      EXPECT_LE(predicted, 1.05 * static_cast<double>(measured) + 65536);
+      EXPECT_LE(measured, 1.05 * static_cast<double>(predicted) + 1.5 * (1 << 20) * run.num_threads);
+    } else {
+      EXPECT_NEAR(off(predicted, measured), 0, kTolerance) << to_string(category) << " of " << measured;
+    }
+  }
+  EXPECT_NEAR(off(without_buffers(memory.predicted), without_buffers(memory.measured)), 0, kTolerance);
+}
+
+// All tokens choose the same experts.
+class MemoryOfUnevenLoads : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(MemoryOfUnevenLoads, IsNoMoreThanPredicted) {
+  uint64_t seed = GetParam() * 100;
+  LayoutRun run = draw_memory_layout(seed, true);
+  while (run.plan.expert == 1) run = draw_memory_layout(++seed, true);
+  SCOPED_TRACE(text_of(run));
+  const MemoryEstimate even = compare_memory(run).predicted;
+  const MemoryComparison memory = compare_memory(run, ExpertLoad::worst);
+  EXPECT_GE(without_buffers(memory.predicted), without_buffers(even));
+  EXPECT_LE(static_cast<double>(without_buffers(memory.measured)),
+            1.01 * static_cast<double>(without_buffers(memory.predicted)));
+}
+
+// Another TRIREME_TEST_SEED draws other layouts.
+const uint64_t kFirst = test_seed() * 1000;
+INSTANTIATE_TEST_SUITE_P(Drawn, MemoryOfDrawnLayouts,
+                         testing::Combine(testing::Bool(),
+                                          testing::Range(kFirst, kFirst + (whole_tier() ? 60 : 6))),
+                         [](const auto& p) {
+                           return (std::get<0>(p.param) ? "experts_" : "dense_") +
+                                  std::to_string(std::get<1>(p.param));
+                         });
+
+INSTANTIATE_TEST_SUITE_P(Drawn, MemoryOfUnevenLoads, testing::Range(kFirst, kFirst + (whole_tier() ? 20 : 3)),
+                         [](const auto& p) { return std::to_string(p.param); });
+
+}  // namespace
+}  // namespace trireme::test
