@@ -82,7 +82,8 @@ int run(int argc, char** argv) {
   }
   fmt::print("\n|---|---|---|---|---|---|\n");
   for (const Row& row : kRows)
-    if (argc < 4 || std::strstr(row.name, argv[3]) != nullptr) print_row(row, model, half ? DType::bf16 : DType::f32);
+    if (argc < 4 || std::strstr(row.name, argv[3]) != nullptr)
+      print_row(row, model, half ? DType::bf16 : DType::f32);
   return 0;
 }
 
