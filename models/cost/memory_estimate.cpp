@@ -2,40 +2,58 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
+#include <vector>
 
 #include "models/cost/activation_memory.h"
-#include "models/cost/rank_shape.h"
 #include "models/cost/state_memory.h"
+#include "models/spec/memory_trace.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
 
 namespace {
 
-// Gradients that tensor ranks hold parts of: of copied key-value heads.
-int64_t partial_gradients(const MemoryInputs& in, const RankShape& rank) {
-  const bool copied_heads = in.plan.tensor > in.model.num_kv_heads;
-  if (in.plan.tensor == 1 || !copied_heads) return 0;
-  return block_bytes(2 * rank.kv_heads * rank.head_dim * in.model.hidden_size, DType::f32);
+// Gradients that tensor ranks compute parts of, of a layer at a time: those of copied key-value heads.
+int64_t partial_gradients(const std::vector<StateBlock>& blocks) {
+  int64_t most = 0, of_layer = 0, layer = -1;
+  for (const StateBlock& block : blocks) {
+    if (std::exchange(layer, block.layer) != block.layer) of_layer = 0;
+    most = std::max(most, of_layer += block.partial);
+  }
+  return block_bytes(most, DType::f32);
 }
 
 // The norm's sums of blocks of gradients, in f64.
-int64_t norm_sums(const MemoryInputs& in) {
+int64_t norm_sums(const std::vector<StateBlock>& blocks) {
   int64_t numel = 0;
-  for (const StateBlock& block : state_blocks(in)) numel += block.is_matrix ? block.numel : 0;
+  for (const StateBlock& block : blocks) numel += block.is_matrix ? block.numel : 0;
   return block_bytes(numel / ops::kSumBlock, DType::f64);
 }
 
+// One for each kind of angles.
+int64_t rotary_tables(const MemoryInputs& in) {
+  std::vector<RotarySpec> known;
+  int64_t bytes = 0;
+  for (const BlockSpec& block : spec_of(in.model).blocks) {
+    const RotarySpec& rotary = block.attention.rotary;
+    if (rotary.dims == 0 || std::ranges::find(known, rotary) != known.end()) continue;
+    known.push_back(rotary);
+    bytes += block_bytes(in.seq_len, rotary.dims, DType::f32);
+  }
+  return bytes;
+}
+
 int64_t buffers_of_step(const MemoryInputs& in, int64_t of_layers) {
-  const RankShape rank(in);
-  const bool rotary = in.model.positions == PositionKind::rotary;
+  const int64_t tokens = in.micro_batch * in.seq_len;
+  const int64_t rows = (tokens + in.plan.context - 1) / in.plan.context;
   // Ids, targets and positions; read in advance, all have the same positions.
   const auto batches = static_cast<double>(in.accumulation), steps = static_cast<double>(in.prefetch + 1);
   const double ids = (in.prefetch == 0 ? 3 * batches : 2 * batches * steps + 1) *
-                     static_cast<double>(block_bytes(rank.rows, DType::i32));
-  const int64_t lasting = static_cast<int64_t>(std::min(ids, 1e18)) +
-                          (rotary ? block_bytes(in.seq_len, rank.head_dim, DType::f32) : 0);
-  return lasting + std::max({of_layers + sent_gradients(in), partial_gradients(in, rank), norm_sums(in)});
+                     static_cast<double>(block_bytes(rows, DType::i32));
+  const int64_t lasting = static_cast<int64_t>(std::min(ids, 1e18)) + rotary_tables(in);
+  const std::vector<StateBlock> blocks = state_blocks(in);
+  return lasting + std::max({of_layers + sent_gradients(in), partial_gradients(blocks), norm_sums(blocks)});
 }
 
 }  // namespace
@@ -59,7 +77,7 @@ std::pair<int64_t, int64_t> MemoryInputs::layers_of(size_t chunk) const {
 std::shared_ptr<const Schedule> schedule_of(const MemoryInputs& in) {
   if (in.schedule) return in.schedule;
   const auto micro_batches = static_cast<int>(std::clamp<int64_t>(in.accumulation, 1, 2));
-  return std::make_shared<const Schedule>(make_schedule("1f1b", 1, micro_batches));
+  return std::make_shared<const Schedule>(make_schedule(ScheduleKind::one_f_one_b, 1, micro_batches));
 }
 
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "models/cost/rank_shape.h"
+#include "models/spec/describe_parameters.h"
 #include "parallel/data_parallel/buckets_under_way.h"
 #include "parallel/module/flat_layout.h"
 
@@ -15,73 +15,14 @@ namespace trireme {
 
 namespace {
 
-class Blocks {
- public:
-  explicit Blocks(const MemoryInputs& in)
-      : model_(in.model),
-        rank_(in),
-        hidden_(in.model.hidden_size),
-        num_expert_ranks_(in.plan.expert),
-        expert_tensor_(in.plan.expert_tensor_ranks()),
-        tensor_(in.plan.tensor),
-        is_pipeline_(in.plan.pipeline > 1) {}
-
-  std::vector<StateBlock> all() {
-    matrix(rank_.vocab * hidden_);
-    if (model_.positions == PositionKind::learned) matrix(model_.max_positions * hidden_);
-    for (int64_t i = 0; i < model_.num_layers; ++i) {
-      ++layer_;
-      const int64_t up = (model_.activation == ActivationKind::swiglu ? 2 : 1) * rank_.ffn;
-      norm();
-      linear(rank_.qkv(), hidden_);
-      linear(hidden_, rank_.heads * rank_.head_dim);
-      norm();
-      if (model_.moe.is_in(i)) {
-        experts();
-        continue;
-      }
-      linear(up, hidden_);
-      linear(hidden_, rank_.ffn);
-    }
-    ++layer_;
-    norm();
-    if (!model_.tied_embeddings || is_pipeline_) matrix(rank_.vocab * hidden_);
-    return std::move(blocks_);
-  }
-
- private:
-  void matrix(int64_t numel) { blocks_.push_back({layer_, true, false, numel}); }
-  void vector(int64_t numel) { blocks_.push_back({layer_, false, false, numel}); }
-  void experts() {
-    const MoeConfig& moe = model_.moe;
-    const int64_t tensors = model_.activation == ActivationKind::swiglu ? 3 : 2;
-    const int64_t ffn = RankShape::share(model_.expert_ffn_size(), expert_tensor_);
-    matrix(moe.num_experts * hidden_);
-    const int64_t held = RankShape::share(moe.num_experts, num_expert_ranks_);
-    const auto expert = [&](int64_t numel) { blocks_.push_back({layer_, true, true, numel}); };
-    expert(held * (tensors - 1) * ffn * hidden_);
-    expert(held * ffn * hidden_);
-    if (moe.shared_ffn_size == 0) return;
-    const int64_t shared = RankShape::share(moe.shared_ffn_size, tensor_);
-    linear((tensors - 1) * shared, hidden_);
-    linear(hidden_, shared);
-  }
-  void linear(int64_t out, int64_t in) {
-    matrix(out * in);
-    if (model_.bias) vector(out);
-  }
-  void norm() {
-    vector(hidden_);
-    if (model_.bias && model_.norm == NormKind::layer_norm) vector(hidden_);
-  }
-
-  const ModelConfig& model_;
-  RankShape rank_;
-  int64_t hidden_, num_expert_ranks_, expert_tensor_, tensor_;
-  bool is_pipeline_;  // whose last stage has a copy of tied embeddings
-  int64_t layer_ = 0;
-  std::vector<StateBlock> blocks_;
-};
+// The place of the rank with the largest share.
+RankShare largest_share(const ParallelPlan& plan) {
+  const auto last = [](int size) { return GroupShare{size - 1, size}; };
+  return {.tensor = last(plan.tensor),
+          .sequence = plan.sequence,
+          .experts = last(plan.expert),
+          .expert_tensor = last(plan.expert_tensor_ranks())};
+}
 
 /// What storage has of a block: the place and the bucket in its group.
 struct Placed {
@@ -215,8 +156,41 @@ ShardingSpec with_experts(const MemoryInputs& in) {
 }  // namespace
 
 std::vector<StateBlock> state_blocks(const MemoryInputs& in) {
-  std::vector<StateBlock> blocks = Blocks(in).all();
-  std::erase_if(blocks, [&](const StateBlock& block) { return !in.holds(block.layer); });
+  const ModelSpec spec = spec_of(in.model);
+  const ParameterDescription parameters(spec, largest_share(in.plan));
+  std::vector<StateBlock> blocks;
+  const auto add = [&](int64_t layer, auto of_layer) {
+    if (!in.holds(layer)) return;
+    ParameterBlocks described;
+    of_layer.collect(described);
+    for (const ParameterBlock* block : described) {
+      int64_t numel = 0, partial = 0;
+      for (const Parameter& p : block->members) {
+        numel += p.shape.numel();
+        if (p.is_gradient_partial && p.num_copies > 1) partial += p.shape.numel();
+      }
+      blocks.push_back({layer, block->is_matrix(), block->is_of_experts(), numel, partial});
+    }
+  };
+  add(0, parameters.embedding());
+  // Blocks that are alike have blocks that are alike; a large model has few different ones.
+  std::vector<std::pair<const BlockSpec*, std::pair<size_t, size_t>>> known;
+  for (int64_t i = 0; i < spec.num_blocks(); ++i) {
+    if (!in.holds(1 + i)) continue;
+    const BlockSpec& block = spec.blocks[static_cast<size_t>(i)];
+    const auto like = std::ranges::find_if(known, [&](const auto& k) { return *k.first == block; });
+    const size_t begin = blocks.size();
+    if (like == known.end()) {
+      add(1 + i, parameters.block(i));
+      known.push_back({&block, {begin, blocks.size()}});
+      continue;
+    }
+    for (size_t k = like->second.first; k < like->second.second; ++k) {
+      blocks.push_back(blocks[k]);
+      blocks.back().layer = 1 + i;
+    }
+  }
+  add(1 + spec.num_blocks(), parameters.head(in.plan.pipeline == 1));
   return blocks;
 }
 

@@ -9,8 +9,9 @@ namespace trireme {
 struct StateBlock {
   int64_t layer;  ///< 0: embedding; 1 + i: block i; 1 + num_layers: head
   bool is_matrix;
-  bool is_expert;  ///< of experts, which lie in a buffer of their own
-  int64_t numel;   ///< of this rank's part
+  bool is_expert;       ///< of experts, which lie in a buffer of their own
+  int64_t numel;        ///< of this rank's part
+  int64_t partial = 0;  ///< of them, elements whose gradient other tensor ranks compute parts of
 };
 
 /// In the order of the forward pass. A pipeline stage's are those of its layers.

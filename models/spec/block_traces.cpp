@@ -25,7 +25,7 @@ Held Norm::backward() {
 Attention::Attention(const Scene& scene, const AttentionSpec& spec)
     : s_(scene),
       heads_(spec, scene.conditions),
-      normalises_(spec.qk_norm),
+      normalises_(spec.qk_norm.has_value()),
       recomputes_core_(scene.conditions.recomputes_core),
       qkv_linear_(scene, scene.sizes.hidden, heads_.qkv()),
       output_(scene, heads_.queries(), scene.sizes.hidden) {}
