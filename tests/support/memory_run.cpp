@@ -88,7 +88,6 @@ LayoutRun draw_memory_layout(uint64_t seed, bool with_experts) {
   run.micro_batch = run.micro_batch == 1 ? draw({1, 2}) : draw({2, 4});
   const int64_t accumulation = std::max<int64_t>(run.global_batch / run.plan.data / 2, 1);
   run.global_batch = run.micro_batch * run.plan.data * accumulation;
-  run.plan.overlap = run.options.overlap;
   run.precision = draw({0, 1}) == 0 ? DType::f32 : DType::bf16;
   if (!with_experts) return run;
   MoeConfig& moe = model.moe;

@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "launch/report/banner.h"
-#include "models/config/presets.h"
+#include "models/families/family.h"
+#include "models/families/presets.h"
 
 namespace trireme {
 namespace {

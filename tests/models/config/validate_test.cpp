@@ -73,7 +73,7 @@ TEST(Validate, ATransformerIsRefusedWithTheSameWords) {
     Context ctx;
     const ParallelContext parallel(world, plan);
     try {
-      const Transformer refused(ctx, parallel, model, 8, DType::f32);
+      const Transformer refused(ctx, parallel, model, {.max_seq_len = 8});
       ADD_FAILURE() << "a transformer of " << refused.placement().size();
     } catch (const UserError& error) {
       EXPECT_EQ(std::string(error.what()), faults[0] + "\n" + faults[1]);

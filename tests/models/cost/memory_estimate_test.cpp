@@ -168,7 +168,7 @@ LayoutRun run_of(const Case& c, ModelFamily family, DType precision) {
   run.plan.zero_stage = c.zero_stage;
   run.plan.pipeline = c.pipeline;
   run.plan.schedule = c.schedule;
-  if (run.plan.schedule == "interleaved") run.plan.virtual_stages = 2;
+  if (c.schedule == ScheduleKind::interleaved) run.plan.virtual_stages = 2;
   run.plan.bucket_mib = in_mib(300 * kKiB);
   return run;
 }

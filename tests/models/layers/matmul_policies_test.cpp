@@ -1,5 +1,7 @@
 #include "models/layers/matmul_policies.h"
 
+#include <string>
+
 #include <gtest/gtest.h>
 
 #include "runtime/ops/float8.h"
@@ -8,15 +10,19 @@
 namespace trireme {
 namespace {
 
+ParameterBlock matrix(const std::string& name) {
+  return single(Parameter::whole(name + ".weight", {16, 16}, 0, 0));
+}
+
 TEST(MatmulPolicies, LinearLayersOfBlocksAreIn8BitsAndNothingElse) {
   const MatmulPolicies in_8_bits{.float8 = true};
   for (const char* name : {"layers.0.attention.query", "layers.12.attention.output", "layers.3.ffn.up",
                            "layers.3.ffn.down", "layers.3.ffn.shared.up"}) {
-    EXPECT_EQ(in_8_bits.of(name).operands, WeightFormat::float8) << name;
-    EXPECT_EQ(MatmulPolicies{}.of(name), MatmulPolicy{}) << name;
+    EXPECT_EQ(in_8_bits.of(matrix(name)).operands, WeightFormat::float8) << name;
+    EXPECT_EQ(MatmulPolicies{}.of(matrix(name)), MatmulPolicy{}) << name;
   }
   for (const char* name : {"head", "embedding.tokens", "layers.3.ffn.router", "layers.3.ffn.experts.7.up"})
-    EXPECT_EQ(in_8_bits.of(name), MatmulPolicy{}) << name;
+    EXPECT_EQ(in_8_bits.of(matrix(name)), MatmulPolicy{}) << name;
 }
 
 // A weight that comes in 8 bits gives the bits of one that the policy quantizes.

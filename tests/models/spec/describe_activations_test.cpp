@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "models/config/presets.h"
+#include "models/families/family.h"
+#include "models/families/presets.h"
 
 namespace trireme::test {
 namespace {
@@ -47,7 +48,7 @@ TEST(DescribedActivations, LeaveNothingBehind) {
   const ModelSpec model = small_model();
   BlockSpec unusual = model.blocks[0];
   unusual.norm_placement = NormPlacement::both;
-  unusual.attention.qk_norm = true;
+  unusual.attention.qk_norm = NormSpec{.kind = NormKind::rms_norm, .bias = false};
   LayerConditions divided = alone();
   divided.plan = {.data = 4, .tensor = 2, .expert = 4, .sequence = true, .tensor_chunks = 2};
   LayerConditions ring = alone();
@@ -79,7 +80,7 @@ TEST(DescribedActivations, NormsBehindPartsAndOfHeadsAreKept) {
   block.norm_placement = NormPlacement::both;
   EXPECT_EQ(kept(block), kept(usual) + 2 * (x + scale)) << "their inputs and scales";
   block = usual;
-  block.attention.qk_norm = true;  // 4 heads of queries and 2 of keys, 64 wide
+  block.attention.qk_norm = NormSpec{.kind = NormKind::rms_norm, .bias = false};  // 4 heads of queries and 2 of keys, 64 wide
   EXPECT_EQ(kept(block), kept(usual) + kRows * 6 * 64 * 4 + kRows * 6 * 4);
   block = usual;
   block.attention.head_dim = 128;  // qkv of 8 heads and the output of 4

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/session/training_session.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "parallel/tensor_parallel/gather_parameter.h"

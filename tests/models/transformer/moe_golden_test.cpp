@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/session/training_session.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"

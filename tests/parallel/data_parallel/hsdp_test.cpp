@@ -1,6 +1,7 @@
 // ZeRO inside groups of ranks, which hold copies of one another's parts (HSDP).
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/session/training_session.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"

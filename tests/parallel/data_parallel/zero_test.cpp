@@ -1,6 +1,7 @@
 // ZeRO stages 1, 2 and 3 equal plain data parallelism bit for bit, and divide memory as the formulas say.
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/session/training_session.h"
 #include "models/transformer/transformer.h"
 #include "runtime/comm/self/self_communicator.h"
@@ -90,7 +91,7 @@ TEST(ZeroBesideAPipeline, StageThreeEqualsPlainDataParallelismBitForBit) {
       run.unequal_targets = true;
       run.steps = 5;
       run.plan = {.pipeline = 2, .schedule = schedule};
-      run.plan.virtual_stages = run.plan.schedule == "interleaved" ? 2 : 1;
+      run.plan.virtual_stages = schedule == ScheduleKind::interleaved ? 2 : 1;
       run.plan.bucket_mib = in_mib(20000);
       const LayoutResult plain = run_on_threads(4, run);
       run.plan.zero_stage = 3;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "tests/support/layout_run.h"
 #include "tests/support/mpi_test_main.h"
 #include "tests/support/test_device.h"

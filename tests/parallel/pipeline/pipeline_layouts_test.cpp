@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/families/family.h"
 #include "models/session/training_session.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "parallel/pipeline/plan_schedule.h"

@@ -21,10 +21,9 @@ TEST_P(FamilyLayouts, FollowOneRank) {
     LayoutRun run;
     run.model = tiny_model(family);
     run.steps = 5;
-    run.options.zero_stage = GetParam().plan.zero_stage;
-    run.options.bucket_bytes = 20000;
     const LayoutResult one = run_on_one_rank(run);
     run.plan = GetParam().plan;
+    run.plan.bucket_mib = in_mib(20000);
     SCOPED_TRACE(to_string(family));
     expect_follows(run_on_threads(GetParam().ranks, run), one);
   }
