@@ -8,10 +8,10 @@
 #include <fmt/ranges.h>
 
 #include "launch/config/attention_choice.h"
-#include "models/families/family.h"
-#include "models/families/presets.h"
 #include "models/config/nearest_layouts.h"
 #include "models/config/validate.h"
+#include "models/families/family.h"
+#include "models/families/presets.h"
 #include "runtime/data/tokenizer_kind.h"
 
 namespace trireme {

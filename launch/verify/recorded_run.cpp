@@ -1,6 +1,7 @@
 #include "launch/verify/recorded_run.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "launch/config/attention_choice.h"
 #include "launch/config/session_options.h"
@@ -49,16 +50,27 @@ RecordedRun::RecordedRun(Communicator& world, const RunConfig& config, Device de
 RecordedStep RecordedRun::run_passes() {
   auto batches = run_.read();
   if (hooks_ != nullptr) hooks_->before_passes(run_.number(), ctx_, model(), batches);
-  choices_.begin(run_.number() * config_.train.global_batch);
-  // fp16 has no small gradients without one, and elsewhere a power of two changes no bit.
-  constexpr double kLossScale = 1024;
-  const StepNumbers numbers = run_.run_passes(batches, kLossScale);
+  // fp16 has no small gradients without one, nor such as are too large, and elsewhere a power of two changes
+  // no bit.
+  double loss_scale = 1024;
+  const auto pass = [&] {
+    choices_.begin(run_.number() * config_.train.global_batch);
+    return run_.run_passes(batches, loss_scale);
+  };
+  StepNumbers numbers = pass();
+  while (config_.train.precision == DType::f16 && loss_scale > 1 && !std::isfinite(numbers.gradient_norm())) {
+    run_.skip();
+    (void)trace_.take(ctx_);
+    (void)choices_.take(ctx_);
+    loss_scale /= 32;
+    numbers = pass();
+  }
   if (hooks_ != nullptr) hooks_->before_update(run_.number(), ctx_, model());
   const BatchTotals totals = numbers.totals();
   RecordedStep recorded;
   recorded.loss = totals.mean_of(totals.loss_sum + totals.aux_loss_sum + totals.z_loss_sum);
   recorded.grad_norm = numbers.gradient_norm();
-  recorded.mean = 1.0 / (kLossScale * static_cast<double>(std::max<int64_t>(totals.num_targets, 1)));
+  recorded.mean = 1.0 / (loss_scale * static_cast<double>(std::max<int64_t>(totals.num_targets, 1)));
   recorded.trace = trace_.take(ctx_);
   recorded.choices = choices_.take(ctx_);
   recorded.differences = choices_.differences();

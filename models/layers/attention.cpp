@@ -66,7 +66,8 @@ Attention::Attention(const AttentionSpec& spec, AttentionParameters parameters, 
       tensor_(tensor),
       context_(context),
       qkv_(tensor, parameters_.qkv.weight, parameters_.qkv.bias, matmul.of(parameters_.qkv.weight)),
-      output_(tensor, parameters_.output.weight, parameters_.output.bias, matmul.of(parameters_.output.weight)) {}
+      output_(tensor, parameters_.output.weight, parameters_.output.bias,
+              matmul.of(parameters_.output.weight)) {}
 
 ops::AttentionShape Attention::shape(const MicroBatch& mb) const {
   return {.batch = mb.batch,

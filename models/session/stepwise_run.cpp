@@ -43,6 +43,12 @@ void StepwiseRun::apply(double lr) {
   ++number_;
 }
 
+void StepwiseRun::skip() {
+  TRIREME_CHECK(pending_.has_value(), "step {} has no gradients", number_);
+  session_.step().skip(std::move(*pending_));
+  pending_.reset();
+}
+
 NamedTensors StepwiseRun::collect(ParameterState state) {
   Context& ctx = session_.context();
   NamedTensors all;

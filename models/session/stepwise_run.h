@@ -36,6 +36,8 @@ class StepwiseRun {
   StepNumbers run_passes(std::vector<MicroBatch>& micro_batches, double loss_scale);
   /// The update, with which the step ends.
   void apply(double lr);
+  /// In its place: the passes are forgotten, and can be run again.
+  void skip();
 
   /// Whole parameters on rank 0: f32 masters, or between run_passes() and apply() gradients (sums over
   /// tokens, times the loss scale).

@@ -25,6 +25,7 @@ Held Norm::backward() {
 Attention::Attention(const Scene& scene, const AttentionSpec& spec)
     : s_(scene),
       heads_(spec, scene.conditions),
+      window_(spec.window),
       normalises_(spec.qk_norm.has_value()),
       recomputes_core_(scene.conditions.recomputes_core),
       qkv_linear_(scene, scene.sizes.hidden, heads_.qkv()),
@@ -86,7 +87,8 @@ void Attention::core_backward(int64_t length, int64_t batch) const {
   const int64_t tasks = batch * heads_.kv_heads;
   const int64_t own = block_bytes(
       std::min<int64_t>(c.threads, tasks),
-      ops::attention_backward_floats(length, heads_.head_dim, s_.sizes.type != DType::f32), DType::f32);
+      ops::attention_backward_floats(length, window_, heads_.head_dim, s_.sizes.type != DType::f32),
+      DType::f32);
   const int64_t heads = batch * heads_.heads, rows = heads * length;
   const auto padded = [&](int64_t tile) { return (length + tile - 1) / tile * tile; };
   const int64_t shared =

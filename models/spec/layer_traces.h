@@ -96,6 +96,7 @@ class Attention {
 
   const Scene& s_;
   HeadSizes heads_;
+  int64_t window_;
   bool normalises_, recomputes_core_;
   ColumnLinear qkv_linear_;
   RowLinear output_;

@@ -276,7 +276,8 @@ void ring_attention_backward(Context& ctx, const ContextParallel& context, int n
     const auto sights = sights_of(share, share.rank, s);
     add_keys(sights, differentiate(sights, std::exchange(own, Tensor())), dkv_own);
   }
-  Tensor dkv_sum = ops::zeros(ctx, {k.rows(), 2 * k.count}, DType::f32, MemoryCategory::buffers);  // of the block at hand
+  Tensor dkv_sum =
+      ops::zeros(ctx, {k.rows(), 2 * k.count}, DType::f32, MemoryCategory::buffers);  // of the block at hand
   while (others.next()) {
     const auto sights = sights_of(share, others.owner(), s);
     const auto partial = differentiate(sights, others.block());

@@ -18,11 +18,16 @@ inline int64_t score_stride(int64_t kv_len) { return (kv_len + 15) / 16 * 16 + 1
 /// Pieces of a thread's scratch begin at multiples of so many floats.
 inline int64_t scratch_piece(int64_t floats) { return (floats + 15) / 16 * 16; }
 
+/// The most keys that such a block of queries sees, with a window or without (0).
+inline int64_t attention_keys(int64_t kv_len, int64_t window) {
+  return window > 0 ? std::min(kv_len, window + kAttentionBlock - 1) : kv_len;
+}
+
 /// Floats that a thread needs for attention's backward pass: scores and their gradients of a block of
 /// queries, and of a half type (`widens`) queries, outputs, keys and values of a head with their gradients.
-inline int64_t attention_backward_floats(int64_t kv_len, int64_t head_dim, bool widens) {
+inline int64_t attention_backward_floats(int64_t kv_len, int64_t window, int64_t head_dim, bool widens) {
   const int64_t width = widens ? head_dim : 0;
-  return 2 * scratch_piece(kAttentionBlock * score_stride(kv_len)) +
+  return 2 * scratch_piece(kAttentionBlock * score_stride(attention_keys(kv_len, window))) +
          4 * scratch_piece(kAttentionBlock * width) + 4 * scratch_piece(kv_len * width);
 }
 

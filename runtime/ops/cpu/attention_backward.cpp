@@ -112,7 +112,7 @@ void attention_backward(Context& ctx, const AttentionShape& s, const Columns& q,
                         const Columns& dq, const Columns& dk, const Columns& dv) {
   const Backward backward{s, q, k, v, out, lse, dout, dq, dk, dv};
   TRIREME_CHECK(backward.memory(nullptr).size ==
-                    attention_backward_floats(s.kv_len, s.head_dim, out.dtype() != DType::f32),
+                    attention_backward_floats(s.kv_len, s.window, s.head_dim, out.dtype() != DType::f32),
                 "scratch of {} floats, unlike what is predicted", backward.memory(nullptr).size);
   run_tasks(ctx, s.batch * s.num_kv_heads, backward.memory(nullptr).size, [&](int64_t t, float* scratch) {
     backward.run(t / s.num_kv_heads, t % s.num_kv_heads, backward.memory(scratch));

@@ -34,9 +34,7 @@ inline KeyRange visible_keys(const AttentionShape& s, int64_t begin, int64_t cou
   return {visible_keys(s, begin).begin, visible_keys(s, begin + count - 1).end};
 }
 /// The most keys that a block of queries sees.
-inline int64_t most_keys(const AttentionShape& s) {
-  return s.window > 0 ? std::min(s.kv_len, s.window + kBlock - 1) : s.kv_len;
-}
+inline int64_t most_keys(const AttentionShape& s) { return attention_keys(s.kv_len, s.window); }
 
 /// Rows of floats, `stride` apart.
 struct Tile {

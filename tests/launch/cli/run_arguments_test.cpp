@@ -8,9 +8,9 @@
 #include "launch/cli/config_file.h"
 #include "launch/cli/help_text.h"
 #include "launch/cli/option_table.h"
-#include "models/families/presets.h"
 #include "launch/config/complete_config.h"
 #include "launch/report/banner.h"
+#include "models/families/presets.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
 

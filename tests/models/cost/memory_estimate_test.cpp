@@ -222,8 +222,8 @@ TEST(MemoryOfProductsIn8Bits, IsAsPredicted) {
 
 // What waits for its weight part keeps less than was recomputed.
 TEST(MemoryOfSplitBackwardPasses, IsAsPredictedWithRecomputation) {
-  const MemoryComparison memory =
-      compare_memory(run_of({"", 1, 1, false, 0, kFull, 4, 2, ScheduleKind::zb_h1}, ModelFamily::llama, DType::f32));
+  const MemoryComparison memory = compare_memory(
+      run_of({"", 1, 1, false, 0, kFull, 4, 2, ScheduleKind::zb_h1}, ModelFamily::llama, DType::f32));
   const auto measured = static_cast<double>(memory.measured[MemoryCategory::activations]),
              predicted = static_cast<double>(memory.predicted[MemoryCategory::activations]);
   EXPECT_NEAR(predicted, measured, 0.02 * measured);
@@ -234,7 +234,8 @@ TEST(MemoryOfSentGradients, IsAsPredicted) {
   run.plan.gradient_dtype = DType::bf16;
   expect_memory_as_predicted(run);
   // Three buckets in half the bytes, beside what else is there.
-  EXPECT_GT(compare_memory(run).predicted[MemoryCategory::buffers], 3 * sharding_of(run.plan).bucket_bytes / 2);
+  EXPECT_GT(compare_memory(run).predicted[MemoryCategory::buffers],
+            3 * sharding_of(run.plan).bucket_bytes / 2);
 }
 
 // Where a block's own work, not the head's, is the most, and where a single block is all.

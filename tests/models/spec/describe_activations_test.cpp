@@ -80,7 +80,8 @@ TEST(DescribedActivations, NormsBehindPartsAndOfHeadsAreKept) {
   block.norm_placement = NormPlacement::both;
   EXPECT_EQ(kept(block), kept(usual) + 2 * (x + scale)) << "their inputs and scales";
   block = usual;
-  block.attention.qk_norm = NormSpec{.kind = NormKind::rms_norm, .bias = false};  // 4 heads of queries and 2 of keys, 64 wide
+  block.attention.qk_norm =
+      NormSpec{.kind = NormKind::rms_norm, .bias = false};  // 4 heads of queries and 2 of keys, 64 wide
   EXPECT_EQ(kept(block), kept(usual) + kRows * 6 * 64 * 4 + kRows * 6 * 4);
   block = usual;
   block.attention.head_dim = 128;  // qkv of 8 heads and the output of 4

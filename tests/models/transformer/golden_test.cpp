@@ -165,8 +165,8 @@ TEST_P(GoldenModel, TensorParallelRanksAgreeToo) {
   for (const auto& [ranks, sequence] : {std::pair{2, false}, {2, true}, {4, false}}) {
     run_thread_ranks(ranks, [&, sequence = sequence](Communicator& world) {
       Context ctx(test::test_device(), 1, test::test_settings());
-      TrainingSession session(ctx, world, {.tensor = world.size(), .sequence = sequence}, golden_config(GetParam()),
-                              options());
+      TrainingSession session(ctx, world, {.tensor = world.size(), .sequence = sequence},
+                              golden_config(GetParam()), options());
       read_weights(session);
       MicroBatch batch = read_batch(ctx);
       EXPECT_LT(
