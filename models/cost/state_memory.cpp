@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/spec/describe_parameters.h"
+#include "models/spec/memory_trace.h"
 #include "parallel/data_parallel/buckets_under_way.h"
 #include "parallel/module/flat_layout.h"
 
