@@ -107,7 +107,7 @@ void LayoutTrace::note(Context& ctx, size_t layer, bool is_forward, const Tensor
   }
 }
 
-TraceTable LayoutTrace::take(Context& ctx) {
+TraceTable LayoutTrace::take(Context& ctx, double loss_scale) {
   TraceTable table;
   table.sums.assign(sums_.size(), 0.0);
   table.sums.swap(sums_);
@@ -124,6 +124,12 @@ TraceTable LayoutTrace::take(Context& ctx) {
   for (size_t i = 0; i < num_places_; ++i) unlike[i] = most[i] >= 0 && least[i] != most[i];
   reduce(parallel_.world(), unlike, ReduceOp::max);
   reduce(parallel_.world(), table.sums, ReduceOp::sum);
+  for (size_t place = 0; place < num_places_; ++place) {
+    if (place % (2 * num_layers_) < num_layers_) continue;  // forward
+    double* sums = &table.sums[place * TraceTable::kWidth];
+    sums[0] /= loss_scale * loss_scale;
+    for (size_t i = 1; i < TraceTable::kWidth; ++i) sums[i] /= loss_scale;
+  }
   for (size_t i = 0; i < num_places_; ++i) {
     if (unlike[i] != 0) table.unlike.push_back(i);
   }

@@ -41,7 +41,8 @@ class LayoutTrace final : public StageObserver {
 
   /// The table of a step, equal on all ranks: micro-batch by micro-batch, forward from the embedding on, then
   /// backward from the head on. Clears it. All ranks call it.
-  TraceTable take(Context& ctx);
+  /// `loss_scale`: by which backward sums are too large; they come without it.
+  TraceTable take(Context& ctx, double loss_scale);
 
  private:
   void note(Context& ctx, size_t layer, bool is_forward, const Tensor& t);

@@ -47,12 +47,9 @@ RecordedRun::RecordedRun(Communicator& world, const RunConfig& config, Device de
   for (Stage& stage : session_.part().chunks) stage.observe(trace_);
 }
 
-RecordedStep RecordedRun::run_passes() {
+RecordedStep RecordedRun::run_passes(double loss_scale) {
   auto batches = run_.read();
   if (hooks_ != nullptr) hooks_->before_passes(run_.number(), ctx_, model(), batches);
-  // fp16 has no small gradients without one, nor such as are too large, and elsewhere a power of two changes
-  // no bit.
-  double loss_scale = 1024;
   const auto pass = [&] {
     choices_.begin(run_.number() * config_.train.global_batch);
     return run_.run_passes(batches, loss_scale);
@@ -60,7 +57,7 @@ RecordedStep RecordedRun::run_passes() {
   StepNumbers numbers = pass();
   while (config_.train.precision == DType::f16 && loss_scale > 1 && !std::isfinite(numbers.gradient_norm())) {
     run_.skip();
-    (void)trace_.take(ctx_);
+    (void)trace_.take(ctx_, loss_scale);
     (void)choices_.take(ctx_);
     loss_scale /= 32;
     numbers = pass();
@@ -70,8 +67,9 @@ RecordedStep RecordedRun::run_passes() {
   RecordedStep recorded;
   recorded.loss = totals.mean_of(totals.loss_sum + totals.aux_loss_sum + totals.z_loss_sum);
   recorded.grad_norm = numbers.gradient_norm();
+  recorded.loss_scale = loss_scale;
   recorded.mean = 1.0 / (loss_scale * static_cast<double>(std::max<int64_t>(totals.num_targets, 1)));
-  recorded.trace = trace_.take(ctx_);
+  recorded.trace = trace_.take(ctx_, loss_scale);
   recorded.choices = choices_.take(ctx_);
   recorded.differences = choices_.differences();
   recorded.gradients = run_.collect(ParameterState::gradient);

@@ -16,6 +16,7 @@ namespace trireme {
 struct RecordedStep {
   double loss = 0;         ///< mean, with what routers add to it
   double grad_norm = 0;    ///< as the run has it
+  double loss_scale = 1;   ///< of the passes
   double mean = 0;         ///< what makes of `gradients` means over the tokens of the global batch
   NamedTensors gradients;  ///< sums over tokens, times the loss scale; on rank 0
   TraceTable trace;
@@ -42,8 +43,10 @@ class RecordedRun {
   RecordedRun(const RecordedRun&) = delete;
   RecordedRun& operator=(const RecordedRun&) = delete;
 
-  /// Forward and backward passes of the next step.
-  RecordedStep run_passes();
+  /// Forward and backward passes of the next step. fp16 has no small gradients without a loss scale, nor such
+  /// as are too large with one: where they overflow they are run again with less. Elsewhere a power of two
+  /// changes no bit.
+  RecordedStep run_passes(double loss_scale = 1024);
   /// Its update, with which it ends.
   void update();
 

@@ -74,14 +74,14 @@ Reference::Reference(const RunConfig& config, Device device)
 Reference::~Reference() = default;
 
 ReferenceStep Reference::run(const NamedTensors& weights, const NamedTensors& biases,
-                             const ChoiceTable& choices) {
+                             const RecordedStep& of_layout) {
   const DType precision = config_.train.precision;
   ReferenceStep step;
   const auto passes = [&](RecordedRun& run, const NamedTensors& own_weights) {
     run.set_weights(own_weights);
     run.set_biases(biases);
-    run.follow(choices);
-    RecordedStep recorded = run.run_passes();
+    run.follow(of_layout.choices);
+    RecordedStep recorded = run.run_passes(of_layout.loss_scale);
     run.update();  // routers follow their load
     return recorded;
   };

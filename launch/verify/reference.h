@@ -23,8 +23,9 @@ class Reference {
   Reference(const RunConfig& config, Device device);
   ~Reference();
 
-  /// The next step, from these weights and biases, with tokens going to these experts.
-  ReferenceStep run(const NamedTensors& weights, const NamedTensors& biases, const ChoiceTable& choices);
+  /// The next step, from the weights and biases that the layout's `step` had, with tokens going to its
+  /// experts.
+  ReferenceStep run(const NamedTensors& weights, const NamedTensors& biases, const RecordedStep& step);
 
  private:
   class OtherRounding;

@@ -29,7 +29,7 @@ class Beside {
       : config_(config), reference_(config, device), updates_(config) {}
 
   void compare_passes(const RecordedStep& step, const NamedTensors& weights, const NamedTensors& biases) {
-    reference_step_ = reference_.run(weights, biases, step.choices);
+    reference_step_ = reference_.run(weights, biases, step);
     report.steps.push_back(compare_step(step, reference_step_, config_));
     report.losses.push_back(step.loss);
     report.norms.push_back(step.grad_norm);

@@ -240,12 +240,13 @@ TEST(Verify, ChoicesThatRoundingExplainsAreFollowedAndOthersAreFaults) {
   RecordedRun run(*self, config, {});
   const NamedTensors weights = run.weights();
   const RecordedStep step = run.run_passes();
-  ChoiceTable other = step.choices;
+  RecordedStep told = step;
+  ChoiceTable& other = told.choices;
   const auto chosen = std::ranges::find_if(other, [](int32_t e) { return e != 0; });
   const int32_t partner = chosen[1];
   while (*chosen == step.choices[static_cast<size_t>(chosen - other.begin())] || *chosen == partner)
     *chosen = *chosen % 4 + 1;
-  const ReferenceStep reference = Reference(config, {}).run(weights, run.biases(), other);
+  const ReferenceStep reference = Reference(config, {}).run(weights, run.biases(), told);
   const auto in_pairs = [](ChoiceTable table) {
     for (size_t i = 0; i + 1 < table.size(); i += 2) std::sort(&table[i], &table[i] + 2);
     return table;
