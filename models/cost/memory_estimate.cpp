@@ -44,7 +44,7 @@ int64_t rotary_tables(const MemoryInputs& in) {
   return bytes;
 }
 
-int64_t buffers_of_step(const MemoryInputs& in, int64_t of_layers) {
+int64_t buffers_of_step(const MemoryInputs& in, const std::vector<StateBlock>& blocks, int64_t of_layers) {
   const int64_t tokens = in.micro_batch * in.seq_len;
   const int64_t rows = (tokens + in.plan.context - 1) / in.plan.context;
   // Ids, targets and positions; read in advance, all have the same positions.
@@ -52,8 +52,8 @@ int64_t buffers_of_step(const MemoryInputs& in, int64_t of_layers) {
   const double ids = (in.prefetch == 0 ? 3 * batches : 2 * batches * steps + 1) *
                      static_cast<double>(block_bytes(rows, DType::i32));
   const int64_t lasting = static_cast<int64_t>(std::min(ids, 1e18)) + rotary_tables(in);
-  const std::vector<StateBlock> blocks = state_blocks(in);
-  return lasting + std::max({of_layers + sent_gradients(in), partial_gradients(blocks), norm_sums(blocks)});
+  return lasting +
+         std::max({of_layers + sent_gradients(in, blocks), partial_gradients(blocks), norm_sums(blocks)});
 }
 
 }  // namespace
@@ -86,10 +86,11 @@ int num_stages(const MemoryInputs& in) { return in.placement.empty() ? 1 : in.pl
 
 MemoryEstimate estimate_stage(const MemoryInputs& in) {
   MemoryEstimate estimate;
-  estimate_state(in, estimate);
+  const std::vector<StateBlock> blocks = state_blocks(in);
+  estimate_state(in, blocks, estimate);
   const PassPeaks passes = simulate_passes(in);
   estimate[MemoryCategory::activations] = passes.activations;
-  estimate[MemoryCategory::buffers] = buffers_of_step(in, passes.buffers);
+  estimate[MemoryCategory::buffers] = buffers_of_step(in, blocks, passes.buffers);
   return estimate;
 }
 

@@ -195,8 +195,7 @@ std::vector<StateBlock> state_blocks(const MemoryInputs& in) {
   return blocks;
 }
 
-void estimate_state(const MemoryInputs& in, MemoryEstimate& estimate) {
-  const std::vector<StateBlock> blocks = state_blocks(in);
+void estimate_state(const MemoryInputs& in, const std::vector<StateBlock>& blocks, MemoryEstimate& estimate) {
   const ShardingSpec sharding = with_experts(in);
   const Storage storage(blocks, sharding);
   int64_t weights = 0, gradients = 0, optimizer = 0;
@@ -217,9 +216,9 @@ void estimate_state(const MemoryInputs& in, MemoryEstimate& estimate) {
   estimate[MemoryCategory::optimizer] = optimizer;
 }
 
-int64_t sent_gradients(const MemoryInputs& in) {
+int64_t sent_gradients(const MemoryInputs& in, const std::vector<StateBlock>& blocks) {
   if (in.plan.gradient_dtype == DType::f32 || in.plan.gradient_ranks() == 1) return 0;
-  const Storage storage(state_blocks(in), with_experts(in));
+  const Storage storage(blocks, with_experts(in));
   // Shards that are summed over replicas too wait for the end of the step.
   const bool all_wait = in.sharding.num_shards > 1 && in.sharding.num_shards < in.plan.gradient_ranks();
   int64_t sum = 0, most = 0;

@@ -17,17 +17,19 @@ struct StateBlock {
 /// In the order of the forward pass. A pipeline stage's are those of its layers.
 std::vector<StateBlock> state_blocks(const MemoryInputs& inputs);
 
-/// Sets weights, gradients and optimizer of `estimate`: what ParameterStorage allocates of flat_layout():
-/// weights once; gradients in f32; two f32 moments, and an f32 master of 16-bit weights where they have one.
-/// ZeRO 1 divides moments and masters by the parts, ZeRO 2 gradients too, to which it adds the buckets in use
-/// at one time, as the schedule's backward passes make them and let go: those that layers fill, and two whose
-/// reduction is under way (none without overlap). ZeRO 3 divides the weights of matrices as well, whose
-/// buckets then end with their layer, and adds those of two neighbouring layers (one without overlap).
-/// Experts are divided over as many ranks fewer as hold other experts.
-void estimate_state(const MemoryInputs& inputs, MemoryEstimate& estimate);
+/// Sets weights, gradients and optimizer of `estimate` from the stage's `blocks` (state_blocks()): what
+/// ParameterStorage allocates of flat_layout(): weights once; gradients in f32; two f32 moments, and an f32
+/// master of 16-bit weights where they have one. ZeRO 1 divides moments and masters by the parts, ZeRO 2
+/// gradients too, to which it adds the buckets in use at one time, as the schedule's backward passes make
+/// them and let go: those that layers fill, and two whose reduction is under way (none without overlap). ZeRO
+/// 3 divides the weights of matrices as well, whose buckets then end with their layer, and adds those of two
+/// neighbouring layers (one without overlap). Experts are divided over as many ranks fewer as hold other
+/// experts.
+void estimate_state(const MemoryInputs& inputs, const std::vector<StateBlock>& blocks,
+                    MemoryEstimate& estimate);
 
 /// The most bytes of gradients rounded to what they are sent as (ParallelPlan::gradient_dtype) at one time:
 /// of the buckets under way and the next. They are buffers.
-int64_t sent_gradients(const MemoryInputs& inputs);
+int64_t sent_gradients(const MemoryInputs& inputs, const std::vector<StateBlock>& blocks);
 
 }  // namespace trireme

@@ -2,13 +2,12 @@
 
 #include <utility>
 
+#include "runtime/base/integers.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
 
 namespace {
-
-int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 FlatGroup lay_out(std::span<const BlockSize> blocks, bool matrices, bool experts,
                   const ShardingSpec& sharding) {

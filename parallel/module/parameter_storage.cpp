@@ -7,16 +7,11 @@
 #include "runtime/base/error.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/random.h"
+#include "runtime/ops/zeros.h"
 
 namespace trireme {
 
 namespace {
-
-Tensor zeros(Context& ctx, int64_t numel, DType dtype, MemoryCategory category) {
-  const Tensor t = Tensor::empty(ctx, {numel}, dtype, category);
-  ops::fill(ctx, t, 0);
-  return t;
-}
 
 void draw(Context& ctx, const Parameter& p, uint64_t seed, const Tensor& values) {
   if (p.init_std == 0) {
@@ -84,14 +79,14 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
   const auto numel_at = [&](int stage) {
     return sharding_.zero_stage >= stage ? flat.shard_numel() : flat.numel;
   };
-  group.weights = zeros(ctx, flat.shards_weights ? flat.shard_numel() : flat.numel, compute_type,
-                        MemoryCategory::weights);
+  group.weights = ops::zeros(ctx, {flat.shards_weights ? flat.shard_numel() : flat.numel}, compute_type,
+                             MemoryCategory::weights);
   if (compute_type == DType::f32) {
     group.master = group.weights;
   } else if (sharding_.master) {
-    group.master = zeros(ctx, numel_at(1), DType::f32, MemoryCategory::optimizer);
+    group.master = ops::zeros(ctx, {numel_at(1)}, DType::f32, MemoryCategory::optimizer);
   }
-  group.gradients = zeros(ctx, numel_at(2), DType::f32, MemoryCategory::gradients);
+  group.gradients = ops::zeros(ctx, {numel_at(2)}, DType::f32, MemoryCategory::gradients);
   const bool whole = !group.is_sharded(group.gradients), whole_weights = !group.is_sharded(group.weights);
   if (whole) {
     for (auto& bucket : group.buckets) bucket.gradients = group.gradients.slice(bucket.begin, bucket.end);
@@ -149,7 +144,7 @@ void ParameterStorage::refresh_weights(Context& ctx) {
 
 void ParameterStorage::make_gradients(Context& ctx, ParameterGroup& group, ParameterBucket& bucket) {
   TRIREME_CHECK(!bucket.gradients, "a bucket has its gradients already");
-  bucket.gradients = zeros(ctx, bucket.end - bucket.begin, DType::f32, MemoryCategory::gradients);
+  bucket.gradients = ops::zeros(ctx, {bucket.end - bucket.begin}, DType::f32, MemoryCategory::gradients);
   for (const auto& place : group.places) {
     if (&group.buckets[place.bucket] != &bucket) continue;
     place.block->gradient = bucket.gradients.flat_slice(place.begin - bucket.begin, place.block->shape());

@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include "parallel/pipeline/schedule_file.h"
-#include "parallel/pipeline/simulate.h"
 #include "runtime/base/error.h"
 
 namespace trireme {
@@ -53,10 +52,6 @@ Schedule evaluation_schedule(const ParallelPlan& plan, int num_micro_batches) {
   }
   derive_transfers(schedule);
   return schedule;
-}
-
-std::vector<int> pairs_in_flight(const ParallelPlan& plan, int num_micro_batches) {
-  return simulate(training_schedule(plan, num_micro_batches)).peak_activations_of_stage;
 }
 
 std::vector<std::string> pipeline_faults(const ParallelPlan& plan, int num_layers, int num_micro_batches) {

@@ -14,9 +14,6 @@ Schedule training_schedule(const ParallelPlan& plan, int num_micro_batches);
 /// Forward passes only, in the order of training.
 Schedule evaluation_schedule(const ParallelPlan& plan, int num_micro_batches);
 
-/// For each stage the most (micro-batch, chunk) pairs of which it holds activations in training (simulate()).
-std::vector<int> pairs_in_flight(const ParallelPlan& plan, int num_micro_batches);
-
 /// What is wrong with the pipeline's part of a plan in a model of `num_layers` placeable layers, beside what
 /// faults_of() finds: every fault with the numbers and the nearest that work. Reads no file, the plan has
 /// what one says; without micro-batches (0: not known yet) its number of them is not compared.

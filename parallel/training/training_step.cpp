@@ -6,18 +6,9 @@
 #include "parallel/optimizer/gradient_norm.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/clip.h"
+#include "runtime/ops/zeros.h"
 
 namespace trireme {
-
-namespace {
-
-Tensor zeros(Context& ctx, int64_t n, DType dtype) {
-  const Tensor t = Tensor::empty(ctx, {n}, dtype, MemoryCategory::buffers);
-  ops::fill(ctx, t, 0);
-  return t;
-}
-
-}  // namespace
 
 TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelPart& part,
                            const TrainingStepOptions& options)
@@ -28,8 +19,8 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       use_graph_(options.use_graph),
       check_(options.check),
       sums_(ctx, parallel),
-      numbers_(zeros(ctx, 3, DType::f64)),
-      factor_(zeros(ctx, 1, DType::f32)),
+      numbers_(ops::zeros(ctx, {3}, DType::f64, MemoryCategory::buffers)),
+      factor_(ops::zeros(ctx, {1}, DType::f32, MemoryCategory::buffers)),
       passes_(parallel, part, options.seed),
       evaluation_(ctx, parallel, part, options.seed),
       routers_(ctx, parallel, part.routers()),
