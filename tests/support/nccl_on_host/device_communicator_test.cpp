@@ -220,6 +220,7 @@ class NcclRules : public testing::Test {
           ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
           EXPECT_EQ(ncclCommInitRankConfig(&comms[i], 2, ids_[i], rank, &config), ncclSuccess);
         }
+        meet_.arrive_and_wait();  // what one breaks would fail the other's call that still makes it
         void* memory = nullptr;
         cudaMalloc(&memory, 1024);
         body(rank, comms, static_cast<float*>(memory));
