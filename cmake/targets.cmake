@@ -105,7 +105,7 @@ target_include_directories(trireme_runtime PRIVATE ${PCRE2_INCLUDE_DIR})
 # The C interface alone: mpi.h otherwise pulls in the removed C++ bindings.
 target_compile_definitions(trireme_runtime PRIVATE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 # Op bodies: vectors up to 512 bits wide where the machine has them (chosen at run time), no errno from math functions.
-file(GLOB cpu_ops CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/ops/cpu/*.cpp)
+file(GLOB_RECURSE cpu_ops CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/ops/cpu/*.cpp)
 set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_OPTIONS
   "-fno-math-errno;-fno-trapping-math;-mprefer-vector-width=512;$<$<CONFIG:Release>:-O3>")
 # -mprefer-vector-width is no setting of the precompiled headers.
@@ -125,7 +125,7 @@ list(FILTER cuda_real EXCLUDE REGEX "/not_built[^/]*\\.cpp$")
 list(FILTER cuda_stub INCLUDE REGEX "/not_built\\.cpp$")
 if(NOT TRIREME_HAS_CUDNN)
   list(FILTER cuda_real EXCLUDE REGEX "/cudnn_library\\.cpp$")
-  list(APPEND cuda_real ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/not_built_cudnn.cpp)
+  list(APPEND cuda_real ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/attention/not_built_cudnn.cpp)
 endif()
 if(TRIREME_HAS_CUDA)
   target_sources(trireme_runtime PRIVATE ${cuda_real})
@@ -136,7 +136,7 @@ if(TRIREME_HAS_CUDA)
   target_include_directories(trireme_runtime SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
   target_link_libraries(trireme_runtime PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${NCCL_LIBRARY})
   if(TRIREME_HAS_CUDNN)
-    set_source_files_properties(${CMAKE_SOURCE_DIR}/runtime/ops/cuda/cudnn_library.cpp PROPERTIES
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/runtime/ops/cuda/attention/cudnn_library.cpp PROPERTIES
       COMPILE_DEFINITIONS CUDNN_FRONTEND_SKIP_JSON_LIB
       COMPILE_OPTIONS "-isystem;${CUDNN_FRONTEND_INCLUDE_DIR};-isystem;${CUDNN_INCLUDE_DIR}")
     # The frontend's headers call NVRTC. CUDA::nvrtc would bring the driver's library along, without which no program starts.

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "launch/bench/op_tensors.h"
-#include "runtime/ops/grouped_gemm.h"
+#include "runtime/ops/gemm/grouped_gemm.h"
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/permute.h"
 #include "runtime/ops/routing.h"

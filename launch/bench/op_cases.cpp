@@ -9,15 +9,15 @@
 #include "launch/bench/expert_cases.h"
 #include "launch/bench/op_tensors.h"
 #include "runtime/ops/activation.h"
-#include "runtime/ops/adamw.h"
-#include "runtime/ops/attention.h"
-#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/attention/attention.h"
+#include "runtime/ops/attention/rotary.h"
 #include "runtime/ops/embedding.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/norm.h"
-#include "runtime/ops/op_timeline.h"
-#include "runtime/ops/rotary.h"
+#include "runtime/ops/training/adamw.h"
+#include "runtime/ops/training/cross_entropy.h"
+#include "runtime/profile/op_timeline.h"
 
 namespace trireme {
 

@@ -19,7 +19,7 @@
 #include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/io/atomic_file.h"
-#include "runtime/ops/device_rates.h"
+#include "runtime/profile/device_rates.h"
 
 namespace trireme {
 

@@ -7,9 +7,9 @@
 #include <optional>
 
 #include "runtime/base/error.h"
-#include "runtime/data/token_file.h"
-#include "runtime/data/tokenize.h"
-#include "runtime/data/tokenizer_factory.h"
+#include "runtime/data/tokenizer/tokenize.h"
+#include "runtime/data/tokenizer/tokenizer_factory.h"
+#include "runtime/data/tokens/token_file.h"
 
 namespace trireme {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "runtime/data/text_documents.h"
-#include "runtime/data/token_format.h"
+#include "runtime/data/tokens/token_format.h"
 
 namespace trireme {
 

@@ -16,7 +16,7 @@
 #include "models/families/presets.h"
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 
 namespace trireme {
 

@@ -1,7 +1,7 @@
 #include "launch/config/attention_choice.h"
 
 #include "runtime/base/error.h"
-#include "runtime/ops/attention_by_cudnn.h"
+#include "runtime/ops/attention/attention_by_cudnn.h"
 
 namespace trireme {
 

@@ -7,7 +7,7 @@
 
 #include "launch/config/run_config.h"
 #include "launch/preflight/available_memory.h"
-#include "runtime/data/tokenizer.h"
+#include "runtime/data/tokenizer/tokenizer.h"
 
 namespace trireme {
 

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "runtime/device/cuda/cuda_device.h"
-#include "runtime/ops/attention_by_cudnn.h"
+#include "runtime/ops/attention/attention_by_cudnn.h"
 
 namespace trireme {
 

@@ -9,7 +9,7 @@
 #include "launch/profile/peak_store.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/device/context.h"
-#include "runtime/ops/device_rates.h"
+#include "runtime/profile/device_rates.h"
 
 namespace trireme {
 

@@ -9,8 +9,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "runtime/ops/device_rates.h"
-#include "runtime/ops/op_timeline.h"
+#include "runtime/profile/device_rates.h"
+#include "runtime/profile/op_timeline.h"
 
 namespace trireme {
 

@@ -20,7 +20,7 @@
 #include "launch/run/trainer.h"
 #include "launch/run/training_data.h"
 #include "models/session/training_session.h"
-#include "runtime/ops/device_rates.h"
+#include "runtime/profile/device_rates.h"
 
 namespace trireme {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "models/transformer/transformer.h"
-#include "runtime/data/tokenizer.h"
+#include "runtime/data/tokenizer/tokenizer.h"
 
 namespace trireme {
 

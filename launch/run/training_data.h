@@ -7,8 +7,8 @@
 
 #include "launch/config/run_config.h"
 #include "runtime/comm/communicator.h"
-#include "runtime/data/token_source.h"
-#include "runtime/data/tokenizer.h"
+#include "runtime/data/tokenizer/tokenizer.h"
+#include "runtime/data/tokens/token_source.h"
 
 namespace trireme {
 

@@ -8,8 +8,8 @@
 #include "launch/verify/weight_copies.h"
 #include "parallel/checkpoint/router_biases.h"
 #include "runtime/base/philox.h"
-#include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/host_copy.h"
+#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
 

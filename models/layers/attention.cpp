@@ -4,9 +4,9 @@
 
 #include "models/spec/describe_parameters.h"
 #include "parallel/context_parallel/ring_attention.h"
+#include "runtime/ops/attention/rotary.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/head_norm.h"
-#include "runtime/ops/rotary.h"
 
 namespace trireme {
 

@@ -7,7 +7,7 @@
 #include "models/spec/model_spec.h"
 #include "parallel/context_parallel/context_parallel.h"
 #include "parallel/tensor_parallel/linear.h"
-#include "runtime/ops/attention.h"
+#include "runtime/ops/attention/attention.h"
 
 namespace trireme {
 

@@ -6,7 +6,7 @@
 #include "parallel/expert_parallel/token_exchange.h"
 #include "runtime/ops/activation.h"
 #include "runtime/ops/elementwise.h"
-#include "runtime/ops/grouped_gemm.h"
+#include "runtime/ops/gemm/grouped_gemm.h"
 #include "runtime/ops/permute.h"
 
 namespace trireme {

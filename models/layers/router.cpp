@@ -5,7 +5,7 @@
 
 #include "parallel/module/routing_observer.h"
 #include "runtime/base/philox.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/random.h"
 #include "runtime/ops/routing.h"

@@ -11,8 +11,8 @@
 #include "models/transformer/block.h"
 #include "parallel/module/recompute.h"
 #include "runtime/base/error.h"
-#include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/host_copy.h"
+#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
 

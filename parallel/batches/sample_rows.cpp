@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
 

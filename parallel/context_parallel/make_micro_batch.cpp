@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "runtime/base/error.h"
-#include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/host_copy.h"
+#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
 

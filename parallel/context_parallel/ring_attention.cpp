@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/ops/attention_merge.h"
+#include "runtime/ops/attention/attention_merge.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/zeros.h"
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "parallel/context_parallel/context_parallel.h"
-#include "runtime/ops/attention.h"
+#include "runtime/ops/attention/attention.h"
 
 namespace trireme {
 

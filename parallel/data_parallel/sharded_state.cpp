@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "runtime/ops/elementwise.h"
-#include "runtime/ops/finite.h"
+#include "runtime/ops/training/finite.h"
 
 namespace trireme {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "parallel/module/parameter_storage.h"
-#include "runtime/ops/adamw.h"
+#include "runtime/ops/training/adamw.h"
 
 namespace trireme {
 

@@ -4,7 +4,7 @@
 
 #include "parallel/data_parallel/sharded_state.h"
 #include "runtime/ops/elementwise.h"
-#include "runtime/ops/finite.h"
+#include "runtime/ops/training/finite.h"
 
 namespace trireme {
 

@@ -1,7 +1,7 @@
 #include "parallel/tensor_parallel/linear_products.h"
 
 #include "runtime/ops/activation.h"
-#include "runtime/ops/float8.h"
+#include "runtime/ops/gemm/float8.h"
 
 namespace trireme {
 

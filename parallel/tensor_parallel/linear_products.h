@@ -2,7 +2,7 @@
 #pragma once
 
 #include "parallel/module/weight_view.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 
 namespace trireme {
 

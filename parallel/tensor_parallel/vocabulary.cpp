@@ -1,7 +1,7 @@
 #include "parallel/tensor_parallel/vocabulary.h"
 
-#include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/elementwise.h"
+#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
 

@@ -7,8 +7,8 @@
 
 #include "parallel/module/local_ranges.h"
 #include "runtime/io/json_file.h"
-#include "runtime/ops/finite.h"
 #include "runtime/ops/host_copy.h"
+#include "runtime/ops/training/finite.h"
 
 namespace trireme {
 

@@ -5,7 +5,7 @@
 
 #include "parallel/optimizer/gradient_norm.h"
 #include "runtime/base/error.h"
-#include "runtime/ops/clip.h"
+#include "runtime/ops/training/clip.h"
 #include "runtime/ops/zeros.h"
 
 namespace trireme {

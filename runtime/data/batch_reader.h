@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "runtime/data/sample_order.h"
-#include "runtime/data/token_source.h"
+#include "runtime/data/tokens/token_source.h"
 
 namespace trireme {
 

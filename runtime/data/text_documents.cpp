@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "runtime/base/error.h"
-#include "runtime/data/token_format.h"
+#include "runtime/data/tokens/token_format.h"
 #include "runtime/io/file_signs.h"
 #include "runtime/io/json_file.h"
 

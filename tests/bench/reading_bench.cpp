@@ -18,7 +18,7 @@
 #include "parallel/training/training_step.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
-#include "runtime/data/token_file.h"
+#include "runtime/data/tokens/token_file.h"
 #include "runtime/device/cpu/cpu_device.h"
 
 namespace trireme {

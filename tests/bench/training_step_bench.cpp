@@ -20,7 +20,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/io/atomic_file.h"
-#include "runtime/ops/device_rates.h"
+#include "runtime/profile/device_rates.h"
 
 namespace trireme {
 namespace {

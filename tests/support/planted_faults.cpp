@@ -7,8 +7,8 @@
 #include "models/cost/layer_placement.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/comm_call.h"
-#include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/host_copy.h"
+#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme::test {
 

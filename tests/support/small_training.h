@@ -11,7 +11,7 @@
 
 #include "models/session/training_session.h"
 #include "parallel/context_parallel/make_micro_batch.h"
-#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/training/cross_entropy.h"
 #include "tests/support/layout_run.h"
 #include "tests/support/test_device.h"
 

@@ -1,5 +1,5 @@
 #include "runtime/ops/cpu/support.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 
 namespace trireme::ops::cpu {
 

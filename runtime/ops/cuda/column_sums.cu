@@ -1,7 +1,7 @@
 #include "runtime/ops/cuda/column_sums.cuh"
 
 #include "runtime/ops/cuda/pack.cuh"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 
 namespace trireme::ops::cuda {
 

@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "runtime/data/token_file.h"
-#include "runtime/data/tokenizer_factory.h"
+#include "runtime/data/tokenizer/tokenizer_factory.h"
+#include "runtime/data/tokens/token_file.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"

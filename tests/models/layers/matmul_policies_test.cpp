@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/ops/float8.h"
+#include "runtime/ops/gemm/float8.h"
 #include "tests/support/tensors.h"
 
 namespace trireme {

@@ -10,7 +10,7 @@
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/safetensors.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 #include "runtime/ops/routing.h"
 #include "tests/support/folders.h"
 #include "tests/support/parameter_blocks.h"

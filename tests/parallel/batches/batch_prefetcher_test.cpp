@@ -13,9 +13,9 @@
 #include <gtest/gtest.h>
 
 #include "parallel/context_parallel/make_micro_batch.h"
-#include "runtime/ops/cross_entropy.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/host_copy.h"
+#include "runtime/ops/training/cross_entropy.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/test_device.h"
 

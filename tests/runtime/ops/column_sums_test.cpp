@@ -1,4 +1,4 @@
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 #include "tests/runtime/ops/op_test.h"
 
 namespace trireme::test {

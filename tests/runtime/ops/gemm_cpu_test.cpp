@@ -1,9 +1,9 @@
 #include <cmath>
 #include <vector>
 
-#include "runtime/ops/cpu/gemm_kernels.h"
-#include "runtime/ops/cpu/onednn.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/cpu/gemm/gemm_kernels.h"
+#include "runtime/ops/cpu/gemm/onednn.h"
+#include "runtime/ops/gemm/gemm.h"
 #include "tests/runtime/ops/op_test.h"
 
 namespace trireme::test {

@@ -3,7 +3,7 @@
 #include <numbers>
 
 #include "runtime/ops/activation.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 #include "tests/runtime/ops/op_test.h"
 
 namespace trireme::test {

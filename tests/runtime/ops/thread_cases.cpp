@@ -5,23 +5,23 @@
 #include <numeric>
 
 #include "runtime/ops/activation.h"
-#include "runtime/ops/adamw.h"
-#include "runtime/ops/attention.h"
-#include "runtime/ops/attention_merge.h"
-#include "runtime/ops/clip.h"
-#include "runtime/ops/cross_entropy.h"
+#include "runtime/ops/attention/attention.h"
+#include "runtime/ops/attention/attention_merge.h"
+#include "runtime/ops/attention/rotary.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
-#include "runtime/ops/finite.h"
-#include "runtime/ops/float8.h"
-#include "runtime/ops/gemm.h"
-#include "runtime/ops/grouped_gemm.h"
+#include "runtime/ops/gemm/float8.h"
+#include "runtime/ops/gemm/gemm.h"
+#include "runtime/ops/gemm/grouped_gemm.h"
 #include "runtime/ops/head_norm.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
-#include "runtime/ops/rotary.h"
 #include "runtime/ops/routing.h"
+#include "runtime/ops/training/adamw.h"
+#include "runtime/ops/training/clip.h"
+#include "runtime/ops/training/cross_entropy.h"
+#include "runtime/ops/training/finite.h"
 
 namespace trireme::test {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "runtime/device/cuda/cuda_stream.h"
-#include "runtime/ops/attention_by_cudnn.h"
+#include "runtime/ops/attention/attention_by_cudnn.h"
 #include "runtime/tensor/element_type.h"
 #include "tests/support/cuda_on_host/device_memory.h"
 #include "tests/support/test_device.h"

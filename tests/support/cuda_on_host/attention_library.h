@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "runtime/ops/cuda/attention_library.h"
+#include "runtime/ops/cuda/attention/attention_library.h"
 
 namespace trireme::cuda_on_host {
 

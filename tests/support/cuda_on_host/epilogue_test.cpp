@@ -1,7 +1,7 @@
 // Products with and without GELU and bias gradients in their epilogues.
 #include "runtime/ops/activation.h"
 #include "runtime/ops/elementwise.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/gemm/gemm.h"
 #include "tests/runtime/ops/op_test.h"
 #include "tests/support/cuda_on_host/cublasLt.h"
 

@@ -1,0 +1,25 @@
+// Byte-level BPE tokenizers as files: Hugging Face's tokenizer.json, and GPT-2's pair of files.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "runtime/data/tokenizer/bpe_model.h"
+
+namespace trireme {
+
+/// Reads a tokenizer.json: model BPE (merges as "a b" or ["a", "b"]), pre-tokenizer ByteLevel or a Sequence
+/// of Split and ByteLevel, no normalizer. The post-processor (marks put around a text) is not read. Whatever
+/// would change the ids and is not supported here, and every inconsistency, is a UserError(bad_input) that
+/// names `name`.
+BpeModel read_huggingface_json(const nlohmann::json& json, const std::string& name);
+
+/// A tokenizer.json of one line. Equal models give equal text.
+std::string write_huggingface_json(const BpeModel& model);
+
+/// GPT-2's encoder.json (token to id) and vocab.bpe (one merge a line, by rank), also found as vocab.json and
+/// merges.txt. A token <|endoftext|> becomes an added token. UserError(bad_input) as above, with the line.
+BpeModel read_gpt2_files(const std::string& vocab_path, const std::string& merges_path);
+
+}  // namespace trireme

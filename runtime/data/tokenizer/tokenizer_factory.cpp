@@ -1,0 +1,110 @@
+#include "runtime/data/tokenizer/tokenizer_factory.h"
+
+#include <filesystem>
+
+#include <fmt/ranges.h>
+
+#include "runtime/base/error.h"
+#include "runtime/data/tokenizer/bpe_tokenizer.h"
+#include "runtime/data/tokenizer/bpe_trainer.h"
+#include "runtime/data/tokenizer/byte_tokenizer.h"
+#include "runtime/data/tokenizer/char_tokenizer.h"
+#include "runtime/data/tokenizer/huggingface_json.h"
+#include "runtime/data/tokenizer_kind.h"
+#include "runtime/io/json_file.h"
+
+namespace trireme {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_folder(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+std::unique_ptr<Tokenizer> with_end_of_text(BpeModel model, const std::string& end_of_text) {
+  if (!end_of_text.empty()) model.end_of_text = end_of_text;
+  return std::make_unique<BpeTokenizer>(std::move(model));
+}
+
+[[noreturn]] void refuse_end_of_text(const std::string& spec, const std::string& name) {
+  throw_usage(
+      "the end-of-text token \"{}\" has no effect with the tokenizer {}: it names one of a BPE tokenizer's "
+      "file",
+      name, spec);
+}
+
+std::unique_ptr<Tokenizer> load_file(const std::string& path, const std::string& end_of_text) {
+  const nlohmann::json json = read_json_file(path);
+  if (json.is_object() && json.contains("type")) {
+    const std::string& type = json_string(json["type"], "\"type\"", path);
+    if (!end_of_text.empty()) refuse_end_of_text(path, end_of_text);
+    if (type == "trireme-byte") return std::make_unique<ByteTokenizer>();
+    if (type == "trireme-char") return CharTokenizer::from_json(json, path);
+    throw_bad_input("{}: the type \"{}\" is none of trireme-byte and trireme-char", path, type);
+  }
+  if (!json.is_object() || !json.contains("model")) {
+    throw_bad_input(
+        "{} is no tokenizer: neither \"model\" (Hugging Face) nor \"type\" (trireme) is in it. For GPT-2's "
+        "encoder.json with vocab.bpe name their folder",
+        path);
+  }
+  return with_end_of_text(read_huggingface_json(json, path), end_of_text);
+}
+
+std::unique_ptr<Tokenizer> load_folder(const std::string& folder, const std::string& end_of_text) {
+  const fs::path in(folder);
+  if (fs::exists(in / "tokenizer.json")) return load_file(in / "tokenizer.json", end_of_text);
+  const auto load_pair = [&](const char* vocab, const char* merges) -> std::unique_ptr<Tokenizer> {
+    if (!fs::exists(in / vocab) || !fs::exists(in / merges)) return nullptr;
+    return with_end_of_text(read_gpt2_files(in / vocab, in / merges), end_of_text);
+  };
+  if (auto tokenizer = load_pair("encoder.json", "vocab.bpe")) return tokenizer;
+  if (auto tokenizer = load_pair("vocab.json", "merges.txt")) return tokenizer;
+  throw_bad_input(
+      "the folder {} holds no tokenizer: neither tokenizer.json, nor encoder.json with vocab.bpe, nor "
+      "vocab.json with merges.txt",
+      folder);
+}
+
+template <class Trainer>
+void show_text(const TextInput& input, Trainer& trainer) {
+  bool is_empty = true;
+  for_each_document(input, [&](const Document& document) {
+    trainer.add(document.text, document.origin);
+    is_empty = false;
+  });
+  if (is_empty) throw_bad_input("{} holds no text to train a tokenizer on", fmt::join(input.files, ", "));
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec, const std::string& end_of_text) {
+  const TokenizerKind kind = tokenizer_kind(spec);
+  if (kind == TokenizerKind::byte && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
+  if (kind == TokenizerKind::byte) return std::make_unique<ByteTokenizer>();
+  if (is_made_from_text(kind)) {
+    throw_usage("the tokenizer '{}' must be trained on a text; name its file here, or give a text", spec);
+  }
+  return is_folder(spec) ? load_folder(spec, end_of_text) : load_file(spec, end_of_text);
+}
+
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec, const TextInput& input,
+                                          int64_t bpe_vocab_size, const std::string& end_of_text) {
+  const TokenizerKind kind = tokenizer_kind(spec);
+  if (is_made_from_text(kind) && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
+  if (kind == TokenizerKind::chars) {
+    CharTrainer trainer;
+    show_text(input, trainer);
+    return trainer.train();
+  }
+  if (kind == TokenizerKind::bpe) {
+    BpeTrainer trainer;
+    show_text(input, trainer);
+    return trainer.train(bpe_vocab_size);
+  }
+  return load_tokenizer(spec, end_of_text);
+}
+
+}  // namespace trireme

@@ -1,0 +1,236 @@
+#include "runtime/ops/training/cross_entropy.h"
+
+#include <limits>
+
+#include "runtime/ops/cpu/support.h"
+
+namespace trireme::ops::cpu {
+
+namespace {
+
+// Sums run in lanes of a fixed number, block by block, and the blocks are added in double: the same value
+// with every instruction set, and no loss of digits over a large vocabulary.
+constexpr int64_t kLanes = 32;
+constexpr int64_t kBlock = 32 * kLanes;
+
+// What a logit counts as, and the derivative of that.
+struct Plain {
+  TRIREME_INLINE float operator()(float x) const { return x; }
+  TRIREME_INLINE float slope(float) const { return 1.0f; }
+};
+struct SoftCap {
+  float cap;
+  TRIREME_INLINE float operator()(float x) const { return cap * fast_tanh(x / cap); }
+  TRIREME_INLINE float slope(float x) const {
+    const float t = fast_tanh(x / cap);
+    return 1.0f - t * t;
+  }
+};
+
+template <class T>
+TRIREME_INLINE float max_of(const T* x, int64_t n) {
+  float lanes[kLanes];
+  for (float& lane : lanes) lane = -std::numeric_limits<float>::infinity();
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t j = 0; j < kLanes; ++j) {
+      const float value = x[i + j];
+      lanes[j] = value > lanes[j] ? value : lanes[j];
+    }
+  }
+  float max = lanes[0];
+  for (const float lane : lanes) max = lane > max ? lane : max;
+  for (; i < n; ++i) max = x[i] > max ? static_cast<float>(x[i]) : max;
+  return max;
+}
+
+template <class T, class Logit>
+TRIREME_INLINE double sum_of_exponents(const T* x, int64_t n, float max, const Logit& logit) {
+  double total = 0;
+  for (int64_t block = 0; block < n; block += kBlock) {
+    const int64_t end = std::min(n, block + kBlock);
+    float lanes[kLanes] = {};
+    int64_t i = block;
+    for (; i + kLanes <= end; i += kLanes) {
+      for (int64_t j = 0; j < kLanes; ++j) lanes[j] += fast_exp(logit(x[i + j]) - max);
+    }
+    float sum = 0;
+    for (const float lane : lanes) sum += lane;
+    for (; i < end; ++i) sum += fast_exp(logit(x[i]) - max);
+    total += sum;
+  }
+  return total;
+}
+
+template <class T>
+TRIREME_INLINE void exponents_of(const T* x, int64_t n, float max, float factor, T* dx, const Plain&) {
+  for (int64_t i = 0; i < n; ++i) store(dx + i, factor * fast_exp(x[i] - max));
+}
+template <class T>
+TRIREME_INLINE void exponents_of(const T* x, int64_t n, float max, float factor, T* dx,
+                                 const SoftCap& logit) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float t = fast_tanh(x[i] / logit.cap);
+    store(dx + i, factor * fast_exp(logit.cap * t - max) * (1.0f - t * t));
+  }
+}
+
+// One row; returns its loss. dx may be x or null.
+template <class T, class Logit>
+TRIREME_INLINE float row_of(const T* x, int64_t n, int32_t target, float scale, T* dx, const Logit& logit) {
+  if (target == kIgnoredTarget) {
+    for (int64_t i = 0; dx != nullptr && i < n; ++i) store(dx + i, 0.0f);
+    return 0.0f;
+  }
+  const float max = logit(max_of(x, n)), raw = x[target], at_target = logit(raw);
+  const double sum = sum_of_exponents(x, n, max, logit);
+  if (dx != nullptr) {
+    const float factor = static_cast<float>(scale / sum);
+    exponents_of(x, n, max, factor, dx, logit);
+    store(dx + target, (factor * fast_exp(at_target - max) - scale) * logit.slope(raw));
+  }
+  return static_cast<float>(std::log(sum) + (static_cast<double>(max) - at_target));
+}
+
+#define TRIREME_ROW(T)                                                                                      \
+  TRIREME_VECTORIZED float row(const T* x, int64_t n, int32_t target, float scale, T* dx, const Plain& p) { \
+    return row_of(x, n, target, scale, dx, p);                                                              \
+  }                                                                                                         \
+  TRIREME_VECTORIZED float row(const T* x, int64_t n, int32_t target, float scale, T* dx,                   \
+                               const SoftCap& c) {                                                          \
+    return row_of(x, n, target, scale, dx, c);                                                              \
+  }
+TRIREME_EACH_COMPUTE_TYPE(TRIREME_ROW)
+
+// A row whose logits here are all -inf, as if absent, must not make exp(-inf + inf) of them.
+template <class T, class Logit>
+TRIREME_INLINE void statistics_of(const T* x, int64_t n, float* max, float* sum, const Logit& logit) {
+  *max = logit(max_of(x, n));
+  *sum = static_cast<float>(sum_of_exponents(x, n, std::isinf(*max) && *max < 0 ? 0.0f : *max, logit));
+}
+
+#define TRIREME_PART_OF(T, Logit)                                                                         \
+  TRIREME_VECTORIZED void statistics_row(const T* x, int64_t n, float* max, float* sum, const Logit& l) { \
+    statistics_of(x, n, max, sum, l);                                                                     \
+  }                                                                                                       \
+  TRIREME_VECTORIZED void exponents_row(const T* x, int64_t n, float max, float factor, T* dx,            \
+                                        const Logit& l) {                                                 \
+    exponents_of(x, n, max, factor, dx, l);                                                               \
+  }
+#define TRIREME_PART(T) TRIREME_PART_OF(T, Plain) TRIREME_PART_OF(T, SoftCap)
+TRIREME_EACH_COMPUTE_TYPE(TRIREME_PART)
+
+// Calls body with what the logits count as.
+template <class Body>
+void with_soft_cap(float soft_cap, const Body& body) {
+  if (soft_cap > 0)
+    body(SoftCap{soft_cap});
+  else
+    body(Plain{});
+}
+
+struct RowStatistics {
+  float max, sum, target;
+};
+
+// Of the whole row, from those of its parts.
+struct WholeRow {
+  float max = -std::numeric_limits<float>::infinity();
+  double sum = 0, target = 0;
+
+  WholeRow(const RowStatistics* parts, int64_t num_parts, int64_t stride) {
+    for (int64_t p = 0; p < num_parts; ++p) max = std::max(max, parts[p * stride].max);
+    for (int64_t p = 0; p < num_parts; ++p) {
+      const RowStatistics& part = parts[p * stride];
+      sum += part.sum * std::exp(static_cast<double>(part.max) - max);
+      target += part.target;
+    }
+  }
+  float loss() const { return static_cast<float>(std::log(sum) + (static_cast<double>(max) - target)); }
+};
+
+void check_targets(const Tensor& targets, int64_t num_columns) {
+  const int32_t* t = targets.data<int32_t>();
+  for (int64_t r = 0; r < targets.numel(); ++r) {
+    TRIREME_CHECK(t[r] == kIgnoredTarget || (t[r] >= 0 && t[r] < num_columns),
+                  "cross_entropy: targets[{}] is {}, the logits have {} columns", r, t[r], num_columns);
+  }
+}
+
+}  // namespace
+
+void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets, float gradient_scale,
+                   const Tensor& loss, const Columns& dlogits, float soft_cap) {
+  const int64_t v = logits.count;
+  const int32_t* t = targets.data<int32_t>();
+  check_targets(targets, v);
+  with_compute_type(logits.dtype(), [&]<class T>(T) {
+    with_soft_cap(soft_cap, [&](const auto& logit) {
+      parallel_for(ctx.num_threads(), logits.rows(), row_grain(v), [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) {
+          T* dx = dlogits ? dlogits.row<T>(r) : nullptr;
+          loss.data<float>()[r] = row(logits.row<T>(r), v, t[r], gradient_scale, dx, logit);
+        }
+      });
+    });
+  });
+}
+
+void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor& targets,
+                              const TablePart& part, const Tensor& statistics, float soft_cap) {
+  const int64_t v = logits.count;
+  const int32_t* t = targets.data<int32_t>();
+  check_targets(targets, part.total);
+  auto* rows = reinterpret_cast<RowStatistics*>(statistics.data<float>());
+  with_compute_type(logits.dtype(), [&]<class T>(T) {
+    with_soft_cap(soft_cap, [&](const auto& logit) {
+      parallel_for(ctx.num_threads(), logits.rows(), row_grain(v), [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) {
+          const T* x = logits.row<T>(r);
+          statistics_row(x, v, &rows[r].max, &rows[r].sum, logit);
+          const int64_t column = t[r] - part.first;
+          const bool here = t[r] != kIgnoredTarget && column >= 0 && column < v;
+          rows[r].target = here ? logit(x[column]) : 0.0f;
+        }
+      });
+    });
+  });
+}
+
+void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
+                           const Tensor& statistics, float gradient_scale, const Tensor& loss,
+                           const Columns& dlogits, float soft_cap) {
+  const int64_t n = logits.rows(), v = logits.count;
+  const int32_t* t = targets.data<int32_t>();
+  check_targets(targets, part.total);
+  const auto* parts = reinterpret_cast<const RowStatistics*>(statistics.data<float>());
+  with_compute_type(logits.dtype(), [&]<class T>(T) {
+    parallel_for(ctx.num_threads(), n, row_grain(v), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const bool counts = t[r] != kIgnoredTarget;
+        const WholeRow whole(parts + r, statistics.dim(0), n);
+        loss.data<float>()[r] = counts ? whole.loss() : 0.0f;
+        if (!dlogits) continue;
+        T* dx = dlogits.row<T>(r);
+        if (!counts) {
+          std::fill_n(dx, v, T{});
+          continue;
+        }
+        const float factor = static_cast<float>(gradient_scale / whole.sum);
+        const int64_t column = t[r] - part.first;
+        const T* x = logits.row<T>(r);
+        const bool here = column >= 0 && column < v;
+        with_soft_cap(soft_cap, [&](const auto& logit) {
+          const float slope =
+              here ? logit.slope(x[column]) : 0.0f;  // before dx, which may be x, takes its place
+          exponents_row(x, v, whole.max, factor, dx, logit);
+          if (!here) return;
+          const float at_target = factor * fast_exp(static_cast<float>(whole.target) - whole.max);
+          store(dx + column, (at_target - gradient_scale) * slope);
+        });
+      }
+    });
+  });
+}
+
+}  // namespace trireme::ops::cpu

@@ -1,0 +1,112 @@
+// What the attention kernels share: where heads lie, and which keys a query sees.
+#pragma once
+
+#include "runtime/ops/attention/attention.h"
+#include "runtime/ops/cuda/launch.cuh"
+
+namespace trireme::ops::cuda {
+
+/// The rows of one head in one sequence.
+template <class T>
+struct HeadRows {
+  T* first;
+  int64_t stride, rows;
+  __device__ T* operator[](int64_t row) const { return first + row * stride; }
+};
+
+/// A matrix whose rows are B sequences of `len` rows and whose columns hold heads side by side.
+template <class T>
+struct Heads {
+  T* data;
+  int64_t stride, len;
+
+  Heads(const Columns& c, int64_t length)
+      : data(c.matrix.data<T>() + c.begin), stride(c.stride()), len(length) {}
+  Heads(const Tensor& t, int64_t length) : data(t.data<T>()), stride(t.dim(1)), len(length) {}
+  __device__ HeadRows<T> of(int64_t batch, int64_t head, int64_t head_dim) const {
+    return {data + batch * len * stride + head * head_dim, stride, len};
+  }
+};
+
+template <class T>
+struct AttentionInputs {
+  AttentionShape shape;
+  Heads<T> q, k, v;
+
+  AttentionInputs(const AttentionShape& s, const Columns& queries, const Columns& keys, const Columns& values)
+      : shape(s), q(queries, s.q_len), k(keys, s.kv_len), v(values, s.kv_len) {}
+  __device__ int64_t kv_head(int64_t head) const { return head / (shape.num_heads / shape.num_kv_heads); }
+};
+
+template <class T>
+struct AttentionGradients {
+  Heads<T> dout, dq, dk, dv;
+  const float *lse, *delta;  // [B,H,q_len]; delta is the dot product of a row of out and its gradient
+
+  AttentionGradients(const AttentionShape& s, const Tensor& gradient, const Columns& queries,
+                     const Columns& keys, const Columns& values, const Tensor& sums, const Tensor& products)
+      : dout(gradient, s.q_len),
+        dq(queries, s.q_len),
+        dk(keys, s.kv_len),
+        dv(values, s.kv_len),
+        lse(sums.data<float>()),
+        delta(products.data<float>()) {}
+};
+
+/// Rows [begin, end): keys or queries.
+struct RowRange {
+  int64_t begin, end;
+  __device__ bool has(int64_t row) const { return begin <= row && row < end; }
+};
+
+__device__ inline int64_t clamp(int64_t x, int64_t most) { return x < 0 ? 0 : x < most ? x : most; }
+
+/// At the place of which key query 0 lies.
+__device__ inline int64_t place_of_queries(const AttentionShape& s) { return s.kv_len - s.q_len + s.shift; }
+
+/// Which keys query `i` sees; none beyond the last query.
+__device__ inline RowRange visible_keys(const AttentionShape& s, int64_t i) {
+  if (i >= s.q_len) return {0, 0};
+  if (!s.causal) return {0, s.kv_len};
+  const int64_t end = i + place_of_queries(s) + 1;
+  return {s.window > 0 ? clamp(end - s.window, s.kv_len) : 0, clamp(end, s.kv_len)};
+}
+/// From the first to the last key that a query of [begin, begin + count) sees.
+__device__ inline RowRange visible_keys_of(const AttentionShape& s, int64_t begin, int64_t count) {
+  const int64_t last = begin + count < s.q_len ? begin + count - 1 : s.q_len - 1;
+  return {visible_keys(s, begin).begin, visible_keys(s, last).end};
+}
+/// From the first to the last query that sees a key of [begin, begin + count).
+__device__ inline RowRange queries_that_see(const AttentionShape& s, int64_t begin, int64_t count) {
+  if (!s.causal) return {0, s.q_len};
+  const int64_t end = begin + count < s.kv_len ? begin + count : s.kv_len, place = place_of_queries(s);
+  return {clamp(begin - place, s.q_len), s.window > 0 ? clamp(end - 1 + s.window - place, s.q_len) : s.q_len};
+}
+
+__device__ inline float minus_infinity() { return __uint_as_float(0xff800000u); }
+
+/// Which tile of which head a block of the grid works on: the last tiles first, for under a causal mask they
+/// have the most to do and would otherwise run alone at the end.
+struct TilePlace {
+  int64_t batch, head, begin;
+
+  __device__ TilePlace(int64_t batches, int64_t heads, int64_t num_tiles, int64_t rows_a_tile,
+                       bool last_first) {
+    const auto of_tile = static_cast<unsigned>(batches * heads), of_batch = static_cast<unsigned>(heads);
+    const int64_t tile = blockIdx.x / of_tile;
+    batch = blockIdx.x % of_tile / of_batch;
+    head = blockIdx.x % of_batch;
+    begin = (last_first ? num_tiles - 1 - tile : tile) * rows_a_tile;
+  }
+};
+
+/// Kernels on tensor cores: bf16 and fp16 with the heads that attention_tiles.cuh names. False where they do
+/// not serve the case.
+bool attention_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
+                               const Columns& v, const Tensor& out, const Tensor& lse);
+bool attention_backward_on_tensor_cores(Context& ctx, const AttentionShape& s, const Columns& q,
+                                        const Columns& k, const Columns& v, const Tensor& lse,
+                                        const Tensor& delta, const Tensor& dout, const Columns& dq,
+                                        const Columns& dk, const Columns& dv);
+
+}  // namespace trireme::ops::cuda
