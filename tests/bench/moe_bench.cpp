@@ -70,7 +70,7 @@ MicroBatch micro_batch(Context& ctx, int64_t vocab) {
 }
 
 MoeFeedForward layer_of(const ModelConfig& config, Communicator& self, const ExpertParallel& experts) {
-  LayersOf layers(config, self);
+  test::LayersOf layers(config, self);
   layers.experts = experts;
   return layers.mixture();
 }

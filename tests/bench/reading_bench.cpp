@@ -14,8 +14,7 @@
 
 #include "launch/run/batch_schedule.h"
 #include "models/families/presets.h"
-#include "models/transformer/transformer.h"
-#include "parallel/training/training_step.h"
+#include "models/session/training_session.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/data/tokens/token_file.h"
@@ -47,10 +46,6 @@ class SlowTokens final : public TokenSource {
 
 class Steps {
  public:
-  Steps()
-      : model_(ctx_, parallel_, config(), kSeqLen, DType::f32), step_(ctx_, parallel_, model_.part(), {}) {
-    model_.storage().initialize(ctx_, 1);
-  }
   static ModelConfig config() {
     ModelConfig c = find_preset("gpt2-3m")->config;
     if (c.vocab_size == 0) c.vocab_size = 512;
@@ -71,7 +66,7 @@ class Steps {
       const auto begin = Clock::now();
       {
         std::vector<MicroBatch> micro_batches = batches.next(kAccumulation);
-        (void)step_.step(micro_batches, 1, 1e-4);
+        (void)session_.step().apply(session_.step().forward_backward(micro_batches), 1e-4);
       }
       if (i == 0) before = batches.seconds_waited();  // nothing was there to read it beside
       if (i > 0) ms.push_back(std::chrono::duration<double>(Clock::now() - begin).count() * 1e3);
@@ -83,9 +78,7 @@ class Steps {
  private:
   Context ctx_{{}, 1};
   std::unique_ptr<Communicator> self_ = make_self_communicator();
-  ParallelContext parallel_{*self_, {.data = 1}};
-  Transformer model_;
-  TrainingStep step_;
+  TrainingSession session_{ctx_, *self_, {}, config(), {.max_seq_len = kSeqLen, .seed = 1}};
 };
 
 double median(std::vector<double> values) {

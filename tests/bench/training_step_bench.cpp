@@ -15,6 +15,7 @@
 #include "launch/config/attention_choice.h"
 #include "launch/profile/step_account.h"
 #include "models/cost/model_size.h"
+#include "models/families/presets.h"
 #include "models/session/training_session.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/base/philox.h"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks layering, formatting, shell scripts, and that headers compile alone. All faults are shown.
+# Checks layering, formatting, shell scripts, and that headers and sources compile alone. All faults are shown.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
@@ -7,9 +7,10 @@ usage() {
   cat <<'END'
 Usage: tests/lint/run.sh [--fix] [--all | --base REV] [--build FOLDER] [CHECK...]
 
-Checks: layering, formatting, shell, headers; all of them where none is named. Layering is checked in all files, the rest
-in what differs from the commit REV (without --base: from where this branch left main, on main from the last commit that is
-a day older). Headers are compiled alone in the build folder (build/), those too that include one that lost an #include.
+Checks: layering, formatting, shell, headers, sources; all of them where none is named. Layering is checked in all files, the
+rest in what differs from the commit REV (without --base: from where this branch left main, on main from the last commit that
+is a day older). Headers, and sources of parallel, models, launch and tests/bench, are compiled alone in the build folder
+(build/), those headers too that include one that lost an #include.
 
   --fix           formats the sources in place first
   --all           checks everything
@@ -24,13 +25,13 @@ while (($#)); do
     --all) scope=(--all) ;;
     --base) scope=(--base "${2:?lint: --base wants a commit}"); shift ;;
     --build) build=${2:?lint: --build wants a folder}; shift ;;
-    layering | formatting | shell | headers) checks+=("$1") ;;
+    layering | formatting | shell | headers | sources) checks+=("$1") ;;
     -h | --help) usage; exit 0 ;;
     *) echo "lint: unknown option or check $1" >&2; usage >&2; exit 2 ;;
   esac
   shift
 done
-if ((${#checks[@]} == 0)); then checks=(layering formatting shell headers); fi
+if ((${#checks[@]} == 0)); then checks=(layering formatting shell headers sources); fi
 
 # changed PATTERN: the changed files that are there and match, each with a zero byte behind it.
 changed() {
@@ -68,23 +69,30 @@ shell() {
   changed "$scripts" | xargs -0 -r -n 1 -P 2 "${checker[@]}"
 }
 
-# Objects of tests/lint/CMakeLists.txt: FOLDER/headers/runtime/base/error.cpp.o for runtime/base/error.h.
-headers() {
-  local objects
+# compile_alone TARGET SELECTED: those objects of a target of tests/lint/CMakeLists.txt that the command SELECTED names, such as
+# FOLDER/headers/runtime/base/error.cpp.o for runtime/base/error.h.
+compile_alone() {
+  local target=$1 objects
   if ! grep -qs '^TRIREME_TESTS:BOOL=ON' "$build/CMakeCache.txt"; then  # no build yet, or the quickstart's
     cmake -S . -B "$build" -G Ninja -DTRIREME_TESTS=ON >/dev/null || return 1
   fi
   if [[ ${scope[*]} == --all ]]; then
-    cmake --build "$build" --target headers_alone -- --quiet
+    cmake --build "$build" --target "$target" -- --quiet
     return
   fi
-  cmake --build "$build" --target build.ninja -- --quiet || return 1  # headers that came or went
+  cmake --build "$build" --target build.ninja -- --quiet || return 1  # files that came or went
   # A toolkit's headers have no object in a build without it.
-  mapfile -t objects < <(comm -12 <(ninja -C "$build" -t targets all | sed -n 's/^\(.*headers_alone\.dir.*\.o\): .*/\1/p' | sort) \
-    <(python3 tests/tools/affected.py "${scope[@]}" --headers |
-      sed 's|^|tests/lint/CMakeFiles/headers_alone.dir/headers/|; s|\.h$|.cpp.o|; s|\.cuh$|.cu.o|' | sort))
+  mapfile -t objects < <(comm -12 \
+    <(ninja -C "$build" -t targets all | sed -n "s/^\\(.*$target\\.dir.*\\.o\\): .*/\\1/p" | sort) \
+    <("$2" | sed "s|^|tests/lint/CMakeFiles/$target.dir/|" | sort))
   if ((${#objects[@]})); then cmake --build "$build" --target "${objects[@]}" -- --quiet; fi
 }
+changed_headers() {
+  python3 tests/tools/affected.py "${scope[@]}" --headers | sed 's|^|headers/|; s|\.h$|.cpp.o|; s|\.cuh$|.cu.o|'
+}
+changed_sources() { python3 tests/tools/affected.py "${scope[@]}" --files | sed -n 's|^.*\.cpp$|sources/&.o|p'; }
+headers() { compile_alone headers_alone changed_headers; }
+sources() { compile_alone sources_alone changed_sources; }
 
 if [[ $fix ]]; then format -i; fi
 failed=()
