@@ -26,6 +26,7 @@ std::vector<Option> data_options();
 std::vector<Option> train_options();
 std::vector<Option> precision_options();  ///< of section train
 std::vector<Option> optimizer_options();
+std::vector<Option> muon_options();  ///< of section optimizer
 std::vector<Option> parallel_options();
 std::vector<Option> run_options();
 /// All of the above: those of trireme train.

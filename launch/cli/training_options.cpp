@@ -145,7 +145,11 @@ std::vector<Option> train_options() {
 std::vector<Option> optimizer_options() {
   const std::string section = "optimizer";
   using Kind = LrScheduleKind;
-  return {
+  std::vector<Option> options = {
+      {section, "kind", "",
+       choice<OptimizerKind>([](auto& c) -> auto& { return c.optimizer.kind; },
+                             {{"adamw", OptimizerKind::adamw}, {"muon", OptimizerKind::muon}}),
+       "muon: for the linear layers' matrices; AdamW updates all else", ""},
       {section, "lr", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.lr; }, 0),
@@ -196,6 +200,8 @@ std::vector<Option> optimizer_options() {
            [](auto& c) -> auto& { return c.optimizer.clip; }, 0),
        "largest global gradient norm; 0: no clipping", ""},
   };
+  for (Option& option : muon_options()) options.push_back(std::move(option));
+  return options;
 }
 
 }  // namespace trireme

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "launch/config/attention_choice.h"
+#include "launch/config/optimizer_choice.h"
 #include "models/config/nearest_layouts.h"
 #include "models/config/validate.h"
 #include "models/families/family.h"
@@ -59,19 +60,6 @@ void check_run_directory(const std::string& dir, Faults& faults) {
   if (name != name.root_path() && name.filename() != "." && name.filename() != "..") return;
   faults.push_back(fmt::format("run.dir {} is a folder that is there already: name a new one, such as {}",
                                dir, (name / "run").string()));
-}
-
-void check_optimizer(const RunConfig& config, Faults& faults) {
-  const OptimizerConfig& optimizer = config.optimizer;
-  if (optimizer.warmup >= config.train.steps) {
-    faults.push_back(
-        fmt::format("optimizer.warmup {} is not below train.steps {}: the rate would never be reached",
-                    optimizer.warmup, config.train.steps));
-  }
-  if (optimizer.schedule != LrScheduleKind::constant && optimizer.min_lr > optimizer.lr) {
-    faults.push_back(
-        fmt::format("optimizer.min-lr {} is above optimizer.lr {}", optimizer.min_lr, optimizer.lr));
-  }
 }
 
 void complete_precision(TrainConfig& train, const std::set<std::string>& given) {
@@ -226,7 +214,11 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
   faults.insert(faults.end(), layout.begin(), layout.end());
   complete_precision(config.train, given);
   check_precision(config.train, faults);
-  check_optimizer(config, faults);
+  if (config.optimizer.muon_lr == 0) config.optimizer.muon_lr = config.optimizer.lr;
+  if (model_is_sound) {
+    const Faults of_optimizer = optimizer_faults(config);
+    faults.insert(faults.end(), of_optimizer.begin(), of_optimizer.end());
+  }
   if (needs_data) check_data(config, faults);
   check_backend(config, world_size, faults);
   if (model_is_sound) check_attention(config, faults);

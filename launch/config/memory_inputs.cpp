@@ -5,14 +5,16 @@
 
 #include "launch/config/attention_choice.h"
 #include "launch/config/complete_config.h"
+#include "launch/config/optimizer_choice.h"
 #include "models/cost/memory_inputs.h"
 #include "runtime/device/cuda/cuda_device.h"
 
 namespace trireme {
 
 MemoryInputs memory_inputs(const RunConfig& config, int threads) {
-  MemoryInputs inputs = memory_inputs(known_model(config), config.parallel, batch_of(config),
-                                      config.train.precision, config.train.master);
+  MemoryInputs inputs =
+      memory_inputs(known_model(config), config.parallel, batch_of(config), config.train.precision,
+                    config.train.master, optimizer_rules(config.optimizer));
   inputs.recomputation = config.train.recomputation;
   inputs.float8 = config.train.float8;
   inputs.threads = std::max(threads, 1);

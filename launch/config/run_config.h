@@ -2,13 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "launch/config/run_kinds.h"
 #include "models/config/model_config.h"
 #include "parallel/optimizer/loss_scaler.h"
 #include "parallel/optimizer/lr_schedule.h"
 #include "parallel/plan/parallel_plan.h"
+#include "parallel/plan/parameter_rules.h"
 #include "parallel/plan/recomputation.h"
 #include "parallel/training/nonfinite_policy.h"
 #include "runtime/device/device.h"
@@ -63,6 +66,7 @@ struct StartConfig {
 };
 
 struct OptimizerConfig {
+  OptimizerKind kind = OptimizerKind::adamw;  ///< of the matrices of linear layers; AdamW for all else
   double lr = 6e-4;
   double min_lr = 0;
   int64_t warmup = 0;
@@ -72,7 +76,13 @@ struct OptimizerConfig {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double eps = 1e-8;
-  double clip = 1.0;  ///< largest global gradient norm; 0: no clipping
+  double clip = 1.0;   ///< largest global gradient norm; 0: no clipping
+  double muon_lr = 0;  ///< of what Muon updates, at the peak of the schedule; 0 until complete(): lr
+  double muon_momentum = 0.95;
+  bool muon_nesterov = true;
+  int muon_ns_steps = 5;                ///< Newton-Schulz iterations
+  std::optional<DType> muon_precision;  ///< of their products; none: fp32 where training is, else bf16
+  std::vector<ParameterRule> rules;     ///< applied after those that follow from `kind`
 
   friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;
 };

@@ -50,7 +50,8 @@ AccountLine line_from_json(const nlohmann::ordered_json& json) {
 
 std::string kind_of(const TimedOp& op) {
   const std::string_view name = op.name;
-  if (name.starts_with("adamw")) return "optimizer";
+  if (name.starts_with("adamw") || name.starts_with("muon") || name == "round_stochastically")
+    return "optimizer";
   if (name.find("attention") != name.npos) return "attention";
   return op.flops > 0 ? "products" : "other ops";
 }

@@ -4,6 +4,7 @@
 
 #include "launch/config/complete_config.h"
 #include "launch/config/memory_inputs.h"
+#include "launch/config/optimizer_choice.h"
 #include "launch/process/build_info.h"
 #include "launch/report/number_text.h"
 #include "models/cost/layer_placement.h"
@@ -92,8 +93,18 @@ std::string optimizer_text(const RunConfig& config) {
   const OptimizerConfig& o = config.optimizer;
   std::string rate = fmt::format("lr {:g} {}", o.lr, to_string(o.schedule));
   if (o.schedule != LrScheduleKind::constant) rate += fmt::format(" to {:g}", o.min_lr);
-  return fmt::format("AdamW, {}, warm-up {}, betas {:g} {:g}, weight decay {:g}, {}", rate, o.warmup, o.beta1,
-                     o.beta2, o.weight_decay, o.clip > 0 ? fmt::format("clip {:g}", o.clip) : "no clipping");
+  std::string text =
+      fmt::format("AdamW, {}, warm-up {}, betas {:g} {:g}, weight decay {:g}, {}", rate, o.warmup, o.beta1,
+                  o.beta2, o.weight_decay, o.clip > 0 ? fmt::format("clip {:g}", o.clip) : "no clipping");
+  if (uses_muon(o)) {
+    text += fmt::format("; Muon{}, lr {:g}, momentum {:g}{}, {} Newton-Schulz iterations in {}",
+                        o.kind == OptimizerKind::muon ? " for the linear layers' matrices" : "", muon_lr(o),
+                        o.muon_momentum, o.muon_nesterov ? " (Nesterov)" : "", o.muon_ns_steps,
+                        muon_precision(config) == DType::f32 ? "fp32" : "bf16");
+  }
+  return text + (o.rules.empty() ? ""
+                                 : fmt::format("; {} of the run's own",
+                                               counted(static_cast<int64_t>(o.rules.size()), "rule")));
 }
 
 std::string data_text(const RunConfig& config) {

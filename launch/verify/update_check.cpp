@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
+#include "launch/config/optimizer_choice.h"
+#include "launch/verify/muon_check.h"
 #include "models/transformer/transformer.h"
 
 namespace trireme {
@@ -26,7 +29,7 @@ class Element {
         correction1_(1 / (1 - std::pow(beta1_, num_updates))),
         correction2_(1 / (1 - std::pow(beta2_, num_updates))) {}
 
-  Expected update(double w, double gradient, float& m, float& v, bool decays) const {
+  Expected update(double w, double gradient, float& m, float& v, const ParameterSettings& settings) const {
     constexpr double kRounding = 5e-6;  // of some operations in f32
     const double g = gradient * factor_;
     const double from_m = beta1_ * static_cast<double>(m), from_g = (1 - beta1_) * g;
@@ -34,13 +37,29 @@ class Element {
     v = static_cast<float>(beta2_ * static_cast<double>(v) + (1 - beta2_) * g * g);
     const double root = std::sqrt(static_cast<double>(v) * correction2_),
                  scale = correction1_ / (root + o_.eps);
-    const double decay = decays ? o_.weight_decay * w : 0;
+    const double decay = settings.decays ? o_.weight_decay * w : 0, lr = o_.lr * settings.lr_factor;
     // Without an epsilon the quotient of two numbers that are next to nothing may be anything.
     if (!std::isfinite(scale) || (v < 1e-30f && o_.eps < 1e-15)) return {w, INFINITY};
     // The root stands for the gradients of the steps before, which may have cancelled out in m.
     const double size = (std::abs(from_m) + std::abs(from_g) + root) * scale + std::abs(decay);
-    return {w - o_.lr * (static_cast<double>(m) * scale + decay),
-            kRounding * o_.lr * size + 4e-7 * std::abs(w)};
+    return {w - lr * (static_cast<double>(m) * scale + decay), kRounding * lr * size + 4e-7 * std::abs(w)};
+  }
+
+  /// Follows the moments; the first element of `now` that is not what it should be. `rounding`: of weights
+  /// kept in 16 bits alone.
+  std::optional<std::string> fault_of(const ParameterSettings& settings, const std::vector<float>& w,
+                                      const std::vector<float>& g, std::vector<float>& m,
+                                      std::vector<float>& v, const std::vector<float>& now,
+                                      double rounding) const {
+    std::optional<std::string> fault;
+    for (size_t i = 0; i < w.size(); ++i) {
+      const Expected e = update(static_cast<double>(w[i]), static_cast<double>(g[i]), m[i], v[i], settings);
+      const double off = std::abs(static_cast<double>(now[i]) - e.value);
+      if (off <= e.tolerance + rounding * std::abs(e.value) || fault) continue;
+      fault = fmt::format("element {}, differs by {:.1e} from AdamW's, which is {:.1e} from {:.6g}", i, off,
+                          e.value - static_cast<double>(w[i]), w[i]);
+    }
+    return fault;
   }
 
  private:
@@ -66,23 +85,28 @@ std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& g
   // Weights that are kept in bf16 alone are rounded up or down, at random.
   const double rounding = config_.train.master ? 0 : 0x1p-7;
   std::string fault;
+  const auto rules = optimizer_rules(o);
   for (const auto& layer : parameters_by_layer(config_.model)) {
     for (const Parameter& p : layer) {
       const auto &w = before.at(p.name), &g = gradients.at(p.name), &now = after.at(p.name);
-      auto &m = m_[p.name], &v = v_[p.name];
+      auto& m = m_[p.name];
       m.resize(w.size(), 0.0f);
-      v.resize(w.size(), 0.0f);
       const bool is_matrix = p.global_shape.rank() == 2;
-      for (size_t i = 0; i < w.size(); ++i) {
-        const Expected e =
-            element.update(static_cast<double>(w[i]), static_cast<double>(g[i]), m[i], v[i], is_matrix);
-        const double off = std::abs(static_cast<double>(now[i]) - e.value);
-        const double tolerance = e.tolerance + (is_matrix ? rounding * std::abs(e.value) : 0);
-        if (off <= tolerance || !fault.empty()) continue;
-        fault = fmt::format(
-            "the update of {}, element {}, differs by {:.1e} from AdamW's, which is {:.1e} from {:.6g}",
-            p.name, i, off, e.value - static_cast<double>(w[i]), w[i]);
+      const ParameterSettings settings = settings_of(p.name, p.global_shape.rank(), p.expert >= 0, rules);
+      const double of_weights = is_matrix ? rounding : 0;
+      std::optional<std::string> here;
+      if (settings.frozen) {
+        if (now != w) here = "is one of weights that are frozen";
+      } else if (settings.optimizer == OptimizerKind::muon) {
+        const int64_t rows = p.global_shape[0], columns = p.global_shape[1];
+        const MuonExpectation expected = muon_update(config_, rows, columns, settings, w, g, mean * clip, m);
+        here = muon_fault(config_, expected, rows, columns, w, now, of_weights);
+      } else {
+        auto& v = v_[p.name];
+        v.resize(w.size(), 0.0f);
+        here = element.fault_of(settings, w, g, m, v, now, of_weights);
       }
+      if (here && fault.empty()) fault = fmt::format("the update of {}, {}", p.name, *here);
     }
   }
   return fault;

@@ -8,9 +8,9 @@
 
 namespace trireme {
 
-/// Follows a run's updates: clipping and AdamW of every element, from the run's own gradients, in double
-/// precision with moments kept as the run keeps them. So what remains to be explained is rounding, however
-/// large a step AdamW makes of a gradient that is none.
+/// Follows a run's updates: clipping, and AdamW or Muon (muon_check.h), from the run's own gradients, in
+/// double precision with moments kept as the run keeps them. So what remains to be explained is rounding,
+/// however large a step AdamW makes of a gradient that is none.
 class UpdateCheck {
  public:
   explicit UpdateCheck(const RunConfig& config) : config_(config) {}

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "launch/config/optimizer_choice.h"
 #include "launch/report/banner.h"
 #include "launch/report/number_text.h"
 #include "launch/verify/update_check.h"
@@ -148,11 +149,15 @@ void print_verdict(std::FILE* out, const VerifyReport& report, DType precision) 
 
 std::vector<RunConfig> verified_runs(const RunConfig& config) {
   std::vector<RunConfig> runs = {config};
-  if (config.train.precision != DType::f32 || config.parallel.gradient_dtype != DType::f32) {
+  const bool in_16_bits = config.train.precision != DType::f32 ||
+                          config.parallel.gradient_dtype != DType::f32 ||
+                          (uses_muon(config.optimizer) && muon_precision(config) != DType::f32);
+  if (in_16_bits) {
     RunConfig& wide = *runs.insert(runs.begin(), config);
     wide.train.precision = DType::f32;
     wide.train.master = true;
     wide.parallel.gradient_dtype = DType::f32;
+    wide.optimizer.muon_precision = DType::f32;
   }
   return runs;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/cost/activation_memory.h"
+#include "models/cost/model_size.h"
 #include "models/cost/state_memory.h"
 #include "models/spec/memory_trace.h"
 #include "runtime/ops/elementwise.h"
@@ -19,7 +20,7 @@ int64_t partial_gradients(const std::vector<StateBlock>& blocks) {
   int64_t most = 0, of_layer = 0, layer = -1;
   for (const StateBlock& block : blocks) {
     if (std::exchange(layer, block.layer) != block.layer) of_layer = 0;
-    most = std::max(most, of_layer += block.partial);
+    if (!block.settings.frozen) most = std::max(most, of_layer += block.partial);
   }
   return block_bytes(most, DType::f32);
 }
@@ -27,7 +28,7 @@ int64_t partial_gradients(const std::vector<StateBlock>& blocks) {
 // The norm's sums of blocks of gradients, in f64.
 int64_t norm_sums(const std::vector<StateBlock>& blocks) {
   int64_t numel = 0;
-  for (const StateBlock& block : blocks) numel += block.is_matrix ? block.numel : 0;
+  for (const StateBlock& block : blocks) numel += block.is_matrix && !block.settings.frozen ? block.numel : 0;
   return block_bytes(numel / ops::kSumBlock, DType::f64);
 }
 
@@ -44,6 +45,24 @@ int64_t rotary_tables(const MemoryInputs& in) {
   return bytes;
 }
 
+// Muon's, while it makes the largest of its matrices orthogonal: first the matrix, its pieces and what this
+// rank sends of others, about as much; then the matrix and two iterates, two products of the smaller side.
+int64_t muon_scratch(const MemoryInputs& in) {
+  if (in.sharding.rules.empty()) return 0;
+  const DType type = in.precision == DType::f32 ? DType::f32 : DType::bf16;
+  int64_t most = 0;
+  for (const ParameterInfo& row : parameter_table(in.model)) {
+    const Shape& shape = row.shape;
+    const ParameterSettings settings =
+        settings_of(row.name, shape.rank(), row.expert >= 0, in.sharding.rules);
+    if (settings.frozen || settings.optimizer != OptimizerKind::muon) continue;
+    const int64_t whole = block_bytes(shape.numel(), DType::f32), least = std::min(shape[0], shape[1]);
+    most = std::max({most, 3 * whole,
+                     whole + 2 * block_bytes(shape.numel(), type) + 2 * block_bytes(least, least, type)});
+  }
+  return most;
+}
+
 int64_t buffers_of_step(const MemoryInputs& in, const std::vector<StateBlock>& blocks, int64_t of_layers) {
   const int64_t tokens = in.micro_batch * in.seq_len;
   const int64_t rows = (tokens + in.plan.context - 1) / in.plan.context;
@@ -52,8 +71,8 @@ int64_t buffers_of_step(const MemoryInputs& in, const std::vector<StateBlock>& b
   const double ids = (in.prefetch == 0 ? 3 * batches : 2 * batches * steps + 1) *
                      static_cast<double>(block_bytes(rows, DType::i32));
   const int64_t lasting = static_cast<int64_t>(std::min(ids, 1e18)) + rotary_tables(in);
-  return lasting +
-         std::max({of_layers + sent_gradients(in, blocks), partial_gradients(blocks), norm_sums(blocks)});
+  return lasting + std::max({of_layers + sent_gradients(in, blocks), partial_gradients(blocks),
+                             norm_sums(blocks), muon_scratch(in)});
 }
 
 }  // namespace

@@ -1,14 +1,18 @@
 // What the memory of a model in a layout depends on, as far as it follows from the two.
 #pragma once
 
+#include <vector>
+
 #include "models/config/batch_spec.h"
 #include "models/cost/memory_estimate.h"
 
 namespace trireme {
 
-/// Of a model and a plan without faults (validate()) and batches that are known. What a run chooses beside
-/// them, recomputation, threads and the kernels of attention, is as MemoryInputs has it.
+/// `rules`: ShardingSpec::rules. Of a model and a plan without faults (validate()) and batches that are
+/// known. What a run chooses beside them, recomputation, threads and the kernels of attention, is as
+/// MemoryInputs has it.
 MemoryInputs memory_inputs(const ModelConfig& model, const ParallelPlan& plan, const BatchSpec& batch,
-                           DType precision = DType::f32, bool master = true);
+                           DType precision = DType::f32, bool master = true,
+                           std::vector<ParameterRule> rules = {});
 
 }  // namespace trireme

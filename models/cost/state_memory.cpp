@@ -4,6 +4,8 @@
 #include <deque>
 #include <optional>
 #include <set>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -39,7 +41,7 @@ struct Storage {
   Storage(const std::vector<StateBlock>& blocks, const ShardingSpec& sharding) : placed(blocks.size()) {
     std::vector<BlockSize> sizes;
     for (const StateBlock& block : blocks)
-      sizes.push_back({block.numel, block.layer, block.is_matrix, block.is_expert});
+      sizes.push_back({block.numel, block.layer, block.is_matrix, block.is_expert, block.settings});
     groups = flat_layout(sizes, sharding);
     for (size_t g = 0; g < groups.size(); ++g) {
       blocks_of_bucket.emplace_back(groups[g].buckets.size(), 0);
@@ -106,12 +108,12 @@ class BucketsInUse {
     return states_[storage_.placed[block].group][storage_.placed[block].bucket];
   }
   void make(size_t block) {
-    if (std::exchange(state_of(block).exists, true)) return;
+    if (blocks_[block].settings.frozen || std::exchange(state_of(block).exists, true)) return;
     current_ += storage_.bucket_bytes(storage_.placed[block], DType::f32);
     peak_ = std::max(peak_, current_);
   }
   void complete(size_t block) {
-    if (deferred_ == block) return;
+    if (deferred_ == block || blocks_[block].settings.frozen) return;
     const auto& [group, bucket] = storage_.placed[block];
     if (++state_of(block).num_complete < storage_.blocks_of_bucket[group][bucket]) return;
     under_way_.push_back(storage_.bucket_bytes({group, bucket}, DType::f32));
@@ -159,6 +161,7 @@ ShardingSpec with_experts(const MemoryInputs& in) {
 std::vector<StateBlock> state_blocks(const MemoryInputs& in) {
   const ModelSpec spec = spec_of(in.model);
   const ParameterDescription parameters(spec, largest_share(in.plan));
+  const std::vector<ParameterRule>& rules = in.sharding.rules;
   std::vector<StateBlock> blocks;
   const auto add = [&](int64_t layer, auto of_layer) {
     if (!in.holds(layer)) return;
@@ -170,18 +173,22 @@ std::vector<StateBlock> state_blocks(const MemoryInputs& in) {
         numel += p.shape.numel();
         if (p.is_gradient_partial && p.num_copies > 1) partial += p.shape.numel();
       }
-      blocks.push_back({layer, block->is_matrix(), block->is_of_experts(), numel, partial});
+      blocks.push_back({layer, block->is_matrix(), block->is_of_experts(), numel, partial,
+                        settings_of_block(*block, rules)});
     }
   };
   add(0, parameters.embedding());
-  // Blocks that are alike have blocks that are alike; a large model has few different ones.
+  // Blocks that are alike have blocks that are alike; a large model has few different ones. Rules may tell
+  // them apart by name.
+  const bool named =
+      std::ranges::any_of(rules, [](const ParameterRule& rule) { return rule.pattern != "*"; });
   std::vector<std::pair<const BlockSpec*, std::pair<size_t, size_t>>> known;
   for (int64_t i = 0; i < spec.num_blocks(); ++i) {
     if (!in.holds(1 + i)) continue;
     const BlockSpec& block = spec.blocks[static_cast<size_t>(i)];
     const auto like = std::ranges::find_if(known, [&](const auto& k) { return *k.first == block; });
     const size_t begin = blocks.size();
-    if (like == known.end()) {
+    if (named || like == known.end()) {
       add(1 + i, parameters.block(i));
       known.push_back({&block, {begin, blocks.size()}});
       continue;
@@ -205,9 +212,10 @@ void estimate_state(const MemoryInputs& in, const std::vector<StateBlock>& block
     };
     const DType type = group.matrices ? in.precision : DType::f32;
     weights += block_bytes(group.shards_weights ? group.shard_numel() : group.numel, type);
-    gradients += block_bytes(numel(2), DType::f32);
+    if (!group.settings.frozen) gradients += block_bytes(numel(2), DType::f32);
     const bool has_master = type != DType::f32 && sharding.master;
-    optimizer += (has_master ? 3 : 2) * block_bytes(numel(1), DType::f32);
+    optimizer +=
+        ((has_master ? 1 : 0) + optimizer_state_floats(group.settings)) * block_bytes(numel(1), DType::f32);
   }
   if (sharding.zero_stage >= 3) weights += whole_weights(in, blocks, storage);
   if (sharding.zero_stage >= 2) gradients += BucketsInUse(in, blocks, storage).peak();
@@ -224,6 +232,7 @@ int64_t sent_gradients(const MemoryInputs& in, const std::vector<StateBlock>& bl
   int64_t sum = 0, most = 0;
   std::deque<int64_t> under_way;
   for (const FlatGroup& group : storage.groups) {
+    if (group.settings.frozen) continue;
     for (const FlatBucket& bucket : group.buckets) {
       under_way.push_back(block_bytes(bucket.numel(), in.plan.gradient_dtype));
       sum += under_way.back();

@@ -1,7 +1,10 @@
 // Weights, gradients and optimizer state of a rank, block by block as the parameter storage lays them out.
 #pragma once
 
+#include <vector>
+
 #include "models/cost/memory_estimate.h"
+#include "parallel/plan/parameter_rules.h"
 
 namespace trireme {
 
@@ -9,22 +12,23 @@ namespace trireme {
 struct StateBlock {
   int64_t layer;  ///< 0: embedding; 1 + i: block i; 1 + num_layers: head
   bool is_matrix;
-  bool is_expert;       ///< of experts, which lie in a buffer of their own
-  int64_t numel;        ///< of this rank's part
-  int64_t partial = 0;  ///< of them, elements whose gradient other tensor ranks compute parts of
+  bool is_expert;                   ///< of experts, which lie in a buffer of their own
+  int64_t numel;                    ///< of this rank's part
+  int64_t partial = 0;              ///< of them, elements whose gradient other tensor ranks compute parts of
+  ParameterSettings settings = {};  ///< how it is updated
 };
 
 /// In the order of the forward pass. A pipeline stage's are those of its layers.
 std::vector<StateBlock> state_blocks(const MemoryInputs& inputs);
 
 /// Sets weights, gradients and optimizer of `estimate` from the stage's `blocks` (state_blocks()): what
-/// ParameterStorage allocates of flat_layout(): weights once; gradients in f32; two f32 moments, and an f32
-/// master of 16-bit weights where they have one. ZeRO 1 divides moments and masters by the parts, ZeRO 2
-/// gradients too, to which it adds the buckets in use at one time, as the schedule's backward passes make
-/// them and let go: those that layers fill, and two whose reduction is under way (none without overlap). ZeRO
-/// 3 divides the weights of matrices as well, whose buckets then end with their layer, and adds those of two
-/// neighbouring layers (one without overlap). Experts are divided over as many ranks fewer as hold other
-/// experts.
+/// ParameterStorage allocates of flat_layout(): weights once; gradients in f32; what the optimizer keeps
+/// (optimizer_state_floats()), and an f32 master of 16-bit weights where they have one. ZeRO 1 divides
+/// moments and masters by the parts, ZeRO 2 gradients too, to which it adds the buckets in use at one time,
+/// as the schedule's backward passes make them and let go: those that layers fill, and two whose reduction is
+/// under way (none without overlap). ZeRO 3 divides the weights of matrices as well, whose buckets then end
+/// with their layer, and adds those of two neighbouring layers (one without overlap). Experts are divided
+/// over as many ranks fewer as hold other experts.
 void estimate_state(const MemoryInputs& inputs, const std::vector<StateBlock>& blocks,
                     MemoryEstimate& estimate);
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "models/layers/norm.h"
 #include "models/spec/describe_parameters.h"
 #include "parallel/context_parallel/ring_attention.h"
 #include "runtime/ops/attention/rotary.h"
@@ -103,9 +104,9 @@ void Attention::norm_heads_backward(Context& ctx, const Tensor& dqkv, const Stat
   const int64_t queries = num_heads_ * spec_.head_dim, keys = num_kv_heads_ * spec_.head_dim;
   const ops::Columns dq{dqkv, 0, queries}, dk{dqkv, queries, keys};
   ops::rms_norm_heads_backward(ctx, dq, {state.unnormed, 0, queries}, query_norm.gain.weight,
-                               state.query_rstd, dq, query_norm.gain.gradient);
+                               state.query_rstd, dq, gradient_or_scratch(ctx, query_norm.gain));
   ops::rms_norm_heads_backward(ctx, dk, {state.unnormed, queries, keys}, key_norm.gain.weight, state.key_rstd,
-                               dk, key_norm.gain.gradient);
+                               dk, gradient_or_scratch(ctx, key_norm.gain));
 }
 
 void Attention::turn(Context& ctx, const Tensor& qkv, const Tensor& positions, bool back) const {

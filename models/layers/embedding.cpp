@@ -51,8 +51,8 @@ Tensor Embedding::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
 void Embedding::backward_weight(Context& ctx, Saved& saved) {
   const auto& state = saved.get<EmbeddingState>();
   const auto& [tokens, positions] = parameters_;
-  ops::embedding_backward(ctx, state.tokens, state.dy, part(), tokens.gradient);
-  if (positions) {
+  if (tokens.gradient) ops::embedding_backward(ctx, state.tokens, state.dy, part(), tokens.gradient);
+  if (positions && positions.gradient) {
     ops::embedding_backward(ctx, state.positions, state.dy, {0, positions.gradient.dim(0)},
                             positions.gradient);
   }

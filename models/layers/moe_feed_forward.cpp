@@ -166,8 +166,11 @@ void MoeFeedForward::backward_weight(Context& ctx, Saved& saved) const {
   auto& state = saved.get<MoeState>();
   const auto counts = state.exchange->counts();
   router_.balance().expert_time.measure(ctx.stream(), [&] {
-    ops::grouped_linear_backward_weight(ctx, state.dh, state.rows, counts, up_.gradient);
-    ops::grouped_linear_backward_weight(ctx, state.dout, state.a, counts, down_.gradient);
+    const auto add = [&](const Tensor& dy, const Tensor& x, const ParameterBlock& block) {
+      if (block.gradient) ops::grouped_linear_backward_weight(ctx, dy, x, counts, block.gradient);
+    };
+    add(state.dh, state.rows, up_);
+    add(state.dout, state.a, down_);
   });
   router_.backward_weight(ctx, state.rows_passed->own_of(state.x), state.router);
   if (shared_) shared_->backward_weight(ctx, state.shared);

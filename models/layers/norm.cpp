@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "runtime/ops/norm.h"
+#include "runtime/ops/zeros.h"
 
 namespace trireme {
 
@@ -11,6 +12,11 @@ struct NormState {
   Tensor sum, mean, rstd;
 };
 }  // namespace
+
+Tensor gradient_or_scratch(Context& ctx, const ParameterBlock& block) {
+  return block.gradient ? block.gradient
+                        : ops::zeros(ctx, block.shape(), DType::f32, MemoryCategory::buffers);
+}
 
 Norm::Norm(const NormSpec& spec, NormParameters parameters)
     : spec_(spec), parameters_(std::move(parameters)) {}
@@ -36,12 +42,12 @@ Norm::Output Norm::forward(Context& ctx, const Tensor& x, const Tensor& residual
 Tensor Norm::backward(Context& ctx, const Tensor& dy, const Tensor& dsum, Saved& saved) const {
   const auto& state = saved.get<NormState>();
   const auto& [gain, bias] = parameters_;
-  const Tensor dx = Tensor::empty(ctx, dy.shape(), dy.dtype());
+  const Tensor dx = Tensor::empty(ctx, dy.shape(), dy.dtype()), dgain = gradient_or_scratch(ctx, gain);
   if (spec_.kind == NormKind::layer_norm) {
-    ops::layer_norm_backward(ctx, dy, dsum, state.sum, gain.weight, state.mean, state.rstd, dx, gain.gradient,
+    ops::layer_norm_backward(ctx, dy, dsum, state.sum, gain.weight, state.mean, state.rstd, dx, dgain,
                              bias.gradient);
   } else {
-    ops::rms_norm_backward(ctx, dy, dsum, state.sum, gain.weight, state.rstd, dx, gain.gradient);
+    ops::rms_norm_backward(ctx, dy, dsum, state.sum, gain.weight, state.rstd, dx, dgain);
   }
   saved.clear();
   return dx;

@@ -8,6 +8,9 @@
 
 namespace trireme {
 
+/// Where an op that computes more than this gradient adds it: thrown away where the block is frozen.
+Tensor gradient_or_scratch(Context& ctx, const ParameterBlock& block);
+
 class Norm {
  public:
   /// Rows are independent, so that it may be any share of them that a rank normalises.

@@ -250,7 +250,7 @@ void Router::backward_input(Context& ctx, const ExpertRows& rows, const Tensor& 
 
 void Router::backward_weight(Context& ctx, const Tensor& x, Saved& saved) const {
   const auto& state = saved.get<RouterState>();
-  if (x.dim(0) > 0) {
+  if (x.dim(0) > 0 && weight_.gradient) {
     ops::linear_backward_weight(ctx, state.dlogits, state.jitter.seen(ctx, state.jitter.first_own, x),
                                 weight_.gradient, {});
   }

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "parallel/plan/parameter_rules.h"
 #include "parallel/plan/recomputation.h"
 #include "parallel/training/training_step_options.h"
 #include "runtime/tensor/dtype.h"
@@ -11,14 +13,15 @@
 namespace trireme {
 
 struct SessionOptions {
-  int64_t max_seq_len = 0;           ///< longest sequence; 0: the model's max_positions
-  DType precision = DType::f32;      ///< what layers compute in
-  bool master = true;                ///< f32 master weights beside 16-bit ones; without, stochastic rounding
-  Recomputation recomputation = {};  ///< what is not kept for the backward pass
-  bool float8 = false;               ///< linear layers of the blocks multiply in 8 bits
-  uint64_t seed = 0;                 ///< of the initial weights
-  std::string weights = {};          ///< safetensors file to begin with; empty: initial weights
-  bool upcycle = false;              ///< a mixture begins with the weights of a dense model (load_weights())
+  int64_t max_seq_len = 0;       ///< longest sequence; 0: the model's max_positions
+  DType precision = DType::f32;  ///< what layers compute in
+  bool master = true;            ///< f32 master weights beside 16-bit ones; without, stochastic rounding
+  std::vector<ParameterRule> rules = {};  ///< which optimizer updates what; without, AdamW everything
+  Recomputation recomputation = {};       ///< what is not kept for the backward pass
+  bool float8 = false;                    ///< linear layers of the blocks multiply in 8 bits
+  uint64_t seed = 0;                      ///< of the initial weights
+  std::string weights = {};               ///< safetensors file to begin with; empty: initial weights
+  bool upcycle = false;  ///< a mixture begins with the weights of a dense model (load_weights())
   TrainingStepOptions step = {};
 };
 

@@ -28,7 +28,7 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
       model_(ctx, parallel_, model,
              {.max_seq_len = options.max_seq_len > 0 ? options.max_seq_len : model.max_positions,
               .compute_type = options.precision,
-              .sharding = parallel_.sharding(options.master),
+              .sharding = parallel_.sharding(options.master, options.rules),
               .recomputation = options.recomputation,
               .float8 = options.float8}),
       step_(ctx, parallel_, model_.part(), options.step) {

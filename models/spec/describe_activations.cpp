@@ -21,9 +21,9 @@ class DescribedLayer {
   virtual void backward_weight() = 0;
 };
 
-class Embedding final : public DescribedLayer {
+class EmbeddingCalls final : public DescribedLayer {
  public:
-  explicit Embedding(const Scene& scene) : s_(scene) {}
+  explicit EmbeddingCalls(const Scene& scene) : s_(scene) {}
   Held forward(const Held&) override {
     return s_.reduce(s_.make(s_.sizes.rows, s_.sizes.hidden), s_.sizes.hidden);
   }
@@ -174,7 +174,7 @@ LayerTraces trace_of(const Scene& scene, DescribedLayer& layer, bool has_input, 
 LayerTraces describe_embedding(const ModelSpec& model, const LayerConditions& conditions) {
   TraceRecorder recorder;
   const Scene scene(recorder, model, plain(conditions));
-  Embedding layer(scene);
+  EmbeddingCalls layer(scene);
   return trace_of(scene, layer, false, true);
 }
 

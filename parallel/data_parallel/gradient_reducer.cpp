@@ -13,7 +13,7 @@ GradientReducer::GradientReducer(const ParallelContext& parallel, ParameterStora
   TRIREME_CHECK(is_compute_type(sent), "gradients cannot be sent as {}", to_string(sent));
   for (ParameterGroup& group : storage.groups()) {
     const ReplicaGroups& replicas = parallel.replicas(group.kind());
-    if (replicas.all().size() == 1) continue;  // nothing to sum
+    if (replicas.all().size() == 1 || group.settings.frozen) continue;  // nothing to sum
     if (sent == DType::f32 && !group.is_sharded(group.gradients)) {
       Communicator& first_sum = group.num_shards == 1 ? replicas.all() : replicas.shard();
       registrations_.push_back(first_sum.register_buffer(group.gradients));

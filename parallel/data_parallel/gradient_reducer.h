@@ -15,8 +15,9 @@ namespace trireme {
 /// them, so every rank issues the same reductions in the same order (Li et al., "PyTorch Distributed", VLDB
 /// 2020, section 3.2). Where the storage shards its state (ZeRO), each rank receives its shard of the sum
 /// only; where it divides gradients too (stage 2), a bucket has memory from the first layer that adds to it
-/// until its reduction is done. Where it divides them among fewer ranks than see tokens (HSDP, Zhao et al.,
-/// arXiv 2304.11277, section 3.2.2), each shard is then summed over the ranks that hold the same one.
+/// until its reduction is done. Groups that are frozen have no gradients. Where it divides them among fewer
+/// ranks than see tokens (HSDP, Zhao et al., arXiv 2304.11277, section 3.2.2), each shard is then summed over
+/// the ranks that hold the same one.
 class GradientReducer {
  public:
   /// A group's shards belong to the ranks of parallel.replicas(group.kind()).shard(). Without `overlap` whole

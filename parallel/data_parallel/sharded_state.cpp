@@ -4,6 +4,7 @@
 
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/training/finite.h"
+#include "runtime/ops/zeros.h"
 
 namespace trireme {
 
@@ -96,6 +97,8 @@ Tensor StateReader::read(const ParameterView& view) {
   const ParameterGroup& group = *view.group;
   const bool reads_master = state_ == ParameterState::master;
   if (reads_master && view.master) return view.master;
+  if (!reads_master && group.settings.frozen)
+    return ops::zeros(ctx_, view.parameter->shape, DType::f32, MemoryCategory::buffers);
   if (!reads_master && group.num_shards == 1)
     return view.gradient;  // else whole gradients hold one reduced shard
   const ParameterBucket& bucket = group.buckets[view.bucket];

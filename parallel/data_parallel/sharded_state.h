@@ -42,8 +42,8 @@ class WeightGatherer {
 enum class ParameterState { master, gradient };
 
 /// Whole f32 masters (weights, where there are none), or reduced gradients, of one parameter after the other,
-/// gathered bucket by bucket; in the order of the forward pass no bucket is gathered twice. The last bucket
-/// of each group is kept.
+/// (zeros where it is frozen), gathered bucket by bucket; in the order of the forward pass no bucket is
+/// gathered twice. The last bucket of each group is kept.
 class StateReader {
  public:
   StateReader(Context& ctx, const ParallelContext& parallel, ParameterState state)

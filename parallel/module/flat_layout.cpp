@@ -1,7 +1,9 @@
 #include "parallel/module/flat_layout.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "runtime/base/error.h"
 #include "runtime/base/integers.h"
 #include "runtime/ops/elementwise.h"
 
@@ -10,16 +12,17 @@ namespace trireme {
 namespace {
 
 FlatGroup lay_out(std::span<const BlockSize> blocks, bool matrices, bool experts,
-                  const ShardingSpec& sharding) {
+                  const ParameterSettings& settings, const ShardingSpec& sharding) {
   FlatGroup group{.matrices = matrices,
                   .experts = experts,
+                  .settings = settings,
                   .shards_weights = sharding.zero_stage >= 3 && matrices,
                   .num_shards = experts ? sharding.num_expert_shards : sharding.num_shards,
                   .shard = experts ? sharding.expert_shard : sharding.shard,
                   .places = {},
                   .buckets = {}};
   for (size_t i = blocks.size(); i-- > 0;) {
-    if (blocks[i].is_matrix == matrices && blocks[i].is_expert == experts)
+    if (blocks[i].is_matrix == matrices && blocks[i].is_expert == experts && blocks[i].settings == settings)
       group.places.push_back({.block = i, .begin = 0});
   }
   FlatBucket bucket;
@@ -40,13 +43,38 @@ FlatGroup lay_out(std::span<const BlockSize> blocks, bool matrices, bool experts
   return group;
 }
 
+// The ways in which blocks of a kind are updated, as the backward pass comes to them.
+std::vector<ParameterSettings> different_settings(std::span<const BlockSize> blocks, bool matrices,
+                                                  bool experts) {
+  std::vector<ParameterSettings> different;
+  for (size_t i = blocks.size(); i-- > 0;) {
+    const BlockSize& block = blocks[i];
+    if (block.is_matrix != matrices || block.is_expert != experts) continue;
+    if (std::ranges::find(different, block.settings) == different.end()) different.push_back(block.settings);
+  }
+  return different;
+}
+
 }  // namespace
+
+ParameterSettings settings_of_block(const ParameterBlock& block, std::span<const ParameterRule> rules) {
+  const auto of = [&](const Parameter& p) {
+    return settings_of(p.name, p.global_shape.rank(), p.expert >= 0, rules);
+  };
+  const ParameterSettings settings = of(block.members.front());
+  for (const Parameter& p : block.members) {
+    if (of(p) == settings) continue;
+    throw_usage("{} and {} lie in one matrix, so that rules for the optimizer have to treat them alike",
+                block.members.front().name, p.name);
+  }
+  return settings;
+}
 
 std::vector<FlatGroup> flat_layout(std::span<const BlockSize> blocks, const ShardingSpec& sharding) {
   std::vector<FlatGroup> groups;
   for (const auto& [matrices, experts] : {std::pair{true, false}, {true, true}, {false, false}}) {
-    FlatGroup group = lay_out(blocks, matrices, experts, sharding);
-    if (!group.places.empty()) groups.push_back(std::move(group));
+    for (const ParameterSettings& settings : different_settings(blocks, matrices, experts))
+      groups.push_back(lay_out(blocks, matrices, experts, settings, sharding));
   }
   return groups;
 }

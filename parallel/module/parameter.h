@@ -54,7 +54,9 @@ struct ParameterBlock {
   /// Members one below the other; set by ParameterStorage, and where ranks divide weights (ZeRO 3) by
   /// WeightAccess, while a layer that reads it runs.
   Tensor weight;
-  Tensor gradient;  ///< f32, laid out as weight: the *sum* over tokens; set by ParameterStorage
+  /// f32, laid out as weight: the *sum* over tokens; set by ParameterStorage. Undefined where the block is
+  /// frozen (ParameterSettings): nothing is computed for it.
+  Tensor gradient;
 
   explicit operator bool() const { return !members.empty(); }
   bool is_of_experts() const { return members.front().expert >= 0; }

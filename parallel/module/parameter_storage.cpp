@@ -21,13 +21,15 @@ void draw(Context& ctx, const Parameter& p, uint64_t seed, const Tensor& values)
   }
 }
 
-std::vector<BlockSize> sizes_of(std::span<ParameterBlock* const> blocks) {
+std::vector<BlockSize> sizes_of(std::span<ParameterBlock* const> blocks,
+                                std::span<const ParameterRule> rules) {
   std::vector<BlockSize> sizes;
   const Layer* owner = nullptr;
   int64_t number = 0;
   for (const ParameterBlock* block : blocks) {
     if (std::exchange(owner, block->owner) != block->owner) ++number;
-    sizes.push_back({block->shape().numel(), number, block->is_matrix(), block->is_of_experts()});
+    sizes.push_back({block->shape().numel(), number, block->is_matrix(), block->is_of_experts(),
+                     settings_of_block(*block, rules)});
   }
   return sizes;
 }
@@ -42,7 +44,7 @@ Tensor ParameterGroup::own_shard(const ParameterBucket& bucket, const Tensor& bu
 ParameterStorage::ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
                                    const ShardingSpec& sharding)
     : sharding_(sharding) {
-  std::vector<FlatGroup> layout = flat_layout(sizes_of(blocks), sharding);
+  std::vector<FlatGroup> layout = flat_layout(sizes_of(blocks, sharding.rules), sharding);
   groups_.reserve(layout.size());
   for (const FlatGroup& flat : layout)
     add_group(ctx, blocks, flat, flat.matrices ? compute_type : DType::f32);
@@ -70,6 +72,7 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
   ParameterGroup group;
   group.matrices = flat.matrices;
   group.experts = flat.experts;
+  group.settings = flat.settings;
   group.num_shards = flat.num_shards;
   group.shard = flat.shard;
   group.numel = flat.numel;
@@ -86,8 +89,10 @@ void ParameterStorage::add_group(Context& ctx, std::span<ParameterBlock* const> 
   } else if (sharding_.master) {
     group.master = ops::zeros(ctx, {numel_at(1)}, DType::f32, MemoryCategory::optimizer);
   }
-  group.gradients = ops::zeros(ctx, {numel_at(2)}, DType::f32, MemoryCategory::gradients);
-  const bool whole = !group.is_sharded(group.gradients), whole_weights = !group.is_sharded(group.weights);
+  const bool trains = !group.settings.frozen;
+  if (trains) group.gradients = ops::zeros(ctx, {numel_at(2)}, DType::f32, MemoryCategory::gradients);
+  const bool whole = trains && !group.is_sharded(group.gradients),
+             whole_weights = !group.is_sharded(group.weights);
   if (whole) {
     for (auto& bucket : group.buckets) bucket.gradients = group.gradients.slice(bucket.begin, bucket.end);
   }
@@ -130,7 +135,7 @@ void ParameterStorage::store(Context& ctx, const ParameterView& view, const Tens
 
 void ParameterStorage::zero_gradients(Context& ctx) {
   for (const ParameterGroup& group : groups_) {
-    if (!group.is_sharded(group.gradients)) ops::fill(ctx, group.gradients, 0);
+    if (group.gradients && !group.is_sharded(group.gradients)) ops::fill(ctx, group.gradients, 0);
   }
 }
 

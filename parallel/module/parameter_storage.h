@@ -32,8 +32,9 @@ struct ParameterGroup {
     int64_t begin;  ///< index of its first element
     size_t bucket;
   };
-  bool matrices = true;           ///< matrices (decayed) or vectors (not)
+  bool matrices = true;           ///< matrices (compute type) or vectors (f32)
   bool experts = false;           ///< of experts, which other ranks share than everything else
+  ParameterSettings settings;     ///< how all of them are updated
   std::vector<Place> places;      ///< by begin
   int64_t numel = 0;              ///< with padding between blocks; the padding is zero in every buffer
   int num_shards = 1, shard = 0;  ///< shards that each bucket is cut into, and this rank's
@@ -41,7 +42,7 @@ struct ParameterGroup {
   Tensor weights;  ///< what layers compute with: compute type for matrices, f32 for vectors; or sharded
   Tensor master;  ///< f32 weights that the optimizer updates; `weights` itself where that is f32; or sharded;
                   ///< undefined without masters
-  Tensor gradients;  ///< f32; or sharded
+  Tensor gradients;  ///< f32; or sharded; undefined where frozen
 
   /// This rank's shard of a bucket in a buffer of the group, be that whole (numel elements) or sharded (numel
   /// / num_shards elements: this rank's shards of the buckets, one after the other).
@@ -57,14 +58,15 @@ struct ParameterView {
   size_t bucket;
   int64_t begin;    ///< index of its first element in the group
   Tensor master;    ///< f32, this rank's block; undefined where masters are sharded or absent
-  Tensor gradient;  ///< f32, this rank's block; undefined where gradients are sharded
+  Tensor gradient;  ///< f32, this rank's block; undefined where gradients are sharded, or it is frozen
 };
 
 class ParameterStorage {
  public:
   /// Lays out `blocks` (in the order of the forward pass; they outlive the storage) and points their weights
   /// and gradients into it, where these are whole. Weights are uninitialised, gradients zero. Where weights
-  /// are sharded no bucket has blocks of two owners.
+  /// are sharded no bucket has blocks of two owners. Throws UserError (usage) where sharding.rules treat
+  /// members of one block differently.
   ParameterStorage(Context& ctx, std::span<ParameterBlock* const> blocks, DType compute_type,
                    const ShardingSpec& sharding = {});
   ParameterStorage(const ParameterStorage&) = delete;  // views point into groups

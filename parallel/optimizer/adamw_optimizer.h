@@ -1,10 +1,9 @@
-// AdamW over the flat buffers of a stage, or over this rank's shards of them.
+// AdamW over the flat buffers of a stage, or over this rank's shard of them.
 #pragma once
 
-#include <functional>
 #include <vector>
 
-#include "parallel/module/parameter_storage.h"
+#include "parallel/optimizer/optimizer.h"
 #include "runtime/ops/training/adamw.h"
 
 namespace trireme {
@@ -13,41 +12,34 @@ struct AdamWConfig {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double eps = 1e-8;
-  double weight_decay = 0.1;  ///< of matrices; vectors are not decayed
+  double weight_decay = 0.1;  ///< of what is decayed (ParameterSettings)
   uint64_t seed = 0;          ///< of the stochastic rounding of weights without masters
 };
 
-/// Told that this rank's shard of a bucket has its new weights.
-using BucketUpdated = std::function<void(const ParameterGroup&, const ParameterBucket&)>;
-
-class AdamWOptimizer {
+class AdamWOptimizer final : public Optimizer {
  public:
   /// Moments start at zero, and exist for this rank's shards only. `storage` outlives the optimizer.
   AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config);
 
-  /// Begins an update: gives the device what follows from its number and learning rate.
-  void begin(Context& ctx, double lr);
-  /// The update, of this rank's shards, with gradient_scale ([1] f32) * gradient; writes the master weights
-  /// and their rounded copies, or the weights alone, stochastically rounded, bucket by bucket. A scale that
-  /// is not finite changes nothing, but counts as an update.
-  void step(Context& ctx, const Tensor& gradient_scale, const BucketUpdated& updated);
-  /// Updates begun so far.
-  int64_t num_steps() const { return num_steps_; }
+  OptimizerKind kind() const override { return OptimizerKind::adamw; }
+  UpdateUnit unit() const override { return UpdateUnit::element; }
+  void begin(Context& ctx, double lr, int64_t number) override;
+  void update(Context& ctx, const Tensor& gradient_scale, const BucketUpdated& updated) override;
+  std::vector<StateBuffer> state() const override;
 
  private:
-  ops::AdamWOptions options() const;
-  void update(Context& ctx, const ops::AdamWOptions& options, size_t group, size_t bucket);
-
-  struct Moments {
-    Tensor m, v;  // f32, this rank's shards of the group
+  struct Group {
+    const ParameterGroup* group;
+    Tensor m, v;    // f32, sharded
+    Tensor update;  // ops::AdamWOptions::update
+    // Without masters: what lies in this rank's shard of each bucket.
+    std::vector<std::vector<ops::ElementRange>> ranges;
   };
-  ParameterStorage& storage_;
+  ops::AdamWOptions options(const Group& group) const;
+  void update(Context& ctx, const ops::AdamWOptions& options, const Group& group, size_t bucket);
+
   AdamWConfig config_;
-  std::vector<Moments> moments_;  // one a group
-  Tensor update_;                 // ops::AdamWOptions::update
-  // Of groups without masters: what lies in this rank's shard of each bucket.
-  std::vector<std::vector<std::vector<ops::ElementRange>>> ranges_;
-  int64_t num_steps_ = 0;
+  std::vector<Group> groups_;
 };
 
 }  // namespace trireme

@@ -41,6 +41,7 @@ Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const P
   const Tensor squares = sums.slice(0, 1), of_experts = sums.slice(1, 2);
   for (const Tensor& sum : {squares, of_experts}) ops::spoil_if_nonfinite(ctx, loss_sum, sum);
   for (const ParameterGroup& group : storage.groups()) {
+    if (group.settings.frozen) continue;
     add_sum_of_squares(ctx, parallel.replicas(group.kind()).shard(), group,
                        counted_ranges(group, parallel.tensor().rank()), group.experts ? of_experts : squares);
   }

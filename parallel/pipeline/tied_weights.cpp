@@ -8,7 +8,7 @@ TiedWeights::TiedWeights(Communicator& pipeline, ParameterBlock* block)
 }
 
 void TiedWeights::sum(Context& ctx) {
-  if (block_ != nullptr) ends_->all_reduce(ctx.stream(), block_->gradient);
+  if (block_ != nullptr && block_->gradient) ends_->all_reduce(ctx.stream(), block_->gradient);
 }
 
 }  // namespace trireme

@@ -18,7 +18,7 @@ class TiedWeights {
   /// This rank's copy; null without one.
   ParameterBlock* block() const { return block_; }
   /// Its gradient is complete for the step on this rank: after the call it is the sum of both ends'. Called
-  /// by both of them.
+  /// by both of them. Nothing where it is frozen.
   void sum(Context& ctx);
 
  private:

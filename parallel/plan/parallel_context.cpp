@@ -56,8 +56,8 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
   of_experts_.emplace(*expert_replicas_, plan.expert_shard_ranks());
 }
 
-ShardingSpec ParallelContext::sharding(bool master) const {
-  ShardingSpec sharding = sharding_of(plan_, master);
+ShardingSpec ParallelContext::sharding(bool master, std::vector<ParameterRule> rules) const {
+  ShardingSpec sharding = sharding_of(plan_, master, std::move(rules));
   if (sharding.zero_stage > 0) {
     sharding.shard = shard().rank();
     sharding.expert_shard = replicas(ParameterKind::expert).shard().rank();

@@ -42,7 +42,7 @@ class ParallelContext {
   Communicator& shard() const { return of_dense_.shard(); }
   Communicator& replicate() const { return of_dense_.replicate(); }
   /// How this rank's parameters are laid out: sharding_of() the plan, with its place in each group of shards.
-  ShardingSpec sharding(bool master = true) const;
+  ShardingSpec sharding(bool master = true, std::vector<ParameterRule> rules = {}) const;
 
   /// Every group of more than one rank that this rank belongs to, once.
   std::vector<Communicator*> groups() const;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "parallel/plan/parallel_plan.h"
+#include "parallel/plan/parameter_rules.h"
 
 namespace trireme {
 
@@ -19,11 +21,13 @@ struct ShardingSpec {
   int expert_shard = 0;
   int64_t bucket_bytes = int64_t{25} << 20;  ///< a bucket of gradients closes once it holds so many
   bool master = true;  ///< 16-bit weights have an f32 copy that is updated; else they are updated themselves
+  /// Which optimizer updates what. Parameters that are treated alike lie in one group.
+  std::vector<ParameterRule> rules = {};
 
   friend bool operator==(const ShardingSpec&, const ShardingSpec&) = default;
 };
 
-/// The sharding of a resolved plan, as the first rank has it. `master`: ShardingSpec::master.
-ShardingSpec sharding_of(const ParallelPlan& plan, bool master = true);
+/// The sharding of a resolved plan, as the first rank has it. `master`, `rules`: as in ShardingSpec.
+ShardingSpec sharding_of(const ParallelPlan& plan, bool master = true, std::vector<ParameterRule> rules = {});
 
 }  // namespace trireme

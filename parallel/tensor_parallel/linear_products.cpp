@@ -56,6 +56,10 @@ void LinearProducts::backward_input_gelu(Context& ctx, const Tensor& dy, const W
 
 void LinearProducts::backward_weight(Context& ctx, const ops::Columns& dy, const Tensor& x, const Tensor& dw,
                                      const Tensor& dbias) const {
+  if (!dw) {
+    if (dbias) ops::add_column_sums(ctx, dy, dbias);
+    return;
+  }
   if (policy_.operands == WeightFormat::plain) return ops::linear_backward_weight(ctx, dy, x, dw, dbias);
   ops::gemm_float8(ctx, {.transpose_a = true, .accumulate = true}, quantized(ctx, whole(dy), DType::f8e5m2),
                    quantized(ctx, x, DType::f8e4m3), {}, dw);

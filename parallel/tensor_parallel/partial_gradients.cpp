@@ -18,6 +18,7 @@ PartialGradients::PartialGradients(Communicator& tensor, std::span<ParameterBloc
 void PartialGradients::sum(Context& ctx, std::span<ParameterBlock* const> blocks) {
   std::map<int, std::vector<Tensor>> gradients;  // by number of copies
   for (const ParameterBlock* block : blocks) {
+    if (!block->gradient) continue;  // frozen
     int64_t at = 0;
     for (const Parameter& p : block->members) {
       if (p.is_gradient_partial && p.num_copies > 1) {

@@ -109,7 +109,7 @@ void NonFiniteFinder::after_backward_weight(Context& ctx, const ObservedLayer& l
 
 void NonFiniteFinder::look_at_gradients(Context& ctx, const ObservedLayer& layer, bool vectors_only) {
   for (const ParameterBlock* block : layer.used) {
-    if (vectors_only && block->is_matrix()) continue;
+    if (!block->gradient || (vectors_only && block->is_matrix())) continue;
     for_each_member(*block, block->gradient, [&](const Parameter& p, const Tensor& t) {
       if (look(ctx, t, backward_key(layer, accumulated), here(NonFiniteKind::gradient, layer, p.name))) {
         found_->what.element = global_index(p, found_->what.element);
@@ -120,7 +120,7 @@ void NonFiniteFinder::look_at_gradients(Context& ctx, const ObservedLayer& layer
 
 void NonFiniteFinder::look_at_sums(Context& ctx, const ParameterStorage& storage) {
   for (const ParameterView& view : storage.parameters()) {
-    look_at_own_part(ctx, view, view.group->gradients, NonFiniteKind::gradient);
+    if (view.group->gradients) look_at_own_part(ctx, view, view.group->gradients, NonFiniteKind::gradient);
   }
 }
 

@@ -24,7 +24,7 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       passes_(parallel, part, options.seed),
       evaluation_(ctx, parallel, part, options.seed),
       routers_(ctx, parallel, part.routers()),
-      optimizer_(ctx, *part.storage, options.adamw),
+      optimizer_(ctx, parallel, *part.storage, options.adamw, options.muon),
       gatherer_(parallel, *part.storage),
       finder_(parallel.world().rank()) {}
 

@@ -9,7 +9,7 @@
 
 #include "parallel/data_parallel/sharded_state.h"
 #include "parallel/module/model_part.h"
-#include "parallel/optimizer/adamw_optimizer.h"
+#include "parallel/optimizer/model_optimizer.h"
 #include "parallel/plan/parallel_context.h"
 #include "parallel/training/batch_sums.h"
 #include "parallel/training/batch_totals.h"
@@ -108,7 +108,7 @@ class TrainingStep {
   TrainingPasses passes_;
   Evaluation evaluation_;
   RouterTotals routers_;
-  AdamWOptimizer optimizer_;
+  ModelOptimizer optimizer_;
   WeightGatherer gatherer_;
   NonFiniteFinder finder_;
   StepGraph graph_;

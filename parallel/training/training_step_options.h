@@ -4,13 +4,15 @@
 #include <cstdint>
 
 #include "parallel/optimizer/adamw_optimizer.h"
+#include "parallel/optimizer/muon_optimizer.h"
 #include "parallel/training/nonfinite_policy.h"
 
 namespace trireme {
 
 struct TrainingStepOptions {
   AdamWConfig adamw = {};
-  double clip = 1.0;  ///< largest global gradient norm; 0: no clipping
+  MuonConfig muon = {};  ///< of what ShardingSpec::rules give to it
+  double clip = 1.0;     ///< largest global gradient norm; 0: no clipping
   NonFiniteCheck check = NonFiniteCheck::step;
   uint64_t seed = 0;  ///< MicroBatch::seed
   /// The device's work of a step is captured, and submitted as two graphs (StepGraph): the passes and the

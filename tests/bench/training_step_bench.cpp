@@ -32,6 +32,7 @@ struct Case {
   int64_t batch, seq_len;
   DType precision;
   bool use_graph = false;
+  bool muon = false;
 };
 
 struct Place {
@@ -56,9 +57,11 @@ void training_step(benchmark::State& state, const Place& place, const Case& c, S
   ModelConfig config = find_preset(c.preset)->config;
   if (config.vocab_size == 0) config.vocab_size = c.vocab;
   const auto self = make_self_communicator();
-  TrainingSession session(
-      ctx, *self, {}, config,
-      {.max_seq_len = c.seq_len, .precision = c.precision, .seed = 1, .step = {.use_graph = c.use_graph}});
+  SessionOptions options{.max_seq_len = c.seq_len, .precision = c.precision, .seed = 1};
+  options.step.use_graph = c.use_graph;
+  if (c.muon) options.rules = muon_rules();
+  options.step.muon.ns_dtype = c.precision == DType::f32 ? DType::f32 : DType::bf16;
+  TrainingSession session(ctx, *self, {}, config, options);
   const auto ids = random_ids(c.batch * c.seq_len + 1, config.vocab_size);
   const std::span all(ids);
   MicroBatch mb =
@@ -160,6 +163,7 @@ int run_all(int argc, char** argv) {
     // As in peers/pytorch_step.py.
     add_case("gpt2_124m_16x1024/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16});
     add_case("gpt2_124m_16x1024_graph/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16, true});
+    add_case("gpt2_124m_16x1024_muon/bf16", {"gpt2-124m", 50257, 16, 1024, DType::bf16, false, true});
     add_case("gpt2_1.5b_4x1024/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16});
     add_case("gpt2_1.5b_4x1024_graph/bf16", {"gpt2-1.5b", 50257, 4, 1024, DType::bf16, true});
     add_case("llama3_1b_4x2048/bf16", {"llama3-1b", 128256, 4, 2048, DType::bf16});
@@ -167,6 +171,8 @@ int run_all(int argc, char** argv) {
   } else {
     add_case("gpt2_10m_8x128/f32", {"gpt2-10m", 4096, 8, 128, DType::f32});
     add_case("gpt2_10m_8x128/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16});
+    add_case("gpt2_10m_8x128_muon/f32", {"gpt2-10m", 4096, 8, 128, DType::f32, false, true});
+    add_case("gpt2_10m_8x128_muon/bf16", {"gpt2-10m", 4096, 8, 128, DType::bf16, false, true});
     add_case("gpt2_124m_4x256/f32", {"gpt2-124m", 50257, 4, 256, DType::f32});
     add_case("gpt2_124m_4x256/bf16", {"gpt2-124m", 50257, 4, 256, DType::bf16});
   }

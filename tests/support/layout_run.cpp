@@ -103,6 +103,7 @@ SessionOptions session_options(const LayoutRun& run) {
   return {.max_seq_len = run.seq_len,
           .precision = run.precision,
           .master = run.master,
+          .rules = run.rules,
           .recomputation = run.recomputation,
           .float8 = run.float8,
           .seed = 7,

@@ -24,6 +24,7 @@ struct LayoutRun {
   OpSettings settings;
   DType precision = DType::f32;
   bool master = true;  ///< SessionOptions::master
+  std::vector<ParameterRule> rules;
   Recomputation recomputation;
   bool float8 = false;
   int64_t steps = 20;

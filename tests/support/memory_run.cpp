@@ -55,7 +55,7 @@ MemoryComparison compare_memory(LayoutRun run, ExpertLoad load) {
                       .seq_len = run.seq_len,
                       .accumulation = run.global_batch / (run.micro_batch * run.plan.data),
                       .plan = run.plan,
-                      .sharding = sharding_of(run.plan, run.master),
+                      .sharding = sharding_of(run.plan, run.master, run.rules),
                       .recomputation = run.recomputation,
                       .float8 = run.float8,
                       .threads = run.num_threads,

@@ -25,6 +25,7 @@ struct SmallTraining {
   DType precision = DType::f32;
   bool master = true;
   RecomputeMode recomputation = RecomputeMode::none;
+  std::vector<ParameterRule> rules = {};
 };
 inline void PrintTo(const SmallTraining& c, std::ostream* out) { *out << c.name; }
 
@@ -47,6 +48,7 @@ class Training {
                  {.max_seq_len = 8,
                   .precision = c.precision,
                   .master = c.master,
+                  .rules = c.rules,
                   .recomputation = {.mode = c.recomputation},
                   .seed = 7,
                   .step = {.use_graph = way == Way::as_graph}}) {}

@@ -19,6 +19,8 @@
 #include "runtime/ops/training/clip.h"
 #include "runtime/ops/training/cross_entropy.h"
 #include "runtime/ops/training/finite.h"
+#include "runtime/ops/training/muon.h"
+#include "runtime/ops/training/stochastic_rounding.h"
 
 namespace trireme::ops::cuda {
 
@@ -103,6 +105,12 @@ void route(Context&, const RouteOptions&, CT, CT, CT, CT, CT, CT) { missing("rou
 void route_backward(Context&, const RouteOptions&, CT, CT, CT, CT, CT, CT, CT) { missing("route_backward"); }
 void count_choices(Context&, CT, CT) { missing("count_choices"); }
 void assign_slots(Context&, CT, CT, CT, int64_t, CT) { missing("assign_slots"); }
+void muon_momentum(Context&, const MuonOptions&, CT, CT, CT) { missing("muon_momentum"); }
+void muon_normalize(Context&, CT, CT, CT) { missing("muon_normalize"); }
+void muon_apply(Context&, const MuonOptions&, CT, CT, CT) { missing("muon_apply"); }
+void round_stochastically(Context&, CT, CT, std::span<const ElementRange>, CT) {
+  missing("round_stochastically");
+}
 void rotary(Context&, CC, int64_t, CT, CT, bool) { missing("rotary"); }
 
 }  // namespace trireme::ops::cuda

@@ -52,15 +52,7 @@ void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& g
                       const Tensor& m, const Tensor& v, std::span<const ElementRange> ranges) {
   expect_dtype("adamw_stochastic", "w", w, DType::bf16);
   check_state(ctx, "adamw_stochastic", options, gradient, w, m, v);
-  int64_t at = 0;
-  for (const ElementRange& r : ranges) {
-    TRIREME_CHECK(at <= r.begin && r.begin <= r.end && r.end <= w.numel(),
-                  "adamw_stochastic: range [{}, {}) after {} of {} elements", r.begin, r.end, at, w.numel());
-    TRIREME_CHECK(r.first >= 0 && r.first + r.end - r.begin <= r.shape.numel(),
-                  "adamw_stochastic: {} elements from {} on of a block of {}", r.end - r.begin, r.first,
-                  to_string(r.shape));
-    at = r.end;
-  }
+  expect_ranges("adamw_stochastic", w.numel(), ranges);
   TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(w, m, v)}, adamw_stochastic, ctx, options, gradient, w,
                         m, v, ranges);
 }

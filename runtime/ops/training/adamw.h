@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/ops/dispatch.h"
+#include "runtime/ops/training/stochastic_rounding.h"
 
 namespace trireme::ops {
 
@@ -33,21 +33,8 @@ void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, co
 TRIREME_OP_BODIES(adamw, Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
                   const Tensor& m, const Tensor& v, const Tensor& copy)
 
-/// Which elements of a model the elements [begin, end) of flat tensors are: those from `first` on of the
-/// block of extent `shape` at `offset` of a global tensor.
-struct ElementRange {
-  int64_t begin = 0, end = 0;
-  uint64_t key = 0;  ///< of the global tensor's random numbers: stream_key(seed, name)
-  Shape global, offset, shape;
-  int64_t first = 0;
-};
-
-/// The same update of weights that are kept in bf16 alone: computed in fp32 and rounded stochastically, up
-/// with the probability of the remainder, so that steps smaller than half a unit of the last place are not
-/// lost on average (Gupta et al., arXiv 1502.02551; for bf16 without masters Zamirai et al., arXiv
-/// 2010.06192). Global element g draws 16 bits: half g % 2 (the lower first) of word g % 8 / 2 of
-/// philox4x32(key, g / 8, step). w: bf16; m, v, gradient: f32. Elements outside of all `ranges`
-/// (ordered, disjoint) are padding and are rounded down. Infinity and NaN stay what they are.
+/// The same update of weights that are kept in bf16 alone: computed in fp32 and rounded as
+/// round_stochastically() does, with the random bits of update number `step`. w: bf16; m, v, gradient: f32.
 void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
                       const Tensor& m, const Tensor& v, std::span<const ElementRange> ranges);
 TRIREME_OP_BODIES(adamw_stochastic, Context& ctx, const AdamWOptions& options, const Tensor& gradient,

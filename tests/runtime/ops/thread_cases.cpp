@@ -22,6 +22,8 @@
 #include "runtime/ops/training/clip.h"
 #include "runtime/ops/training/cross_entropy.h"
 #include "runtime/ops/training/finite.h"
+#include "runtime/ops/training/muon.h"
+#include "runtime/ops/training/stochastic_rounding.h"
 
 namespace trireme::test {
 
@@ -373,6 +375,26 @@ std::vector<Tensor> optimizer(Context& ctx, Draw draw) {
   return {w, m, v, half, m2, v2};
 }
 
+std::vector<Tensor> muon(Context& ctx, Draw draw) {
+  const int64_t n = draw.size(kElements);
+  ops::MuonOptions options{.nesterov = draw.coin(), .weight_decay = 0.1f, .scale = 2};
+  options.update = f64(ctx, {ops::kMuonUpdateSize}, 1e-2);
+  options.gradient_scale = draw.tensor(ctx, {1});
+  const Tensor m = draw.tensor(ctx, {n}), w = draw.tensor(ctx, {n}),
+               direction = Tensor::empty(ctx, {n}, DType::f32),
+               normal = Tensor::empty(ctx, {n}, draw.compute_type()),
+               copy = Tensor::empty(ctx, {n}, draw.compute_type()),
+               half = Tensor::empty(ctx, {n}, DType::bf16);
+  ops::muon_momentum(ctx, options, draw.tensor(ctx, {n}), m, direction);
+  ops::muon_normalize(ctx, direction, f64(ctx, {1}, 9), normal);
+  ops::muon_apply(ctx, options, normal, w, copy);
+  const int64_t begin = draw.between(0, n / 3), count = draw.between(0, n - begin);
+  const std::vector<ops::ElementRange> ranges{
+      {begin, begin + count, 5, {n + 10}, {draw.between(0, 10)}, {count}, 0}};
+  ops::round_stochastically(ctx, w, f64(ctx, {1}, static_cast<double>(draw.between(1, 50))), ranges, half);
+  return {m, direction, normal, w, copy, half};
+}
+
 std::vector<Tensor> rotary(Context& ctx, Draw draw) {
   const int64_t dim = draw.pick<int64_t>({2, 6, 16, 64, 128}), heads = draw.between(1, 9);
   const int64_t rows = draw.size(kElements / (dim * heads)), places = draw.between(1, 300);
@@ -444,6 +466,7 @@ const std::map<std::string, OpCase>& thread_cases() {
                                                  {"Reductions", reductions},
                                                  {"RandomNumbers", random_numbers},
                                                  {"Optimizer", optimizer},
+                                                 {"Muon", muon},
                                                  {"Rotary", rotary},
                                                  {"Mixture", mixture}};
   return all;

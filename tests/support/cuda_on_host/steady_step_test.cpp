@@ -108,6 +108,9 @@ const SmallTraining kSequence{
 const SmallTraining kRecomputed{"Llama_f16_recomputed", 1, ModelFamily::llama, {}, DType::f16, true,
                                 RecomputeMode::full};
 const SmallTraining kWithoutMasters{"Gpt2_without_masters", 1, ModelFamily::gpt2, {}, DType::bf16, false};
+const SmallTraining kMuon{"Gpt2_data2_zero2_muon", 2,           ModelFamily::gpt2,
+                          {.zero_stage = 2},       DType::f32,  true,
+                          RecomputeMode::none,     muon_rules()};
 
 INSTANTIATE_TEST_SUITE_P(
     Dense, SteadyStep,
@@ -126,7 +129,7 @@ INSTANTIATE_TEST_SUITE_P(
                     SmallTraining{
                         "Llama_data2_zero3_bf16", 2, ModelFamily::llama, {.zero_stage = 3}, DType::bf16},
                     SmallTraining{"Gpt2_data2_tensor2", 4, ModelFamily::gpt2, {.tensor = 2}}, kSequence,
-                    SmallTraining{"Llama_context2", 2, ModelFamily::llama, {.context = 2}}),
+                    kMuon, SmallTraining{"Llama_context2", 2, ModelFamily::llama, {.context = 2}}),
     [](const auto& test_info) { return test_info.param.name; });
 
 /// The counter counts.

@@ -1,6 +1,5 @@
-#include "runtime/base/philox.h"
-#include "runtime/ops/cuda/block_place.cuh"
 #include "runtime/ops/cuda/pack.cuh"
+#include "runtime/ops/cuda/training/stochastic_rounding.cuh"
 #include "runtime/ops/training/adamw_constants.h"
 
 namespace trireme::ops::cuda {
@@ -64,49 +63,11 @@ struct AdamW {
   }
 };
 
-/// What lies below the last bit of bf16 is its chance, in 2^-16, to be carried into it.
-__device__ bf16 rounded_by(float x, unsigned random) {
-  const unsigned bits = __float_as_uint(x);
-  bf16 out = narrowed<bf16>(x);
-  if ((bits & 0x7fffffffu) < 0x7f800000u) out.bits = static_cast<uint16_t>((bits + random) >> 16);
-  return out;
-}
-
-/// The random bits of elements of one range, which are neighbours in the whole tensor for the most part and
-/// then share counters.
-class Drawer {
- public:
-  __device__ unsigned draw(uint64_t key, int64_t element, uint64_t step) {
-    if (element / 8 != counter_) {
-      counter_ = element / 8;
-      words_ = philox4x32(key, static_cast<uint64_t>(counter_), step);
-    }
-    // Selected, not indexed: the words stay in registers.
-    const int half = static_cast<int>(element % 8);
-    const uint32_t word = half < 4 ? (half < 2 ? words_[0] : words_[1]) : (half < 6 ? words_[2] : words_[3]);
-    return (word >> (16 * (half % 2))) & 0xffffu;
-  }
-
- private:
-  int64_t counter_ = -1;
-  std::array<uint32_t, 4> words_{};
-};
-
-struct Range {
-  int64_t begin, end, to_block;  // element i of the flat tensors is element i + to_block of the block
-  uint64_t key;
-  BlockPlace place;
-};
-
-/// As many ranges as the arguments of a kernel hold with ease.
-constexpr int kMostRanges = 16;
-
 struct AdamWStochastic {
   Update update;
   bf16* w;
   int64_t first;  // of the elements of this launch
-  int num_ranges = 0;
-  Range ranges[kMostRanges] = {};
+  RoundingRanges ranges;
 
   __device__ void operator()(int64_t offset, int count) const {
     const int64_t i = first + offset;
@@ -116,24 +77,7 @@ struct AdamWStochastic {
     float weight[kPack];
     load(w + i, count, weight);
     update(i, count, factor, now, weight);
-    int r = 0;
-    int64_t element = 0, left = 0;
-    Drawer drawer;
-#pragma unroll
-    for (int j = 0; j < kPack; ++j, ++element, --left) {
-      if (j >= count) break;
-      while (r < num_ranges && ranges[r].end <= i + j) {
-        ++r;
-        left = 0;
-        drawer = Drawer();
-      }
-      unsigned random = 0;  // of padding
-      if (r < num_ranges && ranges[r].begin <= i + j) {
-        if (left <= 0) element = ranges[r].place(i + j + ranges[r].to_block, left);
-        random = drawer.draw(ranges[r].key, element, now.step);
-      }
-      weight[j] = widen(rounded_by(weight[j], random));
-    }
+    ranges.round(i, count, now.step, weight);
     store(w + i, count, weight);
   }
 };
@@ -150,18 +94,10 @@ void adamw(Context& ctx, const AdamWOptions& options, const Tensor& gradient, co
 
 void adamw_stochastic(Context& ctx, const AdamWOptions& options, const Tensor& gradient, const Tensor& w,
                       const Tensor& m, const Tensor& v, std::span<const ElementRange> ranges) {
-  AdamWStochastic op{{options, gradient, m, v}, w.data<bf16>(), 0};
-  // A launch goes on from where the one before it ended to the end of its last range, or of the tensors.
-  for (size_t next = 0; op.first < w.numel();) {
-    op.num_ranges = 0;
-    while (op.num_ranges < kMostRanges && next < ranges.size()) {
-      const ElementRange& r = ranges[next++];
-      op.ranges[op.num_ranges++] = {r.begin, r.end, r.first - r.begin, r.key, {r.shape, r.global, r.offset}};
-    }
-    const int64_t end = next < ranges.size() ? ranges[next - 1].end : w.numel();
-    launch_elementwise(ctx, end - op.first, op);
-    op.first = end;
-  }
+  for_each_launch(ranges, w.numel(), [&](int64_t first, int64_t end, const RoundingRanges& some) {
+    launch_elementwise(ctx, end - first,
+                       AdamWStochastic{{options, gradient, m, v}, w.data<bf16>(), first, some});
+  });
 }
 
 }  // namespace trireme::ops::cuda

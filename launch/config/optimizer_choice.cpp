@@ -1,0 +1,92 @@
+#include "launch/config/optimizer_choice.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "launch/config/complete_config.h"
+#include "models/cost/model_size.h"
+
+namespace trireme {
+
+namespace {
+
+using Faults = std::vector<std::string>;
+
+std::string name_of(const ParameterRule& rule) {
+  return rule.role ? fmt::format("@{}", to_string(*rule.role)) : rule.pattern;
+}
+
+void check_rules(const RunConfig& config, Faults& faults) {
+  if (config.optimizer.rules.empty()) return;
+  ModelConfig model = config.model;
+  model.vocab_size = known_vocab_size(config);
+  const auto rows = parameter_table(model);
+  for (const ParameterRule& rule : config.optimizer.rules) {
+    const bool matches = std::ranges::any_of(rows, [&](const ParameterInfo& row) {
+      return rule.matches(row.name, parameter_role(row.name, row.shape.rank(), row.expert >= 0));
+    });
+    if (!matches) {
+      faults.push_back(fmt::format(
+          "optimizer.rules: {} is no parameter of this model; names are such as {} (all: trireme info)",
+          name_of(rule), rows[rows.size() / 2].name));
+    }
+  }
+  const auto rules = optimizer_rules(config.optimizer);
+  bool trains = false;
+  for (const ParameterInfo& row : rows) {
+    const ParameterSettings settings = settings_of(row.name, row.shape.rank(), row.expert >= 0, rules);
+    trains = trains || !settings.frozen;
+    if (row.shape.rank() == 2 || settings.optimizer != OptimizerKind::muon) continue;
+    faults.push_back(fmt::format(
+        "optimizer.rules give Muon {}, which is no matrix: name matrices, such as @matrix", row.name));
+    break;
+  }
+  if (!trains) faults.push_back("optimizer.rules freeze all parameters: nothing would be trained");
+}
+
+}  // namespace
+
+std::vector<ParameterRule> optimizer_rules(const OptimizerConfig& config) {
+  std::vector<ParameterRule> rules =
+      config.kind == OptimizerKind::muon ? muon_rules() : std::vector<ParameterRule>();
+  rules.insert(rules.end(), config.rules.begin(), config.rules.end());
+  return rules;
+}
+
+bool uses_muon(const OptimizerConfig& config) {
+  return std::ranges::any_of(optimizer_rules(config),
+                             [](const ParameterRule& rule) { return rule.optimizer == OptimizerKind::muon; });
+}
+
+double muon_lr(const OptimizerConfig& config) { return config.muon_lr == 0 ? config.lr : config.muon_lr; }
+
+DType muon_precision(const RunConfig& config) {
+  return config.optimizer.muon_precision.value_or(config.train.precision == DType::f32 ? DType::f32
+                                                                                       : DType::bf16);
+}
+
+std::vector<std::string> optimizer_faults(const RunConfig& config) {
+  Faults faults;
+  const OptimizerConfig& optimizer = config.optimizer;
+  if (optimizer.warmup >= config.train.steps) {
+    faults.push_back(
+        fmt::format("optimizer.warmup {} is not below train.steps {}: the rate would never be reached",
+                    optimizer.warmup, config.train.steps));
+  }
+  if (optimizer.schedule != LrScheduleKind::constant && optimizer.min_lr > optimizer.lr) {
+    faults.push_back(
+        fmt::format("optimizer.min-lr {} is above optimizer.lr {}", optimizer.min_lr, optimizer.lr));
+  }
+  if (optimizer.lr == 0 && optimizer.muon_lr > 0) {
+    faults.push_back(
+        fmt::format("optimizer.muon-lr {} follows the schedule of optimizer.lr, which is 0: give that a "
+                    "number, and freeze "
+                    "what AdamW would update (--optimizer.rules)",
+                    optimizer.muon_lr));
+  }
+  check_rules(config, faults);
+  return faults;
+}
+
+}  // namespace trireme
