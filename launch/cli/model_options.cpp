@@ -74,6 +74,10 @@ std::string needs_rotary(const RunConfig& config) {
                      to_string(config.model.family));
 }
 
+std::string needs_window(const RunConfig& config) {
+  return config.model.window > 0 ? "" : "it belongs to --model.window above 0";
+}
+
 std::string needs_scaling(const RunConfig& config) {
   const std::string reason = needs_rotary(config);
   if (!reason.empty() || config.model.rotary_scaling_factor > 1) return reason;
@@ -123,6 +127,17 @@ std::vector<Option> model_options() {
        "biases on linear layers and LayerNorm", "on; llama: off"},
       {section, "tied", "", on_off([](auto& c) -> auto& { return c.model.tied_embeddings; }),
        "the output head is the token embedding", "on; llama: off"},
+      {section, "window", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.window; }, 0, 1 << 28),
+       "sliding window: the tokens that one attends to, itself and those before it; 0: all before it",
+       "0; gemma2 and mistral: 4096"},
+      {section, "window-pattern", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.window_pattern; }, 0, 1 << 14),
+       "blocks without the window: of so many blocks the last one attends to all tokens (2: local and global "
+       "take turns); 0: none",
+       "0; gemma2: 2", needs_window},
       {section, "norm-eps", "",
        real(
            [](auto& c) -> auto& { return c.model.norm_eps; }, 1e-12),

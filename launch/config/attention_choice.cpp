@@ -11,20 +11,32 @@ std::string why_no_cudnn(const RunOptions& run) {
   return ops::cuda::cudnn_version().empty() ? "this program is built without cuDNN" : "";
 }
 
+namespace {
+
+// Whether some block attends to all tokens, whatever model.window is.
+bool has_global_blocks(const ModelConfig& model) {
+  return model.window == 0 || (model.window_pattern > 0 && model.num_layers >= model.window_pattern);
+}
+
+}  // namespace
+
 std::string why_no_cudnn(const RunConfig& config) {
   const std::string why = why_no_cudnn(config.run);
   if (!why.empty() || config.model.num_heads < 1) return why;
   ops::AttentionShape shape;
   shape.q_len = shape.kv_len = config.train.seq_len;
   shape.head_dim = config.model.head_dim();
-  shape.window = config.model.window;
+  if (!has_global_blocks(config.model)) shape.window = config.model.window;
   shape.soft_cap = static_cast<float>(config.model.attention_soft_cap);
   return ops::why_not_by_cudnn(shape, config.train.precision);
 }
 
 std::string why_not_all_by_cudnn(const RunConfig& config) {
   const std::string why = why_no_cudnn(config);
-  if (!why.empty() || config.parallel.context <= 1) return why;
+  if (!why.empty()) return why;
+  if (config.model.window > 0)
+    return "cuDNN is not asked for a window, which some blocks have (model.window)";
+  if (config.parallel.context <= 1) return why;
   return "ring attention (parallel.context) has blocks of more keys than queries";
 }
 

@@ -31,7 +31,9 @@ RunConfig small_run(const RunConfig& config) {
   const int64_t unit = int64_t{2} * plan.context * (plan.sequence ? plan.tensor : 1);
   const int64_t seq_len = (kSeqLen + unit - 1) / unit * unit;
   small.train.seq_len = std::min(config.train.seq_len, seq_len);
-  if (model.window > 0) model.window = std::min(model.window, small.train.seq_len / 2);
+  if (model.window > 0) model.window = std::min(model.window, std::max<int64_t>(1, small.train.seq_len / 2));
+  if (model.window_pattern > 0)  // both kinds of blocks remain
+    model.window_pattern = std::min(model.window_pattern, std::max<int64_t>(2, model.num_layers));
   model.max_positions = std::min(model.max_positions, small.train.seq_len);
   small.train.micro_batch = std::min<int64_t>(config.train.micro_batch, 2);
   int64_t num_micro_batches = config.accumulation();

@@ -5,7 +5,7 @@
 
 namespace trireme {
 
-enum class ModelFamily : uint8_t { gpt2, llama, qwen3, gemma2 };
+enum class ModelFamily : uint8_t { gpt2, llama, qwen3, gemma2, mistral };
 enum class NormKind : uint8_t { layer_norm, rms_norm };
 enum class ActivationKind : uint8_t { gelu, swiglu, geglu };
 /// Whether a gate of its own width is multiplied with what it lets through.

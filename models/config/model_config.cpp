@@ -49,6 +49,18 @@ void check_heads(const ModelConfig& c, Faults& faults) {
   }
 }
 
+void check_window(const ModelConfig& c, Faults& faults) {
+  if (c.window < 0)
+    faults.add("model.window is {}: it must be 1 or more, or 0 for all tokens before one", c.window);
+  if (c.window_pattern < 0 || c.window_pattern == 1) {
+    faults.add(
+        "model.window-pattern is {}: it must be 0 (every block has the window), or 2 or more (of so many "
+        "blocks "
+        "the last one sees all){}",
+        c.window_pattern, c.window_pattern == 1 ? "; --model.window 0 takes the window from all blocks" : "");
+  }
+}
+
 void check_constants(const ModelConfig& c, Faults& faults) {
   if (!(c.norm_eps > 0)) faults.add("model.norm-eps is {}: it must be above 0", c.norm_eps);
   if (!(c.init_std > 0)) faults.add("model.init-std is {}: it must be above 0", c.init_std);
@@ -83,6 +95,7 @@ std::vector<std::string> faults_of(const ModelConfig& config) {
   faults.need_positive("max-positions", config.max_positions);
   if (heads_positive) check_heads(config, faults);
   check_constants(config, faults);
+  check_window(config, faults);
   for (const std::string& fault : faults_of(config.moe, config.num_layers)) faults.add("{}", fault);
   return faults.take();
 }

@@ -37,7 +37,9 @@ struct ModelConfig {
   double query_scalar = 0;        ///< scores are divided by its root; 0: by that of the head's numbers
   double attention_soft_cap = 0;  ///< c: scores s become c * tanh(s / c) (arXiv 2408.00118); 0: none
   double logit_soft_cap = 0;      ///< likewise of the logits
-  int64_t window = 0;  ///< tokens that one sees, itself and those before it, in blocks 0, 2, 4, ...; 0: all
+  int64_t window = 0;  ///< tokens that one sees, itself and those before it (arXiv 2004.05150); 0: all
+  /// Of so many blocks the last one sees all tokens whatever the window; 0: every block has the window.
+  int64_t window_pattern = 0;
 
   double norm_eps = 1e-5;
   double rotary_theta = 10000.0;
@@ -54,6 +56,10 @@ struct ModelConfig {
   MoeConfig moe;
 
   int64_t head_dim() const { return given_head_dim > 0 ? given_head_dim : hidden_size / num_heads; }
+  /// The window of block `index`.
+  int64_t window_of(int64_t index) const {
+    return window_pattern > 0 && (index + 1) % window_pattern == 0 ? 0 : window;
+  }
   int64_t expert_ffn_size() const { return moe.expert_ffn_size > 0 ? moe.expert_ffn_size : ffn_size; }
 
   friend bool operator==(const ModelConfig&, const ModelConfig&) = default;

@@ -14,7 +14,8 @@ const Family& family_of(ModelFamily family) {
 }
 
 std::span<const Family> families() {
-  static const std::vector<Family> all = {gpt2_family(), llama_family(), qwen3_family(), gemma2_family()};
+  static const std::vector<Family> all = {gpt2_family(), llama_family(), qwen3_family(), gemma2_family(),
+                                          mistral_family()};
   return all;
 }
 
@@ -36,6 +37,7 @@ void apply_family(ModelConfig& config, ModelFamily family) {
   config.attention_soft_cap = usual.attention_soft_cap;
   config.logit_soft_cap = usual.logit_soft_cap;
   config.window = usual.window;
+  config.window_pattern = usual.window_pattern;
   config.norm_eps = usual.norm_eps;
   config.rotary_theta = usual.rotary_theta;
   family_of(family).apply(config);

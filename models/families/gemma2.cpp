@@ -18,6 +18,7 @@ void apply_gemma2(ModelConfig& config) {
   config.attention_soft_cap = 50;
   config.logit_soft_cap = 30;
   config.window = 4096;
+  config.window_pattern = 2;
 }
 
 ModelConfig sized_gemma2(std::string_view name, const ModelSizes& sizes, int64_t head_dim, int64_t window) {
@@ -42,7 +43,9 @@ std::vector<Preset> presets_of_gemma2() {
 Family gemma2_family() {
   return {.family = ModelFamily::gemma2,
           .name = "gemma2",
-          .description = "RMSNorm on both sides, GeGLU, soft caps, windows of 4096, scaled tied embedding",
+          .description =
+              "RMSNorm on both sides, GeGLU, soft caps, windows of 4096 in every other block, scaled tied "
+              "embedding",
           .apply = apply_gemma2,
           .ffn_size = plain_ffn_size,
           .presets = presets_of_gemma2};

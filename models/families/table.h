@@ -9,6 +9,7 @@ Family gpt2_family();
 Family llama_family();
 Family qwen3_family();
 Family gemma2_family();
+Family mistral_family();
 
 /// Mixtures of experts, of several families.
 std::vector<Preset> mixture_presets();

@@ -104,6 +104,7 @@ void Attention::core_backward(int64_t length, int64_t batch) const {
 
 // Keys and values come round, gradients follow them (parallel/context_parallel/ring_attention.cpp).
 void Attention::ring_backward() const {
+  if (window_ > 0) return limited_ring_backward();
   const int64_t rows = s_.sizes.rows, q = heads_.queries(), kv = 2 * heads_.keys(), ranks = s_.sizes.context;
   const DType type = s_.sizes.type;
   const bool rounds = type != DType::f32;
@@ -129,6 +130,44 @@ void Attention::ring_backward() const {
   const Held narrow_dq = rounds ? s_.buffer(rows, q, type) : nullptr;
   dkv_sum = dkv_incoming;
   const Held narrow = s_.buffer(rows, kv, type);
+}
+
+// Under a window (parallel/context_parallel/limited_ring.cpp): the rank that takes the most.
+void Attention::limited_ring_backward() const {
+  const int64_t rows = s_.sizes.rows, q = heads_.queries(), kv = 2 * heads_.keys(), ranks = s_.sizes.context;
+  const int64_t chunk = s_.sizes.length / 2;
+  const DType type = s_.sizes.type;
+  // A window that ends within the chunk before one's own takes so much of one of another rank's two chunks,
+  // and of the ranks on both sides alone.
+  const int64_t taken = s_.sizes.batch * (window_ <= chunk + 1 ? window_ - 1 : 2 * chunk);
+  const int64_t steps = window_ == 1 ? 0 : window_ <= chunk + 1 ? std::min<int64_t>(2, ranks - 1) : ranks - 1;
+  const auto look = [&] {
+    const Held dq = s_.buffer(chunk, q, type), dkv = s_.buffer(chunk, kv, type),
+               lse = s_.buffer(chunk, heads_.heads);
+    core_backward(chunk, 1);
+  };
+  Held own = s_.buffer(rows, kv, type);
+  Held outgoing = s_.buffer(taken, kv, type), incoming = s_.buffer(taken, kv, type);
+  const Held dq_sum = s_.buffer(rows, q), dkv_own = s_.buffer(rows, kv);
+  look();
+  Held sums, sums_incoming;
+  for (int64_t step = 1; step <= steps; ++step) {
+    const Held pieces = incoming;
+    outgoing = incoming = nullptr;
+    if (step < steps) {
+      outgoing = s_.buffer(taken, kv, type), incoming = s_.buffer(taken, kv, type);
+    } else {
+      own = nullptr;
+    }
+    const Held theirs = s_.buffer(taken, kv);
+    look();
+    sums = sums_incoming = nullptr;
+    sums = theirs, sums_incoming = s_.buffer(taken, kv);
+  }
+  own = sums = sums_incoming = nullptr;
+  if (type == DType::f32) return;
+  s_.buffer(rows, q, type);
+  s_.buffer(rows, kv, type);
 }
 
 FeedForward::FeedForward(const Scene& scene, const FeedForwardSpec& spec)

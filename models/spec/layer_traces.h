@@ -93,6 +93,7 @@ class Attention {
   Held attend_backward();
   void core_backward(int64_t length, int64_t batch) const;
   void ring_backward() const;
+  void limited_ring_backward() const;
 
   const Scene& s_;
   HeadSizes heads_;

@@ -30,7 +30,7 @@ AttentionSpec attention_of(const ModelConfig& c, int64_t index) {
       .scale = 1.0f / std::sqrt(static_cast<float>(c.query_scalar > 0 ? c.query_scalar
                                                                       : static_cast<double>(c.head_dim()))),
       .soft_cap = c.attention_soft_cap,
-      .window = index % 2 == 0 ? c.window : 0};
+      .window = c.window_of(index)};
 }
 
 MixtureSpec mixture_of(const ModelConfig& c) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "parallel/module/parameter.h"
@@ -13,7 +14,8 @@ namespace trireme {
 /// Queries of one rank and keys of another, as ranges of the tokens that each holds of a sequence.
 struct SeenKeys {
   Part queries, keys;
-  int64_t shift = 0;  ///< by how many places the last query lies behind the last key; under a window
+  int64_t shift = 0;        ///< by how many places the last query lies behind the last key; of seen_within
+  int64_t first_place = 0;  ///< of the first key, in the sequence; of seen_within
 };
 
 /// Rank r of n holds two of the 2n equal chunks of every sequence, r and 2n - 1 - r ("zig-zag"), in the order
@@ -28,10 +30,14 @@ struct ContextShare {
   /// a sequence: all queries the early chunk of a rank before, the late queries all keys of a rank behind,
   /// every query every key of it. Everything else is masked, so it is always half of the block.
   SeenKeys seen_of(int owner, int64_t held) const;
-  /// The same where a query sees no keys but those at the last `window` places up to its own, and `owner` may
-  /// be this rank: the pairs of chunks in which some query sees some key, both in order. Which sees which
-  /// within a pair is for a causal mask with this window and the pair's shift to say.
-  std::vector<SeenKeys> seen_within(int64_t window, int owner, int64_t held) const;
+  /// The same where a query sees no keys but those at the last `window` places up to its own (0: all), and
+  /// none before its first key: chunk_first_keys has that of the first query of each chunk of the sequence,
+  /// which those behind it do not fall below; empty: 0 for all. `owner` may be this rank. Gives the pairs of
+  /// chunks in which some query sees some key, both in order, of the keys those from the first one on that
+  /// some query may see; which sees which within a pair is for a causal mask with this window, the first keys
+  /// and the pair's shift to say.
+  std::vector<SeenKeys> seen_within(int64_t window, int owner, int64_t held,
+                                    std::span<const int32_t> chunk_first_keys = {}) const;
 };
 
 /// A small value that layers keep.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes qwen3_tiny.safetensors and gemma2_tiny.safetensors, as make_model_golden.py does for older families.
+"""Writes qwen3_tiny, gemma2_tiny and mistral_tiny.safetensors, as make_model_golden.py does for older families.
 
 These models came to transformers later than the release that the other script is for. Caps and windows are small, so
 that they count in a small model.
@@ -14,11 +14,13 @@ import types
 import torch
 import transformers
 from transformers.models.gemma2 import modeling_gemma2
+from transformers.models.mistral import modeling_mistral
 from transformers.models.qwen3 import modeling_qwen3
 
 from make_model_golden import HEADS, HIDDEN, KV_HEADS, LAYERS, POSITIONS, VOCAB, Piece, make
 
 HEAD_DIM = 12
+MODULES = modeling_qwen3, modeling_gemma2, modeling_mistral
 SIZES = dict(vocab_size=VOCAB, max_position_embeddings=POSITIONS, hidden_size=HIDDEN, num_hidden_layers=LAYERS,
              num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM, intermediate_size=48,
              rms_norm_eps=1e-6, attn_implementation="eager", use_cache=False, pad_token_id=None, bos_token_id=None,
@@ -64,6 +66,14 @@ def gemma2():
     return model, model.model, pieces
 
 
+def mistral():
+    model = transformers.MistralForCausalLM(transformers.MistralConfig(
+        rope_theta=10000.0, sliding_window=5, tie_word_embeddings=False, **SIZES)).double()
+    pieces = pieces_of(model, {"attention_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}, 10000.0)
+    pieces["head.weight"] = Piece(model.lm_head.weight)
+    return model, model.model, pieces
+
+
 @contextlib.contextmanager
 def in_float64():
     """Lets float32 mean float64 in these models: as a name in their files, and as Tensor.float()."""
@@ -71,14 +81,14 @@ def in_float64():
     wide.__dict__.update(torch.__dict__)
     wide.float32 = wide.float = torch.float64
     narrow = torch.Tensor.float
-    for module in (modeling_qwen3, modeling_gemma2):
+    for module in MODULES:
         module.torch = wide
     torch.Tensor.float = torch.Tensor.double
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
     torch.Tensor.float = narrow
-    for module in (modeling_qwen3, modeling_gemma2):
+    for module in MODULES:
         module.torch = torch
 
 
@@ -86,6 +96,6 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     torch.set_num_threads(1)
     here = pathlib.Path(__file__).resolve().parent
-    for build in (qwen3, gemma2):
+    for build in (qwen3, gemma2, mistral):
         make(build, here / f"{build.__name__}_tiny.safetensors", in_float64,
              lambda model, body, tokens: model(input_ids=tokens).logits, "make_family_golden.py")

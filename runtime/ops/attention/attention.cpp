@@ -7,12 +7,21 @@ namespace trireme::ops {
 
 namespace {
 
-void expect_attention(const char* op, const AttentionShape& s, const Columns& q, const Columns& k,
-                      const Columns& v, const Tensor& out, const Tensor& lse) {
+void expect_first_key(const char* op, Device device, const AttentionShape& s) {
+  if (!s.first_key) return;
+  TRIREME_CHECK(s.causal, "{}: first keys without a causal mask", op);
+  expect_shape(op, "first_key", s.first_key, {s.batch, s.q_len});
+  expect_dtype(op, "first_key", s.first_key, DType::i32);
+  expect_on_device(op, device, s.first_key);
+}
+
+void expect_attention(const char* op, Device device, const AttentionShape& s, const Columns& q,
+                      const Columns& k, const Columns& v, const Tensor& out, const Tensor& lse) {
   TRIREME_CHECK(s.num_kv_heads > 0 && s.num_heads % s.num_kv_heads == 0,
                 "{}: {} heads over {} key/value heads", op, s.num_heads, s.num_kv_heads);
   TRIREME_CHECK(s.window >= 0 && (s.window == 0 || s.causal), "{}: a window of {} keys{}", op, s.window,
                 s.causal ? "" : " without a causal mask");
+  expect_first_key(op, device, s);
   TRIREME_CHECK(s.soft_cap >= 0 && std::isfinite(s.soft_cap), "{}: a soft cap of {}", op, s.soft_cap);
   expect_columns(op, "q", q, s.batch * s.q_len, s.num_heads * s.head_dim);
   expect_columns(op, "k", k, s.batch * s.kv_len, s.num_kv_heads * s.head_dim);
@@ -56,7 +65,7 @@ OpWork work_of(const AttentionShape& s, int products) {
 
 void attention(Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,
                const Columns& v, const Tensor& out, const Tensor& lse) {
-  expect_attention("attention", shape, q, k, v, out, lse);
+  expect_attention("attention", ctx.device(), shape, q, k, v, out, lse);
   if (out.numel() == 0) return;
   TRIREME_DISPATCH_WORK(work_of(shape, 2), attention, ctx, shape, q, k, v, out, lse);
 }
@@ -65,7 +74,7 @@ void attention_backward(Context& ctx, const AttentionShape& shape, const Columns
                         const Columns& v, const Tensor& out, const Tensor& lse, const Tensor& dout,
                         const Columns& dq, const Columns& dk, const Columns& dv) {
   const char* op = "attention_backward";
-  expect_attention(op, shape, q, k, v, out, lse);
+  expect_attention(op, ctx.device(), shape, q, k, v, out, lse);
   expect_shape(op, "dout", dout, out.shape());
   expect_dtype(op, "dout", dout, out.dtype());
   expect_columns(op, "dq", dq, q.rows(), q.count);

@@ -24,12 +24,19 @@ struct AttentionShape {
   float soft_cap = 0;
   /// For a block of keys of a longer row: by how many places the last query lies behind the last key.
   int64_t shift = 0;
+  /// int32 [batch, q_len], or absent: a query sees no key at a place before its first_key. Not below 0, and
+  /// does not fall from one query of a sequence to the next, which only the CPU's body can check. Needs
+  /// `causal`. Documents packed in one row that do not attend to each other have their first token's place.
+  Tensor first_key = {};
+  /// At which place key 0 lies, for first_key; other than 0 for a block of keys of a longer row.
+  int64_t first_place = 0;
 };
 
 /// out[B*q_len, H*D] = softmax(scale * q k^T) v, and lse[B,H,q_len] (f32) = log of the sum of exponents, kept
 /// for backward. q: H*D columns of B*q_len rows; k and v: K*D columns of B*kv_len rows. A query that sees no
-/// key gives zeros and -inf. Working memory: O(block * kv_len) a thread. A window saves work: keys out of
-/// every query's sight are not multiplied, but for the rest of their tiles.
+/// key gives zeros and -inf. Working memory: O(block * kv_len) a thread, under a window O(block * window). A
+/// window and first_key save work: keys out of every query's sight are not multiplied, but for the rest of
+/// their tiles. Observers are told the work of a shape without first_key, whose values are the device's.
 void attention(Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,
                const Columns& v, const Tensor& out, const Tensor& lse);
 TRIREME_OP_BODIES(attention, Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,

@@ -9,15 +9,17 @@ std::string why_not_by_cudnn(const AttentionShape& s, DType dtype) {
   if (s.head_dim > 128 || s.head_dim % 8 != 0) return "cuDNN is asked for heads of 8, 16, ... 128 alone";
   if (s.window > 0) return "cuDNN is not asked for a window";
   if (s.soft_cap > 0) return "cuDNN is not asked for a soft cap";
+  if (s.first_key) return "cuDNN is not asked for first keys of queries (packed documents)";
   if (s.causal && s.shift != 0) return "cuDNN is asked for queries at the places of the keys alone";
   return "";
 }
 
 std::string describe(const AttentionShape& s, DType dtype) {
-  return fmt::format("batch {}, {}/{} heads of {}, {} queries, {} keys{}{}{}, {}", s.batch, s.num_heads,
+  return fmt::format("batch {}, {}/{} heads of {}, {} queries, {} keys{}{}{}{}, {}", s.batch, s.num_heads,
                      s.num_kv_heads, s.head_dim, s.q_len, s.kv_len, s.causal ? ", causal" : "",
                      s.window > 0 ? fmt::format(", window {}", s.window) : "",
-                     s.soft_cap > 0 ? fmt::format(", soft cap {}", s.soft_cap) : "", to_string(dtype));
+                     s.soft_cap > 0 ? fmt::format(", soft cap {}", s.soft_cap) : "",
+                     s.first_key ? ", first keys" : "", to_string(dtype));
 }
 
 }  // namespace trireme::ops

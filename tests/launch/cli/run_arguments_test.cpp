@@ -213,6 +213,9 @@ TEST(RunArguments, OptionsWithoutEffectAreFaults) {
       {{"--train.eval-every", "5", "--data.valid-fraction", "0"}, "no validation data"},
       {{"--train.eval-batches", "5", "--data.valid-fraction", "0"}, "no validation data"},
       {{"--data.valid-fraction", "0.2", "--data.valid-tokens", "v.bin"}, "--data.valid-tokens names"},
+      {{"--model.window-pattern", "2"}, "--model.window above 0"},
+      {{"--model.window-pattern", "3", "--model.family", "mistral", "--model.window", "0"},
+       "--model.window above 0"},
       {{"--model.rotary-theta", "500000"}, "--model.family llama"},
       {{"--model.rotary-original-positions", "64", "--model.family", "llama"},
        "--model.rotary-scaling above 1"}};

@@ -73,6 +73,23 @@ TEST(ModelConfig, EveryFaultIsListedWithNumbersAndNeighbours) {
                                              HasSubstr("model.norm-eps is 0")));
 }
 
+TEST(ModelConfig, OfAPatternOfBlocksTheLastOneHasNoWindow) {
+  ModelConfig config;
+  config.window = 8;
+  EXPECT_EQ(config.window_of(0), 8);
+  EXPECT_EQ(config.window_of(5), 8);
+  config.window_pattern = 3;
+  std::vector<int64_t> windows;
+  for (int64_t i = 0; i < 7; ++i) windows.push_back(config.window_of(i));
+  EXPECT_EQ(windows, (std::vector<int64_t>{8, 8, 0, 8, 8, 0, 8}));
+  EXPECT_TRUE(faults_of(config).empty());
+  config.window_pattern = 1;
+  EXPECT_EQ(faults_of(config).size(), 1u);
+  config.window_pattern = 0;
+  config.window = -1;
+  EXPECT_EQ(faults_of(config).size(), 1u);
+}
+
 TEST(ModelConfig, NoDivisionByZeroOrNegativeSizes) {
   ModelConfig config;
   config.hidden_size = -1;

@@ -102,8 +102,9 @@ TEST(ModelSize, StateOfFullAndHalfPrecision) {
 }
 
 TEST(ModelSize, OfFamiliesAsPublished) {
-  EXPECT_EQ(size_of(preset("qwen3-0.6b")).parameters, 596'049'920);   // as Qwen/Qwen3-0.6B
-  EXPECT_EQ(size_of(preset("gemma2-2b")).parameters, 2'614'341'888);  // as google/gemma-2-2b
+  EXPECT_EQ(size_of(preset("qwen3-0.6b")).parameters, 596'049'920);    // as Qwen/Qwen3-0.6B
+  EXPECT_EQ(size_of(preset("gemma2-2b")).parameters, 2'614'341'888);   // as google/gemma-2-2b
+  EXPECT_EQ(size_of(preset("mistral-7b")).parameters, 7'241'732'096);  // as mistralai/Mistral-7B-v0.1
 }
 
 TEST(ModelSize, OfAMixtureATokenMeetsItsExpertsOnly) {

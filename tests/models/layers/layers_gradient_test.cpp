@@ -178,6 +178,16 @@ TEST(LayerGradients, BlocksOfQwen3AndGemma2) {
   check(gemma2, 2, 7, 16);
 }
 
+TEST(LayerGradients, BlocksUnderAWindow) {
+  Context ctx;
+  for (const int64_t window : {1, 2, 5}) {
+    ModelConfig config = small(ModelFamily::mistral, 4, 2, 4);
+    config.window = window;
+    TransformerBlock mistral = of(config).block(ctx);
+    check(mistral, 2, 7, 16);
+  }
+}
+
 TEST(LayerGradients, GemmasEmbeddingAndHead) {
   ModelConfig config = small(ModelFamily::gemma2, 1, 1, 6);
   config.logit_soft_cap = 0.8;

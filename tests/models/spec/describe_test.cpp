@@ -33,7 +33,8 @@ TEST(Describe, ProductsAreTheMatricesThatATokenPasses) {
 
 // Elements of each parameter over all tensor ranks, copies counted once.
 TEST(Describe, TensorRanksHoldEachElementOnce) {
-  for (const char* name : {"gpt2-tiny", "llama-tiny", "qwen3-10m", "gemma2-10m", "deepseek-tiny"}) {
+  for (const char* name :
+       {"gpt2-tiny", "llama-tiny", "qwen3-10m", "gemma2-10m", "mistral-10m", "deepseek-tiny"}) {
     ModelConfig config = find_preset(name)->config;
     config.vocab_size = 37;
     const ModelSpec spec = spec_of(config);

@@ -72,8 +72,12 @@ ModelConfig golden_config(ModelFamily family) {
   if (family == ModelFamily::llama) return c;
   c.given_head_dim = 12;
   if (family == ModelFamily::qwen3) return c;
-  c.query_scalar = 10;
   c.window = 5;
+  if (family == ModelFamily::mistral) {
+    c.norm_eps = 1e-6;
+    return c;
+  }
+  c.query_scalar = 10;
   c.attention_soft_cap = 2;
   c.logit_soft_cap = 3;
   return c;
@@ -203,7 +207,7 @@ TEST_P(GoldenModel, TenStepsOfAdamWAgree) {
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenModel,
                          testing::Values(ModelFamily::gpt2, ModelFamily::llama, ModelFamily::qwen3,
-                                         ModelFamily::gemma2),
+                                         ModelFamily::gemma2, ModelFamily::mistral),
                          [](const auto& p) { return std::string(to_string(p.param)); });
 
 }  // namespace

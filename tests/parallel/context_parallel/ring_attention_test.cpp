@@ -2,6 +2,7 @@
 #include "parallel/context_parallel/ring_attention.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 
@@ -9,6 +10,7 @@
 
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/ops/host_copy.h"
 #include "tests/support/tensors.h"
 
 namespace trireme::test {
@@ -93,7 +95,7 @@ TEST(ContextShare, WhatIsSeenWithinAWindowIsExactlyWhatIsNotMasked) {
           const size_t before = seen.size();
           for (int64_t i = part.queries.begin; i < part.queries.end; ++i) {
             for (int64_t j = part.keys.begin; j < part.keys.end; ++j) {
-              const int64_t back = i - part.queries.begin + part.shift - (j - part.keys.begin);
+              const int64_t back = i - part.queries.end + part.shift - (j - part.keys.end);
               EXPECT_EQ(back, queries[static_cast<size_t>(i)] - keys[static_cast<size_t>(j)]);
               if (back < 0 || back >= window) continue;
               EXPECT_TRUE(seen.emplace(i, j).second);
@@ -113,12 +115,68 @@ TEST(ContextShare, WhatIsSeenWithinAWindowIsExactlyWhatIsNotMasked) {
   }
 }
 
+// First keys of documents of a few lengths, one after the other, in each sequence.
+std::vector<int32_t> first_keys_of(int64_t batch, int64_t seq_len) {
+  constexpr std::array<int32_t, 5> kLengths{6, 1, 17, 3, 40};
+  std::vector<int32_t> first_keys;
+  for (int64_t b = 0; b < batch; ++b) {
+    auto turn = static_cast<size_t>(b);
+    for (int32_t begin = 0; begin < seq_len; begin += kLengths[turn++ % kLengths.size()]) {
+      const int64_t end = std::min<int64_t>(seq_len, begin + kLengths[turn % kLengths.size()]);
+      first_keys.insert(first_keys.end(), static_cast<size_t>(end - begin), begin);
+    }
+  }
+  return first_keys;
+}
+
+// Of the first query of each chunk of each sequence.
+std::vector<int32_t> of_chunks(const std::vector<int32_t>& first_keys, int64_t chunk) {
+  std::vector<int32_t> of_chunks;
+  for (size_t i = 0; i < first_keys.size(); i += static_cast<size_t>(chunk))
+    of_chunks.push_back(first_keys[i]);
+  return of_chunks;
+}
+
+TEST(ContextShare, FirstKeysLeaveOutThePairsOfChunksThatDoNotMeet) {
+  for (const auto& [size, chunk] : {std::pair<int, int64_t>{2, 3}, {3, 1}, {4, 5}, {2, 33}}) {
+    const int64_t held = 2 * chunk, seq_len = held * size;
+    const auto first_keys = first_keys_of(1, seq_len), chunks = of_chunks(first_keys, chunk);
+    for (const int64_t window : {int64_t{0}, int64_t{2}, seq_len}) {
+      for (int pair = 0; pair < size * size; ++pair) {
+        const int rank = pair / size, owner = pair % size;
+        const auto queries = positions_of({rank, size}, seq_len), keys = positions_of({owner, size}, seq_len);
+        std::set<std::pair<int64_t, int64_t>> named, expected;  // pairs of chunks
+        for (const SeenKeys& part : ContextShare{rank, size}.seen_within(window, owner, held, chunks)) {
+          EXPECT_EQ(part.first_place, keys[static_cast<size_t>(part.keys.begin)]);
+          named.emplace(part.queries.begin / chunk, part.keys.begin / chunk);
+        }
+        for (int64_t i = 0; i < held; ++i) {
+          for (int64_t j = 0; j < held; ++j) {
+            const int64_t query = queries[static_cast<size_t>(i)], key = keys[static_cast<size_t>(j)];
+            const bool is_seen = key <= query && (window == 0 || query - key < window) &&
+                                 key >= first_keys[static_cast<size_t>(query)];
+            if (is_seen) expected.emplace(i / chunk, j / chunk);
+          }
+        }
+        EXPECT_EQ(named, expected) << rank << " of " << owner << ", " << size << " ranks, window " << window;
+      }
+    }
+  }
+}
+
+enum class Packed : uint8_t {
+  no,
+  silently,  // first keys that the device alone knows
+  yes
+};
+
 struct Case {
   int size;
   int64_t batch, chunk, num_heads, num_kv_heads, head_dim;
   DType dtype = DType::f32;
   int64_t window = 0;
   float soft_cap = 0;
+  Packed packed = Packed::no;
 };
 
 // q | k | v side by side, and the outputs of both passes.
@@ -137,12 +195,13 @@ struct BothPasses {
     };
     const int64_t h = shape.num_heads, k = shape.num_kv_heads;
     ring_attention(ctx, context, num_parts, shape, columns(qkv, 0, h), columns(qkv, h, k),
-                   columns(qkv, h + k, k), out, lse);
+                   columns(qkv, h + k, k), out, lse, chunk_first_keys);
     ring_attention_backward(ctx, context, num_parts, shape, columns(qkv, 0, h), columns(qkv, h, k),
                             columns(qkv, h + k, k), out, lse, dout, columns(dqkv, 0, h), columns(dqkv, h, k),
-                            columns(dqkv, h + k, k));
+                            columns(dqkv, h + k, k), chunk_first_keys);
   }
 
+  std::vector<int32_t> chunk_first_keys;
   AttentionShape shape;
   Tensor qkv, dqkv, out, dout, lse;
 };
@@ -186,7 +245,13 @@ class RingAttention : public testing::TestWithParam<Case> {
       const ContextParallel context(world);
       AttentionShape s = whole.shape;
       s.q_len = s.kv_len = seq_len / c.size;
-      const BothPasses mine(ctx, s, c.dtype);
+      if (s.first_key) {
+        s.first_key = Tensor::empty(ctx, {s.batch, s.q_len}, DType::i32);
+        exchange_rows(context.share(), s.batch, seq_len, whole.shape.first_key.view({s.batch * seq_len, 1}),
+                      s.first_key.view({s.batch * s.q_len, 1}), false);
+      }
+      BothPasses mine(ctx, s, c.dtype);
+      mine.chunk_first_keys = whole.chunk_first_keys;
       const auto rows = [&](const Tensor& all, const Tensor& own, bool back) {
         exchange_rows(context.share(), s.batch, seq_len, all, own, back);
       };
@@ -204,6 +269,11 @@ class RingAttention : public testing::TestWithParam<Case> {
                    {c.batch, seq_len, seq_len, c.num_heads, c.num_kv_heads, c.head_dim,
                     1.0f / std::sqrt(static_cast<float>(c.head_dim)), true, c.window, c.soft_cap},
                    c.dtype);
+    if (c.packed != Packed::no) {
+      const auto first_keys = first_keys_of(c.batch, seq_len);
+      run.shape.first_key = ops::to_device(ctx, first_keys, {c.batch, seq_len});
+      if (c.packed == Packed::yes) run.chunk_first_keys = of_chunks(first_keys, c.chunk);
+    }
     run.qkv = random_tensor(ctx, run.qkv.shape(), c.dtype, 1);
     run.dout = random_tensor(ctx, run.dout.shape(), c.dtype, 2);
     return run;
@@ -240,9 +310,10 @@ TEST_P(RingAttention, SequencesHeldWholeAreAttendedToAlone) {
 
 std::string name_of(const testing::TestParamInfo<Case>& p) {
   const Case& c = p.param;
-  return fmt::format("{}_ranks{}_batch{}_chunk{}_heads{}_{}_dim{}_window{}_cap{}", to_string(c.dtype), c.size,
-                     c.batch, c.chunk, c.num_heads, c.num_kv_heads, c.head_dim, c.window,
-                     static_cast<int>(c.soft_cap));
+  constexpr std::array kPacked{"", "_packed_silently", "_packed"};
+  return fmt::format("{}_ranks{}_batch{}_chunk{}_heads{}_{}_dim{}_window{}_cap{}{}", to_string(c.dtype),
+                     c.size, c.batch, c.chunk, c.num_heads, c.num_kv_heads, c.head_dim, c.window,
+                     static_cast<int>(c.soft_cap), kPacked[static_cast<size_t>(c.packed)]);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -254,8 +325,51 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{4, 1, 8, 2, 2, 16, DType::f16}, Case{2, 2, 5, 4, 2, 7, DType::f32, 1},
                     Case{3, 1, 4, 2, 1, 4, DType::f32, 3}, Case{2, 2, 20, 2, 2, 8, DType::f32, 33, 2},
                     Case{4, 1, 9, 2, 1, 8, DType::f32, 20}, Case{3, 2, 7, 2, 1, 5, DType::f32, 500},
-                    Case{2, 1, 6, 2, 1, 8, DType::f32, 0, 1}, Case{3, 1, 11, 4, 2, 16, DType::bf16, 25, 3}),
+                    Case{2, 1, 6, 2, 1, 8, DType::f32, 0, 1}, Case{3, 1, 11, 4, 2, 16, DType::bf16, 25, 3},
+                    Case{4, 2, 16, 2, 1, 8, DType::f32, 7},
+                    Case{2, 2, 9, 2, 1, 8, DType::f32, 0, 0, Packed::silently},
+                    Case{2, 2, 9, 2, 1, 8, DType::f32, 0, 0, Packed::yes},
+                    Case{4, 3, 7, 4, 2, 5, DType::f32, 0, 0, Packed::yes},
+                    Case{3, 1, 1, 1, 1, 8, DType::f32, 0, 0, Packed::yes},
+                    Case{4, 2, 10, 2, 2, 8, DType::f32, 12, 2, Packed::yes},
+                    Case{2, 1, 40, 2, 1, 16, DType::f32, 30, 0, Packed::silently},
+                    Case{3, 2, 21, 4, 2, 16, DType::bf16, 0, 0, Packed::yes}),
     name_of);
+
+// What ranks send in both passes, of keys and values and their gradients.
+TEST(RingAttentionTraffic, NobodySendsWhatNobodySees) {
+  constexpr int64_t kChunk = 8, kSeqLen = 8 * kChunk, kHeadDim = 4;
+  constexpr int64_t kKey = 2 * kHeadDim * int64_t{sizeof(float)};  // with its value
+  const auto sent = [](int64_t window, const std::vector<int32_t>& first_keys) {
+    std::array<int64_t, 4> bytes{};
+    run_thread_ranks(4, [&](Communicator& world) {
+      Context ctx;
+      AttentionShape s{1, 2 * kChunk, 2 * kChunk, 1, 1, kHeadDim, 1.0f, true, window};
+      const ContextParallel context(world);
+      std::vector<int32_t> held;
+      for (const int64_t place : positions_of(context.share(), kSeqLen))
+        if (!first_keys.empty()) held.push_back(first_keys[static_cast<size_t>(place)]);
+      if (!held.empty()) s.first_key = ops::to_device(ctx, held, {1, s.q_len});
+      BothPasses run(ctx, s, DType::f32);
+      run.qkv = random_tensor(ctx, run.qkv.shape(), DType::f32, 1);
+      run.dout = random_tensor(ctx, run.dout.shape(), DType::f32, 2);
+      run.chunk_first_keys = of_chunks(first_keys, kChunk);
+      run.both_passes(ctx, context, 4);
+      bytes[static_cast<size_t>(world.rank())] = world.bytes_exchanged();
+    });
+    return bytes;
+  };
+  // Of chunks 0 to 7, held by ranks 0 1 2 3 3 2 1 0, the last keys of each are seen by the next chunk. Keys
+  // go twice, and what their reader has summed comes back once.
+  for (const int64_t window : {int64_t{3}, kChunk, kChunk + 1}) {
+    const int64_t keys = (window - 1) * kKey;
+    EXPECT_EQ(sent(window, {}), (std::array<int64_t, 4>{3 * keys, 6 * keys, 6 * keys, 3 * keys})) << window;
+  }
+  EXPECT_EQ(sent(1, {}), (std::array<int64_t, 4>{})) << "a token that sees itself alone";
+  std::vector<int32_t> apart;  // documents of a chunk each
+  for (int32_t place = 0; place < kSeqLen; ++place) apart.push_back(place / kChunk * kChunk);
+  EXPECT_EQ(sent(0, apart), (std::array<int64_t, 4>{})) << "documents within a chunk";
+}
 
 TEST(RingAttentionRefuses, SequencesInOtherPartsThanTheRing) {
   EXPECT_THROW(run_thread_ranks(3,

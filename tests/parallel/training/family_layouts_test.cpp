@@ -17,7 +17,7 @@ struct Case {
 class FamilyLayouts : public testing::TestWithParam<Case> {};
 
 TEST_P(FamilyLayouts, FollowOneRank) {
-  for (const ModelFamily family : {ModelFamily::qwen3, ModelFamily::gemma2}) {
+  for (const ModelFamily family : {ModelFamily::qwen3, ModelFamily::gemma2, ModelFamily::mistral}) {
     LayoutRun run;
     run.model = tiny_model(family);
     run.steps = 5;

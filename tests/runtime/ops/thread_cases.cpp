@@ -14,6 +14,7 @@
 #include "runtime/ops/gemm/gemm.h"
 #include "runtime/ops/gemm/grouped_gemm.h"
 #include "runtime/ops/head_norm.h"
+#include "runtime/ops/host_copy.h"
 #include "runtime/ops/norm.h"
 #include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
@@ -194,6 +195,14 @@ std::vector<Tensor> attention(Context& ctx, Draw draw) {
   if (s.causal && draw.coin()) s.window = draw.between(1, 300);
   if (draw.coin()) s.soft_cap = 2;
   if (draw.coin()) s.shift = draw.between(-30, 200);
+  if (s.causal && draw.coin()) {
+    std::vector<int32_t> first_keys;
+    for (int64_t n = 0; n < s.batch * s.q_len; ++n) {
+      const int32_t before = n % s.q_len == 0 ? 0 : first_keys.back();
+      first_keys.push_back(before + static_cast<int32_t>(draw.between(0, 2)));
+    }
+    s.first_key = ops::to_device(ctx, first_keys, {s.batch, s.q_len});
+  }
   const DType dtype = draw.compute_type();
   const int64_t width = s.num_heads * s.head_dim, kv_width = s.num_kv_heads * s.head_dim;
   const int64_t rows = s.batch * s.q_len, kv_rows = s.batch * s.kv_len;

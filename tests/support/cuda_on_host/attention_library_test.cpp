@@ -23,7 +23,7 @@ using ops::cuda::AttentionPlans;
 using ops::cuda::AttentionProblem;
 
 constexpr int64_t kMib = 1 << 20;
-constexpr AttentionShape kShape{1, 256, 256, 2, 1, 64, 0.125f, true};
+const AttentionShape kShape{1, 256, 256, 2, 1, 64, 0.125f, true};
 
 AttentionProblem backward_of(const AttentionShape& shape, bool is_deterministic = true) {
   return {shape, DType::bf16, true, is_deterministic, 128, 64, 64, 128, 64, 64};
@@ -97,6 +97,10 @@ TEST(AttentionPlans, CudnnAloneIsAnErrorWithItsReason) {
   other = kShape;
   other.soft_cap = 50;
   refused(backward_of(other), {"causal, soft cap 50, bf16", "not asked for a soft cap"});
+  std::vector<int32_t> first_keys(256, 0);
+  other = kShape;
+  other.first_key = Tensor::borrow(first_keys.data(), {1, 256}, DType::i32);
+  refused(backward_of(other), {"causal, first keys, bf16", "not asked for first keys"});
   other = kShape;
   other.shift = 256;
   refused(backward_of(other), {"at the places of the keys"});

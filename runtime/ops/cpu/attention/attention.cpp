@@ -41,7 +41,7 @@ struct Forward {
   void run(int64_t b, int64_t h, int64_t block, const Memory& m) const {
     const int64_t d = s.head_dim, begin = block * kBlock;
     const int64_t rows = std::min(kBlock, s.q_len - begin);
-    const KeyRange seen = visible_keys(s, begin, rows);
+    const KeyRange seen = visible_keys(s, b, begin, rows);
     const int64_t keys = seen.size(), first_key = b * s.kv_len + seen.begin;
     const int64_t kv_column = h / (s.num_heads / s.num_kv_heads) * d;
     const HeadRows out_rows(out, b * s.q_len + begin, rows, h * d, d);
@@ -55,7 +55,7 @@ struct Forward {
     float inverse_sums[kBlock];
     for (int64_t i = 0; i < rows; ++i) {
       inverse_sums[i] =
-          softmax(m.scores.row(i), visible_keys(s, begin + i).from(seen.begin), keys, row_lse[i]);
+          softmax(m.scores.row(i), visible_keys(s, b, begin + i).from(seen.begin), keys, row_lse[i]);
     }
     if (keys > 0) {
       const Tile values = HeadRows(v.matrix, first_key, keys, v.begin + kv_column, d).load(m.v);
@@ -89,6 +89,7 @@ struct Forward {
 
 void attention(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k, const Columns& v,
                const Tensor& out, const Tensor& lse) {
+  expect_rising_first_keys(s);
   const Forward forward{s, q, k, v, out, lse};
   const int64_t heads = s.batch * s.num_heads;
   run_tasks(ctx, heads * forward.num_blocks(), forward.memory(nullptr).size, [&](int64_t t, float* scratch) {

@@ -60,7 +60,7 @@ struct Backward {
   // FlashAttention-2, algorithm 2, with a block of queries against all the keys it sees.
   void run_block(int64_t b, int64_t h, int64_t begin, const KeyValues& all, const Memory& m) const {
     const int64_t d = s.head_dim, rows = std::min(kBlock, s.q_len - begin);
-    const KeyRange seen = visible_keys(s, begin, rows);
+    const KeyRange seen = visible_keys(s, b, begin, rows);
     const int64_t keys = seen.size();
     const KeyValues kv = all.from(seen.begin);
     const auto rows_of = [&](const Tensor& matrix, int64_t column) {
@@ -79,7 +79,7 @@ struct Backward {
     const float* row_lse = lse.data<float>() + (b * s.num_heads + h) * s.q_len + begin;
     for (int64_t i = 0; i < rows; ++i) {
       const float delta = attention_rows::dot(o.row(i), d_o.row(i), d);
-      differentiate(m.p.row(i), m.dp.row(i), visible_keys(s, begin + i).from(seen.begin), keys, row_lse[i],
+      differentiate(m.p.row(i), m.dp.row(i), visible_keys(s, b, begin + i).from(seen.begin), keys, row_lse[i],
                     delta);
     }
     product(true, false, keys, d, rows, 1.0f, m.p, d_o, 1.0f, kv.dv);
@@ -110,6 +110,7 @@ struct Backward {
 void attention_backward(Context& ctx, const AttentionShape& s, const Columns& q, const Columns& k,
                         const Columns& v, const Tensor& out, const Tensor& lse, const Tensor& dout,
                         const Columns& dq, const Columns& dk, const Columns& dv) {
+  expect_rising_first_keys(s);
   const Backward backward{s, q, k, v, out, lse, dout, dq, dk, dv};
   TRIREME_CHECK(backward.memory(nullptr).size ==
                     attention_backward_floats(s.kv_len, s.window, s.head_dim, out.dtype() != DType::f32),

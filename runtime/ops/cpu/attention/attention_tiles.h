@@ -22,16 +22,29 @@ struct KeyRange {
   KeyRange from(int64_t first) const { return {begin - first, end - first}; }
 };
 
-/// Which keys query `i` sees.
-inline KeyRange visible_keys(const AttentionShape& s, int64_t i) {
+/// Which keys query `i` of sequence b sees. Neither end falls from one query to the next.
+inline KeyRange visible_keys(const AttentionShape& s, int64_t b, int64_t i) {
   if (!s.causal) return {0, s.kv_len};
-  const int64_t end = i + 1 + s.kv_len - s.q_len + s.shift;
   const auto clamp = [&s](int64_t key) { return std::clamp<int64_t>(key, 0, s.kv_len); };
-  return {s.window > 0 ? clamp(end - s.window) : 0, clamp(end)};
+  const int64_t behind = i + 1 + s.kv_len - s.q_len + s.shift, end = clamp(behind);
+  int64_t begin = s.window > 0 ? clamp(behind - s.window) : 0;
+  if (s.first_key)
+    begin = std::max(begin, clamp(s.first_key.data<int32_t>()[b * s.q_len + i] - s.first_place));
+  return {std::min(begin, end), end};
 }
 /// From the first to the last key that one of the queries [begin, begin + count) sees.
-inline KeyRange visible_keys(const AttentionShape& s, int64_t begin, int64_t count) {
-  return {visible_keys(s, begin).begin, visible_keys(s, begin + count - 1).end};
+inline KeyRange visible_keys(const AttentionShape& s, int64_t b, int64_t begin, int64_t count) {
+  return {visible_keys(s, b, begin).begin, visible_keys(s, b, begin + count - 1).end};
+}
+/// That first keys do not fall, on which memory safety rests.
+inline void expect_rising_first_keys(const AttentionShape& s) {
+  if (!s.first_key) return;
+  const auto* first = s.first_key.data<int32_t>();
+  for (int64_t n = 0; n < s.batch * s.q_len; ++n) {
+    const int32_t before = n % s.q_len == 0 ? 0 : first[n - 1];
+    TRIREME_CHECK(first[n] >= before, "attention: first_key is {} behind {}, at query {} of sequence {}",
+                  first[n], before, n % s.q_len, n / s.q_len);
+  }
 }
 /// The most keys that a block of queries sees.
 inline int64_t most_keys(const AttentionShape& s) { return attention_keys(s.kv_len, s.window); }

@@ -98,7 +98,7 @@ __device__ int own_row(int r) { return static_cast<int>(threadIdx.x / kWarp) * k
 __device__ int lane() { return static_cast<int>(threadIdx.x % kWarp); }
 
 /// The score of a query and a key from their product.
-__device__ float score_of(const AttentionShape& s, float product) {
+__device__ float score_of(const KernelShape& s, float product) {
   const float score = product * s.scale;
   return s.soft_cap > 0 ? s.soft_cap * tanhf(score / s.soft_cap) : score;
 }
@@ -107,7 +107,7 @@ template <class T, int C>
 __global__ void __launch_bounds__(kThreads, 2)
     forward_kernel(AttentionInputs<T> in, Heads<T> out, float* lse) {
   using TileOps = Tiles<C>;
-  const AttentionShape& s = in.shape;
+  const KernelShape& s = in.shape;
   auto* q = shared_memory<float>();
   float *k = q + TileOps::kSize, *v = k + TileOps::kSize, *weights = v + TileOps::kSize;
   const TilePlace place(s.batch, s.num_heads, ceil_div(s.q_len, kTile), kTile, true);
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   Accumulator<C> sums;
   float max[kRowsAWarp], total[kRowsAWarp];
   for (int r = 0; r < kRowsAWarp; ++r) max[r] = minus_infinity(), total[r] = 0;
-  const RowRange seen = visible_keys_of(s, place.begin, kTile);
+  const RowRange seen = visible_keys_of(s, place.batch, place.begin, kTile);
   for (int64_t begin = seen.begin; begin < seen.end; begin += kTile) {
     __syncthreads();
     TileOps::fill(keys, begin, s.head_dim, k);
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     TileOps::multiply(q, k, scores);
 #pragma unroll
     for (int r = 0; r < kRowsAWarp; ++r) {
-      const bool is_visible = visible_keys(s, place.begin + own_row(r)).has(begin + lane());
+      const bool is_visible = visible_keys(s, place.batch, place.begin + own_row(r)).has(begin + lane());
       const float score = is_visible ? score_of(s, scores[r]) : minus_infinity();
       const float new_max = fmaxf(max[r], warp_reduce(score, Max{}));
       const float p = is_visible ? expf(score - new_max) : 0.0f;
@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 /// delta[b,h,i] = out[b,i,h] · dout[b,i,h]; a warp for each.
 template <class T>
-__global__ void delta_kernel(AttentionShape s, Heads<T> out, Heads<T> dout, float* delta) {
+__global__ void delta_kernel(KernelShape s, Heads<T> out, Heads<T> dout, float* delta) {
   const int64_t row = int64_t{blockIdx.x} * (blockDim.x / kWarp) + threadIdx.x / kWarp;
   if (row >= s.batch * s.num_heads * s.q_len) return;
   const int64_t i = row % s.q_len, head = row / s.q_len % s.num_heads, batch = row / s.q_len / s.num_heads;
@@ -172,7 +172,7 @@ __global__ void delta_kernel(AttentionShape s, Heads<T> out, Heads<T> dout, floa
 /// p of one query and one key and the gradient of their product; zeros where the query does not see the key.
 struct ScoreGradient {
   float p = 0, ds = 0;
-  __device__ ScoreGradient(const AttentionShape& s, bool is_visible, float product, float dp, float lse,
+  __device__ ScoreGradient(const KernelShape& s, bool is_visible, float product, float dp, float lse,
                            float delta) {
     if (!is_visible || lse == minus_infinity()) return;
     const float score = score_of(s, product);
@@ -185,7 +185,7 @@ struct ScoreGradient {
 template <class T, int C>
 __global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using TileOps = Tiles<C>;
-  const AttentionShape& s = in.shape;
+  const KernelShape& s = in.shape;
   auto* q = shared_memory<float>();
   float *dout = q + TileOps::kSize, *k = dout + TileOps::kSize, *v = k + TileOps::kSize;
   float* ds = v + TileOps::kSize;
@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, 
   const int64_t rows = (place.batch * s.num_heads + place.head) * s.q_len + place.begin;
 
   Accumulator<C> dq;
-  const RowRange seen = visible_keys_of(s, place.begin, kTile);
+  const RowRange seen = visible_keys_of(s, place.batch, place.begin, kTile);
   for (int64_t begin = seen.begin; begin < seen.end; begin += kTile) {
     __syncthreads();
     TileOps::fill(keys, begin, s.head_dim, k);
@@ -210,8 +210,8 @@ __global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, 
     for (int r = 0; r < kRowsAWarp; ++r) {
       const int row = own_row(r);
       const bool is_row = place.begin + row < s.q_len;
-      const ScoreGradient gradient(s, visible_keys(s, place.begin + row).has(begin + lane()), scores[r],
-                                   dp[r], is_row ? g.lse[rows + row] : 0.0f,
+      const ScoreGradient gradient(s, visible_keys(s, place.batch, place.begin + row).has(begin + lane()),
+                                   scores[r], dp[r], is_row ? g.lse[rows + row] : 0.0f,
                                    is_row ? g.delta[rows + row] : 0.0f);
       ds[row * kWeightStride + lane()] = gradient.ds;
     }
@@ -226,7 +226,7 @@ __global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, 
 template <class T, int C>
 __global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using TileOps = Tiles<C>;
-  const AttentionShape& s = in.shape;
+  const KernelShape& s = in.shape;
   auto* k = shared_memory<float>();
   float *v = k + TileOps::kSize, *q = v + TileOps::kSize, *dout = q + TileOps::kSize;
   float *p = dout + TileOps::kSize, *ds = p + kTile * kWeightStride;
@@ -236,7 +236,7 @@ __global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in,
 
   Accumulator<C> dk, dv;
   const int64_t group = s.num_heads / s.num_kv_heads;
-  const RowRange seeing = queries_that_see(s, place.begin, kTile);
+  const RowRange seeing = queries_that_see(s, place.batch, place.begin, kTile);
   const int64_t first = seeing.begin < seeing.end ? seeing.begin / kTile * kTile : seeing.end;
   for (int64_t head = place.head * group; head < (place.head + 1) * group; ++head) {
     for (int64_t begin = first; begin < seeing.end; begin += kTile) {
@@ -251,8 +251,8 @@ __global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in,
       const float lse = i < s.q_len ? g.lse[row] : 0.0f, delta = i < s.q_len ? g.delta[row] : 0.0f;
 #pragma unroll
       for (int r = 0; r < kRowsAWarp; ++r) {
-        const ScoreGradient gradient(s, visible_keys(s, i).has(place.begin + own_row(r)), scores[r], dp[r],
-                                     lse, delta);
+        const ScoreGradient gradient(s, visible_keys(s, place.batch, i).has(place.begin + own_row(r)),
+                                     scores[r], dp[r], lse, delta);
         p[own_row(r) * kWeightStride + lane()] = gradient.p;
         ds[own_row(r) * kWeightStride + lane()] = gradient.ds;
       }
@@ -300,8 +300,8 @@ void attention_backward(Context& ctx, const AttentionShape& s, const Columns& q,
   if (attention_backward_by_cudnn(ctx, s, q, k, v, out, lse, dout, dq, dk, dv)) return;
   const Tensor delta = Tensor::empty(ctx, lse.shape(), DType::f32, MemoryCategory::buffers);
   with_compute_type(out.dtype(), [&]<class T>(T) {
-    launch(ctx, delta_kernel<T>, static_cast<unsigned>(ceil_div(lse.numel(), kWarps)), kThreads, 0, s,
-           Heads<T>(out, s.q_len), Heads<T>(dout, s.q_len), delta.data<float>());
+    launch(ctx, delta_kernel<T>, static_cast<unsigned>(ceil_div(lse.numel(), kWarps)), kThreads, 0,
+           KernelShape(s), Heads<T>(out, s.q_len), Heads<T>(dout, s.q_len), delta.data<float>());
   });
   if (attention_backward_on_tensor_cores(ctx, s, q, k, v, lse, delta, dout, dq, dk, dv)) return;
   with_compute_type(out.dtype(), [&]<class T>(T) {

@@ -6,6 +6,34 @@
 
 namespace trireme::ops::cuda {
 
+/// AttentionShape as kernels take it.
+struct KernelShape {
+  int64_t batch, q_len, kv_len, num_heads, num_kv_heads, head_dim, window, shift, first_place;
+  float scale, soft_cap;
+  bool causal;
+  const int32_t* first_key;  // [batch, q_len], or null
+
+  KernelShape(const AttentionShape& s)
+      : batch(s.batch),
+        q_len(s.q_len),
+        kv_len(s.kv_len),
+        num_heads(s.num_heads),
+        num_kv_heads(s.num_kv_heads),
+        head_dim(s.head_dim),
+        window(s.window),
+        shift(s.shift),
+        first_place(s.first_place),
+        scale(s.scale),
+        soft_cap(s.soft_cap),
+        causal(s.causal),
+        first_key(s.first_key ? s.first_key.data<int32_t>() : nullptr) {}
+
+  /// The first key of query i of a sequence as the index of a key here, which may be none of the block.
+  __device__ int64_t first_key_of(int64_t b, int64_t i) const {
+    return first_key[b * q_len + i] - first_place;
+  }
+};
+
 /// The rows of one head in one sequence.
 template <class T>
 struct HeadRows {
@@ -30,7 +58,7 @@ struct Heads {
 
 template <class T>
 struct AttentionInputs {
-  AttentionShape shape;
+  KernelShape shape;
   Heads<T> q, k, v;
 
   AttentionInputs(const AttentionShape& s, const Columns& queries, const Columns& keys, const Columns& values)
@@ -62,25 +90,48 @@ struct RowRange {
 __device__ inline int64_t clamp(int64_t x, int64_t most) { return x < 0 ? 0 : x < most ? x : most; }
 
 /// At the place of which key query 0 lies.
-__device__ inline int64_t place_of_queries(const AttentionShape& s) { return s.kv_len - s.q_len + s.shift; }
+__device__ inline int64_t place_of_queries(const KernelShape& s) { return s.kv_len - s.q_len + s.shift; }
 
-/// Which keys query `i` sees; none beyond the last query.
-__device__ inline RowRange visible_keys(const AttentionShape& s, int64_t i) {
+/// Which keys query `i` of sequence b sees; none beyond the last query.
+__device__ inline RowRange visible_keys(const KernelShape& s, int64_t b, int64_t i) {
   if (i >= s.q_len) return {0, 0};
   if (!s.causal) return {0, s.kv_len};
-  const int64_t end = i + place_of_queries(s) + 1;
-  return {s.window > 0 ? clamp(end - s.window, s.kv_len) : 0, clamp(end, s.kv_len)};
+  const int64_t behind = i + place_of_queries(s) + 1, end = clamp(behind, s.kv_len);
+  int64_t begin = s.window > 0 ? clamp(behind - s.window, s.kv_len) : 0;
+  if (s.first_key != nullptr) {
+    const int64_t first = clamp(s.first_key_of(b, i), s.kv_len);
+    begin = begin < first ? first : begin;
+  }
+  return {begin < end ? begin : end, end};
 }
 /// From the first to the last key that a query of [begin, begin + count) sees.
-__device__ inline RowRange visible_keys_of(const AttentionShape& s, int64_t begin, int64_t count) {
+__device__ inline RowRange visible_keys_of(const KernelShape& s, int64_t b, int64_t begin, int64_t count) {
   const int64_t last = begin + count < s.q_len ? begin + count - 1 : s.q_len - 1;
-  return {visible_keys(s, begin).begin, visible_keys(s, last).end};
+  return {visible_keys(s, b, begin).begin, visible_keys(s, b, last).end};
 }
-/// From the first to the last query that sees a key of [begin, begin + count).
-__device__ inline RowRange queries_that_see(const AttentionShape& s, int64_t begin, int64_t count) {
+/// How many of a sequence's queries have their first key before key `end`: the first ones, for first keys do
+/// not fall.
+__device__ inline int64_t queries_that_begin_before(const KernelShape& s, int64_t b, int64_t end) {
+  int64_t from = 0, to = s.q_len;
+  while (from < to) {
+    const int64_t middle = (from + to) / 2;
+    if (s.first_key_of(b, middle) < end)
+      from = middle + 1;
+    else
+      to = middle;
+  }
+  return from;
+}
+/// From the first to the last query of sequence b that sees a key of [begin, begin + count).
+__device__ inline RowRange queries_that_see(const KernelShape& s, int64_t b, int64_t begin, int64_t count) {
   if (!s.causal) return {0, s.q_len};
   const int64_t end = begin + count < s.kv_len ? begin + count : s.kv_len, place = place_of_queries(s);
-  return {clamp(begin - place, s.q_len), s.window > 0 ? clamp(end - 1 + s.window - place, s.q_len) : s.q_len};
+  int64_t last = s.window > 0 ? clamp(end - 1 + s.window - place, s.q_len) : s.q_len;
+  if (s.first_key != nullptr) {
+    const int64_t most = queries_that_begin_before(s, b, end);
+    last = most < last ? most : last;
+  }
+  return {clamp(begin - place, s.q_len), last};
 }
 
 __device__ inline float minus_infinity() { return __uint_as_float(0xff800000u); }

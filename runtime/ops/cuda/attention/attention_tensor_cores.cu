@@ -95,12 +95,12 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     forward_kernel(AttentionInputs<T> in, Heads<T> out, float* lse) {
   using Plan = ForwardPlan<D>;
   constexpr int M = Plan::kRowTiles, kQueries = Plan::kQueries, kKeys = Plan::kKeys;
-  const AttentionShape& s = in.shape;
+  const KernelShape& s = in.shape;
   const SharedRows<T, D> q{shared_memory<T>()}, k = q.behind(kQueries), v = k.behind(kKeys);
   const TilePlace place(s.batch, s.num_heads, ceil_div(s.q_len, kQueries), kQueries, true);
   const auto keys = in.k.of(place.batch, in.kv_head(place.head), D);
   const auto values = in.v.of(place.batch, in.kv_head(place.head), D);
-  RowRange visible = visible_keys_of(s, place.begin, kQueries);
+  RowRange visible = visible_keys_of(s, place.batch, place.begin, kQueries);
   if (kPlain) visible.begin = 0;
   const int first = first_row_of_warp<M>();
 
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     __syncthreads();  // the keys are there, and no warp reads the values before any more
     v.template fetch<kKeys>(values, begin);
     commit_copies();
-    const Visibility<kPlain> seen(s, place.begin + first, begin);
+    const Visibility<kPlain> seen(s, place.batch, place.begin + first, begin);
     TileSums scores[M][kKeys / 8];
     const bool is_seen = seen.any(16 * M, kKeys);
     if (is_seen) {

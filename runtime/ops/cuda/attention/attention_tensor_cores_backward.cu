@@ -31,7 +31,7 @@ struct KeyPlan {
 template <bool kPlain>
 struct ScoreScale {
   float scale, cap;
-  __device__ explicit ScoreScale(const AttentionShape& s)
+  __device__ explicit ScoreScale(const KernelShape& s)
       : scale(scale_of_scores<kPlain>(s) * kLog2E), cap(kPlain ? 0.0f : s.soft_cap) {}
 };
 
@@ -66,13 +66,13 @@ template <class T, int D, bool kPlain>
 __global__ void __launch_bounds__(kTileThreads, 2) dq_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using Plan = QueryPlan<D>;
   constexpr int M = Plan::kRowTiles, kQueries = Plan::kQueries, kKeys = Plan::kKeys;
-  const AttentionShape& s = in.shape;
+  const KernelShape& s = in.shape;
   const SharedRows<T, D> q{shared_memory<T>()}, dout = q.behind(kQueries), k = dout.behind(kQueries),
                                                 v = k.behind(kKeys);
   const TilePlace place(s.batch, s.num_heads, ceil_div(s.q_len, kQueries), kQueries, true);
   const auto keys = in.k.of(place.batch, in.kv_head(place.head), D);
   const auto values = in.v.of(place.batch, in.kv_head(place.head), D);
-  RowRange visible = visible_keys_of(s, place.begin, kQueries);
+  RowRange visible = visible_keys_of(s, place.batch, place.begin, kQueries);
   if (kPlain) visible.begin = 0;
   const int first = first_row_of_warp<M>();
 
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) dq_kernel(AttentionInputs<T> 
     __syncthreads();  // the values are there, and no warp reads the keys before any more
     k.template fetch<kKeys>(keys, begin);
     commit_copies();
-    const Visibility<kPlain> seen(s, place.begin + first, begin);
+    const Visibility<kPlain> seen(s, place.batch, place.begin + first, begin);
     TileSums scores[M][kKeys / 8], dp[M][kKeys / 8];
     const bool is_seen = seen.any(16 * M, kKeys);
     if (is_seen) multiply_rows(RowsInShared<T, D, M>{dout.behind(first)}, v, dp);
@@ -139,7 +139,7 @@ struct QueryStage {
   /// Asks for the queries from `begin` on of one head. Beyond the last all is 0, and with it what follows.
   __device__ void fetch(const AttentionInputs<T>& in, const AttentionGradients<T>& g, int64_t batch,
                         int64_t head, int64_t begin) const {
-    const AttentionShape& s = in.shape;
+    const KernelShape& s = in.shape;
     q.template fetch<kQueries>(in.q.of(batch, head, D), begin);
     dout.template fetch<kQueries>(g.dout.of(batch, head, D), begin);
     const int i = static_cast<int>(threadIdx.x) % kQueries;
@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     dkv_kernel(AttentionInputs<T> in, AttentionGradients<T> g) {
   using Plan = KeyPlan<D>;
   constexpr int M = Plan::kRowTiles, kKeys = Plan::kKeys, kQueries = Plan::kQueries;
-  const AttentionShape& s = in.shape;
+  const KernelShape& s = in.shape;
   const SharedRows<T, D> k{shared_memory<T>()}, v = k.behind(kKeys), stages = v.behind(kKeys);
   const TilePlace place(s.batch, s.num_kv_heads, ceil_div(s.kv_len, kKeys), kKeys, false);
   const int first = first_row_of_warp<M>();
@@ -183,7 +183,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
 
   // Of each head of the group the queries that see a key of the tile, kQueries at a time.
   const int64_t group = s.num_heads / s.num_kv_heads;
-  RowRange seeing = queries_that_see(s, place.begin, kKeys);
+  RowRange seeing = queries_that_see(s, place.batch, place.begin, kKeys);
   if (kPlain) seeing.end = s.q_len;
   const int tiles_a_head =
       seeing.begin < seeing.end ? static_cast<int>(ceil_div(seeing.end - seeing.begin, kQueries)) : 0;
@@ -203,7 +203,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     __syncthreads();  // the stage is there, and no warp reads the other one any more
     if (tile + 1 < num_tiles) fetch(tile + 1);
     commit_copies();
-    const Visibility<kPlain> seen(s, first_of(tile), place.begin + first);
+    const Visibility<kPlain> seen(s, place.batch, first_of(tile), place.begin + first);
     if (!seen.any(kQueries, 16 * M)) continue;
     const QueryStage<T, D> queries(stages, tile % 2);
     TileSums scores[M][kQueries / 8], dp[M][kQueries / 8];

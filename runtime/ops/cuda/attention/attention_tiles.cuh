@@ -168,36 +168,54 @@ struct RowSums {
   }
 };
 
-/// Which keys of a tile the queries of a tile see: query r key c where c < keys and
-/// r + oldest <= c <= r + diagonal; `oldest` counts under a window alone. Queries beyond the last see what
-/// they would see as queries: their rows are zeros and are not stored.
+/// Which keys of a tile the queries of a tile see: query r key c where c < keys, c <= r + diagonal and
+/// first(r) <= c; first(r) counts under a window or first keys alone. Queries beyond the last see what they
+/// would see as queries: their rows are zeros and are not stored.
 template <bool kPlain>
 struct Visibility {
-  int keys, diagonal, oldest;
+  int keys, diagonal, oldest = 0;
+  const int32_t* first_keys = nullptr;  // of the tile's queries, or null
+  int last_query = 0;                   // the last one that there is
+  int64_t first_place = 0;              // at which the tile's first key lies
 
-  __device__ Visibility(const AttentionShape& s, int64_t first_query, int64_t first_key) {
-    constexpr int64_t kFar = 1 << 20;  // beyond every tile
-    const auto near = [](int64_t x) { return static_cast<int>(x < -kFar ? -kFar : x > kFar ? kFar : x); };
+  __device__ Visibility(const KernelShape& s, int64_t batch, int64_t first_query, int64_t first_key) {
     keys = near(s.kv_len - first_key);
     const int64_t distance = first_query + place_of_queries(s) - first_key;
     diagonal = near(s.causal ? distance : kFar);
+    if (kPlain) return;
     oldest = near(s.window > 0 ? distance - s.window + 1 : -kFar);
+    // A warp's first query may lie beyond the last one.
+    const int64_t there = first_query < s.q_len ? first_query : s.q_len - 1;
+    first_keys = s.first_key == nullptr ? nullptr : s.first_key + batch * s.q_len + there;
+    last_query = near(s.q_len - 1 - there);
+    first_place = s.first_place + first_key;
+  }
+  /// The first key that a query may see.
+  __device__ int first(int query) const {
+    const int in_window = query + oldest;
+    if (first_keys == nullptr) return in_window;
+    const int of_query = near(first_keys[query < last_query ? query : last_query] - first_place);
+    return in_window < of_query ? of_query : in_window;
   }
   __device__ bool at(int query, int key) const {
-    return key < keys && key <= query + diagonal && (kPlain || key >= query + oldest);
+    return key < keys && key <= query + diagonal && (kPlain || key >= first(query));
   }
   /// Whether each of the tile's first queries sees all, or some of them any, of its first `num_keys` keys.
   __device__ bool all(int num_queries, int num_keys) const {
-    return num_keys <= keys && num_keys - 1 <= diagonal && (kPlain || num_queries - 1 + oldest <= 0);
+    return num_keys <= keys && num_keys - 1 <= diagonal && (kPlain || first(num_queries - 1) <= 0);
   }
   __device__ bool any(int num_queries, int num_keys) const {
-    return keys > 0 && num_queries - 1 + diagonal >= 0 && (kPlain || oldest < num_keys);
+    return keys > 0 && num_queries - 1 + diagonal >= 0 && (kPlain || first(0) < num_keys);
   }
+
+ private:
+  static constexpr int64_t kFar = 1 << 20;  // beyond every tile
+  __device__ static int near(int64_t x) { return static_cast<int>(x < -kFar ? -kFar : x > kFar ? kFar : x); }
 };
 
 /// Products of queries and keys become their scores under a soft cap.
 template <int M, int N>
-__device__ void cap_scores(TileSums (&products)[M][N], const AttentionShape& s) {
+__device__ void cap_scores(TileSums (&products)[M][N], const KernelShape& s) {
   const float factor = s.scale / s.soft_cap;
 #pragma unroll
   for (auto& tiles : products) {
@@ -209,19 +227,19 @@ __device__ void cap_scores(TileSums (&products)[M][N], const AttentionShape& s) 
   }
 }
 
-/// Without a window and a soft cap: kernels are made for that case apart, which has no registers left for
-/// more.
-inline bool is_plain(const AttentionShape& s) { return s.window == 0 && s.soft_cap == 0; }
+/// Without a window, a soft cap and first keys: kernels are made for that case apart, which has no registers
+/// left for more.
+inline bool is_plain(const AttentionShape& s) { return s.window == 0 && s.soft_cap == 0 && !s.first_key; }
 
 template <bool kPlain>
-__device__ bool is_capped(const AttentionShape& s) {
+__device__ bool is_capped(const KernelShape& s) {
   return !kPlain && s.soft_cap > 0;
 }
 
 /// What turns the scores that the kernels hold into exponents of e: those under a soft cap are the scores
 /// themselves.
 template <bool kPlain>
-__device__ float scale_of_scores(const AttentionShape& s) {
+__device__ float scale_of_scores(const KernelShape& s) {
   return is_capped<kPlain>(s) ? 1.0f : s.scale;
 }
 

@@ -10,6 +10,7 @@
 
 #include "runtime/ops/attention/attention_by_cudnn.h"
 #include "runtime/ops/elementwise.h"
+#include "runtime/ops/host_copy.h"
 #include "runtime/ops/op_observer.h"
 #include "tests/support/shared_contexts.h"
 #include "tests/support/tensors.h"
@@ -25,6 +26,7 @@ using test::random_tensor;
 using test::to_vector;
 
 using Doubles = std::vector<double>;
+using FirstKeys = std::vector<int32_t>;  // [batch, q_len]; empty: none
 
 // As many queries as this lie in columns that no vector of 16 bytes reaches, whatever the head.
 constexpr int64_t kOddColumns = 37;
@@ -79,10 +81,12 @@ std::vector<float> values_around(const Tensor& matrix, std::vector<Columns> colu
   return all;
 }
 
-// Keys [first, second) that query i sees, each place asked on its own.
-std::pair<int64_t, int64_t> seen_by(const AttentionShape& s, int64_t i) {
+// Keys [first, second) that query i of sequence b sees, each place asked on its own.
+std::pair<int64_t, int64_t> seen_by(const AttentionShape& s, int64_t b, int64_t i,
+                                    const FirstKeys& first_keys = {}) {
   const int64_t place = i + s.kv_len - s.q_len + s.shift;
   const auto is_seen = [&](int64_t key) {
+    if (!first_keys.empty() && s.first_place + key < first_keys[b * s.q_len + i]) return false;
     return (!s.causal || key <= place) && (s.window == 0 || key > place - s.window);
   };
   int64_t first = 0, end = s.kv_len;
@@ -95,7 +99,7 @@ std::pair<int64_t, int64_t> seen_by(const AttentionShape& s, int64_t i) {
 struct Reference {
   Doubles out, lse, dq, dk, dv;
 
-  Reference(const AttentionShape& s, const Packed& in, const Doubles& dout) {
+  Reference(const AttentionShape& s, const FirstKeys& first_keys, const Packed& in, const Doubles& dout) {
     const auto q = values_of(in.q), k = values_of(in.k), v = values_of(in.v);
     const int64_t d = s.head_dim, group = s.num_heads / s.num_kv_heads;
     const int64_t q_width = s.num_heads * d, kv_width = s.num_kv_heads * d;
@@ -105,7 +109,7 @@ struct Reference {
         for (int64_t i = 0; i < s.q_len; ++i) {
           const int64_t at_q = (b * s.q_len + i) * q_width + h * d;
           const auto at_kv = [&](int64_t j) { return (b * s.kv_len + j) * kv_width + h / group * d; };
-          const auto [first, end] = seen_by(s, i);
+          const auto [first, end] = seen_by(s, b, i, first_keys);
           Doubles p(s.kv_len), slope(s.kv_len, 1.0);
           double sum = 0, delta = 0;
           for (int64_t j = first; j < end; ++j) {
@@ -198,6 +202,19 @@ OpSettings settings_of_edges() {
   return settings;
 }
 
+// First keys of documents of these lengths in each row, the next row's in the next list.
+FirstKeys packed(const std::vector<FirstKeys>& rows) {
+  FirstKeys first_keys;
+  for (const FirstKeys& lengths : rows) {
+    int32_t begin = 0;
+    for (const int32_t length : lengths) {
+      first_keys.insert(first_keys.end(), static_cast<size_t>(length), begin);
+      begin += length;
+    }
+  }
+  return first_keys;
+}
+
 void expect_near(const char* what, const Doubles& got, const Doubles& expected, double relative) {
   ASSERT_EQ(got.size(), expected.size()) << what;
   double largest = 1;
@@ -211,15 +228,17 @@ void expect_near(const char* what, const Doubles& got, const Doubles& expected, 
   }
 }
 
-void expect_attention(Context& one, Context& two, AttentionShape s, DType dtype) {
+void expect_attention(Context& one, Context& two, AttentionShape s, const FirstKeys& first_keys,
+                      DType dtype) {
+  if (!first_keys.empty()) s.first_key = ops::to_device(one, first_keys, {s.batch, s.q_len});
   SCOPED_TRACE(ops::describe(s, dtype));
   s.scale *= 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   if (is_refused(one, s, dtype)) return;
   const BothPasses run(one, s, dtype);
-  const Reference expected(s, run.in, values_of({run.dout, 0, run.dout.dim(1)}));
+  const Reference expected(s, first_keys, run.in, values_of({run.dout, 0, run.dout.dim(1)}));
   const double tolerance = dtype == DType::bf16 ? 0x1p-7 : dtype == DType::f16 ? 0x1p-10 : 5e-6;
   // Where a query sees few keys, the rounding of `out` enters the gradients by its product with dout.
-  const double room = s.window > 0 || s.soft_cap > 0 || s.shift != 0 ? 3 : 1;
+  const double room = s.window > 0 || s.soft_cap > 0 || s.shift != 0 || s.first_key ? 3 : 1;
   const auto got = run.results();
   expect_near("out", got[0], expected.out, tolerance);
   expect_near("lse", got[1], expected.lse, 5e-6);
@@ -240,7 +259,9 @@ void expect_attention(Context& one, Context& two, AttentionShape s, DType dtype)
 
 class Attention : public test::SharedContexts, public testing::WithParamInterface<DType> {
  protected:
-  void expect(const AttentionShape& s) { expect_attention(context(), context(2), s, GetParam()); }
+  void expect(const AttentionShape& s, const FirstKeys& first_keys = {}) {
+    expect_attention(context(), context(2), s, first_keys, GetParam());
+  }
 };
 
 TEST_P(Attention, MatchesDoublePrecisionForwardAndBackward) {
@@ -290,6 +311,28 @@ TEST_P(Attention, ShiftsPlaceTheQueriesBesideABlockOfKeys) {
   }
 }
 
+TEST_P(Attention, FirstKeysKeepDocumentsApart) {
+  expect({1, 1, 1, 1, 1, 1, 1}, {0});
+  expect({1, 70, 70, 2, 1, 8, 1}, FirstKeys(70, 0));
+  expect({1, 70, 70, 2, 1, 8, 1}, packed({FirstKeys(70, 1)}));  // each token by itself
+  expect({2, 141, 141, 2, 1, 33, 1}, packed({{1, 3, 64, 65, 8}, {100, 41}}));
+  expect({2, 90, 90, 4, 2, 16, 1, true, 20, 2}, packed({{90}, {7, 13, 50, 20}}));
+}
+
+// Ring attention's blocks of keys that lie from a place on of a longer row; some queries see none.
+TEST_P(Attention, FirstKeysCountPlacesOfALongerRow) {
+  const FirstKeys rows = packed({{30, 50, 40}});  // of queries 70, ..., 119 the last two documents
+  const FirstKeys late(rows.begin() + 70, rows.end());
+  for (const int64_t first_place : {0, 30, 60, 80}) {
+    const int64_t keys = 40, shift = 120 - first_place - keys;
+    AttentionShape s{1, 50, keys, 2, 1, 8, 1, true, 0, 0, shift};
+    s.first_place = first_place;
+    expect(s, late);
+    s.window = 35;
+    expect(s, late);
+  }
+}
+
 TEST_P(Attention, DrawnShapesMatchDoublePrecision) {
   std::vector<uint64_t> seeds(60);
   std::iota(seeds.begin(), seeds.end(), test::test_seed() * seeds.size());
@@ -305,7 +348,15 @@ TEST_P(Attention, DrawnShapesMatchDoublePrecision) {
     s.window = draw(0, 2) ? draw(1, 180) : 0;
     s.soft_cap = static_cast<float>(draw(0, 2));
     s.shift = draw(0, 1) ? draw(-60, 200) : 0;
-    expect(s);
+    FirstKeys first_keys;
+    if (draw(0, 1)) {
+      for (int64_t n = 0; n < s.batch * s.q_len; ++n) {
+        first_keys.push_back(n % s.q_len == 0 ? static_cast<int32_t>(draw(0, 20)) : first_keys.back());
+        if (draw(0, 9) == 0) first_keys.back() += static_cast<int32_t>(draw(0, 30));
+      }
+      s.first_place = draw(0, 60);
+    }
+    expect(s, first_keys);
   }
 }
 
@@ -313,8 +364,8 @@ TEST_P(Attention, DrawnShapesMatchDoublePrecision) {
 class AttentionOfUsualHeads : public test::SharedContexts,
                               public testing::WithParamInterface<std::tuple<DType, bool>> {
  protected:
-  void expect(const AttentionShape& s) {
-    expect_attention(context(), context(2), s, std::get<0>(GetParam()));
+  void expect(const AttentionShape& s, const FirstKeys& first_keys = {}) {
+    expect_attention(context(), context(2), s, first_keys, std::get<0>(GetParam()));
   }
 };
 
@@ -342,6 +393,20 @@ TEST_P(AttentionOfUsualHeads, WindowsAndSoftCapsMatchDoublePrecision) {
   expect({1, 200, 30, 1, 1, 96, 1, true, 20});  // whole blocks see no key
   expect({1, 100, 100, 1, 1, 128, 1, true, 90, 0, 70});
   expect({1, 70, 70, 1, 1, 64, 1, true, 33, 0, 500});  // no key at all
+}
+
+TEST_P(AttentionOfUsualHeads, FirstKeysMatchDoublePrecision) {
+  if (!std::get<1>(GetParam())) return;
+  expect({1, 203, 203, 2, 1, 32, 1}, packed({{1, 33, 100, 64, 5}}));
+  expect({2, 130, 130, 1, 1, 64, 4, true, 33, 2}, packed({FirstKeys(130, 1), {70, 60}}));
+  expect({1, 161, 161, 1, 1, 128, 1}, packed({{90, 71}}));
+  AttentionShape s{1, 100, 150, 1, 1, 80, 1, true, 0, 0, 30};
+  s.first_place = 40;
+  expect(s, packed({{10, 20, 30, 40}}));
+  s.first_place = 0;
+  FirstKeys far = packed({{60, 40}});
+  for (int32_t& key : far) key += 120;  // of the keys that some queries see there are few
+  expect(s, far);
 }
 
 INSTANTIATE_TEST_SUITE_P(, Attention, testing::Values(DType::f32, DType::bf16, DType::f16),
@@ -444,6 +509,21 @@ TEST(AttentionEdges, KeysOutOfSightAreNotLookedAt) {
   }
 }
 
+TEST(AttentionEdges, KeysOfOtherDocumentsAreNotLookedAt) {
+  Context ctx(test::test_device(), 1, settings_of_edges());
+  for (const auto& [dtype, head_dim] : {std::pair{DType::f32, 4}, {DType::f32, 64}, {DType::bf16, 64}}) {
+    AttentionShape s{1, 20, 500, 2, 1, head_dim, 0.5f, true};
+    s.first_key = ops::to_device(ctx, FirstKeys(20, 450), {1, 20});
+    BothPasses run(ctx, s, dtype);
+    const auto expected = run.results();
+    std::vector<Tensor> matrices{run.in.k.matrix};
+    if (run.in.v.matrix.raw() != run.in.k.matrix.raw()) matrices.push_back(run.in.v.matrix);
+    for (const Tensor& matrix : matrices) ops::fill(ctx, matrix.slice(0, 320), std::nan(""));
+    run.both_passes(ctx, s);
+    EXPECT_EQ(run.results(), expected) << to_string(dtype);
+  }
+}
+
 // Multiply-adds of pairs of a query and a key that it sees.
 TEST(AttentionEdges, WorkIsThatOfTheVisiblePairs) {
   struct Flops : OpObserver {
@@ -465,7 +545,7 @@ TEST(AttentionEdges, WorkIsThatOfTheVisiblePairs) {
     const BothPasses run(ctx, s, DType::f32);
     double pairs = 0;
     for (int64_t i = 0; i < s.q_len; ++i)
-      pairs += static_cast<double>(seen_by(s, i).second - seen_by(s, i).first);
+      pairs += static_cast<double>(seen_by(s, 0, i).second - seen_by(s, 0, i).first);
     pairs *= static_cast<double>(s.batch * s.num_heads * s.head_dim);
     EXPECT_EQ(flops.seen, (std::vector<double>{2 * 2 * pairs, 2 * 5 * pairs}))
         << ops::describe(s, DType::f32);
@@ -479,6 +559,18 @@ TEST(AttentionEdges, MemoryGrowsWithTheKeysNotWithTheirSquare) {
     return ctx.allocator().stats().by_category[static_cast<size_t>(MemoryCategory::buffers)].peak;
   };
   EXPECT_LT(peak(512), 5 * peak(128));
+}
+
+TEST(AttentionEdges, OnCpusFirstKeysThatFallAreRefused) {
+  Context ctx(Device{}, 1, settings_of_edges());
+  AttentionShape s{2, 4, 4, 2, 2, 4, 1.0f, true};
+  const auto with = [&](const FirstKeys& first_keys) {
+    s.first_key = ops::to_device(ctx, first_keys, {2, 4});
+    return BothPasses(ctx, s, DType::f32);
+  };
+  EXPECT_NO_THROW(with({0, 1, 1, 3, 0, 0, 0, 0}));
+  EXPECT_THROW(with({0, 1, 0, 3, 0, 0, 0, 0}), InternalError);
+  EXPECT_THROW(with({0, 0, 0, 0, -1, 0, 0, 0}), InternalError);
 }
 
 TEST(AttentionEdges, RefusesArgumentsThatDoNotFit) {
@@ -497,6 +589,14 @@ TEST(AttentionEdges, RefusesArgumentsThatDoNotFit) {
   EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
   wrong = s;
   wrong.soft_cap = -1;
+  EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
+  wrong = s;
+  wrong.first_key = ops::to_device(ctx, FirstKeys{0, 0, 0}, {1, 3});
+  EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
+  wrong.first_key = Tensor::empty(ctx, {1, 4}, DType::i64);
+  EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
+  wrong.first_key = ops::to_device(ctx, FirstKeys{0, 0, 1, 1}, {1, 4});
+  wrong.causal = false;
   EXPECT_THROW(ops::attention(ctx, wrong, in.q, in.k, in.v, out, lse), InternalError);
   EXPECT_THROW(ops::attention(ctx, s, in.q, in.k, in.v, out, Tensor::empty(ctx, {1, 2, 5}, DType::f32)),
                InternalError);

@@ -1,0 +1,65 @@
+// Which keys of a ring's ranks others look at, where a window or first keys limit what queries see: the same
+// on every rank.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "parallel/context_parallel/context_parallel.h"
+#include "runtime/ops/attention/attention.h"
+
+namespace trireme::ring {
+
+/// The keys of one of a rank's chunks that another rank looks at: rows of what it holds of a sequence.
+struct Piece {
+  int64_t sequence;
+  Part rows;
+  int64_t at;  ///< its first row where the pieces of a meeting lie one after the other
+};
+
+/// A chunk of queries that sees something of a piece.
+struct Visit {
+  SeenKeys seen;
+  size_t piece;
+};
+
+/// What a rank looks at of another one's keys, or of its own.
+struct Meeting {
+  std::vector<Piece> pieces;
+  std::vector<Visit> visits;
+
+  void add(int64_t sequence, const SeenKeys& seen);
+  /// Sets `at` of all pieces once all are there.
+  void place_pieces();
+  /// Of all pieces.
+  int64_t rows() const { return pieces.empty() ? 0 : pieces.back().at + pieces.back().rows.size(); }
+};
+
+class Sights {
+ public:
+  /// `shape` and `chunk_first_keys` (as of ring_attention) outlive it.
+  Sights(const ContextShare& share, const ops::AttentionShape& shape,
+         std::span<const int32_t> chunk_first_keys);
+
+  Meeting meeting(int reader, int owner) const;
+
+  /// In which somebody takes something, ascending.
+  const std::vector<int>& steps() const { return steps_; }
+  /// Who takes from this rank in a step, and from whom this rank takes.
+  int reader(int step) const { return (share_.rank + step) % share_.size; }
+  int holder(int step) const { return holder_for(share_.rank, step); }
+  int rank() const { return share_.rank; }
+
+ private:
+  int holder_for(int reader, int step) const { return (reader + share_.size - step) % share_.size; }
+  size_t chunks() const { return 2 * static_cast<size_t>(share_.size); }
+
+  ContextShare share_;
+  const ops::AttentionShape& shape_;
+  std::span<const int32_t> first_keys_;
+  std::vector<int> steps_;
+};
+
+}  // namespace trireme::ring
