@@ -159,7 +159,7 @@ OpCase cross_entropy(Context& ctx, DType dtype, int64_t tokens) {
   const ops::Columns logits = aligned(ctx, tokens, 50257, dtype);
   const Tensor targets = zeros(ctx, {tokens}, DType::i32), loss = zeros(ctx, {tokens}, DType::f32);
   ops::fill(ctx, targets, 17);
-  return [=, &ctx] { ops::cross_entropy(ctx, logits, targets, 1, loss, logits); };
+  return [=, &ctx] { ops::cross_entropy(ctx, logits, targets, {}, loss, logits); };
 }
 
 OpCase embedding(Context& ctx, DType dtype, int64_t tokens) {

@@ -10,6 +10,7 @@ std::span<const OptionSection> option_sections() {
       {"moe", "Mixture of experts"},
       {"data", "Data: what is read"},
       {"train", "Training"},
+      {"loss", "Loss: what is minimised"},
       {"optimizer", "Optimizer: AdamW and the learning rate"},
       {"parallel", "Layout: how ranks share the work"},
       {"run", "This run"},
@@ -21,7 +22,7 @@ std::span<const OptionSection> option_sections() {
 std::vector<Option> all_options() {
   std::vector<Option> all;
   for (auto&& part : {model_options(), moe_options(), data_options(), train_options(), precision_options(),
-                      optimizer_options(), parallel_options(), run_options()}) {
+                      loss_options(), optimizer_options(), parallel_options(), run_options()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

@@ -74,6 +74,10 @@ std::vector<Option> data_options() {
        [](const RunConfig& c) {
          return when(!c.data.valid_tokens.empty(), "--data.valid-tokens names the validation data");
        }},
+      {section, "documents", "", named<DocumentsKind>([](auto& c) -> auto& { return c.data.documents; }),
+       "in one sample: attend sees the documents before, separate its own alone (cut at the end-of-text "
+       "token)",
+       ""},
       {section, "prefetch", "",
        whole(
            [](auto& c) -> auto& { return c.data.prefetch; }, 0, 1024),

@@ -44,9 +44,11 @@ std::string verify_help() {
       "the step, the\nmicro-batch, the layer and the tensor that is first. A run of 16 bits is verified in "
       "fp32 first. "
       "Alone, it runs the\nranks as threads. Exit code 5 when the layout does not follow.\n\n{}{}\n"
-      "All other options are those of trireme train. Those of data only say how large the vocabulary is; the "
-      "course of\n"
-      "a training (length, learning-rate schedule, loss scaling, evaluation, samples) plays no part.\n",
+      "All other options are those of trireme train. Those of data only say how large the vocabulary is, and "
+      "whether\n"
+      "documents are kept apart (then every fourth token ends one); the course of a training (length, "
+      "learning-rate\n"
+      "schedule, loss scaling, evaluation, samples) plays no part.\n",
       help_lines(lines), help_options(verify_options()));
 }
 

@@ -23,6 +23,7 @@ bool has_global_blocks(const ModelConfig& model) {
 std::string why_no_cudnn(const RunConfig& config) {
   const std::string why = why_no_cudnn(config.run);
   if (!why.empty() || config.model.num_heads < 1) return why;
+  if (config.data.documents == DocumentsKind::separate) return "data.documents is separate";
   ops::AttentionShape shape;
   shape.q_len = shape.kv_len = config.train.seq_len;
   shape.head_dim = config.model.head_dim();

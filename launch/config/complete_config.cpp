@@ -116,6 +116,11 @@ void check_data(const RunConfig& config, Faults& faults) {
         "file that made the tokens, or byte",
         data.tokenizer, data.tokens));
   }
+  if (data.documents == DocumentsKind::separate && tokenizer_kind(data.tokenizer) == TokenizerKind::chars) {
+    faults.push_back(
+        "data.documents separate: data.tokenizer char has no end-of-text token, by which documents are told "
+        "apart: use byte, bpe or a tokenizer's file, or --data.documents attend");
+  }
 }
 
 void check_backend(const RunConfig& config, int world_size, Faults& faults) {

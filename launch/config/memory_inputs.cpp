@@ -17,6 +17,8 @@ MemoryInputs memory_inputs(const RunConfig& config, int threads) {
                     config.train.master, optimizer_rules(config.optimizer));
   inputs.recomputation = config.train.recomputation;
   inputs.float8 = config.train.float8;
+  inputs.loss = config.loss;
+  inputs.separate_documents = config.data.documents == DocumentsKind::separate;
   inputs.threads = std::max(threads, 1);
   inputs.prefetch = std::min(config.data.prefetch, config.train.steps - 1);
   const bool on_gpu = config.run.device == DeviceKind::cuda ||

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launch/config/run_kinds.h"
+#include "models/config/loss_config.h"
 #include "models/config/model_config.h"
 #include "parallel/optimizer/loss_scaler.h"
 #include "parallel/optimizer/lr_schedule.h"
@@ -30,7 +31,8 @@ struct DataConfig {
   std::string end_of_text;         ///< token between documents; empty: known by its name
   int64_t bpe_vocab = 4096;        ///< size of a tokenizer trained here
   double valid_fraction = 0.1;     ///< last part of the text or token file, kept for evaluation; 0: none
-  int64_t prefetch = 2;            ///< steps whose batches are read in advance; 0: none
+  DocumentsKind documents = DocumentsKind::attend;
+  int64_t prefetch = 2;  ///< steps whose batches are read in advance; 0: none
 
   friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };
@@ -118,6 +120,7 @@ struct RunConfig {
   StartConfig start;
   DataConfig data;
   TrainConfig train;
+  LossConfig loss;
   OptimizerConfig optimizer;
   ParallelPlan parallel;
   RunOptions run;

@@ -27,4 +27,13 @@ inline std::span<const EnumName<BackendKind>> names_of(BackendKind) {
   return kNames;
 }
 
+/// What documents that lie in one sample see of each other.
+enum class DocumentsKind : uint8_t { attend, separate };
+
+inline std::span<const EnumName<DocumentsKind>> names_of(DocumentsKind) {
+  using enum DocumentsKind;
+  static constexpr EnumName<DocumentsKind> kNames[] = {{attend, "attend"}, {separate, "separate"}};
+  return kNames;
+}
+
 }  // namespace trireme

@@ -107,12 +107,24 @@ std::string optimizer_text(const RunConfig& config) {
                                                counted(static_cast<int64_t>(o.rules.size()), "rule")));
 }
 
+std::string loss_text(const LossConfig& loss) {
+  if (!loss.adds_terms()) return "cross-entropy";
+  std::string added;
+  const auto add = [&](double factor, const char* what) {
+    if (factor > 0) added += fmt::format("{}{} {:g}", added.empty() ? "" : " and ", what, factor);
+  };
+  add(loss.z_loss, "z-loss");
+  add(loss.label_smoothing, "label smoothing");
+  return fmt::format("shown is the cross-entropy; minimised, and shown as objective: with {}", added);
+}
+
 std::string data_text(const RunConfig& config) {
   const DataConfig& data = config.data;
   if (data.text.empty() && data.tokens.empty()) return "";
   std::string text =
       fmt::format("{}, tokenizer {}", data.text.empty() ? data.tokens : data.text, data.tokenizer);
   if (tokenizer_kind(data.tokenizer) == TokenizerKind::bpe) text += fmt::format(" of {}", data.bpe_vocab);
+  if (data.documents == DocumentsKind::separate) text += ", documents do not see each other";
   if (!data.valid_tokens.empty()) return text + fmt::format("; evaluated on {}", data.valid_tokens);
   return text + (data.valid_fraction > 0
                      ? fmt::format("; evaluated on the last {:g}%", 100 * data.valid_fraction)
@@ -262,7 +274,8 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
          line("recompute", recompute_text(config)) + line("model", model_line(config.model)) +
          line("weights", weights_text(config.start)) + size_lines(config, place.threads_per_rank) +
          line("data", data_text(config)) + line("tokens", place.tokens) + line("batch", batch_line(config)) +
-         line("optimizer", optimizer_text(config)) + line("files", place.run_directory);
+         line("loss", loss_text(config.loss)) + line("optimizer", optimizer_text(config)) +
+         line("files", place.run_directory);
 }
 
 }  // namespace trireme

@@ -36,6 +36,7 @@ std::vector<Field> step_fields(const StepMetrics& m, int64_t total_steps, double
        10},
       {"eta " + short_duration(eta_seconds), 3}};
   constexpr int kUnusual = 4;
+  if (m.objective) fields.push_back({fmt::format("objective {:.4f}", *m.objective), 4});
   if (!m.routers.empty()) fields.push_back({load_field(m.routers), 6});
   if (m.loss_scale != 1) fields.push_back({fmt::format("scale {}", m.loss_scale), 6});
   if (m.skips > 0)

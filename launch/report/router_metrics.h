@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "parallel/training/router_totals.h"
+#include "parallel/training/router_load.h"
 
 namespace trireme {
 

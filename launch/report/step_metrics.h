@@ -13,10 +13,12 @@ struct StepMetrics {
   int64_t step = 0;          ///< optimizer steps done; 0 is the state before the first
   double time = 0;           ///< seconds since 1970
   int64_t tokens = 0;        ///< tokens trained on since the start of training, over all ranks
-  double loss = 0;           ///< mean over the tokens of the global batch, natural logarithm
+  double loss = 0;           ///< cross-entropy: mean over the tokens of the global batch, natural logarithm
   double aux_loss = 0;       ///< what the routers' auxiliary losses add to that
   double router_z_loss = 0;  ///< and their z-losses
-  double grad_norm = 0;      ///< global, before clipping
+  /// What is minimised, all of these and what --loss adds to them; where it adds something.
+  std::optional<double> objective;
+  double grad_norm = 0;  ///< global, before clipping
   double lr = 0;
   double step_ms = 0;       ///< wall time of the step
   double comm_wait_ms = 0;  ///< of it, waiting for communication (Communicator::seconds_waited), this rank

@@ -47,9 +47,10 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       runs_ahead_(can_run_ahead()) {
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
-  reader_.emplace(data_.train, training_order(config_, data_), data_.vocab_size);
+  reader_.emplace(data_.train, training_order(config_, data_), data_.vocab_size, data_.end_of_text);
   if (data_.validation)
-    validation_.emplace(data_.validation, validation_order(config_, data_), data_.vocab_size);
+    validation_.emplace(data_.validation, validation_order(config_, data_), data_.vocab_size,
+                        data_.end_of_text);
   if (data_.tokenizer)
     config_.train.sample_prompt = usable_prompt(config_.train, *data_.tokenizer, prompt_note_);
   check_memory();
@@ -199,6 +200,7 @@ StepMetrics Trainer::end_step(StepUnderWay under_way) {
   m.loss = totals.mean_loss();
   m.aux_loss = totals.mean_of(totals.aux_loss_sum);
   m.router_z_loss = totals.mean_of(totals.z_loss_sum);
+  if (config_.loss.adds_terms()) m.objective = totals.mean_objective();
   m.grad_norm = under_way.numbers.gradient_norm();
   m.loss_scale = totals.loss_scale;
   m.skipped = !std::isfinite(m.grad_norm);

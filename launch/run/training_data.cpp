@@ -7,6 +7,7 @@
 
 #include "launch/report/number_text.h"
 #include "runtime/base/error.h"
+#include "runtime/data/tokenizer/byte_tokenizer.h"
 #include "runtime/data/tokenizer/tokenize.h"
 #include "runtime/data/tokenizer/tokenizer_factory.h"
 #include "runtime/data/tokenizer_kind.h"
@@ -156,6 +157,38 @@ TrainingData from_token_files(Communicator& world, const DataConfig& config, int
   return data;
 }
 
+/// The token that ends documents, of a tokenizer that is at hand or that made the file.
+std::optional<int32_t> end_of_text(const TrainingData& data, const DataConfig& config) {
+  if (data.tokenizer) return data.tokenizer->end_of_text();
+  const ByteTokenizer bytes;
+  const bool made_of_bytes =
+      tokenizer_kind(config.tokenizer) == TokenizerKind::byte && data.fingerprint == bytes.fingerprint();
+  return made_of_bytes ? bytes.end_of_text() : std::nullopt;
+}
+
+/// As rank 0 knows it, which has the tokenizer; all ranks call it.
+int32_t shared_end_of_text(Context& ctx, Communicator& world, const TrainingData& data,
+                           const DataConfig& config) {
+  int64_t id = world.rank() == 0 ? end_of_text(data, config).value_or(-1) : -1;
+  world.broadcast(ctx.host_stream(), Tensor::borrow(&id, {1}, DType::i64), 0);
+  if (id >= 0 && id < data.vocab_size) return static_cast<int32_t>(id);
+  const bool has_file = tokenizer_kind(config.tokenizer) == TokenizerKind::file;
+  if (config.text.empty() && !has_file) {
+    throw_usage(
+        "--data.documents separate: which token of {} ends a document is known from the tokenizer that made "
+        "it: name its file (--data.tokenizer PATH), or let documents see each other (--data.documents "
+        "attend)",
+        config.tokens);
+  }
+  throw_usage(
+      "--data.documents separate: the tokenizer {} has no end-of-text token that is known, by which "
+      "documents "
+      "are told apart: {}, or let documents see each other (--data.documents attend)",
+      config.tokenizer,
+      has_file ? "name it (--data.end-of-text TOKEN)"
+               : "use --data.tokenizer byte, bpe or a tokenizer's file");
+}
+
 /// The fingerprint of a tokenizer that lies beside the weights; 0 where there is none that can be read.
 uint64_t fingerprint_beside(const std::filesystem::path& path) {
   std::error_code error;
@@ -189,6 +222,8 @@ TrainingData load_training_data(Context& ctx, Communicator& world, const DataCon
         model_vocab, data.vocab_size, data.vocab_size);
   }
   data.vocab_size = std::max(data.vocab_size, model_vocab);
+  if (config.documents == DocumentsKind::separate)
+    data.end_of_text = shared_end_of_text(ctx, world, data, config);
   return data;
 }
 

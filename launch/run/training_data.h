@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "launch/config/run_config.h"
@@ -18,6 +19,7 @@ struct TrainingData {
   std::shared_ptr<const TokenSource> train;
   std::shared_ptr<const TokenSource> validation;  ///< null when nothing is kept for evaluation
   int64_t vocab_size = 0;
+  std::optional<int32_t> end_of_text;  ///< where documents are kept apart: the token that ends one
   uint64_t fingerprint = 0;  ///< of the tokenizer that made the ids (of text: on rank 0); 0: not known
   /// What was read, for the banner: format, width of a token, how many tokens and documents, and what is
   /// missing.
@@ -27,7 +29,8 @@ struct TrainingData {
 /// Text is tokenized once, by rank 0, and sent to the others; token files are mapped by every rank, and those
 /// of training and validation were made with one tokenizer (else UserError, bad_input). Every rank of `world`
 /// calls it. `model_vocab` is the size that the user asked for (0: the data's). UserError when it is too
-/// small for the data, or when nobody knows it.
+/// small for the data, or when nobody knows it; where documents are to be kept apart, also when no token is
+/// known that ends one.
 TrainingData load_training_data(Context& ctx, Communicator& world, const DataConfig& config,
                                 int64_t model_vocab);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "launch/config/attention_choice.h"
 #include "launch/config/session_options.h"
@@ -17,12 +18,20 @@ namespace {
 
 constexpr uint64_t kSampleKey = 0x5eed;
 
+// Ends documents, where they are kept apart: on average each has four tokens.
+constexpr uint32_t kDocumentTokens = 4;
+std::optional<int32_t> end_of_text(const RunConfig& config) {
+  if (config.data.documents == DocumentsKind::attend) return std::nullopt;
+  return static_cast<int32_t>(config.model.vocab_size - 1);
+}
+
 // Sample `index` of the run depends on nothing else.
 void read_sample(const RunConfig& config, int64_t index, int32_t* inputs, int32_t* targets) {
   const auto vocab = static_cast<uint32_t>(config.model.vocab_size);
   const auto token = [&](int64_t t) {
-    return static_cast<int32_t>(
-        philox4x32(kSampleKey, static_cast<uint64_t>(index), static_cast<uint64_t>(t))[0] % vocab);
+    const auto drawn = philox4x32(kSampleKey, static_cast<uint64_t>(index), static_cast<uint64_t>(t));
+    const std::optional<int32_t> end = end_of_text(config);
+    return end && drawn[1] % kDocumentTokens == 0 ? *end : static_cast<int32_t>(drawn[0] % vocab);
   };
   for (int64_t t = 0; t < config.train.seq_len; ++t) {
     inputs[t] = token(t);
@@ -36,7 +45,8 @@ RecordedRun::RecordedRun(Communicator& world, const RunConfig& config, Device de
     : config_(config),
       ctx_(device, config.run.threads, choose_op_settings(config.run, device)),
       session_(ctx_, world, config.parallel, config.model, session_options(config)),
-      run_(session_, {config.train.seq_len, config.train.micro_batch, config.train.global_batch},
+      run_(session_,
+           {config.train.seq_len, config.train.micro_batch, config.train.global_batch, end_of_text(config)},
            [this](int64_t sample, int32_t* inputs, int32_t* targets) {
              read_sample(config_, sample, inputs, targets);
            }),
@@ -65,7 +75,7 @@ RecordedStep RecordedRun::run_passes(double loss_scale) {
   if (hooks_ != nullptr) hooks_->before_update(run_.number(), ctx_, model());
   const BatchTotals totals = numbers.totals();
   RecordedStep recorded;
-  recorded.loss = totals.mean_of(totals.loss_sum + totals.aux_loss_sum + totals.z_loss_sum);
+  recorded.loss = totals.mean_objective();
   recorded.grad_norm = numbers.gradient_norm();
   recorded.loss_scale = loss_scale;
   recorded.mean = 1.0 / (loss_scale * static_cast<double>(std::max<int64_t>(totals.num_targets, 1)));

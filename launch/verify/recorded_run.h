@@ -14,7 +14,7 @@ namespace trireme {
 
 /// What the passes of a step gave.
 struct RecordedStep {
-  double loss = 0;         ///< mean, with what routers add to it
+  double loss = 0;         ///< mean, with what routers and the objective add to it
   double grad_norm = 0;    ///< as the run has it
   double loss_scale = 1;   ///< of the passes
   double mean = 0;         ///< what makes of `gradients` means over the tokens of the global batch
@@ -37,7 +37,8 @@ class RunHooks {
 class RecordedRun {
  public:
   /// A run in the layout of config.parallel, which is resolved, on samples made from random tokens, of which
-  /// every seventh does not count, at a constant rate. All ranks of `world` make one and make the calls
+  /// every seventh does not count, and where the run keeps documents apart every fourth ends one, at a
+  /// constant rate. All ranks of `world` make one and make the calls
   /// below together. `hooks` (may be null) outlives it.
   RecordedRun(Communicator& world, const RunConfig& config, Device device, RunHooks* hooks = nullptr);
   RecordedRun(const RecordedRun&) = delete;

@@ -43,6 +43,11 @@ RunConfig small_run(const RunConfig& config) {
   } else if (plan.pipeline == 1) {
     num_micro_batches = std::min<int64_t>(num_micro_batches, 2);
   }
+  const auto bytes_a_row = static_cast<int64_t>(size_of(config.train.precision)) *
+                           ((config.model.vocab_size + plan.tensor - 1) / plan.tensor);
+  const auto rows_of = [&](const TrainConfig& t) { return t.micro_batch * t.seq_len / plan.context; };
+  if (config.loss.rows_at_once(rows_of(config.train), bytes_a_row) < rows_of(config.train))
+    small.loss.chunk_tokens = std::max<int64_t>(1, rows_of(small.train) / 3);
   small.train.global_batch = small.train.micro_batch * plan.data * num_micro_batches;
   return small;
 }

@@ -55,6 +55,7 @@ class Layers {
             .plan = in.plan,
             .recomputes_core = in.recomputation.of_attention(),
             .float8 = in.float8,
+            .loss = in.loss,
             .threads = in.threads,
             .attention_workspace = in.attention_workspace,
             .deterministic_attention = in.deterministic_attention,

@@ -66,9 +66,10 @@ int64_t muon_scratch(const MemoryInputs& in) {
 int64_t buffers_of_step(const MemoryInputs& in, const std::vector<StateBlock>& blocks, int64_t of_layers) {
   const int64_t tokens = in.micro_batch * in.seq_len;
   const int64_t rows = (tokens + in.plan.context - 1) / in.plan.context;
-  // Ids, targets and positions; read in advance, all have the same positions.
+  // Ids, targets and positions; read in advance, all have the same places in their sequences.
   const auto batches = static_cast<double>(in.accumulation), steps = static_cast<double>(in.prefetch + 1);
-  const double ids = (in.prefetch == 0 ? 3 * batches : 2 * batches * steps + 1) *
+  const double own = in.separate_documents ? 4 : 2;
+  const double ids = (in.prefetch == 0 ? (own + 1) * batches : own * batches * steps + 1) *
                      static_cast<double>(block_bytes(rows, DType::i32));
   const int64_t lasting = static_cast<int64_t>(std::min(ids, 1e18)) + rotary_tables(in);
   return lasting + std::max({of_layers + sent_gradients(in, blocks), partial_gradients(blocks),

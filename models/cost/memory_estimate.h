@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/config/loss_config.h"
 #include "models/config/model_config.h"
 #include "models/spec/rank_sizes.h"
 #include "parallel/pipeline/schedule.h"
@@ -37,7 +38,9 @@ struct MemoryInputs {
   ParallelPlan plan;
   ShardingSpec sharding;
   Recomputation recomputation;
-  bool float8 = false;              ///< linear layers of the blocks multiply in fp8
+  bool float8 = false;  ///< linear layers of the blocks multiply in fp8
+  LossConfig loss = {};
+  bool separate_documents = false;  ///< samples have positions and first keys of their own
   int threads = 1;                  ///< of a rank
   int64_t attention_workspace = 0;  ///< the most bytes that cuDNN's attention may take; 0: it serves nothing
   bool deterministic_attention =

@@ -1,6 +1,7 @@
 #include "models/layers/attention.h"
 
 #include <utility>
+#include <vector>
 
 #include "models/layers/norm.h"
 #include "models/spec/describe_parameters.h"
@@ -15,6 +16,7 @@ struct Attention::State {
   Saved qkv_linear, output_linear;
   ops::AttentionShape shape;
   int context_parts = 1;
+  std::vector<int32_t> chunk_first_keys;
   Tensor qkv, out, lse, positions;
   Tensor unnormed;              // [rows, query and key columns]: before the norms of heads
   Tensor query_rstd, key_rstd;  // of these norms
@@ -38,7 +40,8 @@ void attend(Context& ctx, const ContextParallel& context, State& state) {
   state.out = Tensor::empty(ctx, {state.qkv.dim(0), s.num_heads * s.head_dim}, state.qkv.dtype());
   state.lse = Tensor::empty(ctx, {s.batch, s.num_heads, s.q_len}, DType::f32);
   const Heads heads = split_heads(state.qkv, s);
-  ring_attention(ctx, context, state.context_parts, s, heads.q, heads.k, heads.v, state.out, state.lse);
+  ring_attention(ctx, context, state.context_parts, s, heads.q, heads.k, heads.v, state.out, state.lse,
+                 state.chunk_first_keys);
 }
 
 // The gradient of qkv, which is let go of with all else that the core kept.
@@ -48,7 +51,8 @@ Tensor attend_backward(Context& ctx, const ContextParallel& context, const Tenso
   const Heads heads = split_heads(state.qkv, state.shape);
   const Heads gradients = split_heads(dqkv, state.shape);
   ring_attention_backward(ctx, context, state.context_parts, state.shape, heads.q, heads.k, heads.v,
-                          state.out, state.lse, dout, gradients.q, gradients.k, gradients.v);
+                          state.out, state.lse, dout, gradients.q, gradients.k, gradients.v,
+                          state.chunk_first_keys);
   state.qkv = state.out = state.lse = Tensor();
   return dqkv;
 }
@@ -70,16 +74,17 @@ Attention::Attention(const AttentionSpec& spec, AttentionParameters parameters, 
       output_(tensor, parameters_.output.weight, parameters_.output.bias,
               matmul.of(parameters_.output.weight)) {}
 
-ops::AttentionShape Attention::shape(const MicroBatch& mb) const {
-  return {.batch = mb.batch,
-          .q_len = mb.seq_len,
-          .kv_len = mb.seq_len,
+ops::AttentionShape Attention::shape(const TokenBatch& batch) const {
+  return {.batch = batch.batch,
+          .q_len = batch.seq_len,
+          .kv_len = batch.seq_len,
           .num_heads = num_heads_,
           .num_kv_heads = num_kv_heads_,
           .head_dim = spec_.head_dim,
           .scale = static_cast<float>(spec_.scale),
           .window = spec_.window,
-          .soft_cap = static_cast<float>(spec_.soft_cap)};
+          .soft_cap = static_cast<float>(spec_.soft_cap),
+          .first_key = batch.first_key};
 }
 
 void Attention::norm_heads(Context& ctx, State& state) const {
@@ -115,15 +120,16 @@ void Attention::turn(Context& ctx, const Tensor& qkv, const Tensor& positions, b
               rotary_, back);
 }
 
-Tensor Attention::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
+Tensor Attention::forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<State>();
-  state.shape = shape(mb);
-  state.context_parts = mb.context_parts;
-  const bool divided_rows = tensor_.divides_rows(mb);
+  state.shape = shape(batch);
+  state.context_parts = batch.context_parts;
+  state.chunk_first_keys = batch.chunk_first_keys;
+  const bool divided_rows = tensor_.divides_rows(batch);
   state.qkv = qkv_.forward(ctx, x, divided_rows, state.qkv_linear);
   norm_heads(ctx, state);
-  if (rotary_) state.positions = mb.positions;
-  turn(ctx, state.qkv, mb.positions, false);
+  if (rotary_) state.positions = batch.positions;
+  turn(ctx, state.qkv, batch.positions, false);
   attend(ctx, context_, state);
   const Tensor y = output_.forward(ctx, state.out, divided_rows, state.output_linear);
   if (recomputes_core_) {

@@ -19,13 +19,13 @@ class Attention {
             const TensorParallel& tensor, const ContextParallel& context, bool recomputes_core = false,
             const MatmulPolicies& matmul = {});
 
-  Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
+  Tensor forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
   void collect(ParameterBlocks& blocks) { parameters_.collect(blocks); }
 
  private:
-  ops::AttentionShape shape(const MicroBatch& micro_batch) const;
+  ops::AttentionShape shape(const TokenBatch& batch) const;
   struct State;
   void norm_heads(Context& ctx, State& state) const;
   void norm_heads_backward(Context& ctx, const Tensor& dqkv, const State& state) const;

@@ -24,16 +24,16 @@ FeedForward::FeedForward(const FeedForwardSpec& spec, FeedForwardParameters para
       up_(tensor, parameters_.up.weight, parameters_.up.bias, matmul.of(parameters_.up.weight)),
       down_(tensor, parameters_.down.weight, parameters_.down.bias, matmul.of(parameters_.down.weight)) {}
 
-Tensor FeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
+Tensor FeedForward::forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<FeedForwardState>();
-  const bool divided_rows = tensor_.divides_rows(mb);
+  const bool divided_rows = tensor_.divides_rows(batch);
   Tensor a;
   if (is_gated(activation_)) {
     state.h = up_.forward(ctx, x, divided_rows, state.up_linear);
-    a = Tensor::empty(ctx, {mb.rows(), state.h.dim(1) / 2}, x.dtype());
+    a = Tensor::empty(ctx, {batch.rows(), state.h.dim(1) / 2}, x.dtype());
     gated_activation(ctx, activation_, state.h, a);
   } else {
-    state.h = Tensor::empty(ctx, {mb.rows(), parameters_.up.weight.weight.dim(0)}, x.dtype());
+    state.h = Tensor::empty(ctx, {batch.rows(), parameters_.up.weight.weight.dim(0)}, x.dtype());
     a = Tensor::empty(ctx, state.h.shape(), x.dtype());
     up_.forward_gelu(ctx, x, divided_rows, state.h, a, state.up_linear);
   }

@@ -14,7 +14,7 @@ class FeedForward {
   FeedForward(const FeedForwardSpec& spec, FeedForwardParameters parameters, const TensorParallel& tensor,
               const MatmulPolicies& matmul = {});
 
-  Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
+  Tensor forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
   void collect(ParameterBlocks& blocks) { parameters_.collect(blocks); }

@@ -1,70 +1,80 @@
 #include "models/layers/loss_head.h"
 
+#include <algorithm>
 #include <utility>
-
-#include "parallel/tensor_parallel/vocabulary.h"
-#include "runtime/ops/elementwise.h"
 
 namespace trireme {
 
-namespace {
-
-struct LossHeadState {
-  Saved norm, linear;
+struct LossHead::State {
+  Head::Saved head;
   ops::Columns dlogits;
+  // Where rows go through in parts:
+  bool in_parts = false;
+  MicroBatch micro_batch;
+  Tensor y;
 };
 
-}  // namespace
-
 LossHead::LossHead(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
-                   const TensorParallel& tensor)
-    : soft_cap_(static_cast<float>(spec.soft_cap)),
+                   const TensorParallel& tensor, std::shared_ptr<const Objective> objective,
+                   const LossConfig& config)
+    : config_(config),
       tensor_(tensor),
-      norm_(spec.norm, std::move(parameters.norm)),
-      own_(std::move(parameters.weight)),
-      weight_(own_ ? &own_ : tied_to),
-      linear_(tensor, *weight_, no_bias_) {}
+      head_(spec, std::move(parameters), tied_to, tensor),
+      objective_(std::move(objective)) {}
 
 Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
-  auto& state = saved.emplace<LossHeadState>();
-  const Tensor y = norm_.forward(ctx, x, Tensor(), state.norm).y;
-  const ops::Columns logits = empty_logits(ctx, tensor_, vocab_size(), mb.rows(), y.dtype());
-  linear_.forward_into(ctx, y, tensor_.divides_rows(mb), logits, state.linear);
-  const Tensor loss = Tensor::empty(ctx, {mb.rows()}, DType::f32);
-  if (mb.training) state.dlogits = logits;
-  vocabulary_cross_entropy(ctx, tensor_, vocab_size(), logits, mb.targets, mb.gradient_scale, loss,
-                           state.dlogits, soft_cap_);
-  if (mb.loss_sum) ops::add_sum(ctx, loss, mb.loss_sum);
+  auto& state = saved.emplace<State>();
+  const Tensor y = head_.norm(ctx, x, state.head);
+  if (config_.rows_at_once(mb.rows(), head_.bytes_a_row(y.dtype())) < mb.rows()) {
+    if (mb.training) {
+      state.in_parts = true;
+      state.micro_batch = mb;
+      state.y = y;
+    } else {
+      run_in_parts(ctx, mb, y);
+    }
+    return Tensor();
+  }
+  const RowLogits logits = head_.logits(ctx, y, mb, state.head);
+  if (mb.training) state.dlogits = logits.columns;
+  objective_->apply(ctx, tensor_, logits, mb.targets, mb.gradient_scale, {mb.loss_sum, mb.added_sum},
+                    state.dlogits);
   return Tensor();
 }
 
+// In training the gradient of y, and that of the matrix is added to; else undefined.
+Tensor LossHead::run_in_parts(Context& ctx, const MicroBatch& mb, const Tensor& y) const {
+  const int64_t rows = mb.rows(), at_once = config_.rows_at_once(rows, head_.bytes_a_row(y.dtype()));
+  const bool divided_rows = tensor_.divides_rows(mb);
+  const Tensor all = tensor_.gather(ctx, y, divided_rows);
+  const Tensor dy = mb.training ? Tensor::empty(ctx, all.shape(), all.dtype()) : Tensor();
+  for (int64_t begin = 0; begin < rows; begin += at_once) {
+    const int64_t end = std::min(rows, begin + at_once);
+    const Tensor part = all.slice(begin, end);
+    const RowLogits logits = head_.logits_of_rows(ctx, part);
+    objective_->apply(ctx, tensor_, logits, mb.targets.slice(begin, end), mb.gradient_scale,
+                      {mb.loss_sum, mb.added_sum}, mb.training ? logits.columns : ops::Columns());
+    if (mb.training) head_.backward_of_rows(ctx, logits.columns, part, dy.slice(begin, end));
+  }
+  return mb.training ? tensor_.reduce(ctx, dy, divided_rows) : Tensor();
+}
+
 Tensor LossHead::backward_input(Context& ctx, const Tensor&, Saved& saved) {
-  auto& state = saved.get<LossHeadState>();
-  const Tensor dy = linear_.backward_input(ctx, state.dlogits, state.linear);
-  state.dlogits = {};
-  return norm_.backward(ctx, dy, Tensor(), state.norm);
+  auto& state = saved.get<State>();
+  Tensor dy;
+  if (state.in_parts) {
+    dy = run_in_parts(ctx, std::exchange(state.micro_batch, {}), std::exchange(state.y, {}));
+  } else {
+    dy = head_.backward_input(ctx, state.dlogits, state.head);
+    state.dlogits = {};
+  }
+  return head_.norm_backward(ctx, dy, state.head);
 }
 
 void LossHead::backward_weight(Context& ctx, Saved& saved) {
-  linear_.backward_weight(ctx, saved.get<LossHeadState>().linear);
+  auto& state = saved.get<State>();
+  if (!state.in_parts) head_.backward_weight(ctx, state.head);
   saved.clear();
-}
-
-void LossHead::collect(std::vector<ParameterBlock*>& blocks) {
-  norm_.collect(blocks);
-  if (own_) blocks.push_back(&own_);
-}
-
-void LossHead::collect_shared(std::vector<const ParameterBlock*>& blocks) const {
-  if (weight_ != &own_) blocks.push_back(weight_);
-}
-
-Tensor LossHead::logits(Context& ctx, const MicroBatch& mb, const Tensor& x) const {
-  Saved norm, linear;
-  const Tensor y = norm_.forward(ctx, x, Tensor(), norm).y;
-  const Tensor logits = linear_.forward(ctx, y, tensor_.divides_rows(mb), linear);
-  if (soft_cap_ > 0) ops::soft_cap(ctx, {logits, 0, logits.dim(1)}, soft_cap_);
-  return gather_logits(ctx, tensor_, vocab_size(), logits);
 }
 
 }  // namespace trireme

@@ -1,45 +1,47 @@
-// LossHead: the last layer; final norm, projection onto the vocabulary, cross-entropy.
+// LossHead: the last layer of a model in training; a head and an objective.
 #pragma once
 
 #include <memory>
 
-#include "models/layers/norm.h"
+#include "models/config/loss_config.h"
+#include "models/layers/head.h"
+#include "models/layers/objective.h"
 #include "parallel/module/layer.h"
-#include "parallel/tensor_parallel/linear.h"
 
 namespace trireme {
 
 class LossHead final : public Layer {
  public:
-  /// Reads the matrix of `parameters`, and where it has none `tied_to`, the embedding's block, which outlives
-  /// the head.
+  /// `config` says how many logits are made at once.
   LossHead(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
-           const TensorParallel& tensor);
+           const TensorParallel& tensor, std::shared_ptr<const Objective> objective,
+           const LossConfig& config = {});
 
-  /// Adds the losses of the micro-batch's targets to its loss_sum, equal on all tensor ranks, and returns an
-  /// undefined tensor. In training the logits become their own gradient at once, so that [rows, V / ranks] is
-  /// held only once; its rows lie aligned_row_stride apart.
+  /// Adds the losses of the micro-batch's targets to its sums, and returns an undefined tensor. In training
+  /// the logits become their own gradient at once, so that [rows, V / ranks] is held only once. Where that is
+  /// more than may be, a part of the rows goes through head and objective after the other: outside of
+  /// training here, in training in backward_input, so that no logits are made twice or kept.
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
-  void collect(std::vector<ParameterBlock*>& blocks) override;
-  void collect_shared(std::vector<const ParameterBlock*>& blocks) const override;
+  void collect(std::vector<ParameterBlock*>& blocks) override { head_.collect(blocks); }
+  void collect_shared(std::vector<const ParameterBlock*>& blocks) const override {
+    head_.collect_shared(blocks);
+  }
 
   /// The head's own matrix; empty where it reads the embedding's.
-  ParameterBlock& weight() { return own_; }
+  ParameterBlock& weight() { return head_.weight(); }
 
-  /// [rows, V], on every tensor rank: for generation, and for those who compare.
-  Tensor logits(Context& ctx, const MicroBatch& micro_batch, const Tensor& x) const;
+  const Head& head() const { return head_; }
 
  private:
-  int64_t vocab_size() const { return weight_->members.front().global_shape[0]; }
+  struct State;
+  Tensor run_in_parts(Context& ctx, const MicroBatch& micro_batch, const Tensor& y) const;
 
-  float soft_cap_;
+  LossConfig config_;
   TensorParallel tensor_;
-  Norm norm_;
-  ParameterBlock own_, no_bias_;
-  const ParameterBlock* weight_;
-  ColumnParallelLinear linear_;
+  Head head_;
+  std::shared_ptr<const Objective> objective_;
 };
 
 }  // namespace trireme

@@ -69,7 +69,7 @@ Jitter jitter_of(const MoeConfig& config, const std::string& router, const Micro
            .key = stream_key(mb.seed, router + ".jitter"),
            .first_sample = mb.first_sample,
            .rows_per_sample = mb.seq_len},
-          mb.positions};
+          mb.places_in_sequence()};
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "models/config/loss_config.h"
 #include "parallel/plan/parameter_rules.h"
 #include "parallel/plan/recomputation.h"
 #include "parallel/training/training_step_options.h"
@@ -22,6 +23,7 @@ struct SessionOptions {
   uint64_t seed = 0;                      ///< of the initial weights
   std::string weights = {};               ///< safetensors file to begin with; empty: initial weights
   bool upcycle = false;  ///< a mixture begins with the weights of a dense model (load_weights())
+  LossConfig loss = {};  ///< what is minimised
   TrainingStepOptions step = {};
 };
 

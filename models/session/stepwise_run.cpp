@@ -25,7 +25,8 @@ std::vector<MicroBatch> StepwiseRun::read() {
       const int64_t to = b * shape_.seq_len;
       read_sample_(first + b, inputs.data() + to, targets.data() + to);
     }
-    out.push_back(make_micro_batch(session_.context(), n, shape_.seq_len, inputs, targets, share));
+    out.push_back(
+        make_micro_batch(session_.context(), n, shape_.seq_len, inputs, targets, share, shape_.end_of_text));
     out.back().first_sample = first;
   }
   return out;

@@ -15,8 +15,9 @@ namespace trireme {
 /// turn.
 struct BatchShape {
   int64_t seq_len = 0;
-  int64_t micro_batch = 0;   ///< samples of one
-  int64_t global_batch = 0;  ///< samples of a step
+  int64_t micro_batch = 0;                  ///< samples of one
+  int64_t global_batch = 0;                 ///< samples of a step
+  std::optional<int32_t> end_of_text = {};  ///< documents that it ends do not see each other
 };
 
 /// Writes `seq_len` inputs and targets of a sample, which depend on its number alone.

@@ -30,7 +30,8 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
               .compute_type = options.precision,
               .sharding = parallel_.sharding(options.master, options.rules),
               .recomputation = options.recomputation,
-              .float8 = options.float8}),
+              .float8 = options.float8,
+              .loss = options.loss}),
       step_(ctx, parallel_, model_.part(), options.step) {
   storage().initialize(ctx, options.seed);
   if (!options.weights.empty()) load_weights(ctx, checkpointed(), options.weights, options.upcycle);

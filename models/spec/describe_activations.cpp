@@ -117,29 +117,55 @@ class Head final : public DescribedLayer {
       : s_(scene),
         vocab_(aligned_row_stride(RankSizes::share(model.vocab_size, scene.sizes.tensor))),
         norm_(scene, model.head.norm),
-        linear_(scene, scene.sizes.hidden, vocab_) {}
+        linear_(scene, scene.sizes.hidden, vocab_) {
+    const int64_t bytes = vocab_ * static_cast<int64_t>(size_of(s_.sizes.type));
+    at_once_ = scene.conditions.loss.rows_at_once(s_.sizes.rows, bytes);
+  }
 
   Held forward(const Held& x) override {
     const Held y = norm_.forward(x, false).y;
+    if (at_once_ < s_.sizes.rows) {
+      y_ = y;
+      return nullptr;
+    }
     dlogits_ = s_.make(s_.sizes.rows, vocab_);
     linear_.forward_into(y);
-    const Held loss = s_.floats(s_.sizes.rows);
-    const Held statistics = s_.sizes.tensor > 1 ? s_.buffer(s_.sizes.rows, 3 * s_.sizes.tensor) : nullptr;
+    objective(s_.sizes.rows);
     return nullptr;
   }
   Held backward_input(const Held&) override {
+    if (at_once_ < s_.sizes.rows) return in_parts(std::exchange(y_, nullptr));
     const Held dy = linear_.backward_input(dlogits_);
     dlogits_ = nullptr;
     return norm_.backward();
   }
-  void backward_weight() override { linear_.backward_weight(); }
+  void backward_weight() override {
+    if (at_once_ == s_.sizes.rows) linear_.backward_weight();
+  }
 
  private:
+  void objective(int64_t rows) const {
+    const Held loss = s_.floats(rows), added = s_.conditions.loss.adds_terms() ? s_.floats(rows) : nullptr;
+    const Held statistics = s_.sizes.tensor > 1 ? s_.buffer(rows, kStatistics * s_.sizes.tensor) : nullptr;
+  }
+  Held in_parts(const Held& y) {
+    const Held all = s_.gather(y, s_.sizes.hidden);
+    Held dy = s_.make(s_.sizes.rows, s_.sizes.hidden);
+    {  // one part; the others take its place, and no more
+      const Held logits = s_.make(at_once_, vocab_);
+      objective(at_once_);
+    }
+    dy = s_.reduce(std::move(dy), s_.sizes.hidden);
+    return norm_.backward();
+  }
+
+  static constexpr int64_t kStatistics = 4;  // ops::kCrossEntropyStatistics
+
   const Scene& s_;
-  int64_t vocab_;
+  int64_t vocab_, at_once_;
   traces::Norm norm_;
   traces::ColumnLinear linear_;
-  Held dlogits_;
+  Held dlogits_, y_;
 };
 
 // The conditions of layers that do not multiply in fp8.

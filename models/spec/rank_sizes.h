@@ -1,6 +1,7 @@
 // RankSizes: what one rank holds of a model's widths and of a micro-batch's rows.
 #pragma once
 
+#include "models/config/loss_config.h"
 #include "models/spec/model_spec.h"
 #include "parallel/plan/parallel_plan.h"
 #include "runtime/tensor/dtype.h"
@@ -17,6 +18,7 @@ struct LayerConditions {
   ParallelPlan plan;
   bool recomputes_core = false;  ///< of attention
   bool float8 = false;           ///< linear layers of the blocks multiply in fp8
+  LossConfig loss = {};
   int threads = 1;
   int64_t attention_workspace = 0;  ///< the most bytes that cuDNN's attention may take; 0: it serves nothing
   bool deterministic_attention = true;

@@ -74,8 +74,8 @@ void TransformerBlock::collect(ParameterBlocks& blocks) {
   if (ffn_post_norm_) ffn_post_norm_->collect(blocks);
 }
 
-void TransformerBlock::collect_routers(std::vector<RouterBalance*>& routers) {
-  if (experts_) routers.push_back(&experts_->balance());
+void TransformerBlock::collect_statistics(std::vector<LayerStatistics*>& statistics) {
+  if (experts_) statistics.push_back(&experts_->balance());
 }
 
 }  // namespace trireme

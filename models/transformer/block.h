@@ -26,7 +26,7 @@ class TransformerBlock final : public Layer {
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
   void collect(ParameterBlocks& blocks) override;
-  void collect_routers(std::vector<RouterBalance*>& routers) override;
+  void collect_statistics(std::vector<LayerStatistics*>& statistics) override;
 
  private:
   template <class F>

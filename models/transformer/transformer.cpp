@@ -6,13 +6,13 @@
 
 #include "models/config/validate.h"
 #include "models/cost/layer_placement.h"
+#include "models/layers/cross_entropy.h"
 #include "models/layers/rotary_table.h"
 #include "models/spec/describe.h"
 #include "models/transformer/block.h"
 #include "parallel/module/recompute.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/host_copy.h"
-#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
 
@@ -57,8 +57,8 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
       std::make_unique<ParameterStorage>(ctx, part_.blocks(), options.compute_type, options.sharding);
   weights_ = std::make_unique<ShardedWeights>(parallel, *part_.storage, parallel.plan().overlap);
   for (Stage& stage : part_.chunks) stage.set_weight_access(weights_.get());
-  part_.boundary = {spec_.hidden_size, options.compute_type, [tensor = tensor_](const MicroBatch& mb) {
-                      return mb.rows() / (tensor.divides_rows(mb) ? tensor.size() : 1);
+  part_.boundary = {spec_.hidden_size, options.compute_type, [tensor = tensor_](const TokenBatch& batch) {
+                      return batch.rows() / (tensor.divides_rows(batch) ? tensor.size() : 1);
                     }};
 }
 
@@ -70,8 +70,11 @@ std::unique_ptr<Layer> Transformer::make_layer(Context& ctx, int place) {
     return layer;
   }
   if (place <= spec_.num_blocks()) return make_block(ctx, place - 1);
+  std::shared_ptr<const Objective> objective = options_.objective;
+  if (!objective) objective = std::make_shared<CrossEntropy>(options_.loss);
   auto layer = std::make_unique<LossHead>(spec_.head, parameters.head(embedding_ != nullptr),
-                                          embedding_ != nullptr ? &embedding_->tokens() : nullptr, tensor_);
+                                          embedding_ != nullptr ? &embedding_->tokens() : nullptr, tensor_,
+                                          std::move(objective), options_.loss);
   head_ = layer.get();
   return layer;
 }
@@ -94,8 +97,9 @@ Tensor Transformer::rotary_table_of(Context& ctx, const RotarySpec& rotary) {
   return rotary_tables_.emplace_back(rotary, rotary_table(ctx, rotary, options_.max_seq_len)).second;
 }
 
-Tensor Transformer::logits(Context& ctx, const MicroBatch& micro_batch) {
-  MicroBatch mb = micro_batch;
+Tensor Transformer::logits(Context& ctx, const TokenBatch& batch) {
+  MicroBatch mb;
+  static_cast<TokenBatch&>(mb) = batch;
   mb.training = false;
   const int num_ranks = pipeline_.size(), last = num_ranks * static_cast<int>(part_.chunks.size()) - 1;
   const auto boundary = [&] {
@@ -113,7 +117,7 @@ Tensor Transformer::logits(Context& ctx, const MicroBatch& micro_batch) {
   if (head_ != nullptr) {
     const Stage& stage = part_.chunks.back();
     const HeldWeights held = stage.hold_for_forward(ctx, stage.num_layers() - 1);
-    logits = head_->logits(ctx, mb, x);
+    logits = head_->head().all_logits(ctx, mb, x);
   } else {
     logits = Tensor::empty(ctx, {mb.rows(), spec_.vocab_size}, part_.boundary.dtype);
   }

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/config/loss_config.h"
 #include "models/config/model_config.h"
 #include "models/layers/embedding.h"
 #include "models/layers/loss_head.h"
@@ -28,6 +29,9 @@ struct TransformerOptions {
   Recomputation recomputation = {};  ///< what is not kept for the backward pass
   /// The linear layers of the blocks (not experts, routers or the head) multiply in 8 bits (MatmulPolicies).
   bool float8 = false;
+  LossConfig loss = {};
+  /// What is minimised in place of the CrossEntropy that `loss` describes; null: that.
+  std::shared_ptr<const Objective> objective = nullptr;
 };
 
 class Transformer {
@@ -44,10 +48,10 @@ class Transformer {
   const std::vector<int>& placement() const { return placement_; }
   ParameterStorage& storage() { return *part_.storage; }
 
-  /// [rows, V] in the compute type, for tokens and positions of the micro-batch; every rank of the tensor and
+  /// [rows, V] in the compute type, for the tokens of the batch; every rank of the tensor and
   /// pipeline axes calls it and gets all. So does every rank of parallel.shard() where
   /// weights are divided, and of parallel.experts().
-  Tensor logits(Context& ctx, const MicroBatch& micro_batch);
+  Tensor logits(Context& ctx, const TokenBatch& batch);
 
  private:
   std::unique_ptr<Layer> make_layer(Context& ctx, int place);  // 0: the embedding, then blocks and head

@@ -19,16 +19,29 @@ namespace trireme {
 
 namespace {
 
+// What is read of a micro-batch, in this order: the first two, or all.
+constexpr Tensor MicroBatch::*kMembers[] = {&MicroBatch::tokens, &MicroBatch::targets, &MicroBatch::positions,
+                                            &MicroBatch::first_key};
+constexpr int32_t* RowMemory::*kMemory[] = {&RowMemory::tokens, &RowMemory::targets, &RowMemory::positions,
+                                            &RowMemory::first_keys};
+
+size_t num_members(const SampleRows& rows) { return rows.separates_documents() ? 4 : 2; }
+
+Shape shape_of(size_t member, const MicroBatch& mb) {
+  return kMembers[member] == &MicroBatch::first_key ? Shape{mb.batch, mb.seq_len} : Shape{mb.rows()};
+}
+
 /// Of all that the thread shares with its starter, which may have gone when storage answers at last.
 struct BatchSlot {
-  Tensor tokens, targets;                     // on the device
-  std::shared_ptr<std::byte> staged;          // both, in memory that the device copies from; not on the CPU
+  std::vector<Tensor> tensors;                // kMembers, on the device
+  std::shared_ptr<std::byte> staged;          // all, in memory that the device copies from; not on the CPU
   std::shared_ptr<Event> copied, given_back;  // on the stream of copies; on the compute stream
 };
 
 struct BatchInSlot {
   size_t slot = 0;
   SampleRun run;
+  RowFacts facts;
   std::exception_ptr error;  // instead of a batch; nothing follows
 };
 
@@ -44,10 +57,10 @@ struct BatchPrefetcher::State {
     }
     for (int64_t i = 0; i < num_slots; ++i) {
       BatchSlot& slot = slots.emplace_back();
-      slot.tokens = Tensor::empty(ctx, {largest}, DType::i32, MemoryCategory::buffers);
-      slot.targets = Tensor::empty(ctx, {largest}, DType::i32, MemoryCategory::buffers);
+      for (size_t m = 0; m < num_members(rows); ++m)
+        slot.tensors.push_back(Tensor::empty(ctx, {largest}, DType::i32, MemoryCategory::buffers));
       if (copies) {
-        const auto bytes = static_cast<size_t>(2 * slot.tokens.bytes());
+        const auto bytes = static_cast<size_t>(largest) * sizeof(int32_t) * slot.tensors.size();
         slot.staged = ctx.host_allocator().allocate(bytes, MemoryCategory::buffers);
         slot.given_back = compute->record();  // whoever had this memory before may still use it there
       }
@@ -68,14 +81,14 @@ struct BatchPrefetcher::State {
       if (!wait_for_slot(batch.slot)) break;
       try {
         batch.run = row.at(i);
-        read(slots[batch.slot], batch.run);
+        batch.facts = read(slots[batch.slot], batch.run);
       } catch (...) {
         batch.error = std::current_exception();
       }
       const std::lock_guard lock(mutex);
-      ready.push_back(batch);
+      ready.push_back(std::move(batch));
       changed.notify_all();
-      if (batch.error) break;
+      if (ready.back().error) break;
     }
     const std::lock_guard lock(mutex);
     has_ended = true;
@@ -94,18 +107,23 @@ struct BatchPrefetcher::State {
     return true;
   }
 
-  void read(BatchSlot& slot, const SampleRun& run) {
+  RowFacts read(BatchSlot& slot, const SampleRun& run) {
     const auto goes_on = [this] { return !is_stopped; };
-    if (!copies) return rows.read(run, slot.tokens.data<int32_t>(), slot.targets.data<int32_t>(), goes_on);
+    RowMemory to;
+    if (!copies) {
+      for (size_t m = 0; m < slot.tensors.size(); ++m) to.*kMemory[m] = slot.tensors[m].data<int32_t>();
+      return rows.read(run, to, goes_on);
+    }
     if (slot.copied) slot.copied->synchronize();  // from the memory that is written next
-    auto* tokens = reinterpret_cast<int32_t*>(slot.staged.get());
-    int32_t* targets = tokens + slot.tokens.numel();
-    rows.read(run, tokens, targets, goes_on);
+    auto* staged = reinterpret_cast<int32_t*>(slot.staged.get());
+    const auto from = [&](size_t m) { return staged + static_cast<int64_t>(m) * slot.tensors[m].numel(); };
+    for (size_t m = 0; m < slot.tensors.size(); ++m) to.*kMemory[m] = from(m);
+    RowFacts facts = rows.read(run, to, goes_on);
     const auto bytes = static_cast<size_t>(run.count * rows.rows_a_sample()) * sizeof(int32_t);
     copies->wait(*slot.given_back);
-    copies->copy(slot.tokens.raw(), tokens, bytes);
-    copies->copy(slot.targets.raw(), targets, bytes);
+    for (size_t m = 0; m < slot.tensors.size(); ++m) copies->copy(slot.tensors[m].raw(), from(m), bytes);
     slot.copied = copies->record();
+    return facts;
   }
 
   BatchInSlot take() {
@@ -115,7 +133,7 @@ struct BatchPrefetcher::State {
     TRIREME_CHECK(!ready.empty(), "more micro-batches are held than the {} there is memory for",
                   slots.size());
     if (ready.front().error) std::rethrow_exception(ready.front().error);
-    const BatchInSlot batch = ready.front();
+    BatchInSlot batch = std::move(ready.front());
     ready.pop_front();
     return batch;
   }
@@ -207,39 +225,45 @@ std::vector<MicroBatch> BatchPrefetcher::next(int64_t most) {
   return out;
 }
 
-MicroBatch BatchPrefetcher::describe(const SampleRun& run) const {
+MicroBatch BatchPrefetcher::describe(const SampleRun& run, RowFacts facts) const {
   MicroBatch mb;
   mb.batch = run.count;
   mb.seq_len = rows_.rows_a_sample();
   mb.first_sample = run.first;
   mb.context_parts = rows_.share().size;
-  mb.num_targets = run.is_counted ? mb.rows() : 0;
-  mb.targets_of_sequence.assign(static_cast<size_t>(run.count), rows_.seq_len());
+  mb.num_targets = facts.num_targets;
+  mb.targets_of_sequence = std::move(facts.targets_of_sample);
+  mb.chunk_first_keys = std::move(facts.chunk_first_keys);
   mb.positions = positions_.slice(0, mb.rows());
+  if (rows_.separates_documents()) mb.places = mb.positions;
   return mb;
 }
 
 MicroBatch BatchPrefetcher::read_now() {
   const SampleRun run = row_.at(num_done_);
-  MicroBatch mb = describe(run);
-  std::vector<int32_t> tokens(static_cast<size_t>(mb.rows())), targets(tokens.size());
-  rows_.read(run, tokens.data(), targets.data());
-  mb.tokens = ops::to_device(ctx_, tokens, {mb.rows()});
-  mb.targets = ops::to_device(ctx_, targets, {mb.rows()});
+  std::vector<std::vector<int32_t>> values(num_members(rows_));
+  RowMemory to;
+  for (size_t m = 0; m < values.size(); ++m) {
+    values[m].resize(static_cast<size_t>(run.count * rows_.rows_a_sample()));
+    to.*kMemory[m] = values[m].data();
+  }
+  MicroBatch mb = describe(run, rows_.read(run, to));
+  for (size_t m = 0; m < values.size(); ++m)
+    mb.*kMembers[m] = ops::to_device(ctx_, values[m], shape_of(m, mb));
   return mb;
 }
 
 MicroBatch BatchPrefetcher::take() {
-  const BatchInSlot batch = state_->take();
+  BatchInSlot batch = state_->take();
   const BatchSlot& slot = state_->slots[batch.slot];
   const auto lease = std::make_shared<Lease>(state_, batch.slot);
   if (slot.copied) ctx_.stream().wait(*slot.copied);
-  MicroBatch mb = describe(batch.run);
-  const auto of_slot = [&](const Tensor& t) {
-    return Tensor::share({lease, static_cast<std::byte*>(t.raw())}, {mb.rows()}, DType::i32, t.device());
-  };
-  mb.tokens = of_slot(slot.tokens);
-  mb.targets = of_slot(slot.targets);
+  MicroBatch mb = describe(batch.run, std::move(batch.facts));
+  for (size_t m = 0; m < slot.tensors.size(); ++m) {
+    const Tensor& t = slot.tensors[m];
+    mb.*kMembers[m] =
+        Tensor::share({lease, static_cast<std::byte*>(t.raw())}, shape_of(m, mb), DType::i32, t.device());
+  }
   return mb;
 }
 

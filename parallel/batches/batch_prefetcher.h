@@ -18,9 +18,10 @@ namespace trireme {
 class BatchPrefetcher {
  public:
   /// `num_slots`: micro-batches that have memory at once, those in the caller's hands and those read in
-  /// advance; all of it is taken here, as `buffers`: 2 * num_slots + 1 vectors of i32, one element a token of
-  /// the largest. 0: each is read when it is asked for, by the caller. EnvironmentError where there is no
-  /// thread to be had. `ctx` outlives this and the micro-batches that it hands out.
+  /// advance; all of it is taken here, as `buffers`: 2 * num_slots + 1 vectors of i32 (4 * num_slots + 1
+  /// where documents are kept apart), one element a token of the largest. 0: each is read when it is asked
+  /// for, by the caller. EnvironmentError where there is no thread to be had. `ctx` outlives this and the
+  /// micro-batches that it hands out.
   BatchPrefetcher(Context& ctx, const BatchReader& reader, const ContextShare& share, SampleRow row,
                   int64_t num_slots);
   /// Waits for the read under way, but no longer than a second: storage that hangs holds up no end.
@@ -42,7 +43,7 @@ class BatchPrefetcher {
   class Lease;
   MicroBatch read_now();
   MicroBatch take();
-  MicroBatch describe(const SampleRun& run) const;
+  MicroBatch describe(const SampleRun& run, RowFacts facts) const;
 
   Context& ctx_;
   SampleRow row_;

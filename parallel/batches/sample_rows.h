@@ -25,6 +25,22 @@ struct SampleRow {
   std::function<SampleRun(int64_t)> at;
 };
 
+/// Where rows go, one element a token.
+struct RowMemory {
+  int32_t* tokens = nullptr;
+  int32_t* targets = nullptr;
+  // Where documents are kept apart: places in documents, and where those begin.
+  int32_t* positions = nullptr;
+  int32_t* first_keys = nullptr;
+};
+
+/// What the host has to know of rows that were read.
+struct RowFacts {
+  int64_t num_targets = 0;                 ///< that count, of this rank's tokens
+  std::vector<int64_t> targets_of_sample;  ///< of each sample as a whole
+  std::vector<int32_t> chunk_first_keys;   ///< MicroBatch's
+};
+
 /// Reads samples, of each the tokens that a context rank holds. By one thread at a time.
 class SampleRows {
  public:
@@ -34,18 +50,20 @@ class SampleRows {
   int64_t rows_a_sample() const { return seq_len() / share_.size; }
   const ContextShare& share() const { return share_; }
 
-  /// Fills run.count * rows_a_sample() tokens and targets, sample by sample. As BatchReader::read_sample().
+  /// Whether positions and first keys are read too.
+  bool separates_documents() const { return reader_.end_of_text().has_value(); }
+  /// Fills run.count * rows_a_sample() elements of each, sample by sample. As BatchReader::read_sample().
   /// After each sample it asks `goes_on`, and leaves the rest as it was where it does not.
-  void read(
-      const SampleRun& run, int32_t* tokens, int32_t* targets,
-      const std::function<bool()>& goes_on = [] { return true; });
+  RowFacts read(
+      const SampleRun& run, RowMemory to, const std::function<bool()>& goes_on = [] { return true; });
   /// The place of each row of `count` samples in its sequence.
   std::vector<int32_t> positions(int64_t count) const;
 
  private:
   BatchReader reader_;
   ContextShare share_;
-  std::vector<int32_t> inputs_, following_;  // of one whole sample
+  // Of one whole sample:
+  std::vector<int32_t> inputs_, following_, document_positions_, first_keys_;
 };
 
 }  // namespace trireme

@@ -3,26 +3,48 @@
 #include <algorithm>
 #include <vector>
 
+#include "parallel/context_parallel/documents.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
 
+namespace {
+
+int64_t num_counted(std::span<const int32_t> targets) {
+  return std::ranges::count_if(targets, [](int32_t t) { return t != ops::kIgnoredTarget; });
+}
+
+}  // namespace
+
 MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::span<const int32_t> tokens,
-                            std::span<const int32_t> targets, const ContextShare& share) {
+                            std::span<const int32_t> targets, const ContextShare& share,
+                            std::optional<int32_t> end_of_text) {
+  const auto num_rows = static_cast<size_t>(batch * seq_len);
+  TRIREME_CHECK(tokens.size() == num_rows && (targets.empty() || targets.size() == num_rows),
+                "{} tokens and {} targets for {} rows", tokens.size(), targets.size(), num_rows);
+  const auto of_sequence = [&]<class T>(std::span<T> values, int64_t b) {
+    const auto length = static_cast<size_t>(seq_len);
+    return values.empty() ? values : values.subspan(static_cast<size_t>(b) * length, length);
+  };
+  std::vector<int32_t> expected(targets.begin(), targets.end()), places, positions(num_rows),
+      first_keys(num_rows);
+  MicroBatch mb;
   std::vector<size_t> held;  // indices of this rank's tokens
-  std::vector<int32_t> positions;
   for (int64_t b = 0; b < batch; ++b) {
     for (const Part& part : share.tokens(seq_len)) {
       for (int64_t t = part.begin; t < part.end; ++t) {
         held.push_back(static_cast<size_t>(b * seq_len + t));
-        positions.push_back(static_cast<int32_t>(t));
+        places.push_back(static_cast<int32_t>(t));
       }
     }
+    if (!end_of_text) continue;
+    separate_documents(of_sequence(tokens, b), *end_of_text, of_sequence(std::span(expected), b),
+                       of_sequence(std::span(positions), b), of_sequence(std::span(first_keys), b));
+    append_chunk_first_keys(of_sequence(std::span(first_keys), b), share, mb.chunk_first_keys);
   }
   const auto held_of = [&](std::span<const int32_t> values) {
-    TRIREME_CHECK(static_cast<int64_t>(values.size()) == batch * seq_len, "{} values", values.size());
     std::vector<int32_t> picked;
     for (const size_t i : held) picked.push_back(values[i]);
     return picked;
@@ -30,20 +52,21 @@ MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::s
   const auto to_device = [&](const std::vector<int32_t>& values) {
     return ops::to_device(ctx, values, {static_cast<int64_t>(values.size())});
   };
-  MicroBatch mb;
   mb.batch = batch;
   mb.seq_len = seq_len / share.size;
   mb.context_parts = share.size;
   mb.tokens = to_device(held_of(tokens));
-  mb.positions = to_device(positions);
-  if (targets.empty()) return mb;
-  for (int64_t b = 0; b < batch; ++b) {
-    mb.targets_of_sequence.push_back(
-        std::ranges::count_if(targets.subspan(static_cast<size_t>(b * seq_len), static_cast<size_t>(seq_len)),
-                              [](int32_t t) { return t != ops::kIgnoredTarget; }));
+  mb.positions = to_device(places);
+  if (end_of_text) {
+    mb.places = mb.positions;
+    mb.positions = to_device(held_of(positions));
+    mb.first_key = to_device(held_of(first_keys)).view({batch, mb.seq_len});
   }
-  const std::vector<int32_t> held_targets = held_of(targets);
-  mb.num_targets = std::ranges::count_if(held_targets, [](int32_t t) { return t != ops::kIgnoredTarget; });
+  if (targets.empty()) return mb;
+  for (int64_t b = 0; b < batch; ++b)
+    mb.targets_of_sequence.push_back(num_counted(of_sequence(std::span(expected), b)));
+  const std::vector<int32_t> held_targets = held_of(expected);
+  mb.num_targets = num_counted(held_targets);
   mb.targets = to_device(held_targets);
   return mb;
 }

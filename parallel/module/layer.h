@@ -5,17 +5,17 @@
 #include <span>
 #include <vector>
 
+#include "parallel/module/layer_statistics.h"
 #include "parallel/module/micro_batch.h"
 #include "parallel/module/parameter.h"
-#include "parallel/module/router_balance.h"
 #include "parallel/module/saved.h"
 
 namespace trireme {
 
 /// A piece of a stage with an explicit backward pass. For one micro-batch the calls are forward,
 /// backward_input, backward_weight, in this order and with the same Saved; other micro-batches may come
-/// between. Gradients of parameters are added to, as sums over tokens; vectors (gains) may receive theirs in
-/// backward_input already.
+/// between. Gradients of parameters are added to, as sums over tokens; vectors (gains), and the matrices of a
+/// layer that would otherwise keep too much, may receive theirs in backward_input already.
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -34,8 +34,8 @@ class Layer {
   virtual void collect(std::vector<ParameterBlock*>& blocks) = 0;
   /// Appends the blocks of earlier layers that this one reads and adds gradients to as well (tied weights).
   virtual void collect_shared(std::vector<const ParameterBlock*>&) const {}
-  /// Appends what its routers of experts count and are balanced by.
-  virtual void collect_routers(std::vector<RouterBalance*>&) {}
+  /// Appends what its parts count in a step.
+  virtual void collect_statistics(std::vector<LayerStatistics*>&) {}
 };
 
 /// Told that the backward pass of a layer is about to begin, with the blocks to whose gradients it adds.

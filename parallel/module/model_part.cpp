@@ -11,11 +11,19 @@ std::vector<ParameterBlock*> ModelPart::blocks() const {
   return all;
 }
 
+std::vector<LayerStatistics*> ModelPart::statistics() const {
+  std::vector<LayerStatistics*> all;
+  for (const Stage& stage : chunks) {
+    const auto some = stage.statistics();
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
+}
+
 std::vector<RouterBalance*> ModelPart::routers() const {
   std::vector<RouterBalance*> all;
-  for (const Stage& stage : chunks) {
-    const auto routers = stage.routers();
-    all.insert(all.end(), routers.begin(), routers.end());
+  for (LayerStatistics* s : statistics()) {
+    if (s->kind == StatisticsKind::router) all.push_back(static_cast<RouterBalance*>(s));
   }
   return all;
 }

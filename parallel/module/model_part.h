@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "parallel/module/parameter_storage.h"
+#include "parallel/module/router_balance.h"
 #include "parallel/module/stage.h"
 
 namespace trireme {
@@ -16,7 +17,7 @@ struct StageBoundary {
   int64_t width = 0;
   DType dtype = DType::f32;
   /// Rows of a micro-batch that this rank holds between layers.
-  std::function<int64_t(const MicroBatch&)> rows;
+  std::function<int64_t(const TokenBatch&)> rows;
 };
 
 /// The virtual stages of a rank; the whole model where no pipeline divides it.
@@ -29,7 +30,9 @@ struct ModelPart {
 
   /// The chunks' blocks, one chunk after the other, each in the order of the forward pass.
   std::vector<ParameterBlock*> blocks() const;
-  /// Their routers, likewise.
+  /// What their layers count, likewise.
+  std::vector<LayerStatistics*> statistics() const;
+  /// The routers among these.
   std::vector<RouterBalance*> routers() const;
   /// The storage's parameters of one chunk.
   std::span<const ParameterView> parameters(size_t chunk) const;

@@ -22,7 +22,7 @@ Tensor Recomputed::forward(Context& ctx, const MicroBatch& micro_batch, const Te
 Tensor Recomputed::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
   auto& state = saved.get<RecomputedState>();
   MicroBatch again = std::exchange(state.micro_batch, {});
-  again.loss_sum = Tensor();  // counted by the first run
+  again.loss_sum = again.added_sum = Tensor();  // counted by the first run
   layer_->forward(ctx, again, std::exchange(state.x, {}), state.inner);
   return layer_->backward_input(ctx, dy, state.inner);
 }

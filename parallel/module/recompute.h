@@ -22,7 +22,9 @@ class Recomputed final : public Layer {
   void collect_shared(std::vector<const ParameterBlock*>& blocks) const override {
     layer_->collect_shared(blocks);
   }
-  void collect_routers(std::vector<RouterBalance*>& routers) override { layer_->collect_routers(routers); }
+  void collect_statistics(std::vector<LayerStatistics*>& statistics) override {
+    layer_->collect_statistics(statistics);
+  }
 
  private:
   std::unique_ptr<Layer> layer_;

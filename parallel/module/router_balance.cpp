@@ -11,13 +11,12 @@ std::vector<double> RouterSums::packed() const {
   return row;
 }
 
-RouterSums RouterSums::unpack(const double* row, size_t num_experts) {
-  return {row[0], row[1], row[2], row[3], {row + kNumScalars, row + kNumScalars + num_experts}};
+RouterSums RouterSums::unpack(std::span<const double> row) {
+  return {row[0], row[1], row[2], row[3], {row.begin() + 4, row.end()}};
 }
 
 RouterBalance::RouterBalance(std::string router_name, int64_t router_layer, int64_t num_experts, double rate)
-    : name(std::move(router_name)),
-      layer(router_layer),
+    : LayerStatistics(StatisticsKind::router, std::move(router_name), router_layer),
       bias_rate(rate),
       last_load(static_cast<size_t>(num_experts), 1.0) {
   if (rate > 0) bias.assign(last_load.size(), 0.0f);

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "parallel/module/layer_statistics.h"
 #include "runtime/device/stopwatch.h"
 
 namespace trireme {
@@ -21,17 +23,13 @@ struct RouterSums {
 
   /// As one row of numbers, for exchange.
   std::vector<double> packed() const;
-  static RouterSums unpack(const double* row, size_t num_experts);
-  static constexpr size_t kNumScalars = 4;
+  static RouterSums unpack(std::span<const double> row);
 };
 
-/// One a router, alike on every rank that holds a copy of it. Layers add to `sums` in training; who runs the
-/// step clears them, sums them over ranks, and hands the result of the whole global batch to finish().
-struct RouterBalance {
+/// One a router.
+struct RouterBalance final : LayerStatistics {
   RouterBalance(std::string router_name, int64_t router_layer, int64_t num_experts, double rate);
 
-  std::string name;       ///< "layers.3.ffn.router"
-  int64_t layer;          ///< block of the model
   double bias_rate;       ///< 0: no biases
   RouterSums sums;        ///< of this rank's micro-batches so far
   Stopwatch expert_time;  ///< in which this rank's experts of the router computed in them
@@ -41,10 +39,14 @@ struct RouterBalance {
   std::vector<double> last_load;
   RoutingObserver* observer = nullptr;  ///< told of each choice; outlives its turn
 
-  void clear();
-  /// The step is done: a bias goes up by bias_rate where the expert had less than the even load, down where
-  /// it had more.
+  void clear() override;
+  std::vector<double> counted() const override { return sums.packed(); }
+  double seconds() override { return expert_time.seconds(); }
+  /// A bias goes up by bias_rate where the expert had less than the even load, down where it had more.
   void finish(const RouterSums& of_global_batch);
+  void finish(std::span<const double> of_global_batch) override {
+    finish(RouterSums::unpack(of_global_batch));
+  }
 };
 
 }  // namespace trireme

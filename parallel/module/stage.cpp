@@ -121,9 +121,9 @@ std::vector<ParameterBlock*> Stage::blocks() const {
   return all;
 }
 
-std::vector<RouterBalance*> Stage::routers() const {
-  std::vector<RouterBalance*> all;
-  for (const auto& layer : layers_) layer->collect_routers(all);
+std::vector<LayerStatistics*> Stage::statistics() const {
+  std::vector<LayerStatistics*> all;
+  for (const auto& layer : layers_) layer->collect_statistics(all);
   return all;
 }
 

@@ -48,8 +48,8 @@ class Stage {
   size_t num_layers() const { return layers_.size(); }
   /// All blocks in the order of the forward pass.
   std::vector<ParameterBlock*> blocks() const;
-  /// The routers of its layers, likewise.
-  std::vector<RouterBalance*> routers() const;
+  /// What its layers count, likewise.
+  std::vector<LayerStatistics*> statistics() const;
 
  private:
   template <class... Parameters, class... Arguments>

@@ -31,10 +31,10 @@ Parameter TensorParallel::copied(std::string name, const Shape& shape, float ini
   return p;
 }
 
-bool TensorParallel::divides_rows(const MicroBatch& mb) const {
+bool TensorParallel::divides_rows(const TokenBatch& batch) const {
   if (!sequence_) return false;
-  const bool divides = mb.rows() % size() == 0;
-  TRIREME_CHECK(divides || !mb.training, "{} rows do not divide by {} tensor ranks", mb.rows(), size());
+  const bool divides = batch.rows() % size() == 0;
+  TRIREME_CHECK(divides || !batch.training, "{} rows do not divide by {} tensor ranks", batch.rows(), size());
   return divides;
 }
 

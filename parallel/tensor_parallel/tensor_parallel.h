@@ -39,7 +39,7 @@ class TensorParallel {
   /// Whether each rank holds its own rows of this micro-batch outside the parallel layers: under sequence
   /// parallelism. Rows that do not divide are held whole where nothing is trained; in training they are a
   /// defect (the configuration was checked).
-  bool divides_rows(const MicroBatch& micro_batch) const;
+  bool divides_rows(const TokenBatch& batch) const;
 
   /// All rows, from x: this rank's own where rows are divided, else x itself.
   Tensor gather(Context& ctx, const Tensor& x, bool divided) const;

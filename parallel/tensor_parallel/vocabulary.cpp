@@ -1,7 +1,6 @@
 #include "parallel/tensor_parallel/vocabulary.h"
 
 #include "runtime/ops/elementwise.h"
-#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
 
@@ -12,18 +11,20 @@ ops::Columns empty_logits(Context& ctx, const TensorParallel& tensor, int64_t vo
 }
 
 void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
-                              const ops::Columns& logits, const Tensor& targets, float gradient_scale,
-                              const Tensor& loss, const ops::Columns& dlogits, float soft_cap) {
+                              const ops::Columns& logits, const Tensor& targets,
+                              const ops::CrossEntropyOptions& options, const Tensor& loss,
+                              const ops::Columns& dlogits, const Tensor& added) {
   if (tensor.size() == 1) {  // one pass fewer over the logits
-    return ops::cross_entropy(ctx, logits, targets, gradient_scale, loss, dlogits, soft_cap);
+    return ops::cross_entropy(ctx, logits, targets, options, loss, dlogits, added);
   }
   const int64_t rows = logits.rows();
   const ops::TablePart part{tensor.part(vocab_size).begin, vocab_size};
-  const Tensor all = Tensor::empty(ctx, {tensor.size(), rows, 3}, DType::f32, MemoryCategory::buffers);
-  const Tensor own = all.slice(tensor.rank(), tensor.rank() + 1).view({rows, 3});
-  ops::cross_entropy_statistics(ctx, logits, targets, part, own, soft_cap);
+  const Shape shape{tensor.size(), rows, ops::kCrossEntropyStatistics};
+  const Tensor all = Tensor::empty(ctx, shape, DType::f32, MemoryCategory::buffers);
+  const Tensor own = all.slice(tensor.rank(), tensor.rank() + 1).view({rows, ops::kCrossEntropyStatistics});
+  ops::cross_entropy_statistics(ctx, logits, targets, part, options, own);
   tensor.group().all_gather(ctx.stream(), own, all);
-  ops::cross_entropy_of_part(ctx, logits, targets, part, all, gradient_scale, loss, dlogits, soft_cap);
+  ops::cross_entropy_of_part(ctx, logits, targets, part, options, all, loss, dlogits, added);
 }
 
 Tensor gather_logits(Context& ctx, const TensorParallel& tensor, int64_t vocab_size, const Tensor& logits) {

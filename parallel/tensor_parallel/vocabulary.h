@@ -3,6 +3,7 @@
 
 #include "parallel/tensor_parallel/tensor_parallel.h"
 #include "runtime/ops/dispatch.h"
+#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
 
@@ -10,13 +11,15 @@ namespace trireme {
 ops::Columns empty_logits(Context& ctx, const TensorParallel& tensor, int64_t vocab_size, int64_t rows,
                           DType dtype);
 
-/// Cross-entropy of logits[N,V/size], this rank's columns, without gathering them: three numbers a row travel
-/// (arXiv 1909.08053, section 3, with the maximum and the sum merged as in online softmax, arXiv 1805.02867).
-/// Arguments otherwise as ops::cross_entropy; targets count over all `vocab_size` columns, loss is equal on
-/// all ranks bit for bit, dlogits are this rank's columns.
+/// Cross-entropy of logits[N,V/size], this rank's columns, without gathering them: four numbers a row travel
+/// (arXiv 1909.08053, section 3, with the maximum and the sum merged as in online softmax, arXiv 1805.02867,
+/// and the logits' sum for label smoothing). Arguments otherwise as ops::cross_entropy; targets count over
+/// all `vocab_size` columns, loss and added are equal on all ranks bit for bit, dlogits are this rank's
+/// columns.
 void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
-                              const ops::Columns& logits, const Tensor& targets, float gradient_scale,
-                              const Tensor& loss, const ops::Columns& dlogits, float soft_cap = 0);
+                              const ops::Columns& logits, const Tensor& targets,
+                              const ops::CrossEntropyOptions& options, const Tensor& loss,
+                              const ops::Columns& dlogits, const Tensor& added = {});
 
 /// All vocab_size columns on every rank, from each one's own: for generation and for those who compare, not
 /// for training.

@@ -6,8 +6,8 @@ namespace trireme {
 
 namespace {
 
-Tensor zero_sum(Context& ctx) {
-  const Tensor t = Tensor::empty(ctx, {1}, DType::f64, MemoryCategory::buffers);
+Tensor zero_sums(Context& ctx, int64_t count) {
+  const Tensor t = Tensor::empty(ctx, {count}, DType::f64, MemoryCategory::buffers);
   ops::fill(ctx, t, 0);
   return t;
 }
@@ -15,9 +15,9 @@ Tensor zero_sum(Context& ctx) {
 }  // namespace
 
 BatchSums::BatchSums(Context& ctx, const ParallelContext& parallel)
-    : parallel_(parallel), num_targets_(zero_sum(ctx)) {}
+    : parallel_(parallel), num_targets_(zero_sums(ctx, 1)) {}
 
-const Tensor& BatchSums::begin(Context& ctx) { return losses_ = zero_sum(ctx); }
+void BatchSums::begin(Context& ctx) { losses_ = zero_sums(ctx, 2); }
 
 int64_t BatchSums::targets_of(std::span<const MicroBatch> micro_batches) const {
   if (parallel_.pipeline().rank() != parallel_.pipeline().size() - 1) return 0;
@@ -31,8 +31,8 @@ void BatchSums::set_targets(Context& ctx, int64_t num_targets) {
 }
 
 void BatchSums::sum(Context& ctx, const Tensor& totals) const {
-  ops::copy(ctx, losses_, totals.slice(0, 1));
-  ops::copy(ctx, num_targets_, totals.slice(1, 2));
+  ops::copy(ctx, losses_, totals.slice(0, 2));
+  ops::copy(ctx, num_targets_, totals.slice(2, 3));
   parallel_.gradients().all_reduce(ctx.stream(), totals);
   parallel_.pipeline().all_reduce(ctx.stream(), totals);
 }

@@ -13,19 +13,24 @@ class BatchSums {
   /// `parallel` outlives it.
   BatchSums(Context& ctx, const ParallelContext& parallel);
 
-  /// A new sum of losses, [1] f64 and zero, for MicroBatch::loss_sum.
-  const Tensor& begin(Context& ctx);
-  const Tensor& losses() const { return losses_; }
+  static constexpr int64_t kNumTotals = 3;
+
+  /// New sums of losses and of what is added to them, zero.
+  void begin(Context& ctx);
+  /// For MicroBatch::loss_sum and added_sum, [1] f64.
+  Tensor losses() const { return losses_.slice(0, 1); }
+  Tensor added() const { return losses_.slice(1, 2); }
   /// The targets of micro-batches that count, on the ranks of the last stage; 0 on the others.
   int64_t targets_of(std::span<const MicroBatch> micro_batches) const;
   /// This rank's number of targets.
   void set_targets(Context& ctx, int64_t num_targets);
-  /// `totals` ([2] f64) becomes the sum of losses and targets over all ranks, which all call it.
+  /// `totals` ([kNumTotals] f64) becomes the sums of losses, of what is added, and of targets over all ranks,
+  /// which all call it.
   void sum(Context& ctx, const Tensor& totals) const;
 
  private:
   const ParallelContext& parallel_;
-  Tensor losses_;
+  Tensor losses_;       // [2] f64
   Tensor num_targets_;  // [1] f64: this rank's
 };
 

@@ -9,18 +9,19 @@ Evaluation::Evaluation(Context& ctx, const ParallelContext& parallel, ModelPart&
     : parallel_(parallel), seed_(seed), sums_(ctx, parallel), executor_(parallel.pipeline(), part) {}
 
 BatchTotals Evaluation::run(Context& ctx, const MicroBatchSource& next) {
-  const Tensor loss_sum = sums_.begin(ctx);  // of all that is handed out
+  sums_.begin(ctx);  // of all that is handed out
   int64_t num_counted = 0;
   for (auto some = next(); !some.empty(); some = next()) {
     for (MicroBatch& mb : some) {
       mb.training = false;
       mb.seed = seed_;
-      mb.loss_sum = loss_sum;
+      mb.loss_sum = sums_.losses();
+      mb.added_sum = Tensor();
     }
     executor_.run(ctx, evaluation_schedule(parallel_.plan(), static_cast<int>(some.size())), some);
     num_counted += sums_.targets_of(some);
   }
-  const Tensor totals = Tensor::empty(ctx, {2}, DType::f64, MemoryCategory::buffers);
+  const Tensor totals = Tensor::empty(ctx, {BatchSums::kNumTotals}, DType::f64, MemoryCategory::buffers);
   sums_.set_targets(ctx, num_counted);
   sums_.sum(ctx, totals);
   return with_sums({}, ops::to_host<double>(ctx, totals));

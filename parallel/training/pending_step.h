@@ -19,14 +19,14 @@ class StepNumbers {
   BatchTotals totals() const { return with_sums(known_, numbers_.values()); }
   /// The global L2 norm of the mean gradient. Bits do not depend on the ZeRO stage. Finite on all ranks or on
   /// none: it is not where the loss or any gradient is not, on whatever rank.
-  double gradient_norm() const { return numbers_.values()[2]; }
+  double gradient_norm() const { return numbers_.values()[3]; }
 
  private:
   friend class TrainingStep;
   StepNumbers(ops::HostCopy<double> numbers, const BatchTotals& known)
       : numbers_(std::move(numbers)), known_(known) {}
 
-  ops::HostCopy<double> numbers_;  // sum of losses, targets, norm
+  ops::HostCopy<double> numbers_;  // sums of losses, of what is added, of targets; norm
   BatchTotals known_;
 };
 

@@ -8,12 +8,20 @@ namespace trireme {
 namespace {
 
 bool same_sizes(const MicroBatch& a, const MicroBatch& b) {
-  return a.batch == b.batch && a.seq_len == b.seq_len && a.context_parts == b.context_parts;
+  return a.batch == b.batch && a.seq_len == b.seq_len && a.context_parts == b.context_parts &&
+         static_cast<bool>(a.first_key) == static_cast<bool>(b.first_key);
 }
 
+// What of a micro-batch lies on the device and is another in each step.
+constexpr Tensor MicroBatch::*kTensors[] = {&MicroBatch::tokens, &MicroBatch::targets, &MicroBatch::positions,
+                                            &MicroBatch::first_key, &MicroBatch::places};
+
 MicroBatch with_own_tensors(Context& ctx, MicroBatch mb) {
-  for (Tensor* t : {&mb.tokens, &mb.targets, &mb.positions})
-    *t = Tensor::empty(ctx, t->shape(), t->dtype(), MemoryCategory::buffers);
+  for (const auto tensor : kTensors) {
+    Tensor& t = mb.*tensor;
+    if (t) t = Tensor::empty(ctx, t.shape(), t.dtype(), MemoryCategory::buffers);
+  }
+  mb.chunk_first_keys.clear();  // what is sent is captured once
   return mb;
 }
 
@@ -44,9 +52,9 @@ void StepGraph::run_passes(Context& ctx, std::span<const MicroBatch> micro_batch
   }
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     const MicroBatch &from = micro_batches[i], &to = micro_batches_[i];
-    for (const auto tensor : {&MicroBatch::tokens, &MicroBatch::targets, &MicroBatch::positions}) {
+    for (const auto tensor : kTensors) {
       const Tensor& values = from.*tensor;
-      ctx.stream().copy((to.*tensor).raw(), values.raw(), static_cast<size_t>(values.bytes()));
+      if (values) ctx.stream().copy((to.*tensor).raw(), values.raw(), static_cast<size_t>(values.bytes()));
     }
   }
   passes_.run(ctx, [&] { passes(micro_batches_); });

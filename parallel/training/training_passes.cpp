@@ -40,7 +40,7 @@ TrainingPasses::TrainingPasses(const ParallelContext& parallel, ModelPart& part,
       reducer_(parallel, *part.storage, parallel.plan().overlap, parallel.plan().gradient_dtype) {}
 
 void TrainingPasses::run(Context& ctx, std::span<MicroBatch> micro_batches, double loss_scale,
-                         const Tensor& loss_sum, StageObserver* observer) {
+                         const BatchSums& sums, StageObserver* observer) {
   const Observing observing(part_, observer);
   const auto num_micro_batches = static_cast<int>(micro_batches.size());
   if (!schedule_ || schedule_->num_micro_batches != num_micro_batches)
@@ -48,7 +48,8 @@ void TrainingPasses::run(Context& ctx, std::span<MicroBatch> micro_batches, doub
   for (MicroBatch& mb : micro_batches) {
     mb.training = true;
     mb.seed = seed_;
-    mb.loss_sum = loss_sum;
+    mb.loss_sum = sums.losses();
+    mb.added_sum = sums.added();
     mb.gradient_scale = static_cast<float>(loss_scale);
   }
   const GradientHooks hooks{

@@ -10,6 +10,7 @@
 #include "parallel/pipeline/tied_weights.h"
 #include "parallel/plan/parallel_context.h"
 #include "parallel/tensor_parallel/partial_gradients.h"
+#include "parallel/training/batch_sums.h"
 
 namespace trireme {
 
@@ -20,9 +21,9 @@ class TrainingPasses {
   TrainingPasses(const ParallelContext& parallel, ModelPart& part, uint64_t seed);
 
   /// Forward and backward passes in the order of the plan's schedule, and the reduction over the
-  /// data-parallel ranks. Losses are added to `loss_sum`; the storage's gradients become sums over the global
+  /// data-parallel ranks. Losses are added to `sums`; the storage's gradients become sums over the global
   /// batch, times `loss_scale`. `observer`, which may be null, sees the stages meanwhile.
-  void run(Context& ctx, std::span<MicroBatch> micro_batches, double loss_scale, const Tensor& loss_sum,
+  void run(Context& ctx, std::span<MicroBatch> micro_batches, double loss_scale, const BatchSums& sums,
            StageObserver* observer);
 
   /// How the passes spent their time.

@@ -19,11 +19,11 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       use_graph_(options.use_graph),
       check_(options.check),
       sums_(ctx, parallel),
-      numbers_(ops::zeros(ctx, {3}, DType::f64, MemoryCategory::buffers)),
+      numbers_(ops::zeros(ctx, {BatchSums::kNumTotals + 1}, DType::f64, MemoryCategory::buffers)),
       factor_(ops::zeros(ctx, {1}, DType::f32, MemoryCategory::buffers)),
       passes_(parallel, part, options.seed),
       evaluation_(ctx, parallel, part, options.seed),
-      routers_(ctx, parallel, part.routers()),
+      statistics_(ctx, parallel, part.statistics()),
       optimizer_(ctx, parallel, *part.storage, options.adamw, options.muon),
       gatherer_(parallel, *part.storage),
       finder_(parallel.world().rank()) {}
@@ -39,7 +39,7 @@ PendingStep TrainingStep::forward_backward(std::span<MicroBatch> micro_batches, 
     passes(micro_batches);
   }
   BatchTotals known{.loss_scale = loss_scale};
-  for (const RouterLoad& load : routers_.loads()) {
+  for (const RouterLoad& load : router_loads()) {
     known.aux_loss_sum += load.sums.aux_loss;
     known.z_loss_sum += load.sums.z_loss;
   }
@@ -52,8 +52,9 @@ PendingStep TrainingStep::forward_backward(std::span<MicroBatch> micro_batches, 
 }
 
 void TrainingStep::run(std::span<MicroBatch> micro_batches, double loss_scale, StageObserver* observer) {
-  routers_.clear();
-  passes_.run(ctx_, micro_batches, loss_scale, sums_.begin(ctx_), observer);
+  statistics_.clear();
+  sums_.begin(ctx_);
+  passes_.run(ctx_, micro_batches, loss_scale, sums_, observer);
 }
 
 void TrainingStep::make_numbers(std::span<MicroBatch> micro_batches, double loss_scale) {
@@ -61,10 +62,10 @@ void TrainingStep::make_numbers(std::span<MicroBatch> micro_batches, double loss
   run(micro_batches, loss_scale, check_ == NonFiniteCheck::op ? &finder_ : nullptr);
   // What one rank has found reaches the others with the totals and the norm, which follow from this.
   if (finder_.has_found()) ops::fill(ctx_, sums_.losses(), std::numeric_limits<double>::quiet_NaN());
-  sums_.sum(ctx_, numbers_.slice(0, 2));
-  routers_.sum(ctx_);
+  sums_.sum(ctx_, numbers_.slice(0, BatchSums::kNumTotals));
+  statistics_.sum(ctx_);
   const Tensor squares = sum_of_squared_gradients(ctx_, *part_.storage, parallel_, numbers_.slice(0, 1));
-  ops::clip_factor(ctx_, {loss_scale, clip_}, numbers_.slice(1, 2), squares, numbers_.slice(2, 3), factor_);
+  ops::clip_factor(ctx_, {loss_scale, clip_}, numbers_.slice(2, 3), squares, numbers_.slice(3, 4), factor_);
 }
 
 PendingStep::Content TrainingStep::take(PendingStep& pending) {
@@ -91,7 +92,7 @@ void TrainingStep::update() {
     gatherer_.start(ctx_.stream(), group, bucket);
   });
   part_.storage->zero_gradients(ctx_);
-  routers_.finish();
+  statistics_.finish();
   gatherer_.finish();
 }
 
@@ -137,7 +138,7 @@ BatchTotals TrainingStep::evaluate(std::span<MicroBatch> micro_batches) {
 }
 
 BatchTotals TrainingStep::evaluate_from(const MicroBatchSource& next) {
-  routers_.clear();
+  statistics_.clear();
   return evaluation_.run(ctx_, next);
 }
 

@@ -16,7 +16,8 @@
 #include "parallel/training/evaluation.h"
 #include "parallel/training/nonfinite.h"
 #include "parallel/training/pending_step.h"
-#include "parallel/training/router_totals.h"
+#include "parallel/training/router_load.h"
+#include "parallel/training/statistics_totals.h"
 #include "parallel/training/step_graph.h"
 #include "parallel/training/training_passes.h"
 #include "parallel/training/training_step_options.h"
@@ -82,8 +83,9 @@ class TrainingStep {
   /// out.
   void for_each_parameter(size_t chunk, ParameterState state, const ParameterVisitor& visit);
 
-  /// What each router of the model did in the last forward_backward().
-  const std::vector<RouterLoad>& router_loads() const { return routers_.loads(); }
+  /// What the layers of the model counted in the last forward_backward(), and what its routers did.
+  const std::vector<LayerTotals>& layer_totals() const { return statistics_.all(); }
+  std::vector<RouterLoad> router_loads() const { return trireme::router_loads(layer_totals()); }
 
   /// How the training passes spent their time.
   const PipelineTimes& pipeline_times() const { return passes_.times(); }
@@ -103,11 +105,11 @@ class TrainingStep {
   uint64_t num_begun_ = 0;
   bool is_pending_ = false;  // the step begun last
   BatchSums sums_;
-  Tensor numbers_;  // [3] f64: sum of losses, targets, norm
+  Tensor numbers_;  // [4] f64: sums of losses, of what is added, of targets; norm
   Tensor factor_;   // [1] f32: what the update multiplies gradients by; NaN: halted (ops::clip_factor)
   TrainingPasses passes_;
   Evaluation evaluation_;
-  RouterTotals routers_;
+  StatisticsTotals statistics_;
   ModelOptimizer optimizer_;
   WeightGatherer gatherer_;
   NonFiniteFinder finder_;

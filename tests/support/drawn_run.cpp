@@ -41,6 +41,10 @@ RunConfig draw_run(uint64_t seed) {
       moe.groups_per_token = 2;
     }
   }
+  if (below(3) == 0) config.data.documents = DocumentsKind::separate;
+  if (below(4) == 0) config.loss.z_loss = 0.01;
+  if (below(4) == 0) config.loss.label_smoothing = 0.1;
+  if (below(3) == 0) config.loss.chunk_tokens = 1 + below(16);
   config.run.threads = 1;
   return config;
 }
@@ -53,9 +57,12 @@ std::string text_of(const RunConfig& c) {
   run.recomputation = c.train.recomputation;
   run.micro_batch = c.train.micro_batch;
   run.global_batch = c.train.global_batch;
-  return fmt::format("{}{}, lr {}, {} steps, gradients travel in {}: {}", to_string(c.train.precision),
-                     c.train.master ? "" : " alone", c.optimizer.lr, c.train.steps,
-                     to_string(c.parallel.gradient_dtype), text_of(run));
+  return fmt::format(
+      "{}{}, lr {}, {} steps, documents {}, z-loss {}, smoothing {}, chunks of {}, gradients travel in {}: "
+      "{}",
+      to_string(c.train.precision), c.train.master ? "" : " alone", c.optimizer.lr, c.train.steps,
+      to_string(c.data.documents), c.loss.z_loss, c.loss.label_smoothing, c.loss.chunk_tokens,
+      to_string(c.parallel.gradient_dtype), text_of(run));
 }
 
 }  // namespace trireme::test

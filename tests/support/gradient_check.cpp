@@ -28,11 +28,17 @@ class Scalar {
   Scalar(Context& ctx, Layer& layer, MicroBatch mb, const Tensor& x)
       : ctx_(ctx), layer_(layer), mb_(mb), x_(x) {
     mb_.loss_sum = Tensor::borrow(&loss_, {1}, DType::f64);
+    mb_.added_sum = Tensor::borrow(&added_, {1}, DType::f64);
   }
 
   double value() {
     Saved saved;
-    return forward(saved);
+    const double value = forward(saved);
+    if (out_ || value != 0) return value;
+    MicroBatch not_trained = mb_;  // in training some layers know their loss in the backward pass alone
+    not_trained.training = false;
+    layer_.forward(ctx_, not_trained, x_, saved);
+    return loss_ + added_;
   }
 
   // Runs backward for d(value); gives dx.
@@ -47,9 +53,9 @@ class Scalar {
 
  private:
   double forward(Saved& saved) {
-    loss_ = 0;
+    loss_ = added_ = 0;
     out_ = layer_.forward(ctx_, mb_, x_, saved);
-    if (!out_) return loss_;
+    if (!out_) return loss_ + added_;
     if (weights_.empty()) weights_ = to_vector(random_tensor(ctx_, out_.shape(), DType::f32, 77));
     return dot(out_, weights_);
   }
@@ -58,7 +64,7 @@ class Scalar {
   Layer& layer_;
   MicroBatch mb_;
   Tensor x_, out_;
-  double loss_ = 0;
+  double loss_ = 0, added_ = 0;
   std::vector<float> weights_;
 };
 

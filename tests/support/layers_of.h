@@ -1,9 +1,11 @@
 // Parts of a config's model by themselves, on a rank that holds all of them but experts.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "models/config/model_config.h"
+#include "models/layers/cross_entropy.h"
 #include "models/layers/embedding.h"
 #include "models/layers/loss_head.h"
 #include "models/layers/rotary_table.h"
@@ -56,8 +58,9 @@ struct LayersOf {
   }
   Embedding embedding() const { return {spec.embedding, parameters().embedding(), tensor}; }
   /// Reads `table`, or a matrix of its own where that is null.
-  LossHead head(const ParameterBlock* table = nullptr) const {
-    return {spec.head, parameters().head(table != nullptr), table, tensor};
+  LossHead head(const ParameterBlock* table = nullptr, const LossConfig& loss = {}) const {
+    return {spec.head, parameters().head(table != nullptr),  table,
+            tensor,    std::make_shared<CrossEntropy>(loss), loss};
   }
 };
 

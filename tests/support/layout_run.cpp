@@ -31,6 +31,7 @@ int64_t num_targets(const LayoutRun& run, int64_t index) {
 void read_sample(const LayoutRun& run, int64_t index, int32_t* inputs, int32_t* targets) {
   const auto token = [&](int64_t t) {
     const auto bits = philox4x32(99, static_cast<uint64_t>(index), static_cast<uint64_t>(t));
+    if (run.end_of_text && bits[1] % 4 == 0) return *run.end_of_text;
     return static_cast<int32_t>(bits[0] % static_cast<uint32_t>(run.model.vocab_size));
   };
   for (int64_t t = 0; t < run.seq_len; ++t) {
@@ -107,6 +108,7 @@ SessionOptions session_options(const LayoutRun& run) {
           .recomputation = run.recomputation,
           .float8 = run.float8,
           .seed = 7,
+          .loss = run.loss,
           .step = run.options};
 }
 
@@ -132,7 +134,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
   Context ctx(run.device, run.num_threads, run.settings);
   TrainingSession session(ctx, world, run.plan, run.model, session_options(run));
   StepwiseRun steps(
-      session, {run.seq_len, run.micro_batch, run.global_batch},
+      session, {run.seq_len, run.micro_batch, run.global_batch, run.end_of_text},
       [&](int64_t sample, int32_t* inputs, int32_t* targets) { read_sample(run, sample, inputs, targets); });
   for (RouterBalance* router : session.model().part().routers()) router->observer = run.routing;
   ctx.allocator().reset_peaks();
@@ -154,6 +156,7 @@ LayoutResult run_layout(Communicator& world, const LayoutRun& run) {
     result.losses.push_back(mean(totals.loss_sum));
     result.aux_losses.push_back(mean(totals.aux_loss_sum));
     result.z_losses.push_back(mean(totals.z_loss_sum));
+    result.added.push_back(mean(totals.added_sum));
     if (s == 0) result.router_loads = session.step().router_loads();
     result.norms.push_back(numbers.gradient_norm());
     steps.apply(run.lr);

@@ -3,9 +3,11 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "models/config/loss_config.h"
 #include "models/config/model_config.h"
 #include "parallel/module/routing_observer.h"
 #include "parallel/plan/recomputation.h"
@@ -27,6 +29,8 @@ struct LayoutRun {
   std::vector<ParameterRule> rules;
   Recomputation recomputation;
   bool float8 = false;
+  LossConfig loss = {};
+  std::optional<int32_t> end_of_text = {};  ///< ends every fourth token's document, which sees itself alone
   int64_t steps = 20;
   int64_t seq_len = 12;
   int64_t micro_batch = 1;
@@ -49,6 +53,7 @@ struct LayoutRun {
 struct LayoutResult {
   std::vector<double> losses, norms;         ///< one a step
   std::vector<double> aux_losses, z_losses;  ///< likewise: what the routers add to the loss
+  std::vector<double> added;                 ///< and the objective
   std::vector<RouterLoad> router_loads;      ///< of the first step
   // Whole tensors under their global names, put together from the tensor ranks' parts.
   std::map<std::string, std::vector<float>> gradients;     ///< of the first step: the mean over its tokens

@@ -58,6 +58,8 @@ MemoryComparison compare_memory(LayoutRun run, ExpertLoad load) {
                       .sharding = sharding_of(run.plan, run.master, run.rules),
                       .recomputation = run.recomputation,
                       .float8 = run.float8,
+                      .loss = run.loss,
+                      .separate_documents = run.end_of_text.has_value(),
                       .threads = run.num_threads,
                       .expert_load = load};
   if (run.plan.pipeline > 1) {

@@ -83,6 +83,7 @@ std::string to_json_line(const StepMetrics& m) {
                                  {"reserved_bytes", m.reserved_bytes},
                                  {"loss_scale", m.loss_scale},
                                  {"skips", m.skips}};
+  if (m.objective) json["objective"] = *m.objective;
   if (m.skipped) json["skipped"] = true;
   if (m.loss_z) json["loss_z"] = *m.loss_z;
   if (m.grad_norm_z) json["grad_norm_z"] = *m.grad_norm_z;
@@ -172,6 +173,7 @@ void RunDirectory::write(const StepMetrics& m) {
       {"memory/reserved_mib", single(static_cast<double>(m.reserved_bytes) / (1 << 20))}};
   scalars.push_back({"optimizer/loss_scale", single(m.loss_scale)});
   scalars.push_back({"optimizer/skips", single(static_cast<double>(m.skips))});
+  if (m.objective) scalars.push_back({"loss/objective", single(*m.objective)});
   if (m.val_loss) scalars.push_back({"loss/validation", single(*m.val_loss)});
   if (!m.routers.empty()) {
     scalars.push_back({"loss/auxiliary", single(m.aux_loss)});

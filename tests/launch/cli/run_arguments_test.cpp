@@ -56,6 +56,23 @@ class ConfigFile {
   std::filesystem::path path_;
 };
 
+TEST(RunArguments, TheLossIsWhatIsAskedFor) {
+  EXPECT_EQ(parse({}).config.loss, LossConfig());
+  EXPECT_THAT(banner(parse({}).config, {}), HasSubstr("loss       cross-entropy\n"));
+  const RunConfig config = parse({"--loss.z", "1e-4", "--loss.label-smoothing", "0.1", "--loss.chunk-tokens",
+                                  "512", "--data.documents", "separate"})
+                               .config;
+  EXPECT_EQ(config.loss, (LossConfig{1e-4, 0.1, 512}));
+  EXPECT_EQ(config.data.documents, DocumentsKind::separate);
+  EXPECT_THAT(banner(config, {}),
+              AllOf(HasSubstr("shown as objective: with z-loss 0.0001 and label smoothing 0.1"),
+                    HasSubstr("documents do not see each other")));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--loss.label-smoothing", "1"}),
+              HasSubstr("up to, not including"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--data.documents", "separate", "--data.tokenizer", "char"}),
+              HasSubstr("has no end-of-text token"));
+}
+
 TEST(RunArguments, DefaultsAreCompleted) {
   const RunConfig config = parse({}, 3).config;
   EXPECT_EQ(config.parallel.data, 3);

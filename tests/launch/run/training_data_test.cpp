@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "runtime/comm/self/self_communicator.h"
+#include "runtime/data/tokenizer/byte_tokenizer.h"
+#include "runtime/data/tokens/token_file.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
@@ -82,6 +84,34 @@ TEST(TrainingData, TheFormatCanBeNamed) {
   tokens.format = "nanogpt";
   EXPECT_EQ(load(tokens, 50).train->num_tokens(), 900);
   EXPECT_THAT(load(tokens, 50).description, HasSubstr("so by --data.format"));
+}
+
+TEST(TrainingData, KnowsWhatEndsDocumentsThatAreKeptApart) {
+  const TemporaryFolder folder;
+  const auto lines = folder.write("t.jsonl", "{\"text\":\"abc\"}\n{\"text\":\"cba\"}\n");
+  DataConfig text = text_config(lines);
+  EXPECT_EQ(load(text).end_of_text, std::nullopt);
+  text.documents = DocumentsKind::separate;
+  EXPECT_EQ(load(text).end_of_text, 256);
+  text.tokenizer = "char";
+  expect_error(ExitCode::usage, {"--data.documents separate", "char", "no end-of-text token", "byte, bpe"},
+               [&] { load(text); });
+
+  DataConfig tokens = token_config(folder.write("t.bin", counting_ids(1000, 50)));
+  tokens.documents = DocumentsKind::separate;
+  expect_error(ExitCode::usage, {"t.bin", "--data.tokenizer PATH"}, [&] { load(tokens, 50); });
+  const ByteTokenizer bytes;
+  for (const uint64_t fingerprint : {bytes.fingerprint(), bytes.fingerprint() + 1}) {
+    TokenFileWriter writer(folder.path("t.tok"), bytes.vocab_size(), fingerprint);
+    writer.write(std::vector<int32_t>(100, 7));
+    writer.finish();
+    tokens.tokens = folder.path("t.tok");
+    if (fingerprint == bytes.fingerprint()) {
+      EXPECT_EQ(load(tokens).end_of_text, 256);
+    } else {
+      expect_error(ExitCode::usage, {"t.tok", "--data.tokenizer PATH"}, [&] { load(tokens); });
+    }
+  }
 }
 
 TEST(TrainingData, IdsBeyondTheVocabularyAreFoundBeforeTheRun) {

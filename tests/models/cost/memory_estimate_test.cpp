@@ -102,6 +102,8 @@ TEST(MemoryEstimate, BatchesReadInAdvanceHaveTheirIdsAndTargets) {
   EXPECT_EQ(buffers() - none, (2 * 3 * 3 + 1) * rows - 3 * 3 * rows) << "and the positions of one";
   in.prefetch = 1;
   EXPECT_EQ(buffers() - none, (2 * 2 * 3 + 1) * rows - 3 * 3 * rows);
+  in.separate_documents = true;
+  EXPECT_EQ(buffers() - none, (4 * 2 * 3 + 1) * rows - 3 * 3 * rows) << "and where their documents begin";
 }
 
 TEST(MemoryEstimate, AbsurdSizesStayPositive) {
@@ -227,6 +229,28 @@ TEST(MemoryOfSplitBackwardPasses, IsAsPredictedWithRecomputation) {
   const auto measured = static_cast<double>(memory.measured[MemoryCategory::activations]),
              predicted = static_cast<double>(memory.predicted[MemoryCategory::activations]);
   EXPECT_NEAR(predicted, measured, 0.02 * measured);
+}
+
+// Of a vocabulary whose logits are most of the memory.
+TEST(MemoryOfLogitsInParts, IsAsPredictedWithin5Percent) {
+  for (const Case& c : {Case{"one", 1, 1, false, 0}, Case{"tp2_sequence", 1, 2, true, 0},
+                        Case{"pp2_full", 1, 1, false, 0, kFull, 4, 2}}) {
+    LayoutRun run = run_of(c, ModelFamily::llama, c.tensor > 1 ? DType::bf16 : DType::f32);
+    SCOPED_TRACE(c.name);
+    run.model.num_layers = 2;
+    run.model.hidden_size = 96;
+    run.model.ffn_size = 200;
+    run.model.vocab_size = 4099;
+    run.end_of_text = 5;
+    run.loss = {1e-3, 0.1, 50};
+    const MemoryComparison memory = compare_memory(run);
+    const auto measured = static_cast<double>(memory.measured[MemoryCategory::activations]),
+               predicted = static_cast<double>(memory.predicted[MemoryCategory::activations]);
+    EXPECT_NEAR(predicted, measured, 0.05 * measured);
+    const double logits = run.micro_batch * run.seq_len * run.model.vocab_size *
+                          static_cast<double>(size_of(run.precision)) / c.tensor;
+    EXPECT_LT(measured, logits) << "of all rows alone";
+  }
 }
 
 TEST(MemoryOfSentGradients, IsAsPredicted) {

@@ -209,6 +209,23 @@ TEST(LayerGradients, LossHead) {
   check(llama, 1, 3, 6);
 }
 
+// All rows at once, and in parts that do not divide them.
+TEST(LayerGradients, LossHeadWithZLossAndLabelSmoothing) {
+  ModelConfig capped = small(ModelFamily::gemma2, 1, 1, 6);
+  capped.logit_soft_cap = 2;
+  for (const int64_t chunk_tokens : {0, 4}) {
+    for (const LossConfig& loss : {LossConfig{0.05, 0}, LossConfig{0, 0.3}, LossConfig{0.05, 0.3}}) {
+      LossConfig config = loss;
+      config.chunk_tokens = chunk_tokens;
+      LossHead plain = of(small(ModelFamily::llama, 1, 1, 6)).head(nullptr, config);
+      check(plain, 2, 5, 6);
+      if (capped.tied_embeddings) capped.tied_embeddings = false;
+      LossHead with_cap = of(capped).head(nullptr, config);
+      check(with_cap, 2, 5, 6);
+    }
+  }
+}
+
 TEST(LayerGradients, TiedEmbeddingReceivesBothGradients) {
   WholeModel model(small(ModelFamily::gpt2, 1, 1, 6));
   check(model, 2, 5, 0);

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -73,7 +74,9 @@ class BatchPrefetcherTest : public testing::Test {
  protected:
   static constexpr int64_t kTokens = 40 * kSeqLen + 1;
 
-  BatchReader reader() const { return {source_, SampleOrder::sequential(kTokens, kSeqLen, "held"), kVocab}; }
+  BatchReader reader() const {
+    return {source_, SampleOrder::sequential(kTokens, kSeqLen, "held"), kVocab, end_of_text_};
+  }
   /// Nine of two samples, the last of one; every fourth does not count.
   static SampleRow row() {
     return {10, 2, [](int64_t i) { return SampleRun{2 * i, i == 9 ? 1 : 2, i % 4 != 3}; }};
@@ -86,10 +89,11 @@ class BatchPrefetcherTest : public testing::Test {
     for (int64_t b = 0; b < run.count; ++b) {
       reader().read_sample(run.first + b, tokens.data() + b * kSeqLen, targets.data() + b * kSeqLen);
     }
-    MicroBatch mb = make_micro_batch(ctx_, run.count, kSeqLen, tokens, targets, share);
+    MicroBatch mb = make_micro_batch(ctx_, run.count, kSeqLen, tokens, targets, share, end_of_text_);
     if (!run.is_counted) {
       ops::fill(ctx_, mb.targets, ops::kIgnoredTarget);
       mb.num_targets = 0;
+      mb.targets_of_sequence.assign(static_cast<size_t>(run.count), 0);
     }
     mb.first_sample = run.first;
     return mb;
@@ -101,16 +105,30 @@ class BatchPrefetcherTest : public testing::Test {
     EXPECT_EQ(mb.context_parts, other.context_parts);
     EXPECT_EQ(mb.num_targets, other.num_targets);
     EXPECT_EQ(mb.targets_of_sequence, other.targets_of_sequence);
-    for (const auto tensor : {&MicroBatch::tokens, &MicroBatch::targets, &MicroBatch::positions}) {
+    EXPECT_EQ(mb.chunk_first_keys, other.chunk_first_keys);
+    constexpr Tensor MicroBatch::*kTensors[] = {&MicroBatch::tokens, &MicroBatch::targets,
+                                                &MicroBatch::positions, &MicroBatch::first_key,
+                                                &MicroBatch::places};
+    for (const auto tensor : kTensors) {
+      ASSERT_EQ(static_cast<bool>(mb.*tensor), static_cast<bool>(other.*tensor));
+      if (!(mb.*tensor)) continue;
+      EXPECT_EQ((mb.*tensor).shape(), (other.*tensor).shape());
       EXPECT_EQ(ops::to_host<int32_t>(ctx_, mb.*tensor), ops::to_host<int32_t>(ctx_, other.*tensor));
     }
   }
 
   Context ctx_{test_device(), 1, test_settings()};
+  std::optional<int32_t> end_of_text_;
   std::shared_ptr<HeldTokens> source_ = std::make_shared<HeldTokens>(kTokens);
 };
 
-TEST_F(BatchPrefetcherTest, HandsOutWhatIsReadWhenItIsNeeded) {
+class BatchPrefetcherDocuments : public BatchPrefetcherTest, public testing::WithParamInterface<bool> {};
+
+TEST_P(BatchPrefetcherDocuments, HandsOutWhatIsReadWhenItIsNeeded) {
+  if (GetParam()) {
+    end_of_text_ = 0;
+    for (size_t i = 3; i < source_->ids().size(); i += 5) source_->ids()[i] = 0;
+  }
   for (const ContextShare& share : {ContextShare{}, ContextShare{0, 2}, ContextShare{1, 3}}) {
     for (const int64_t num_slots : {0, 3, 4, 9, 50}) {
       SCOPED_TRACE(fmt::format("{} of {}, {} slots", share.rank, share.size, num_slots));
@@ -127,6 +145,8 @@ TEST_F(BatchPrefetcherTest, HandsOutWhatIsReadWhenItIsNeeded) {
     }
   }
 }
+INSTANTIATE_TEST_SUITE_P(, BatchPrefetcherDocuments, testing::Bool(),
+                         [](const auto& separate) { return separate.param ? "Separate" : "Attend"; });
 
 /// What the caller holds stays what it is, whatever is read meanwhile.
 TEST_F(BatchPrefetcherTest, WritesNoBatchThatIsHeld) {

@@ -269,15 +269,20 @@ std::vector<Tensor> cross_entropy(Context& ctx, Draw draw) {
   const Tensor targets = draw.indices(ctx, {rows}, vocab, ops::kIgnoredTarget),
                loss = Tensor::empty(ctx, {rows}, DType::f32),
                part_loss = Tensor::empty(ctx, {rows}, DType::f32),
-               statistics = Tensor::empty(ctx, {1, rows, 3}, DType::f32);
-  const float cap = draw.coin() ? 3.0f : 0.0f;
-  ops::cross_entropy(ctx, logits, targets, 0.7f, loss, draw.coin() ? dlogits : ops::Columns(), cap);
+               statistics = Tensor::empty(ctx, {1, rows, 4}, DType::f32);
+  const ops::CrossEntropyOptions options{.gradient_scale = 0.7f,
+                                         .soft_cap = draw.coin() ? 3.0f : 0.0f,
+                                         .z_loss = draw.coin() ? 0.01f : 0.0f,
+                                         .label_smoothing = draw.coin() ? 0.1f : 0.0f};
+  const Tensor added = Tensor::empty(ctx, {rows}, DType::f32),
+               part_added = Tensor::empty(ctx, {rows}, DType::f32);
+  ops::cross_entropy(ctx, logits, targets, options, loss, draw.coin() ? dlogits : ops::Columns(), added);
   const ops::TablePart part{cut, vocab};
   const ops::Columns here = {logits.matrix, logits.begin + cut, vocab - cut};
   const ops::Columns dhere = draw.columns(ctx, rows, vocab - cut, dtype);
-  ops::cross_entropy_statistics(ctx, here, targets, part, statistics.view({rows, 3}), cap);
-  ops::cross_entropy_of_part(ctx, here, targets, part, statistics, 0.7f, part_loss, dhere, cap);
-  return {loss, dlogits.matrix, statistics, part_loss, dhere.matrix};
+  ops::cross_entropy_statistics(ctx, here, targets, part, options, statistics.view({rows, 4}));
+  ops::cross_entropy_of_part(ctx, here, targets, part, options, statistics, part_loss, dhere, part_added);
+  return {loss, added, dlogits.matrix, statistics, part_loss, part_added, dhere.matrix};
 }
 
 std::vector<Tensor> embeddings(Context& ctx, Draw draw) {

@@ -62,44 +62,69 @@ TRIREME_INLINE double sum_of_exponents(const T* x, int64_t n, float max, const L
   return total;
 }
 
+template <class T, class Logit>
+TRIREME_INLINE double sum_of_logits(const T* x, int64_t n, const Logit& logit) {
+  double total = 0;
+  for (int64_t block = 0; block < n; block += kBlock) {
+    const int64_t end = std::min(n, block + kBlock);
+    float lanes[kLanes] = {};
+    int64_t i = block;
+    for (; i + kLanes <= end; i += kLanes) {
+      for (int64_t j = 0; j < kLanes; ++j) lanes[j] += logit(x[i + j]);
+    }
+    float sum = 0;
+    for (const float lane : lanes) sum += lane;
+    for (; i < end; ++i) sum += logit(x[i]);
+    total += sum;
+  }
+  return total;
+}
+
+// As if there were no target here.
 template <class T>
-TRIREME_INLINE void exponents_of(const T* x, int64_t n, float max, float factor, T* dx, const Plain&) {
-  for (int64_t i = 0; i < n; ++i) store(dx + i, factor * fast_exp(x[i] - max));
+TRIREME_INLINE void gradient_of(const T* x, int64_t n, float max, const CrossEntropyGradient& g, T* dx,
+                                const Plain&) {
+  for (int64_t i = 0; i < n; ++i) store(dx + i, g.factor * fast_exp(x[i] - max) - g.uniform);
 }
 template <class T>
-TRIREME_INLINE void exponents_of(const T* x, int64_t n, float max, float factor, T* dx,
-                                 const SoftCap& logit) {
+TRIREME_INLINE void gradient_of(const T* x, int64_t n, float max, const CrossEntropyGradient& g, T* dx,
+                                const SoftCap& logit) {
   for (int64_t i = 0; i < n; ++i) {
     const float t = fast_tanh(x[i] / logit.cap);
-    store(dx + i, factor * fast_exp(logit.cap * t - max) * (1.0f - t * t));
+    store(dx + i, (g.factor * fast_exp(logit.cap * t - max) - g.uniform) * (1.0f - t * t));
   }
 }
 
-// One row; returns its loss. dx may be x or null.
+struct RowLoss {
+  float loss = 0, added = 0;
+};
+
+// One row. dx may be x or null.
 template <class T, class Logit>
-TRIREME_INLINE float row_of(const T* x, int64_t n, int32_t target, float scale, T* dx, const Logit& logit) {
+TRIREME_INLINE RowLoss row_of(const T* x, int64_t n, int32_t target, const CrossEntropyOptions& o, T* dx,
+                              const Logit& logit) {
   if (target == kIgnoredTarget) {
     for (int64_t i = 0; dx != nullptr && i < n; ++i) store(dx + i, 0.0f);
-    return 0.0f;
+    return {};
   }
   const float max = logit(max_of(x, n)), raw = x[target], at_target = logit(raw);
-  const double sum = sum_of_exponents(x, n, max, logit);
+  const double sum = sum_of_exponents(x, n, max, logit), log_sum = std::log(sum) + static_cast<double>(max);
+  const double total = o.label_smoothing > 0 ? sum_of_logits(x, n, logit) : 0;
   if (dx != nullptr) {
-    const float factor = static_cast<float>(scale / sum);
-    exponents_of(x, n, max, factor, dx, logit);
-    store(dx + target, (factor * fast_exp(at_target - max) - scale) * logit.slope(raw));
+    const CrossEntropyGradient g = cross_entropy_gradient(o, sum, log_sum, n);
+    gradient_of(x, n, max, g, dx, logit);
+    store(dx + target, (g.factor * fast_exp(at_target - max) - g.at_target) * logit.slope(raw));
   }
-  return static_cast<float>(std::log(sum) + (static_cast<double>(max) - at_target));
+  return {static_cast<float>(std::log(sum) + (static_cast<double>(max) - at_target)),
+          cross_entropy_added(o, log_sum, at_target, total, n)};
 }
 
-#define TRIREME_ROW(T)                                                                                      \
-  TRIREME_VECTORIZED float row(const T* x, int64_t n, int32_t target, float scale, T* dx, const Plain& p) { \
-    return row_of(x, n, target, scale, dx, p);                                                              \
-  }                                                                                                         \
-  TRIREME_VECTORIZED float row(const T* x, int64_t n, int32_t target, float scale, T* dx,                   \
-                               const SoftCap& c) {                                                          \
-    return row_of(x, n, target, scale, dx, c);                                                              \
+#define TRIREME_ROW_OF(T, Logit)                                                                             \
+  TRIREME_VECTORIZED RowLoss row(const T* x, int64_t n, int32_t target, const CrossEntropyOptions& o, T* dx, \
+                                 const Logit& l) {                                                           \
+    return row_of(x, n, target, o, dx, l);                                                                   \
   }
+#define TRIREME_ROW(T) TRIREME_ROW_OF(T, Plain) TRIREME_ROW_OF(T, SoftCap)
 TRIREME_EACH_COMPUTE_TYPE(TRIREME_ROW)
 
 // A row whose logits here are all -inf, as if absent, must not make exp(-inf + inf) of them.
@@ -113,9 +138,12 @@ TRIREME_INLINE void statistics_of(const T* x, int64_t n, float* max, float* sum,
   TRIREME_VECTORIZED void statistics_row(const T* x, int64_t n, float* max, float* sum, const Logit& l) { \
     statistics_of(x, n, max, sum, l);                                                                     \
   }                                                                                                       \
-  TRIREME_VECTORIZED void exponents_row(const T* x, int64_t n, float max, float factor, T* dx,            \
-                                        const Logit& l) {                                                 \
-    exponents_of(x, n, max, factor, dx, l);                                                               \
+  TRIREME_VECTORIZED double total_row(const T* x, int64_t n, const Logit& l) {                            \
+    return sum_of_logits(x, n, l);                                                                        \
+  }                                                                                                       \
+  TRIREME_VECTORIZED void gradient_row(const T* x, int64_t n, float max, const CrossEntropyGradient& g,   \
+                                       T* dx, const Logit& l) {                                           \
+    gradient_of(x, n, max, g, dx, l);                                                                     \
   }
 #define TRIREME_PART(T) TRIREME_PART_OF(T, Plain) TRIREME_PART_OF(T, SoftCap)
 TRIREME_EACH_COMPUTE_TYPE(TRIREME_PART)
@@ -130,13 +158,14 @@ void with_soft_cap(float soft_cap, const Body& body) {
 }
 
 struct RowStatistics {
-  float max, sum, target;
+  float max, sum, target, total;
 };
+static_assert(sizeof(RowStatistics) == kCrossEntropyStatistics * sizeof(float));
 
 // Of the whole row, from those of its parts.
 struct WholeRow {
   float max = -std::numeric_limits<float>::infinity();
-  double sum = 0, target = 0;
+  double sum = 0, target = 0, total = 0;
 
   WholeRow(const RowStatistics* parts, int64_t num_parts, int64_t stride) {
     for (int64_t p = 0; p < num_parts; ++p) max = std::max(max, parts[p * stride].max);
@@ -144,10 +173,20 @@ struct WholeRow {
       const RowStatistics& part = parts[p * stride];
       sum += part.sum * std::exp(static_cast<double>(part.max) - max);
       target += part.target;
+      total += part.total;
     }
   }
-  float loss() const { return static_cast<float>(std::log(sum) + (static_cast<double>(max) - target)); }
+  double log_sum() const { return std::log(sum) + static_cast<double>(max); }
+  RowLoss loss(const CrossEntropyOptions& o, int64_t num_columns) const {
+    return {static_cast<float>(std::log(sum) + (static_cast<double>(max) - target)),
+            cross_entropy_added(o, log_sum(), target, total, num_columns)};
+  }
 };
+
+void store_loss(const RowLoss& row, int64_t r, const Tensor& loss, const Tensor& added) {
+  loss.data<float>()[r] = row.loss;
+  if (added) added.data<float>()[r] = row.added;
+}
 
 void check_targets(const Tensor& targets, int64_t num_columns) {
   const int32_t* t = targets.data<int32_t>();
@@ -159,17 +198,18 @@ void check_targets(const Tensor& targets, int64_t num_columns) {
 
 }  // namespace
 
-void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets, float gradient_scale,
-                   const Tensor& loss, const Columns& dlogits, float soft_cap) {
+void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets,
+                   const CrossEntropyOptions& options, const Tensor& loss, const Columns& dlogits,
+                   const Tensor& added) {
   const int64_t v = logits.count;
   const int32_t* t = targets.data<int32_t>();
   check_targets(targets, v);
   with_compute_type(logits.dtype(), [&]<class T>(T) {
-    with_soft_cap(soft_cap, [&](const auto& logit) {
+    with_soft_cap(options.soft_cap, [&](const auto& logit) {
       parallel_for(ctx.num_threads(), logits.rows(), row_grain(v), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r) {
           T* dx = dlogits ? dlogits.row<T>(r) : nullptr;
-          loss.data<float>()[r] = row(logits.row<T>(r), v, t[r], gradient_scale, dx, logit);
+          store_loss(row(logits.row<T>(r), v, t[r], options, dx, logit), r, loss, added);
         }
       });
     });
@@ -177,13 +217,14 @@ void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets, f
 }
 
 void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor& targets,
-                              const TablePart& part, const Tensor& statistics, float soft_cap) {
+                              const TablePart& part, const CrossEntropyOptions& options,
+                              const Tensor& statistics) {
   const int64_t v = logits.count;
   const int32_t* t = targets.data<int32_t>();
   check_targets(targets, part.total);
   auto* rows = reinterpret_cast<RowStatistics*>(statistics.data<float>());
   with_compute_type(logits.dtype(), [&]<class T>(T) {
-    with_soft_cap(soft_cap, [&](const auto& logit) {
+    with_soft_cap(options.soft_cap, [&](const auto& logit) {
       parallel_for(ctx.num_threads(), logits.rows(), row_grain(v), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r) {
           const T* x = logits.row<T>(r);
@@ -191,6 +232,7 @@ void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor&
           const int64_t column = t[r] - part.first;
           const bool here = t[r] != kIgnoredTarget && column >= 0 && column < v;
           rows[r].target = here ? logit(x[column]) : 0.0f;
+          rows[r].total = options.label_smoothing > 0 ? static_cast<float>(total_row(x, v, logit)) : 0.0f;
         }
       });
     });
@@ -198,8 +240,8 @@ void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor&
 }
 
 void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
-                           const Tensor& statistics, float gradient_scale, const Tensor& loss,
-                           const Columns& dlogits, float soft_cap) {
+                           const CrossEntropyOptions& options, const Tensor& statistics, const Tensor& loss,
+                           const Columns& dlogits, const Tensor& added) {
   const int64_t n = logits.rows(), v = logits.count;
   const int32_t* t = targets.data<int32_t>();
   check_targets(targets, part.total);
@@ -209,24 +251,25 @@ void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& ta
       for (int64_t r = begin; r < end; ++r) {
         const bool counts = t[r] != kIgnoredTarget;
         const WholeRow whole(parts + r, statistics.dim(0), n);
-        loss.data<float>()[r] = counts ? whole.loss() : 0.0f;
+        store_loss(counts ? whole.loss(options, part.total) : RowLoss(), r, loss, added);
         if (!dlogits) continue;
         T* dx = dlogits.row<T>(r);
         if (!counts) {
           std::fill_n(dx, v, T{});
           continue;
         }
-        const float factor = static_cast<float>(gradient_scale / whole.sum);
+        const CrossEntropyGradient g =
+            cross_entropy_gradient(options, whole.sum, whole.log_sum(), part.total);
         const int64_t column = t[r] - part.first;
         const T* x = logits.row<T>(r);
         const bool here = column >= 0 && column < v;
-        with_soft_cap(soft_cap, [&](const auto& logit) {
+        with_soft_cap(options.soft_cap, [&](const auto& logit) {
           const float slope =
               here ? logit.slope(x[column]) : 0.0f;  // before dx, which may be x, takes its place
-          exponents_row(x, v, whole.max, factor, dx, logit);
+          gradient_row(x, v, whole.max, g, dx, logit);
           if (!here) return;
-          const float at_target = factor * fast_exp(static_cast<float>(whole.target) - whole.max);
-          store(dx + column, (at_target - gradient_scale) * slope);
+          const float exponent = g.factor * fast_exp(static_cast<float>(whole.target) - whole.max);
+          store(dx + column, (exponent - g.at_target) * slope);
         });
       }
     });

@@ -13,8 +13,9 @@ constexpr int kMostThreads = 512;
 constexpr size_t kScratchBytes = kMostThreads / kWarp * sizeof(double);
 
 struct RowStatistics {
-  float max, sum, target;
+  float max, sum, target, total;
 };
+static_assert(sizeof(RowStatistics) == kCrossEntropyStatistics * sizeof(float));
 
 __device__ float minus_infinity() { return __uint_as_float(0xff800000u); }
 
@@ -62,19 +63,31 @@ struct RowSums {
   __device__ static float base_of(float max) { return max == minus_infinity() ? 0.0f : max; }
 };
 
-/// This block's row of dx = factor * exp(x - max), less `scale` at `target` (which may lie outside); of
-/// capped logits, times the derivative of the cap.
+/// The sum of this block's row of logits.
 template <class T>
-__device__ void store_gradient(const T* x, int64_t n, const SoftCap& capped, float max, float factor,
-                               int64_t target, float scale, T* dx) {
+__device__ double total_of(const T* x, int64_t n, const SoftCap& capped, double* scratch) {
+  double total = 0;
+  for (int64_t c = int64_t{threadIdx.x} * kPack; c < n; c += int64_t{blockDim.x} * kPack) {
+    const int count = pack_size(c, n);
+    float values[kPack];
+    load(x + c, count, values);
+    for (int j = 0; j < count; ++j) total += double{capped(values[j])};
+  }
+  return block_reduce(total, Sum{}, scratch);
+}
+
+/// This block's row of the gradient; `target` may lie outside.
+template <class T>
+__device__ void store_gradient(const T* x, int64_t n, const SoftCap& capped, float max,
+                               const CrossEntropyGradient& gradient, int64_t target, T* dx) {
   for (int64_t c = int64_t{threadIdx.x} * kPack; c < n; c += int64_t{blockDim.x} * kPack) {
     const int count = pack_size(c, n);
     float values[kPack];
     load(x + c, count, values);
     for (int j = 0; j < kPack; ++j) {
       const float logit = capped(values[j]);
-      values[j] = factor * expf(logit - max);
-      if (c + j == target) values[j] -= scale;
+      const float less = c + j == target ? gradient.at_target : gradient.uniform;
+      values[j] = gradient.factor * expf(logit - max) - less;
       if (capped.cap > 0) values[j] *= capped.slope(logit);
     }
     store(dx + c, count, values);
@@ -96,7 +109,9 @@ struct Logits {
   int64_t rows, width, stride, dx_stride;
   int64_t first, total;  // the first of the columns here, and how many there are
   const int32_t* targets;
-  SoftCap capped;
+  CrossEntropyOptions options;
+  float* loss;
+  float* added;  // or null
 
   __device__ const T* row(int64_t r) const { return x + r * stride; }
   __device__ T* gradient(int64_t r) const { return dx == nullptr ? nullptr : dx + r * dx_stride; }
@@ -106,27 +121,45 @@ struct Logits {
     return targets[r] != kIgnoredTarget;
   }
   __device__ int64_t column(int64_t r) const { return targets[r] - first; }
+  __device__ SoftCap capped() const { return {options.soft_cap}; }
+
+  /// Of a row whose exponents, less the largest logit, have this sum.
+  __device__ void store_loss(int64_t r, float max, double sum, double at_target, double all_logits) const {
+    loss[r] = static_cast<float>(log(sum) + (double{max} - at_target));
+    if (added != nullptr)
+      added[r] = cross_entropy_added(options, log(sum) + double{max}, at_target, all_logits, total);
+  }
+  /// Of a row whose target does not count.
+  __device__ void store_nothing(int64_t r) const {
+    if (threadIdx.x == 0) {
+      loss[r] = 0;
+      if (added != nullptr) added[r] = 0;
+    }
+    if (dx != nullptr) store_zeros(width, gradient(r));
+  }
+  __device__ void store_gradient_of(int64_t r, float max, double sum) const {
+    if (dx == nullptr) return;
+    const CrossEntropyGradient of_row =
+        cross_entropy_gradient(options, sum, options.z_loss > 0 ? log(sum) + double{max} : 0.0, total);
+    store_gradient(row(r), width, capped(), max, of_row, column(r), gradient(r));
+  }
 };
 
 template <class T>
-__global__ void __launch_bounds__(kMostThreads) loss_kernel(Logits<T> logits, float scale, float* loss) {
+__global__ void __launch_bounds__(kMostThreads) loss_kernel(Logits<T> logits) {
   auto* scratch = shared_memory<double>();
   for (int64_t r = blockIdx.x; r < logits.rows; r += gridDim.x) {
-    T* dx = logits.gradient(r);
     if (!logits.counts(r)) {
-      if (threadIdx.x == 0) loss[r] = 0;
-      if (dx != nullptr) store_zeros(logits.width, dx);
+      logits.store_nothing(r);
       continue;
     }
     const T* x = logits.row(r);
-    const float at_target = logits.capped(widen(x[logits.column(r)]));
-    const RowSums sums(x, logits.width, logits.capped, scratch);
-    if (threadIdx.x == 0)
-      loss[r] = static_cast<float>(log(sums.sum) + (double{sums.max} - double{at_target}));
-    if (dx != nullptr) {
-      store_gradient(x, logits.width, logits.capped, sums.max, static_cast<float>(double{scale} / sums.sum),
-                     logits.column(r), scale, dx);
-    }
+    const float at_target = logits.capped()(widen(x[logits.column(r)]));
+    const RowSums sums(x, logits.width, logits.capped(), scratch);
+    double total = 0;
+    if (logits.options.label_smoothing > 0) total = total_of(x, logits.width, logits.capped(), scratch);
+    if (threadIdx.x == 0) logits.store_loss(r, sums.max, sums.sum, double{at_target}, total);
+    logits.store_gradient_of(r, sums.max, sums.sum);
   }
 }
 
@@ -138,16 +171,19 @@ __global__ void __launch_bounds__(kMostThreads)
     const T* x = logits.row(r);
     const int64_t column = logits.column(r);
     const bool here = logits.counts(r) && column >= 0 && column < logits.width;
-    const float at_target = here ? logits.capped(widen(x[column])) : 0.0f;
-    const RowSums sums(x, logits.width, logits.capped, scratch);
-    if (threadIdx.x == 0) statistics[r] = {sums.max, static_cast<float>(sums.sum), at_target};
+    const float at_target = here ? logits.capped()(widen(x[column])) : 0.0f;
+    const RowSums sums(x, logits.width, logits.capped(), scratch);
+    double total = 0;
+    if (logits.options.label_smoothing > 0) total = total_of(x, logits.width, logits.capped(), scratch);
+    if (threadIdx.x == 0)
+      statistics[r] = {sums.max, static_cast<float>(sums.sum), at_target, static_cast<float>(total)};
   }
 }
 
 /// As the CPU body's: of the whole row, from those of its parts.
 struct WholeRow {
   float max;
-  double sum = 0, target = 0;
+  double sum = 0, target = 0, total = 0;
 
   __device__ WholeRow(const RowStatistics* parts, int64_t num_parts, int64_t stride) : max(minus_infinity()) {
     for (int64_t p = 0; p < num_parts; ++p) max = fmaxf(max, parts[p * stride].max);
@@ -155,35 +191,29 @@ struct WholeRow {
       const RowStatistics& part = parts[p * stride];
       sum += double{part.sum} * exp(double{part.max} - double{max});
       target += double{part.target};
+      total += double{part.total};
     }
   }
 };
 
 template <class T>
 __global__ void __launch_bounds__(kMostThreads)
-    loss_of_part_kernel(Logits<T> logits, const RowStatistics* statistics, int64_t num_parts, float scale,
-                        float* loss) {
+    loss_of_part_kernel(Logits<T> logits, const RowStatistics* statistics, int64_t num_parts) {
   for (int64_t r = blockIdx.x; r < logits.rows; r += gridDim.x) {
-    T* dx = logits.gradient(r);
     if (!logits.counts(r)) {
-      if (threadIdx.x == 0) loss[r] = 0;
-      if (dx != nullptr) store_zeros(logits.width, dx);
+      logits.store_nothing(r);
       continue;
     }
     const WholeRow whole(statistics + r, num_parts, logits.rows);
-    if (threadIdx.x == 0) {
-      loss[r] = static_cast<float>(log(whole.sum) + (double{whole.max} - whole.target));
-    }
-    if (dx != nullptr) {
-      store_gradient(logits.row(r), logits.width, logits.capped, whole.max,
-                     static_cast<float>(double{scale} / whole.sum), logits.column(r), scale, dx);
-    }
+    if (threadIdx.x == 0) logits.store_loss(r, whole.max, whole.sum, whole.target, whole.total);
+    logits.store_gradient_of(r, whole.max, whole.sum);
   }
 }
 
 template <class T>
-Logits<T> logits_of(const Columns& logits, const Columns& dlogits, const Tensor& targets,
-                    const TablePart& part, float soft_cap) {
+Logits<T> logits_of(const Columns& logits, const Tensor& targets, const TablePart& part,
+                    const CrossEntropyOptions& options, const Tensor& loss = {}, const Columns& dlogits = {},
+                    const Tensor& added = {}) {
   return {logits.data<T>(),
           data_or_null<T>(dlogits),
           logits.rows(),
@@ -193,7 +223,9 @@ Logits<T> logits_of(const Columns& logits, const Columns& dlogits, const Tensor&
           part.first,
           part.total,
           targets.data<int32_t>(),
-          {soft_cap}};
+          options,
+          data_or_null<float>(loss),
+          data_or_null<float>(added)};
 }
 
 unsigned threads_of(const Columns& logits) {
@@ -206,30 +238,31 @@ RowStatistics* rows_of(const Tensor& statistics) {
 
 }  // namespace
 
-void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets, float gradient_scale,
-                   const Tensor& loss, const Columns& dlogits, float soft_cap) {
+void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets,
+                   const CrossEntropyOptions& options, const Tensor& loss, const Columns& dlogits,
+                   const Tensor& added) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     launch(ctx, loss_kernel<T>, num_blocks(logits.rows()), threads_of(logits), kScratchBytes,
-           logits_of<T>(logits, dlogits, targets, {0, logits.count}, soft_cap), gradient_scale,
-           loss.data<float>());
+           logits_of<T>(logits, targets, {0, logits.count}, options, loss, dlogits, added));
   });
 }
 
 void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor& targets,
-                              const TablePart& part, const Tensor& statistics, float soft_cap) {
+                              const TablePart& part, const CrossEntropyOptions& options,
+                              const Tensor& statistics) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     launch(ctx, statistics_kernel<T>, num_blocks(logits.rows()), threads_of(logits), kScratchBytes,
-           logits_of<T>(logits, {}, targets, part, soft_cap), rows_of(statistics));
+           logits_of<T>(logits, targets, part, options), rows_of(statistics));
   });
 }
 
 void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
-                           const Tensor& statistics, float gradient_scale, const Tensor& loss,
-                           const Columns& dlogits, float soft_cap) {
+                           const CrossEntropyOptions& options, const Tensor& statistics, const Tensor& loss,
+                           const Columns& dlogits, const Tensor& added) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     launch(ctx, loss_of_part_kernel<T>, num_blocks(logits.rows()), threads_of(logits), 0,
-           logits_of<T>(logits, dlogits, targets, part, soft_cap), rows_of(statistics), statistics.dim(0),
-           gradient_scale, loss.data<float>());
+           logits_of<T>(logits, targets, part, options, loss, dlogits, added), rows_of(statistics),
+           statistics.dim(0));
   });
 }
 

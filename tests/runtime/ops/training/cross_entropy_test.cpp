@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include <gtest/gtest.h>
 
@@ -26,21 +27,28 @@ Tensor make_targets(Context& ctx, const std::vector<int32_t>& values) {
 }
 
 struct Result {
-  std::vector<float> loss, gradient;
+  std::vector<float> loss, gradient, added = {};
   friend bool operator==(const Result&, const Result&) = default;
 };
 
-Result run(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets, float scale,
-           bool in_place = false, float cap = 0) {
-  const Tensor loss = Tensor::empty(ctx, {logits.dim(0)}, DType::f32);
+Result run(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets,
+           const ops::CrossEntropyOptions& options, bool in_place = false) {
+  const Tensor loss = Tensor::empty(ctx, {logits.dim(0)}, DType::f32),
+               added = Tensor::empty(ctx, {logits.dim(0)}, DType::f32);
   const Tensor gradient = in_place ? logits : Tensor::empty(ctx, logits.shape(), logits.dtype());
-  ops::cross_entropy(ctx, logits, make_targets(ctx, targets), scale, loss, gradient, cap);
-  return {to_vector(loss), to_vector(gradient)};
+  ops::cross_entropy(ctx, logits, make_targets(ctx, targets), options, loss, gradient, added);
+  return {to_vector(loss), to_vector(gradient), to_vector(added)};
 }
 
-void expect_definition(const Tensor& logits, const std::vector<int32_t>& targets, float scale,
-                       const Result& got, double cap = 0) {
+Result run(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets, float scale,
+           bool in_place = false, float cap = 0) {
+  return run(ctx, logits, targets, {.gradient_scale = scale, .soft_cap = cap}, in_place);
+}
+
+void expect_definition(const Tensor& logits, const std::vector<int32_t>& targets,
+                       const ops::CrossEntropyOptions& o, const Result& got) {
   const int64_t v = logits.dim(1);
+  const double cap = o.soft_cap, scale = o.gradient_scale, z = o.z_loss, smoothing = o.label_smoothing;
   const auto raw = to_vector(logits);
   std::vector<double> x(raw.begin(), raw.end());
   if (cap > 0) {
@@ -52,22 +60,50 @@ void expect_definition(const Tensor& logits, const std::vector<int32_t>& targets
                           : logits.dtype() == DType::f16 ? 0x1p-11 + (cap > 0 ? exact : 0)
                                                          : exact;
   for (int64_t r = 0; r < logits.dim(0); ++r) {
-    double max = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (int64_t i = 0; i < v; ++i) max = std::max<double>(max, x[r * v + i]);
-    for (int64_t i = 0; i < v; ++i) sum += std::exp(x[r * v + i] - max);
+    const double* row = &x[r * v];
+    const double max = *std::max_element(row, row + v), total = std::accumulate(row, row + v, 0.0);
+    double sum = 0;
+    for (int64_t i = 0; i < v; ++i) sum += std::exp(row[i] - max);
     const bool counts = targets[r] != ops::kIgnoredTarget;
-    const double loss = counts ? std::log(sum) + max - x[r * v + targets[r]] : 0.0;
+    const double log_sum = std::log(sum) + max, at_target = counts ? row[targets[r]] : 0;
+    const double loss = counts ? log_sum - at_target : 0.0;
+    const double added =
+        counts ? z * log_sum * log_sum + smoothing * (at_target - total / static_cast<double>(v)) : 0.0;
     ASSERT_NEAR(got.loss[r], loss, exact * std::max(1.0, loss)) << "row " << r;
+    ASSERT_NEAR(got.added[r], added, exact * std::max(1.0, std::abs(at_target))) << "row " << r;
     for (int64_t i = 0; i < v; ++i) {
-      const double p = std::exp(x[r * v + i] - max) / sum;
-      const double slope = cap > 0 ? 1 - (x[r * v + i] / cap) * (x[r * v + i] / cap) : 1;
-      const double gradient = counts ? scale * (p - (i == targets[r] ? 1.0 : 0.0)) * slope : 0.0;
-      // fp16 steps by 2^-24 near zero.
-      ASSERT_NEAR(got.gradient[r * v + i], gradient, rounding * std::abs(gradient) + 0x1p-24)
+      const double p = std::exp(row[i] - max) / sum;
+      const double slope = cap > 0 ? 1 - (row[i] / cap) * (row[i] / cap) : 1;
+      const double expected = (i == targets[r] ? 1 - smoothing : 0.0) + smoothing / static_cast<double>(v);
+      const double steep = p * (1 + 2 * z * log_sum);
+      const double gradient = counts ? scale * (steep - expected) * slope : 0.0;
+      // What is subtracted has digits that the difference has not; fp16 steps by 2^-24 near zero.
+      const double lost = z > 0 || smoothing > 0 ? exact * scale * (steep + expected) : 0;
+      ASSERT_NEAR(got.gradient[r * v + i], gradient, rounding * std::abs(gradient) + lost + 0x1p-24)
           << r << ", " << i;
     }
   }
 }
+
+void expect_definition(const Tensor& logits, const std::vector<int32_t>& targets, float scale,
+                       const Result& got, float cap = 0) {
+  expect_definition(logits, targets, {.gradient_scale = scale, .soft_cap = cap}, got);
+}
+
+std::vector<int32_t> drawn_targets(int64_t rows, int64_t v, int64_t ignored_every) {
+  std::vector<int32_t> targets;
+  for (int64_t r = 0; r < rows; ++r) {
+    const bool is_ignored = r % ignored_every == ignored_every - 1;
+    targets.push_back(is_ignored ? ops::kIgnoredTarget : static_cast<int32_t>((r * 7919 + v - 1) % v));
+  }
+  return targets;
+}
+
+// What practitioners use, and more, and all of it together.
+const ops::CrossEntropyOptions kAdded[] = {{.gradient_scale = 0.25f, .z_loss = 1e-4f},
+                                           {.gradient_scale = 0.25f, .label_smoothing = 0.1f},
+                                           {.gradient_scale = 1, .z_loss = 0.02f, .label_smoothing = 0.3f},
+                                           {.soft_cap = 3, .z_loss = 0.02f, .label_smoothing = 0.3f}};
 
 class CrossEntropy : public testing::TestWithParam<DType> {};
 
@@ -77,10 +113,7 @@ TEST_P(CrossEntropy, MatchesDoublePrecisionOnAnyNumberOfThreads) {
        {std::pair<int64_t, int64_t>{1, 1}, {3, 5}, {64, 33}, {7, 1023}, {5, 1025}, {3, 50257}}) {
     SCOPED_TRACE(fmt::format("{}x{}", rows, v));
     const Tensor logits = random_tensor(one, {rows, v}, GetParam(), 7, 4.0f);
-    std::vector<int32_t> targets;
-    for (int64_t r = 0; r < rows; ++r) {
-      targets.push_back(r % 3 == 2 ? ops::kIgnoredTarget : static_cast<int32_t>((r * 7919 + v - 1) % v));
-    }
+    const std::vector<int32_t> targets = drawn_targets(rows, v, 3);
     const Result got = run(one, logits, targets, 0.25f);
     expect_definition(logits, targets, 0.25f, got);
     EXPECT_EQ(run(two, logits, targets, 0.25f), got) << "two threads";
@@ -94,9 +127,7 @@ TEST_P(CrossEntropy, CappedLogitsMatchDoublePrecision) {
     SCOPED_TRACE(fmt::format("{} columns, cap {}", v, cap));
     const int64_t rows = 12;
     const Tensor logits = random_tensor(one, {rows, v}, GetParam(), 7, 4.0f);
-    std::vector<int32_t> targets;
-    for (int64_t r = 0; r < rows; ++r)
-      targets.push_back(r % 3 == 2 ? ops::kIgnoredTarget : static_cast<int32_t>((r * 7919 + v - 1) % v));
+    const std::vector<int32_t> targets = drawn_targets(rows, v, 3);
     const Result got = run(one, logits, targets, 0.25f, false, cap);
     expect_definition(logits, targets, 0.25f, got, cap);
     EXPECT_EQ(run(two, logits, targets, 0.25f, false, cap), got) << "two threads";
@@ -104,31 +135,59 @@ TEST_P(CrossEntropy, CappedLogitsMatchDoublePrecision) {
   }
 }
 
+TEST_P(CrossEntropy, ZLossAndLabelSmoothingMatchDoublePrecision) {
+  Context one(test::test_device()), two(test::test_device(), 2);
+  for (const int64_t v : {1, 37, 1031, 2100}) {
+    const int64_t rows = 12;
+    const Tensor logits = random_tensor(one, {rows, v}, GetParam(), 7, 4.0f);
+    const std::vector<int32_t> targets = drawn_targets(rows, v, 3);
+    for (const ops::CrossEntropyOptions& options : kAdded) {
+      SCOPED_TRACE(fmt::format("{} columns, z {}, smoothing {}, cap {}", v, options.z_loss,
+                               options.label_smoothing, options.soft_cap));
+      const Tensor again = random_tensor(one, {rows, v}, GetParam(), 7, 4.0f);
+      const Result got = run(one, logits, targets, options);
+      expect_definition(logits, targets, options, got);
+      EXPECT_EQ(run(two, logits, targets, options), got) << "two threads";
+      EXPECT_EQ(run(one, again, targets, options, true), got) << "in place";
+    }
+  }
+}
+
 // Cuts the columns, runs both halves on each part, and puts the gradients side by side.
-Result run_in_parts(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets, float scale,
-                    const std::vector<int64_t>& cuts, float cap = 0) {
+Result run_in_parts(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets,
+                    const ops::CrossEntropyOptions& options, const std::vector<int64_t>& cuts) {
   const int64_t rows = logits.dim(0), v = logits.dim(1), num_parts = static_cast<int64_t>(cuts.size()) - 1;
-  const Tensor statistics = Tensor::empty(ctx, {num_parts, rows, 3}, DType::f32);
+  const Tensor statistics = Tensor::empty(ctx, {num_parts, rows, 4}, DType::f32);
   std::vector<Tensor> parts;
   const auto columns = [&](int64_t p) { return cuts[p + 1] - cuts[p]; };
   for (int64_t p = 0; p < num_parts; ++p) {
     parts.push_back(Tensor::empty(ctx, {rows, columns(p)}, logits.dtype()));
     ops::copy_columns(ctx, {logits, cuts[p], columns(p)}, {parts.back(), 0, columns(p)});
-    ops::cross_entropy_statistics(ctx, parts.back(), make_targets(ctx, targets), {cuts[p], v},
-                                  statistics.slice(p, p + 1).view({rows, 3}), cap);
+    ops::cross_entropy_statistics(ctx, parts.back(), make_targets(ctx, targets), {cuts[p], v}, options,
+                                  statistics.slice(p, p + 1).view({rows, 4}));
   }
-  const Tensor loss = Tensor::empty(ctx, {rows}, DType::f32);
+  const Tensor loss = Tensor::empty(ctx, {rows}, DType::f32), added = Tensor::empty(ctx, {rows}, DType::f32);
   const Tensor gradient = Tensor::empty(ctx, logits.shape(), logits.dtype());
-  std::vector<float> first_loss;
+  Result first;
   for (int64_t p = 0; p < num_parts; ++p) {
-    ops::cross_entropy_of_part(ctx, parts[p], make_targets(ctx, targets), {cuts[p], v}, statistics, scale,
-                               loss, parts[p], cap);
+    ops::cross_entropy_of_part(ctx, parts[p], make_targets(ctx, targets), {cuts[p], v}, options, statistics,
+                               loss, parts[p], added);
     ops::copy_columns(ctx, {parts[p], 0, columns(p)}, {gradient, cuts[p], columns(p)});
-    const auto here = to_vector(loss);
-    if (p == 0) first_loss = here;
-    EXPECT_EQ(std::memcmp(here.data(), first_loss.data(), here.size() * sizeof(float)), 0) << "part " << p;
+    const Result here{to_vector(loss), {}, to_vector(added)};
+    if (p == 0) first = here;
+    const auto expect_bits = [&](const std::vector<float>& a, const std::vector<float>& b) {
+      EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0) << "part " << p;
+    };
+    expect_bits(here.loss, first.loss);
+    expect_bits(here.added, first.added);
   }
-  return {first_loss, to_vector(gradient)};
+  first.gradient = to_vector(gradient);
+  return first;
+}
+
+Result run_in_parts(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets, float scale,
+                    const std::vector<int64_t>& cuts, float cap = 0) {
+  return run_in_parts(ctx, logits, targets, {.gradient_scale = scale, .soft_cap = cap}, cuts);
 }
 
 TEST_P(CrossEntropy, PartsOfTheVocabularyGiveTheSame) {
@@ -140,14 +199,13 @@ TEST_P(CrossEntropy, PartsOfTheVocabularyGiveTheSame) {
     SCOPED_TRACE(v);
     const int64_t rows = 40;
     const Tensor logits = random_tensor(one, {rows, v}, GetParam(), 7, 4.0f);
-    std::vector<int32_t> targets;
-    for (int64_t r = 0; r < rows; ++r) {
-      targets.push_back(r % 5 == 4 ? ops::kIgnoredTarget : static_cast<int32_t>((r * 7919 + v - 1) % v));
-    }
+    const std::vector<int32_t> targets = drawn_targets(rows, v, 5);
     const Result got = run_in_parts(one, logits, targets, 0.25f, cuts);
     expect_definition(logits, targets, 0.25f, got);
     EXPECT_EQ(run_in_parts(two, logits, targets, 0.25f, cuts), got) << "two threads";
     expect_definition(logits, targets, 0.25f, run_in_parts(one, logits, targets, 0.25f, cuts, 5), 5);
+    for (const ops::CrossEntropyOptions& options : kAdded)
+      expect_definition(logits, targets, options, run_in_parts(one, logits, targets, options, cuts));
   }
 }
 
@@ -164,22 +222,23 @@ TEST_P(CrossEntropy, RowsMayLieFurtherApartThanTheyAreLong) {
     const Tensor loss = Tensor::empty(ctx, {rows}, DType::f32);
     const Tensor indices = make_targets(ctx, targets);
     const auto expect_result = [&](const ops::Columns& gradient) {
-      EXPECT_EQ((Result{to_vector(loss), to_vector(gradient)}), expected);
+      EXPECT_EQ((Result{to_vector(loss), to_vector(gradient), expected.added}), expected);
     };
     const ops::Columns in_place = widened(ctx, logits, 0, 9), apart = widened(ctx, logits, 8, 0);
-    ops::cross_entropy(ctx, in_place, indices, 0.25f, loss, apart);
+    ops::cross_entropy(ctx, in_place, indices, {.gradient_scale = 0.25f}, loss, apart);
     expect_result(apart);
-    ops::cross_entropy(ctx, in_place, indices, 0.25f, loss, in_place);
+    ops::cross_entropy(ctx, in_place, indices, {.gradient_scale = 0.25f}, loss, in_place);
     expect_result(in_place);
 
     const ops::Columns of_part = widened(ctx, logits, 0, 9),
                        dense = Tensor::empty(ctx, {rows, v}, GetParam());
-    const Tensor statistics = Tensor::empty(ctx, {1, rows, 3}, DType::f32);
-    ops::cross_entropy_statistics(ctx, of_part, indices, {0, v}, statistics.view({rows, 3}));
+    const Tensor statistics = Tensor::empty(ctx, {1, rows, 4}, DType::f32);
+    ops::cross_entropy_statistics(ctx, of_part, indices, {0, v}, {}, statistics.view({rows, 4}));
     const Result in_one_part = run_in_parts(ctx, logits, targets, 0.25f, {0, v});
     for (const ops::Columns& gradient : {dense, of_part}) {
-      ops::cross_entropy_of_part(ctx, of_part, indices, {0, v}, statistics, 0.25f, loss, gradient);
-      EXPECT_EQ((Result{to_vector(loss), to_vector(gradient)}), in_one_part);
+      ops::cross_entropy_of_part(ctx, of_part, indices, {0, v}, {.gradient_scale = 0.25f}, statistics, loss,
+                                 gradient);
+      EXPECT_EQ((Result{to_vector(loss), to_vector(gradient), in_one_part.added}), in_one_part);
     }
   }
 }
@@ -235,7 +294,7 @@ TEST(CrossEntropyEdges, ALogitThatIsNoNumberReachesTheLoss) {
 TEST(CrossEntropyEdges, TheLossComesWithoutAGradientToo) {
   Context ctx(test::test_device());
   const Tensor logits = random_tensor(ctx, {4, 9}, DType::f32, 1), loss = Tensor::empty(ctx, {4}, DType::f32);
-  ops::cross_entropy(ctx, logits, make_targets(ctx, {0, 8, -1, 4}), 1.0f, loss, {});
+  ops::cross_entropy(ctx, logits, make_targets(ctx, {0, 8, -1, 4}), {}, loss, {});
   EXPECT_EQ(to_vector(loss), run(ctx, logits, {0, 8, -1, 4}, 1.0f).loss);
 }
 
@@ -245,11 +304,11 @@ TEST(CrossEntropyEdges, RefusesATargetOutsideTheVocabulary) {
   EXPECT_THROW(run(ctx, logits, {0, 9}, 1.0f), InternalError);
   EXPECT_THROW(run(ctx, logits, {-2, 0}, 1.0f), InternalError);
   EXPECT_THROW(run_in_parts(ctx, logits, {0, 9}, 1.0f, {0, 4, 9}), InternalError);
-  EXPECT_THROW(ops::cross_entropy(ctx, {logits, 0, 8}, make_targets(ctx, {0, 0}), 1.0f,
+  EXPECT_THROW(ops::cross_entropy(ctx, {logits, 0, 8}, make_targets(ctx, {0, 0}), {},
                                   Tensor::empty(ctx, {2}, DType::f32), logits),
                InternalError);
-  EXPECT_THROW(ops::cross_entropy_statistics(ctx, logits, make_targets(ctx, {0, 0}), {1, 9},
-                                             Tensor::empty(ctx, {2, 3}, DType::f32)),
+  EXPECT_THROW(ops::cross_entropy_statistics(ctx, logits, make_targets(ctx, {0, 0}), {1, 9}, {},
+                                             Tensor::empty(ctx, {2, 4}, DType::f32)),
                InternalError);
 }
 

@@ -1,0 +1,76 @@
+#include "models/layers/head.h"
+
+#include <utility>
+
+#include "parallel/tensor_parallel/vocabulary.h"
+#include "runtime/ops/elementwise.h"
+
+namespace trireme {
+
+Head::Head(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
+           const TensorParallel& tensor)
+    : soft_cap_(static_cast<float>(spec.soft_cap)),
+      tensor_(tensor),
+      norm_(spec.norm, std::move(parameters.norm)),
+      own_(std::move(parameters.weight)),
+      weight_(own_ ? &own_ : tied_to),
+      linear_(tensor, *weight_, no_bias_) {}
+
+int64_t Head::bytes_a_row(DType dtype) const {
+  const int64_t columns = (vocab_size() + tensor_.size() - 1) / tensor_.size();
+  return aligned_row_stride(columns) * static_cast<int64_t>(size_of(dtype));
+}
+
+void Head::collect(std::vector<ParameterBlock*>& blocks) {
+  norm_.collect(blocks);
+  if (own_) blocks.push_back(&own_);
+}
+
+void Head::collect_shared(std::vector<const ParameterBlock*>& blocks) const {
+  if (weight_ != &own_) blocks.push_back(weight_);
+}
+
+Tensor Head::all_logits(Context& ctx, const TokenBatch& batch, const Tensor& x) const {
+  Saved saved;
+  const Tensor logits = linear_.forward(ctx, norm(ctx, x, saved), tensor_.divides_rows(batch), saved.linear);
+  if (soft_cap_ > 0) ops::soft_cap(ctx, {logits, 0, logits.dim(1)}, soft_cap_);
+  return gather_logits(ctx, tensor_, vocab_size(), logits);
+}
+
+Tensor Head::norm(Context& ctx, const Tensor& x, Saved& saved) const {
+  return norm_.forward(ctx, x, Tensor(), saved.norm).y;
+}
+
+Tensor Head::norm_backward(Context& ctx, const Tensor& dy, Saved& saved) const {
+  return norm_.backward(ctx, dy, Tensor(), saved.norm);
+}
+
+RowLogits Head::empty_logits(Context& ctx, int64_t rows, DType dtype) const {
+  return {trireme::empty_logits(ctx, tensor_, vocab_size(), rows, dtype), vocab_size(), soft_cap_};
+}
+
+RowLogits Head::logits(Context& ctx, const Tensor& y, const TokenBatch& batch, Saved& saved) const {
+  RowLogits logits = empty_logits(ctx, batch.rows(), y.dtype());
+  linear_.forward_into(ctx, y, tensor_.divides_rows(batch), logits.columns, saved.linear);
+  return logits;
+}
+
+Tensor Head::backward_input(Context& ctx, const ops::Columns& dlogits, Saved& saved) const {
+  return linear_.backward_input(ctx, dlogits, saved.linear);
+}
+
+void Head::backward_weight(Context& ctx, Saved& saved) const { linear_.backward_weight(ctx, saved.linear); }
+
+RowLogits Head::logits_of_rows(Context& ctx, const Tensor& y) const {
+  RowLogits logits = empty_logits(ctx, y.dim(0), y.dtype());
+  products_.forward(ctx, y, weight_->view(), {}, logits.columns);
+  return logits;
+}
+
+void Head::backward_of_rows(Context& ctx, const ops::Columns& dlogits, const Tensor& y,
+                            const Tensor& dy) const {
+  products_.backward_input(ctx, dlogits, weight_->view(), dy);
+  products_.backward_weight(ctx, dlogits, y, weight_->gradient, {});
+}
+
+}  // namespace trireme

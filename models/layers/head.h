@@ -1,0 +1,59 @@
+// Head: from a model's last vectors to logits; final norm and projection onto the vocabulary.
+#pragma once
+
+#include "models/layers/norm.h"
+#include "models/layers/objective.h"
+#include "parallel/module/layer.h"
+#include "parallel/tensor_parallel/linear.h"
+
+namespace trireme {
+
+class Head {
+ public:
+  /// Reads the matrix of `parameters`, and where it has none `tied_to`, the embedding's block, which outlives
+  /// the head.
+  Head(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
+       const TensorParallel& tensor);
+
+  int64_t vocab_size() const { return weight_->members.front().global_shape[0]; }
+  /// What a row of a rank's logits takes, on the rank with the most columns.
+  int64_t bytes_a_row(DType dtype) const;
+  /// The head's own matrix; empty where it reads the embedding's.
+  ParameterBlock& weight() { return own_; }
+  void collect(std::vector<ParameterBlock*>& blocks);
+  void collect_shared(std::vector<const ParameterBlock*>& blocks) const;
+
+  /// [rows, V] from the last block's output, on every tensor rank: for generation, and for those who compare.
+  Tensor all_logits(Context& ctx, const TokenBatch& batch, const Tensor& x) const;
+
+  struct Saved {
+    trireme::Saved norm, linear;
+  };
+  /// The normed rows of x, and back.
+  Tensor norm(Context& ctx, const Tensor& x, Saved& saved) const;
+  Tensor norm_backward(Context& ctx, const Tensor& dy, Saved& saved) const;
+
+  /// All rows' logits at once, from normed rows (a rank's own where rows are divided); their rows lie
+  /// aligned_row_stride apart.
+  RowLogits logits(Context& ctx, const Tensor& y, const TokenBatch& batch, Saved& saved) const;
+  Tensor backward_input(Context& ctx, const ops::Columns& dlogits, Saved& saved) const;
+  void backward_weight(Context& ctx, Saved& saved) const;
+
+  /// The same of some rows, y[rows, C], that every tensor rank has; dy[rows, C] is this rank's term of the
+  /// gradient, and the matrix' gradient is added to at once.
+  RowLogits logits_of_rows(Context& ctx, const Tensor& y) const;
+  void backward_of_rows(Context& ctx, const ops::Columns& dlogits, const Tensor& y, const Tensor& dy) const;
+
+ private:
+  RowLogits empty_logits(Context& ctx, int64_t rows, DType dtype) const;
+
+  float soft_cap_;
+  TensorParallel tensor_;
+  Norm norm_;
+  ParameterBlock own_, no_bias_;
+  const ParameterBlock* weight_;
+  ColumnParallelLinear linear_;
+  LinearProducts products_;
+};
+
+}  // namespace trireme

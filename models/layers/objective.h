@@ -1,0 +1,35 @@
+// Objective: what training minimises, from logits and targets.
+#pragma once
+
+#include "parallel/tensor_parallel/tensor_parallel.h"
+#include "runtime/ops/dispatch.h"
+
+namespace trireme {
+
+/// Of some rows of a micro-batch, as a head makes them.
+struct RowLogits {
+  ops::Columns columns;  ///< this tensor rank's share of the vocabulary
+  int64_t vocab_size = 0;
+  float soft_cap = 0;  ///< of what is in `columns`; 0: none
+};
+
+/// What an objective adds to, each [1] f64 or absent.
+struct LossSums {
+  Tensor loss;   ///< cross-entropies: what is shown, and compared with that of an evaluation
+  Tensor added;  ///< all else that is minimised
+};
+
+/// Rows do not depend on one another: a head may come with all of a micro-batch or with some after others.
+/// One objective serves several micro-batches; it keeps nothing of them.
+class Objective {
+ public:
+  virtual ~Objective() = default;
+  /// Adds the rows' losses to `sums`, equal on all tensor ranks, which call it together. dlogits (absent, or
+  /// laid out as the logits, or those themselves) becomes gradient_scale times the gradient of all that is
+  /// minimised, summed over rows. targets: [rows] i32, ops::kIgnoredTarget counts for nothing.
+  virtual void apply(Context& ctx, const TensorParallel& tensor, const RowLogits& logits,
+                     const Tensor& targets, float gradient_scale, const LossSums& sums,
+                     const ops::Columns& dlogits) const = 0;
+};
+
+}  // namespace trireme
