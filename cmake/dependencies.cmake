@@ -8,6 +8,8 @@ find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(dnnl CONFIG REQUIRED)
 find_library(PCRE2_LIBRARY pcre2-8 REQUIRED)
 find_path(PCRE2_INCLUDE_DIR pcre2.h REQUIRED)
+find_library(XXHASH_LIBRARY xxhash REQUIRED)
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 
 set(TRIREME_HAS_CUDA FALSE)
 if(NOT TRIREME_CUDA STREQUAL "OFF")

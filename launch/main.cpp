@@ -25,11 +25,12 @@ using trireme::ExitCode;
 using trireme::RankPlace;
 
 /// What every rank finds wrong (in the arguments) is said by rank 0; what befell one rank, by that rank.
-void report(const std::string& message, const RankPlace& place, bool by_all) {
+void report(const std::string& message, const RankPlace& place, bool by_all, bool is_error = true) {
   if (by_all && place.rank != 0) return;
   const std::string who =
       place.world_size > 1 && !by_all ? fmt::format("rank {}: ", place.rank) : std::string();
-  const std::string line = fmt::format("trireme: error: {}{}\n", who, trireme::visible_message(message));
+  const std::string line =
+      fmt::format("trireme: {}{}{}\n", is_error ? "error: " : "", who, trireme::visible_message(message));
   // Among several ranks half a line of another may be there already.
   std::fputs(((place.world_size > 1 ? "\n" : "") + line).c_str(), stderr);  // never throws
   if (place.log != nullptr) place.log->append(line);
@@ -71,7 +72,7 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
       trireme::throw_environment("standard output cannot be written");
     return ExitCode::ok;
   } catch (const trireme::AgreedEnd& end) {
-    report(end.what(), place, true);
+    report(end.what(), place, true, end.code() != ExitCode::resumable);
     return end.code();
   } catch (const trireme::Error& error) {
     return fail(error.what(), error.code(), place);

@@ -34,6 +34,8 @@ pieces=(
   "mutations-2|second quarter"
   "mutations-3|third quarter"
   "mutations-4|last quarter"
+  "fuzz|readers of checkpoints' files on any bytes, ten minutes each"
+  "checkpoints|runs killed and resumed: all layouts, steps and kill points"
   "faults|faults around the program, each with what is promised then"
   "quickstart|README's first command, in a clone of its own"
   "bundle|what a GPU machine gets, started in a bare Debian root"
@@ -89,6 +91,11 @@ run_piece() {
     asan-cuda) asan tests_of_cuda_on_host tests_of_cuda_training ;;
     tsan) configure tsan tsan && whole tsan tests_of_runtime tests_of_parallel ;;
     mutations-?) python3 tests/mutation/run.py --folder "$out/mutation" --piece "${1#mutations-}/4" ;;
+    fuzz) launch/setup.sh fuzz && tests/fuzz/run.sh 600 "$out/fuzz" ;;
+    checkpoints)
+      release && targets release trireme && for part in same-layout same-layout-of-ranks across-layouts mixtures-across-layouts chain kill-points signals damage memory refusals; do
+        tests/checkpoints/run.py "$out/release/trireme" mpirun "$part" --whole --seed "$seed" || return 1
+      done ;;
     faults) release && targets release trireme && tests/faults/run.sh "$out/release/trireme" mpirun --all ;;
     quickstart)
       rm -rf "$out/clone" && git clone -q . "$out/clone" && (cd "$out/clone" && ./launch/quickstart.sh --train.steps 100) ;;

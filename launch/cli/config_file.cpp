@@ -14,9 +14,12 @@ namespace trireme {
 
 namespace {
 
-/// A directory is a run's own, and an empty text says what leaving the key out says.
+/// A directory is a run's own, how far it goes and from where is of one start of it, and an empty text says
+/// what leaving the key out says.
 bool is_left_out(const Option& option, const RunConfig& config) {
-  if (option.key() == "run.dir") return true;
+  for (const char* key : {"run.dir", "run.resume", "train.stop-after"}) {
+    if (option.key() == key) return true;
+  }
   if (option.no_effect && !option.no_effect(config).empty()) return true;
   return option.value.get(config).empty() && option.value.get(RunConfig()).empty();
 }
@@ -24,8 +27,8 @@ bool is_left_out(const Option& option, const RunConfig& config) {
 /// A path as it is found from any folder; other values, and names of what is no file, as they are.
 std::string found_from_anywhere(const Option& option, const std::string& value) {
   const std::string key = option.key();
-  const bool is_path =
-      key == "data.text" || key == "data.tokens" || key == "data.valid-tokens" || key == "model.load";
+  const bool is_path = key == "data.text" || key == "data.tokens" || key == "data.valid-tokens" ||
+                       key == "model.init-from" || key == "checkpoint.dir";
   const bool is_tokenizer_file = key == "data.tokenizer" && tokenizer_kind(value) == TokenizerKind::file;
   const bool is_schedule_file = key == "parallel.schedule" && ScheduleSpec::named(value).is_file();
   if (value.empty() || !(is_path || is_tokenizer_file || is_schedule_file)) return value;

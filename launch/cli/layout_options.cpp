@@ -141,7 +141,14 @@ std::vector<Option> run_options() {
       {section, "dir", "",
        text(
            [](auto& c) -> auto& { return c.run.dir; }, "DIR"),
-       "where the run's files go; a number is added when it exists", "runs/MODEL-DATA"},
+       "where the run's files go; a number is added when it exists, but with --resume", "runs/MODEL-DATA"},
+      {section, "resume", "resume",
+       text(
+           [](auto& c) -> auto& { return c.run.resume; }, "auto|must|never|STEP|PATH"),
+       "go on from the newest checkpoint of the run directory: auto where there is one, must it has to be "
+       "there; or "
+       "from one by its step or path",
+       ""},
       {section, "device", "", named<DeviceKind>([](auto& c) -> auto& { return c.run.device; }),
        "auto: cuda where the program sees a GPU, else cpu", ""},
       {section, "share-device", "", on_off([](auto& c) -> auto& { return c.run.share_device; }),

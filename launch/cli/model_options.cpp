@@ -84,6 +84,14 @@ std::string needs_scaling(const RunConfig& config) {
   return "it belongs to --model.rotary-scaling above 1";
 }
 
+/// Sets the same field; written by its new name alone.
+OptionValue former_name_of_init_from() {
+  OptionValue value = text(
+      [](auto& c) -> auto& { return c.start.file; }, "FILE");
+  value.get = [](const RunConfig&) { return std::string(); };
+  return value;
+}
+
 }  // namespace
 
 std::vector<Option> model_options() {
@@ -158,10 +166,12 @@ std::vector<Option> model_options() {
        whole(
            [](auto& c) -> auto& { return c.model.rotary_original_positions; }, 1),
        "sequence length before stretching", "", needs_scaling},
-      {section, "load", "",
+      {section, "init-from", "init-from",
        text(
-           [](auto& c) -> auto& { return c.start.file; }, "FILE"),
-       "first weights: a run's model.safetensors", "drawn from train.seed"},
+           [](auto& c) -> auto& { return c.start.file; }, "DIR|FILE"),
+       "first weights, of step 0: of a checkpoint, a run or a file such as its model.safetensors",
+       "drawn from train.seed"},
+      {section, "load", "", former_name_of_init_from(), "the former name of init-from", "none"},
   };
 }
 

@@ -28,7 +28,7 @@ std::string needs_aux_loss(const RunConfig& config) {
 std::string needs_dense_model(const RunConfig& config) {
   const std::string reason = needs_experts(config);
   if (!reason.empty() || !config.start.file.empty()) return reason;
-  return "there is no dense model to begin with (--model.load FILE)";
+  return "there is no dense model to begin with (--init-from FILE)";
 }
 
 }  // namespace
@@ -115,7 +115,7 @@ std::vector<Option> moe_options() {
            [](auto& c) -> auto& { return c.model.moe.bias_rate; }, 0),
        "step a step of biases that balance experts without a loss; 0: none", "", needs_experts},
       {section, "upcycle", "", on_off([](auto& c) -> auto& { return c.start.upcycle; }),
-       "model.load is a dense model, whose feed-forward part every expert begins with", "",
+       "model.init-from is a dense model, whose feed-forward part every expert begins with", "",
        needs_dense_model},
   };
 }

@@ -13,6 +13,7 @@ std::span<const OptionSection> option_sections() {
       {"loss", "Loss: what is minimised"},
       {"optimizer", "Optimizer: AdamW and the learning rate"},
       {"parallel", "Layout: how ranks share the work"},
+      {"checkpoint", "Checkpoints: what a run can go on from"},
       {"run", "This run"},
       {"verify", "Verification"},
   };
@@ -22,7 +23,7 @@ std::span<const OptionSection> option_sections() {
 std::vector<Option> all_options() {
   std::vector<Option> all;
   for (auto&& part : {model_options(), moe_options(), data_options(), train_options(), precision_options(),
-                      loss_options(), optimizer_options(), parallel_options(), run_options()}) {
+                      loss_options(), optimizer_options(), parallel_options(), checkpoint_options(), run_options()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

@@ -14,7 +14,7 @@ struct OptionSection {
   std::string_view title;
 };
 
-/// model, moe, data, train, loss, optimizer, parallel, run.
+/// model, moe, data, train, loss, optimizer, parallel, checkpoint, run.
 std::span<const OptionSection> option_sections();
 
 /// Why an option of experts has no effect on a model that has none (Option::no_effect); empty where it has.
@@ -29,6 +29,7 @@ std::vector<Option> loss_options();
 std::vector<Option> optimizer_options();
 std::vector<Option> muon_options();  ///< of section optimizer
 std::vector<Option> parallel_options();
+std::vector<Option> checkpoint_options();
 std::vector<Option> run_options();
 /// All of the above: those of trireme train.
 std::vector<Option> all_options();

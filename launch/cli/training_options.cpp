@@ -122,6 +122,17 @@ std::vector<Option> train_options() {
          return when(c.train.recomputation.mode != RecomputeMode::full,
                      "it belongs to --train.recompute full");
        }},
+      {section, "stop-after", "",
+       whole(
+           [](auto& c) -> auto& { return c.train.stop_after; }, 0),
+       "save behind this step and end with exit code 75, to be resumed; 0: no", "",
+       [](const RunConfig& c) -> std::string {
+         if (c.train.stop_after == 0) return "";
+         if (!c.checkpoint.is_on()) return "--checkpoint.keep is 0: there would be nothing to resume";
+         return c.train.stop_after < c.train.steps
+                    ? ""
+                    : fmt::format("the run ends after --train.steps {} anyhow", c.train.steps);
+       }},
       {section, "eval-every", "",
        whole(
            [](auto& c) -> auto& { return c.train.eval_every; }, 0),

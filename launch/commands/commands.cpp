@@ -16,6 +16,7 @@ std::span<const Command> commands() {
       {"train", "train a model", run_train},
       {"verify", "does a layout train as one rank does? Runs both and compares", run_verify},
       {"data", "make token files and tokenizers from text, and look into token files", run_data},
+      {"checkpoint", "look into checkpoints, verify, compare, export and join them", run_checkpoint},
       {"schedule", "draw a pipeline schedule, prove it, and state its bubble and memory", run_schedule},
       {"bench", "how fast ranks move data, and how fast ops run", run_bench},
       {"info", "this machine, the presets, and the size of any model", run_info},
@@ -32,7 +33,7 @@ std::string program_help() {
       "Trireme trains Transformers on many ranks.\n\nusage: trireme COMMAND [options]\n"
       "       mpirun -n RANKS trireme train [options]\n\n{}\n"
       "exit codes: 0 done, 1 defect of the program, 2 usage, 3 bad input file, 4 checkpoint, 5 numerics,\n"
-      "            6 hang, 7 resources, 128 + N ended by signal N\n",
+      "            6 hang, 7 resources, 75 saved and to be resumed, 128 + N ended by signal N\n",
       help_lines(lines));
 }
 

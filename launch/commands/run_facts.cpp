@@ -15,8 +15,14 @@ namespace {
 
 Fact unread(const std::string& key, const std::string& path) { return {key, "", path}; }
 
-/// A file that every rank reads: one that cannot be read is a difference, or befalls all.
+/// A file that every rank reads: one that cannot be read is a difference, or befalls all. Of a directory its
+/// manifest, where it is a checkpoint.
 Fact fact_of_file(const std::string& key, const std::string& path) {
+  std::error_code unreadable;
+  if (std::filesystem::is_directory(path, unreadable)) {
+    const std::string manifest = (std::filesystem::path(path) / "manifest.json").string();
+    return std::filesystem::exists(manifest, unreadable) ? fact_of_file(key, manifest) : Fact{key, path, ""};
+  }
   try {
     const std::string digest = to_string(digest_file(path));
     return {key, digest, fmt::format("{} ({})", path, digest)};
@@ -38,7 +44,7 @@ Fact fact_of(const Option& option, const RunConfig& config) {
   if (text.empty()) return {key, "(none)", ""};
   if (key == "data.text" || (key == "data.tokenizer" && tokenizer_kind(text) == TokenizerKind::file))
     return fact_of_file_of_rank_0(key, text);
-  const bool is_file = key == "data.tokens" || key == "data.valid-tokens" || key == "model.load" ||
+  const bool is_file = key == "data.tokens" || key == "data.valid-tokens" || key == "model.init-from" ||
                        (key == "parallel.schedule" && config.parallel.schedule.is_file());
   return is_file ? fact_of_file(key, text) : Fact{key, text, ""};
 }

@@ -58,6 +58,7 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
   job.world = ranks.world.get();
   job.device = ranks.device;
   job.log = place.log;
+  for (const Option& option : rules.options) job.options[option.key()] = option.value.get(arguments.config);
   if (place.mpi != nullptr) {
     for (const MpiHost& host : place.mpi->hosts()) job.hosts.push_back({host.name, host.num_ranks});
     job.local_size = place.mpi->local_size();

@@ -48,7 +48,7 @@ std::string verify_help() {
       "whether\n"
       "documents are kept apart (then every fourth token ends one); the course of a training (length, "
       "learning-rate\n"
-      "schedule, loss scaling, evaluation, samples) plays no part.\n",
+      "schedule, loss scaling, evaluation, samples, checkpoints) plays no part.\n",
       help_lines(lines), help_options(verify_options()));
 }
 
@@ -71,7 +71,7 @@ RunConfig config_to_verify(const RunConfig& asked) {
   }
   if (!asked.start.file.empty() && !asked.verify.full) {
     throw_usage(
-        "--model.load {}: the weights fit the whole model, and a small one is verified; --verify.full on "
+        "--init-from {}: the weights fit the whole model, and a small one is verified; --verify.full on "
         "takes "
         "it as it is",
         asked.start.file);

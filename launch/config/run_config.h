@@ -50,6 +50,7 @@ struct TrainConfig {
   NonFiniteCheck check = NonFiniteCheck::step;
   bool float8 = false;               ///< linear layers of the blocks multiply in fp8 (Transformer)
   Recomputation recomputation;       ///< what is not kept for the backward pass
+  int64_t stop_after = 0;            ///< the run ends behind this step, to be resumed; 0: behind the last
   int64_t eval_every = 0;            ///< steps between evaluations; 0: only at start and end
   int64_t eval_batches = 0;          ///< global batches an evaluation; 0: the whole validation set
   int64_t log_every = 10;            ///< steps between printed lines; metrics.jsonl has every step
@@ -61,7 +62,9 @@ struct TrainConfig {
 
 /// Where the first weights come from.
 struct StartConfig {
-  std::string file;      ///< safetensors under this program's names; empty: drawn from train.seed
+  /// Safetensors under this program's names, or a directory with a checkpoint or a run's weights; empty:
+  /// drawn from train.seed.
+  std::string file;
   bool upcycle = false;  ///< the file is of a dense model, which becomes a mixture of experts
 
   friend bool operator==(const StartConfig&, const StartConfig&) = default;
@@ -89,8 +92,27 @@ struct OptimizerConfig {
   friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;
 };
 
+/// When the state of a run is saved, and what stays.
+struct CheckpointConfig {
+  double minutes = 15;     ///< after the last one; 0: not by the clock
+  int64_t every = 0;       ///< steps; 0: not by steps
+  int64_t keep = 3;        ///< newest ones; 0: none is saved
+  int64_t keep_every = 0;  ///< multiples of it stay; 0: none do
+  bool best = false;       ///< saved and kept by validation loss
+  bool async = true;       ///< files are written beside the training
+  SaveFailurePolicy failure = SaveFailurePolicy::warn;
+  std::string dir;  ///< empty: "checkpoints" in the run directory
+
+  bool is_on() const { return keep > 0; }
+
+  friend bool operator==(const CheckpointConfig&, const CheckpointConfig&) = default;
+};
+
 struct RunOptions {
   std::string dir;  ///< run directory; empty: runs/MODEL-DATA; a number is added when it exists
+  /// auto, must, never, the step of a checkpoint, or the path of one. But for never the run directory is
+  /// taken as it is.
+  std::string resume = "never";
   DeviceKind device = DeviceKind::automatic;
   bool share_device = false;  ///< several ranks may use one GPU
   BackendKind backend = BackendKind::automatic;
@@ -123,12 +145,14 @@ struct RunConfig {
   LossConfig loss;
   OptimizerConfig optimizer;
   ParallelPlan parallel;
+  CheckpointConfig checkpoint;
   RunOptions run;
   VerifyConfig verify;
 
   /// Micro-batches a rank adds up before an optimizer step; of a complete configuration.
   int64_t accumulation() const { return train.global_batch / (train.micro_batch * parallel.data); }
   int64_t tokens_per_step() const { return train.global_batch * train.seq_len; }
+  bool resumes() const { return run.resume != "never"; }
 
   friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };

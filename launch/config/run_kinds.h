@@ -16,6 +16,15 @@ inline std::span<const EnumName<DeviceKind>> names_of(DeviceKind) {
   return kNames;
 }
 
+/// What a run does when a checkpoint cannot be saved: it says so and goes on, or ends.
+enum class SaveFailurePolicy : uint8_t { warn, stop };
+
+inline std::span<const EnumName<SaveFailurePolicy>> names_of(SaveFailurePolicy) {
+  using enum SaveFailurePolicy;
+  static constexpr EnumName<SaveFailurePolicy> kNames[] = {{warn, "warn"}, {stop, "stop"}};
+  return kNames;
+}
+
 /// Of communication. automatic: nccl where each rank has a GPU of its own, else mpi; self where there is one
 /// rank.
 enum class BackendKind : uint8_t { automatic, self, mpi, nccl };

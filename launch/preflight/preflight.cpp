@@ -17,15 +17,16 @@ std::string text(int64_t bytes) { return short_bytes(static_cast<double>(bytes))
 }  // namespace
 
 std::string memory_fault(const RunConfig& config, int threads_per_rank, int num_ranks,
-                         const AvailableMemory& available) {
+                         const AvailableMemory& available, int64_t snapshot_bytes) {
   if (available.bytes == 0 || !config.run.check_memory) return "";
   const MemoryInputs inputs = memory_inputs(config, threads_per_rank);
   const int64_t rank_bytes = estimate_memory(inputs).total();
   // Stages are unequal: where all of them are here, what they take together counts.
   const bool all_are_here = num_ranks == config.parallel.world_size();
-  const int64_t needed = all_are_here
-                             ? estimate_stages_together(inputs) * (num_ranks / config.parallel.pipeline)
-                             : rank_bytes * num_ranks;
+  const int64_t of_training = all_are_here
+                                  ? estimate_stages_together(inputs) * (num_ranks / config.parallel.pipeline)
+                                  : rank_bytes * num_ranks;
+  const int64_t needed = of_training + snapshot_bytes * num_ranks;
   if (needed <= available.bytes) return "";
   const std::string advice = memory_advice(config, threads_per_rank, available.bytes / num_ranks);
   return fmt::format(
@@ -38,6 +39,8 @@ std::string memory_fault(const RunConfig& config, int threads_per_rank, int num_
 int64_t model_file_bytes(const ModelConfig& model) {
   return size_of(model).parameters * static_cast<int64_t>(sizeof(float));
 }
+
+int64_t checkpoint_bytes(const ModelConfig& model) { return 3 * model_file_bytes(model); }
 
 void check_room(const std::filesystem::path& folder, int64_t bytes) {
   std::error_code error;

@@ -13,9 +13,12 @@ namespace trireme {
 
 /// What is wrong, with both figures and options that need less, when `num_ranks` ranks of a host (on a
 /// device: those that share it) are predicted to need more than what is available; empty: nothing. The
-/// vocabulary is known.
+/// vocabulary is known. `snapshot_bytes`: what a rank copies of its state there for a checkpoint.
 std::string memory_fault(const RunConfig& config, int threads_per_rank, int num_ranks,
-                         const AvailableMemory& available);
+                         const AvailableMemory& available, int64_t snapshot_bytes = 0);
+
+/// The state of a training in a checkpoint: weights and two moments in f32.
+int64_t checkpoint_bytes(const ModelConfig& model);
 
 /// EnvironmentError when `folder` has no room for a file of so many bytes, or no file may be that large.
 void check_room(const std::filesystem::path& folder, int64_t bytes);

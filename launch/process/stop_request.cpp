@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <iterator>
 #include <mutex>
 #include <string_view>
 #include <system_error>
@@ -19,14 +20,15 @@ std::atomic<int> first_signal{0};
 std::atomic<bool> is_deferred{false}, speaks{false};
 static_assert(std::atomic<int>::is_always_lock_free);
 
-constexpr int kSignals[] = {SIGINT, SIGTERM};
+constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 std::mutex installing;  // for what follows
 int num_alive = 0;
-struct sigaction actions_before[2], pipe_action_before;
+struct sigaction actions_before[std::size(kSignals)], pipe_action_before;
 
 void note_signal(int signal) {
   int none = 0;
-  if (first_signal.compare_exchange_strong(none, signal) && is_deferred) return;
+  const bool waits = is_deferred || signal == SIGUSR1 || signal == SIGUSR2;
+  if (first_signal.compare_exchange_strong(none, signal) && waits) return;
   if (speaks && !is_deferred) {
     constexpr std::string_view kMessage =
         "\ntrireme: error: ended by a signal before the first step: nothing is saved\n";
@@ -68,8 +70,18 @@ void StopRequest::defer() noexcept { is_deferred = true; }
 int StopRequest::signal() noexcept { return first_signal; }
 
 std::string signal_name(int signal) {
-  if (signal == SIGINT) return "SIGINT";
-  return signal == SIGTERM ? "SIGTERM" : fmt::format("signal {}", signal);
+  switch (signal) {
+    case SIGINT:
+      return "SIGINT";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGUSR1:
+      return "SIGUSR1";
+    case SIGUSR2:
+      return "SIGUSR2";
+    default:
+      return fmt::format("signal {}", signal);
+  }
 }
 
 ExitCode exit_code_of_signal(int signal) { return static_cast<ExitCode>(128 + signal); }

@@ -1,4 +1,4 @@
-// Ctrl-C and TERM as a request to end well.
+// Ctrl-C, TERM, USR1 and USR2 as requests to end well.
 #pragma once
 
 #include <string>
@@ -7,10 +7,11 @@
 
 namespace trireme {
 
-/// SIGINT and SIGTERM while one of these lives. Until defer() the first ends the process as ever, but rank 0
-/// says that nothing is saved. From then on it is noted, to be asked for between steps, and a second one ends
-/// the process at once. Before and afterwards they do what they did. Writing to a pipe whose reader has gone
-/// is an error and no signal meanwhile. Ranks that are threads of one process share what they note.
+/// SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 while one of these lives. Until defer() the first two end the process
+/// as ever, but rank 0 says that nothing is saved; the others, by which schedulers announce that a job's time
+/// is over, are noted. From then on the first of all is noted, to be asked for between steps, and a second
+/// one ends the process at once. Before and afterwards they do what they did. Writing to a pipe whose reader
+/// has gone is an error and no signal meanwhile. Ranks that are threads of one process share what they note.
 class StopRequest {
  public:
   explicit StopRequest(int rank);
@@ -29,7 +30,7 @@ std::string signal_name(int signal);
 /// 128 + signal, as shells say it.
 ExitCode exit_code_of_signal(int signal);
 
-/// What a process does before anything else, while it has one thread: SIGINT and SIGTERM go to a thread that
+/// What a process does before anything else, while it has one thread: these signals go to a thread that
 /// does nothing else, since a handler's frame on the stack of one that computes may overwrite its data;
 /// descriptors 0 to 2 that are closed are opened on /dev/null, so that no file becomes standard output by its
 /// number, and files beyond a limit of their size are an error of the write, not the end of the process.

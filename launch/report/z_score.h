@@ -17,6 +17,18 @@ class ZScore {
   /// not counted either.
   std::optional<double> push(double x);
 
+  /// What a run that goes on begins with.
+  struct State {
+    int64_t count = 0;
+    double mean = 0, variance = 0;
+  };
+  State state() const { return {count_, mean_, variance_}; }
+  void restore(const State& state) {
+    count_ = state.count;
+    mean_ = state.mean;
+    variance_ = state.variance;
+  }
+
  private:
   int64_t count_ = 0;
   double mean_ = 0, variance_ = 0;

@@ -7,11 +7,11 @@
 namespace trireme {
 
 SampleRow training_samples(const Replica& replica, int64_t num_steps, int64_t global_batch,
-                           int64_t micro_batch) {
+                           int64_t micro_batch, int64_t first_sample) {
   const int64_t round = replica.count * micro_batch, rounds = global_batch / round;
   TRIREME_CHECK(global_batch % round == 0, "{} samples for {} replicas of {}", global_batch, replica.count,
                 micro_batch);
-  const int64_t own = replica.index * micro_batch;
+  const int64_t own = first_sample + replica.index * micro_batch;
   return {num_steps * rounds, micro_batch, [=](int64_t i) -> SampleRun {
             return {i / rounds * global_batch + i % rounds * round + own, micro_batch};
           }};

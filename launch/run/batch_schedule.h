@@ -19,10 +19,10 @@ struct Replica {
 };
 
 /// This replica's micro-batches of `num_steps` training steps, step by step. Sample k of the global batch is
-/// the stream's sample step * global_batch + k; replicas take micro-batches in turn, so the global batch,
-/// which their number times micro_batch divides, is the same whatever that is.
+/// the stream's sample first_sample + step * global_batch + k; replicas take micro-batches in turn, so the
+/// global batch, which their number times micro_batch divides, is the same whatever that is.
 SampleRow training_samples(const Replica& replica, int64_t num_steps, int64_t global_batch,
-                           int64_t micro_batch);
+                           int64_t micro_batch, int64_t first_sample = 0);
 
 /// This replica's part of the first `num_samples` samples, each once; the last micro-batch may be smaller.
 /// Every replica gets as many, since ranks that divide weights run layers together: where samples run out,

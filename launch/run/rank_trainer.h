@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "launch/checkpoint/run_checkpoints.h"
 #include "launch/profile/core_waits.h"
 #include "launch/profile/gemm_peak.h"
 #include "launch/profile/step_profile.h"
@@ -20,12 +21,21 @@
 #include "launch/run/trainer.h"
 #include "launch/run/training_data.h"
 #include "models/session/training_session.h"
+#include "runtime/io/directory_lock.h"
 #include "runtime/profile/device_rates.h"
 
 namespace trireme {
 
 /// A rank that is bound to some cores uses those; unbound ranks of a host share its cores.
 int threads_of_rank(const RunConfig& config, const Job& job);
+
+inline double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+/// Since 1970.
+inline double unix_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 /// A step whose numbers may not be there yet.
 struct StepUnderWay {
@@ -52,6 +62,18 @@ class Trainer {
   bool is_on_cpu() const { return ctx_.device().type == DeviceType::cpu; }
   void check_memory();
   void start();
+  void claim_directory();  // and its lock; all ranks take part, as in all of these
+  std::string checkpoints_path() const;
+  bool begins_anew();  // no checkpoint will be loaded
+  void identify_data();
+  TextMap run_facts() const;  // options, and what the data is: on the first rank
+  void open_checkpoints();
+  void resume();
+  void resume_newest();
+  void take_checkpoint(const std::string& path, const Manifest& manifest);
+  void check_proof(const std::string& path, const Manifest& manifest, bool is_other_state);
+  void go_on_from(const std::string& path, const TrainingState& state);
+  void check_checkpoint_room();
   void open_directory();
   void set_log(const std::string& path);  // where what ends the run is kept, whichever rank it befalls
   void share_log();                       // all ranks take part
@@ -61,6 +83,13 @@ class Trainer {
   // The signal that any rank has got, equal on all, which call it together; 0: none.
   int agreed_signal();
   void check_signal(int64_t step);
+  [[noreturn]] void end_by_signal(int64_t step);
+  TrainingState training_state();
+  void save_checkpoint(bool waits);
+  void save_if_due(int64_t step, const StepMetrics* evaluated);
+  void heed_failure();          // of a save, as --checkpoint.failure says
+  bool save_last_checkpoint();  // of the steps that are done; false: failure() says why not
+  [[noreturn]] void end_resumably(int64_t step, const std::string& why);
   void end_log(const std::string& message) noexcept;
   std::string save_unfinished() noexcept;  // as save_model(); a sentence on where the weights are
   /// Whether a step is applied, and the next one begun, before its numbers are there: a skipped step changes
@@ -115,13 +144,19 @@ class Trainer {
   std::optional<CoreWaits> core_waits_;
   bool is_peak_due_ = false;  // on any rank, equal on all
   int64_t tokens_seen_ = 0;
+  int64_t samples_seen_ = 0;  // of the training data's order
   int64_t steps_done_ = 0;
   bool is_updating_ = false;  // weights may be of two steps
   bool is_saved_ = false;     // the model of all steps
   int signal_ = 0;            // that the ranks have agreed on
-  std::string prompt_note_, log_path_;
-  std::optional<RunDirectory> directory_;  // on the main rank
+  std::string prompt_note_, log_path_, run_path_;
+  TextMap identity_;                                     // of the data, on the first rank
+  std::vector<std::string> start_notes_, resume_notes_;  // to be said once there is a screen and a log
+  std::optional<int64_t> resumed_step_;
+  std::optional<DirectoryLock> lock_, checkpoints_lock_;  // on the main rank
+  std::optional<RunDirectory> directory_;                 // on the main rank
   std::optional<Progress> progress_;
+  std::optional<RunCheckpoints> checkpoints_;  // goes first: it waits for the save under way
 };
 
 }  // namespace trireme

@@ -1,6 +1,8 @@
 // How a run ends: with all its steps, by a signal, or by an error.
 #include <exception>
 
+#include "launch/checkpoint/agreed.h"
+#include "launch/checkpoint/finished_run.h"
 #include "launch/process/stop_request.h"
 #include "launch/report/banner.h"
 #include "launch/report/number_text.h"
@@ -13,7 +15,11 @@
 namespace trireme {
 
 void Trainer::check_signal(int64_t step) {
-  if (agreed_signal() == 0) return;
+  if (agreed_signal() != 0) end_by_signal(step);
+}
+
+void Trainer::end_by_signal(int64_t step) {
+  if (config_.checkpoint.is_on()) end_resumably(step, signal_name(signal_));
   throw AgreedEnd(exit_code_of_signal(signal_),
                   fmt::format("ended by {} after step {} of {}. {}", signal_name(signal_), step,
                               config_.train.steps, save_unfinished()));
@@ -63,20 +69,31 @@ void Trainer::run() {
 void Trainer::finish_run() {
   const MemoryStats stats =
       ctx_.allocator().stats();  // of training: a whole tensor may be gathered to be saved
+  if (config_.checkpoint.is_on()) save_last_checkpoint();
   try {
     save_model("model.safetensors");
   } catch (const AgreedEnd& end) {
     throw AgreedEnd(end.code(), fmt::format("{}. Nothing is saved", end.what()));
   }
   is_saved_ = true;
+  if (config_.checkpoint.is_on()) {
+    together(world_, [&] {
+      if (is_main()) mark_finished(run_path_, config_.train.steps);
+    });
+  }
   const std::string sample = agreed_signal() == 0 && writes_sample() ? sample_of_text() : "";
   const std::vector<std::string> shares{bubble_text(), wait_text(), data_text()};
   if (is_main()) summarize(seconds_, stats, shares, sample);
   if (agreed_signal() != 0) {
     throw AgreedEnd(
-        exit_code_of_signal(signal_),
+        config_.checkpoint.is_on() ? ExitCode::resumable : exit_code_of_signal(signal_),
         fmt::format("ended by {} after the last step. The weights are complete in {}", signal_name(signal_),
                     is_main() ? (directory_->path() / "model.safetensors").string() : ""));
+  }
+  if (config_.checkpoint.is_on() && !checkpoints_->failure().empty()) {
+    throw AgreedEnd(ExitCode::checkpoint,
+                    fmt::format("{}. The run is complete, its weights are in {}", checkpoints_->failure(),
+                                is_main() ? (directory_->path() / "model.safetensors").string() : ""));
   }
   if (progress_ && !progress_->failure().empty()) {
     throw_environment("standard output could not be written: {}. The run is complete", progress_->failure());
@@ -129,14 +146,14 @@ std::string Trainer::bubble_text() {
 }
 
 std::string Trainer::wait_text() {
-  if (!is_on_cpu()) return "";
+  if (!is_on_cpu() || seconds_in_steps_ == 0) return "";
   return wait_times_->text(seconds_in_steps_,
                            [&](double seconds) { return sum_over_ranks(seconds) / world_.size(); });
 }
 
 std::string Trainer::data_text() {
   const double percent = 100 * sum_over_ranks(batches_->seconds_waited()) / world_.size() / seconds_in_steps_;
-  if (percent < 0.1) return "";
+  if (!(percent >= 0.1)) return "";  // nor where no step was done
   return fmt::format("data waited for, of the steps' time, mean of all ranks: {:.1f} % (--data.prefetch {})",
                      percent, config_.data.prefetch);
 }
@@ -167,9 +184,10 @@ void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vec
   if (const std::string missing = directory_->missing(); !missing.empty())
     progress.note(fmt::format("note: {}", missing));
   progress.note(fmt::format(
-      "files in {}: config.ini metrics.jsonl log.txt model.safetensors{}{} and TensorBoard events",
+      "files in {}: config.ini metrics.jsonl log.txt model.safetensors{}{}{} and TensorBoard events",
       directory_->path().string(), data_.tokenizer ? " tokenizer.json" : "",
-      config_.run.profile_step > 0 ? " profile.json" : ""));
+      config_.run.profile_step > 0 ? " profile.json" : "",
+      config_.checkpoint.is_on() && config_.checkpoint.dir.empty() ? " checkpoints" : ""));
 }
 
 }  // namespace trireme

@@ -4,20 +4,45 @@
 #include <new>
 #include <optional>
 
+#include "launch/checkpoint/agreed.h"
+#include "launch/checkpoint/finished_run.h"
 #include "launch/config/memory_inputs.h"
 #include "launch/preflight/memory_advice.h"
 #include "launch/process/stop_request.h"
+#include "launch/report/files/run_directory.h"
 #include "launch/report/number_text.h"
 #include "launch/run/rank_trainer.h"
 #include "models/cost/memory_estimate.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
+#include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
 
 namespace trireme {
 
+namespace {
+
+/// A run that is to go on and has nothing left to do: says so.
+bool is_finished(const RunConfig& config, const Job& job, std::FILE* out) {
+  if (config.run.resume != "auto" && config.run.resume != "must") return false;
+  const std::string directory = wanted_directory(config).string();
+  int64_t steps = 0;
+  together(*job.world, [&] {
+    if (job.world->rank() == 0) steps = finished_steps(directory);
+  });
+  const auto stream = cpu::make_compute_stream();
+  job.world->broadcast(*stream, Tensor::borrow(&steps, {1}, DType::i64), 0);
+  if (steps < config.train.steps) return false;
+  if (job.world->rank() == 0)
+    fmt::print(out, "{}: all {} steps are done, there is nothing to do\n", directory, steps);
+  return true;
+}
+
+}  // namespace
+
 void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out) {
   const StopRequest stop(job.world->rank());
+  if (is_finished(config, job, out)) return;
   std::optional<Trainer> trainer;
   const auto ended = [&](const std::string& message) { return trainer ? trainer->end_by(message) : message; };
   try {

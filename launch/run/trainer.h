@@ -9,6 +9,7 @@
 #include "launch/report/banner.h"
 #include "launch/report/files/run_log.h"
 #include "runtime/comm/communicator.h"
+#include "runtime/io/safetensors.h"
 
 namespace trireme {
 
@@ -19,6 +20,7 @@ struct Job {
   int local_size = 1;           ///< ranks of this host
   Device device;                ///< of this rank
   RunLog* log = nullptr;        ///< told where the run's log.txt is, on every rank
+  TextMap options = {};         ///< all options by their keys, for checkpoints to keep and compare
 };
 
 /// Trains as the complete configuration says; every rank of the world calls it. Rank 0 writes the banner, the

@@ -5,7 +5,8 @@
 #include <fmt/ranges.h>
 
 #include "models/transformer/checkpointed_transformer.h"
-#include "parallel/checkpoint/load_weights.h"
+#include "parallel/checkpoint/initial_weights.h"
+#include "parallel/checkpoint/router_biases.h"
 #include "parallel/checkpoint/save_weights.h"
 #include "runtime/base/error.h"
 
@@ -34,7 +35,25 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
               .loss = options.loss}),
       step_(ctx, parallel_, model_.part(), options.step) {
   storage().initialize(ctx, options.seed);
-  if (!options.weights.empty()) load_weights(ctx, checkpointed(), options.weights, options.upcycle);
+  if (!options.weights.empty())
+    load_initial_weights(ctx, parallel_, checkpointed(), options.weights, options.upcycle);
+}
+
+std::vector<SliceSource> TrainingSession::state_slices() {
+  return slice_sources(ctx_, parallel_, part(), step_.optimizer_state());
+}
+
+std::vector<std::string> TrainingSession::load_checkpoint(const std::string& directory,
+                                                          const Manifest& manifest, LoadedState what) {
+  std::vector<std::string> missing =
+      load_state(ctx_, parallel_, part(), step_.optimizer_state(), directory, manifest, what);
+  if (what == LoadedState::weights) {
+    set_router_states({manifest.state.router_biases, {}}, part());
+    return missing;
+  }
+  set_router_states({manifest.state.router_biases, manifest.state.router_loads}, part());
+  step_.set_num_updates(manifest.state.updates);
+  return missing;
 }
 
 CheckpointedModel TrainingSession::checkpointed() { return trireme::checkpointed(model_); }

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "models/session/session_options.h"
 #include "models/transformer/transformer.h"
 #include "parallel/checkpoint/checkpointed_model.h"
+#include "parallel/checkpoint/state_slices.h"
 #include "parallel/plan/parallel_context.h"
 #include "parallel/training/training_step.h"
 
@@ -41,6 +43,12 @@ class TrainingSession {
 
   /// As files have the model.
   CheckpointedModel checkpointed();
+  /// What of the state this rank saves in a checkpoint (slice_sources()).
+  std::vector<SliceSource> state_slices();
+  /// Weights, the optimizer's state and updates, and what routers keep, of the checkpoint `directory`; of
+  /// weights alone, these and the routers' biases. All ranks call it (load_state()).
+  std::vector<std::string> load_checkpoint(const std::string& directory, const Manifest& manifest,
+                                           LoadedState what);
   /// save_weights() of all ranks.
   void save(const std::string& path);
 

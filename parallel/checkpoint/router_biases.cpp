@@ -53,6 +53,46 @@ std::map<std::string, std::vector<float>> router_biases(Context& ctx, const Para
   return biases;
 }
 
+RouterStates router_states(Context& ctx, const ParallelContext& parallel, const CheckpointedModel& model) {
+  const std::vector<const Parameter*> weights = router_weights(model);
+  RouterStates states;
+  if (weights.empty()) return states;
+  // A row a router: whether it has biases, these, its loads. Each stage fills the rows of its own.
+  const int64_t num_experts = weights.front()->global_shape[0], width = 1 + 2 * num_experts;
+  std::vector<double> table(static_cast<size_t>(std::ssize(weights) * width), 0.0);
+  const auto row_of = [&](size_t i) { return table.begin() + static_cast<int64_t>(i) * width; };
+  for (const RouterBalance* router : model.part.routers()) {
+    const auto weight = std::ranges::find(weights, router->name + ".weight", &Parameter::name);
+    TRIREME_CHECK(weight != weights.end(), "{} has no weight", router->name);
+    const auto row = row_of(static_cast<size_t>(weight - weights.begin()));
+    *row = router->bias.empty() ? 0 : 1;
+    std::ranges::copy(router->bias, row + 1);
+    std::ranges::copy(router->last_load, row + 1 + num_experts);
+  }
+  const Tensor all = ops::to_device(ctx, table, {std::ssize(weights), width});
+  parallel.pipeline().all_reduce(ctx.stream(), all);
+  table = ops::to_host<double>(ctx, all);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const auto row = row_of(i), loads = row + 1 + num_experts;
+    std::string name = weights[i]->name;
+    name.resize(name.size() - std::string_view(".weight").size());
+    if (*row != 0) states.biases[name].assign(row + 1, loads);
+    states.loads[name].assign(loads, loads + num_experts);
+  }
+  return states;
+}
+
+void set_router_states(const RouterStates& states, ModelPart& part) {
+  for (RouterBalance* router : part.routers()) {
+    const auto bias = states.biases.find(router->name);
+    if (bias != states.biases.end() && bias->second.size() == router->last_load.size())
+      router->bias = bias->second;
+    const auto load = states.loads.find(router->name);
+    if (load != states.loads.end() && load->second.size() == router->last_load.size())
+      router->last_load = load->second;
+  }
+}
+
 void load_router_biases(const SafetensorsReader& file, const CheckpointedModel& model) {
   for (RouterBalance* router : model.part.routers()) {
     const auto it = file.tensors().find(router->name + ".bias");

@@ -83,6 +83,11 @@ class TrainingStep {
   /// out.
   void for_each_parameter(size_t chunk, ParameterState state, const ParameterVisitor& visit);
 
+  /// Beside weights and routers all that later steps depend on: to be saved, and set before the first step.
+  std::vector<StateBuffer> optimizer_state() const { return optimizer_.state(); }
+  int64_t num_updates() const { return optimizer_.num_steps(); }
+  void set_num_updates(int64_t number) { optimizer_.set_num_steps(number); }
+
   /// What the layers of the model counted in the last forward_backward(), and what its routers did.
   const std::vector<LayerTotals>& layer_totals() const { return statistics_.all(); }
   std::vector<RouterLoad> router_loads() const { return trireme::router_loads(layer_totals()); }

@@ -18,6 +18,7 @@ enum class ExitCode : int {
   numerics = 5,    ///< non-finite values that stopped a run
   hang = 6,        ///< a rank that did not answer in time
   resources = 7,   ///< memory, disk, devices, or the machine's libraries
+  resumable = 75,  ///< no fault: the run ended where it can be resumed (EX_TEMPFAIL)
 };
 
 class Error : public std::runtime_error {

@@ -205,6 +205,14 @@ std::string make_header(const std::vector<TensorSpec>& tensors, const TextMap& m
 
 }  // namespace
 
+std::string safetensors_head(const std::vector<TensorSpec>& tensors, const TextMap& metadata) {
+  const std::string header = make_header(tensors, metadata);
+  const uint64_t length = header.size();
+  std::string head(kLengthBytes, '\0');
+  std::memcpy(head.data(), &length, kLengthBytes);
+  return head + header;
+}
+
 SafetensorsReader::SafetensorsReader(std::string path) : file_(std::move(path)) {
   const Parts parts = split(file_);
   const json header = parse_header(parts.header, file_.path());
@@ -229,10 +237,7 @@ const StoredTensor& SafetensorsReader::at(std::string_view name) const {
 SafetensorsWriter::SafetensorsWriter(std::string path, std::vector<TensorSpec> tensors,
                                      const TextMap& metadata)
     : file_(std::move(path)), tensors_(std::move(tensors)) {
-  const std::string header = make_header(tensors_, metadata);
-  const uint64_t length = header.size();
-  file_.write(std::as_bytes(std::span(&length, 1)));
-  file_.write(header);
+  file_.write(safetensors_head(tensors_, metadata));
   skip_complete();
 }
 

@@ -51,6 +51,10 @@ struct TensorSpec {
   Shape shape;
 };
 
+/// What a file with these tensors begins with, in this order and without gaps: eight bytes of length and the
+/// header. The tensors' bytes follow.
+std::string safetensors_head(const std::vector<TensorSpec>& tensors, const TextMap& metadata = {});
+
 /// Writes the header at once and the tensors as they come, in the order of the specs. The file appears at
 /// commit(), whole; without it nothing stays behind. Errors of the disk as AtomicFileWriter's.
 class SafetensorsWriter {

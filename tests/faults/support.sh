@@ -7,10 +7,10 @@ text() {
   for ((i = 0; i < $1; ++i)); do echo "Line $i of a text that a small model learns by heart, again and again."; done
 }
 
-# A run of some milliseconds a step.
+# A run of some milliseconds a step, without checkpoints (tests/checkpoints is about these).
 # shellcheck disable=SC2034 # used by cases
 tiny=(--model.layers 1 --model.hidden 32 --model.heads 2 --train.seq-len 16 --train.micro-batch 2 --train.sample-tokens 0
-  --run.threads 1)
+  --run.threads 1 --checkpoint.keep 0)
 
 # expect CODE COMMAND...: runs it with its output in out, and fails unless it exits with CODE.
 expect() {

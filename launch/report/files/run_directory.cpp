@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 
+#include "launch/report/files/continue_records.h"
 #include "launch/report/files/tensorboard_event.h"
 #include "launch/report/files/tfrecord.h"
 #include "models/families/family.h"
@@ -19,9 +20,38 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path create_numbered(const fs::path& wanted) {
+fs::path without_slash(const fs::path& wanted) {  // "runs/x/" is "runs/x"
+  return wanted.has_filename() ? wanted : wanted.parent_path();
+}
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+fs::path events_name(const fs::path& directory) {
+  char host[256] = "host";
+  ::gethostname(host, sizeof host - 1);
+  // Of two attempts within a second the later one has the larger number.
+  for (auto second = static_cast<int64_t>(now());; ++second) {
+    const fs::path name = fmt::format("events.out.tfevents.{:010}.{}", second, host);
+    std::error_code error;
+    if (!fs::exists(directory / name, error)) return name;
+  }
+}
+
+}  // namespace
+
+fs::path take_run_directory(const fs::path& wanted) {
+  const fs::path name = without_slash(wanted);
   std::error_code error;
-  const fs::path name = wanted.has_filename() ? wanted : wanted.parent_path();  // "runs/x/" is "runs/x"
+  fs::create_directories(name, error);
+  if (error) throw_environment("{}: cannot be created: {}", name.string(), error.message());
+  return name;
+}
+
+fs::path create_run_directory(const fs::path& wanted) {
+  std::error_code error;
+  const fs::path name = without_slash(wanted);
   if (name.has_parent_path()) fs::create_directories(name.parent_path(), error);
   if (error) throw_environment("{}: cannot be created: {}", name.parent_path().string(), error.message());
   for (int number = 1;; ++number) {
@@ -36,18 +66,6 @@ fs::path create_numbered(const fs::path& wanted) {
     if (created) return path;
   }
 }
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-fs::path events_name() {
-  char host[256] = "host";
-  ::gethostname(host, sizeof host - 1);
-  return fmt::format("events.out.tfevents.{:010}.{}", static_cast<int64_t>(now()), host);
-}
-
-}  // namespace
 
 std::filesystem::path wanted_directory(const RunConfig& config) {
   if (!config.run.dir.empty()) return config.run.dir;
@@ -106,12 +124,17 @@ std::string to_json_line(const StepMetrics& m) {
   return json.dump();
 }
 
-RunDirectory::RunDirectory(const fs::path& wanted, std::string_view config_ini)
-    : path_(create_numbered(wanted)),
+RunDirectory::RunDirectory(fs::path path, std::string_view config_ini, std::optional<int64_t> step)
+    : path_(std::move(path)),
       config_ini_(config_ini),
       metrics_{"metrics.jsonl"},
-      events_{events_name().string()},
+      events_{events_name(path_).string()},
       log_{"log.txt"} {
+  if (step) {
+    number_config(path_);
+    keep_metrics_up_to(path_ / metrics_.name, *step);
+    keep_events_up_to(path_, *step);
+  }
   open();
 }
 

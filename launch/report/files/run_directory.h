@@ -18,6 +18,12 @@ namespace trireme {
 /// config.run.dir, or runs/MODEL-DATA: "runs/gpt2-3m-bible", "runs/gpt2-6x192-bible".
 std::filesystem::path wanted_directory(const RunConfig& config);
 
+/// Creates `wanted`, or where that exists `wanted`-2, -3, ...: which one it was. EnvironmentError (resources)
+/// with the path and the system's words when that is refused.
+std::filesystem::path create_run_directory(const std::filesystem::path& wanted);
+/// `wanted` without a last slash, created where it is not there. EnvironmentError likewise.
+std::filesystem::path take_run_directory(const std::filesystem::path& wanted);
+
 /// One object without line end, with the keys step, time, tokens, loss, grad_norm, lr, step_ms,
 /// comm_wait_ms, data_wait_ms, tok_s, tflops, mfu, mfu_sure, peak_tflops, mem_bytes and, where it was
 /// evaluated, val_loss; of step 0 step, time, tokens and val_loss alone. What is not finite is null.
@@ -27,9 +33,13 @@ std::string to_json_line(const StepMetrics& metrics);
 /// ones are tried all the same, and each is there whole or not at all.
 class RunDirectory {
  public:
-  /// Creates `wanted`, or where that exists `wanted`-2, -3, ..., and writes config.ini. EnvironmentError
+  /// In create_run_directory(wanted); writes config.ini. EnvironmentError
   /// (resources) with the path and the system's words when directory or disk refuse.
-  RunDirectory(const std::filesystem::path& wanted, std::string_view config_ini);
+  RunDirectory(const std::filesystem::path& wanted, std::string_view config_ini)
+      : RunDirectory(create_run_directory(wanted), config_ini, std::nullopt) {}
+  /// Of a directory that is there. Where a run goes on in it from `step`, records behind that are taken back,
+  /// and config.ini of the attempt before is kept beside this one's.
+  RunDirectory(std::filesystem::path path, std::string_view config_ini, std::optional<int64_t> step);
 
   const std::filesystem::path& path() const { return path_; }
 

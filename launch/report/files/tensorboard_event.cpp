@@ -1,5 +1,6 @@
 #include "launch/report/files/tensorboard_event.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace trireme {
@@ -62,6 +63,35 @@ std::string scalar_event(double time, int64_t step, std::span<const Scalar> scal
   event.number(kStep, static_cast<uint64_t>(step));
   event.bytes(kSummary, summary.str());
   return event.str();
+}
+
+int64_t step_of_event(std::string_view event) {
+  size_t at = 0;
+  const auto varint = [&] {
+    uint64_t value = 0;
+    for (unsigned shift = 0; at < event.size() && shift < 64; shift += 7) {
+      const auto byte = static_cast<uint8_t>(event[at++]);
+      value |= static_cast<uint64_t>(byte & 0x7Fu) << shift;
+      if (byte < 0x80) break;
+    }
+    return value;
+  };
+  while (at < event.size()) {
+    const uint64_t key = varint();
+    constexpr uint64_t kVarint = 0, kEight = 1, kBytes = 2;
+    if ((key & 7) == kVarint) {
+      const uint64_t value = varint();
+      if (key >> 3 == kStep) return static_cast<int64_t>(value);
+    } else if ((key & 7) == kEight) {
+      at += 8;
+    } else if ((key & 7) == kBytes) {
+      const uint64_t size = varint();
+      at += static_cast<size_t>(std::min<uint64_t>(size, event.size()));
+    } else {
+      at += 4;
+    }
+  }
+  return 0;
 }
 
 }  // namespace trireme

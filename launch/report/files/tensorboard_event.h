@@ -18,4 +18,7 @@ std::string first_event(double time);
 /// One step's scalars. `time` in seconds since 1970.
 std::string scalar_event(double time, int64_t step, std::span<const Scalar> scalars);
 
+/// The step of a serialized event; 0 where it has none.
+int64_t step_of_event(std::string_view event);
+
 }  // namespace trireme

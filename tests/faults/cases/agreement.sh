@@ -94,8 +94,8 @@ case_ranks_differ_in_weights() {
   local t='--data.text text.txt'
   "$program" train "${agreement_tiny[@]}" --data.text text.txt --run.dir one >out 2>&1 || { agreement_say 'first run'; return 1; }
   "$program" train "${agreement_tiny[@]}" --data.text text.txt --run.dir two --train.seed 2 >out 2>&1 || return 1
-  agreement_refused 2 'model.load' "$t" '--model.load one/model.safetensors' '--model.load two/model.safetensors' &&
-    agreement_refused 2 'model.load' "$t" '--model.load one/model.safetensors' ''
+  agreement_refused 2 'model.init-from' "$t" '--model.load one/model.safetensors' '--model.load two/model.safetensors' &&
+    agreement_refused 2 'model.init-from' "$t" '--model.load one/model.safetensors' ''
 }
 
 # Text is read by rank 0: others need none, but theirs must be the same.

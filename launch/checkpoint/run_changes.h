@@ -1,0 +1,21 @@
+// What differs between a run that was saved and the one that is to go on from it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/io/safetensors.h"
+
+namespace trireme {
+
+struct RunChanges {
+  /// What is not changed by accident: model, data, tokenizer, seed, and what the order of samples depends on.
+  std::vector<std::string> refused;
+  std::vector<std::string> passed;  ///< what may change, for the log
+};
+
+/// Of the options of both by their keys, and of what is known of their data. A sentence each:
+/// "model.layers: 4 there, 6 here". Options of where and how fast a run goes are not compared.
+RunChanges compare_runs(const TextMap& saved, const TextMap& now);
+
+}  // namespace trireme

@@ -1,0 +1,78 @@
+// The checkpoints of a run that trains: when one is due, what became of it, and what it is of.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "launch/config/run_config.h"
+#include "parallel/checkpoint/checkpoint_saver.h"
+#include "parallel/checkpoint/training_state.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/io/file_calls.h"
+
+namespace trireme {
+
+class RunCheckpoints {
+ public:
+  using Clock = std::chrono::steady_clock;
+  /// What a rank knows that all have to agree on between steps: the largest of each counts.
+  using Wishes = std::array<double, 3>;
+
+  /// Makes `directory` where it is not there. All ranks make one: UserError (usage) on all of them where they
+  /// do not see one directory. `world` outlives it.
+  RunCheckpoints(const CheckpointConfig& config, Communicator& world, std::string directory);
+
+  const std::string& directory() const { return directory_; }
+  FileCalls& calls() { return calls_; }
+
+  Wishes wishes() const;
+  /// The largest of all ranks' wishes: hears of a save that failed, on all ranks together.
+  void agree(const Wishes& of_all);
+  /// Whether a checkpoint is to be saved behind this step. By the clock none is while the one before is under
+  /// way.
+  bool is_due(int64_t step) const;
+
+  /// Notes an evaluation; true: it is the best so far, and --checkpoint.best asks for a checkpoint of it.
+  bool is_new_best(int64_t step, double loss);
+  const std::optional<BestState>& best() const { return best_; }
+  /// The run goes on from this checkpoint, with its best.
+  void go_on_from(const std::string& path, const TrainingState& state);
+
+  /// Begins a save of the sources as they are now. All ranks call it, with equal states (the first rank's is
+  /// written). With `waits`, or --checkpoint.async off, it is done when this returns.
+  void save(TrainingState state, std::span<const SliceSource> sources, bool waits);
+  /// Waits for the save under way.
+  void finish();
+  /// The step whose checkpoint was saved last or is being saved; -1: none.
+  int64_t last_step() const { return last_step_; }
+  /// Why the last save came to nothing; empty: it did not. Equal on all ranks after agree(), save() that
+  /// waits, and finish().
+  const std::string& failure() const { return failure_; }
+  /// Lines for people since the last call; on the first rank.
+  std::vector<std::string> take_news();
+  /// Where the last one is that came to count, and its proof hash; none is under way.
+  std::string last_place() const;
+
+ private:
+  Retention retention() const;
+
+  CheckpointConfig config_;
+  Communicator& world_;
+  std::string directory_;
+  FileCalls calls_;
+  std::optional<BestState> best_;
+  Clock::time_point last_begin_ = Clock::now();
+  int64_t last_step_ = -1;
+  bool is_due_by_clock_ = false, is_told_ = true;
+  double seconds_stopped_ = 0;  // the training, by the last save
+  std::string failure_, resumed_place_;
+  std::vector<std::string> news_;
+  CheckpointSaver saver_;  // goes first: it waits for what is under way
+};
+
+}  // namespace trireme

@@ -1,0 +1,20 @@
+// Records of a run that goes on: what was written behind the step it goes on from is taken back.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+namespace trireme {
+
+/// Takes the lines of steps behind `step`, and half a line at the end, out of metrics.jsonl. A file that is
+/// not there is left so. EnvironmentError where it cannot be written; it is then as it was.
+void keep_metrics_up_to(const std::filesystem::path& metrics, int64_t step);
+
+/// The same of the TensorBoard events of all attempts in a run directory. Files that are no event files are
+/// left alone.
+void keep_events_up_to(const std::filesystem::path& directory, int64_t step);
+
+/// Gives config.ini of the attempt before a number, config.1.ini being the first's.
+void number_config(const std::filesystem::path& directory);
+
+}  // namespace trireme

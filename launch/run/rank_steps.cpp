@@ -1,0 +1,111 @@
+// The steps of a run: begun, applied or skipped, and measured.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "launch/run/rank_trainer.h"
+#include "models/cost/model_size.h"
+#include "runtime/base/error.h"
+#include "runtime/comm/agreed_end.h"
+
+namespace trireme {
+
+StepUnderWay Trainer::begin_step(int64_t step, StepProfile* profile) {
+  const auto begin = Clock::now();
+  wait_times_->start();
+  const double data_waited = batches_->seconds_waited();
+  if (profile != nullptr) profile->begin_wait(ctx_.stream(), "data", "next_batch");
+  auto micro_batches = batches_->next(config_.accumulation());
+  if (profile != nullptr) profile->end_wait(ctx_.stream());
+  Communicator& experts = session_->parallel().experts();
+  const int64_t bytes_before = experts.bytes_exchanged();
+  StepMetrics m;
+  m.step = step + 1;
+  m.lr = schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
+  PendingStep pending = session_->step().forward_backward(micro_batches, loss_scaler_.scale());
+  const StepNumbers numbers = pending.numbers();
+  StepUnderWay now{begin, std::move(micro_batches), numbers, std::move(pending), std::move(m)};
+  if (runs_ahead_) apply(now);
+  now.metrics.dispatch_bytes = experts.bytes_exchanged() - bytes_before;
+  for (const RouterLoad& load : session_->step().router_loads())
+    now.metrics.routers.push_back(router_metrics(load));
+  now.metrics.comm_wait_ms = wait_times_->stop() * 1e3;
+  now.metrics.data_wait_ms = (batches_->seconds_waited() - data_waited) * 1e3;
+  return now;
+}
+
+void Trainer::apply(StepUnderWay& under_way) {
+  is_updating_ = true;
+  session_->step().apply(std::move(*std::exchange(under_way.pending, std::nullopt)), under_way.metrics.lr);
+  is_updating_ = false;
+}
+
+StepMetrics Trainer::end_step(StepUnderWay under_way) {
+  wait_times_->start();
+  StepMetrics m = under_way.metrics;
+  const BatchTotals totals = under_way.numbers.totals();
+  m.loss = totals.mean_loss();
+  m.aux_loss = totals.mean_of(totals.aux_loss_sum);
+  m.router_z_loss = totals.mean_of(totals.z_loss_sum);
+  if (config_.loss.adds_terms()) m.objective = totals.mean_objective();
+  m.grad_norm = under_way.numbers.gradient_norm();
+  m.loss_scale = totals.loss_scale;
+  m.skipped = !std::isfinite(m.grad_norm);
+  if (m.skipped) {
+    skip_step(under_way, m);
+  } else {
+    if (under_way.pending) apply(under_way);
+    loss_scaler_.count(true);
+    m.loss_z = loss_z_.push(m.loss);
+    m.grad_norm_z = grad_norm_z_.push(m.grad_norm);
+  }
+  steps_done_ = m.step;
+  m.skips = loss_scaler_.state().skips;
+  tokens_seen_ += config_.tokens_per_step();
+  samples_seen_ += config_.train.global_batch;
+  m.tokens = tokens_seen_;
+  // Where steps overlap on the host each is given the time since the one before it ended.
+  m.step_ms = seconds_since(std::max(under_way.begin, last_end_)) * 1e3;
+  last_end_ = Clock::now();
+  seconds_in_steps_ += m.step_ms * 1e-3;
+  m.comm_wait_ms += wait_times_->stop() * 1e3;
+  m.time = unix_time();
+  m.tok_s = static_cast<double>(config_.tokens_per_step()) / m.step_ms * 1e3;
+  const double flops = training_flops_per_token(config_.model, config_.train.seq_len) * m.tok_s;
+  m.tflops = flops * 1e-12;
+  m.mfu = peak_->share_of(flops);
+  m.peak_tflops = peak_->peak().flops * 1e-12;
+  constexpr double kHeldUp = 0.1;  // of the step
+  const bool is_held_up = core_waits_->take() > kHeldUp * m.step_ms * 1e-3;
+  m.is_mfu_sure = peak_->peak().is_sure() && !is_held_up;
+  const MemoryStats memory = ctx_.allocator().stats();
+  m.mem_bytes = memory.total.peak;
+  m.reserved_bytes = memory.peak_reserved;
+  return m;
+}
+
+// All ranks come here together: the norm is finite on all or on none.
+void Trainer::skip_step(StepUnderWay& under_way, const StepMetrics& m) {
+  TrainingStep& step = session_->step();
+  // One that was applied has changed no weight: it is taken again.
+  PendingStep pending = under_way.pending ? std::move(*under_way.pending)
+                                          : step.forward_backward(under_way.micro_batches, m.loss_scale);
+  const auto culprit = step.find_nonfinite(pending);
+  step.skip(std::move(pending));
+  notice_ = fmt::format("step {}: the loss is {} and the gradient norm {}", m.step, m.loss, m.grad_norm);
+  if (culprit) notice_ += "; first non-finite " + describe(*culprit);
+  std::string why = loss_scaler_.count(false);
+  if (config_.train.nonfinite == NonFinitePolicy::stop) why = "--train.nonfinite is stop";
+  if (!why.empty()) {
+    throw AgreedEnd(ExitCode::numerics,
+                    fmt::format("{}. The run ends: {}. {}", notice_, why, save_unfinished()));
+  }
+  if (config_.train.loss_scale.dynamic) {
+    notice_ += fmt::format("; skipped, loss scale {} -> {}", m.loss_scale, loss_scaler_.scale());
+  } else {
+    notice_ += "; skipped";
+  }
+}
+
+}  // namespace trireme

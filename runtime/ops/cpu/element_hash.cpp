@@ -1,0 +1,87 @@
+#include "runtime/ops/cpu/element_hash.h"
+
+#include <algorithm>
+
+#include "runtime/base/error.h"
+#include "runtime/base/philox.h"
+#include "runtime/ops/cpu/vectorize.h"
+
+namespace trireme::ops::cpu {
+
+namespace {
+
+constexpr uint64_t kStep = 0x9e3779b97f4a7c15ull;
+
+/// Three sums that do not carry into one another: of the low and the high halves of x, and of y.
+struct Sums {
+  uint64_t low = 0, middle = 0, high = 0;
+};
+
+template <class T>
+TRIREME_INLINE Sums sum_of(const T* bits, int64_t count, uint64_t position, uint64_t second) {
+  Sums sums;
+  for (int64_t i = 0; i < count; ++i) {
+    uint64_t x = (position + static_cast<uint64_t>(i) * kStep) ^ static_cast<uint64_t>(bits[i]);
+    x *= 0xbf58476d1ce4e5b9ull;
+    x ^= x >> 32;
+    x *= 0x94d049bb133111ebull;
+    x ^= x >> 29;
+    uint64_t y = x + second;
+    y = (y ^ (y >> 31)) * 0xd6e8feb86659fd93ull;
+    sums.low += x & 0xffffffffull;
+    sums.middle += x >> 32;
+    sums.high += y;
+  }
+  return sums;
+}
+
+TRIREME_VECTORIZED Sums sum_1(const uint8_t* bits, int64_t count, uint64_t position, uint64_t second) {
+  return sum_of(bits, count, position, second);
+}
+TRIREME_VECTORIZED Sums sum_2(const uint16_t* bits, int64_t count, uint64_t position, uint64_t second) {
+  return sum_of(bits, count, position, second);
+}
+TRIREME_VECTORIZED Sums sum_4(const uint32_t* bits, int64_t count, uint64_t position, uint64_t second) {
+  return sum_of(bits, count, position, second);
+}
+TRIREME_VECTORIZED Sums sum_8(const uint64_t* bits, int64_t count, uint64_t position, uint64_t second) {
+  return sum_of(bits, count, position, second);
+}
+
+Sums sum_block(const std::byte* bytes, size_t element_size, int64_t count, uint64_t position,
+               uint64_t second) {
+  switch (element_size) {
+    case 1:
+      return sum_1(reinterpret_cast<const uint8_t*>(bytes), count, position, second);
+    case 2:
+      return sum_2(reinterpret_cast<const uint16_t*>(bytes), count, position, second);
+    case 4:
+      return sum_4(reinterpret_cast<const uint32_t*>(bytes), count, position, second);
+    default:
+      TRIREME_CHECK(element_size == 8, "elements of {} bytes", element_size);
+      return sum_8(reinterpret_cast<const uint64_t*>(bytes), count, position, second);
+  }
+}
+
+}  // namespace
+
+ElementHashKey::ElementHashKey(std::string_view name)
+    : first(stream_key(0, name)), second(stream_key(1, name)) {}
+
+Sum128 hash_elements(const ElementHashKey& key, int64_t first_index, std::span<const std::byte> bytes,
+                     size_t element_size) {
+  constexpr int64_t kBlock = int64_t{1} << 30;  // sums of so many halves do not overflow
+  const auto count = static_cast<int64_t>(bytes.size() / element_size);
+  Sum128 sum;
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const uint64_t position = key.first + static_cast<uint64_t>(first_index + begin) * kStep;
+    const Sums sums = sum_block(bytes.data() + static_cast<size_t>(begin) * element_size, element_size,
+                                std::min(kBlock, count - begin), position, key.second);
+    sum += {0, sums.low};
+    sum += {sums.middle >> 32, sums.middle << 32};
+    sum += {sums.high, 0};
+  }
+  return sum;
+}
+
+}  // namespace trireme::ops::cpu

@@ -1,0 +1,84 @@
+"""Across layouts: any layout goes on from the checkpoint of any other, with the same proof hash and the same losses."""
+import random
+import re
+
+from runs import MIXTURE, SAVED, expect, expect_close_runs, manifest
+
+BATCH = ["--train.micro-batch", "1", "--train.global-batch", "12", "--train.steps", "6", "--train.log-every", "1"]
+LAYOUTS = [
+    (1, []), (2, ["--zero", "1"]), (2, ["--tp", "2", "--parallel.sequence", "on"]), (2, ["--pp", "2"]),
+    (2, ["--cp", "2", "--zero", "2"]), (3, ["--zero", "3"]), (4, ["--zero", "1", "--parallel.shard", "2"]),
+    (4, ["--tp", "2", "--zero", "2"]), (4, ["--pp", "2", "--zero", "1", "--parallel.schedule", "zb-h1"]),
+    (4, ["--tp", "2", "--pp", "2"]), (8, ["--tp", "2", "--pp", "2", "--zero", "1"]), (8, ["--zero", "3", "--cp", "2"]),
+]
+# Of mixtures these divide experts too, or their width.
+OF_EXPERTS = {1: ["--ep", "2"], 2: ["--ep", "2", "--parallel.expert-tensor", "1"], 6: ["--ep", "4"],
+              7: ["--ep", "2", "--parallel.expert-tensor", "2"], 8: ["--ep", "2"]}
+
+
+def layout(number, mixture):
+    ranks, options = LAYOUTS[number]
+    if mixture:
+        options = [x for x in options if x not in ("--parallel.sequence", "on")] + OF_EXPERTS.get(number, [])
+    return ranks, options
+
+
+def proofs(printed):
+    return re.findall(r"proof (?:hash )?([0-9a-f]{32})", printed)
+
+
+def run_pairs(bench, pairs, mixture):
+    model = MIXTURE if mixture else []
+    bench.remove("one")
+    bench.run(1, [*BATCH, *model, "--run.dir", "one"])
+    saved = None
+    for source, target in sorted(pairs):
+        try:
+            if saved != source:
+                bench.remove("saved")
+                ranks, options = layout(source, mixture)
+                bench.run(ranks, [*BATCH, *model, *options, "--run.dir", "saved", "--train.stop-after", "3"], SAVED)
+                saved = source
+            bench.copy("saved", "resumed")
+            ranks, options = layout(target, mixture)
+            printed = bench.run(ranks, [*BATCH, *model, *options, "--run.dir", "resumed", "--resume", "must"])
+            proof = manifest(bench.path("saved"), 3)["proof"]
+            expect(proofs(printed)[:1] == [proof], f"proof hash {proof} is not among {proofs(printed)}")
+            expect_close_runs(bench.path("one"), bench.path("resumed"), 1e-5)
+        except Exception:
+            print(f"{'mixture' if mixture else 'dense'}: {layout(source, mixture)} to {layout(target, mixture)}")
+            raise
+
+
+def run_kind(bench, seed, whole, mixture):
+    draw = random.Random(seed + mixture)
+    all_pairs = [(a, b) for a in range(len(LAYOUTS)) for b in range(len(LAYOUTS)) if a != b]
+    sources = draw.sample(range(len(LAYOUTS)), 2)
+    chosen = all_pairs if whole else draw.sample([pair for pair in all_pairs if pair[0] in sources], 6)
+    run_pairs(bench, chosen, mixture)
+    print(f"{len(chosen)} pairs of layouts")
+
+
+def run_dense(bench, seed, whole):
+    run_kind(bench, seed, whole, False)
+
+
+def run_mixtures(bench, seed, whole):
+    run_kind(bench, seed, whole, True)
+
+
+def run_chain(bench, seed, whole):
+    """1, 2, 4, 8 and 3 ranks in one run: steps, tokens and losses are those of one rank that was never stopped."""
+    del seed, whole
+    batch = ["--train.micro-batch", "1", "--train.global-batch", "24", "--train.steps", "10"]
+    bench.run(1, [*batch, "--run.dir", "one"])
+    stops = [(1, 2, []), (2, 4, ["--zero", "1"]), (4, 6, ["--tp", "2"]), (8, 8, ["--pp", "2", "--zero", "2"]), (3, 10, ["--zero", "3"])]
+    for ranks, stop, options in stops:
+        last = [] if stop == 10 else ["--train.stop-after", str(stop)]
+        bench.run(ranks, [*batch, *options, *last, "--run.dir", "chain", "--resume", "auto"], 0 if stop == 10 else SAVED)
+    expect_close_runs(bench.path("one"), bench.path("chain"), 1e-5)
+    configs = [f"config.{i}.ini" for i in range(1, 5)] + ["config.ini"]
+    for name in configs:
+        with open(bench.path("chain", name)) as config:
+            expect("[model]" in config.read(), name)
+    print("5 layouts of one run")

@@ -1,0 +1,75 @@
+"""What a run does not go on from, and what it says."""
+import os
+import time
+
+from runs import SAVED, expect, last_step
+
+RUN = ["--train.micro-batch", "1", "--train.global-batch", "4", "--train.steps", "6"]
+
+
+def run(bench, seed, whole):
+    del seed, whole
+    resume = ["--run.dir", "run", "--resume"]
+    printed = bench.run(1, [*RUN, *resume, "must"], 4)
+    expect("there is no checkpoint" in printed, printed)
+    bench.run(1, [*RUN, *resume, "auto", "--train.stop-after", "4", "--checkpoint.every", "2"], SAVED)
+
+    # All accidental changes at once; what may change passes, and is said.
+    with open(bench.path("other.txt"), "w") as text:
+        text.write("Another text, in other words. " * 200)
+    printed = bench.run(1, [*RUN, *resume, "auto", "--train.seed", "5", "--model.layers", "3", "--data.text", "other.txt"], 2)
+    for words in ("train.seed: 1337 there, 5 here", "model.layers: 2 there, 3 here", "data: ", "--init-from"):
+        expect(words in printed, f"'{words}' is not in: {printed}")
+    printed = bench.run(1, [*RUN, *resume, "7"], 4)
+    expect("has checkpoints of the steps 4, 2" in printed, printed)
+
+    # Back to an earlier one: the later one is set aside.
+    bench.copy("run", "back")
+    printed = bench.run(1, [*RUN, "--run.dir", "back", "--resume", "2", "--optimizer.lr", "1e-3"])
+    expect("set aside" in printed and "changed: optimizer.lr: 0.0006 there, 0.001 here" in printed, printed)
+    expect(os.path.isdir(bench.path("back", "checkpoints", "step-00000004.aside")), "step 4 is not set aside")
+
+    # Two failures behind the same checkpoint: the one before it is taken.
+    bench.copy("run", "failing")
+    for attempt in range(3):
+        options = [*RUN, "--run.dir", "failing", "--resume", "auto"]
+        if attempt < 2:
+            bench.run(1, [*options, "--train.steps", "6", "--checkpoint.minutes", "0", "--optimizer.lr", "1e30"], None)
+        else:
+            printed = bench.run(1, options)
+            expect("2 runs went on from it" in printed and "step-00000002 after step 2" in printed, printed[-3000:])
+
+    # Weights alone, from a checkpoint, a run and a file, and by the former name of the option.
+    bench.run(1, [*RUN, *resume, "auto"])
+    bench.run_command([bench.program, "checkpoint", "export", "run", "weights.safetensors"])
+    losses = set()
+    for name, source in (("--init-from", "run/checkpoints/step-00000006"), ("--init-from", "run"), ("--model.load", "weights.safetensors")):
+        printed = bench.run(1, [*RUN, "--train.steps", "1", "--optimizer.warmup", "0", name, source, "--checkpoint.keep", "0", "--run.dir", "begun", "--train.log-every", "1"])
+        losses.add([line for line in printed.splitlines() if line.startswith("step 1/1 | loss")][0].split("|")[1])
+        bench.remove("begun")
+    expect(len(losses) == 1, f"losses {losses}")
+
+    # A finished run is not done again; one that goes further is.
+    printed = bench.run(1, [*RUN, *resume, "auto"])
+    expect("there is nothing to do" in printed, printed)
+    bench.run(1, [*RUN, *resume, "auto", "--train.steps", "8"])
+    expect(last_step(bench.path("run")) == 8, "the run did not go further")
+    with open(bench.path("run", "config.ini")) as config:
+        expect("steps = 8" in config.read(), "config.ini is not that of the last attempt")
+
+    # Two runs in one directory.
+    process = bench.start(1, [*RUN, "--train.steps", "100000000", "--run.dir", "held", "--resume", "auto"])
+    while process.poll() is None and last_step(bench.path("held")) < 1:
+        time.sleep(0.01)
+    printed = bench.run_command(bench.command(1, [*RUN, "--run.dir", "held", "--resume", "auto"]), 2)
+    expect(f"process {process.pid}" in printed, printed)
+    process.terminate()
+    expect(process.wait(timeout=30) == SAVED, "the first run did not save")
+
+    # Tools.
+    for action in (["ls", "run"], ["show", "run"], ["verify", "run"], ["consolidate", "run", "whole"]):
+        bench.run_command([bench.program, "checkpoint", *action])
+    printed = bench.run_command([bench.program, "checkpoint", "diff", "run", "whole"])
+    expect("the state is the same" in printed, printed)
+    bench.run_command([bench.program, "checkpoint", "diff", "run", "failing"], 4)
+    print("refusals, lock and tools")

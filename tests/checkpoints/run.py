@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Checks what docs/checkpoints.md promises of whole runs: they are killed, resumed and compared.
+
+usage: tests/checkpoints/run.py PROGRAM MPIRUN PART [--whole] [--seed N]
+
+Drawn cases, or with --whole all of them. Prints nothing of the machine's speed: only what was checked.
+"""
+import argparse
+import sys
+
+import across_layouts
+import damage
+import kill_points
+import memory
+import refusals
+import runs
+import same_layout
+import signals
+
+PARTS = {
+    "same-layout": same_layout.run_alone,
+    "same-layout-of-ranks": same_layout.run_ranks,
+    "across-layouts": across_layouts.run_dense,
+    "mixtures-across-layouts": across_layouts.run_mixtures,
+    "chain": across_layouts.run_chain,
+    "kill-points": kill_points.run,
+    "signals": signals.run,
+    "damage": damage.run,
+    "memory": memory.run,
+    "refusals": refusals.run,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("program")
+    parser.add_argument("mpirun")
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--seed", type=int, default=18)
+    arguments = parser.parse_args()
+    with runs.Bench(arguments.program, arguments.mpirun) as bench:
+        try:
+            PARTS[arguments.part](bench, arguments.seed, arguments.whole)
+        except runs.Failure as failure:
+            print(f"FAILED: {failure}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

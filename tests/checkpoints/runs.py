@@ -1,0 +1,179 @@
+"""Runs of the program that are stopped, killed and resumed: what the checks of tests/checkpoints have in common."""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+WORDS = "the quick brown fox jumps over a lazy dog and then some other words follow in no order at all".split()
+SMALL = ["--data.text", "t.txt", "--train.seq-len", "16", "--train.steps", "20", "--train.sample-tokens", "0", "--run.threads", "1",
+         "--train.eval-batches", "1", "--model.layers", "2", "--model.heads", "2", "--model.hidden", "20", "--optimizer.warmup", "3"]
+MIXTURE = ["--model.family", "llama", "--moe.experts", "4", "--moe.ffn", "24", "--moe.bias-rate", "0.01",
+           "--moe.aux-scope", "batch"]
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+               "OMPI_MCA_btl_tcp_if_include": "lo", "OMPI_MCA_oob_tcp_if_include": "lo"}
+SAVED = 75
+
+
+class Failure(Exception):
+    """A promise that was not kept."""
+
+
+def expect(holds, words):
+    if not holds:
+        raise Failure(words)
+
+
+class Bench:
+    """A folder with a text, in which runs are started."""
+
+    def __init__(self, program, mpirun):
+        self.program, self.mpirun = os.path.abspath(program), mpirun
+        self.folder = tempfile.mkdtemp(prefix="trireme-checkpoints-")
+        choose = random.Random(7)
+        with open(self.path("t.txt"), "w") as text:
+            text.write(" ".join(choose.choice(WORDS) for _ in range(3000)))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def copy(self, run, to):
+        shutil.rmtree(self.path(to), ignore_errors=True)
+        shutil.copytree(self.path(run), self.path(to))
+
+    def remove(self, run):
+        shutil.rmtree(self.path(run), ignore_errors=True)
+
+    def command(self, ranks, options):
+        start = [] if ranks == 1 else [self.mpirun, "--oversubscribe", "-np", str(ranks)]
+        return start + [self.program, "train", *SMALL, *options]
+
+    def start(self, ranks, options, before=()):
+        """Begins a run; what it prints goes to the file "out" of the folder."""
+        return self.start_command([*before, *self.command(ranks, options)])
+
+    def start_command(self, command, out="out"):
+        with open(self.path(out), "w") as file:
+            return subprocess.Popen(command, cwd=self.folder, stdout=file, stderr=subprocess.STDOUT,
+                                    env={**os.environ, **ENVIRONMENT}, start_new_session=True)
+
+    def run_command(self, command, code=0):
+        """Carries out a command beside a run, which ends with exit code `code`: what it printed."""
+        status = self.start_command(command, "tool").wait(timeout=120)
+        with open(self.path("tool"), errors="replace") as out:
+            printed = out.read()
+        expect(status == code, f"exit {status}, expected {code}: {' '.join(command)}\n{printed[-3000:]}")
+        return printed
+
+    def run(self, ranks, options, code=0, before=()):
+        """Carries out a run, which ends with exit code `code` (None: any): what it printed."""
+        status = self.start(ranks, options, before).wait(timeout=120)
+        printed = self.printed()
+        expect(code is None or status == code,
+               f"exit {status}, expected {code}: {ranks} x {' '.join(options)}\n{printed[-3000:]}")
+        return printed
+
+    def printed(self):
+        with open(self.path("out"), errors="replace") as out:
+            return out.read()
+
+    def processes_of(self, session):
+        """The processes of the program in a session, in the order of their numbers."""
+        found = []
+        for name in os.listdir("/proc"):
+            if not name.isdigit():
+                continue
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    fields = file.read().rsplit(")", 1)[1].split()
+                if int(fields[3]) == session and os.readlink(f"/proc/{name}/exe") == os.path.realpath(self.program):
+                    found.append(int(name))
+            except (OSError, IndexError):
+                continue
+        return sorted(found)
+
+    def run_and_kill(self, ranks, options, step):
+        """Starts a run and kills its processes once it has written the metrics of a step."""
+        directory = options[options.index("--run.dir") + 1]
+        process = self.start(ranks, options)
+        end = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < end:
+            if last_step(self.path(directory)) >= step:
+                for one in self.processes_of(process.pid):
+                    try:
+                        os.kill(one, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+                break
+            time.sleep(0.002)
+        status = process.wait(timeout=60)
+        while self.processes_of(process.pid):
+            time.sleep(0.01)
+        return status
+
+
+def metrics(run):
+    """The lines of metrics.jsonl."""
+    with open(os.path.join(run, "metrics.jsonl")) as lines:
+        return [json.loads(line) for line in lines]
+
+
+def last_step(run):
+    try:
+        with open(os.path.join(run, "metrics.jsonl"), "rb") as file:
+            lines = file.read().split(b"\n")
+        return json.loads(lines[-2])["step"] if len(lines) > 1 else -1
+    except (OSError, ValueError):
+        return -1
+
+
+EXACT = ["step", "tokens", "loss", "grad_norm", "lr", "val_loss", "loss_z", "grad_norm_z", "loss_scale", "skips"]
+
+
+def exact_metrics(run):
+    """What a resumed run has bit for bit, a row a step."""
+    return [[line.get(key) for key in EXACT] for line in metrics(run)]
+
+
+def manifest(run, step):
+    with open(os.path.join(run, "checkpoints", f"step-{step:08d}", "manifest.json")) as file:
+        return json.load(file)
+
+
+def state_of(run, step):
+    """Proof hash, training state and slices of a checkpoint, without what tells of the run's own start."""
+    found = manifest(run, step)
+    state = {key: value for key, value in found["state"].items() if key not in ("config", "layout", "schedule")}
+    return found["proof"], state, found["tensors"]
+
+
+def weights(run):
+    with open(os.path.join(run, "model.safetensors"), "rb") as file:
+        return file.read()
+
+
+def expect_equal_runs(one, other, step):
+    """Two runs that came to the same end bit for bit."""
+    expect(exact_metrics(one) == exact_metrics(other), f"{other}: metrics are not those of {one}")
+    expect(weights(one) == weights(other), f"{other}: weights are not those of {one}")
+    expect(state_of(one, step) == state_of(other, step), f"{other}: the last checkpoint is not that of {one}")
+
+
+def expect_close_runs(one, other, bound):
+    """Two runs with the same steps and tokens whose losses are equal up to rounding."""
+    a, b = metrics(one), metrics(other)
+    expect([(x["step"], x["tokens"]) for x in a] == [(x["step"], x["tokens"]) for x in b],
+           f"{other}: steps {[x['step'] for x in b]}, those of {one} are {[x['step'] for x in a]}")
+    for x, y in zip(a, b):
+        for key in ("loss", "val_loss"):
+            if key in x or key in y:
+                expect(abs(x[key] - y[key]) <= bound, f"{other}: {key} of step {x['step']} is {y[key]}, not {x[key]}")

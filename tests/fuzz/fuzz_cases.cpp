@@ -1,0 +1,156 @@
+#include "tests/fuzz/fuzz_cases.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "parallel/checkpoint/manifest.h"
+#include "runtime/base/error.h"
+#include "runtime/io/safetensors.h"
+#include "runtime/io/sharded_safetensors.h"
+#include "runtime/io/xxh3.h"
+
+namespace trireme::test {
+
+namespace {
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+/// A file in memory, under a path.
+class MemoryFile {
+ public:
+  explicit MemoryFile(std::string_view contents) : fd_(::memfd_create("fuzz", MFD_CLOEXEC)) {
+    require(fd_ >= 0);
+    require(::write(fd_, contents.data(), contents.size()) == static_cast<ssize_t>(contents.size()));
+  }
+  ~MemoryFile() { ::close(fd_); }
+  MemoryFile(const MemoryFile&) = delete;
+  MemoryFile& operator=(const MemoryFile&) = delete;
+  std::string path() const { return fmt::format("/proc/self/fd/{}", fd_); }
+
+ private:
+  int fd_;
+};
+
+bool read_safetensors(std::string_view input) {
+  const MemoryFile file(input);
+  try {
+    const SafetensorsReader reader(file.path());
+    size_t total = 0;
+    for (const auto& [name, tensor] : reader.tensors()) {
+      require(tensor.bytes.size() == static_cast<size_t>(tensor.shape.numel()) * size_of(tensor.dtype));
+      total += tensor.bytes.size();
+      for (const std::byte byte : tensor.bytes) total += byte == std::byte{255} ? 0 : 0;  // within the file
+    }
+    require(total < input.size());
+    for (const auto& [name, offset] : sharding_offsets(reader))
+      require(offset.rank() == reader.at(name).shape.rank());
+    return true;
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
+bool read_manifest_rest(std::string_view input) {
+  const std::string text = fmt::format("{{\"xxh3\":\"{}\",\n{}", to_string(xxh3_128(input)), input);
+  try {
+    const Manifest manifest = parse_manifest(text, "manifest.json");
+    for (const StoredSlice& s : manifest.stored.slices) {
+      const StoredFile& file = manifest.stored.files.at(s.file);
+      require(fits(s.slice.box, s.slice.shape) && s.slice.bytes() > 0);
+      require(s.begin >= file.head_bytes && s.begin + s.slice.bytes() <= file.bytes);
+      require(file.name.find('/') == std::string::npos && file.name != "..");
+    }
+    // What was read is written and read the same.
+    const Manifest again = parse_manifest(manifest_text(manifest), "manifest.json");
+    require(again.state == manifest.state && again.stored == manifest.stored);
+    return true;
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
+std::string safetensors(const std::string& header, size_t data_bytes) {
+  const uint64_t length = header.size();
+  std::string text(8, '\0');
+  std::memcpy(text.data(), &length, 8);
+  return text + header + std::string(data_bytes, 'x');
+}
+
+std::vector<std::string> safetensors_seeds() {
+  const std::string a = R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]})";
+  std::vector<std::string> seeds = {
+      safetensors_head({{"a", DType::f32, {2}}, {"b", DType::bf16, {1, 2}}},
+                       sharding_metadata({{"a", {3}}, {"b", {0, 4}}})) +
+          std::string(12, 'x'),
+      "",
+      std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10),  // a length that wraps when 8 is added
+      std::string("\xf8\xff\xff\xff\xff\xff\xff\xff{}", 10),
+      safetensors("{}", 0),
+      safetensors("{" + a + "}", 8),
+      safetensors("{" + a + "}", 7),
+      safetensors("{" + a + "," + a + "}", 8),
+      safetensors(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0),
+      safetensors(R"({"a":{"dtype":"F32","shape":[0,9223372036854775807,9],"data_offsets":[0,0]}})", 0),
+      safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8),
+      safetensors(
+          R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+          12),
+      safetensors(R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,18446744073709551615]}})", 8),
+      safetensors(R"({"__metadata__":{"DCP_SHARDING_INFO":"{\"a\":{\"saved_offsets\":[-1]}}"},)" + a + "}",
+                  8),
+      safetensors(R"({"__metadata__":{"DCP_SHARDING_INFO":"[]"},)" + a + "}", 8),
+      safetensors(R"({"__metadata__":{"DCP_SHARDING_INFO":"{\"b\":{}}"},)" + a + "}", 8),
+      safetensors(R"({"__metadata__":null,)" + a + "}", 8),
+      safetensors("{\"a\":" + std::string(2000, '['), 0),
+      safetensors("{\"\xff\xfe\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", 1),
+      safetensors(R"({"a":{"dtype":"U8","shape":[1e0],"data_offsets":[0,1]}})", 1),
+  };
+  return seeds;
+}
+
+std::vector<std::string> manifest_seeds() {
+  Manifest m;
+  m.state.loss_scaler = LossScalerState{};
+  m.state.router_biases = {{"r", {0.5f}}};
+  m.state.z_scores = {{"loss", {1, 2, 3}}};
+  m.state.config = {{"a", "b"}};
+  m.stored.files = {{"rank-00000.safetensors", 40, 8, {}}};
+  m.stored.slices = {{{"w", DType::f32, {2, 3}, {{0, 0}, {1, 3}}}, 0, 8, {}},
+                     {{"w", DType::f32, {2, 3}, {{1, 0}, {1, 3}}}, 0, 20, {}},
+                     {whole_slice("s", DType::f64, {}), 0, 32, {}}};
+  std::string good = manifest_text(m);
+  good = good.substr(good.find('\n') + 1);
+  std::vector<std::string> seeds = {
+      good, "", "}", "\"a\":1}", "\"a\":" + std::string(3000, '['), "\"xxh3\":\"\"}"};
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string changed = good;
+    const size_t at = changed.find(from);
+    require(at != std::string::npos);
+    seeds.push_back(changed.replace(at, from.size(), to));
+  };
+  with("rank-00000.safetensors", "../../etc/passwd.safetensors");
+  with("[1,3]", "[9223372036854775807,9223372036854775807]");
+  with("[0,0]", "[9223372036854775807,0]");
+  with("\"shape\":[2,3]", "\"shape\":[2,3,1,1,1,1]");
+  with("\"shape\":[2,3]", "\"shape\":[3037000500,3037000500]");
+  with("\"bytes\":40", "\"bytes\":9223372036854775807");
+  with("\"head_bytes\":8", "\"head_bytes\":-8");
+  with("\"scale\":1.0", "\"scale\":1e999");
+  with("\"version\":1", "\"version\":18446744073709551615");
+  with("\"step\":0", "\"step\":0,\"step\":1");
+  return seeds;
+}
+
+}  // namespace
+
+std::vector<FuzzCase> fuzz_cases() {
+  return {{"manifest", read_manifest_rest, manifest_seeds()},
+          {"safetensors", read_safetensors, safetensors_seeds()}};
+}
+
+}  // namespace trireme::test

@@ -1,0 +1,23 @@
+// Readers of checkpoints' files on any bytes: they return or throw UserError, and nothing else. libFuzzer
+// calls them (tests/fuzz/run.sh); CI replays the seeds and changes of them.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trireme::test {
+
+struct FuzzCase {
+  std::string_view name;
+  /// Returns whether the input was read; a crash, another exception or a broken promise is what is looked
+  /// for.
+  bool (*run)(std::string_view input);
+  std::vector<std::string> seeds;
+};
+
+/// "manifest": what follows the first line of a manifest (which carries its hash); "safetensors": a whole
+/// file. Seeds are good files, and what other readers of such files have stumbled over.
+std::vector<FuzzCase> fuzz_cases();
+
+}  // namespace trireme::test

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Fuzzes the readers of checkpoints' files with libFuzzer and the address and undefined sanitizers.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+usage() {
+  cat <<'END'
+Usage: tests/fuzz/run.sh [SECONDS [FOLDER]]
+
+Compiles the readers with clang (Debian: clang, libfmt-dev, nlohmann-json3-dev, libxxhash-dev) in FOLDER (build-fuzz) and
+fuzzes each for SECONDS (60), from the seeds of tests/fuzz/fuzz_cases.cpp and what was found before. What breaks one lies in
+FOLDER as CASE-crash-*; the program given that file as argument shows it again.
+END
+}
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; exit 0; fi
+seconds=${1:-60} folder=${2:-build-fuzz}
+
+mkdir -p "$folder/objects"
+sources=(tests/fuzz/fuzz_cases.cpp parallel/checkpoint/{manifest,stored_files,slice,cut_range,proof_hash}.cpp runtime/base/error.cpp
+  runtime/tensor/shape.cpp runtime/ops/cpu/element_hash.cpp runtime/io/{file,file_signs,mapped_file,mapped_files,atomic_file,safetensors,sharded_safetensors}.cpp
+  runtime/io/{sealed_json,strict_json,xxh3}.cpp)
+flags=(-std=c++20 -O1 -g1 -fno-omit-frame-pointer -I. -DTRIREME_ONE_VERSION)
+objects=()
+for source in "${sources[@]}"; do
+  object=$folder/objects/${source//\//_}.o
+  if [[ ! $object -nt $source ]]; then
+    clang++ "${flags[@]}" -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -c "$source" -o "$object"
+  fi
+  objects+=("$object")
+done
+clang++ "${flags[@]}" -fsanitize=address,undefined tests/fuzz/fuzz_main.cpp "${objects[@]}" -lfmt -lxxhash -o "$folder/seeds"
+"$folder/seeds" "$folder/corpus"
+for name in manifest safetensors; do
+  clang++ "${flags[@]}" "-DTRIREME_FUZZ_CASE=\"$name\"" -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_main.cpp \
+    "${objects[@]}" -lfmt -lxxhash -o "$folder/$name"
+  "$folder/$name" "$folder/corpus/$name" -max_total_time="$seconds" -max_len=20000 -timeout=20 -rss_limit_mb=2048 \
+    -print_final_stats=1 -verbosity=0 -artifact_prefix="$folder/$name-"
+done

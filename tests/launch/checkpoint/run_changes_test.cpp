@@ -1,0 +1,62 @@
+#include "launch/checkpoint/run_changes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace trireme {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+TextMap saved() {
+  return {{"model.layers", "4"},
+          {"model.preset", "gpt2-3m"},
+          {"moe.top-k", "2"},
+          {"train.seed", "1337"},
+          {"train.steps", "100"},
+          {"optimizer.lr", "0.001"},
+          {"parallel.tensor", "2"},
+          {"run.device", "cpu"},
+          {"checkpoint.keep", "3"},
+          {"data.text", "a.txt"},
+          {"identity.data", "10 bytes, hash 1"}};
+}
+
+TEST(RunChanges, EqualOptionsAreNone) {
+  const RunChanges changes = compare_runs(saved(), saved());
+  EXPECT_THAT(changes.refused, IsEmpty());
+  EXPECT_THAT(changes.passed, IsEmpty());
+}
+
+TEST(RunChanges, AccidentsAreListedAtOnceAndTheRestPasses) {
+  TextMap now = saved();
+  now["model.layers"] = "6";
+  now["moe.top-k"] = "1";
+  now["train.seed"] = "7";
+  now["identity.data"] = "11 bytes, hash 2";
+  now["train.steps"] = "200";
+  now["optimizer.lr"] = "0.002";
+  now["parallel.tensor"] = "1";
+  const RunChanges changes = compare_runs(saved(), now);
+  EXPECT_THAT(changes.refused, ElementsAre("data: 10 bytes, hash 1 there, 11 bytes, hash 2 here",
+                                           "model.layers: 4 there, 6 here", "moe.top-k: 2 there, 1 here",
+                                           "train.seed: 1337 there, 7 here"));
+  EXPECT_THAT(changes.passed,
+              ElementsAre("optimizer.lr: 0.001 there, 0.002 here", "parallel.tensor: 2 there, 1 here",
+                          "train.steps: 100 there, 200 here"));
+}
+
+// Names of the same content, where a run takes place, and what another version did not know.
+TEST(RunChanges, WhatSaysNothingOfTheTrainingIsNotCompared) {
+  TextMap now = saved();
+  for (const char* key : {"model.preset", "run.device", "checkpoint.keep", "data.text"}) now[key] = "another";
+  now.erase("model.layers");
+  now["model.of-a-newer-version"] = "on";
+  const RunChanges changes = compare_runs(saved(), now);
+  EXPECT_THAT(changes.refused, IsEmpty());
+  EXPECT_THAT(changes.passed, IsEmpty());
+}
+
+}  // namespace
+}  // namespace trireme
