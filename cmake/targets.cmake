@@ -1,20 +1,28 @@
-# One library a room; each sees only the rooms before it (tests/lint checks the includes).
+# One library a room; each sees only the rooms before it (tests/lint checks the includes). First what all are compiled with, and
+# programs that use them too.
 add_library(trireme_flags INTERFACE)
-target_include_directories(trireme_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_features(trireme_flags INTERFACE cxx_std_20)
+target_include_directories(trireme_flags INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/trireme>)
+# Warnings are of these folders alone.
 if(NOT TRIREME_SANITIZE OR TRIREME_SANITIZE_ALL)  # a sixth of the time to compile, for what the release build has said
-  target_compile_options(trireme_flags INTERFACE
-    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror>)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wall> $<$<COMPILE_LANGUAGE:CXX>:-Wextra> $<$<COMPILE_LANGUAGE:CXX>:-Wpedantic>
+    $<$<COMPILE_LANGUAGE:CXX>:-Wshadow> $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
+    $<$<COMPILE_LANGUAGE:CXX>:-Woverloaded-virtual> $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  # clang says so where it leaves an omp simd loop as it is.
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-pass-failed>)
 endif()
 # fmt 9 takes nvcc for a compiler without constexpr, and nvcc cannot check its format strings.
-target_compile_options(trireme_flags INTERFACE
+add_compile_options(
   "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;--expt-relaxed-constexpr;-DFMT_CONSTEVAL=;-DFMT_USE_CONSTEXPR=1;-Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas>")
-if(TRIREME_UNITY)
+if(TRIREME_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # An unnamed namespace of a source is one of a header's to GCC.
-  target_compile_options(trireme_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
 endif()
-if(TRIREME_PRECOMPILE)
+if(TRIREME_PRECOMPILE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 forgets which lines of a precompiled header are the library's, and warns of std::string's own.
-  target_compile_options(trireme_flags INTERFACE
+  add_compile_options(
     "$<$<COMPILE_LANGUAGE:CXX>:-Wno-array-bounds;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-restrict>")
 endif()
 target_link_libraries(trireme_flags INTERFACE fmt::fmt OpenMP::OpenMP_CXX Threads::Threads)
@@ -41,8 +49,8 @@ endif()
 function(trireme_precompiled name)
   cmake_parse_arguments(arg "" "" "LIBRARIES" ${ARGN})
   if(TRIREME_PRECOMPILE)
-    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled/${name}.cpp CONTENT "")
-    add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/precompiled/${name}.cpp)
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/precompiled/${name}.cpp CONTENT "")
+    add_library(${name} OBJECT ${PROJECT_BINARY_DIR}/precompiled/${name}.cpp)
     target_link_libraries(${name} PRIVATE trireme_flags ${arg_LIBRARIES})
     target_precompile_headers(${name} PRIVATE ${arg_UNPARSED_ARGUMENTS})
     trireme_mark_tests(${name} ${name})
@@ -79,7 +87,7 @@ function(trireme_put_together var name)
     list(REMOVE_ITEM together ${batch})
     list(TRANSFORM batch REPLACE "(.+)" "#include \"\\1\"\n" OUTPUT_VARIABLE includes)
     list(JOIN includes "" includes)
-    set(source ${CMAKE_BINARY_DIR}/unity/${name}_${number}.cpp)
+    set(source ${PROJECT_BINARY_DIR}/unity/${name}_${number}.cpp)
     file(CONFIGURE OUTPUT ${source} CONTENT "${includes}" @ONLY)
     set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-O1>")
     list(APPEND alone ${source})
@@ -89,12 +97,14 @@ function(trireme_put_together var name)
 endfunction()
 
 function(trireme_room name folder)
-  file(GLOB_RECURSE sources RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS ${folder}/*.cpp)
+  file(GLOB_RECURSE sources RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${folder}/*.cpp)
   list(FILTER sources EXCLUDE REGEX "/(cuda|nccl)/|/main\\.cpp$")
   if(TRIREME_UNITY)
     trireme_put_together(sources ${name})
   endif()
   add_library(trireme_${name} STATIC ${sources})
+  add_library(Trireme::${name} ALIAS trireme_${name})
+  set_target_properties(trireme_${name} PROPERTIES EXPORT_NAME ${name})
   target_link_libraries(trireme_${name} PUBLIC trireme_flags ${ARGN})
   trireme_use_precompiled(trireme_${name} trireme_headers)
 endfunction()
@@ -105,38 +115,38 @@ target_include_directories(trireme_runtime PRIVATE ${PCRE2_INCLUDE_DIR} ${XXHASH
 # The C interface alone: mpi.h otherwise pulls in the removed C++ bindings.
 target_compile_definitions(trireme_runtime PRIVATE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 # Op bodies: vectors up to 512 bits wide where the machine has them (chosen at run time), no errno from math functions.
-file(GLOB_RECURSE cpu_ops CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/ops/cpu/*.cpp)
+file(GLOB_RECURSE cpu_ops CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/*.cpp)
 set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_OPTIONS
   "-fno-math-errno;-fno-trapping-math;-mprefer-vector-width=512;$<$<CONFIG:Release>:-O3>")
 # -mprefer-vector-width is no setting of the precompiled headers.
 set_source_files_properties(${cpu_ops} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 # Random numbers must not depend on whether the machine has fused multiply-adds.
-set_property(SOURCE ${CMAKE_SOURCE_DIR}/runtime/ops/cpu/random.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
+set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/random.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
 if(TRIREME_SANITIZE)
   # The loader runs the choosers of function versions before a sanitizer is ready.
   set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_DEFINITIONS TRIREME_ONE_VERSION)
 endif()
 
 # CUDA and NCCL: the real thing, or a file that says "not built".
-file(GLOB_RECURSE cuda_real CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/*/cuda/*.cpp ${CMAKE_SOURCE_DIR}/runtime/*/cuda/*.cu
-  ${CMAKE_SOURCE_DIR}/runtime/comm/nccl/*.cpp)
+file(GLOB_RECURSE cuda_real CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/*/cuda/*.cpp ${PROJECT_SOURCE_DIR}/runtime/*/cuda/*.cu
+  ${PROJECT_SOURCE_DIR}/runtime/comm/nccl/*.cpp)
 set(cuda_stub ${cuda_real})
 list(FILTER cuda_real EXCLUDE REGEX "/not_built[^/]*\\.cpp$")
 list(FILTER cuda_stub INCLUDE REGEX "/not_built\\.cpp$")
 if(NOT TRIREME_HAS_CUDNN)
   list(FILTER cuda_real EXCLUDE REGEX "/cudnn_library\\.cpp$")
-  list(APPEND cuda_real ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/attention/not_built_cudnn.cpp)
+  list(APPEND cuda_real ${PROJECT_SOURCE_DIR}/runtime/ops/cuda/attention/not_built_cudnn.cpp)
 endif()
 if(TRIREME_HAS_CUDA)
   target_sources(trireme_runtime PRIVATE ${cuda_real})
-  set_property(SOURCE ${CMAKE_SOURCE_DIR}/runtime/ops/cuda/random.cu APPEND PROPERTY COMPILE_OPTIONS -fmad=false)
+  set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cuda/random.cu APPEND PROPERTY COMPILE_OPTIONS -fmad=false)
   string(REPLACE ";" "," architectures "${CMAKE_CUDA_ARCHITECTURES}")
-  set_property(SOURCE ${CMAKE_SOURCE_DIR}/runtime/device/cuda/cuda_device.cpp APPEND PROPERTY COMPILE_DEFINITIONS
+  set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/device/cuda/cuda_device.cpp APPEND PROPERTY COMPILE_DEFINITIONS
     "TRIREME_CUDA_ARCHITECTURES=\"${architectures}\"")
   target_include_directories(trireme_runtime SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
   target_link_libraries(trireme_runtime PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${NCCL_LIBRARY})
   if(TRIREME_HAS_CUDNN)
-    set_source_files_properties(${CMAKE_SOURCE_DIR}/runtime/ops/cuda/attention/cudnn_library.cpp PROPERTIES
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/runtime/ops/cuda/attention/cudnn_library.cpp PROPERTIES
       COMPILE_DEFINITIONS CUDNN_FRONTEND_SKIP_JSON_LIB
       COMPILE_OPTIONS "-isystem;${CUDNN_FRONTEND_INCLUDE_DIR};-isystem;${CUDNN_INCLUDE_DIR}")
     # The frontend's headers call NVRTC. CUDA::nvrtc would bring the driver's library along, without which no program starts.
@@ -149,8 +159,14 @@ endif()
 trireme_room(parallel parallel trireme_runtime)
 trireme_room(models models trireme_parallel)
 trireme_room(launch launch trireme_models Boost::program_options)
-set_source_files_properties(${CMAKE_SOURCE_DIR}/launch/process/build_info.cpp PROPERTIES COMPILE_DEFINITIONS
+set_source_files_properties(${PROJECT_SOURCE_DIR}/launch/process/build_info.cpp PROPERTIES COMPILE_DEFINITIONS
   "TRIREME_VERSION=\"${PROJECT_VERSION}\";TRIREME_COMPILER=\"${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}, ${CMAKE_BUILD_TYPE}\";TRIREME_MPI_VERSION=\"${MPI_C_VERSION}\";TRIREME_DNNL_VERSION=\"${dnnl_VERSION}\"")
 add_executable(trireme launch/main.cpp)
 target_link_libraries(trireme PRIVATE trireme_launch)
-set_target_properties(trireme PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+# All of it as a library: launch/trireme.h, and what it leads to.
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/include/trireme/trireme.h CONTENT "#include \"launch/trireme.h\"\n")
+add_library(trireme_library INTERFACE)
+add_library(Trireme::trireme ALIAS trireme_library)
+target_include_directories(trireme_library INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include> $<INSTALL_INTERFACE:include>)
+target_link_libraries(trireme_library INTERFACE trireme_launch)
+set_target_properties(trireme PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})

@@ -38,6 +38,7 @@ pieces=(
   "checkpoints|runs killed and resumed: all layouts, steps and kill points"
   "faults|faults around the program, each with what is promised then"
   "quickstart|README's first command, in a clone of its own"
+  "package|installed, and as a part of another project, with GCC and clang"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
 
@@ -99,6 +100,9 @@ run_piece() {
     faults) release && targets release trireme && tests/faults/run.sh "$out/release/trireme" mpirun --all ;;
     quickstart)
       rm -rf "$out/clone" && git clone -q . "$out/clone" && (cd "$out/clone" && ./launch/quickstart.sh --train.steps 100) ;;
+    package)
+      release && targets release trireme && tests/package/run.sh --whole "$out/release" mpirun c++ &&
+        tests/package/run.sh --whole "$out/release" mpirun clang++-14 ;;
     bundle) tests/gpu_bundle.sh && tests/gpu/bare_root.sh build-gpu-bundle/trireme-gpu.tar.xz ;;
   esac
 }

@@ -30,12 +30,14 @@ HelpLine help_line(const Option& option) {
   std::string left = "--" + option.key();
   if (!option.alias.empty()) left += ", --" + option.alias;
   left += " " + option.value.placeholder;
-  const std::string value = option.value.get(RunConfig());
-  const std::string shown = option.shown_default.empty() ? quote_ini(value) : option.shown_default;
-  return {left, fmt::format("{} [{}]", option.help, shown)};
+  return {left, fmt::format("{} [{}]", option.help, default_text(option))};
 }
 
 }  // namespace
+
+std::string default_text(const Option& option) {
+  return option.shown_default.empty() ? quote_ini(option.value.get(RunConfig())) : option.shown_default;
+}
 
 std::string help_lines(std::span<const HelpLine> lines) {
   std::string out;

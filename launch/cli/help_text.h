@@ -14,6 +14,8 @@ using HelpLine = std::pair<std::string, std::string>;
 
 /// Two columns, the second wrapped, at most 100 characters wide.
 std::string help_lines(std::span<const HelpLine> lines);
+/// An option's default as people are shown it.
+std::string default_text(const Option& option);
 /// `options` by section, with what they take and their defaults.
 std::string help_options(std::span<const Option> options);
 

@@ -4,6 +4,7 @@
 
 #include "launch/cli/command_line.h"
 #include "launch/cli/ini_file.h"
+#include "launch/cli/names_elsewhere.h"
 #include "launch/cli/nearest_name.h"
 #include "launch/config/complete_config.h"
 #include "parallel/pipeline/schedule_file.h"
@@ -14,6 +15,12 @@ namespace trireme {
 namespace {
 
 using Faults = std::vector<std::string>;
+
+/// What an unknown key may stand for: a name of another program, or a slip of the finger.
+std::string meant_by(const std::string& key, std::span<const std::string> keys, std::string_view prefix) {
+  const std::string elsewhere = said_elsewhere(key);
+  return elsewhere.empty() ? did_you_mean(key, keys, prefix) : elsewhere;
+}
 
 /// The settings of each source, by the keys of the table.
 class Sources {
@@ -45,7 +52,7 @@ class Sources {
       if (std::ranges::find(keys, setting.key) == keys.end()) {
         faults_.push_back(fmt::format("{}: {}{} is no option of trireme {}{}", setting.where,
                                       is_command_line ? "--" : "", setting.key, rules_.command,
-                                      did_you_mean(setting.key, keys, is_command_line ? "--" : "")));
+                                      meant_by(setting.key, keys, is_command_line ? "--" : "")));
       } else if (is_command_line && setting.key == "config") {
         if (!setting.text) faults_.push_back("command line: --config needs a FILE");
         config_ = setting.text.value_or("");

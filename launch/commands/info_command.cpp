@@ -2,6 +2,7 @@
 
 #include "launch/cli/help_text.h"
 #include "launch/cli/option_table.h"
+#include "launch/cli/options_page.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
 #include "launch/config/complete_config.h"
@@ -31,6 +32,7 @@ std::vector<Option> info_options() {
 
 std::string info_help() {
   const HelpLine lines[] = {
+      {"--options", "every option, as the page docs/options.md"},
       {"--params", "the table of all parameters: name, shape, count"},
       {"-h, --help", "this text"},
   };
@@ -158,8 +160,13 @@ void run_info(std::span<const std::string> args, const RankPlace& place) {
     print_machine();
     print_presets();
   } else {
-    const RunArguments arguments = parse_run_arguments({"info", info_options(), {"params"}, false}, args, 1);
-    print_model(arguments.config, arguments.switches.contains("params"));
+    const RunArguments arguments =
+        parse_run_arguments({"info", info_options(), {"options", "params"}, false}, args, 1);
+    if (arguments.switches.contains("options")) {
+      fmt::print("{}", options_page());
+    } else {
+      print_model(arguments.config, arguments.switches.contains("params"));
+    }
   }
 }
 

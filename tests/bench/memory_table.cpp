@@ -71,8 +71,8 @@ void print_row(const Row& row, const ModelConfig& model, DType precision) {
   fmt::print("\n");
 }
 
-/// A model of about 5 million parameters: four blocks, eight heads that share four, heads of 48 where hidden /
-/// heads is 32.
+/// A model of about 5 million parameters: four blocks, eight heads that share four, heads of 48 where hidden
+/// / heads is 32.
 ModelConfig small_model(ModelFamily family) {
   ModelConfig c;
   apply_family(c, family);
@@ -136,8 +136,7 @@ int run(int argc, char** argv) {
   }
   fmt::print("\n|---|---|---|---|---|---|\n");
   for (const Row& row : kRows)
-    if (argc < 4 || std::strstr(row.name, argv[3]) != nullptr)
-      print_row(row, model, precision);
+    if (argc < 4 || std::strstr(row.name, argv[3]) != nullptr) print_row(row, model, precision);
   return 0;
 }
 

@@ -39,7 +39,7 @@ changed() {
     if [[ -f $file ]]; then printf '%s\0' "$file"; fi
   done
 }
-code='^(runtime|parallel|models|cluster|launch|tests)/.*\.(h|cpp|cuh|cu)$'
+code='^(runtime|parallel|models|cluster|launch|examples|tests)/.*\.(h|cpp|cuh|cu)$'
 scripts='(\.sh|\.sbatch|^\.ci/run)$'
 
 # Formatting differs between releases of clang-format: Debian 12's is the measure.

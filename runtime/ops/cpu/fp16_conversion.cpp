@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "runtime/ops/cpu/cpu_features.h"
 #include "runtime/ops/cpu/support.h"
 
 namespace trireme::ops::cpu {
@@ -70,7 +71,7 @@ const Fp16Conversion& fastest() {
 std::array<Fp16Conversion, 3> fp16_conversions() {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl");
-  const bool f16c = __builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c");
+  const bool f16c = has_f16c();
   return {{{"avx512", avx512, widen_avx512, round_avx512},
            {"f16c", f16c, widen_f16c, round_f16c},
            {"integer", true, widen_integer, round_integer}}};

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/ops/cpu/cpu_features.h"
 #include "runtime/ops/cpu/vectorize.h"
 
 namespace trireme::ops::cpu {
@@ -257,8 +258,8 @@ TRIREME_GEMM_KERNELS(avx512, __attribute__((target("arch=x86-64-v4"))), 16, 8)
 std::vector<const GemmKernels*> find_kernels() {
   std::vector<const GemmKernels*> found{&sse::kTable};
 #ifndef TRIREME_ONE_VERSION
-  if (__builtin_cpu_supports("x86-64-v3")) found.push_back(&avx2::kTable);
-  if (__builtin_cpu_supports("x86-64-v4")) found.push_back(&avx512::kTable);
+  if (has_x86_64_v3()) found.push_back(&avx2::kTable);
+  if (has_x86_64_v4()) found.push_back(&avx512::kTable);
 #endif
   return found;
 }

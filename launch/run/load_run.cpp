@@ -1,0 +1,26 @@
+#include "launch/run/load_run.h"
+
+#include <filesystem>
+#include <vector>
+
+#include "launch/cli/option_table.h"
+#include "launch/cli/run_arguments.h"
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size) {
+  const std::filesystem::path folder(directory);
+  for (const char* name : {"config.ini", "model.safetensors"}) {
+    if (!std::filesystem::exists(folder / name)) {
+      throw_bad_input("{} is no run that has ended: it has no {}", directory, name);
+    }
+  }
+  std::vector<std::string> all = {"--config", (folder / "config.ini").string(), "--parallel.data", "0"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  RunConfig config = parse_run_arguments({"train", all_options(), {}, true}, all, world_size).config;
+  config.start = {.file = (folder / "model.safetensors").string()};
+  return config;
+}
+
+}  // namespace trireme

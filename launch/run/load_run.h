@@ -1,0 +1,17 @@
+// A run that has ended, for programs that go on with it.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "launch/config/run_config.h"
+
+namespace trireme {
+
+/// The configuration of the run in `directory` (its config.ini), with `arguments` in place of what it says
+/// ("--tp", "2"), complete for `world_size` ranks: the data-parallel degree is what the other degrees leave
+/// of them, unless an argument says another. start.file is its model.safetensors. UserError as trireme train
+/// has for its command line, and for a directory without these files.
+RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size);
+
+}  // namespace trireme

@@ -1,0 +1,27 @@
+// What the processor can do, for bodies that are chosen at run time: asked in words that GCC and clang both know.
+#pragma once
+
+#include <cpuid.h>
+
+namespace trireme::ops::cpu {
+
+/// f16c, movbe: bit_F16C, bit_MOVBE of CPUID's leaf 1.
+inline bool has_leaf_1(unsigned bits) {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bits) == bits;
+}
+
+inline bool has_f16c() { return __builtin_cpu_supports("avx") && has_leaf_1(bit_F16C); }
+
+/// The levels of the x86-64 psABI.
+inline bool has_x86_64_v3() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2") && has_leaf_1(bit_F16C | bit_MOVBE);
+}
+inline bool has_x86_64_v4() {
+  return has_x86_64_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+
+}  // namespace trireme::ops::cpu
