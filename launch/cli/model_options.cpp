@@ -103,6 +103,13 @@ std::vector<Option> model_options() {
        whole(
            [](auto& c) -> auto& { return c.model.num_layers; }, 1, 1 << 14),
        "Transformer blocks", ""},
+      {section, "share", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.share; }, 0, 1 << 14),
+       "layers repeat in groups of N: layer i has the weights of layer i mod N, which are there once (12 "
+       "layers, N = 4: layers 0, 4 and 8 are alike, and so on; N = 1: all are, as in ALBERT); 0: each has "
+       "its own",
+       ""},
       {section, "hidden", "",
        whole(
            [](auto& c) -> auto& { return c.model.hidden_size; }, 1, 1 << 20),

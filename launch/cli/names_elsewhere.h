@@ -16,8 +16,8 @@ struct NameElsewhere {
 /// By program, then as they concern the sections of the table.
 std::span<const NameElsewhere> names_elsewhere();
 
-/// "; Megatron-LM's --num-layers is --model.layers here" where `name` (dashes or underscores) is one of them, else
-/// nothing.
+/// "; Megatron-LM's --num-layers is --model.layers here" where `name` (dashes or underscores) is one of them,
+/// else nothing.
 std::string said_elsewhere(std::string_view name);
 
 }  // namespace trireme

@@ -209,8 +209,9 @@ std::string precision_name(DType precision) {
 std::string model_line(const ModelConfig& c) {
   ModelConfig usual = c;
   apply_family(usual, c.family);
-  std::string text = fmt::format("{} ({}): {} layers, hidden {}, {} heads", c.name, to_string(c.family),
-                                 c.num_layers, c.hidden_size, c.num_heads);
+  std::string text = fmt::format("{} ({}): {} layers", c.name, to_string(c.family), c.num_layers);
+  if (c.share > 0) text += fmt::format(" with the weights of {}", c.share);
+  text += fmt::format(", hidden {}, {} heads", c.hidden_size, c.num_heads);
   if (c.num_kv_heads != c.num_heads) text += fmt::format(" ({} key-value)", c.num_kv_heads);
   text += fmt::format(", feed-forward {}", c.ffn_size) + experts_text(c);
   if (c.vocab_size > 0) text += fmt::format(", vocabulary {}", c.vocab_size);

@@ -17,7 +17,7 @@ struct StepMetrics {
   double aux_loss = 0;       ///< what the routers' auxiliary losses add to that
   double router_z_loss = 0;  ///< and their z-losses
   /// What is minimised, all of these and what --loss adds to them; where it adds something.
-  std::optional<double> objective;
+  std::optional<double> objective = std::nullopt;
   double grad_norm = 0;  ///< global, before clipping
   double lr = 0;
   double step_ms = 0;       ///< wall time of the step

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "launch/checkpoint/agreed.h"
 #include "launch/config/attention_choice.h"
 #include "launch/config/session_options.h"
 #include "launch/preflight/choose_device.h"
@@ -63,9 +62,7 @@ void Trainer::start() {
   open_checkpoints();
   resume();
   check_checkpoint_room();
-  together(world_, [&] {
-    if (is_main()) open_directory();
-  });
+  if (is_main()) open_directory();
   const TrainConfig& t = config_.train;
   peak_->measure(training_flops_per_token(config_.model, t.seq_len) *
                  static_cast<double>(config_.tokens_per_step()) * static_cast<double>(t.steps));

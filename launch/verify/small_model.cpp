@@ -20,7 +20,9 @@ RunConfig small_run(const RunConfig& config) {
   const ParallelPlan& plan = config.parallel;
   ModelConfig& model = small.model;
   model.vocab_size = shrink(model.vocab_size, kVocab);
-  model.num_layers = std::min<int64_t>(model.num_layers, std::max(2, plan.pipeline * plan.virtual_stages));
+  const int64_t for_sharing = model.share > 0 ? model.share + 1 : 2;
+  model.num_layers = std::min<int64_t>(model.num_layers,
+                                       std::max<int64_t>(for_sharing, plan.pipeline * plan.virtual_stages));
   model.hidden_size = std::min(model.head_dim(), kHeadDim) * model.num_heads;
   if (model.given_head_dim > 0) {
     model.given_head_dim = std::min(model.given_head_dim, kHeadDim);

@@ -8,8 +8,8 @@ namespace trireme {
 /// The configuration with its model, sequences and batch made small. What decides whether a layout fits is
 /// kept: family and kinds of layers, heads and key-value heads, remainders of the vocabulary and of the
 /// feed-forward width by 64, micro-batches a replica (as many as a schedule's file has; else at most two a
-/// stage, and two where the run has only one), layers (at most two, or one a virtual stage), and
-/// whether logits are made in parts. Numbers that are
+/// stage, and two where the run has only one), layers (at most two, or one a virtual stage, or so many that
+/// one shares weights), and whether logits are made in parts. Numbers that are
 /// small already stay as they are.
 RunConfig small_run(const RunConfig& config);
 

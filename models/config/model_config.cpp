@@ -76,6 +76,38 @@ void check_constants(const ModelConfig& c, Faults& faults) {
   faults.need_positive("rotary-original-positions", c.rotary_original_positions);
 }
 
+/// Whether layers that would share weights have the same parts.
+bool can_share(const ModelConfig& c, int64_t share) {
+  for (int64_t i = share; i < c.num_layers; ++i) {
+    if (c.moe.is_in(i) != c.moe.is_in(i % share)) return false;
+  }
+  return true;
+}
+
+void check_sharing(const ModelConfig& c, Faults& faults) {
+  if (c.share == 0 || c.num_layers < 1) return;
+  if (c.share < 0 || c.share >= c.num_layers) {
+    faults.add("model.share is {}: with model.layers {} {}", c.share, c.num_layers,
+               c.num_layers == 1
+                   ? std::string("there is nothing to share; 0 shares nothing")
+                   : fmt::format("no layer would use the weights of another; 1 to {} do, 0 shares nothing",
+                                 c.num_layers - 1));
+    return;
+  }
+  if (can_share(c, c.share)) return;
+  std::string below, above;
+  for (int64_t n = 1; n < c.num_layers; ++n) {
+    if (can_share(c, n) && (n < c.share || above.empty())) (n < c.share ? below : above) = fmt::to_string(n);
+  }
+  const std::string both = below.empty() || above.empty() ? below + above : below + " or " + above;
+  faults.add(
+      "model.share {}: layers with experts (moe.from {}, moe.every {}) would use the weights of ones "
+      "without; {}",
+      c.share, c.moe.first_block, c.moe.every,
+      both.empty() ? "no other number does better: --moe.from 0 --moe.every 1 has experts in all"
+                   : "nearest that work are " + both);
+}
+
 }  // namespace
 
 float residual_init_std(const ModelConfig& config) {
@@ -96,7 +128,9 @@ std::vector<std::string> faults_of(const ModelConfig& config) {
   if (heads_positive) check_heads(config, faults);
   check_constants(config, faults);
   check_window(config, faults);
-  for (const std::string& fault : faults_of(config.moe, config.num_layers)) faults.add("{}", fault);
+  const std::vector<std::string> of_mixture = faults_of(config.moe, config.num_layers);
+  for (const std::string& fault : of_mixture) faults.add("{}", fault);
+  if (of_mixture.empty()) check_sharing(config, faults);
   return faults.take();
 }
 

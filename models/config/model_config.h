@@ -18,6 +18,7 @@ struct ModelConfig {
 
   int64_t vocab_size = 0;  ///< 0 until the tokenizer is known
   int64_t num_layers = 12;
+  int64_t share = 0;  ///< block i uses the weights of block i % share; 0: each has its own
   int64_t hidden_size = 768;
   int64_t num_heads = 12;
   int64_t num_kv_heads = 12;     ///< divides num_heads; fewer than num_heads is grouped-query attention

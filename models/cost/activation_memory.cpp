@@ -71,7 +71,7 @@ class Layers {
     const bool recomputed = recomputation_.of_block(place - 1);
     for (const Known& known : known_) {
       if (known.place > 0 && known.place < size() - 1 && known.recomputed == recomputed &&
-          model_.blocks[static_cast<size_t>(known.place - 1)] == block)
+          model_.blocks[static_cast<size_t>(known.place - 1)].is_like(block))
         return static_cast<size_t>(&known - known_.data());
     }
     return add({place, recomputed}, [&] { return describe_block(model_, block, conditions_, recomputed); });

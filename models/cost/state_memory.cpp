@@ -2,15 +2,13 @@
 
 #include <algorithm>
 #include <deque>
-#include <optional>
-#include <set>
-#include <string>
-#include <string_view>
+#include <map>
 #include <utility>
 #include <vector>
 
 #include "models/spec/describe_parameters.h"
 #include "models/spec/memory_trace.h"
+#include "models/spec/weight_holders.h"
 #include "parallel/data_parallel/buckets_under_way.h"
 #include "parallel/module/flat_layout.h"
 
@@ -41,7 +39,8 @@ struct Storage {
   Storage(const std::vector<StateBlock>& blocks, const ShardingSpec& sharding) : placed(blocks.size()) {
     std::vector<BlockSize> sizes;
     for (const StateBlock& block : blocks)
-      sizes.push_back({block.numel, block.layer, block.is_matrix, block.is_expert, block.settings});
+      sizes.push_back(
+          {block.numel, block.layer, block.holders, block.is_matrix, block.is_expert, block.settings});
     groups = flat_layout(sizes, sharding);
     for (size_t g = 0; g < groups.size(); ++g) {
       blocks_of_bucket.emplace_back(groups[g].buckets.size(), 0);
@@ -58,16 +57,27 @@ struct Storage {
   }
 };
 
+/// The blocks that each layer of the model uses, of those that the stage holds.
+std::vector<std::vector<size_t>> blocks_of_layers(const MemoryInputs& in,
+                                                  const std::vector<StateBlock>& blocks) {
+  std::vector<std::vector<size_t>> of_layer(static_cast<size_t>(in.model.num_layers) + 2);
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    for (const int64_t layer : blocks[i].users) of_layer[static_cast<size_t>(layer)].push_back(i);
+  }
+  return of_layer;
+}
+
 /// The backward passes of a step with gradients that live in buckets (ZeRO 2): GradientReducer in numbers.
 class BucketsInUse {
  public:
   BucketsInUse(const MemoryInputs& in, const std::vector<StateBlock>& blocks, const Storage& storage)
-      : in_(in), blocks_(blocks), storage_(storage), limit_(in.plan.overlap ? kMostBucketsUnderWay : 0) {
+      : in_(in),
+        blocks_(blocks),
+        storage_(storage),
+        limit_(in.plan.overlap ? kMostBucketsUnderWay : 0),
+        of_layer_(blocks_of_layers(in, blocks)) {
     for (const FlatGroup& group : storage.groups) states_.emplace_back(group.buckets.size());
-    // The copies of tied weights at a pipeline's ends wait for each other until the end of the step.
-    if (!in.model.tied_embeddings || in.plan.pipeline == 1 || blocks.empty()) return;
-    if (in.holds(0)) deferred_ = 0;
-    if (in.holds(head())) deferred_ = blocks.size() - 1;
+    for (const StateBlock& block : blocks) users_left_.push_back(std::ssize(block.users));
   }
 
   /// The most bytes at one time.
@@ -82,12 +92,12 @@ class BucketsInUse {
       const bool completes = (whole || weight) && --backwards_left[chunk] == 0;
       const auto [begin, end] = in_.layers_of(chunk);
       for (int64_t layer = end; layer-- > begin;) {
-        const auto [first, last] = blocks_of(layer);
-        for (size_t i = first; !weight && i < last; ++i) make(i);
-        // A tied head adds to the gradient of the token table, the first block.
-        const bool tied = in_.model.tied_embeddings && in_.plan.pipeline == 1 && layer == head();
-        if (tied && !weight) make(0);
-        for (size_t i = first; completes && i < last; ++i) complete(i);
+        for (const size_t block : of_layer_[static_cast<size_t>(layer)]) {
+          if (!weight) make(block);
+        }
+        for (const size_t block : of_layer_[static_cast<size_t>(layer)]) {
+          if (completes && --users_left_[block] == 0) complete(block);
+        }
       }
     }
     return peak_;
@@ -98,12 +108,6 @@ class BucketsInUse {
     bool exists = false;
     int num_complete = 0;
   };
-  int64_t head() const { return in_.model.num_layers + 1; }
-  std::pair<size_t, size_t> blocks_of(int64_t layer) const {
-    const auto range = std::ranges::equal_range(blocks_, layer, {}, &StateBlock::layer);
-    return {static_cast<size_t>(range.begin() - blocks_.begin()),
-            static_cast<size_t>(range.end() - blocks_.begin())};
-  }
   State& state_of(size_t block) {
     return states_[storage_.placed[block].group][storage_.placed[block].bucket];
   }
@@ -113,7 +117,8 @@ class BucketsInUse {
     peak_ = std::max(peak_, current_);
   }
   void complete(size_t block) {
-    if (deferred_ == block || blocks_[block].settings.frozen) return;
+    // Other stages add to the gradients of blocks that they hold too until the end of the step.
+    if (blocks_[block].holders != 0 || blocks_[block].settings.frozen) return;
     const auto& [group, bucket] = storage_.placed[block];
     if (++state_of(block).num_complete < storage_.blocks_of_bucket[group][bucket]) return;
     under_way_.push_back(storage_.bucket_bytes({group, bucket}, DType::f32));
@@ -124,28 +129,33 @@ class BucketsInUse {
   const std::vector<StateBlock>& blocks_;
   const Storage& storage_;
   size_t limit_;
-  std::optional<size_t> deferred_;
+  std::vector<std::vector<size_t>> of_layer_;  // blocks that a layer uses
+  std::vector<int64_t> users_left_;            // of a block, until its gradient is complete
   std::vector<std::vector<State>> states_;
   std::deque<int64_t> under_way_;
   int64_t current_ = 0, peak_ = 0;
 };
 
-/// Weights that are whole at one time besides the parts (ZeRO 3): of a layer and, with overlap, the next. A
-/// tied head reads the embedding's.
+/// Weights that are whole at one time besides the parts (ZeRO 3): of a layer and, with overlap, the next;
+/// what both use once.
 int64_t whole_weights(const MemoryInputs& in, const std::vector<StateBlock>& blocks, const Storage& storage) {
-  std::vector<int64_t> of_layer(static_cast<size_t>(in.model.num_layers) + 2, 0);
-  std::set<std::pair<size_t, size_t>> counted;
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    const Placed& at = storage.placed[i];
-    if (!storage.groups[at.group].shards_weights || !counted.insert({at.group, at.bucket}).second) continue;
-    of_layer[static_cast<size_t>(blocks[i].layer)] += storage.bucket_bytes(at, in.precision);
-  }
-  if (in.model.tied_embeddings && in.plan.pipeline == 1)
-    of_layer.back() += storage.bucket_bytes(storage.placed.front(), in.precision);
+  using Buckets = std::map<std::pair<size_t, size_t>, int64_t>;  // bytes
+  const auto of_layer = blocks_of_layers(in, blocks);
+  const auto add = [&](size_t layer, Buckets& buckets) {
+    for (const size_t i : of_layer[layer]) {
+      const Placed& at = storage.placed[i];
+      if (storage.groups[at.group].shards_weights)
+        buckets[{at.group, at.bucket}] = storage.bucket_bytes(at, in.precision);
+    }
+  };
   int64_t most = 0;
-  for (size_t i = 0; i + 1 < of_layer.size(); ++i) {
-    const int64_t next = of_layer[i + 1];
-    most = std::max(most, in.plan.overlap ? of_layer[i] + next : std::max(of_layer[i], next));
+  for (size_t i = 0; i < of_layer.size(); ++i) {
+    Buckets whole;
+    add(i, whole);
+    if (in.plan.overlap && i + 1 < of_layer.size()) add(i + 1, whole);
+    int64_t bytes = 0;
+    for (const auto& [bucket, size] : whole) bytes += size;
+    most = std::max(most, bytes);
   }
   return most;
 }
@@ -173,11 +183,20 @@ std::vector<StateBlock> state_blocks(const MemoryInputs& in) {
         numel += p.shape.numel();
         if (p.is_gradient_partial && p.num_copies > 1) partial += p.shape.numel();
       }
-      blocks.push_back({layer, block->is_matrix(), block->is_of_experts(), numel, partial,
+      blocks.push_back({layer,
+                        {layer},
+                        0,
+                        block->is_matrix(),
+                        block->is_of_experts(),
+                        numel,
+                        partial,
                         settings_of_block(*block, rules)});
     }
   };
+  const WeightHolders holders(spec, in.placement, in.plan.pipeline);
+  std::map<int64_t, int64_t> first_here;  // of the layers that share weights, by the first of the model
   add(0, parameters.embedding());
+  if (in.holds(0)) blocks.front().holders = holders.set_of(0);
   // Blocks that are alike have blocks that are alike; a large model has few different ones. Rules may tell
   // them apart by name.
   const bool named =
@@ -185,20 +204,35 @@ std::vector<StateBlock> state_blocks(const MemoryInputs& in) {
   std::vector<std::pair<const BlockSpec*, std::pair<size_t, size_t>>> known;
   for (int64_t i = 0; i < spec.num_blocks(); ++i) {
     if (!in.holds(1 + i)) continue;
-    const BlockSpec& block = spec.blocks[static_cast<size_t>(i)];
-    const auto like = std::ranges::find_if(known, [&](const auto& k) { return *k.first == block; });
-    const size_t begin = blocks.size();
-    if (named || like == known.end()) {
-      add(1 + i, parameters.block(i));
-      known.push_back({&block, {begin, blocks.size()}});
+    const auto [first, is_new] = first_here.try_emplace(holders.first_user(1 + i), 1 + i);
+    if (!is_new) {
+      for (StateBlock& block : blocks) {
+        if (block.layer == first->second) block.users.push_back(1 + i);
+      }
       continue;
     }
-    for (size_t k = like->second.first; k < like->second.second; ++k) {
-      blocks.push_back(blocks[k]);
-      blocks.back().layer = 1 + i;
+    const BlockSpec& block = spec.blocks[static_cast<size_t>(i)];
+    const auto like = std::ranges::find_if(known, [&](const auto& k) { return k.first->is_like(block); });
+    const size_t begin = blocks.size();
+    if (named || like == known.end()) {
+      add(1 + i, parameters.block(spec.weights_of(i)));  // by whose name rules know it
+      known.push_back({&block, {begin, blocks.size()}});
+    } else {
+      for (size_t k = like->second.first; k < like->second.second; ++k) blocks.push_back(blocks[k]);
+    }
+    for (size_t k = begin; k < blocks.size(); ++k) {
+      blocks[k].layer = 1 + i;
+      blocks[k].users = {1 + i};
+      blocks[k].holders = holders.set_of(holders.first_user(1 + i));
     }
   }
-  add(1 + spec.num_blocks(), parameters.head(in.plan.pipeline == 1));
+  const int64_t head = 1 + spec.num_blocks();
+  const bool reads_embedding = in.holds(0);
+  add(head, parameters.head(reads_embedding));
+  if (!spec.head.tied || !in.holds(head)) return blocks;
+  StateBlock& table = reads_embedding ? blocks.front() : blocks.back();
+  table.holders = holders.set_of(0);
+  if (reads_embedding) table.users.push_back(head);
   return blocks;
 }
 

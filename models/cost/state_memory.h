@@ -1,6 +1,7 @@
 // Weights, gradients and optimizer state of a rank, block by block as the parameter storage lays them out.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "models/cost/memory_estimate.h"
@@ -10,7 +11,10 @@ namespace trireme {
 
 /// A block of parameters in flat storage: rows that one GEMM reads, or a vector.
 struct StateBlock {
-  int64_t layer;  ///< 0: embedding; 1 + i: block i; 1 + num_layers: head
+  int64_t
+      layer;  ///< of the stage, the first that uses it; 0: embedding; 1 + i: block i; 1 + num_layers: head
+  std::vector<int64_t> users;  ///< of the stage, ascending: `layer` and those that share the block with it
+  int holders;                 ///< ParameterBlock::holders
   bool is_matrix;
   bool is_expert;                   ///< of experts, which lie in a buffer of their own
   int64_t numel;                    ///< of this rank's part
@@ -18,7 +22,7 @@ struct StateBlock {
   ParameterSettings settings = {};  ///< how it is updated
 };
 
-/// In the order of the forward pass. A pipeline stage's are those of its layers.
+/// Each once, in the order of the forward pass. A pipeline stage's are those of its layers.
 std::vector<StateBlock> state_blocks(const MemoryInputs& inputs);
 
 /// Sets weights, gradients and optimizer of `estimate` from the stage's `blocks` (state_blocks()): what
@@ -27,8 +31,9 @@ std::vector<StateBlock> state_blocks(const MemoryInputs& inputs);
 /// moments and masters by the parts, ZeRO 2 gradients too, to which it adds the buckets in use at one time,
 /// as the schedule's backward passes make them and let go: those that layers fill, and two whose reduction is
 /// under way (none without overlap). ZeRO 3 divides the weights of matrices as well, whose buckets then end
-/// with their layer, and adds those of two neighbouring layers (one without overlap). Experts are divided
-/// over as many ranks fewer as hold other experts.
+/// with their layer, and adds those of two neighbouring layers (one without overlap). What several layers of
+/// the stage use is there once; what layers of other stages use too is complete only at the end of the step.
+/// Experts are divided over as many ranks fewer as hold other experts.
 void estimate_state(const MemoryInputs& inputs, const std::vector<StateBlock>& blocks,
                     MemoryEstimate& estimate);
 

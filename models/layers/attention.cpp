@@ -59,9 +59,9 @@ Tensor attend_backward(Context& ctx, const ContextParallel& context, const Tenso
 
 }  // namespace
 
-Attention::Attention(const AttentionSpec& spec, AttentionParameters parameters, const Tensor& rotary,
-                     const TensorParallel& tensor, const ContextParallel& context, bool recomputes_core,
-                     const MatmulPolicies& matmul)
+Attention::Attention(const AttentionSpec& spec, std::shared_ptr<AttentionParameters> parameters,
+                     const Tensor& rotary, const TensorParallel& tensor, const ContextParallel& context,
+                     bool recomputes_core, const MatmulPolicies& matmul)
     : spec_(spec),
       parameters_(std::move(parameters)),
       num_heads_(heads_of_rank(spec, {tensor.rank(), tensor.size()}).size()),
@@ -70,9 +70,9 @@ Attention::Attention(const AttentionSpec& spec, AttentionParameters parameters, 
       rotary_(rotary),
       tensor_(tensor),
       context_(context),
-      qkv_(tensor, parameters_.qkv.weight, parameters_.qkv.bias, matmul.of(parameters_.qkv.weight)),
-      output_(tensor, parameters_.output.weight, parameters_.output.bias,
-              matmul.of(parameters_.output.weight)) {}
+      qkv_(tensor, parameters_->qkv.weight, parameters_->qkv.bias, matmul.of(parameters_->qkv.weight)),
+      output_(tensor, parameters_->output.weight, parameters_->output.bias,
+              matmul.of(parameters_->output.weight)) {}
 
 ops::AttentionShape Attention::shape(const TokenBatch& batch) const {
   return {.batch = batch.batch,
@@ -96,16 +96,16 @@ void Attention::norm_heads(Context& ctx, State& state) const {
   ops::copy_columns(ctx, {state.qkv, 0, queries + keys}, {state.unnormed, 0, queries + keys});
   state.query_rstd = Tensor::empty(ctx, {rows, num_heads_}, DType::f32);
   state.key_rstd = Tensor::empty(ctx, {rows, num_kv_heads_}, DType::f32);
-  ops::rms_norm_heads(ctx, {state.unnormed, 0, queries}, parameters_.query_norm.gain.weight, eps,
+  ops::rms_norm_heads(ctx, {state.unnormed, 0, queries}, parameters_->query_norm.gain.weight, eps,
                       {state.qkv, 0, queries}, state.query_rstd);
-  ops::rms_norm_heads(ctx, {state.unnormed, queries, keys}, parameters_.key_norm.gain.weight, eps,
+  ops::rms_norm_heads(ctx, {state.unnormed, queries, keys}, parameters_->key_norm.gain.weight, eps,
                       {state.qkv, queries, keys}, state.key_rstd);
 }
 
 // In place.
 void Attention::norm_heads_backward(Context& ctx, const Tensor& dqkv, const State& state) const {
   if (!spec_.qk_norm) return;
-  const NormParameters &query_norm = parameters_.query_norm, &key_norm = parameters_.key_norm;
+  const NormParameters &query_norm = parameters_->query_norm, &key_norm = parameters_->key_norm;
   const int64_t queries = num_heads_ * spec_.head_dim, keys = num_kv_heads_ * spec_.head_dim;
   const ops::Columns dq{dqkv, 0, queries}, dk{dqkv, queries, keys};
   ops::rms_norm_heads_backward(ctx, dq, {state.unnormed, 0, queries}, query_norm.gain.weight,

@@ -15,14 +15,14 @@ class Attention {
  public:
   /// `rotary` is the table of spec.rotary (undefined where positions are not rotary). With `recomputes_core`
   /// only query, key and value are kept, and attention to them is run again in the backward pass.
-  Attention(const AttentionSpec& spec, AttentionParameters parameters, const Tensor& rotary,
+  Attention(const AttentionSpec& spec, std::shared_ptr<AttentionParameters> parameters, const Tensor& rotary,
             const TensorParallel& tensor, const ContextParallel& context, bool recomputes_core = false,
             const MatmulPolicies& matmul = {});
 
   Tensor forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
-  void collect(ParameterBlocks& blocks) { parameters_.collect(blocks); }
+  void collect(ParameterBlocks& blocks) { parameters_->collect(blocks); }
 
  private:
   ops::AttentionShape shape(const TokenBatch& batch) const;
@@ -33,7 +33,7 @@ class Attention {
   void turn(Context& ctx, const Tensor& qkv, const Tensor& positions, bool back) const;
 
   AttentionSpec spec_;
-  AttentionParameters parameters_;
+  std::shared_ptr<AttentionParameters> parameters_;
   int64_t num_heads_, num_kv_heads_;  // of this rank
   bool recomputes_core_;
   Tensor rotary_;

@@ -21,16 +21,17 @@ Tensor scaled(Context& ctx, const Tensor& x, float factor) {
 }
 }  // namespace
 
-Embedding::Embedding(const EmbeddingSpec& spec, EmbeddingParameters parameters, const TensorParallel& tensor)
+Embedding::Embedding(const EmbeddingSpec& spec, std::shared_ptr<EmbeddingParameters> parameters,
+                     const TensorParallel& tensor)
     : scale_(static_cast<float>(spec.scale)), tensor_(tensor), parameters_(std::move(parameters)) {}
 
 ops::TablePart Embedding::part() const {
-  const Parameter& p = parameters_.tokens.members.front();
+  const Parameter& p = parameters_->tokens.members.front();
   return {p.offset[0], p.global_shape[0]};
 }
 
 Tensor Embedding::forward(Context& ctx, const MicroBatch& mb, const Tensor&, Saved& saved) {
-  const auto& [tokens, positions] = parameters_;
+  const auto& [tokens, positions] = *parameters_;
   const Tensor out = Tensor::empty(ctx, {mb.rows(), tokens.weight.dim(1)}, tokens.weight.dtype());
   const bool adds_positions = positions && tensor_.rank() == 0;
   ops::embedding(ctx, mb.tokens, tokens.weight, part(), adds_positions ? mb.positions : Tensor(),
@@ -50,7 +51,7 @@ Tensor Embedding::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
 
 void Embedding::backward_weight(Context& ctx, Saved& saved) {
   const auto& state = saved.get<EmbeddingState>();
-  const auto& [tokens, positions] = parameters_;
+  const auto& [tokens, positions] = *parameters_;
   if (tokens.gradient) ops::embedding_backward(ctx, state.tokens, state.dy, part(), tokens.gradient);
   if (positions && positions.gradient) {
     ops::embedding_backward(ctx, state.positions, state.dy, {0, positions.gradient.dim(0)},

@@ -11,7 +11,8 @@ namespace trireme {
 
 class Embedding final : public Layer {
  public:
-  Embedding(const EmbeddingSpec& spec, EmbeddingParameters parameters, const TensorParallel& tensor);
+  Embedding(const EmbeddingSpec& spec, std::shared_ptr<EmbeddingParameters> parameters,
+            const TensorParallel& tensor);
 
   /// [rows, C] from the micro-batch's tokens; x is undefined. Each rank looks up the tokens it holds, the
   /// first adds the positions, and the terms are summed.
@@ -20,17 +21,17 @@ class Embedding final : public Layer {
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
   bool backward_reads_weights() const override { return false; }
-  void collect(ParameterBlocks& blocks) override { parameters_.collect(blocks); }
+  void collect(ParameterBlocks& blocks) override { parameters_->collect(blocks); }
 
   /// The token table, for a head that is tied to it.
-  ParameterBlock& tokens() { return parameters_.tokens; }
+  ParameterBlock& tokens() { return parameters_->tokens; }
 
  private:
   ops::TablePart part() const;
 
   float scale_;
   TensorParallel tensor_;
-  EmbeddingParameters parameters_;
+  std::shared_ptr<EmbeddingParameters> parameters_;
 };
 
 }  // namespace trireme

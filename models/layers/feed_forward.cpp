@@ -16,13 +16,13 @@ struct FeedForwardState {
 
 }  // namespace
 
-FeedForward::FeedForward(const FeedForwardSpec& spec, FeedForwardParameters parameters,
+FeedForward::FeedForward(const FeedForwardSpec& spec, std::shared_ptr<FeedForwardParameters> parameters,
                          const TensorParallel& tensor, const MatmulPolicies& matmul)
     : activation_(spec.activation),
       parameters_(std::move(parameters)),
       tensor_(tensor),
-      up_(tensor, parameters_.up.weight, parameters_.up.bias, matmul.of(parameters_.up.weight)),
-      down_(tensor, parameters_.down.weight, parameters_.down.bias, matmul.of(parameters_.down.weight)) {}
+      up_(tensor, parameters_->up.weight, parameters_->up.bias, matmul.of(parameters_->up.weight)),
+      down_(tensor, parameters_->down.weight, parameters_->down.bias, matmul.of(parameters_->down.weight)) {}
 
 Tensor FeedForward::forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<FeedForwardState>();
@@ -33,7 +33,7 @@ Tensor FeedForward::forward(Context& ctx, const TokenBatch& batch, const Tensor&
     a = Tensor::empty(ctx, {batch.rows(), state.h.dim(1) / 2}, x.dtype());
     gated_activation(ctx, activation_, state.h, a);
   } else {
-    state.h = Tensor::empty(ctx, {batch.rows(), parameters_.up.weight.weight.dim(0)}, x.dtype());
+    state.h = Tensor::empty(ctx, {batch.rows(), parameters_->up.weight.weight.dim(0)}, x.dtype());
     a = Tensor::empty(ctx, state.h.shape(), x.dtype());
     up_.forward_gelu(ctx, x, divided_rows, state.h, a, state.up_linear);
   }

@@ -11,17 +11,17 @@ namespace trireme {
 
 class FeedForward {
  public:
-  FeedForward(const FeedForwardSpec& spec, FeedForwardParameters parameters, const TensorParallel& tensor,
-              const MatmulPolicies& matmul = {});
+  FeedForward(const FeedForwardSpec& spec, std::shared_ptr<FeedForwardParameters> parameters,
+              const TensorParallel& tensor, const MatmulPolicies& matmul = {});
 
   Tensor forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
-  void collect(ParameterBlocks& blocks) { parameters_.collect(blocks); }
+  void collect(ParameterBlocks& blocks) { parameters_->collect(blocks); }
 
  private:
   ActivationKind activation_;
-  FeedForwardParameters parameters_;
+  std::shared_ptr<FeedForwardParameters> parameters_;
   TensorParallel tensor_;
   ColumnParallelLinear up_;  // gate and up together
   RowParallelLinear down_;

@@ -7,13 +7,13 @@
 
 namespace trireme {
 
-Head::Head(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
+Head::Head(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
            const TensorParallel& tensor)
     : soft_cap_(static_cast<float>(spec.soft_cap)),
       tensor_(tensor),
-      norm_(spec.norm, std::move(parameters.norm)),
-      own_(std::move(parameters.weight)),
-      weight_(own_ ? &own_ : tied_to),
+      parameters_(std::move(parameters)),
+      norm_(spec.norm, part_of(parameters_, parameters_->norm)),
+      weight_(parameters_->weight ? &parameters_->weight : tied_to),
       linear_(tensor, *weight_, no_bias_) {}
 
 int64_t Head::bytes_a_row(DType dtype) const {
@@ -23,11 +23,7 @@ int64_t Head::bytes_a_row(DType dtype) const {
 
 void Head::collect(std::vector<ParameterBlock*>& blocks) {
   norm_.collect(blocks);
-  if (own_) blocks.push_back(&own_);
-}
-
-void Head::collect_shared(std::vector<const ParameterBlock*>& blocks) const {
-  if (weight_ != &own_) blocks.push_back(weight_);
+  blocks.push_back(weight_);
 }
 
 Tensor Head::all_logits(Context& ctx, const TokenBatch& batch, const Tensor& x) const {

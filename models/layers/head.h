@@ -1,6 +1,9 @@
 // Head: from a model's last vectors to logits; final norm and projection onto the vocabulary.
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include "models/layers/norm.h"
 #include "models/layers/objective.h"
 #include "parallel/module/layer.h"
@@ -12,16 +15,14 @@ class Head {
  public:
   /// Reads the matrix of `parameters`, and where it has none `tied_to`, the embedding's block, which outlives
   /// the head.
-  Head(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
+  Head(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
        const TensorParallel& tensor);
 
   int64_t vocab_size() const { return weight_->members.front().global_shape[0]; }
   /// What a row of a rank's logits takes, on the rank with the most columns.
   int64_t bytes_a_row(DType dtype) const;
-  /// The head's own matrix; empty where it reads the embedding's.
-  ParameterBlock& weight() { return own_; }
+  /// The matrix that it reads, the embedding's too.
   void collect(std::vector<ParameterBlock*>& blocks);
-  void collect_shared(std::vector<const ParameterBlock*>& blocks) const;
 
   /// [rows, V] from the last block's output, on every tensor rank: for generation, and for those who compare.
   Tensor all_logits(Context& ctx, const TokenBatch& batch, const Tensor& x) const;
@@ -49,9 +50,10 @@ class Head {
 
   float soft_cap_;
   TensorParallel tensor_;
+  std::shared_ptr<HeadParameters> parameters_;
   Norm norm_;
-  ParameterBlock own_, no_bias_;
-  const ParameterBlock* weight_;
+  ParameterBlock no_bias_;
+  ParameterBlock* weight_;
   ColumnParallelLinear linear_;
   LinearProducts products_;
 };

@@ -14,7 +14,7 @@ struct LossHead::State {
   Tensor y;
 };
 
-LossHead::LossHead(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
+LossHead::LossHead(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
                    const TensorParallel& tensor, std::shared_ptr<const Objective> objective,
                    const LossConfig& config)
     : config_(config),

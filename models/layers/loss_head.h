@@ -13,7 +13,7 @@ namespace trireme {
 class LossHead final : public Layer {
  public:
   /// `config` says how many logits are made at once.
-  LossHead(const HeadSpec& spec, HeadParameters parameters, const ParameterBlock* tied_to,
+  LossHead(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
            const TensorParallel& tensor, std::shared_ptr<const Objective> objective,
            const LossConfig& config = {});
 
@@ -25,12 +25,6 @@ class LossHead final : public Layer {
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
   void collect(std::vector<ParameterBlock*>& blocks) override { head_.collect(blocks); }
-  void collect_shared(std::vector<const ParameterBlock*>& blocks) const override {
-    head_.collect_shared(blocks);
-  }
-
-  /// The head's own matrix; empty where it reads the embedding's.
-  ParameterBlock& weight() { return head_.weight(); }
 
   const Head& head() const { return head_; }
 

@@ -47,16 +47,19 @@ Tensor rows_of_width(Context& ctx, const Tensor& like, int64_t num_rows, int64_t
 
 }  // namespace
 
-MoeFeedForward::MoeFeedForward(const MixtureSpec& spec, MixtureParameters parameters, int64_t layer,
-                               const TensorParallel& tensor, const ContextParallel& context,
-                               const ExpertParallel& experts, const MatmulPolicies& matmul)
+MoeFeedForward::MoeFeedForward(const MixtureSpec& spec, std::shared_ptr<MixtureParameters> parameters,
+                               RouterPlace place, const TensorParallel& tensor,
+                               const ContextParallel& context, const ExpertParallel& experts,
+                               const MatmulPolicies& matmul)
     : activation_(spec.expert.activation),
       tensor_(tensor),
       experts_(experts),
-      router_(spec.routing, std::move(parameters.router), layer, tensor, context, experts),
-      up_(std::move(parameters.up)),
-      down_(std::move(parameters.down)) {
-  if (spec.shared) shared_.emplace(*spec.shared, std::move(*parameters.shared), tensor, matmul);
+      router_(spec.routing, part_of(parameters, parameters->router), std::move(place), tensor, context,
+              experts),
+      parameters_(std::move(parameters)),
+      up_(parameters_->up),
+      down_(parameters_->down) {
+  if (spec.shared) shared_.emplace(*spec.shared, part_of(parameters_, *parameters_->shared), tensor, matmul);
 }
 
 Tensor MoeFeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) const {
@@ -175,13 +178,6 @@ void MoeFeedForward::backward_weight(Context& ctx, Saved& saved) const {
   router_.backward_weight(ctx, state.rows_passed->own_of(state.x), state.router);
   if (shared_) shared_->backward_weight(ctx, state.shared);
   saved.clear();
-}
-
-void MoeFeedForward::collect(ParameterBlocks& blocks) {
-  router_.collect(blocks);
-  blocks.push_back(&up_);
-  blocks.push_back(&down_);
-  if (shared_) shared_->collect(blocks);
 }
 
 }  // namespace trireme

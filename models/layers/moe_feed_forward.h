@@ -14,15 +14,15 @@ namespace trireme {
 /// which rows of tokens travel, and each expert's width over ExpertParallel::width().
 class MoeFeedForward {
  public:
-  /// `layer` is the block's number in the model. Experts have no biases.
-  MoeFeedForward(const MixtureSpec& spec, MixtureParameters parameters, int64_t layer,
+  /// Experts have no biases.
+  MoeFeedForward(const MixtureSpec& spec, std::shared_ptr<MixtureParameters> parameters, RouterPlace place,
                  const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts,
                  const MatmulPolicies& matmul = {});
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
-  void collect(ParameterBlocks& blocks);
+  void collect(ParameterBlocks& blocks) { parameters_->collect(blocks); }
   RouterBalance& balance() { return router_.balance(); }
 
  private:
@@ -35,7 +35,8 @@ class MoeFeedForward {
   TensorParallel tensor_;
   ExpertParallel experts_;
   Router router_;
-  ParameterBlock up_, down_;  // of all experts that this rank holds, one below the other
+  std::shared_ptr<MixtureParameters> parameters_;
+  ParameterBlock &up_, &down_;  // of all experts that this rank holds, one below the other
   std::optional<FeedForward> shared_;
 };
 

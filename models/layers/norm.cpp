@@ -18,12 +18,12 @@ Tensor gradient_or_scratch(Context& ctx, const ParameterBlock& block) {
                         : ops::zeros(ctx, block.shape(), DType::f32, MemoryCategory::buffers);
 }
 
-Norm::Norm(const NormSpec& spec, NormParameters parameters)
+Norm::Norm(const NormSpec& spec, std::shared_ptr<NormParameters> parameters)
     : spec_(spec), parameters_(std::move(parameters)) {}
 
 Norm::Output Norm::forward(Context& ctx, const Tensor& x, const Tensor& residual, Saved& saved) const {
   auto& state = saved.emplace<NormState>();
-  const auto& [gain, bias] = parameters_;
+  const auto& [gain, bias] = *parameters_;
   const auto eps = static_cast<float>(spec_.eps);
   const int64_t rows = x.dim(0);
   const Tensor sum = residual ? Tensor::empty(ctx, x.shape(), x.dtype()) : Tensor();
@@ -41,7 +41,7 @@ Norm::Output Norm::forward(Context& ctx, const Tensor& x, const Tensor& residual
 
 Tensor Norm::backward(Context& ctx, const Tensor& dy, const Tensor& dsum, Saved& saved) const {
   const auto& state = saved.get<NormState>();
-  const auto& [gain, bias] = parameters_;
+  const auto& [gain, bias] = *parameters_;
   const Tensor dx = Tensor::empty(ctx, dy.shape(), dy.dtype()), dgain = gradient_or_scratch(ctx, gain);
   if (spec_.kind == NormKind::layer_norm) {
     ops::layer_norm_backward(ctx, dy, dsum, state.sum, gain.weight, state.mean, state.rstd, dx, dgain,

@@ -14,7 +14,7 @@ Tensor gradient_or_scratch(Context& ctx, const ParameterBlock& block);
 class Norm {
  public:
   /// Rows are independent, so that it may be any share of them that a rank normalises.
-  Norm(const NormSpec& spec, NormParameters parameters);
+  Norm(const NormSpec& spec, std::shared_ptr<NormParameters> parameters);
 
   struct Output {
     Tensor sum;  ///< x + residual, or x
@@ -27,11 +27,11 @@ class Norm {
   /// small to be worth splitting off.
   Tensor backward(Context& ctx, const Tensor& dy, const Tensor& dsum, Saved& saved) const;
 
-  void collect(ParameterBlocks& blocks) { parameters_.collect(blocks); }
+  void collect(ParameterBlocks& blocks) { parameters_->collect(blocks); }
 
  private:
   NormSpec spec_;
-  NormParameters parameters_;
+  std::shared_ptr<NormParameters> parameters_;
 };
 
 }  // namespace trireme

@@ -57,12 +57,6 @@ struct RouterState {
   Jitter jitter;
 };
 
-// "layers.3.ffn.router", of "layers.3.ffn.router.weight".
-std::string name_of(const ParameterBlock& weight) {
-  const std::string& name = weight.members.front().name;
-  return name.substr(0, name.rfind('.'));
-}
-
 Jitter jitter_of(const MoeConfig& config, const std::string& router, const MicroBatch& mb) {
   if (config.jitter == 0 || !mb.training) return {};
   return {{.eps = static_cast<float>(config.jitter),
@@ -82,21 +76,21 @@ struct Router::Terms {
   explicit operator bool() const { return !dsquares.empty(); }
 };
 
-Router::Router(const MoeConfig& config, ParameterBlock weight, int64_t layer, const TensorParallel& tensor,
-               const ContextParallel& context, const ExpertParallel& experts)
+Router::Router(const MoeConfig& config, std::shared_ptr<ParameterBlock> weight, RouterPlace place,
+               const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts)
     : config_(config),
       tensor_(tensor),
       context_(context),
       order_(experts.order(config.num_experts)),
       weight_(std::move(weight)),
-      balance_(
-          std::make_unique<RouterBalance>(name_of(weight_), layer, config.num_experts, config.bias_rate)) {}
+      balance_(std::make_unique<RouterBalance>(std::move(place.name), place.layer, config.num_experts,
+                                               config.bias_rate)) {}
 
 // Of all rows, on every rank.
 Tensor Router::logits(Context& ctx, const ExpertRows& rows, const Tensor& x) const {
   const auto empty = [&](int64_t n) { return Tensor::empty(ctx, {n, config_.num_experts}, DType::f32); };
   const Tensor logits = empty(x.dim(0));
-  ops::linear(ctx, x, weight_.weight, {}, logits);
+  ops::linear(ctx, x, weight_->weight, {}, logits);
   if (!rows.divided()) return logits;
   const Tensor all = empty(rows.num_all());
   tensor_.group().all_gather(ctx.stream(), logits, all);
@@ -235,24 +229,24 @@ void Router::backward_input(Context& ctx, const ExpertRows& rows, const Tensor& 
   const Jitter jitter = state.jitter;
   state = {};
   state.jitter = jitter;
-  state.dlogits = in_type(ctx, dlogits.slice(own.begin, own.end), weight_.weight.dtype());
+  state.dlogits = in_type(ctx, dlogits.slice(own.begin, own.end), weight_->weight.dtype());
   if (own.size() == 0) return;
   const Tensor own_dx = rows.own_of(dx);
   if (!jitter.positions) {
-    ops::gemm(ctx, {.accumulate = true}, state.dlogits, weight_.weight, {}, own_dx);
+    ops::gemm(ctx, {.accumulate = true}, state.dlogits, weight_->weight, {}, own_dx);
     return;
   }
   const Tensor dseen = Tensor::empty(ctx, own_dx.shape(), own_dx.dtype());
-  ops::gemm(ctx, {}, state.dlogits, weight_.weight, {}, dseen);
+  ops::gemm(ctx, {}, state.dlogits, weight_->weight, {}, dseen);
   jitter.multiply(ctx, own.begin, dseen, dseen);
   ops::add(ctx, own_dx, dseen, own_dx);
 }
 
 void Router::backward_weight(Context& ctx, const Tensor& x, Saved& saved) const {
   const auto& state = saved.get<RouterState>();
-  if (x.dim(0) > 0 && weight_.gradient) {
+  if (x.dim(0) > 0 && weight_->gradient) {
     ops::linear_backward_weight(ctx, state.dlogits, state.jitter.seen(ctx, state.jitter.first_own, x),
-                                weight_.gradient, {});
+                                weight_->gradient, {});
   }
   saved.clear();
 }

@@ -23,15 +23,22 @@ struct Routing {
   int64_t num_rows = 0;         ///< of all experts
 };
 
+/// Which router of the model it is. Where layers share weights, each has a router of its own place all the
+/// same: what it counts, its balancing biases and its noise are its own.
+struct RouterPlace {
+  std::string name = "router";  ///< "layers.3.ffn.router"
+  int64_t layer = 0;            ///< block of the model
+};
+
 /// How the tokens of such a mixture choose.
 ops::RouteOptions route_options(const MoeConfig& config);
 
 class Router {
  public:
   /// Every tensor rank holds the weight: all decide the same, for all rows. Each computes the gradients of
-  /// its own rows. `layer` is the block's number in the model.
-  Router(const MoeConfig& config, ParameterBlock weight, int64_t layer, const TensorParallel& tensor,
-         const ContextParallel& context, const ExpertParallel& experts);
+  /// its own rows.
+  Router(const MoeConfig& config, std::shared_ptr<ParameterBlock> weight, RouterPlace place,
+         const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts);
 
   /// x: the rows outside of `rows`. In training they are jittered where the config says so, and the tokens
   /// are counted in balance().sums, but not those of a micro-batch without loss_sum (a forward pass that is
@@ -44,7 +51,6 @@ class Router {
                       Saved& saved) const;
   /// x: the rank's own rows.
   void backward_weight(Context& ctx, const Tensor& x, Saved& saved) const;
-  void collect(std::vector<ParameterBlock*>& blocks) { blocks.push_back(&weight_); }
   RouterBalance& balance() const { return *balance_; }
 
  private:
@@ -59,7 +65,7 @@ class Router {
   TensorParallel tensor_;
   ContextParallel context_;
   std::vector<int64_t> order_;  // of the experts' rows
-  ParameterBlock weight_;
+  std::shared_ptr<ParameterBlock> weight_;
   std::unique_ptr<RouterBalance> balance_;
 };
 

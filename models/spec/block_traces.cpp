@@ -137,9 +137,10 @@ void Attention::limited_ring_backward() const {
   const int64_t rows = s_.sizes.rows, q = heads_.queries(), kv = 2 * heads_.keys(), ranks = s_.sizes.context;
   const int64_t chunk = s_.sizes.length / 2;
   const DType type = s_.sizes.type;
-  // A window that ends within the chunk before one's own takes so much of one of another rank's two chunks,
-  // and of the ranks on both sides alone.
-  const int64_t taken = s_.sizes.batch * (window_ <= chunk + 1 ? window_ - 1 : 2 * chunk);
+  // The most that a rank takes of another one are the keys in the window before one of its chunks, where the
+  // other rank's chunks are neighbours. A window that ends within the chunk before takes of the ranks on both
+  // sides alone.
+  const int64_t taken = s_.sizes.batch * std::min(window_ - 1, 2 * chunk);
   const int64_t steps = window_ == 1 ? 0 : window_ <= chunk + 1 ? std::min<int64_t>(2, ranks - 1) : ranks - 1;
   const auto look = [&] {
     const Held dq = s_.buffer(chunk, q, type), dkv = s_.buffer(chunk, kv, type),

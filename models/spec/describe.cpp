@@ -23,8 +23,11 @@ std::vector<LayerDescription> describe(const ModelSpec& spec, const RankShare& s
   std::vector<LayerProducts> products = describe_products(spec);
   std::vector<LayerDescription> layers;
   layers.push_back(layer_of(parameters.embedding(), std::move(products.front())));
-  for (int64_t i = 0; i < spec.num_blocks(); ++i)
-    layers.push_back(layer_of(parameters.block(i), std::move(products[static_cast<size_t>(i) + 1])));
+  for (int64_t i = 0; i < spec.num_blocks(); ++i) {
+    const bool has_own = spec.weights_of(i) == i;
+    layers.push_back(layer_of(has_own ? parameters.block(i) : BlockParameters(),
+                              std::move(products[static_cast<size_t>(i) + 1])));
+  }
   layers.push_back(layer_of(parameters.head(!holds_copy_of_tied), std::move(products.back())));
   return layers;
 }
@@ -45,6 +48,14 @@ std::vector<std::vector<Parameter>> parameters_by_layer(const ModelSpec& spec) {
     }
   }
   return layers;
+}
+
+std::vector<std::string> router_names(const ModelSpec& spec) {
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < spec.num_blocks(); ++i) {
+    if (spec.blocks[static_cast<size_t>(i)].mixture) names.push_back(router_name(i));
+  }
+  return names;
 }
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 // follow from.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "models/spec/describe_parameters.h"
@@ -10,8 +11,10 @@
 namespace trireme {
 
 struct LayerDescription {
-  std::vector<ParameterBlock> blocks;  ///< those that the rank holds, in the order of the forward pass
-  LayerProducts products;              ///< of the whole layer
+  /// Those that the rank holds, in the order of the forward pass; but none of which an earlier layer of the
+  /// model uses.
+  std::vector<ParameterBlock> blocks;
+  LayerProducts products;  ///< of the whole layer
 };
 
 /// Embedding, blocks, head. `holds_copy_of_tied`: the embedding is on another pipeline rank than a tied head.
@@ -21,7 +24,12 @@ std::vector<LayerDescription> describe(const ModelSpec& spec, const RankShare& s
 /// Their products alone.
 std::vector<LayerProducts> describe_products(const ModelSpec& spec);
 
-/// The parameters of the whole model, layer by layer. A tied head has no matrix of its own.
+/// The parameters of the whole model, layer by layer, each where it is used first: a tied head has no matrix
+/// of its own, a block that uses another's weights has none.
 std::vector<std::vector<Parameter>> parameters_by_layer(const ModelSpec& spec);
+
+/// The names of the model's routers, in the order of the forward pass. Blocks that share weights have each a
+/// router of their own.
+std::vector<std::string> router_names(const ModelSpec& spec);
 
 }  // namespace trireme

@@ -21,9 +21,9 @@ class DescribedLayer {
   virtual void backward_weight() = 0;
 };
 
-class EmbeddingCalls final : public DescribedLayer {
+class DescribedEmbedding final : public DescribedLayer {
  public:
-  explicit EmbeddingCalls(const Scene& scene) : s_(scene) {}
+  explicit DescribedEmbedding(const Scene& scene) : s_(scene) {}
   Held forward(const Held&) override {
     return s_.reduce(s_.make(s_.sizes.rows, s_.sizes.hidden), s_.sizes.hidden);
   }
@@ -38,9 +38,9 @@ class EmbeddingCalls final : public DescribedLayer {
   Held dy_;
 };
 
-class Block final : public DescribedLayer {
+class DescribedBlock final : public DescribedLayer {
  public:
-  Block(const Scene& scene, const BlockSpec& spec)
+  DescribedBlock(const Scene& scene, const BlockSpec& spec)
       : attention_norm_(scene, spec.norm), attention_(scene, spec.attention), ffn_norm_(scene, spec.norm) {
     if (spec.norm_placement == NormPlacement::both) {
       attention_end_norm_.emplace(scene, spec.norm);
@@ -87,12 +87,12 @@ class Block final : public DescribedLayer {
   std::optional<traces::Mixture> experts_;
 };
 
-class Recomputed final : public DescribedLayer {
+class DescribedRecomputed final : public DescribedLayer {
  public:
-  Recomputed(const Scene& scene, const BlockSpec& spec) : scene_(scene), spec_(spec) {}
+  DescribedRecomputed(const Scene& scene, const BlockSpec& spec) : scene_(scene), spec_(spec) {}
 
   Held forward(const Held& x) override {
-    Block first(scene_, spec_);  // what it keeps is dropped
+    DescribedBlock first(scene_, spec_);  // what it keeps is dropped
     Held y = first.forward(x);
     x_ = x;
     return y;
@@ -108,12 +108,12 @@ class Recomputed final : public DescribedLayer {
   const Scene& scene_;
   const BlockSpec& spec_;
   Held x_;
-  std::optional<Block> again_;
+  std::optional<DescribedBlock> again_;
 };
 
-class Head final : public DescribedLayer {
+class DescribedHead final : public DescribedLayer {
  public:
-  Head(const Scene& scene, const ModelSpec& model)
+  DescribedHead(const Scene& scene, const ModelSpec& model)
       : s_(scene),
         vocab_(aligned_row_stride(RankSizes::share(model.vocab_size, scene.sizes.tensor))),
         norm_(scene, model.head.norm),
@@ -200,7 +200,7 @@ LayerTraces trace_of(const Scene& scene, DescribedLayer& layer, bool has_input, 
 LayerTraces describe_embedding(const ModelSpec& model, const LayerConditions& conditions) {
   TraceRecorder recorder;
   const Scene scene(recorder, model, plain(conditions));
-  EmbeddingCalls layer(scene);
+  DescribedEmbedding layer(scene);
   return trace_of(scene, layer, false, true);
 }
 
@@ -209,17 +209,17 @@ LayerTraces describe_block(const ModelSpec& model, const BlockSpec& block, const
   TraceRecorder recorder;
   const Scene scene(recorder, model, conditions);
   if (recomputed) {
-    Recomputed layer(scene, block);
+    DescribedRecomputed layer(scene, block);
     return trace_of(scene, layer, true, true);
   }
-  Block layer(scene, block);
+  DescribedBlock layer(scene, block);
   return trace_of(scene, layer, true, true);
 }
 
 LayerTraces describe_head(const ModelSpec& model, const LayerConditions& conditions) {
   TraceRecorder recorder;
   const Scene scene(recorder, model, plain(conditions));
-  Head layer(scene, model);
+  DescribedHead layer(scene, model);
   return trace_of(scene, layer, true, false);
 }
 

@@ -15,6 +15,10 @@ int copies_of_kv_heads(const AttentionSpec& attention, const GroupShare& tensor)
 
 }  // namespace
 
+std::string block_name(int64_t index) { return fmt::format("layers.{}", index); }
+
+std::string router_name(int64_t index) { return block_name(index) + ".ffn.router"; }
+
 Part heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor) {
   return tensor.part(attention.num_heads);
 }
@@ -158,7 +162,7 @@ MixtureParameters ParameterDescription::mixture(const MixtureSpec& mixture, cons
 
 BlockParameters ParameterDescription::block(int64_t index) const {
   const BlockSpec& block = spec_.blocks[static_cast<size_t>(index)];
-  const std::string name = fmt::format("layers.{}", index);
+  const std::string name = block_name(index);
   BlockParameters out{.attention_norm = norm(block.norm, name + ".attention_norm"),
                       .attention = attention(block.attention, name + ".attention"),
                       .attention_post_norm = {},
@@ -183,7 +187,6 @@ HeadParameters ParameterDescription::head(bool reads_embedding) const {
   if (spec_.head.tied && reads_embedding) return out;
   Parameter p = divided(spec_.head.tied ? "embedding.tokens.weight" : "head.weight",
                         {spec_.vocab_size, spec_.hidden_size}, 0, spec_.init_std);
-  p.is_tied_copy = spec_.head.tied;
   out.weight = single(std::move(p));
   return out;
 }

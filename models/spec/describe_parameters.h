@@ -10,6 +10,11 @@
 
 namespace trireme {
 
+/// "layers.3", of block 3: what the names of its own parameters begin with.
+std::string block_name(int64_t index);
+/// "layers.3.ffn.router", of its mixture (RouterBalance::name).
+std::string router_name(int64_t index);
+
 class ParameterDescription {
  public:
   /// `spec` outlives it. Nothing is checked: the model fits the ranks.
@@ -19,7 +24,8 @@ class ParameterDescription {
   /// embedding.tokens.weight, whose rows are divided over the tensor ranks, and for learned positions
   /// embedding.positions.weight, whole on each.
   EmbeddingParameters embedding() const;
-  /// layers.`index`.{attention_norm,attention,attention_post_norm,ffn_norm,ffn,ffn_post_norm}.*
+  /// layers.`index`.{attention_norm,attention,attention_post_norm,ffn_norm,ffn,ffn_post_norm}.*, where the
+  /// block has weights of its own.
   BlockParameters block(int64_t index) const;
   /// final_norm.* and head.weight, divided as the token table. A tied head has no matrix of its own where
   /// `reads_embedding`, and else, the embedding being on another pipeline rank, a copy under the same name.

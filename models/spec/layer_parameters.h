@@ -1,7 +1,9 @@
 // The parameters of a model's layers, part by part. A part that a layer does not have is an empty block.
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "parallel/module/parameter.h"
@@ -9,6 +11,17 @@
 namespace trireme {
 
 using ParameterBlocks = std::vector<ParameterBlock*>;
+
+/// Parameters as layers hold them: they live as long as one of the layers that use them.
+template <class Parameters>
+std::shared_ptr<Parameters> held(Parameters parameters) {
+  return std::make_shared<Parameters>(std::move(parameters));
+}
+/// A part of held ones, which lives as long as the whole.
+template <class Whole, class Part>
+std::shared_ptr<Part> part_of(const std::shared_ptr<Whole>& whole, Part& part) {
+  return {whole, &part};
+}
 
 /// collect() appends the blocks there are in the order of the forward pass.
 struct LinearParameters {

@@ -14,7 +14,7 @@ using Held = TraceRecorder::Held;
 /// What all parts of a layer need: where to write, and how much a rank has.
 struct Scene {
   TraceRecorder& recorder;
-  const LayerConditions& conditions;
+  LayerConditions conditions;  ///< its own: callers pass temporaries
   RankSizes sizes;
 
   Scene(TraceRecorder& to, const ModelSpec& model, const LayerConditions& layer_conditions)

@@ -45,6 +45,12 @@ MixtureSpec mixture_of(const ModelConfig& c) {
 
 }  // namespace
 
+bool BlockSpec::is_like(const BlockSpec& other) const {
+  BlockSpec alike = *this;
+  alike.weights_of = other.weights_of;
+  return alike == other;
+}
+
 ModelSpec spec_of(const ModelConfig& c) {
   const NormSpec norm{.kind = c.norm, .bias = c.bias && c.norm == NormKind::layer_norm, .eps = c.norm_eps};
   ModelSpec spec{.vocab_size = c.vocab_size,
@@ -63,6 +69,7 @@ ModelSpec spec_of(const ModelConfig& c) {
     block.attention = attention_of(c, i);
     block.feed_forward = {.activation = c.activation, .width = c.ffn_size, .bias = c.bias};
     if (c.moe.is_in(i)) block.mixture = mixture_of(c);
+    if (c.share > 0 && i >= c.share) block.weights_of = i % c.share;
   }
   return spec;
 }

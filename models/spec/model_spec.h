@@ -80,7 +80,11 @@ struct BlockSpec {
   AttentionSpec attention;
   FeedForwardSpec feed_forward;        ///< of a dense block
   std::optional<MixtureSpec> mixture;  ///< in its place
+  /// Number of an earlier block whose weights it uses, with parameters like its own; that one has its own.
+  std::optional<int64_t> weights_of;
 
+  /// Whether they are equal but for whose weights they use.
+  bool is_like(const BlockSpec& other) const;
   friend bool operator==(const BlockSpec&, const BlockSpec&) = default;
 };
 
@@ -110,6 +114,10 @@ struct ModelSpec {
   double residual_init_std = 0.02;  ///< of those that project back into the residual stream
 
   int64_t num_blocks() const { return static_cast<int64_t>(blocks.size()); }
+  /// The block whose weights block `index` uses: itself, or an earlier one.
+  int64_t weights_of(int64_t index) const {
+    return blocks[static_cast<size_t>(index)].weights_of.value_or(index);
+  }
 
   friend bool operator==(const ModelSpec&, const ModelSpec&) = default;
 };

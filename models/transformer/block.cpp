@@ -14,22 +14,25 @@ struct BlockState {
 
 }  // namespace
 
-TransformerBlock::TransformerBlock(const BlockSpec& spec, BlockParameters parameters, int64_t index,
-                                   const Tensor& rotary, const TensorParallel& tensor,
+TransformerBlock::TransformerBlock(const BlockSpec& spec, std::shared_ptr<BlockParameters> parameters,
+                                   int64_t index, const Tensor& rotary, const TensorParallel& tensor,
                                    const ContextParallel& context, const ExpertParallel& experts,
                                    bool recomputes_attention, const MatmulPolicies& matmul)
-    : attention_norm_(spec.norm, std::move(parameters.attention_norm)),
-      attention_(spec.attention, std::move(parameters.attention), rotary, tensor, context,
+    : index_(index),
+      parameters_(std::move(parameters)),
+      attention_norm_(spec.norm, part_of(parameters_, parameters_->attention_norm)),
+      attention_(spec.attention, part_of(parameters_, parameters_->attention), rotary, tensor, context,
                  recomputes_attention, matmul),
-      ffn_norm_(spec.norm, std::move(parameters.ffn_norm)) {
+      ffn_norm_(spec.norm, part_of(parameters_, parameters_->ffn_norm)) {
   if (spec.norm_placement == NormPlacement::both) {
-    attention_post_norm_.emplace(spec.norm, std::move(parameters.attention_post_norm));
-    ffn_post_norm_.emplace(spec.norm, std::move(parameters.ffn_post_norm));
+    attention_post_norm_.emplace(spec.norm, part_of(parameters_, parameters_->attention_post_norm));
+    ffn_post_norm_.emplace(spec.norm, part_of(parameters_, parameters_->ffn_post_norm));
   }
   if (spec.mixture) {
-    experts_.emplace(*spec.mixture, std::move(*parameters.mixture), index, tensor, context, experts, matmul);
+    experts_.emplace(*spec.mixture, part_of(parameters_, *parameters_->mixture),
+                     RouterPlace{router_name(index), index}, tensor, context, experts, matmul);
   } else {
-    ffn_.emplace(spec.feed_forward, std::move(*parameters.feed_forward), tensor, matmul);
+    ffn_.emplace(spec.feed_forward, part_of(parameters_, *parameters_->feed_forward), tensor, matmul);
   }
 }
 
@@ -63,15 +66,6 @@ void TransformerBlock::backward_weight(Context& ctx, Saved& saved) {
   with_ffn([&](auto& ffn) { ffn.backward_weight(ctx, state.ffn); });
   attention_.backward_weight(ctx, state.attention);
   saved.clear();
-}
-
-void TransformerBlock::collect(ParameterBlocks& blocks) {
-  attention_norm_.collect(blocks);
-  attention_.collect(blocks);
-  if (attention_post_norm_) attention_post_norm_->collect(blocks);
-  ffn_norm_.collect(blocks);
-  with_ffn([&](auto& ffn) { ffn.collect(blocks); });
-  if (ffn_post_norm_) ffn_post_norm_->collect(blocks);
 }
 
 void TransformerBlock::collect_statistics(std::vector<LayerStatistics*>& statistics) {

@@ -3,12 +3,15 @@
 // tensor parallelism.
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <string>
 
 #include "models/layers/attention.h"
 #include "models/layers/feed_forward.h"
 #include "models/layers/moe_feed_forward.h"
 #include "models/layers/norm.h"
+#include "models/spec/describe_parameters.h"
 #include "parallel/module/layer.h"
 
 namespace trireme {
@@ -17,15 +20,16 @@ class TransformerBlock final : public Layer {
  public:
   /// Block `index` of the model. `rotary` as in Attention, whose core is run again in the backward pass with
   /// `recomputes_attention`.
-  TransformerBlock(const BlockSpec& spec, BlockParameters parameters, int64_t index, const Tensor& rotary,
-                   const TensorParallel& tensor, const ContextParallel& context,
+  TransformerBlock(const BlockSpec& spec, std::shared_ptr<BlockParameters> parameters, int64_t index,
+                   const Tensor& rotary, const TensorParallel& tensor, const ContextParallel& context,
                    const ExpertParallel& experts, bool recomputes_attention = false,
                    const MatmulPolicies& matmul = {});
 
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
-  void collect(ParameterBlocks& blocks) override;
+  void collect(ParameterBlocks& blocks) override { parameters_->collect(blocks); }
+  std::string name() const override { return block_name(index_); }
   void collect_statistics(std::vector<LayerStatistics*>& statistics) override;
 
  private:
@@ -34,6 +38,8 @@ class TransformerBlock final : public Layer {
     return experts_ ? f(*experts_) : f(*ffn_);
   }
 
+  int64_t index_;
+  std::shared_ptr<BlockParameters> parameters_;
   Norm attention_norm_;
   Attention attention_;
   Norm ffn_norm_;

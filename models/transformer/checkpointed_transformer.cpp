@@ -1,9 +1,12 @@
 #include "models/transformer/checkpointed_transformer.h"
 
+#include "models/spec/describe.h"
+
 namespace trireme {
 
 CheckpointedModel checkpointed(Transformer& model) {
-  return {model.part(), parameters_by_layer(model.config()), model.placement()};
+  const ModelSpec spec = spec_of(model.config());
+  return {model.part(), parameters_by_layer(spec), router_names(spec), model.placement()};
 }
 
 }  // namespace trireme

@@ -43,16 +43,15 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
   if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
   spec_ = spec_of(config);
   placement_ = layer_placement(config, options.max_seq_len, parallel.plan());
+  holders_ = std::make_unique<const WeightHolders>(spec_, placement_, pipeline_.size());
+  parameters_ = std::make_unique<ParameterRegistry>(spec_, share_, *holders_, pipeline_.rank());
   for (int chunk = 0; chunk < parallel.plan().virtual_stages; ++chunk) {
     const auto stage = static_cast<size_t>(chunk * pipeline_.size() + pipeline_.rank());
     std::vector<std::unique_ptr<Layer>> layers;
     for (int i = placement_[stage]; i < placement_[stage + 1]; ++i) layers.push_back(make_layer(ctx, i));
     part_.chunks.emplace_back(std::move(layers));
   }
-  if (spec_.head.tied && pipeline_.size() > 1) {
-    if (head_ != nullptr) part_.tied = &head_->weight();
-    if (embedding_ != nullptr) part_.tied = &embedding_->tokens();
-  }
+  part_.holders = holders_->sets();
   part_.storage =
       std::make_unique<ParameterStorage>(ctx, part_.blocks(), options.compute_type, options.sharding);
   weights_ = std::make_unique<ShardedWeights>(parallel, *part_.storage, parallel.plan().overlap);
@@ -63,28 +62,21 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
 }
 
 std::unique_ptr<Layer> Transformer::make_layer(Context& ctx, int place) {
-  const ParameterDescription parameters(spec_, share_);
-  if (place == 0) {
-    auto layer = std::make_unique<Embedding>(spec_.embedding, parameters.embedding(), tensor_);
-    embedding_ = layer.get();
-    return layer;
-  }
+  if (place == 0) return std::make_unique<Embedding>(spec_.embedding, parameters_->embedding(), tensor_);
   if (place <= spec_.num_blocks()) return make_block(ctx, place - 1);
   std::shared_ptr<const Objective> objective = options_.objective;
   if (!objective) objective = std::make_shared<CrossEntropy>(options_.loss);
-  auto layer = std::make_unique<LossHead>(spec_.head, parameters.head(embedding_ != nullptr),
-                                          embedding_ != nullptr ? &embedding_->tokens() : nullptr, tensor_,
-                                          std::move(objective), options_.loss);
+  auto layer = std::make_unique<LossHead>(spec_.head, parameters_->head(), parameters_->token_table(),
+                                          tensor_, std::move(objective), options_.loss);
   head_ = layer.get();
   return layer;
 }
 
 std::unique_ptr<Layer> Transformer::make_block(Context& ctx, int64_t index) {
   const BlockSpec& spec = spec_.blocks[static_cast<size_t>(index)];
-  std::unique_ptr<Layer> block =
-      std::make_unique<TransformerBlock>(spec, ParameterDescription(spec_, share_).block(index), index,
-                                         rotary_table_of(ctx, spec.attention.rotary), tensor_, context_,
-                                         experts_, options_.recomputation.of_attention(), matmul_);
+  std::unique_ptr<Layer> block = std::make_unique<TransformerBlock>(
+      spec, parameters_->block(index), index, rotary_table_of(ctx, spec.attention.rotary), tensor_, context_,
+      experts_, options_.recomputation.of_attention(), matmul_);
   if (options_.recomputation.of_block(index)) block = std::make_unique<Recomputed>(std::move(block));
   return block;
 }

@@ -12,6 +12,8 @@
 #include "models/layers/matmul_policies.h"
 #include "models/spec/model_spec.h"
 #include "models/spec/rank_share.h"
+#include "models/spec/weight_holders.h"
+#include "models/transformer/parameter_registry.h"
 #include "parallel/context_parallel/context_parallel.h"
 #include "parallel/data_parallel/sharded_weights.h"
 #include "parallel/expert_parallel/expert_parallel.h"
@@ -70,9 +72,10 @@ class Transformer {
   ExpertParallel experts_;
   std::vector<std::pair<RotarySpec, Tensor>> rotary_tables_;
   std::vector<int> placement_;
+  std::unique_ptr<const WeightHolders> holders_;
+  std::unique_ptr<ParameterRegistry> parameters_;
   ModelPart part_;
   std::unique_ptr<ShardedWeights> weights_;  // what the part's stages read through
-  Embedding* embedding_ = nullptr;           // on the rank with the first virtual stage
   LossHead* head_ = nullptr;                 // on the rank with the last one
 };
 

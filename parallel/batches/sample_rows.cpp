@@ -8,14 +8,6 @@
 
 namespace trireme {
 
-namespace {
-
-int64_t num_counted(std::span<const int32_t> targets) {
-  return std::ranges::count_if(targets, [](int32_t t) { return t != ops::kIgnoredTarget; });
-}
-
-}  // namespace
-
 RowFacts SampleRows::read(const SampleRun& run, RowMemory to, const std::function<bool()>& goes_on) {
   const auto length = static_cast<size_t>(seq_len());
   inputs_.resize(length);

@@ -1,6 +1,7 @@
 // CheckpointedModel: what is known of a model where its weights are loaded and saved.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "parallel/module/model_part.h"
@@ -9,8 +10,10 @@ namespace trireme {
 
 struct CheckpointedModel {
   ModelPart& part;  ///< what this rank holds
-  /// The parameters of the whole model, each whole, layer by layer in the order of the forward pass.
+  /// The parameters of the whole model, each whole and once, where it is used first: layer by layer in the
+  /// order of the forward pass.
   std::vector<std::vector<Parameter>> layers;
+  std::vector<std::string> routers;  ///< names of the whole model's (RouterBalance::name), in the same order
   std::vector<int> placement;  ///< where the virtual stages begin in `layers`, and behind the last its size
 };
 

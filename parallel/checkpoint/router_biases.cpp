@@ -10,33 +10,36 @@ namespace trireme {
 
 namespace {
 
-/// Of all routers of the model, [num_experts, C] each, in the order of the forward pass.
-std::vector<const Parameter*> router_weights(const CheckpointedModel& model) {
-  std::vector<const Parameter*> weights;
+/// Of the experts that every router of the model chooses among.
+int64_t num_experts(const CheckpointedModel& model) {
   for (const auto& layer : model.layers) {
     for (const Parameter& p : layer) {
-      if (p.name.ends_with(kRouterWeight)) weights.push_back(&p);
+      if (p.name.ends_with(kRouterWeight)) return p.global_shape[0];
     }
   }
-  return weights;
+  return 0;
+}
+
+/// Of a router of this rank among the whole model's.
+size_t number_of(const RouterBalance& router, const CheckpointedModel& model) {
+  const auto name = std::ranges::find(model.routers, router.name);
+  TRIREME_CHECK(name != model.routers.end(), "{} is no router of the model", router.name);
+  return static_cast<size_t>(name - model.routers.begin());
 }
 
 }  // namespace
 
 std::map<std::string, std::vector<float>> router_biases(Context& ctx, const ParallelContext& parallel,
                                                         const CheckpointedModel& model) {
-  const std::vector<const Parameter*> weights = router_weights(model);
   std::map<std::string, std::vector<float>> biases;
-  if (weights.empty()) return biases;
+  if (model.routers.empty()) return biases;
   // A row a router: whether it has biases, then these. Each stage fills the rows of its own.
-  const auto num_rows = std::ssize(weights);
-  const int64_t width = weights.front()->global_shape[0] + 1;
+  const auto num_rows = std::ssize(model.routers);
+  const int64_t width = num_experts(model) + 1;
   std::vector<float> table(static_cast<size_t>(num_rows * width), 0.0f);
   for (const RouterBalance* router : model.part.routers()) {
     if (router->bias.empty()) continue;
-    const auto weight = std::ranges::find(weights, router->name + ".weight", &Parameter::name);
-    TRIREME_CHECK(weight != weights.end(), "{} has biases and no weight", router->name);
-    const auto row = table.begin() + (weight - weights.begin()) * width;
+    const auto row = table.begin() + static_cast<int64_t>(number_of(*router, model)) * width;
     *row = 1;
     std::ranges::copy(router->bias, row + 1);
   }
@@ -46,38 +49,32 @@ std::map<std::string, std::vector<float>> router_biases(Context& ctx, const Para
   for (int64_t i = 0; i < num_rows; ++i) {
     const auto row = table.begin() + i * width;
     if (*row == 0) continue;
-    std::string name = weights[static_cast<size_t>(i)]->name;
-    name.replace(name.size() - kRouterWeight.size(), kRouterWeight.size(), kRouterBias);
-    biases[name].assign(row + 1, row + width);
+    biases[model.routers[static_cast<size_t>(i)] + ".bias"].assign(row + 1, row + width);
   }
   return biases;
 }
 
 RouterStates router_states(Context& ctx, const ParallelContext& parallel, const CheckpointedModel& model) {
-  const std::vector<const Parameter*> weights = router_weights(model);
   RouterStates states;
-  if (weights.empty()) return states;
+  if (model.routers.empty()) return states;
   // A row a router: whether it has biases, these, its loads. Each stage fills the rows of its own.
-  const int64_t num_experts = weights.front()->global_shape[0], width = 1 + 2 * num_experts;
-  std::vector<double> table(static_cast<size_t>(std::ssize(weights) * width), 0.0);
+  const int64_t experts = num_experts(model), width = 1 + 2 * experts;
+  std::vector<double> table(static_cast<size_t>(std::ssize(model.routers) * width), 0.0);
   const auto row_of = [&](size_t i) { return table.begin() + static_cast<int64_t>(i) * width; };
   for (const RouterBalance* router : model.part.routers()) {
-    const auto weight = std::ranges::find(weights, router->name + ".weight", &Parameter::name);
-    TRIREME_CHECK(weight != weights.end(), "{} has no weight", router->name);
-    const auto row = row_of(static_cast<size_t>(weight - weights.begin()));
+    const auto row = row_of(number_of(*router, model));
     *row = router->bias.empty() ? 0 : 1;
     std::ranges::copy(router->bias, row + 1);
-    std::ranges::copy(router->last_load, row + 1 + num_experts);
+    std::ranges::copy(router->last_load, row + 1 + experts);
   }
-  const Tensor all = ops::to_device(ctx, table, {std::ssize(weights), width});
+  const Tensor all = ops::to_device(ctx, table, {std::ssize(model.routers), width});
   parallel.pipeline().all_reduce(ctx.stream(), all);
   table = ops::to_host<double>(ctx, all);
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const auto row = row_of(i), loads = row + 1 + num_experts;
-    std::string name = weights[i]->name;
-    name.resize(name.size() - std::string_view(".weight").size());
+  for (size_t i = 0; i < model.routers.size(); ++i) {
+    const auto row = row_of(i), loads = row + 1 + experts;
+    const std::string& name = model.routers[i];
     if (*row != 0) states.biases[name].assign(row + 1, loads);
-    states.loads[name].assign(loads, loads + num_experts);
+    states.loads[name].assign(loads, loads + experts);
   }
   return states;
 }

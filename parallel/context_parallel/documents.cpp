@@ -1,5 +1,7 @@
 #include "parallel/context_parallel/documents.h"
 
+#include <algorithm>
+
 #include "runtime/base/error.h"
 #include "runtime/ops/training/cross_entropy.h"
 
@@ -20,6 +22,10 @@ void separate_documents(std::span<const int32_t> tokens, int32_t end_of_text, st
     begin = t + 1;
     if (!targets.empty()) targets[t] = ops::kIgnoredTarget;
   }
+}
+
+int64_t num_counted(std::span<const int32_t> targets) {
+  return std::ranges::count_if(targets, [](int32_t t) { return t != ops::kIgnoredTarget; });
 }
 
 void append_chunk_first_keys(std::span<const int32_t> first_keys, const ContextShare& share,

@@ -17,6 +17,9 @@ namespace trireme {
 void separate_documents(std::span<const int32_t> tokens, int32_t end_of_text, std::span<int32_t> targets,
                         std::span<int32_t> positions, std::span<int32_t> first_keys);
 
+/// Of these the targets that count.
+int64_t num_counted(std::span<const int32_t> targets);
+
 /// first_keys, of a whole sequence, at the first place of each chunk of `share` in the order of the sequence:
 /// appended to `of_chunks`; nothing where a rank holds sequences alone.
 void append_chunk_first_keys(std::span<const int32_t> first_keys, const ContextShare& share,

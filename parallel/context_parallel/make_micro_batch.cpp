@@ -1,22 +1,12 @@
 #include "parallel/context_parallel/make_micro_batch.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "parallel/context_parallel/documents.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/host_copy.h"
-#include "runtime/ops/training/cross_entropy.h"
 
 namespace trireme {
-
-namespace {
-
-int64_t num_counted(std::span<const int32_t> targets) {
-  return std::ranges::count_if(targets, [](int32_t t) { return t != ops::kIgnoredTarget; });
-}
-
-}  // namespace
 
 MicroBatch make_micro_batch(Context& ctx, int64_t batch, int64_t seq_len, std::span<const int32_t> tokens,
                             std::span<const int32_t> targets, const ContextShare& share,

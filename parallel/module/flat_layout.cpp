@@ -32,9 +32,13 @@ FlatGroup lay_out(std::span<const BlockSize> blocks, bool matrices, bool experts
     place.bucket = group.buckets.size();
     bucket.end += round_up(blocks[place.block].numel, ops::kSumBlock);
     const bool last = i + 1 == group.places.size();
-    const bool layer_ends = !last && blocks[group.places[i + 1].block].owner != blocks[place.block].owner;
+    const BlockSize& block = blocks[place.block];
+    const BlockSize& next = last ? block : blocks[group.places[i + 1].block];
+    const bool stays_with_layer = group.shards_weights || block.holders != 0;
+    const bool ends =
+        last || next.holders != block.holders || (stays_with_layer && next.owner != block.owner);
     const int64_t bytes = bucket.numel() * static_cast<int64_t>(sizeof(float));
-    if (!last && !(group.shards_weights && layer_ends) && bytes < sharding.bucket_bytes) continue;
+    if (!ends && bytes < sharding.bucket_bytes) continue;
     bucket.end = bucket.begin + round_up(bucket.numel(), ops::kSumBlock * group.num_shards);
     group.buckets.push_back(bucket);
     bucket.begin = bucket.end;

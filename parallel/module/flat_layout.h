@@ -17,6 +17,7 @@ namespace trireme {
 struct BlockSize {
   int64_t numel = 0;
   int64_t owner = 0;  ///< number of the layer it belongs to; blocks of one layer are neighbours
+  int holders = 0;    ///< ParameterBlock::holders
   bool is_matrix = true;
   bool is_expert = false;
   ParameterSettings settings = {};  ///< how it is updated
@@ -56,6 +57,8 @@ struct FlatGroup {
 /// The groups that have blocks, of these in this order: matrices, matrices of experts, vectors; and of each
 /// kind one for every way of being updated, in the order in which the backward pass comes to them. `blocks`
 /// in the order of the forward pass. A bucket closes once it holds sharding.bucket_bytes of f32 gradients.
+/// One with blocks that several pipeline ranks hold has nothing but such blocks of one layer, so that it is
+/// the same on all of these: copies are sharded and summed alike, and stay equal bit for bit.
 std::vector<FlatGroup> flat_layout(std::span<const BlockSize> blocks, const ShardingSpec& sharding);
 
 }  // namespace trireme

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "parallel/module/layer_statistics.h"
@@ -29,18 +30,18 @@ class Layer {
   virtual void backward_weight(Context& ctx, Saved& saved) = 0;
   /// Whether backward_input reads the weights of the layer's blocks; forward always may.
   virtual bool backward_reads_weights() const { return true; }
-  /// Appends the layer's own blocks in the order of the forward pass. A block that another layer owns (tied
-  /// weights) is not listed.
+  /// Appends the blocks that the layer reads and adds gradients to, in the order of the forward pass. Others
+  /// may use them too (shared layers, a tied head).
   virtual void collect(std::vector<ParameterBlock*>& blocks) = 0;
-  /// Appends the blocks of earlier layers that this one reads and adds gradients to as well (tied weights).
-  virtual void collect_shared(std::vector<const ParameterBlock*>&) const {}
+  /// What reports call it; empty: what the names of its parameters have in common.
+  virtual std::string name() const { return ""; }
   /// Appends what its parts count in a step.
   virtual void collect_statistics(std::vector<LayerStatistics*>&) {}
 };
 
 /// Told that the backward pass of a layer is about to begin, with the blocks to whose gradients it adds.
 using GradientsExpected = std::function<void(std::span<const ParameterBlock* const>)>;
-/// Told that the gradients of a layer's blocks are complete for the step.
+/// Told that a layer adds nothing more in this step to the gradients of its blocks. Other layers may.
 using GradientsReady = std::function<void(std::span<ParameterBlock* const>)>;
 
 }  // namespace trireme

@@ -1,13 +1,12 @@
 #include "parallel/module/model_part.h"
 
+#include "parallel/module/distinct_blocks.h"
+
 namespace trireme {
 
 std::vector<ParameterBlock*> ModelPart::blocks() const {
   std::vector<ParameterBlock*> all;
-  for (const Stage& stage : chunks) {
-    const auto blocks = stage.blocks();
-    all.insert(all.end(), blocks.begin(), blocks.end());
-  }
+  for (const Stage& stage : chunks) append_new(all, stage.blocks());
   return all;
 }
 
@@ -29,14 +28,15 @@ std::vector<RouterBalance*> ModelPart::routers() const {
 }
 
 std::span<const ParameterView> ModelPart::parameters(size_t chunk) const {
-  const auto num_parameters = [&](size_t c) {
-    size_t count = 0;
-    for (const ParameterBlock* block : chunks[c].blocks()) count += block->members.size();
-    return count;
-  };
-  size_t begin = 0;
-  for (size_t c = 0; c < chunk; ++c) begin += num_parameters(c);
-  return std::span(storage->parameters()).subspan(begin, num_parameters(chunk));
+  size_t begin = 0, end = 0;
+  std::vector<ParameterBlock*> known;
+  for (size_t c = 0; c <= chunk; ++c) {
+    const size_t num_known = known.size();
+    append_new(known, chunks[c].blocks());
+    begin = end;
+    for (size_t i = num_known; i < known.size(); ++i) end += known[i]->members.size();
+  }
+  return std::span(storage->parameters()).subspan(begin, end - begin);
 }
 
 }  // namespace trireme

@@ -25,16 +25,17 @@ struct ModelPart {
   std::vector<Stage> chunks;  ///< chunk c of pipeline rank s is virtual stage c * num_ranks + s
   std::unique_ptr<ParameterStorage> storage;  ///< of all chunks
   StageBoundary boundary;
-  /// On the first and the last rank of a pipeline: the block of which both hold a copy (tied embeddings).
-  ParameterBlock* tied = nullptr;
+  /// Sets of pipeline ranks (two or more, ascending) that hold copies of the same blocks, which have its
+  /// number, counted from 1 (ParameterBlock::holders). Alike on all ranks of the pipeline.
+  std::vector<std::vector<int>> holders;
 
-  /// The chunks' blocks, one chunk after the other, each in the order of the forward pass.
+  /// The chunks' blocks, each once, one chunk after the other, each in the order of the forward pass.
   std::vector<ParameterBlock*> blocks() const;
   /// What their layers count, likewise.
   std::vector<LayerStatistics*> statistics() const;
   /// The routers among these.
   std::vector<RouterBalance*> routers() const;
-  /// The storage's parameters of one chunk.
+  /// The storage's parameters of one chunk: those of blocks that no earlier one of the rank uses.
   std::span<const ParameterView> parameters(size_t chunk) const;
 };
 

@@ -32,7 +32,8 @@ struct Parameter {
   int num_copies = 1;
   /// Each of them computes only a part of the gradient: it must be summed over the copies.
   bool is_gradient_partial = false;
-  /// A copy of a parameter of an earlier pipeline stage, which counts it in norms and writes it to files.
+  /// A copy of a parameter that an earlier pipeline stage uses first: that one counts it in norms and writes
+  /// it to files.
   bool is_tied_copy = false;
   /// Number of the expert it belongs to: held by the ranks that hold this expert. -1: held by all.
   int expert = -1;
@@ -50,7 +51,8 @@ struct Parameter {
 /// members stands for "this layer has none".
 struct ParameterBlock {
   std::vector<Parameter> members;
-  const Layer* owner = nullptr;  ///< set by Stage
+  const Layer* owner = nullptr;  ///< the rank's first layer that uses it; set by Stage
+  int holders = 0;  ///< number, from 1, of the pipeline ranks that hold it (ModelPart::holders); 0: this one
   /// Members one below the other; set by ParameterStorage, and where ranks divide weights (ZeRO 3) by
   /// WeightAccess, while a layer that reads it runs.
   Tensor weight;

@@ -28,8 +28,8 @@ std::vector<BlockSize> sizes_of(std::span<ParameterBlock* const> blocks,
   int64_t number = 0;
   for (const ParameterBlock* block : blocks) {
     if (std::exchange(owner, block->owner) != block->owner) ++number;
-    sizes.push_back({block->shape().numel(), number, block->is_matrix(), block->is_of_experts(),
-                     settings_of_block(*block, rules)});
+    sizes.push_back({block->shape().numel(), number, block->holders, block->is_matrix(),
+                     block->is_of_experts(), settings_of_block(*block, rules)});
   }
   return sizes;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "parallel/module/layer.h"
 
@@ -19,9 +20,7 @@ class Recomputed final : public Layer {
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
   void collect(std::vector<ParameterBlock*>& blocks) override { layer_->collect(blocks); }
-  void collect_shared(std::vector<const ParameterBlock*>& blocks) const override {
-    layer_->collect_shared(blocks);
-  }
+  std::string name() const override { return layer_->name(); }
   void collect_statistics(std::vector<LayerStatistics*>& statistics) override {
     layer_->collect_statistics(statistics);
   }

@@ -1,6 +1,9 @@
 #include "parallel/module/stage.h"
 
 #include <optional>
+#include <utility>
+
+#include "parallel/module/distinct_blocks.h"
 
 namespace trireme {
 
@@ -28,16 +31,19 @@ std::string common_name(std::span<ParameterBlock* const> blocks) {
 
 Stage::Stage(std::vector<std::unique_ptr<Layer>> layers) : layers_(std::move(layers)) {
   for (const auto& layer : layers_) {
-    auto& own = blocks_of_layer_.emplace_back();
-    layer->collect(own);
-    for (ParameterBlock* block : own) block->owner = layer.get();
-    auto& used = used_by_layer_.emplace_back(own.begin(), own.end());
-    layer->collect_shared(used);
+    auto& blocks = blocks_of_layer_.emplace_back();
+    layer->collect(blocks);
+    for (ParameterBlock* block : blocks) {
+      if (block->owner == nullptr) block->owner = layer.get();
+    }
+    const auto& used = used_by_layer_.emplace_back(blocks.begin(), blocks.end());
     auto& read = read_in_backward_.emplace_back();
     if (layer->backward_reads_weights()) read = used;
   }
   for (size_t i = 0; i < layers_.size(); ++i) {
-    observed_.push_back({common_name(blocks_of_layer_[i]), i, blocks_of_layer_[i], used_by_layer_[i]});
+    std::string name = layers_[i]->name();
+    if (name.empty()) name = common_name(blocks_of_layer_[i]);
+    observed_.push_back({std::move(name), i, blocks_of_layer_[i]});
   }
 }
 
@@ -117,7 +123,7 @@ void Stage::enter(int64_t index, const MicroBatch& micro_batch, int stage) {
 
 std::vector<ParameterBlock*> Stage::blocks() const {
   std::vector<ParameterBlock*> all;
-  for (const auto& blocks : blocks_of_layer_) all.insert(all.end(), blocks.begin(), blocks.end());
+  for (const auto& blocks : blocks_of_layer_) append_new(all, blocks);
   return all;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "parallel/module/layer.h"
@@ -30,7 +31,7 @@ class Stage {
   /// The output of the first `num_layers` layers; nothing is kept for a backward pass.
   Tensor infer(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, size_t num_layers);
   /// The whole backward pass, layer by layer: `expected`, input gradient, weight gradient, then `ready` for
-  /// its blocks. Both may be empty.
+  /// its blocks (those that it shares too). Both may be empty.
   Tensor backward(Context& ctx, const Tensor& doutput, StageSaved& saved, const GradientsReady& ready,
                   const GradientsExpected& expected = {});
   /// The two halves for schedules that split the backward pass.
@@ -46,7 +47,9 @@ class Stage {
   void ignore(StageObserver& observer) { std::erase(observers_, &observer); }
 
   size_t num_layers() const { return layers_.size(); }
-  /// All blocks in the order of the forward pass.
+  /// The blocks that a layer uses (Layer::collect).
+  std::span<ParameterBlock* const> blocks_of(size_t layer) const { return blocks_of_layer_[layer]; }
+  /// All blocks, each once, in the order of the forward pass.
   std::vector<ParameterBlock*> blocks() const;
   /// What its layers count, likewise.
   std::vector<LayerStatistics*> statistics() const;
@@ -62,7 +65,7 @@ class Stage {
   WeightAccess* access_ = nullptr;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::vector<std::vector<ParameterBlock*>> blocks_of_layer_;
-  std::vector<std::vector<const ParameterBlock*>> used_by_layer_;     // its own and shared ones
+  std::vector<std::vector<const ParameterBlock*>> used_by_layer_;     // the same
   std::vector<std::vector<const ParameterBlock*>> read_in_backward_;  // of these, the ones it reads again
   std::vector<ObservedLayer> observed_;                               // one a layer
   std::vector<StageObserver*> observers_;

@@ -12,10 +12,9 @@ namespace trireme {
 
 /// A layer as an observer meets it.
 struct ObservedLayer {
-  std::string name;                             ///< what the names of its parameters begin with: "layers.3"
-  size_t index = 0;                             ///< in its stage
-  std::span<ParameterBlock* const> own;         ///< its blocks
-  std::span<const ParameterBlock* const> used;  ///< those and the blocks of others to whose gradients it adds
+  std::string name;                         ///< "layers.3"
+  size_t index = 0;                         ///< in its stage
+  std::span<ParameterBlock* const> blocks;  ///< that it reads and adds gradients to; others may use them too
 };
 
 /// Called between the layers' passes, in the order in which they run. Checks look at the tensors; tests may
@@ -31,7 +30,7 @@ class StageObserver {
   virtual void after_forward(Context&, const ObservedLayer&, const Tensor& /*y*/) {}
   /// dx is undefined behind the layer that begins with tokens.
   virtual void after_backward_input(Context&, const ObservedLayer&, const Tensor& /*dx*/) {}
-  /// The gradients of layer.used hold what the micro-batches so far have added.
+  /// The gradients of layer.blocks hold what the micro-batches so far have added.
   virtual void after_backward_weight(Context&, const ObservedLayer&) {}
 };
 

@@ -11,8 +11,9 @@ namespace trireme {
 /// Parameters that different ranks hold copies of: those of experts, and all others.
 enum class ParameterKind : uint8_t { dense, expert };
 
-/// Gradients are summed over all(). ZeRO shards state among the neighbours of shard(); replicate() are the
-/// ranks that hold the same shard in each such group.
+/// The ranks of one pipeline stage that hold the same parameters; of copies on other stages HolderGroups says
+/// more. Gradients are summed over all(). ZeRO shards state among the neighbours of shard(); replicate() are
+/// the ranks that hold the same shard in each such group.
 class ReplicaGroups {
  public:
   /// `all` outlives this; its ranks make one together, with the same `num_shards`, which divides their

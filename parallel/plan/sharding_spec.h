@@ -12,7 +12,8 @@ namespace trireme {
 /// ZeRO (Rajbhandari et al., arXiv 1910.02054). Stage 0: every rank holds everything. Stage 1: the state of
 /// the optimizer is sharded: moments, and f32 master weights where the weights themselves are 16-bit. Stage
 /// 2: gradients too. Stage 3: weights too, which are whole only while a layer reads them; but not vectors,
-/// which in layers C wide are about one parameter in C and would cost a message each.
+/// which in layers C wide are about one parameter in C and would cost a message each. Stages that hold copies
+/// of shared weights (HolderGroups) shard them each among its own ranks, all in the same way (flat_layout).
 struct ShardingSpec {
   int zero_stage = 0;
   int num_shards = 1;         ///< ranks that shard; 1 at stage 0

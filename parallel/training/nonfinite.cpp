@@ -81,7 +81,7 @@ void NonFiniteFinder::enter(int64_t index, const MicroBatch& micro_batch, int st
 }
 
 void NonFiniteFinder::before_forward(Context& ctx, const ObservedLayer& layer) {
-  for (const ParameterBlock* block : layer.own) {
+  for (const ParameterBlock* block : layer.blocks) {
     for_each_member(*block, block->weight, [&](const Parameter& p, const Tensor& t) {
       NonFinite what = here(NonFiniteKind::weight, layer, p.name);
       if (look(ctx, t, forward_key(layer, 0), what)) {
@@ -108,7 +108,7 @@ void NonFiniteFinder::after_backward_weight(Context& ctx, const ObservedLayer& l
 }
 
 void NonFiniteFinder::look_at_gradients(Context& ctx, const ObservedLayer& layer, bool vectors_only) {
-  for (const ParameterBlock* block : layer.used) {
+  for (const ParameterBlock* block : layer.blocks) {
     if (!block->gradient || (vectors_only && block->is_matrix())) continue;
     for_each_member(*block, block->gradient, [&](const Parameter& p, const Tensor& t) {
       if (look(ctx, t, backward_key(layer, accumulated), here(NonFiniteKind::gradient, layer, p.name))) {

@@ -1,6 +1,5 @@
 #include "parallel/training/training_passes.h"
 
-#include <array>
 #include <vector>
 
 #include "parallel/pipeline/plan_schedule.h"
@@ -35,7 +34,7 @@ TrainingPasses::TrainingPasses(const ParallelContext& parallel, ModelPart& part,
       part_(part),
       seed_(seed),
       executor_(parallel.pipeline(), part),
-      tied_weights_(parallel.pipeline(), part.tied),
+      shared_(parallel.pipeline(), part),
       partial_gradients_(parallel.tensor(), part.blocks()),
       reducer_(parallel, *part.storage, parallel.plan().overlap, parallel.plan().gradient_dtype) {}
 
@@ -55,21 +54,21 @@ void TrainingPasses::run(Context& ctx, std::span<MicroBatch> micro_batches, doub
   const GradientHooks hooks{
       [&](std::span<const ParameterBlock* const> blocks) { reducer_.expect(ctx, blocks); },
       [&](std::span<ParameterBlock* const> blocks) { complete(ctx, blocks); }};
+  shared_.begin();
   executor_.run(ctx, *schedule_, micro_batches, hooks);
-  if (ParameterBlock* tied = tied_weights_.block()) {
-    reducer_.expect(ctx, std::array<const ParameterBlock*, 1>{tied});
-    tied_weights_.sum(ctx);
-    reducer_.ready(ctx, std::array{tied});
-  }
+  const auto held = shared_.held_elsewhere();
+  reducer_.expect(ctx, std::vector<const ParameterBlock*>(held.begin(), held.end()));
+  shared_.sum(ctx);
+  reducer_.ready(ctx, held);
   reducer_.finish(ctx);
 }
 
-// Tied weights are left for the end of the step, when both stages have their gradient.
+// What other stages hold too is left for the end of the step, when all of them have their gradient.
 void TrainingPasses::complete(Context& ctx, std::span<ParameterBlock* const> blocks) {
-  std::vector<ParameterBlock*> own(blocks.begin(), blocks.end());
-  std::erase(own, tied_weights_.block());
-  partial_gradients_.sum(ctx, own);
-  reducer_.ready(ctx, own);
+  std::vector<ParameterBlock*> done = shared_.complete(blocks);
+  partial_gradients_.sum(ctx, done);
+  std::erase_if(done, [](const ParameterBlock* block) { return block->holders != 0; });
+  reducer_.ready(ctx, done);
 }
 
 }  // namespace trireme

@@ -7,7 +7,7 @@
 #include "parallel/data_parallel/gradient_reducer.h"
 #include "parallel/module/model_part.h"
 #include "parallel/pipeline/pipeline_executor.h"
-#include "parallel/pipeline/tied_weights.h"
+#include "parallel/pipeline/shared_gradients.h"
 #include "parallel/plan/parallel_context.h"
 #include "parallel/tensor_parallel/partial_gradients.h"
 #include "parallel/training/batch_sums.h"
@@ -37,7 +37,7 @@ class TrainingPasses {
   uint64_t seed_;
   std::optional<Schedule> schedule_;  // of the last step
   PipelineExecutor executor_;
-  TiedWeights tied_weights_;
+  SharedGradients shared_;
   PartialGradients partial_gradients_;
   GradientReducer reducer_;
 };

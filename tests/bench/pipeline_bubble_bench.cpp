@@ -44,7 +44,7 @@ double measured_bubble(const Schedule& schedule, Milliseconds stage_time) {
       layers.push_back(std::make_unique<Waiting>(stage_time / schedule.num_chunks));
       part.chunks.emplace_back(std::move(layers));
     }
-    part.boundary = {1, DType::f32, [](const MicroBatch&) { return int64_t{1}; }};
+    part.boundary = {1, DType::f32, [](const TokenBatch&) { return int64_t{1}; }};
     std::vector<MicroBatch> micro_batches(static_cast<size_t>(schedule.num_micro_batches));
     PipelineExecutor executor(world, part);
     world.barrier(ctx.stream());

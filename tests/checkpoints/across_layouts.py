@@ -68,15 +68,22 @@ def run_mixtures(bench, seed, whole):
 
 
 def run_chain(bench, seed, whole):
-    """1, 2, 4, 8 and 3 ranks in one run: steps, tokens and losses are those of one rank that was never stopped."""
+    """1, 2, 4, 8 and 3 ranks in one run: steps, tokens and losses are those of one rank that was never stopped.
+
+    Layers share their weights, which Muon updates: a checkpoint has both once, whoever holds copies.
+    """
     del seed, whole
-    batch = ["--train.micro-batch", "1", "--train.global-batch", "24", "--train.steps", "10"]
+    batch = ["--train.micro-batch", "1", "--train.global-batch", "24", "--train.steps", "10", "--model.share", "1",
+             "--optimizer.kind", "muon"]
     bench.run(1, [*batch, "--run.dir", "one"])
     stops = [(1, 2, []), (2, 4, ["--zero", "1"]), (4, 6, ["--tp", "2"]), (8, 8, ["--pp", "2", "--zero", "2"]), (3, 10, ["--zero", "3"])]
     for ranks, stop, options in stops:
         last = [] if stop == 10 else ["--train.stop-after", str(stop)]
         bench.run(ranks, [*batch, *options, *last, "--run.dir", "chain", "--resume", "auto"], 0 if stop == 10 else SAVED)
     expect_close_runs(bench.path("one"), bench.path("chain"), 1e-5)
+    names = sorted(manifest(bench.path("chain"), 8)["tensors"])
+    expect(any(name.startswith("optimizer.momentum.layers.0.") for name in names), f"no momentum among {names}")
+    expect(not any("layers.1." in name for name in names), f"layers have no weights of their own, but {names}")
     configs = [f"config.{i}.ini" for i in range(1, 5)] + ["config.ini"]
     for name in configs:
         with open(bench.path("chain", name)) as config:

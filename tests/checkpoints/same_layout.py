@@ -9,7 +9,7 @@ CASES = {
     "fp32-sync": (1, [*BATCH, "--checkpoint.async", "off"]),
     "bf16": (1, [*BATCH, "--train.precision", "bf16"]),
     "bf16-no-masters": (1, [*BATCH, "--train.precision", "bf16", "--train.master", "none"]),
-    "fp16": (1, [*BATCH, "--train.precision", "fp16", "--train.loss-scale-growth-interval", "3"]),
+    "fp16": (1, [*BATCH, "--train.precision", "fp16", "--train.loss-scale-interval", "3"]),
     "muon": (1, [*BATCH, "--optimizer.kind", "muon"]),
     "mixture": (1, [*BATCH, *MIXTURE]),
     "zero0": (2, BATCH),

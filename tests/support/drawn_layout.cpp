@@ -85,19 +85,29 @@ LayoutRun draw_layout(uint64_t seed) {
   return run;
 }
 
+void draw_sharing(uint64_t seed, LayoutRun& run) {
+  const int64_t layers = run.model.num_layers,
+                every = run.model.moe.num_experts > 0 ? run.model.moe.every : 1;
+  const auto groups = static_cast<int>((layers - 1) / every);  // blocks alike have the same parts
+  run.model.share = every * (1 + Draw(seed + 7777).below(groups));
+}
+
 std::string text_of(const LayoutRun& run) {
   const ParallelPlan& p = run.plan;
   return fmt::format(
-      "{} {} layers, vocabulary {}, {} experts; dp {} tp {}{} /{} pp {} {} x{} cp {} ep {} x {} in {}, ZeRO "
+      "{} {} layers with the weights of {}, vocabulary {}, {} experts; dp {} tp {}{} /{} pp {} {} x{} cp {} "
+      "ep {} x {} in {}, ZeRO "
       "{} shard {}; "
       "recompute {}/{}; "
       "micro-batch {} "
       "of {}{}; buckets {}{}",
-      to_string(run.model.family), run.model.num_layers, run.model.vocab_size, run.model.moe.num_experts,
-      p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline, p.schedule.text(),
-      p.virtual_stages, p.context, p.expert, p.expert_tensor_ranks(), p.expert_chunks, p.zero_stage, p.shard,
-      static_cast<int>(run.recomputation.mode), run.recomputation.every, run.micro_batch, run.global_batch,
-      run.unequal_targets ? " unequal" : "", p.bucket_bytes(), p.overlap ? "" : " no overlap");
+      to_string(run.model.family), run.model.num_layers,
+      run.model.share > 0 ? run.model.share : run.model.num_layers, run.model.vocab_size,
+      run.model.moe.num_experts, p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline,
+      p.schedule.text(), p.virtual_stages, p.context, p.expert, p.expert_tensor_ranks(), p.expert_chunks,
+      p.zero_stage, p.shard, static_cast<int>(run.recomputation.mode), run.recomputation.every,
+      run.micro_batch, run.global_batch, run.unequal_targets ? " unequal" : "", p.bucket_bytes(),
+      p.overlap ? "" : " no overlap");
 }
 
 }  // namespace trireme::test

@@ -12,6 +12,9 @@ namespace trireme::test {
 /// batch.
 LayoutRun draw_layout(uint64_t seed);
 
+/// Has the layers of a drawn run share weights, in groups of a number that fits and is drawn too.
+void draw_sharing(uint64_t seed, LayoutRun& run);
+
 /// All that was drawn, in a line.
 std::string text_of(const LayoutRun& run);
 

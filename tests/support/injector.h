@@ -34,7 +34,7 @@ class Injector final : public StageObserver {
     if (injection_.kind != NonFiniteKind::weight || !is_here(layer)) return;
     // Of the embedding only the table of tokens: a position behind the sample's end takes part in nothing.
     const bool is_table = layer.name == "embedding";
-    const ParameterBlock& block = *layer.own[is_table ? 0 : injection_.choice % layer.own.size()];
+    const ParameterBlock& block = *layer.blocks[is_table ? 0 : injection_.choice % layer.blocks.size()];
     plant_in_block(block, block.weight, layer);
   }
   void after_forward(Context&, const ObservedLayer& layer, const Tensor& y) override {
@@ -46,7 +46,7 @@ class Injector final : public StageObserver {
   }
   void after_backward_weight(Context&, const ObservedLayer& layer) override {
     if (injection_.kind != NonFiniteKind::gradient || !injection_.of_weight || !is_here(layer)) return;
-    const ParameterBlock& block = *layer.own[injection_.choice % layer.own.size()];
+    const ParameterBlock& block = *layer.blocks[injection_.choice % layer.blocks.size()];
     plant_in_block(block, block.gradient, layer);
   }
 

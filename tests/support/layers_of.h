@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "models/config/model_config.h"
 #include "models/layers/cross_entropy.h"
@@ -34,33 +35,38 @@ struct LayersOf {
     const RotarySpec& spec_of_rotary = spec.blocks.front().attention.rotary;
     return spec_of_rotary.dims > 0 ? rotary_table(ctx, spec_of_rotary, 8) : Tensor();
   }
-  Norm norm() const { return {spec.head.norm, parameters().norm(spec.head.norm, "norm")}; }
+  Norm norm() const { return {spec.head.norm, held(parameters().norm(spec.head.norm, "norm"))}; }
   Attention attention(Context& ctx) const {
     const AttentionSpec& attention = spec.blocks.front().attention;
-    return {attention, parameters().attention(attention, "attention"), rotary(ctx), tensor, context};
+    return {attention, held(parameters().attention(attention, "attention")), rotary(ctx), tensor, context};
   }
   FeedForward feed_forward() const {
     const FeedForwardSpec& part = spec.blocks.front().feed_forward;
-    return {part, parameters().feed_forward(part, "ffn"), tensor};
+    return {part, held(parameters().feed_forward(part, "ffn")), tensor};
   }
   MoeFeedForward mixture() const {
     const MixtureSpec& part = *spec.blocks.front().mixture;
-    return {part, parameters().mixture(part, "ffn"), 0, tensor, context, experts};
+    return {part,   held(parameters().mixture(part, "ffn")), RouterPlace{"ffn.router", 0}, tensor, context,
+            experts};
   }
   TransformerBlock block(Context& ctx, int64_t index = 0) const {
+    return block(ctx, index, held(parameters().block(index)));
+  }
+  /// With parameters that others may hold too.
+  TransformerBlock block(Context& ctx, int64_t index, std::shared_ptr<BlockParameters> with) const {
     return {spec.blocks[static_cast<size_t>(index)],
-            parameters().block(index),
+            std::move(with),
             index,
             rotary(ctx),
             tensor,
             context,
             experts};
   }
-  Embedding embedding() const { return {spec.embedding, parameters().embedding(), tensor}; }
+  Embedding embedding() const { return {spec.embedding, held(parameters().embedding()), tensor}; }
   /// Reads `table`, or a matrix of its own where that is null.
-  LossHead head(const ParameterBlock* table = nullptr, const LossConfig& loss = {}) const {
-    return {spec.head, parameters().head(table != nullptr),  table,
-            tensor,    std::make_shared<CrossEntropy>(loss), loss};
+  LossHead head(ParameterBlock* table = nullptr, const LossConfig& loss = {}) const {
+    return {spec.head, held(parameters().head(table != nullptr)), table,
+            tensor,    std::make_shared<CrossEntropy>(loss),      loss};
   }
 };
 

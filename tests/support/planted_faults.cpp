@@ -95,7 +95,7 @@ class FaultOfRank::Part final : public RunHooks, public StageObserver {
   }
   void after_backward_weight(Context&, const ObservedLayer& layer) override {
     if (!is_here(layer)) return;
-    for (ParameterBlock* block : layer.own) {
+    for (ParameterBlock* block : layer.blocks) {
       if (fault_.kind == FaultKind::scaled_weights && !block->is_of_experts())
         scale(block->gradient, fault_.scale);
       if (fault_.kind == FaultKind::unsummed_replica) scale(block->gradient, 0);

@@ -1,4 +1,5 @@
-// What the processor can do, for bodies that are chosen at run time: asked in words that GCC and clang both know.
+// What the processor can do, for bodies that are chosen at run time: asked in words that GCC and clang both
+// know.
 #pragma once
 
 #include <cpuid.h>

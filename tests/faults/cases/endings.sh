@@ -214,9 +214,10 @@ case_nonfinite_step_of_two_ranks() {
 # The files of metrics may not grow any more: it is said once, the lines that are there are whole, and the weights are saved
 case_full_disk_of_metrics() {
   text 300 >t.txt
-  # 64 KiB hold the weights, and the metrics of some hundred steps.
+  # 64 KiB hold the weights, and the metrics of some hundred steps, but no checkpoint.
   (ulimit -f 64 && exec "$TRIREME" train --data.text t.txt --model.layers 1 --model.hidden 16 --model.heads 2 --train.seq-len 16 \
-    --train.micro-batch 1 --train.sample-tokens 0 --run.threads 1 --train.steps 600 --train.log-every 100 --run.dir r) >out 2>&1
+    --train.micro-batch 1 --train.sample-tokens 0 --run.threads 1 --train.steps 600 --train.log-every 100 --run.dir r \
+    --checkpoint.keep 0) >out 2>&1
   status=$?
   expect_status 0
   if [[ $(grep -c 'metrics.jsonl: cannot be written: File too large; the run goes on' out) != 1 ]]; then cat out; exit 1; fi

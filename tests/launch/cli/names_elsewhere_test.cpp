@@ -38,12 +38,14 @@ TEST(NamesElsewhere, EachStandsForAnOptionAndIsNoneItself) {
 TEST(NamesElsewhere, AnswerAWrongOption) {
   EXPECT_EQ(said_elsewhere("num_layers"), "; Megatron-LM's --num_layers is --model.layers here");
   EXPECT_EQ(said_elsewhere("model.layers"), "");
-  const std::vector<std::string> args = {"--data.text", "x", "--tensor-model-parallel-size", "2", "--n_embd", "64"};
+  const std::vector<std::string> args = {"--data.text", "x",        "--tensor-model-parallel-size",
+                                         "2",           "--n_embd", "64"};
   try {
     parse_run_arguments({"train", all_options(), {}, true}, args, 2);
     FAIL();
   } catch (const UserError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("Megatron-LM's --tensor-model-parallel-size is --parallel.tensor here"));
+    EXPECT_THAT(error.what(),
+                HasSubstr("Megatron-LM's --tensor-model-parallel-size is --parallel.tensor here"));
     EXPECT_THAT(error.what(), HasSubstr("nanoGPT's --n_embd is --model.hidden here"));
   }
 }

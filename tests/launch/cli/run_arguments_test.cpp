@@ -355,7 +355,7 @@ TEST(RunArguments, WrittenConfigsReadBackEqual) {
       {"--optimizer.schedule", "wsd", "--optimizer.decay-fraction", "0.3", "--train.precision", "bf16"},
       {"--optimizer.schedule", "constant", "--train.sample-tokens", "0", "--data.valid-fraction", "0"},
       {"--model.family", "llama", "--model.rotary-theta", "12345.678", "--model.kv-heads", "3",
-       "--model.tied", "on"},
+       "--model.tied", "on", "--model.share", "5"},
       {"--optimizer.lr", "0.1234567890123456", "--parallel.overlap", "off", "--model.bias", "off"},
       {"--preset", "llama3-1b", "--train.seq-len", "128", "--data.tokenizer", "bpe", "--data.bpe-vocab",
        "999"},

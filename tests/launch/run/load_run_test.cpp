@@ -21,8 +21,9 @@ using testing::HasSubstr;
 class LoadRun : public testing::Test {
  protected:
   LoadRun() {
-    const std::vector<std::string> args = {"--data.text", "book.txt", "--model.preset", "gpt2-3m", "--dp", "2",
-                                           "--tp",        "2",        "--train.steps",  "7"};
+    const std::vector<std::string> args = {"--data.text",   "book.txt", "--model.preset", "gpt2-3m",
+                                           "--dp",          "2",        "--tp",           "2",
+                                           "--train.steps", "7"};
     const RunConfig config = parse_run_arguments({"train", all_options(), {}, true}, args, 4).config;
     folder_.write("config.ini", write_config(config));
   }

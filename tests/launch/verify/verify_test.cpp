@@ -126,6 +126,17 @@ TEST(Verify, RoutersAreJitteredAsInTraining) {
   EXPECT_NE(verified(config).losses, jittered.losses);
 }
 
+TEST(Verify, LayersThatShareWeightsFollowAndAreNamed) {
+  RunConfig config = tiny_run({.data = 2, .pipeline = 2, .zero_stage = 2});
+  config.model.num_layers = 5;
+  config.model.share = 2;
+  EXPECT_THAT(verified(config).faults, IsEmpty());
+  Disturber disturber("layers.4", 0, true);  // on the second stage, as layers.2 is
+  const VerifyReport report = verified(config, 3, &disturber);
+  ASSERT_FALSE(report.faults.empty());
+  EXPECT_THAT(report.faults.front(), HasSubstr("layers.4"));
+}
+
 TEST(Verify, AForwardPassThatDiffersIsNamed) {
   const RunConfig config = tiny_run({.data = 2, .pipeline = 2});  // layers.2 is on the second stage
   Disturber disturber("layers.2", 1, true);
@@ -288,6 +299,15 @@ TEST(SmallRun, KeepsWhatDecidesWhetherALayoutFits) {
   EXPECT_LT(small.model.vocab_size, 2048);
   EXPECT_EQ(small.train.seq_len % 32, 0);
   EXPECT_EQ(small.accumulation(), 8);
+}
+
+TEST(SmallRun, KeepsLayersThatShareWeights) {
+  RunConfig config = tiny_run({.data = 1});
+  config.model.num_layers = 12;
+  config.model.share = 4;
+  EXPECT_EQ(small_run(config).model.num_layers, 5);
+  config.parallel.pipeline = 8;
+  EXPECT_EQ(small_run(config).model.num_layers, 8);
 }
 
 TEST(SmallRun, LeavesASmallModelAlone) {

@@ -90,6 +90,30 @@ TEST(ModelConfig, OfAPatternOfBlocksTheLastOneHasNoWindow) {
   EXPECT_EQ(faults_of(config).size(), 1u);
 }
 
+TEST(ModelConfig, SharingNeedsFewerGroupsThanLayersAndLayersAlike) {
+  ModelConfig config;
+  config.num_layers = 12;
+  for (const int64_t share : {0, 1, 4, 5, 11}) {
+    config.share = share;
+    EXPECT_THAT(faults_of(config), testing::IsEmpty()) << share;
+  }
+  config.share = 12;
+  EXPECT_THAT(faults_of(config),
+              ElementsAre(HasSubstr("model.share is 12: with model.layers 12 no layer would "
+                                    "use the weights of another; 1 to 11 do")));
+  config.moe = {.num_experts = 4, .every = 3};
+  for (const int64_t share : {3, 6, 9}) {
+    config.share = share;
+    EXPECT_THAT(faults_of(config), testing::IsEmpty()) << share;
+  }
+  config.share = 4;
+  EXPECT_THAT(faults_of(config), ElementsAre(HasSubstr("nearest that work are 3 or 6")));
+  config.share = 1;
+  EXPECT_THAT(faults_of(config), ElementsAre(HasSubstr("nearest that work are 3")));
+  config.moe = {.num_experts = 4, .first_block = 1};
+  EXPECT_THAT(faults_of(config), ElementsAre(HasSubstr("--moe.from 0 --moe.every 1")));
+}
+
 TEST(ModelConfig, NoDivisionByZeroOrNegativeSizes) {
   ModelConfig config;
   config.hidden_size = -1;

@@ -21,18 +21,15 @@ int64_t without_buffers(const MemoryEstimate& memory) {
   return memory.total() - memory[MemoryCategory::buffers];
 }
 
-class MemoryOfDrawnLayouts : public testing::TestWithParam<std::tuple<bool, uint64_t>> {};
-
-TEST_P(MemoryOfDrawnLayouts, IsAsPredicted) {
+void expect_as_predicted(const LayoutRun& run) {
   constexpr double kTolerance = 0.05;
-  const auto& [with_experts, seed] = GetParam();
-  const LayoutRun run = draw_memory_layout(seed, with_experts);
   SCOPED_TRACE(fmt::format("{}, {}", text_of(run), to_string(run.precision)));
   const MemoryComparison memory = compare_memory(run);
   for (int i = 0; i < kNumMemoryCategories; ++i) {
     const auto category = static_cast<MemoryCategory>(i);
     const int64_t measured = memory.measured[category], predicted = memory.predicted[category];
-    RecordProperty(std::string(to_string(category)), fmt::format("{} predicted {}", measured, predicted));
+    testing::Test::RecordProperty(std::string(to_string(category)),
+                                  fmt::format("{} predicted {}", measured, predicted));
     if (category == MemoryCategory::buffers) {
       // In them is the workspace of the library that multiplies matrices, which is not predicted.
       EXPECT_LE(predicted, 1.05 * static_cast<double>(measured) + 65536);
@@ -42,6 +39,38 @@ TEST_P(MemoryOfDrawnLayouts, IsAsPredicted) {
     }
   }
   EXPECT_NEAR(off(without_buffers(memory.predicted), without_buffers(memory.measured)), 0, kTolerance);
+}
+
+class MemoryOfDrawnLayouts : public testing::TestWithParam<std::tuple<bool, uint64_t>> {};
+
+TEST_P(MemoryOfDrawnLayouts, IsAsPredicted) {
+  const auto& [with_experts, seed] = GetParam();
+  expect_as_predicted(draw_memory_layout(seed, with_experts));
+}
+
+class MemoryOfSharedLayers : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(MemoryOfSharedLayers, IsAsPredicted) {
+  LayoutRun run = draw_memory_layout(GetParam(), GetParam() % 2 == 1);
+  draw_sharing(GetParam(), run);
+  expect_as_predicted(run);
+}
+
+// Where a step has one backward pass, buckets would go one after the other but for those that other layers of
+// the rank, or of another stage, still add to.
+TEST(MemoryOfSharedGradients, IsInUseUntilTheLastLayerIsThrough) {
+  for (const int pipeline : {1, 2}) {
+    LayoutRun run;
+    run.model = tiny_model(ModelFamily::llama);
+    run.model.num_layers = 6;
+    run.model.share = 3;
+    run.model.hidden_size = 96;
+    run.model.ffn_size = 256;
+    run.plan = {.data = 2, .pipeline = pipeline, .zero_stage = 2, .bucket_mib = in_mib(20000)};
+    run.global_batch = 2;
+    run.seq_len = run.model.max_positions = 32;
+    expect_as_predicted(run);
+  }
 }
 
 // All tokens choose the same experts.
@@ -68,6 +97,10 @@ INSTANTIATE_TEST_SUITE_P(Drawn, MemoryOfDrawnLayouts,
                            return (std::get<0>(p.param) ? "experts_" : "dense_") +
                                   std::to_string(std::get<1>(p.param));
                          });
+
+INSTANTIATE_TEST_SUITE_P(Drawn, MemoryOfSharedLayers,
+                         testing::Range(kFirst, kFirst + (whole_tier() ? 60 : 4)),
+                         [](const auto& p) { return std::to_string(p.param); });
 
 INSTANTIATE_TEST_SUITE_P(Drawn, MemoryOfUnevenLoads, testing::Range(kFirst, kFirst + (whole_tier() ? 20 : 3)),
                          [](const auto& p) { return std::to_string(p.param); });

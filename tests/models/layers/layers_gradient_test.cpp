@@ -6,6 +6,8 @@
 #include "models/families/family.h"
 #include "models/transformer/transformer.h"
 #include "parallel/context_parallel/make_micro_batch.h"
+#include "parallel/module/distinct_blocks.h"
+#include "parallel/module/recompute.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/gradient_check.h"
@@ -110,12 +112,54 @@ class WholeModel final : public Layer {
   }
   void collect(std::vector<ParameterBlock*>& blocks) override {
     embedding_.collect(blocks);
-    head_.collect(blocks);
+    std::vector<ParameterBlock*> of_head;
+    head_.collect(of_head);
+    append_new(blocks, of_head);  // which has the table too
   }
 
  private:
   Embedding embedding_;
   LossHead head_;
+};
+
+// Three blocks, the first and the last of which share their weights.
+class SharedBlocks final : public Layer {
+ public:
+  SharedBlocks(Context& ctx, const ModelConfig& c, bool recomputes) {
+    const test::LayersOf layers = of(c);
+    const auto shared = held(layers.parameters().block(0));
+    for (const auto& parameters : {shared, held(layers.parameters().block(1)), shared}) {
+      std::unique_ptr<Layer> block(new TransformerBlock(layers.block(ctx, std::ssize(blocks_), parameters)));
+      if (recomputes) block = std::make_unique<Recomputed>(std::move(block));
+      blocks_.push_back(std::move(block));
+    }
+  }
+  Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
+    auto& parts = saved.emplace<std::array<Saved, 3>>();
+    Tensor y = x;
+    for (size_t i = 0; i < 3; ++i) y = blocks_[i]->forward(ctx, mb, y, parts[i]);
+    return y;
+  }
+  Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override {
+    auto& parts = saved.get<std::array<Saved, 3>>();
+    Tensor dx = dy;
+    for (size_t i = 3; i-- > 0;) dx = blocks_[i]->backward_input(ctx, dx, parts[i]);
+    return dx;
+  }
+  void backward_weight(Context& ctx, Saved& saved) override {
+    auto& parts = saved.get<std::array<Saved, 3>>();
+    for (size_t i = 0; i < 3; ++i) blocks_[i]->backward_weight(ctx, parts[i]);
+  }
+  void collect(std::vector<ParameterBlock*>& blocks) override {
+    for (const auto& block : blocks_) {
+      std::vector<ParameterBlock*> used;
+      block->collect(used);
+      append_new(blocks, used);
+    }
+  }
+
+ private:
+  std::vector<std::unique_ptr<Layer>> blocks_;
 };
 
 void check(Layer& layer, int64_t batch, int64_t seq_len, int64_t width) {
@@ -193,6 +237,20 @@ TEST(LayerGradients, GemmasEmbeddingAndHead) {
   config.logit_soft_cap = 0.8;
   WholeModel model(config);
   check(model, 2, 5, 0);
+}
+
+TEST(LayerGradients, BlocksWithSharedWeights) {
+  Context ctx;
+  for (const bool recomputes : {false, true}) {
+    ModelConfig config = small(ModelFamily::gpt2, 3, 3, 4);
+    config.num_layers = 3;
+    SharedBlocks gpt2(ctx, config, recomputes);
+    check(gpt2, 2, 5, 12);
+    config = small(ModelFamily::llama, 4, 2, 4);
+    config.num_layers = 3;
+    SharedBlocks llama(ctx, config, recomputes);
+    check(llama, 1, 5, 16);
+  }
 }
 
 TEST(LayerGradients, Embedding) {

@@ -62,5 +62,20 @@ TEST(ParameterTable, IsTheMixtures) {
   }
 }
 
+TEST(ParameterTable, IsTheSharedLayers) {
+  for (const ModelFamily family : {ModelFamily::gpt2, ModelFamily::llama}) {
+    ModelConfig config = small(family);
+    config.moe = {.num_experts = 3, .every = 2};
+    const ModelSize two = size_of(config);
+    config.num_layers = 7;
+    const double flops = forward_flops_per_token(config, 8);
+    config.share = 2;
+    expect_equal_to_the_model(config);
+    EXPECT_EQ(size_of(config).parameters, two.parameters);
+    EXPECT_EQ(size_of(config).active, two.active);
+    EXPECT_EQ(forward_flops_per_token(config, 8), flops) << "layers are computed however they share";
+  }
+}
+
 }  // namespace
 }  // namespace trireme

@@ -96,6 +96,39 @@ TEST(LoadWeights, EveryLayoutReadsAndWritesTheSameFile) {
   }
 }
 
+TEST(LoadWeights, SharedLayersAreInTheFileOnceAndRoutersOfEachLayer) {
+  const TemporaryFolder folder;
+  ModelConfig config = mixture();
+  config.moe.first_block = 0;
+  config.num_layers = 5;
+  config.share = 2;
+  config.tied_embeddings = true;
+  const std::string file = one_rank_file(folder, config);
+  const SafetensorsReader reader(file);
+  int num_matrices = 0;
+  for (const auto& [name, tensor] : reader.tensors()) {
+    if (name.ends_with(".router.bias")) continue;
+    EXPECT_FALSE(name.starts_with("layers.") && name[7] > '1') << name;
+    num_matrices += name.ends_with("router.weight") ? 1 : 0;
+  }
+  EXPECT_EQ(num_matrices, 2);
+  EXPECT_EQ(reader.at("layers.4.ffn.router.bias").shape, (Shape{4}));
+  for (const ParallelPlan& plan :
+       {ParallelPlan{.data = 2, .pipeline = 2, .expert = 2, .zero_stage = 3},
+        {.data = 1, .tensor = 2, .pipeline = 4},
+        {.data = 1, .pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 3},
+        {.data = 2, .expert = 2, .zero_stage = 2}}) {
+    run_thread_ranks(plan.world_size(), [&](Communicator& world) {
+      Rank rank(world, config, plan, 4);
+      rank.load(file);
+      for (const RouterBalance* router : rank.session.part().routers())
+        EXPECT_EQ(router->bias[3], static_cast<float>(router->layer) + 0.75f);
+      rank.save(folder.path("again.safetensors"));
+    });
+    EXPECT_EQ(bytes_of(folder.path("again.safetensors")), bytes_of(file));
+  }
+}
+
 TEST(LoadWeights, BiasesChooseAlsoWhereTheyAreNoLongerMoved) {
   const TemporaryFolder folder;
   const std::string file = one_rank_file(folder, mixture());

@@ -8,6 +8,7 @@
 #include "models/session/training_session.h"
 #include "models/transformer/block.h"
 #include "parallel/context_parallel/make_micro_batch.h"
+#include "parallel/module/distinct_blocks.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/ops/elementwise.h"
@@ -89,7 +90,7 @@ struct Chunks {
     const LayersOf layers(tiny_model(ModelFamily::gpt2), *self);
     std::vector<std::unique_ptr<Layer>> a, b;
     std::unique_ptr<Embedding> embedding(new Embedding(layers.embedding()));
-    const ParameterBlock* table = &embedding->tokens();
+    ParameterBlock* table = &embedding->tokens();
     a.push_back(std::move(embedding));
     a.emplace_back(new TransformerBlock(layers.block(ctx, 0)));
     if (extra) b.push_back(std::move(extra));
@@ -98,8 +99,7 @@ struct Chunks {
     first = std::make_unique<Stage>(std::move(a));
     second = std::make_unique<Stage>(std::move(b));
     auto blocks = first->blocks();
-    const auto more = second->blocks();
-    blocks.insert(blocks.end(), more.begin(), more.end());
+    append_new(blocks, second->blocks());  // the head's table is there
     storage = std::make_unique<ParameterStorage>(ctx, blocks, DType::f32, sharding(world, stage));
     parallel = std::make_unique<ParallelContext>(world, ParallelPlan{.data = world.size()});
     weights = std::make_unique<ShardedWeights>(*parallel, *storage, true);

@@ -49,5 +49,29 @@ TEST(FlatLayout, ShardedWeightsEndABucketWithTheirLayer) {
   EXPECT_EQ(groups[2].buckets.size(), 1U);
 }
 
+// Two ranks come to the same two shared layers in different orders, between others of their own.
+TEST(FlatLayout, BucketsOfCopiesAreTheSameForAllHolders) {
+  const auto layers = [](std::initializer_list<std::pair<int64_t, int>> numels_and_holders) {
+    std::vector<BlockSize> blocks;
+    for (const auto& [numel, holders] : numels_and_holders) {
+      const auto owner = std::ssize(blocks) / 2;
+      blocks.push_back({.numel = numel, .owner = owner, .holders = holders});
+      blocks.push_back({.numel = numel + 2048, .owner = owner, .holders = holders});
+    }
+    return flat_layout(blocks, {.zero_stage = 1, .num_shards = 3, .bucket_bytes = 1 << 20})[0];
+  };
+  const FlatGroup a = layers({{1000, 0}, {3000, 1}, {5000, 1}, {7000, 0}}),
+                  b = layers({{5000, 1}, {3000, 1}, {9000, 0}});
+  ASSERT_EQ(a.buckets.size(), 4U);
+  ASSERT_EQ(b.buckets.size(), 3U);
+  const auto numels = [](const FlatGroup& group) {
+    std::vector<int64_t> all;
+    for (const FlatBucket& bucket : group.buckets) all.push_back(bucket.numel() / ops::kSumBlock);
+    return all;
+  };
+  EXPECT_EQ(numels(a), (std::vector<int64_t>{18, 12, 9, 6}));
+  EXPECT_EQ(numels(b), (std::vector<int64_t>{21, 9, 12}));
+}
+
 }  // namespace
 }  // namespace trireme

@@ -14,7 +14,7 @@ using Log = std::vector<std::string>;
 /// A layer with one block, and a second one that belongs to somebody else.
 class Named final : public Layer {
  public:
-  Named(Log& log, std::string name, const ParameterBlock* shared = nullptr, bool reads_in_backward = true)
+  Named(Log& log, std::string name, ParameterBlock* shared = nullptr, bool reads_in_backward = true)
       : log_(log), name_(std::move(name)), shared_(shared), reads_in_backward_(reads_in_backward) {
     block_ = single(Parameter::whole(name_, {2, 2}, 0, 0));
   }
@@ -29,18 +29,18 @@ class Named final : public Layer {
   }
   void backward_weight(Context&, Saved&) override { log_.push_back("weight " + name_); }
   bool backward_reads_weights() const override { return reads_in_backward_; }
-  void collect(std::vector<ParameterBlock*>& blocks) override { blocks.push_back(&block_); }
-  void collect_shared(std::vector<const ParameterBlock*>& blocks) const override {
+  void collect(std::vector<ParameterBlock*>& blocks) override {
+    blocks.push_back(&block_);
     if (shared_ != nullptr) blocks.push_back(shared_);
   }
-  const ParameterBlock* block() const { return &block_; }
+  ParameterBlock* block() { return &block_; }
 
   bool throws = false;
 
  private:
   Log& log_;
   std::string name_;
-  const ParameterBlock* shared_;
+  ParameterBlock* shared_;
   bool reads_in_backward_;
   ParameterBlock block_;
 };
@@ -123,12 +123,25 @@ TEST(StageWeights, AnExceptionReleasesWhatWasAcquired) {
   EXPECT_EQ(t.log.back(), "release b");
 }
 
-TEST(StageWeights, BlocksKnowTheirLayer) {
+TEST(StageWeights, EachLayerIsReadyWithAllThatItUses) {
+  ThreeLayers t;
+  t.stage->forward(t.ctx, t.mb, Tensor(), t.saved);
+  Log ready;
+  t.stage->backward(t.ctx, Tensor(), t.saved, [&](std::span<ParameterBlock* const> blocks) {
+    std::string names;
+    for (const ParameterBlock* block : blocks) names += block->members.front().name;
+    ready.push_back(names);
+  });
+  EXPECT_THAT(ready, ElementsAre("ca", "b", "a"));
+}
+
+TEST(StageWeights, BlocksKnowTheirFirstLayerAndAreThereOnce) {
   ThreeLayers t;
   const auto blocks = t.stage->blocks();
   ASSERT_EQ(blocks.size(), 3u);
   EXPECT_EQ(blocks[1]->owner, t.middle);
   EXPECT_NE(blocks[0]->owner, blocks[2]->owner);
+  EXPECT_EQ(t.stage->blocks_of(2)[1], blocks[0]);
 }
 
 }  // namespace

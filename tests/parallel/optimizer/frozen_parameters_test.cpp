@@ -96,14 +96,27 @@ TEST(FrozenTiedWeights, AreSummedByNobody) {
   expect_frozen(run);
 }
 
+// All layers of both stages have the matrices of one, of which some are frozen and others Muon's.
+TEST(FrozenSharedLayers, AreSummedByNobody) {
+  std::vector<ParameterRule> rules = muon_rules();
+  for (const char* pattern : {"layers.0.attention.*.weight", "layers.0.*norm.gain"})
+    rules.push_back({.pattern = pattern, .frozen = true});
+  LayoutRun run = with({}, rules);
+  run.model = tiny_model(ModelFamily::gpt2);
+  run.model.share = 1;
+  run.plan.pipeline = 2;
+  run.plan.data = 2;
+  run.plan.zero_stage = 2;
+  expect_frozen(run);
+}
+
 // The ranks of a tensor axis sum what each has seen of biases and norms, and nothing of matrices.
 TEST(FrozenMatrices, LeaveBiasesTheirGradient) {
   LayoutRun run = with({}, halves_of_layers());
   run.model = tiny_model(ModelFamily::gpt2);
+  run.plan.data = 1;
   run.plan.tensor = 2;
   run.plan.sequence = true;
-  run.plan.zero_stage = 3;
-  run.plan.data = 2;
   expect_frozen(run);
 }
 
@@ -125,6 +138,20 @@ TEST(FrozenMemory, HoldsNothingForGradients) {
     for (const MemoryCategory category : {MemoryCategory::gradients, MemoryCategory::optimizer})
       EXPECT_LT(static_cast<double>(some[category]), 0.3 * static_cast<double>(all[category])) << stage;
   }
+}
+
+// A copy is known by the name of the layer that uses it first, on another stage.
+TEST(FrozenMemory, OfCopiesIsThatOfTheFirst) {
+  LayoutRun run = with({}, {{.pattern = "layers.0.*", .frozen = true}});
+  run.model = tiny_model(ModelFamily::llama);
+  run.model.num_layers = 4;
+  run.model.share = 1;
+  run.model.hidden_size = 128;
+  run.model.ffn_size = 256;
+  run.seq_len = 4;
+  run.plan.data = 1;
+  run.plan.pipeline = 2;
+  expect_memory_as_predicted(run);
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ struct Pipeline {
       layers.push_back(std::make_unique<Affine>(v == 0, v == num_ranks * num_chunks - 1, notes));
       part.chunks.emplace_back(std::move(layers));
     }
-    part.boundary = {1, DType::f32, [](const MicroBatch& mb) { return mb.rows(); }};
+    part.boundary = {1, DType::f32, [](const TokenBatch& mb) { return mb.rows(); }};
   }
 };
 

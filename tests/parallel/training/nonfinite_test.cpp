@@ -266,7 +266,7 @@ TEST(NonFinite, ASumOfFiniteGradientsThatOverflowsIsNamedAsSuch) {
     Rank rank(world, layout);
     class Large final : public StageObserver {
       void after_backward_weight(Context&, const ObservedLayer& layer) override {
-        if (layer.name == "layers.1") layer.own[0]->gradient.data<float>()[3] = 40000;
+        if (layer.name == "layers.1") layer.blocks[0]->gradient.data<float>()[3] = 40000;
       }
     } large;
     rank.observe(large);

@@ -27,7 +27,7 @@ class PendingStep : public testing::Test, public StageObserver {
   }
 
   void after_backward_weight(Context&, const ObservedLayer& layer) override {
-    if (spoils_ && layer.name == "layers.1") layer.own[0]->gradient.data<float>()[3] = INFINITY;
+    if (spoils_ && layer.name == "layers.1") layer.blocks[0]->gradient.data<float>()[3] = INFINITY;
   }
 
   trireme::PendingStep passes(int32_t first) {

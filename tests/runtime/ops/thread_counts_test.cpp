@@ -66,7 +66,7 @@ TEST(ThreadCountCases, CallEveryOp) {
   ctx.observe_ops(&names);
   for (const auto& [name, run] : thread_cases()) run(ctx, Draw(1));
   size_t num_declared = 0;
-  for (const auto& file : std::filesystem::directory_iterator(source_folder() + "/runtime/ops")) {
+  for (const auto& file : std::filesystem::recursive_directory_iterator(source_folder() + "/runtime/ops")) {
     if (file.path().extension() != ".h" || file.path().filename() == "dispatch.h") continue;
     std::ifstream in(file.path());
     const std::string text{std::istreambuf_iterator<char>(in), {}};

@@ -66,6 +66,11 @@ TEST_F(AttentionChoiceOnHost, OptionsBecomeSettings) {
   config = parse({"--train.precision", "fp32"});
   EXPECT_EQ(attention_text(config.run, why_no_cudnn(config)),
             "own kernels (cuDNN's attention has no fp32), deterministic");
+  config = parse({"--model.window", "64"});
+  EXPECT_EQ(attention_text(config.run, why_no_cudnn(config)),
+            "own kernels (cuDNN is not asked for a window), deterministic");
+  config = parse({"--model.window", "64", "--model.window-pattern", "2"});  // it serves every other block
+  EXPECT_THAT(attention_text(config.run, why_no_cudnn(config)), HasSubstr("where it serves"));
 }
 
 TEST_F(AttentionChoiceOnHost, WhatCudnnCannotServeIsRefusedBeforeTheRun) {
@@ -73,6 +78,8 @@ TEST_F(AttentionChoiceOnHost, WhatCudnnCannotServeIsRefusedBeforeTheRun) {
                {"run.attention cudnn: run.device is cpu"});
   expect_fault({"--run.attention", "cudnn", "--train.precision", "fp32"}, {"run.attention cudnn", "no fp32"});
   expect_fault({"--run.attention", "cudnn", "--model.heads", "4"}, {"heads of 8, 16, ... 128"});
+  expect_fault({"--run.attention", "cudnn", "--model.window", "64", "--model.window-pattern", "2"},
+               {"run.attention cudnn", "which some blocks have (model.window)"});
   expect_error(ExitCode::usage, {"run.attention cudnn", "more keys than queries"}, [] {
     parse_run_arguments({"train", all_options(), {}, false},
                         std::vector<std::string>{"--preset", "gpt2-124m", "--train.precision", "bf16", "--cp",

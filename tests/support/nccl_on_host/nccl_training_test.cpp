@@ -71,6 +71,7 @@ class DrawnNcclTraining : public testing::TestWithParam<uint64_t> {};
 
 TEST_P(DrawnNcclTraining, FollowsOneRank) {
   LayoutRun run = draw_layout(GetParam());
+  if (GetParam() % 3 == 0) draw_sharing(GetParam(), run);
   run.steps = 2;
   SCOPED_TRACE(text_of(run));
   LayoutRun plain = run;

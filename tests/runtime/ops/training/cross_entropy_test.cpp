@@ -137,7 +137,7 @@ TEST_P(CrossEntropy, CappedLogitsMatchDoublePrecision) {
 
 TEST_P(CrossEntropy, ZLossAndLabelSmoothingMatchDoublePrecision) {
   Context one(test::test_device()), two(test::test_device(), 2);
-  for (const int64_t v : {1, 37, 1031, 2100}) {
+  for (const int64_t v : {1, 37, 1031}) {
     const int64_t rows = 12;
     const Tensor logits = random_tensor(one, {rows, v}, GetParam(), 7, 4.0f);
     const std::vector<int32_t> targets = drawn_targets(rows, v, 3);
@@ -204,6 +204,7 @@ TEST_P(CrossEntropy, PartsOfTheVocabularyGiveTheSame) {
     expect_definition(logits, targets, 0.25f, got);
     EXPECT_EQ(run_in_parts(two, logits, targets, 0.25f, cuts), got) << "two threads";
     expect_definition(logits, targets, 0.25f, run_in_parts(one, logits, targets, 0.25f, cuts, 5), 5);
+    if (v > 100) continue;  // the same, and long on the host
     for (const ops::CrossEntropyOptions& options : kAdded)
       expect_definition(logits, targets, options, run_in_parts(one, logits, targets, options, cuts));
   }
