@@ -33,7 +33,7 @@ class RunCheckpoints {
   Wishes wishes() const;
   /// The largest of all ranks' wishes: hears of a save that failed, on all ranks together.
   void agree(const Wishes& of_all);
-  /// Whether a checkpoint is to be saved behind this step. By the clock none is while the one before is under
+  /// Whether a checkpoint is to be saved after this step. By the clock none is while the one before is under
   /// way.
   bool is_due(int64_t step) const;
 

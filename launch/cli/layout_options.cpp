@@ -31,7 +31,9 @@ std::vector<Option> degree_options(const std::string& section) {
       {section, "expert", "ep",
        whole(
            [](auto& c) -> auto& { return c.parallel.expert; }, 1, kMostRanks),
-       "expert-parallel ranks: of those that sum gradients so many divide the experts among them", ""},
+       "expert-parallel degree: each rank holds 1/N of the experts; divides data x context x tensor / "
+       "expert-tensor",
+       ""},
       {section, "expert-tensor", "",
        whole(
            [](auto& c) -> auto& { return c.parallel.expert_tensor; }, 0, kMostRanks),

@@ -150,8 +150,9 @@ std::vector<Option> model_options() {
       {section, "window-pattern", "",
        whole(
            [](auto& c) -> auto& { return c.model.window_pattern; }, 0, 1 << 14),
-       "blocks without the window: of so many blocks the last one attends to all tokens (2: local and global "
-       "take turns); 0: none",
+       "every N-th block attends to all tokens, without the window (2: local and global blocks alternate); "
+       "0: "
+       "all have the window",
        "0; gemma2: 2", needs_window},
       {section, "norm-eps", "",
        real(

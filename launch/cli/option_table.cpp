@@ -11,7 +11,7 @@ std::span<const OptionSection> option_sections() {
       {"data", "Data: what is read"},
       {"train", "Training"},
       {"loss", "Loss: what is minimised"},
-      {"optimizer", "Optimizer: AdamW and the learning rate"},
+      {"optimizer", "Optimizer and learning rate"},
       {"parallel", "Layout: how ranks share the work"},
       {"checkpoint", "Checkpoints: what a run can go on from"},
       {"run", "This run"},

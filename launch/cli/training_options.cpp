@@ -75,8 +75,9 @@ std::vector<Option> data_options() {
          return when(!c.data.valid_tokens.empty(), "--data.valid-tokens names the validation data");
        }},
       {section, "documents", "", named<DocumentsKind>([](auto& c) -> auto& { return c.data.documents; }),
-       "in one sample: attend sees the documents before, separate its own alone (cut at the end-of-text "
-       "token)",
+       "what a token of a packed sample attends to: attend, the documents before it too; separate, its own "
+       "alone "
+       "(they end at the end-of-text token)",
        ""},
       {section, "prefetch", "",
        whole(
@@ -125,7 +126,7 @@ std::vector<Option> train_options() {
       {section, "stop-after", "",
        whole(
            [](auto& c) -> auto& { return c.train.stop_after; }, 0),
-       "save behind this step and end with exit code 75, to be resumed; 0: no", "",
+       "save after this step and end with exit code 75, to be resumed; 0: no", "",
        [](const RunConfig& c) -> std::string {
          if (c.train.stop_after == 0) return "";
          if (!c.checkpoint.is_on()) return "--checkpoint.keep is 0: there would be nothing to resume";
@@ -179,7 +180,7 @@ std::vector<Option> optimizer_options() {
       {section, "min-lr", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.min_lr; }, 0),
-       "rate that decay ends at, one step behind the last", "",
+       "rate at which decay ends, one step after the last", "",
        [](const RunConfig& c) {
          return when(c.optimizer.schedule == Kind::constant, "--optimizer.schedule constant does not decay");
        }},

@@ -50,7 +50,7 @@ struct TrainConfig {
   NonFiniteCheck check = NonFiniteCheck::step;
   bool float8 = false;               ///< linear layers of the blocks multiply in fp8 (Transformer)
   Recomputation recomputation;       ///< what is not kept for the backward pass
-  int64_t stop_after = 0;            ///< the run ends behind this step, to be resumed; 0: behind the last
+  int64_t stop_after = 0;            ///< the run ends after this step, to be resumed; 0: after the last
   int64_t eval_every = 0;            ///< steps between evaluations; 0: only at start and end
   int64_t eval_batches = 0;          ///< global batches an evaluation; 0: the whole validation set
   int64_t log_every = 10;            ///< steps between printed lines; metrics.jsonl has every step

@@ -6,6 +6,7 @@
 
 #include "launch/verify/verify.h"
 #include "runtime/comm/threads/thread_communicator.h"
+#include "tests/launch/verify/tiny_run.h"
 
 namespace trireme {
 namespace {
@@ -14,21 +15,9 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 RunConfig muon_run() {
-  RunConfig config;
-  config.model.vocab_size = 37;
-  config.model.num_layers = 2;
-  config.model.hidden_size = 24;
-  config.model.num_heads = config.model.num_kv_heads = 4;
-  config.model.ffn_size = 40;
-  config.model.max_positions = 8;
-  config.train.seq_len = 8;
-  config.train.micro_batch = 1;
-  config.train.global_batch = 4;
-  config.train.steps = 3;
-  config.run.threads = 1;
+  RunConfig config = test::tiny_run({.data = 2, .tensor = 2, .zero_stage = 2}, 2);
   config.optimizer.kind = OptimizerKind::muon;
   config.optimizer.muon_lr = 0.01;
-  config.parallel = {.data = 2, .tensor = 2, .zero_stage = 2};
   return config;
 }
 

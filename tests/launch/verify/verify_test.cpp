@@ -17,30 +17,15 @@
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/ops/host_copy.h"
+#include "tests/launch/verify/tiny_run.h"
 
 namespace trireme {
 namespace {
 
+using test::tiny_run;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-RunConfig tiny_run(const ParallelPlan& plan) {
-  RunConfig config;
-  config.model.vocab_size = 37;
-  config.model.num_layers = 3;
-  config.model.hidden_size = 24;
-  config.model.num_heads = config.model.num_kv_heads = 4;
-  config.model.ffn_size = 40;
-  config.model.max_positions = 8;
-  config.train.seq_len = 8;
-  config.train.micro_batch = 1;
-  config.train.global_batch = 4;
-  config.train.steps = 3;
-  config.run.threads = 1;
-  config.parallel = plan;
-  return config;
-}
 
 /// A report of a run whose rank `disturbed_rank` has `hooks`.
 VerifyReport verified(const RunConfig& config, int disturbed_rank = -1, RunHooks* hooks = nullptr) {
