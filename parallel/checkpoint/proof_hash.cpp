@@ -11,7 +11,7 @@ namespace trireme {
 void ProofHash::add(const Slice& slice, int64_t begin, std::span<const std::byte> bytes) {
   const size_t element = size_of(slice.dtype);
   const auto count = static_cast<int64_t>(bytes.size() / element);
-  const ops::cpu::ElementHashKey key(slice.name);
+  const ops::ElementHashKey key(slice.name);
   // Elements of files may lie anywhere.
   std::vector<std::byte> aligned;
   if (reinterpret_cast<uintptr_t>(bytes.data()) % element != 0) {
@@ -21,8 +21,8 @@ void ProofHash::add(const Slice& slice, int64_t begin, std::span<const std::byte
   for (const BoxOfRun& part : cut_range(slice.box, begin, begin + count)) {
     for_each_run(part.box, slice.shape, [&](int64_t index, int64_t place, int64_t length) {
       const auto at = static_cast<size_t>(part.begin + place) * element;
-      sum_ += ops::cpu::hash_elements(key, index, bytes.subspan(at, static_cast<size_t>(length) * element),
-                                      element);
+      sum_ +=
+          ops::hash_elements(key, index, bytes.subspan(at, static_cast<size_t>(length) * element), element);
     });
   }
 }

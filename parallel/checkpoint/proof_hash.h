@@ -8,16 +8,16 @@
 #include <vector>
 
 #include "parallel/checkpoint/slice.h"
-#include "runtime/ops/cpu/element_hash.h"
+#include "runtime/ops/element_hash.h"
 
 namespace trireme {
 
 /// The sum modulo 2^128, over the elements of all tensors, of a mix of (name, index in the whole tensor,
-/// bits) (ops::cpu::hash_elements). Each element has to be counted by one rank.
+/// bits) (ops::hash_elements). Each element has to be counted by one rank.
 class ProofHash {
  public:
   ProofHash() = default;
-  explicit ProofHash(const ops::cpu::Sum128& sum) : sum_(sum) {}
+  explicit ProofHash(const ops::Sum128& sum) : sum_(sum) {}
 
   /// Counts elements of a slice: `bytes` are its packed elements from number `begin` on.
   void add(const Slice& slice, int64_t begin, std::span<const std::byte> bytes);
@@ -25,12 +25,12 @@ class ProofHash {
     sum_ += other.sum_;
     return *this;
   }
-  const ops::cpu::Sum128& sum() const { return sum_; }
+  const ops::Sum128& sum() const { return sum_; }
 
   friend bool operator==(const ProofHash&, const ProofHash&) = default;
 
  private:
-  ops::cpu::Sum128 sum_;
+  ops::Sum128 sum_;
 };
 
 /// 32 hexadecimal digits.

@@ -45,12 +45,12 @@ std::string first_words(Communicator& ranks, const std::string& own) {
 ProofHash sum_over_ranks(Communicator& ranks, const ProofHash& own) {
   // Four numbers of 32 bits, whose sums over ranks do not overflow.
   constexpr uint64_t kHalf = 0xffffffffull;
-  const ops::cpu::Sum128& sum = own.sum();
+  const ops::Sum128& sum = own.sum();
   int64_t parts[4] = {static_cast<int64_t>(sum.low & kHalf), static_cast<int64_t>(sum.low >> 32),
                       static_cast<int64_t>(sum.high & kHalf), static_cast<int64_t>(sum.high >> 32)};
   const auto stream = cpu::make_compute_stream();
   ranks.all_reduce(*stream, Tensor::borrow(parts, {4}, DType::i64));
-  ops::cpu::Sum128 all;
+  ops::Sum128 all;
   all += {0, static_cast<uint64_t>(parts[0])};
   all += {static_cast<uint64_t>(parts[1]) >> 32, static_cast<uint64_t>(parts[1]) << 32};
   all += {static_cast<uint64_t>(parts[2]), 0};

@@ -1,4 +1,4 @@
-#include "runtime/ops/cpu/element_hash.h"
+#include "runtime/ops/element_hash.h"
 
 #include <algorithm>
 
@@ -6,7 +6,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/ops/cpu/vectorize.h"
 
-namespace trireme::ops::cpu {
+namespace trireme::ops {
 
 namespace {
 
@@ -84,4 +84,4 @@ Sum128 hash_elements(const ElementHashKey& key, int64_t first_index, std::span<c
   return sum;
 }
 
-}  // namespace trireme::ops::cpu
+}  // namespace trireme::ops

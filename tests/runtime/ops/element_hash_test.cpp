@@ -1,4 +1,4 @@
-#include "runtime/ops/cpu/element_hash.h"
+#include "runtime/ops/element_hash.h"
 
 #include <cstring>
 #include <vector>
@@ -7,7 +7,7 @@
 
 #include "runtime/base/philox.h"
 
-namespace trireme::ops::cpu {
+namespace trireme::ops {
 namespace {
 
 std::vector<std::byte> drawn(size_t size) {
@@ -78,4 +78,4 @@ TEST(ElementHash, EveryBitThePlaceAndTheNameCount) {
 }
 
 }  // namespace
-}  // namespace trireme::ops::cpu
+}  // namespace trireme::ops

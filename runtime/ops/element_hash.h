@@ -1,4 +1,4 @@
-// A hash of elements that does not ask in which order, pieces or places they come.
+// A hash of elements, in memory of the host, that does not ask in which order, pieces or places they come.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-namespace trireme::ops::cpu {
+namespace trireme::ops {
 
 /// A number modulo 2^128.
 struct Sum128 {
@@ -42,4 +42,4 @@ struct ElementHashKey {
 Sum128 hash_elements(const ElementHashKey& key, int64_t first_index, std::span<const std::byte> bytes,
                      size_t element_size);
 
-}  // namespace trireme::ops::cpu
+}  // namespace trireme::ops
