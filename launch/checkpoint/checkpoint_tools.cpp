@@ -8,8 +8,8 @@
 
 #include <fmt/ranges.h>
 
-#include "parallel/checkpoint/checkpoint_directory.h"
-#include "parallel/checkpoint/whole_tensors.h"
+#include "parallel/checkpoint/format/checkpoint_directory.h"
+#include "parallel/checkpoint/weights/whole_tensors.h"
 #include "runtime/base/error.h"
 #include "runtime/base/half.h"
 

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "runtime/base/error.h"
-#include "runtime/io/durable_file.h"
-#include "runtime/io/file.h"
+#include "runtime/io/files/durable_file.h"
+#include "runtime/io/files/file.h"
 
 namespace trireme {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/io/safetensors.h"
+#include "runtime/io/safetensors/safetensors.h"
 
 namespace trireme {
 

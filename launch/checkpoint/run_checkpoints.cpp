@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "parallel/checkpoint/commit.h"
+#include "parallel/checkpoint/save/commit.h"
 
 namespace trireme {
 

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "launch/config/run_config.h"
-#include "parallel/checkpoint/checkpoint_saver.h"
-#include "parallel/checkpoint/training_state.h"
+#include "parallel/checkpoint/format/training_state.h"
+#include "parallel/checkpoint/save/checkpoint_saver.h"
 #include "runtime/comm/communicator.h"
-#include "runtime/io/file_calls.h"
+#include "runtime/io/files/file_calls.h"
 
 namespace trireme {
 

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "launch/cli/ini_file.h"
-#include "launch/cli/option_table.h"
+#include "launch/cli/options/option_table.h"
 #include "parallel/plan/schedule_spec.h"
 #include "runtime/data/tokenizer_kind.h"
 

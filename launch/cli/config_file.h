@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "launch/cli/option.h"
+#include "launch/cli/options/option.h"
 
 namespace trireme {
 

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "launch/cli/ini_file.h"
-#include "launch/cli/option_table.h"
+#include "launch/cli/options/option_table.h"
 
 namespace trireme {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "launch/cli/option.h"
+#include "launch/cli/options/option.h"
 
 namespace trireme {
 

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "launch/cli/help_text.h"
-#include "launch/cli/names_elsewhere.h"
-#include "launch/cli/option_table.h"
+#include "launch/cli/options/names_elsewhere.h"
+#include "launch/cli/options/option_table.h"
 
 namespace trireme {
 

@@ -6,7 +6,7 @@
 
 #include "launch/cli/command_line.h"
 #include "launch/cli/help_text.h"
-#include "launch/cli/nearest_name.h"
+#include "launch/cli/options/nearest_name.h"
 
 namespace trireme {
 

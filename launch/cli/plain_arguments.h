@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "launch/cli/option_values.h"
+#include "launch/cli/options/option_values.h"
 
 namespace trireme {
 

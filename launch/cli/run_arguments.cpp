@@ -4,8 +4,8 @@
 
 #include "launch/cli/command_line.h"
 #include "launch/cli/ini_file.h"
-#include "launch/cli/names_elsewhere.h"
-#include "launch/cli/nearest_name.h"
+#include "launch/cli/options/names_elsewhere.h"
+#include "launch/cli/options/nearest_name.h"
 #include "launch/config/complete_config.h"
 #include "parallel/pipeline/schedule_file.h"
 #include "runtime/base/error.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/cli/option.h"
+#include "launch/cli/options/option.h"
 
 namespace trireme {
 

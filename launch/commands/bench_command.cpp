@@ -8,7 +8,7 @@
 #include "launch/bench/collectives_bench.h"
 #include "launch/bench/op_cases.h"
 #include "launch/cli/help_text.h"
-#include "launch/cli/nearest_name.h"
+#include "launch/cli/options/nearest_name.h"
 #include "launch/cli/plain_arguments.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
@@ -18,7 +18,7 @@
 #include "launch/process/build_info.h"
 #include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
-#include "runtime/io/atomic_file.h"
+#include "runtime/io/files/atomic_file.h"
 #include "runtime/profile/device_rates.h"
 
 namespace trireme {

@@ -7,11 +7,11 @@
 
 #include "launch/checkpoint/checkpoint_tools.h"
 #include "launch/cli/help_text.h"
-#include "launch/cli/nearest_name.h"
+#include "launch/cli/options/nearest_name.h"
 #include "launch/cli/plain_arguments.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
-#include "parallel/checkpoint/whole_tensors.h"
+#include "parallel/checkpoint/weights/whole_tensors.h"
 #include "runtime/base/error.h"
 
 namespace trireme {

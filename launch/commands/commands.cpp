@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "launch/cli/help_text.h"
-#include "launch/cli/nearest_name.h"
+#include "launch/cli/options/nearest_name.h"
 #include "launch/process/build_info.h"
 #include "runtime/base/error.h"
 

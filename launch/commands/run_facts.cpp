@@ -7,7 +7,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 #include "runtime/data/tokenizer_kind.h"
-#include "runtime/io/file_digest.h"
+#include "runtime/io/digest/file_digest.h"
 
 namespace trireme {
 

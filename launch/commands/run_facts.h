@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "launch/cli/option.h"
+#include "launch/cli/options/option.h"
 #include "launch/commands/commands.h"
 #include "launch/config/run_config.h"
 #include "runtime/comm/agreement.h"

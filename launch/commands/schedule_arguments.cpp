@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "launch/cli/nearest_name.h"
-#include "launch/cli/option_values.h"
+#include "launch/cli/options/nearest_name.h"
+#include "launch/cli/options/option_values.h"
 #include "launch/cli/plain_arguments.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"

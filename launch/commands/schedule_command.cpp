@@ -4,7 +4,7 @@
 #include "parallel/pipeline/check_schedule.h"
 #include "parallel/pipeline/schedule_file.h"
 #include "runtime/base/error.h"
-#include "runtime/io/atomic_file.h"
+#include "runtime/io/files/atomic_file.h"
 
 namespace trireme {
 

@@ -15,7 +15,7 @@
 
 #include "launch/cli/command_line.h"
 #include "launch/cli/ini_file.h"
-#include "launch/cli/option_table.h"
+#include "launch/cli/options/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "runtime/base/error.h"
 

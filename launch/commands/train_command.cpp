@@ -2,7 +2,7 @@
 
 #include "launch/cli/config_file.h"
 #include "launch/cli/help_text.h"
-#include "launch/cli/option_table.h"
+#include "launch/cli/options/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/rank_world.h"

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/io/file.h"
+#include "runtime/io/files/file.h"
 
 namespace trireme {
 

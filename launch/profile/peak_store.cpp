@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/io/atomic_file.h"
+#include "runtime/io/files/atomic_file.h"
 
 namespace trireme {
 

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/error.h"
-#include "runtime/io/atomic_file.h"
+#include "runtime/io/files/atomic_file.h"
 
 namespace trireme {
 

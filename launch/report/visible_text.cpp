@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "runtime/io/utf8.h"
+#include "runtime/io/json/utf8.h"
 
 namespace trireme {
 

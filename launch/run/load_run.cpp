@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "launch/cli/option_table.h"
+#include "launch/cli/options/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "runtime/base/error.h"
 

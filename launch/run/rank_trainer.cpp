@@ -14,7 +14,7 @@
 #include "launch/report/number_text.h"
 #include "launch/run/sample_orders.h"
 #include "models/cost/model_size.h"
-#include "parallel/checkpoint/initial_weights.h"
+#include "parallel/checkpoint/weights/initial_weights.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/device/cpu/cpu_device.h"

@@ -21,7 +21,7 @@
 #include "launch/run/trainer.h"
 #include "launch/run/training_data.h"
 #include "models/session/training_session.h"
-#include "runtime/io/directory_lock.h"
+#include "runtime/io/files/directory_lock.h"
 #include "runtime/profile/device_rates.h"
 
 namespace trireme {

@@ -4,7 +4,7 @@
 #include "launch/process/stop_request.h"
 #include "launch/report/number_text.h"
 #include "launch/run/rank_trainer.h"
-#include "parallel/checkpoint/router_biases.h"
+#include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/comm/agreed_end.h"
 
 namespace trireme {

@@ -12,11 +12,11 @@
 #include "launch/preflight/preflight.h"
 #include "launch/report/number_text.h"
 #include "launch/run/rank_trainer.h"
-#include "parallel/checkpoint/resume.h"
+#include "parallel/checkpoint/load/resume.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/data/tokenizer_kind.h"
-#include "runtime/io/durable_file.h"
-#include "runtime/io/file_digest.h"
+#include "runtime/io/digest/file_digest.h"
+#include "runtime/io/files/durable_file.h"
 
 namespace trireme {
 

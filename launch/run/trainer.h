@@ -9,7 +9,7 @@
 #include "launch/report/banner.h"
 #include "launch/report/files/run_log.h"
 #include "runtime/comm/communicator.h"
-#include "runtime/io/safetensors.h"
+#include "runtime/io/safetensors/safetensors.h"
 
 namespace trireme {
 

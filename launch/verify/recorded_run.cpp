@@ -7,7 +7,7 @@
 #include "launch/config/attention_choice.h"
 #include "launch/config/session_options.h"
 #include "launch/verify/weight_copies.h"
-#include "parallel/checkpoint/router_biases.h"
+#include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/base/philox.h"
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/training/cross_entropy.h"

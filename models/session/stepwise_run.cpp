@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "parallel/checkpoint/collect_parameters.h"
+#include "parallel/checkpoint/weights/collect_parameters.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/host_copy.h"

@@ -5,9 +5,9 @@
 #include <fmt/ranges.h>
 
 #include "models/transformer/checkpointed_transformer.h"
-#include "parallel/checkpoint/initial_weights.h"
-#include "parallel/checkpoint/router_biases.h"
-#include "parallel/checkpoint/save_weights.h"
+#include "parallel/checkpoint/weights/initial_weights.h"
+#include "parallel/checkpoint/weights/router_biases.h"
+#include "parallel/checkpoint/weights/save_weights.h"
 #include "runtime/base/error.h"
 
 namespace trireme {

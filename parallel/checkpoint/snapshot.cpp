@@ -4,8 +4,8 @@
 #include <unordered_map>
 
 #include "runtime/base/error.h"
-#include "runtime/io/durable_file.h"
-#include "runtime/io/sharded_safetensors.h"
+#include "runtime/io/files/durable_file.h"
+#include "runtime/io/safetensors/sharded_safetensors.h"
 
 namespace trireme {
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "parallel/checkpoint/manifest.h"
-#include "parallel/checkpoint/proof_hash.h"
-#include "runtime/io/file_calls.h"
+#include "parallel/checkpoint/format/manifest.h"
+#include "parallel/checkpoint/format/proof_hash.h"
+#include "runtime/io/files/file_calls.h"
 
 namespace trireme {
 

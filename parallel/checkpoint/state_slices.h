@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "parallel/checkpoint/manifest.h"
+#include "parallel/checkpoint/format/manifest.h"
 #include "parallel/checkpoint/snapshot.h"
 #include "parallel/module/model_part.h"
 #include "parallel/optimizer/optimizer.h"

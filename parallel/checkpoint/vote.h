@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "parallel/checkpoint/proof_hash.h"
+#include "parallel/checkpoint/format/proof_hash.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/communicator.h"
 

@@ -10,8 +10,8 @@
 
 #include "parallel/pipeline/check_schedule.h"
 #include "runtime/base/error.h"
-#include "runtime/io/atomic_file.h"
-#include "runtime/io/file.h"
+#include "runtime/io/files/atomic_file.h"
+#include "runtime/io/files/file.h"
 
 namespace trireme {
 

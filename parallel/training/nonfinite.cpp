@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "parallel/module/local_ranges.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/json/json_file.h"
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/training/finite.h"
 

@@ -4,8 +4,8 @@
 
 #include "runtime/base/error.h"
 #include "runtime/data/tokens/token_format.h"
-#include "runtime/io/file_signs.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/digest/file_signs.h"
+#include "runtime/io/json/json_file.h"
 
 namespace trireme {
 namespace {

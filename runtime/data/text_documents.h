@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/io/mapped_file.h"
-#include "runtime/io/utf8.h"
+#include "runtime/io/files/mapped_file.h"
+#include "runtime/io/json/utf8.h"
 
 namespace trireme {
 

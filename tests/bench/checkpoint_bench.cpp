@@ -15,12 +15,12 @@
 
 #include <fmt/format.h>
 
-#include "parallel/checkpoint/checkpoint_saver.h"
-#include "parallel/checkpoint/commit.h"
-#include "parallel/checkpoint/load_slices.h"
+#include "parallel/checkpoint/load/load_slices.h"
+#include "parallel/checkpoint/save/checkpoint_saver.h"
+#include "parallel/checkpoint/save/commit.h"
 #include "parallel/checkpoint/snapshot.h"
 #include "runtime/comm/threads/thread_communicator.h"
-#include "runtime/io/durable_file.h"
+#include "runtime/io/files/durable_file.h"
 
 #include "tests/support/state_of_ranks.h"
 

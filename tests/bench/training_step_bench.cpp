@@ -20,7 +20,7 @@
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
-#include "runtime/io/atomic_file.h"
+#include "runtime/io/files/atomic_file.h"
 #include "runtime/profile/device_rates.h"
 
 namespace trireme {

@@ -6,11 +6,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "parallel/checkpoint/manifest.h"
+#include "parallel/checkpoint/format/manifest.h"
 #include "runtime/base/error.h"
-#include "runtime/io/safetensors.h"
-#include "runtime/io/sharded_safetensors.h"
-#include "runtime/io/xxh3.h"
+#include "runtime/io/digest/xxh3.h"
+#include "runtime/io/safetensors/safetensors.h"
+#include "runtime/io/safetensors/sharded_safetensors.h"
 
 namespace trireme::test {
 

@@ -16,9 +16,9 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; exit 0; fi
 seconds=${1:-60} folder=${2:-build-fuzz}
 
 mkdir -p "$folder/objects"
-sources=(tests/fuzz/fuzz_cases.cpp parallel/checkpoint/{manifest,stored_files,slice,cut_range,proof_hash}.cpp runtime/base/error.cpp
-  runtime/tensor/shape.cpp runtime/ops/cpu/element_hash.cpp runtime/io/{file,file_signs,mapped_file,mapped_files,atomic_file,safetensors,sharded_safetensors}.cpp
-  runtime/io/{sealed_json,strict_json,xxh3}.cpp)
+sources=(tests/fuzz/fuzz_cases.cpp parallel/checkpoint/format/{manifest,stored_files,slice,cut_range,proof_hash}.cpp runtime/base/error.cpp
+  runtime/tensor/shape.cpp runtime/ops/cpu/element_hash.cpp runtime/io/files/{file,mapped_file,mapped_files,atomic_file}.cpp
+  runtime/io/{digest/{file_signs,xxh3},json/{sealed_json,strict_json},safetensors/{safetensors,sharded_safetensors}}.cpp)
 flags=(-std=c++20 -O1 -g1 -fno-omit-frame-pointer -I. -DTRIREME_ONE_VERSION)
 objects=()
 for source in "${sources[@]}"; do

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/io/file_calls.h"
+#include "runtime/io/files/file_calls.h"
 
 namespace trireme::test {
 

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <memory>
 
-#include "parallel/checkpoint/cut_range.h"
-#include "parallel/checkpoint/share_slices.h"
+#include "parallel/checkpoint/format/cut_range.h"
+#include "parallel/checkpoint/save/share_slices.h"
 #include "runtime/base/philox.h"
 
 namespace trireme::test {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "parallel/checkpoint/load_slices.h"
+#include "parallel/checkpoint/load/load_slices.h"
 #include "parallel/checkpoint/snapshot.h"
 
 namespace trireme::test {

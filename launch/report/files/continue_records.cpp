@@ -9,8 +9,8 @@
 
 #include "launch/report/files/tensorboard_event.h"
 #include "runtime/base/error.h"
-#include "runtime/io/durable_file.h"
-#include "runtime/io/file.h"
+#include "runtime/io/files/durable_file.h"
+#include "runtime/io/files/file.h"
 
 namespace trireme {
 

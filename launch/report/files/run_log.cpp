@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "runtime/io/file.h"
+#include "runtime/io/files/file.h"
 
 namespace trireme {
 

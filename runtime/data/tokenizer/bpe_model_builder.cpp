@@ -4,7 +4,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/data/tokenizer/byte_alphabet.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/json/json_file.h"
 
 namespace trireme {
 namespace {

@@ -1,6 +1,6 @@
 #include "runtime/data/tokenizer/byte_alphabet.h"
 
-#include "runtime/io/utf8.h"
+#include "runtime/io/json/utf8.h"
 
 namespace trireme {
 namespace {

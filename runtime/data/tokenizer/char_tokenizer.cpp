@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "runtime/base/error.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/json/json_file.h"
 
 namespace trireme {
 

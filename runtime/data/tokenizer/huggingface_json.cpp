@@ -6,9 +6,9 @@
 #include "runtime/data/tokenizer/bpe_model_builder.h"
 #include "runtime/data/tokenizer/byte_alphabet.h"
 #include "runtime/data/tokenizer/pattern/pretokenizer.h"
-#include "runtime/io/file.h"
-#include "runtime/io/json_file.h"
-#include "runtime/io/utf8.h"
+#include "runtime/io/files/file.h"
+#include "runtime/io/json/json_file.h"
+#include "runtime/io/json/utf8.h"
 
 namespace trireme {
 namespace {

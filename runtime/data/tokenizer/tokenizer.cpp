@@ -2,7 +2,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/base/philox.h"
-#include "runtime/io/atomic_file.h"
+#include "runtime/io/files/atomic_file.h"
 
 namespace trireme {
 

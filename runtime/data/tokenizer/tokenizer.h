@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/io/utf8.h"
+#include "runtime/io/json/utf8.h"
 
 namespace trireme {
 

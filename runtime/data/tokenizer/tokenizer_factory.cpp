@@ -11,7 +11,7 @@
 #include "runtime/data/tokenizer/char_tokenizer.h"
 #include "runtime/data/tokenizer/huggingface_json.h"
 #include "runtime/data/tokenizer_kind.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/json/json_file.h"
 
 namespace trireme {
 namespace {

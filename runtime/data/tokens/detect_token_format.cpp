@@ -8,7 +8,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/data/tokens/token_format.h"
-#include "runtime/io/file_signs.h"
+#include "runtime/io/digest/file_signs.h"
 
 namespace trireme {
 namespace {

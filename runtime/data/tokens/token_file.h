@@ -7,8 +7,8 @@
 
 #include "runtime/data/tokens/token_format.h"
 #include "runtime/data/tokens/token_source.h"
-#include "runtime/io/atomic_file.h"
-#include "runtime/io/mapped_file.h"
+#include "runtime/io/files/atomic_file.h"
+#include "runtime/io/files/mapped_file.h"
 
 namespace trireme {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/io/mapped_file.h"
+#include "runtime/io/files/mapped_file.h"
 
 namespace trireme {
 

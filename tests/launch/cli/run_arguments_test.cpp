@@ -7,7 +7,7 @@
 
 #include "launch/cli/config_file.h"
 #include "launch/cli/help_text.h"
-#include "launch/cli/option_table.h"
+#include "launch/cli/options/option_table.h"
 #include "launch/config/complete_config.h"
 #include "launch/report/banner.h"
 #include "models/families/presets.h"

@@ -5,7 +5,7 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/schedule_drawing.h"
 #include "parallel/pipeline/schedule_file.h"
-#include "runtime/io/file.h"
+#include "runtime/io/files/file.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"

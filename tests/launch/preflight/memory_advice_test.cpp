@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "launch/cli/option_table.h"
+#include "launch/cli/options/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/config/complete_config.h"
 #include "launch/config/memory_inputs.h"

@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "runtime/comm/threads/thread_communicator.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/json/json_file.h"
 #include "tests/support/temporary_folder.h"
 
 namespace trireme {

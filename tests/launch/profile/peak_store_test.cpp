@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/io/json_file.h"
+#include "runtime/io/json/json_file.h"
 #include "tests/support/temporary_folder.h"
 
 namespace trireme {

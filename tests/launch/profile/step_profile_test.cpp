@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/comm/threads/thread_communicator.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/json/json_file.h"
 #include "runtime/ops/elementwise.h"
 #include "tests/support/temporary_folder.h"
 

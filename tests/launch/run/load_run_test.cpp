@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "launch/cli/config_file.h"
-#include "launch/cli/option_table.h"
+#include "launch/cli/options/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "runtime/base/error.h"
 #include "tests/support/temporary_folder.h"

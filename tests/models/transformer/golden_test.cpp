@@ -13,7 +13,7 @@
 #include "parallel/tensor_parallel/gather_parameter.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
-#include "runtime/io/safetensors.h"
+#include "runtime/io/safetensors/safetensors.h"
 #include "tests/support/folders.h"
 #include "tests/support/parameter_blocks.h"
 #include "tests/support/tensors.h"

@@ -9,7 +9,7 @@
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
-#include "runtime/io/safetensors.h"
+#include "runtime/io/safetensors/safetensors.h"
 #include "runtime/ops/gemm/gemm.h"
 #include "runtime/ops/routing.h"
 #include "tests/support/folders.h"

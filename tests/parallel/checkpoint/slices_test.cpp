@@ -7,9 +7,9 @@
 
 #include <gtest/gtest.h>
 
-#include "parallel/checkpoint/cut_range.h"
-#include "parallel/checkpoint/share_slices.h"
-#include "parallel/checkpoint/slice.h"
+#include "parallel/checkpoint/format/cut_range.h"
+#include "parallel/checkpoint/format/slice.h"
+#include "parallel/checkpoint/save/share_slices.h"
 #include "runtime/base/philox.h"
 
 namespace trireme {

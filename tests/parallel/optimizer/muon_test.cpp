@@ -12,7 +12,7 @@
 #include "parallel/optimizer/newton_schulz.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
-#include "runtime/io/safetensors.h"
+#include "runtime/io/safetensors/safetensors.h"
 #include "tests/support/folders.h"
 #include "tests/support/tensors.h"
 #include "tests/support/test_device.h"

@@ -7,7 +7,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/data/tokenizer/pattern/oniguruma_pattern.h"
-#include "runtime/io/utf8.h"
+#include "runtime/io/json/utf8.h"
 
 namespace trireme {
 

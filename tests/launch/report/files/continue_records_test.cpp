@@ -7,7 +7,7 @@
 
 #include "launch/report/files/tensorboard_event.h"
 #include "launch/report/files/tfrecord.h"
-#include "runtime/io/file.h"
+#include "runtime/io/files/file.h"
 
 #include "tests/support/temporary_folder.h"
 

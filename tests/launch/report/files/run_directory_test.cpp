@@ -8,7 +8,7 @@
 
 #include "launch/report/files/tfrecord.h"
 #include "runtime/base/error.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/json/json_file.h"
 
 namespace trireme {
 namespace {

@@ -11,7 +11,7 @@
 #include "runtime/data/tokenizer/bpe_trainer.h"
 #include "runtime/data/tokenizer/byte_alphabet.h"
 #include "runtime/data/tokenizer/tokenizer_factory.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/json/json_file.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/folders.h"
 #include "tests/support/temporary_folder.h"

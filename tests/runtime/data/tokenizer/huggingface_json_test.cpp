@@ -9,8 +9,8 @@
 
 #include "runtime/base/philox.h"
 #include "runtime/data/tokenizer/tokenizer_factory.h"
-#include "runtime/io/file.h"
-#include "runtime/io/json_file.h"
+#include "runtime/io/files/file.h"
+#include "runtime/io/json/json_file.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/folders.h"
 #include "tests/support/temporary_folder.h"

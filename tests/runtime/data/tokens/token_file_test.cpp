@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/base/philox.h"
-#include "runtime/io/file.h"
+#include "runtime/io/files/file.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 

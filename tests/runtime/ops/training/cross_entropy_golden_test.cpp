@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/io/safetensors.h"
+#include "runtime/io/safetensors/safetensors.h"
 #include "runtime/ops/training/cross_entropy.h"
 #include "tests/support/folders.h"
 #include "tests/support/tensors.h"

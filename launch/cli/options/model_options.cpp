@@ -1,0 +1,186 @@
+#include <fmt/ranges.h>
+
+#include "launch/cli/options/nearest_name.h"
+#include "launch/cli/options/option_table.h"
+#include "launch/cli/options/option_values.h"
+#include "models/families/family.h"
+#include "models/families/presets.h"
+
+namespace trireme {
+
+namespace {
+
+using namespace option_values;
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const Preset& preset : presets()) names.push_back(preset.config.name);
+  return names;
+}
+
+OptionValue preset_value() {
+  OptionValue value;
+  value.placeholder = "NAME";
+  value.set = [](RunConfig& config, const std::string& text) -> std::string {
+    const Preset* preset = find_preset(text);
+    if (preset == nullptr) {
+      return fmt::format("one of {}{}", fmt::join(preset_names(), ", "), did_you_mean(text, preset_names()));
+    }
+    config.model = preset->config;
+    return "";
+  };
+  value.get = [](const RunConfig& config) { return find_preset(config.model.name) ? config.model.name : ""; };
+  return value;
+}
+
+std::vector<std::string> family_names() {
+  std::vector<std::string> names;
+  for (const Family& family : families()) names.emplace_back(family.name);
+  return names;
+}
+
+// "gpt2: LayerNorm, ...; llama: RMSNorm, ..."
+std::string family_help() {
+  std::string text;
+  for (const Family& family : families())
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", family.name, family.description);
+  return text;
+}
+
+OptionValue family_value() {
+  OptionValue value;
+  value.placeholder = fmt::format("{}", fmt::join(family_names(), "|"));
+  value.set = [](RunConfig& config, const std::string& text) -> std::string {
+    for (const Family& entry : families()) {
+      if (entry.name != text) continue;
+      if (entry.family != config.model.family) {
+        if (find_preset(config.model.name)) {
+          return fmt::format("{}, the family of preset {}", to_string(config.model.family),
+                             config.model.name);
+        }
+        apply_family(config.model, entry.family);
+      }
+      return "";
+    }
+    return fmt::format("one of {}{}", fmt::join(family_names(), ", "), did_you_mean(text, family_names()));
+  };
+  value.get = [](const RunConfig& config) { return std::string(to_string(config.model.family)); };
+  return value;
+}
+
+std::string needs_rotary(const RunConfig& config) {
+  if (config.model.positions == PositionKind::rotary) return "";
+  return fmt::format("family {} has learned positions; rotary ones come with --model.family llama",
+                     to_string(config.model.family));
+}
+
+std::string needs_window(const RunConfig& config) {
+  return config.model.window > 0 ? "" : "it belongs to --model.window above 0";
+}
+
+std::string needs_scaling(const RunConfig& config) {
+  const std::string reason = needs_rotary(config);
+  if (!reason.empty() || config.model.rotary_scaling_factor > 1) return reason;
+  return "it belongs to --model.rotary-scaling above 1";
+}
+
+/// Sets the same field; written by its new name alone.
+OptionValue former_name_of_init_from() {
+  OptionValue value = text(
+      [](auto& c) -> auto& { return c.start.file; }, "FILE");
+  value.get = [](const RunConfig&) { return std::string(); };
+  return value;
+}
+
+}  // namespace
+
+std::vector<Option> model_options() {
+  const std::string section = "model";
+  return {
+      {section, "preset", "preset", preset_value(), "a model by name; trireme info lists them", "none"},
+      {section, "family", "", family_value(), family_help(), ""},
+      {section, "layers", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.num_layers; }, 1, 1 << 14),
+       "Transformer blocks", ""},
+      {section, "share", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.share; }, 0, 1 << 14),
+       "layers repeat in groups of N: layer i has the weights of layer i mod N, which are there once (12 "
+       "layers, N = 4: layers 0, 4 and 8 are alike, and so on; N = 1: all are, as in ALBERT); 0: each has "
+       "its own",
+       ""},
+      {section, "hidden", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.hidden_size; }, 1, 1 << 20),
+       "width of the residual stream; without --model.head-dim a multiple of heads", ""},
+      {section, "heads", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.num_heads; }, 1, 1 << 20),
+       "attention heads", ""},
+      {section, "kv-heads", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.num_kv_heads; }, 1, 1 << 20),
+       "key-value heads; fewer than heads is grouped-query attention", "heads"},
+      {section, "head-dim", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.given_head_dim; }, 0, 1 << 16),
+       "numbers of a head; 0: hidden / heads", ""},
+      {section, "ffn", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.ffn_size; }, 1, 1 << 22),
+       "width of the feed-forward part", "4 x hidden; llama: 8/3 x hidden, up to a multiple of 256"},
+      {section, "vocab", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.vocab_size; }, 0, 1 << 28),
+       "rows of the token embedding; 0: the tokenizer's size", ""},
+      {section, "max-positions", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.max_positions; }, 1, 1 << 28),
+       "the longest sequence; rows of a learned position table", "train.seq-len where given, else 1024"},
+      {section, "bias", "", on_off([](auto& c) -> auto& { return c.model.bias; }),
+       "biases on linear layers and LayerNorm", "on; llama: off"},
+      {section, "tied", "", on_off([](auto& c) -> auto& { return c.model.tied_embeddings; }),
+       "the output head is the token embedding", "on; llama: off"},
+      {section, "window", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.window; }, 0, 1 << 28),
+       "sliding window: the tokens that one attends to, itself and those before it; 0: all before it",
+       "0; gemma2 and mistral: 4096"},
+      {section, "window-pattern", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.window_pattern; }, 0, 1 << 14),
+       "every N-th block attends to all tokens, without the window (2: local and global blocks alternate); "
+       "0: "
+       "all have the window",
+       "0; gemma2: 2", needs_window},
+      {section, "norm-eps", "",
+       real(
+           [](auto& c) -> auto& { return c.model.norm_eps; }, 1e-12),
+       "added to the variance in norms", ""},
+      {section, "init-std", "",
+       real(
+           [](auto& c) -> auto& { return c.model.init_std; }, 1e-12),
+       "standard deviation of initial weights", ""},
+      {section, "rotary-theta", "",
+       real(
+           [](auto& c) -> auto& { return c.model.rotary_theta; }, 1),
+       "base of rotary frequencies", "", needs_rotary},
+      {section, "rotary-scaling", "",
+       real(
+           [](auto& c) -> auto& { return c.model.rotary_scaling_factor; }, 1),
+       "Llama 3.1's stretching of low rotary frequencies; 1: none", "", needs_rotary},
+      {section, "rotary-original-positions", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.rotary_original_positions; }, 1),
+       "sequence length before stretching", "", needs_scaling},
+      {section, "init-from", "init-from",
+       text(
+           [](auto& c) -> auto& { return c.start.file; }, "DIR|FILE"),
+       "first weights, of step 0: of a checkpoint, a run or a file such as its model.safetensors",
+       "drawn from train.seed"},
+      {section, "load", "", former_name_of_init_from(), "the former name of init-from", "none"},
+  };
+}
+
+}  // namespace trireme

@@ -1,0 +1,43 @@
+#include "launch/cli/options/option_table.h"
+
+#include <algorithm>
+
+namespace trireme {
+
+std::span<const OptionSection> option_sections() {
+  static constexpr OptionSection kSections[] = {
+      {"model", "Model: a preset, and numbers that override it"},
+      {"moe", "Mixture of experts"},
+      {"data", "Data: what is read"},
+      {"train", "Training"},
+      {"loss", "Loss: what is minimised"},
+      {"optimizer", "Optimizer and learning rate"},
+      {"parallel", "Layout: how ranks share the work"},
+      {"checkpoint", "Checkpoints: what a run can go on from"},
+      {"run", "This run"},
+      {"verify", "Verification"},
+  };
+  return kSections;
+}
+
+std::vector<Option> all_options() {
+  std::vector<Option> all;
+  for (auto&& part :
+       {model_options(), moe_options(), data_options(), train_options(), precision_options(), loss_options(),
+        optimizer_options(), parallel_options(), checkpoint_options(), run_options()}) {
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+std::vector<Option> select_options(std::vector<Option> table,
+                                   std::span<const std::string_view> keys_or_sections) {
+  std::erase_if(table, [&](const Option& option) {
+    return std::ranges::none_of(keys_or_sections, [&](std::string_view name) {
+      return name == option.section || name == option.key();
+    });
+  });
+  return table;
+}
+
+}  // namespace trireme

@@ -1,0 +1,195 @@
+#include "parallel/checkpoint/load/load_slices.h"
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "parallel/checkpoint/format/cut_range.h"
+#include "parallel/checkpoint/format/slice_file.h"
+#include "parallel/checkpoint/vote.h"
+#include "runtime/base/error.h"
+#include "runtime/device/cpu/cpu_device.h"
+
+namespace trireme {
+
+namespace {
+
+/// What every rank does in the same order, reader and receivers alike: so they never wait in a circle.
+class Loader {
+ public:
+  Loader(Communicator& group, const std::string& directory, const Manifest& manifest, const LoadPlan& plan,
+         std::span<const SliceTarget> targets)
+      : group_(group),
+        directory_(directory),
+        stored_(manifest.stored),
+        plan_(plan),
+        targets_(targets),
+        stream_(cpu::make_compute_stream()),
+        targets_of_(plan.wanted_by.size()),
+        is_checked_(stored_.files.size()) {
+    const auto& own = plan.box_of[static_cast<size_t>(group.rank())];
+    TRIREME_CHECK(own.size() == targets.size(), "{} targets, {} in the plan", targets.size(), own.size());
+    for (size_t i = 0; i < own.size(); ++i) targets_of_[own[i]].push_back(i);
+  }
+
+  void run() {
+    for (const PlannedRead& read : plan_.reads) {
+      if (read.reader == group_.rank()) {
+        read_and_send(read);
+      } else {
+        receive(read);
+      }
+    }
+    while (!sent_.empty()) finish_oldest();
+    const std::string failure = first_failure(group_, failure_);
+    if (!failure.empty()) throw UserError(ExitCode::checkpoint, failure);
+  }
+
+ private:
+  struct Sent {
+    std::vector<std::byte> bytes;
+    WorkPtr work;
+  };
+
+  /// The first failure stays; whatever happens the others get their messages, worthless as they are.
+  template <class Attempt>
+  void attempt(Attempt&& attempt) {
+    std::string failure = failure_of(attempt);
+    if (failure_.empty()) failure_ = std::move(failure);
+  }
+
+  void finish_oldest() {
+    sent_.front().work->wait();
+    spare_.push_back(std::move(sent_.front().bytes));
+    sent_.pop_front();
+  }
+
+  /// Calls `take(part, delivery, box)`, in one order on all ranks, for what deliveries have of each box of a
+  /// piece.
+  template <class Take>
+  void for_each_part(const PlannedRead& read, int64_t first, int64_t end, Take&& take) const {
+    for (const BoxOfRun& box : cut_range(stored_.slices[read.slice].slice.box, first, end)) {
+      for (const Delivery& delivery : read.deliveries) {
+        if (const auto part = intersection(box.box, delivery.part)) take(*part, delivery, box);
+      }
+    }
+  }
+
+  void give(const Delivery& delivery, const Box& part, const Box& around, std::span<const std::byte> bytes) {
+    for (const size_t i : targets_of_[delivery.wanted])
+      attempt([&] { targets_[i].take(part, around, bytes); });
+  }
+
+  void deliver_piece(const PlannedRead& read, int64_t begin, std::span<const std::byte> bytes) {
+    const size_t element = size_of(stored_.slices[read.slice].slice.dtype);
+    const int64_t first = begin / static_cast<int64_t>(element);
+    const int64_t end = first + static_cast<int64_t>(bytes.size() / element);
+    for_each_part(read, first, end, [&](const Box& part, const Delivery& delivery, const BoxOfRun& box) {
+      const auto from = bytes.subspan(static_cast<size_t>(box.begin) * element,
+                                      static_cast<size_t>(box.box.numel()) * element);
+      give(delivery, part, box.box, from);
+      if (is_of_others(delivery)) {
+        std::vector<std::byte> packed = take_spare(static_cast<size_t>(part.numel()) * element);
+        copy_box(part, element, box.box, from.data(), part, packed.data());
+        send(delivery, std::move(packed));
+      }
+    });
+  }
+
+  bool is_of_others(const Delivery& delivery) const {
+    const auto& ranks = plan_.wanted_by[delivery.wanted];
+    return ranks.size() > 1 || ranks.front() != group_.rank();
+  }
+
+  std::vector<std::byte> take_spare(size_t size) {
+    std::vector<std::byte> bytes;
+    if (!spare_.empty()) bytes = std::move(spare_.back()), spare_.pop_back();
+    bytes.resize(size);
+    return bytes;
+  }
+
+  void send(const Delivery& delivery, std::vector<std::byte> packed) {
+    constexpr size_t kMostUnderWay = 8;
+    const auto& ranks = plan_.wanted_by[delivery.wanted];
+    // All but the last get it at once from here, the last one while this goes on.
+    std::vector<WorkPtr> works;
+    const Tensor message = Tensor::borrow(packed.data(), {std::ssize(packed)}, DType::u8);
+    for (const int rank : ranks) {
+      if (rank != group_.rank()) works.push_back(group_.send_async(*stream_, message, rank, "slice"));
+    }
+    for (size_t i = 0; i + 1 < works.size(); ++i) works[i]->wait();
+    sent_.push_back({std::move(packed), std::move(works.back())});
+    if (sent_.size() > kMostUnderWay) finish_oldest();
+  }
+
+  void read_and_send(const PlannedRead& read) {
+    const StoredSlice& slice = stored_.slices[read.slice];
+    int64_t done = 0;
+    attempt([&] {
+      const SliceFile file(directory_, stored_.files[slice.file]);
+      if (!is_checked_[slice.file]) file.check_head();
+      is_checked_[slice.file] = true;
+      file.read_slice(slice, buffer_, [&](int64_t begin, std::span<const std::byte> bytes) {
+        done = begin + std::ssize(bytes);
+        deliver_piece(read, begin, bytes);
+      });
+    });
+    // What could not be read: the others wait for it.
+    for (int64_t rest = slice.slice.bytes(); done < rest; done += std::ssize(buffer_)) {
+      buffer_.assign(static_cast<size_t>(std::min(SliceFile::kPieceBytes, rest - done)), std::byte{0});
+      deliver_piece(read, done, buffer_);
+    }
+  }
+
+  void receive(const PlannedRead& read) {
+    const Slice& slice = stored_.slices[read.slice].slice;
+    const bool is_wanted = std::ranges::any_of(
+        read.deliveries, [&](const Delivery& delivery) { return !targets_of_[delivery.wanted].empty(); });
+    if (!is_wanted) return;
+    const size_t element = size_of(slice.dtype);
+    const int64_t piece = SliceFile::kPieceBytes / static_cast<int64_t>(element);
+    for (int64_t first = 0, count = slice.box.numel(); first < count; first += piece) {
+      for_each_part(read, first, std::min(first + piece, count),
+                    [&](const Box& part, const Delivery& delivery, const BoxOfRun&) {
+                      if (targets_of_[delivery.wanted].empty()) return;
+                      buffer_.resize(static_cast<size_t>(part.numel()) * element);
+                      group_.receive(*stream_,
+                                     Tensor::borrow(buffer_.data(), {std::ssize(buffer_)}, DType::u8),
+                                     read.reader, "slice");
+                      give(delivery, part, part, buffer_);
+                    });
+    }
+  }
+
+  Communicator& group_;
+  const std::string& directory_;
+  const StoredFiles& stored_;
+  const LoadPlan& plan_;
+  std::span<const SliceTarget> targets_;
+  std::unique_ptr<Stream> stream_;
+  std::vector<std::vector<size_t>> targets_of_;  // of each wanted box: numbers of this rank's targets
+  std::vector<bool> is_checked_;                 // the head of each file, by this rank
+  std::vector<std::byte> buffer_;
+  std::deque<Sent> sent_;
+  std::vector<std::vector<std::byte>> spare_;
+  std::string failure_;
+};
+
+}  // namespace
+
+PartSink into_memory(const Box& box, DType dtype, std::span<std::byte> memory) {
+  const size_t element = size_of(dtype);
+  TRIREME_CHECK(memory.size() == static_cast<size_t>(box.numel()) * element);
+  return [=](const Box& part, const Box& around, std::span<const std::byte> elements) {
+    copy_box(part, element, around, elements.data(), box, memory.data());
+  };
+}
+
+void load_slices(Communicator& group, const std::string& directory, const Manifest& manifest,
+                 const LoadPlan& plan, std::span<const SliceTarget> targets) {
+  Loader(group, directory, manifest, plan, targets).run();
+}
+
+}  // namespace trireme

@@ -1,0 +1,43 @@
+// Which checkpoint a run goes on from: the newest that is whole, the same on all ranks.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "parallel/checkpoint/format/checkpoint_directory.h"
+#include "parallel/checkpoint/format/manifest.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/io/files/file_calls.h"
+
+namespace trireme {
+
+/// checkpoint_steps() of the first rank, on all of them. All ranks call it; what the first throws all do.
+std::vector<int64_t> agreed_steps(Communicator& ranks, const std::string& directory);
+
+/// read_manifest() on all ranks, which all call it: UserError (checkpoint), the same on all, where one of
+/// them cannot read it or reads another than the first.
+Manifest read_manifest_together(Communicator& ranks, const std::string& path);
+
+struct Resumed {
+  std::string path;
+  Manifest manifest;
+};
+
+/// Loads a checkpoint; throws a UserError (checkpoint) on all ranks or on none (as load_slices does).
+using LoadCheckpoint = std::function<void(const std::string& path, const Manifest& manifest)>;
+
+/// So many runs may go on from a checkpoint without coming to the next.
+inline constexpr int64_t kMostResumes = 2;
+
+/// Loads the newest of `steps` (the newest first) that can be loaded, on all ranks alike, and notes that this
+/// run goes on from it. Passed over, with a warning on all ranks each, are those that are damaged and, where
+/// there is one before it, the one that kMostResumes runs went on from in vain. Nothing where none is left.
+/// All ranks call it.
+std::optional<Resumed> load_newest(FileCalls& calls, Communicator& ranks, const std::string& directory,
+                                   const std::vector<int64_t>& steps, const LoadCheckpoint& load,
+                                   std::vector<std::string>& warnings);
+
+}  // namespace trireme

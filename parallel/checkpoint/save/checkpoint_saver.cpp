@@ -1,0 +1,80 @@
+#include "parallel/checkpoint/save/checkpoint_saver.h"
+
+#include <utility>
+
+#include "parallel/checkpoint/vote.h"
+#include "runtime/base/error.h"
+
+namespace trireme {
+
+BackgroundJob::~BackgroundJob() {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !job_; });
+    ends_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool BackgroundJob::is_busy() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<bool>(job_);
+}
+
+bool BackgroundJob::has_failed() const {
+  const std::lock_guard lock(mutex_);
+  return error_ != nullptr;
+}
+
+void BackgroundJob::start(std::function<void()> job) {
+  wait();
+  {
+    const std::lock_guard lock(mutex_);
+    job_ = std::move(job);
+  }
+  changed_.notify_all();
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+}
+
+void BackgroundJob::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !job_; });
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void BackgroundJob::run() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [&] { return job_ || ends_; });
+    if (!job_) return;
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      job_();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    error_ = error;
+    job_ = nullptr;
+    changed_.notify_all();
+  }
+}
+
+CheckpointSaver::CheckpointSaver(FileCalls& calls, std::unique_ptr<Communicator> ranks)
+    : calls_(calls), ranks_(std::move(ranks)) {}
+
+void CheckpointSaver::save(CommitRequest request, std::span<const SliceSource> sources) {
+  job_.wait();
+  const std::string failure = failure_of([&] { snapshot_.take(ranks_->rank(), sources); });
+  request.proof = snapshot_.proof();
+  job_.start([this, request = std::move(request), failure] {
+    last_ = commit_checkpoint(calls_, *ranks_, request, [&](const std::string& directory) {
+      if (!failure.empty()) throw EnvironmentError(failure);
+      return snapshot_.write(calls_, directory);
+    });
+  });
+}
+
+}  // namespace trireme

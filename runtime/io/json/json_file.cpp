@@ -1,0 +1,73 @@
+#include "runtime/io/json/json_file.h"
+
+#include "runtime/base/error.h"
+#include "runtime/io/digest/file_signs.h"
+#include "runtime/io/files/file.h"
+
+namespace trireme {
+
+using nlohmann::json;
+
+namespace {
+
+// The parser quotes what it read last, which may be all of a file.
+std::string shortened(std::string_view words) {
+  constexpr size_t kHead = 160, kTail = 40;
+  if (words.size() <= kHead + kTail) return std::string(words);
+  return fmt::format("{} ... {}", words.substr(0, kHead), words.substr(words.size() - kTail));
+}
+
+}  // namespace
+
+json parse_json(std::string_view text, const std::string& name) {
+  try {
+    return json::parse(text);
+  } catch (const json::parse_error& error) {
+    throw_bad_input("{} is not JSON at byte {} of {}: {}", name, error.byte, text.size(),
+                    shortened(error.what()));
+  } catch (const json::exception& error) {  // a number such as 1e999
+    throw_bad_input("{} cannot be read as JSON: {}", name, shortened(error.what()));
+  }
+}
+
+json read_json_file(const std::string& path) {
+  const std::string text = read_text_file(path);
+  if (const auto name = signature_of(text); !name.empty())
+    throw_bad_input("{} is not JSON: it is {}", path, name);
+  return parse_json(text, path);
+}
+
+const json& json_member(const json& object, const char* key, const std::string& name) {
+  if (!object.is_object())
+    throw_bad_input("{}: expected an object with \"{}\", found {}", name, key, object.type_name());
+  const auto it = object.find(key);
+  if (it == object.end()) throw_bad_input("{}: \"{}\" is missing", name, key);
+  return *it;
+}
+
+int64_t json_index(const json& value, int64_t limit, std::string_view what, const std::string& name) {
+  // Above int64 the value is stored unsigned; get<int64_t> would wrap it.
+  const bool fits = value.is_number_integer() && (!value.is_number_unsigned() ||
+                                                  value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX));
+  const int64_t index = fits ? value.get<int64_t>() : -1;
+  if (index < 0 || index >= limit) {
+    throw_bad_input("{}: {} is {}; it must be an integer from 0 to {}", name, what,
+                    value.is_primitive() ? value.dump() : value.type_name(), limit - 1);
+  }
+  return index;
+}
+
+const std::string& json_string(const json& value, std::string_view what, const std::string& name) {
+  if (!value.is_string()) throw_bad_input("{}: {} must be a string, found {}", name, what, value.type_name());
+  return value.get_ref<const std::string&>();
+}
+
+bool json_flag(const json& object, const char* key, bool fallback, const std::string& name) {
+  const auto it = object.find(key);
+  if (it == object.end() || it->is_null()) return fallback;
+  if (!it->is_boolean())
+    throw_bad_input("{}: \"{}\" must be true or false, found {}", name, key, it->type_name());
+  return it->get<bool>();
+}
+
+}  // namespace trireme

@@ -1,0 +1,61 @@
+#include "launch/cli/options/names_elsewhere.h"
+
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "launch/cli/options/option_table.h"
+#include "launch/cli/options_page.h"
+#include "launch/cli/run_arguments.h"
+#include "runtime/base/error.h"
+#include "tests/support/folders.h"
+
+namespace trireme {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(NamesElsewhere, EachStandsForAnOptionAndIsNoneItself) {
+  std::set<std::string> keys, taken;
+  for (const Option& option : all_options()) {
+    keys.insert(option.key());
+    if (!option.alias.empty()) taken.insert(option.alias);
+  }
+  std::set<std::string_view> seen;
+  for (const NameElsewhere& other : names_elsewhere()) {
+    EXPECT_TRUE(keys.contains(std::string(other.key))) << other.key;
+    EXPECT_FALSE(taken.contains(std::string(other.name))) << other.name;
+    EXPECT_TRUE(seen.insert(other.name).second) << other.name << " stands for two options";
+  }
+  EXPECT_GT(seen.size(), 100u);
+}
+
+TEST(NamesElsewhere, AnswerAWrongOption) {
+  EXPECT_EQ(said_elsewhere("num_layers"), "; Megatron-LM's --num_layers is --model.layers here");
+  EXPECT_EQ(said_elsewhere("model.layers"), "");
+  const std::vector<std::string> args = {"--data.text", "x",        "--tensor-model-parallel-size",
+                                         "2",           "--n_embd", "64"};
+  try {
+    parse_run_arguments({"train", all_options(), {}, true}, args, 2);
+    FAIL();
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(),
+                HasSubstr("Megatron-LM's --tensor-model-parallel-size is --parallel.tensor here"));
+    EXPECT_THAT(error.what(), HasSubstr("nanoGPT's --n_embd is --model.hidden here"));
+  }
+}
+
+TEST(OptionsPage, DocsHaveIt) {
+  std::ifstream file(test::source_folder() + "/docs/options.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  EXPECT_TRUE(text.str() == options_page()) << "build/trireme info --options > docs/options.md";
+}
+
+}  // namespace
+}  // namespace trireme

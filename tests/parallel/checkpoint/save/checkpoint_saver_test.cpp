@@ -1,0 +1,164 @@
+// Saves beside the caller's work; seen by the thread sanitizer.
+#include "parallel/checkpoint/save/checkpoint_saver.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "runtime/comm/threads/thread_communicator.h"
+
+#include "tests/support/expect_error.h"
+#include "tests/support/recorded_calls.h"
+#include "tests/support/state_of_ranks.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/tier.h"
+
+namespace trireme {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+TEST(BackgroundJob, OneAtATimeAndErrorsComeOnce) {
+  BackgroundJob job;
+  job.wait();
+  std::atomic<int> running = 0, done = 0;
+  for (int i = 0; i < 50; ++i) {
+    job.start([&] {
+      EXPECT_EQ(++running, 1);
+      --running;
+      ++done;
+    });
+  }
+  job.wait();
+  EXPECT_EQ(done, 50);
+  EXPECT_FALSE(job.is_busy());
+  job.start([] { throw std::runtime_error("first"); });
+  EXPECT_THROW(job.start([&] { ++done; }), std::runtime_error);
+  EXPECT_EQ(done, 50);
+  job.wait();
+  job.start([] { throw std::runtime_error("lost"); });
+}
+
+/// State of a rank that training changes: floats that all have the value of the step.
+struct RankState {
+  explicit RankState(const Slice& s) : slice(s), values(static_cast<size_t>(s.box.numel())) {}
+  SliceSource source() {
+    return {slice, [this](int64_t begin, std::span<std::byte> to) {
+              std::memcpy(to.data(), reinterpret_cast<const std::byte*>(values.data()) + begin, to.size());
+            }};
+  }
+  Slice slice;
+  std::vector<float> values;
+};
+
+ProofHash proof_of_step(const Shape& shape, int64_t step) {
+  const Slice whole = whole_slice("w", DType::f32, shape);
+  const std::vector<float> values(static_cast<size_t>(shape.numel()), static_cast<float>(step));
+  ProofHash proof;
+  proof.add(whole, 0, std::as_bytes(std::span(values)));
+  return proof;
+}
+
+TEST(CheckpointSaver, WhatIsSavedIsTheStateOfTheCallWhateverChangesAfterwards) {
+  const test::TemporaryFolder folder;
+  const Shape shape = {1001, 130};
+  FileCalls kernel;
+  run_thread_ranks(2, [&](Communicator& world) {
+    CheckpointSaver saver(kernel, world.split(0, world.rank(), "checkpoint"));
+    RankState state(
+        {"w", DType::f32, shape, {{world.rank() * 500, 0}, {world.rank() == 0 ? 500 : 501, 130}}});
+    for (int64_t step = 1; step <= 6; ++step) {
+      std::ranges::fill(state.values, static_cast<float>(step));
+      CommitRequest request;
+      request.directory = folder.path();
+      request.state.step = step;
+      request.retention.keep = 4;
+      saver.save(request, std::vector<SliceSource>{state.source()});
+      std::ranges::fill(state.values, -1.0f);  // the next step
+    }
+    saver.wait();
+    ASSERT_TRUE(saver.last());
+    EXPECT_EQ(saver.last()->proof, proof_of_step(shape, 6));
+    EXPECT_FALSE(saver.is_saving());
+  });
+  EXPECT_THAT(checkpoint_steps(folder.path()), ElementsAre(6, 5, 4, 3));
+  for (const int64_t step : {3, 4, 5, 6}) {
+    EXPECT_THAT(find_damage(folder.path(checkpoint_name(step)), true), IsEmpty());
+    EXPECT_EQ(read_manifest(folder.path(checkpoint_name(step))).proof, proof_of_step(shape, step));
+  }
+}
+
+TEST(CheckpointSaver, AFailureComesWithTheNextCallOnAllRanksAndThenItGoesOn) {
+  const test::TemporaryFolder folder;
+  test::FaultyCalls full({test::PlannedFault::Kind::error, 1, ENOSPC}), healthy;
+  run_thread_ranks(2, [&](Communicator& world) {
+    FileCalls& calls = world.rank() == 1 ? static_cast<FileCalls&>(full) : healthy;
+    CheckpointSaver saver(calls, world.split(0, world.rank(), "checkpoint"));
+    RankState state({"w", DType::f32, {4, 8}, {{world.rank() * 2, 0}, {2, 8}}});
+    const std::vector<SliceSource> sources = {state.source()};
+    CommitRequest request;
+    request.directory = folder.path();
+    request.state.step = 1;
+    saver.save(request, sources);
+    request.state.step = 2;
+    test::expect_error(ExitCode::checkpoint,
+                       {"step 1 was not saved: rank 1", "No space left on device (ENOSPC)"},
+                       [&] { saver.save(request, sources); });
+    saver.save(request, sources);
+    saver.wait();
+    EXPECT_EQ(std::filesystem::path(saver.last()->path).filename(), checkpoint_name(2));
+    // A source that fails on one rank.
+    request.state.step = 3;
+    const std::vector<SliceSource> wrong = {
+        {state.slice, [&](int64_t, std::span<std::byte>) { throw_environment("the device is gone"); }}};
+    saver.save(request, world.rank() == 0 ? wrong : sources);
+    test::expect_error(ExitCode::checkpoint, {"step 3 was not saved: rank 0: the device is gone"},
+                       [&] { saver.wait(); });
+  });
+  EXPECT_TRUE(full.has_failed());
+  EXPECT_THAT(checkpoint_steps(folder.path()), ElementsAre(2));
+}
+
+/// Of this process, in bytes.
+int64_t resident_memory() {
+  std::ifstream in("/proc/self/statm");
+  int64_t all = 0, resident = 0;
+  in >> all >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
+
+TEST(CheckpointSaver, AHundredSavesTakeNoMoreMemoryThanTwo) {
+  const test::TemporaryFolder folder;
+  FileCalls kernel;
+  const int64_t num_saves = test::whole_tier() ? 100 : 25;
+  run_thread_ranks(2, [&](Communicator& world) {
+    CheckpointSaver saver(kernel, world.split(0, world.rank(), "checkpoint"));
+    std::vector<RankState> states;  // 60 tensors, 4 MiB a rank
+    std::vector<SliceSource> sources;
+    for (int i = 0; i < 60; ++i)
+      states.emplace_back(
+          Slice{fmt::format("w{}", i), DType::f32, {128, 273}, {{world.rank() * 64, 0}, {64, 273}}});
+    for (RankState& state : states) sources.push_back(state.source());
+    int64_t after_two = 0;
+    for (int64_t step = 1; step <= num_saves; ++step) {
+      CommitRequest request;
+      request.directory = folder.path();
+      request.state.step = step;
+      saver.save(request, sources);
+      saver.wait();
+      if (step == 2) after_two = resident_memory();
+    }
+    EXPECT_LE(static_cast<double>(resident_memory()), 1.01 * static_cast<double>(after_two));
+  });
+}
+
+}  // namespace
+}  // namespace trireme
