@@ -13,7 +13,7 @@
 #include "runtime/base/error.h"
 #include "runtime/base/half.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -183,4 +183,4 @@ bool diff_checkpoints(const std::string& one, const std::string& other, std::FIL
   return is_same;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -54,4 +54,4 @@ RunChanges compare_runs(const TextMap& saved, const TextMap& now) {
   return changes;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

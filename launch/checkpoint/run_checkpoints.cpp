@@ -7,7 +7,7 @@
 
 #include "parallel/checkpoint/save/commit.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 RunCheckpoints::RunCheckpoints(const CheckpointConfig& config, Communicator& world, std::string directory)
     : config_(config),
@@ -94,4 +94,4 @@ std::string RunCheckpoints::last_place() const {
   return fmt::format("{} (proof {})", saver_.last()->path, to_string(saver_.last()->proof));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -15,7 +15,7 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/io/files/file_calls.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 class RunCheckpoints {
  public:
@@ -75,4 +75,4 @@ class RunCheckpoints {
   CheckpointSaver saver_;  // goes first: it waits for what is under way
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -170,4 +170,4 @@ std::string quote_ini(std::string_view value) {
   return out + '"';
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -8,7 +8,7 @@
 #include "launch/cli/help_text.h"
 #include "launch/cli/options/nearest_name.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 std::function<std::string(const std::string&)> text_into(std::string& field) {
   return [&field](const std::string& text) {
@@ -58,4 +58,4 @@ std::vector<std::string> parse_plain_arguments(const std::string& command,
   return settings.arguments;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -12,7 +12,7 @@
 
 #include "launch/cli/options/option_values.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct PlainOption {
   std::string name;         ///< without dashes
@@ -48,4 +48,4 @@ std::vector<std::string> parse_plain_arguments(const std::string& command,
                                                std::span<const std::string> args,
                                                std::vector<std::string>& faults);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -10,7 +10,7 @@
 #include "parallel/pipeline/schedule_file.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -198,4 +198,4 @@ RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std
   return result;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -8,7 +8,7 @@
 
 #include "launch/cli/options/option.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What a command accepts.
 struct ArgumentRules {
@@ -38,4 +38,4 @@ bool asks_for_help(std::span<const std::string> args);
 /// One UserError (usage) out of several faults. `command` is named for its --help.
 [[noreturn]] void throw_faults(const std::vector<std::string>& faults, const std::string& command);
 
-}  // namespace trireme
+}  // namespace trireme::launch

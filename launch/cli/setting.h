@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace trireme {
+namespace trireme::launch {
 
 struct Setting {
   std::string key;
@@ -20,4 +20,4 @@ struct Settings {
   std::vector<std::string> faults;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

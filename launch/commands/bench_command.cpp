@@ -21,7 +21,7 @@
 #include "runtime/io/files/atomic_file.h"
 #include "runtime/profile/device_rates.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -271,4 +271,4 @@ void run_bench(std::span<const std::string> args, const RankPlace& place) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

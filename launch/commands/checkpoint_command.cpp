@@ -14,7 +14,7 @@
 #include "parallel/checkpoint/weights/whole_tensors.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -89,4 +89,4 @@ void run_checkpoint(std::span<const std::string> args, const RankPlace& place) {
   action->run(paths);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,8 +7,11 @@
 #include <string_view>
 
 namespace trireme {
-
 class MpiEnvironment;
+}
+
+namespace trireme::launch {
+
 class RunLog;
 
 /// This process among those that were started together.
@@ -42,4 +45,4 @@ void run_schedule(std::span<const std::string> args, const RankPlace& place);
 void run_bench(std::span<const std::string> args, const RankPlace& place);
 void run_info(std::span<const std::string> args, const RankPlace& place);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -14,7 +14,7 @@
 #include "runtime/data/tokenizer_kind.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -128,4 +128,4 @@ void run_data(std::span<const std::string> args, const RankPlace& place) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

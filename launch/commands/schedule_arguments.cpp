@@ -12,7 +12,7 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/schedule_command.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -127,4 +127,4 @@ void run_schedule(std::span<const std::string> args, const RankPlace& place) {
   run_schedule_command(options, stdout);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

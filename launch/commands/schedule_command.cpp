@@ -6,7 +6,7 @@
 #include "runtime/base/error.h"
 #include "runtime/io/files/atomic_file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -69,4 +69,4 @@ void run_schedule_command(const ScheduleOptions& options, std::FILE* out) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 #include "parallel/pipeline/schedule.h"
 #include "parallel/pipeline/simulate.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::one_f_one_b;
@@ -21,4 +21,4 @@ struct ScheduleOptions {
 /// Says all of it on `out`. A file that holds no proved schedule is a UserError(bad_input) with its faults.
 void run_schedule_command(const ScheduleOptions& options, std::FILE* out);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 
 #include "launch/preflight/thread_advice.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Rounds of libgomp's waiting loop before a thread sleeps (GOMP_SPINCOUNT): none where threads take turns on
 /// cores, since who spins keeps the others from what he waits for; else about as long as waking takes, which
@@ -27,4 +27,4 @@ int launched_local_ranks();
 /// as it was.
 void bound_spinning(char** argv);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -13,7 +13,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -111,4 +111,4 @@ void run_verify(std::span<const std::string> args, const RankPlace& place) {
   verify(config, *ranks.world, ranks.device, stdout);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -15,7 +15,7 @@
 #include "models/families/presets.h"
 #include "runtime/data/tokenizer_kind.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -240,4 +240,4 @@ int64_t known_vocab_size(const RunConfig& config) {
   return kind == TokenizerKind::bpe ? config.data.bpe_vocab : 0;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

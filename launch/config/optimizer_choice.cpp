@@ -7,7 +7,7 @@
 #include "launch/config/complete_config.h"
 #include "models/cost/model_size.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -89,4 +89,4 @@ std::vector<std::string> optimizer_faults(const RunConfig& config) {
   return faults;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 
 #include "runtime/device/cuda/cuda_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -85,4 +85,4 @@ AvailableMemory available_memory(Device device) {
   return available_host_memory();
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -8,7 +8,7 @@
 #include "models/cost/model_size.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -74,4 +74,4 @@ std::string usable_prompt(const TrainConfig& config, const Tokenizer& tokenizer,
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "launch/preflight/available_memory.h"
 #include "runtime/data/tokenizer/tokenizer.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What is wrong, with both figures and options that need less, when `num_ranks` ranks of a host (on a
 /// device: those that share it) are predicted to need more than what is available; empty: nothing. The
@@ -30,4 +30,4 @@ int64_t model_file_bytes(const ModelConfig& model);
 /// the tokenizer, and then `note` says so. UserError (usage) for a prompt of the user's that it cannot take.
 std::string usable_prompt(const TrainConfig& config, const Tokenizer& tokenizer, std::string& note);
 
-}  // namespace trireme
+}  // namespace trireme::launch

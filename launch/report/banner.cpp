@@ -14,7 +14,7 @@
 #include "parallel/pipeline/simulate.h"
 #include "runtime/data/tokenizer_kind.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -279,4 +279,4 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
          line("files", place.run_directory);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

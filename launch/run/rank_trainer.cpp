@@ -19,7 +19,7 @@
 #include "runtime/comm/agreed_end.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 int threads_of_rank(const RunConfig& config, const Job& job) {
   return config.run.threads > 0 ? config.run.threads : default_threads(cores_given(), job.local_size);
@@ -234,4 +234,4 @@ void Trainer::report(const StepMetrics& m) {
   for (const std::string& failure : directory_->take_failures()) progress_->note("note: " + failure);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -24,7 +24,7 @@
 #include "runtime/io/files/directory_lock.h"
 #include "runtime/profile/device_rates.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// A rank that is bound to some cores uses those; unbound ranks of a host share its cores.
 int threads_of_rank(const RunConfig& config, const Job& job);
@@ -159,4 +159,4 @@ class Trainer {
   std::optional<RunCheckpoints> checkpoints_;  // goes first: it waits for the save under way
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 #include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/comm/agreed_end.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -101,4 +101,4 @@ void Trainer::end_resumably(int64_t step, const std::string& why) {
                               step, config_.train.steps, checkpoints_->last_place(), resume));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

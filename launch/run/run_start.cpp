@@ -18,7 +18,7 @@
 #include "runtime/io/digest/file_digest.h"
 #include "runtime/io/files/durable_file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -244,4 +244,4 @@ void Trainer::check_checkpoint_room() {
   });
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/ops/host_copy.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -72,4 +72,4 @@ std::string sample_text(Context& ctx, const ParallelContext& parallel, Transform
   return tokenizer == nullptr ? "" : tokenizer->decode(tokens);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 
 #include "launch/verify/update_check.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -178,4 +178,4 @@ StepDifference compare_step(const RecordedStep& layout, const ReferenceStep& ref
   return Comparison(layout, reference, config).run();
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

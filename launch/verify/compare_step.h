@@ -7,7 +7,7 @@
 
 #include "launch/verify/reference.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// How much of what rounding makes of one rank a layout may differ by.
 struct Closeness {
@@ -46,4 +46,4 @@ struct StepDifference {
 StepDifference compare_step(const RecordedStep& layout, const ReferenceStep& reference,
                             const RunConfig& config);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "parallel/context_parallel/context_parallel.h"
 #include "parallel/module/stage_observer.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Of every micro-batch, layer and direction (forward: what the layer gives on; backward: the gradient of its
 /// input) the sum of squares and kSigns sums with signs drawn at random for every element. Their differences
@@ -66,4 +66,4 @@ struct TracePlace {
 };
 TracePlace trace_place(size_t place, int64_t num_layers);
 
-}  // namespace trireme
+}  // namespace trireme::launch

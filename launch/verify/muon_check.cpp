@@ -7,7 +7,7 @@
 
 #include "launch/config/optimizer_choice.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -134,4 +134,4 @@ std::optional<std::string> muon_fault(const RunConfig& config, const MuonExpecta
   return std::nullopt;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

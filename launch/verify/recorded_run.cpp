@@ -12,7 +12,7 @@
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/training/cross_entropy.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -111,4 +111,4 @@ void RecordedRun::set_biases(const NamedTensors& biases) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

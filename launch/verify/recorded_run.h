@@ -10,7 +10,7 @@
 #include "models/session/named_tensors.h"
 #include "models/session/stepwise_run.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What the passes of a step gave.
 struct RecordedStep {
@@ -77,4 +77,4 @@ class RecordedRun {
   ExpertChoices choices_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

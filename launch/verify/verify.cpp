@@ -12,7 +12,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/threads/thread_communicator.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -177,4 +177,4 @@ void verify(const RunConfig& config, Communicator& world, Device device, std::FI
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

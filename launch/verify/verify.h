@@ -7,7 +7,7 @@
 
 #include "launch/verify/compare_step.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct VerifyReport {
   std::vector<StepDifference> steps;
@@ -35,4 +35,4 @@ std::vector<RunConfig> verified_runs(const RunConfig& config);
 void verify(const RunConfig& config, Communicator& world, Device device, std::FILE* out,
             RunHooks* hooks = nullptr);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -11,7 +11,7 @@
 #include "parallel/module/local_ranges.h"
 #include "runtime/ops/host_copy.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -138,4 +138,4 @@ std::string weight_copies_unlike(Context& ctx, const ParallelContext& parallel, 
   return unlike.empty() ? "" : unlike.begin()->second;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

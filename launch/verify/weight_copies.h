@@ -5,7 +5,7 @@
 
 #include "models/transformer/transformer.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// On rank 0: empty where ranks that hold the same part of a parameter hold the same bits, of its master and
 /// of what layers compute with, and the latter are the former, rounded (but where weights have no masters).
@@ -13,4 +13,4 @@ namespace trireme {
 /// it.
 std::string weight_copies_unlike(Context& ctx, const ParallelContext& parallel, Transformer& model);
 
-}  // namespace trireme
+}  // namespace trireme::launch

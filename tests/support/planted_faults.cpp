@@ -12,6 +12,8 @@
 
 namespace trireme::test {
 
+using namespace launch;
+
 namespace {
 
 constexpr std::string_view kNames[] = {

@@ -5,7 +5,7 @@
 #include "launch/cli/options/parameter_rules_text.h"
 #include "launch/config/optimizer_choice.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -55,4 +55,4 @@ std::vector<Option> muon_options() {
   };
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 std::span<const NameElsewhere> names_elsewhere() {
   static constexpr NameElsewhere kNames[] = {
@@ -181,4 +181,4 @@ std::string said_elsewhere(std::string_view name) {
   return fmt::format("; {}'s --{} is --{} here", found->program, name, found->key);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace trireme {
+namespace trireme::launch {
 
 struct NameElsewhere {
   std::string_view name;     ///< "tensor-model-parallel-size", written with dashes
@@ -20,4 +20,4 @@ std::span<const NameElsewhere> names_elsewhere();
 /// else nothing.
 std::string said_elsewhere(std::string_view name);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::ElementsAre;
@@ -59,4 +59,4 @@ TEST(RunChanges, WhatSaysNothingOfTheTrainingIsNotCompared) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::ElementsAre;
@@ -45,4 +45,4 @@ TEST(IniFile, AnyTextSurvivesQuoting) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -14,7 +14,7 @@
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::AllOf;
@@ -441,4 +441,4 @@ TEST(RunArguments, PrecisionOptionsThatDoNotGoTogether) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using test::expect_error;
@@ -114,4 +114,4 @@ TEST(DataCommand, FailuresLeaveNoTokenFile) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -10,7 +10,7 @@
 #include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using test::expect_error;
@@ -116,4 +116,4 @@ TEST(ScheduleCommand, WrongArgumentsNameWhatWouldWork) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

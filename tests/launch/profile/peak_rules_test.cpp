@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::AllOf;
@@ -123,4 +123,4 @@ TEST(PeakText, SaysWhereThePeakComesFromAndWhatItIsWorth) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -13,6 +13,8 @@
 namespace trireme::test {
 namespace {
 
+using namespace launch;
+
 using testing::HasSubstr;
 using testing::Not;
 

@@ -19,7 +19,7 @@
 #include "runtime/ops/host_copy.h"
 #include "tests/launch/verify/tiny_run.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using test::tiny_run;
@@ -303,4 +303,4 @@ TEST(SmallRun, LeavesASmallModelAlone) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -15,6 +15,8 @@
 namespace trireme::test {
 namespace {
 
+using namespace launch;
+
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;

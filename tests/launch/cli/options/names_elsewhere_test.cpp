@@ -15,7 +15,7 @@
 #include "runtime/base/error.h"
 #include "tests/support/folders.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::HasSubstr;
@@ -58,4 +58,4 @@ TEST(OptionsPage, DocsHaveIt) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "launch/config/optimizer_choice.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::ElementsAre;
@@ -97,4 +97,4 @@ TEST(OptimizerChoice, OptionsOfMuonNeedMuon) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch
