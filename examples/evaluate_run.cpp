@@ -9,7 +9,6 @@
 #include "launch/run/batch_schedule.h"
 
 using namespace trireme;
-using namespace trireme::launch;
 
 namespace {
 

@@ -9,7 +9,7 @@
 
 #include "runtime/comm/communicator.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct CollectivesBenchOptions {
   std::string operation = "all";  ///< one of collective_names(), or all of them
@@ -46,4 +46,4 @@ std::vector<CollectiveTime> run_collectives_bench(Context& ctx, Communicator& co
 void print_collectives(std::FILE* out, const CollectivesBenchOptions& options,
                        std::span<const CollectiveTime> times);
 
-}  // namespace trireme::launch
+}  // namespace trireme

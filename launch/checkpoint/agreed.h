@@ -10,7 +10,7 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Carries out what may fail on some ranks, without communication in it: what the first of them throws all
 /// throw as AgreedEnd. All ranks call it.
@@ -34,4 +34,4 @@ void together(Communicator& ranks, Attempt&& attempt) {
   throw AgreedEnd(static_cast<ExitCode>(code), words);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -13,7 +13,7 @@
 #include "runtime/base/error.h"
 #include "runtime/base/half.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -110,8 +110,8 @@ void list_checkpoints(const std::string& path, std::FILE* out) {
       const Manifest manifest = read_manifest(found);
       fmt::print(out, "{:>10} {:>16} {:>14} {:>6} {:32}  {}\n", manifest.state.step, manifest.state.tokens,
                  bytes_of(manifest), manifest.stored.files.size(), to_string(manifest.proof), found);
-    } catch (const UserError& fault) {
-      fmt::print(out, "{:>10} {}\n", "damaged", fault.what());
+    } catch (const UserError& error) {
+      fmt::print(out, "{:>10} {}\n", "damaged", error.what());
     }
   }
 }
@@ -119,11 +119,11 @@ void list_checkpoints(const std::string& path, std::FILE* out) {
 void verify_checkpoints(const std::string& path, std::FILE* out) {
   std::vector<std::string> damage;
   for (const std::string& found : find_checkpoints(path)) {
-    const std::vector<std::string> faults = find_damage(found, true);
-    if (faults.empty())
+    const std::vector<std::string> errors = find_damage(found, true);
+    if (errors.empty())
       fmt::print(out, "{} is whole: every hash is right, proof {}\n", found,
                  to_string(read_manifest(found).proof));
-    damage.insert(damage.end(), faults.begin(), faults.end());
+    damage.insert(damage.end(), errors.begin(), errors.end());
   }
   if (!damage.empty()) throw_user(ExitCode::checkpoint, "{}", fmt::join(damage, "\n  "));
 }
@@ -183,4 +183,4 @@ bool diff_checkpoints(const std::string& one, const std::string& other, std::FIL
   return is_same;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

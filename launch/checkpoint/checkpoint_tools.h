@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace trireme::launch {
+namespace trireme {
 
 /// The checkpoints that a path names, the newest first: itself, or those of a run's directory or of the
 /// directory in which they lie. UserError (checkpoint) where there is none.
@@ -21,4 +21,4 @@ void show_checkpoint(const std::string& path, std::FILE* out);
 /// does.
 bool diff_checkpoints(const std::string& one, const std::string& other, std::FILE* out);
 
-}  // namespace trireme::launch
+}  // namespace trireme

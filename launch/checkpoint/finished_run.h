@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Marks that the run in the directory has done so many steps and its weights are there. EnvironmentError
 /// where that cannot be written.
@@ -13,4 +13,4 @@ void mark_finished(const std::string& run_directory, int64_t steps);
 int64_t finished_steps(const std::string& run_directory);
 void remove_finished_mark(const std::string& run_directory);
 
-}  // namespace trireme::launch
+}  // namespace trireme

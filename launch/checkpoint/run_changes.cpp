@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -54,4 +54,4 @@ RunChanges compare_runs(const TextMap& saved, const TextMap& now) {
   return changes;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -6,7 +6,7 @@
 
 #include "runtime/io/safetensors/safetensors.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct RunChanges {
   /// What is not changed by accident: model, data, tokenizer, seed, and what the order of samples depends on.
@@ -18,4 +18,4 @@ struct RunChanges {
 /// "model.layers: 4 there, 6 here". Options of where and how fast a run goes are not compared.
 RunChanges compare_runs(const TextMap& saved, const TextMap& now);
 
-}  // namespace trireme::launch
+}  // namespace trireme

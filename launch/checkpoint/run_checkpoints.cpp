@@ -7,7 +7,7 @@
 
 #include "parallel/checkpoint/save/commit.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 RunCheckpoints::RunCheckpoints(const CheckpointConfig& config, Communicator& world, std::string directory)
     : config_(config),
@@ -17,13 +17,13 @@ RunCheckpoints::RunCheckpoints(const CheckpointConfig& config, Communicator& wor
   check_shared_directory(calls_, world_, directory_);
 }
 
-RunCheckpoints::Wishes RunCheckpoints::wishes() const {
+RunCheckpoints::Requests RunCheckpoints::requests() const {
   const std::chrono::duration<double> passed = Clock::now() - last_begin_;
   const bool is_time = config_.minutes > 0 && world_.rank() == 0 && passed.count() >= 60 * config_.minutes;
   return {is_time ? 1.0 : 0.0, saver_.is_saving() ? 1.0 : 0.0, saver_.has_failed() ? 1.0 : 0.0};
 }
 
-void RunCheckpoints::agree(const Wishes& of_all) {
+void RunCheckpoints::agree(const Requests& of_all) {
   const auto [is_time, is_saving, has_failed] = of_all;
   if (has_failed > 0) finish();
   is_due_by_clock_ = is_time > 0 && !(is_saving > 0);
@@ -39,7 +39,7 @@ bool RunCheckpoints::is_new_best(int64_t step, double loss) {
   return true;
 }
 
-void RunCheckpoints::go_on_from(const std::string& path, const TrainingState& state) {
+void RunCheckpoints::continue_from(const std::string& path, const TrainingState& state) {
   best_ = state.best;
   resumed_place_ = path;
   if (path == directory_ + "/" + checkpoint_name(state.step)) last_step_ = state.step;
@@ -58,7 +58,7 @@ void RunCheckpoints::save(TrainingState state, std::span<const SliceSource> sour
   last_step_ = state.step;
   state.best = best_;
   is_due_by_clock_ = false;
-  is_told_ = false;
+  is_reported_ = false;
   failure_.clear();
   saver_.save({directory_, std::move(state), {}, retention()}, sources);
   seconds_stopped_ = std::chrono::duration<double>(Clock::now() - begin).count();
@@ -74,14 +74,14 @@ void RunCheckpoints::finish() {
   } catch (const SaveFailed& error) {
     failure_ = error.what();
     last_step_ = -1;
-    is_told_ = true;
+    is_reported_ = true;
     news_.push_back(fmt::format("warning: {}; those before it stay", failure_));
   }
 }
 
-std::vector<std::string> RunCheckpoints::take_news() {
-  if (!is_told_ && !saver_.is_saving() && !saver_.has_failed() && saver_.last()) {
-    is_told_ = true;
+std::vector<std::string> RunCheckpoints::take_messages() {
+  if (!is_reported_ && !saver_.is_saving() && !saver_.has_failed() && saver_.last()) {
+    is_reported_ = true;
     news_.push_back(fmt::format("checkpoint {}; training stood still for {:.0f} ms", last_place(),
                                 1e3 * seconds_stopped_));
     for (const std::string& warning : saver_.last()->warnings) news_.push_back("warning: " + warning);
@@ -94,4 +94,4 @@ std::string RunCheckpoints::last_place() const {
   return fmt::format("{} (proof {})", saver_.last()->path, to_string(saver_.last()->proof));
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -15,13 +15,13 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/io/files/file_calls.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 class RunCheckpoints {
  public:
   using Clock = std::chrono::steady_clock;
   /// What a rank knows that all have to agree on between steps: the largest of each counts.
-  using Wishes = std::array<double, 3>;
+  using Requests = std::array<double, 3>;
 
   /// Makes `directory` where it is not there. All ranks make one: UserError (usage) on all of them where they
   /// do not see one directory. `world` outlives it.
@@ -30,9 +30,9 @@ class RunCheckpoints {
   const std::string& directory() const { return directory_; }
   FileCalls& calls() { return calls_; }
 
-  Wishes wishes() const;
-  /// The largest of all ranks' wishes: hears of a save that failed, on all ranks together.
-  void agree(const Wishes& of_all);
+  Requests requests() const;
+  /// The largest of all ranks' requests: hears of a save that failed, on all ranks together.
+  void agree(const Requests& of_all);
   /// Whether a checkpoint is to be saved after this step. By the clock none is while the one before is under
   /// way.
   bool is_due(int64_t step) const;
@@ -41,7 +41,7 @@ class RunCheckpoints {
   bool is_new_best(int64_t step, double loss);
   const std::optional<BestState>& best() const { return best_; }
   /// The run goes on from this checkpoint, with its best.
-  void go_on_from(const std::string& path, const TrainingState& state);
+  void continue_from(const std::string& path, const TrainingState& state);
 
   /// Begins a save of the sources as they are now. All ranks call it, with equal states (the first rank's is
   /// written). With `waits`, or --checkpoint.async off, it is done when this returns.
@@ -54,7 +54,7 @@ class RunCheckpoints {
   /// waits, and finish().
   const std::string& failure() const { return failure_; }
   /// Lines for people since the last call; on the first rank.
-  std::vector<std::string> take_news();
+  std::vector<std::string> take_messages();
   /// Where the last one is that came to count, and its proof hash; none is under way.
   std::string last_place() const;
 
@@ -68,11 +68,11 @@ class RunCheckpoints {
   std::optional<BestState> best_;
   Clock::time_point last_begin_ = Clock::now();
   int64_t last_step_ = -1;
-  bool is_due_by_clock_ = false, is_told_ = true;
+  bool is_due_by_clock_ = false, is_reported_ = true;
   double seconds_stopped_ = 0;  // the training, by the last save
   std::string failure_, resumed_place_;
   std::vector<std::string> news_;
   CheckpointSaver saver_;  // goes first: it waits for what is under way
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <boost/program_options.hpp>
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -25,7 +25,7 @@ std::vector<std::string> normalised(std::span<const std::string> args) {
   return out;
 }
 
-/// Any number of values for any key: missing and superfluous ones are reported with all other faults, where
+/// Any number of values for any key: missing and superfluous ones are reported with all other errors, where
 /// Boost would stop at the first.
 po::options_description describe(std::span<const std::string> keys) {
   po::options_description description;
@@ -52,7 +52,7 @@ Settings read_command_line(std::span<const std::string> args, std::span<const st
                   .run()
                   .options;
   } catch (const po::error& error) {
-    settings.faults.push_back(fmt::format("command line: {}", error.what()));
+    settings.errors.push_back(fmt::format("command line: {}", error.what()));
     return settings;
   }
   bool takes_value = false;
@@ -74,4 +74,4 @@ Settings read_command_line(std::span<const std::string> args, std::span<const st
   return settings;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

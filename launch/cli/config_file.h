@@ -5,10 +5,10 @@
 
 #include "launch/cli/options/option.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// All options of a complete configuration but those without effect and the run directory. Read back, it
 /// gives the same configuration.
 std::string write_config(const RunConfig& config);
 
-}  // namespace trireme::launch
+}  // namespace trireme

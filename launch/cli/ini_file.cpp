@@ -9,7 +9,7 @@
 
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -92,28 +92,28 @@ class Reader {
  private:
   std::string where() const { return fmt::format("{}:{}", file_, number_); }
 
-  void fault(const std::string& message) { settings_.faults.push_back(where() + ": " + message); }
+  void error(const std::string& message) { settings_.errors.push_back(where() + ": " + message); }
 
   void section_line(std::string_view text) {
-    if (!text.ends_with(']')) return fault(fmt::format("'{}' is no section: it must end in ]", text));
+    if (!text.ends_with(']')) return error(fmt::format("'{}' is no section: it must end in ]", text));
     section_ = trim(text.substr(1, text.size() - 2));
   }
 
   void key_line(std::string_view text) {
     const size_t equals = text.find('=');
     if (equals == std::string_view::npos)
-      return fault(fmt::format("'{}' is neither [section] nor key = value", text));
+      return error(fmt::format("'{}' is neither [section] nor key = value", text));
     std::string key(trim(text.substr(0, equals)));
     if (!section_.empty()) key = section_ + "." + key;
     const auto [first, is_new] = seen_.emplace(key, number_);
-    if (!is_new) return fault(fmt::format("{} was already given on line {}", key, first->second));
+    if (!is_new) return error(fmt::format("{} was already given on line {}", key, first->second));
     const std::string_view raw = trim(text.substr(equals + 1));
     if (!raw.starts_with('"')) {
       settings_.list.push_back({key, std::string(without_comment(raw)), where()});
     } else if (auto value = unquote(raw)) {
       settings_.list.push_back({key, std::move(*value), where()});
     } else {
-      fault(fmt::format(
+      error(fmt::format(
           "{} = {}: the quotes must close, nothing may follow, and escapes are \\n \\t \\r \\\" \\\\ \\xHH",
           key, raw));
     }
@@ -170,4 +170,4 @@ std::string quote_ini(std::string_view value) {
   return out + '"';
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,9 +7,9 @@
 
 #include "launch/cli/setting.h"
 
-namespace trireme::launch {
+namespace trireme {
 
-/// Keys come back as "section.key". Faults carry "file:line". A key given twice is a fault.
+/// Keys come back as "section.key". Errors carry "file:line". A key given twice is an error.
 Settings parse_ini(std::string_view text, const std::string& file);
 /// Reads `path`; throws UserError (usage) with the system's words when it cannot be read.
 Settings read_ini(const std::string& path);
@@ -17,4 +17,4 @@ Settings read_ini(const std::string& path);
 /// `value` as it stands in an INI file, in quotes where it must be.
 std::string quote_ini(std::string_view value);
 
-}  // namespace trireme::launch
+}  // namespace trireme

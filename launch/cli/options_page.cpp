@@ -6,7 +6,7 @@
 #include "launch/cli/options/names_elsewhere.h"
 #include "launch/cli/options/option_table.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -58,4 +58,4 @@ std::string options_page() {
   return out;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

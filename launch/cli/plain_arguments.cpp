@@ -8,7 +8,7 @@
 #include "launch/cli/help_text.h"
 #include "launch/cli/options/nearest_name.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 std::function<std::string(const std::string&)> text_into(std::string& field) {
   return [&field](const std::string& text) {
@@ -33,29 +33,29 @@ std::string help_plain(std::span<const PlainOption> options) {
 std::vector<std::string> parse_plain_arguments(const std::string& command,
                                                std::span<const PlainOption> options,
                                                std::span<const std::string> args,
-                                               std::vector<std::string>& faults) {
+                                               std::vector<std::string>& errors) {
   std::vector<std::string> names;
   for (const PlainOption& option : options) names.push_back(option.name);
   Settings settings = read_command_line(args, names);
-  faults.insert(faults.end(), settings.faults.begin(), settings.faults.end());
+  errors.insert(errors.end(), settings.errors.begin(), settings.errors.end());
   for (const Setting& setting : settings.list) {
     const auto option = std::ranges::find(options, setting.key, &PlainOption::name);
     if (option == options.end()) {
-      faults.push_back(fmt::format("--{} is no option of trireme {}{}", setting.key, command,
+      errors.push_back(fmt::format("--{} is no option of trireme {}{}", setting.key, command,
                                    did_you_mean(setting.key, names, "--")));
     } else if (option->placeholder.empty()) {
       if (setting.text) {
-        faults.push_back(
+        errors.push_back(
             fmt::format("--{} is a switch and takes no value; given '{}'", setting.key, *setting.text));
       }
       option->set("");
     } else if (!setting.text) {
-      faults.push_back(fmt::format("--{} needs a value: {}", setting.key, option->placeholder));
+      errors.push_back(fmt::format("--{} needs a value: {}", setting.key, option->placeholder));
     } else if (const std::string allowed = option->set(*setting.text); !allowed.empty()) {
-      faults.push_back(fmt::format("--{} is '{}'; allowed: {}", setting.key, *setting.text, allowed));
+      errors.push_back(fmt::format("--{} is '{}'; allowed: {}", setting.key, *setting.text, allowed));
     }
   }
   return settings.arguments;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

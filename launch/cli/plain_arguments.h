@@ -12,7 +12,7 @@
 
 #include "launch/cli/options/option_values.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct PlainOption {
   std::string name;         ///< without dashes
@@ -41,11 +41,11 @@ std::function<std::string(const std::string&)> whole_into(T& field, int64_t leas
 /// The options' help, in the layout of help_lines().
 std::string help_plain(std::span<const PlainOption> options);
 
-/// Hands every option to its `set`, adds what is wrong to `faults`, and returns what stands alone. `command`
-/// is named in the faults: "data build".
+/// Hands every option to its `set`, adds what is wrong to `errors`, and returns what stands alone. `command`
+/// is named in the errors: "data build".
 std::vector<std::string> parse_plain_arguments(const std::string& command,
                                                std::span<const PlainOption> options,
                                                std::span<const std::string> args,
-                                               std::vector<std::string>& faults);
+                                               std::vector<std::string>& errors);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -10,23 +10,23 @@
 #include "parallel/pipeline/schedule_file.h"
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
-using Faults = std::vector<std::string>;
+using Errors = std::vector<std::string>;
 
 /// What an unknown key may stand for: a name of another program, or a slip of the finger.
 std::string meant_by(const std::string& key, std::span<const std::string> keys, std::string_view prefix) {
-  const std::string elsewhere = said_elsewhere(key);
+  const std::string elsewhere = explain_name_elsewhere(key);
   return elsewhere.empty() ? did_you_mean(key, keys, prefix) : elsewhere;
 }
 
 /// The settings of each source, by the keys of the table.
 class Sources {
  public:
-  Sources(const ArgumentRules& rules, std::span<const std::string> args, RunArguments& result, Faults& faults)
-      : rules_(rules), result_(result), faults_(faults) {
+  Sources(const ArgumentRules& rules, std::span<const std::string> args, RunArguments& result, Errors& errors)
+      : rules_(rules), result_(result), errors_(errors) {
     std::vector<std::string> keys = rules.switches;
     keys.emplace_back("config");
     for (const Option& option : rules.options) {
@@ -44,22 +44,22 @@ class Sources {
 
  private:
   void take(Settings settings, std::span<const std::string> keys, bool is_command_line) {
-    faults_.insert(faults_.end(), settings.faults.begin(), settings.faults.end());
+    errors_.insert(errors_.end(), settings.errors.begin(), settings.errors.end());
     for (const std::string& argument : settings.arguments) {
-      faults_.push_back(fmt::format("command line: '{}' belongs to no option", argument));
+      errors_.push_back(fmt::format("command line: '{}' belongs to no option", argument));
     }
     for (Setting& setting : settings.list) {
       if (std::ranges::find(keys, setting.key) == keys.end()) {
-        faults_.push_back(fmt::format("{}: {}{} is no option of trireme {}{}", setting.where,
+        errors_.push_back(fmt::format("{}: {}{} is no option of trireme {}{}", setting.where,
                                       is_command_line ? "--" : "", setting.key, rules_.command,
                                       meant_by(setting.key, keys, is_command_line ? "--" : "")));
       } else if (is_command_line && setting.key == "config") {
-        if (!setting.text) faults_.push_back("command line: --config needs a FILE");
+        if (!setting.text) errors_.push_back("command line: --config needs a FILE");
         config_ = setting.text.value_or("");
       } else if (is_command_line &&
                  std::ranges::find(rules_.switches, setting.key) != rules_.switches.end()) {
         if (setting.text)
-          faults_.push_back(
+          errors_.push_back(
               fmt::format("command line: --{} takes no value, given '{}'", setting.key, *setting.text));
         result_.switches.insert(setting.key);
       } else {
@@ -70,7 +70,7 @@ class Sources {
 
   const ArgumentRules& rules_;
   RunArguments& result_;
-  Faults& faults_;
+  Errors& errors_;
   std::string config_;
 };
 
@@ -84,16 +84,16 @@ const Setting* last_of(const std::vector<Setting>& settings, const Option& optio
   return found == settings.rend() ? nullptr : &*found;
 }
 
-void apply(const Option& option, const Setting& setting, RunConfig& config, Faults& faults) {
+void apply(const Option& option, const Setting& setting, RunConfig& config, Errors& errors) {
   if (!setting.text && !option.value.is_switch) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("{}: {} needs a value: {}", setting.where, option.key(), option.value.placeholder));
     return;
   }
   const std::string text = setting.text.value_or("on");
   const std::string allowed = option.value.set(config, text);
   if (!allowed.empty()) {
-    faults.push_back(fmt::format("{}: {} is '{}'; allowed: {}", setting.where, option.key(), text, allowed));
+    errors.push_back(fmt::format("{}: {} is '{}'; allowed: {}", setting.where, option.key(), text, allowed));
   }
 }
 
@@ -104,13 +104,13 @@ struct Built {
 
 /// Row by row, because a preset comes before the numbers that override it; of a row, the file before the
 /// command line.
-Built build(const ArgumentRules& rules, std::span<const std::vector<Setting>* const> layers, Faults& faults) {
+Built build(const ArgumentRules& rules, std::span<const std::vector<Setting>* const> layers, Errors& errors) {
   Built built;
   for (const Option& option : rules.options) {
     for (const std::vector<Setting>* layer : layers) {
       const Setting* setting = last_of(*layer, option);
       if (setting == nullptr) continue;
-      apply(option, *setting, built.config, faults);
+      apply(option, *setting, built.config, errors);
       built.given.insert(option.key());
     }
   }
@@ -134,10 +134,10 @@ void replace_data_source(Sources& sources, std::vector<std::string>& notes) {
   }
 }
 
-/// A key without effect is a fault, unless it had one until the command line changed something else.
+/// A key without effect is an error, unless it had one until the command line changed something else.
 void check_effects(const ArgumentRules& rules, const Sources& sources, const RunConfig& config,
-                   int world_size, RunArguments& result, Faults& faults) {
-  Faults unused;
+                   int world_size, RunArguments& result, Errors& errors) {
+  Errors unused;
   const std::vector<Setting>* file_alone[] = {&sources.file};
   Built from_file = build(rules, file_alone, unused);
   ScheduleSpec& schedule = from_file.config.parallel.schedule;
@@ -153,17 +153,17 @@ void check_effects(const ArgumentRules& rules, const Sources& sources, const Run
     const std::string sentence =
         fmt::format("{}: {} has no effect: {}", setting->where, option.key(), reason);
     const bool overridden = setting == in_file && option.no_effect(from_file.config).empty();
-    (overridden ? result.notes : faults).push_back(sentence);
+    (overridden ? result.notes : errors).push_back(sentence);
   }
 }
 
 }  // namespace
 
-void throw_faults(const std::vector<std::string>& faults, const std::string& command) {
-  std::string message = faults.front();
-  if (faults.size() > 1) {
-    message = fmt::format("{} faults:", faults.size());
-    for (size_t i = 0; i < faults.size(); ++i) message += fmt::format("\n  {}. {}", i + 1, faults[i]);
+void throw_errors(const std::vector<std::string>& errors, const std::string& command) {
+  std::string message = errors.front();
+  if (errors.size() > 1) {
+    message = fmt::format("{} errors:", errors.size());
+    for (size_t i = 0; i < errors.size(); ++i) message += fmt::format("\n  {}. {}", i + 1, errors[i]);
   }
   throw_usage("{}\nall options: trireme {} --help", message, command);
 }
@@ -175,27 +175,27 @@ bool asks_for_help(std::span<const std::string> args) {
 RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std::string> args,
                                  int world_size) {
   RunArguments result;
-  Faults faults;
-  Sources sources(rules, args, result, faults);
+  Errors errors;
+  Sources sources(rules, args, result, errors);
   replace_data_source(sources, result.notes);
   const std::vector<Setting>* layers[] = {&sources.file, &sources.command_line};
-  Built built = build(rules, layers, faults);
+  Built built = build(rules, layers, errors);
   result.config = std::move(built.config);
   ParallelPlan& plan = result.config.parallel;
-  if (std::string fault = size_fault(plan); !fault.empty()) {
-    faults.push_back(std::move(fault));
-    throw_faults(faults, rules.command);
+  if (std::string error = size_error(plan); !error.empty()) {
+    errors.push_back(std::move(error));
+    throw_errors(errors, rules.command);
   }
   if (plan.pipeline > 1) read_schedule_of(plan.schedule);
-  if (rules.imagines_ranks && world_size == 1 && plan.data == 0) plan.data = 1;
-  const bool is_alone = rules.imagines_ranks && world_size == 1;
+  if (rules.simulates_ranks && world_size == 1 && plan.data == 0) plan.data = 1;
+  const bool is_alone = rules.simulates_ranks && world_size == 1;
   const bool imagined = (result.switches.contains("dry-run") || is_alone) && plan.data > 0;
   const int ranks = imagined ? plan.data * plan.ranks_per_replica() : world_size;
-  const Faults whole = complete(result.config, built.given, ranks, rules.needs_data);
-  faults.insert(faults.end(), whole.begin(), whole.end());
-  check_effects(rules, sources, result.config, ranks, result, faults);
-  if (!faults.empty()) throw_faults(faults, rules.command);
+  const Errors whole = complete(result.config, built.given, ranks, rules.needs_data);
+  errors.insert(errors.end(), whole.begin(), whole.end());
+  check_effects(rules, sources, result.config, ranks, result, errors);
+  if (!errors.empty()) throw_errors(errors, rules.command);
   return result;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

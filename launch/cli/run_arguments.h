@@ -8,7 +8,7 @@
 
 #include "launch/cli/options/option.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// What a command accepts.
 struct ArgumentRules {
@@ -16,7 +16,7 @@ struct ArgumentRules {
   std::vector<Option> options;        ///< rows of the table
   std::vector<std::string> switches;  ///< "dry-run": options of the command alone, without a value
   bool needs_data = false;            ///< the configuration must name something to train on
-  bool imagines_ranks = false;        ///< started alone it stands for all ranks of any layout
+  bool simulates_ranks = false;        ///< started alone it stands for all ranks of any layout
 };
 
 struct RunArguments {
@@ -28,14 +28,14 @@ struct RunArguments {
 
 /// The command line wins over the file of --config, the last of equal arguments over the others. With the
 /// switch "dry-run" and a --parallel.data, the layout is the one asked for, however many ranks were started.
-/// Throws one UserError (usage) with all faults as a numbered list.
+/// Throws one UserError (usage) with all errors as a numbered list.
 RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std::string> args,
                                  int world_size);
 
 /// True when -h or --help is among the arguments.
 bool asks_for_help(std::span<const std::string> args);
 
-/// One UserError (usage) out of several faults. `command` is named for its --help.
-[[noreturn]] void throw_faults(const std::vector<std::string>& faults, const std::string& command);
+/// One UserError (usage) out of several errors. `command` is named for its --help.
+[[noreturn]] void throw_errors(const std::vector<std::string>& errors, const std::string& command);
 
-}  // namespace trireme::launch
+}  // namespace trireme

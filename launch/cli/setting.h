@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace trireme::launch {
+namespace trireme {
 
 struct Setting {
   std::string key;
@@ -13,11 +13,11 @@ struct Setting {
   std::string where;                ///< "command line" or "run.ini:12"
 };
 
-/// What was read, and what could not be: faults are for the user, one sentence each.
+/// What was read, and what could not be: errors are for the user, one sentence each.
 struct Settings {
   std::vector<Setting> list;
   std::vector<std::string> arguments;  ///< of the command line: what stands alone, behind no option
-  std::vector<std::string> faults;
+  std::vector<std::string> errors;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

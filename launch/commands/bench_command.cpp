@@ -21,7 +21,7 @@
 #include "runtime/io/files/atomic_file.h"
 #include "runtime/profile/device_rates.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -154,11 +154,11 @@ std::string bench_help() {
 }
 
 void parse(const std::string& command, std::vector<PlainOption> options, std::span<const std::string> args,
-           std::vector<std::string> faults = {}) {
-  for (const std::string& stray : parse_plain_arguments(command, options, args, faults)) {
-    faults.push_back(fmt::format("'{}' belongs to no option", stray));
+           std::vector<std::string> errors = {}) {
+  for (const std::string& stray : parse_plain_arguments(command, options, args, errors)) {
+    errors.push_back(fmt::format("'{}' belongs to no option", stray));
   }
-  if (!faults.empty()) throw_faults(faults, "bench");
+  if (!errors.empty()) throw_errors(errors, "bench");
 }
 
 void write_json(const std::string& path, const nlohmann::json& json) {
@@ -271,4 +271,4 @@ void run_bench(std::span<const std::string> args, const RankPlace& place) {
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

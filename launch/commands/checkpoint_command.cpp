@@ -14,7 +14,7 @@
 #include "parallel/checkpoint/weights/whole_tensors.h"
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -81,12 +81,12 @@ void run_checkpoint(std::span<const std::string> args, const RankPlace& place) {
     throw_usage("'{}' is nothing that trireme checkpoint does{}; trireme checkpoint --help lists it", args[0],
                 did_you_mean(args[0], names));
   }
-  std::vector<std::string> faults;
-  const Paths paths = parse_plain_arguments("checkpoint " + action->name, {}, args.subspan(1), faults);
-  if (faults.empty() && paths.size() != action->num_arguments)
-    faults.push_back(fmt::format("trireme checkpoint {} takes {}", action->name, action->arguments));
-  if (!faults.empty()) throw_faults(faults, "checkpoint");
+  std::vector<std::string> errors;
+  const Paths paths = parse_plain_arguments("checkpoint " + action->name, {}, args.subspan(1), errors);
+  if (errors.empty() && paths.size() != action->num_arguments)
+    errors.push_back(fmt::format("trireme checkpoint {} takes {}", action->name, action->arguments));
+  if (!errors.empty()) throw_errors(errors, "checkpoint");
   action->run(paths);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

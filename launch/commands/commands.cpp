@@ -9,7 +9,7 @@
 #include "launch/process/build_info.h"
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 std::span<const Command> commands() {
   static constexpr Command kCommands[] = {
@@ -52,4 +52,4 @@ void run_program(std::span<const std::string> args, const RankPlace& place) {
               did_you_mean(name, names), fmt::join(names, ", "));
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,11 +7,8 @@
 #include <string_view>
 
 namespace trireme {
+
 class MpiEnvironment;
-}
-
-namespace trireme::launch {
-
 class RunLog;
 
 /// This process among those that were started together.
@@ -45,4 +42,4 @@ void run_schedule(std::span<const std::string> args, const RankPlace& place);
 void run_bench(std::span<const std::string> args, const RankPlace& place);
 void run_info(std::span<const std::string> args, const RankPlace& place);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -14,7 +14,7 @@
 #include "runtime/data/tokenizer_kind.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -86,27 +86,27 @@ std::string data_help() {
 void build(std::span<const std::string> args) {
   DataBuildOptions options;
   options.num_threads = cpu::num_available_cores();
-  std::vector<std::string> faults;
-  options.input.files = parse_plain_arguments("data build", build_options(options), args, faults);
-  if (options.input.files.empty()) faults.emplace_back("nothing to tokenize: name a text or JSONL FILE");
-  if (options.out_dir.empty()) faults.emplace_back("--out DIR is missing: where the token files go");
+  std::vector<std::string> errors;
+  options.input.files = parse_plain_arguments("data build", build_options(options), args, errors);
+  if (options.input.files.empty()) errors.emplace_back("nothing to tokenize: name a text or JSONL FILE");
+  if (options.out_dir.empty()) errors.emplace_back("--out DIR is missing: where the token files go");
   const bool has_vocab =
       std::ranges::any_of(args, [](const auto& arg) { return arg.starts_with("--bpe-vocab"); });
   if (has_vocab && tokenizer_kind(options.tokenizer) != TokenizerKind::bpe) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("--bpe-vocab has no effect with --tokenizer {}: it belongs to bpe", options.tokenizer));
   }
-  if (!faults.empty()) throw_faults(faults, "data");
+  if (!errors.empty()) throw_errors(errors, "data");
   run_data_build(options, stdout);
 }
 
 void inspect(std::span<const std::string> args) {
   DataInspectOptions options;
-  std::vector<std::string> faults;
-  const auto files = parse_plain_arguments("data inspect", inspect_options(options), args, faults);
+  std::vector<std::string> errors;
+  const auto files = parse_plain_arguments("data inspect", inspect_options(options), args, errors);
   if (files.size() != 1)
-    faults.push_back(fmt::format("one token FILE is inspected at a time, given {}", files.size()));
-  if (!faults.empty()) throw_faults(faults, "data");
+    errors.push_back(fmt::format("one token FILE is inspected at a time, given {}", files.size()));
+  if (!errors.empty()) throw_errors(errors, "data");
   options.file = files.front();
   run_data_inspect(options, stdout);
 }
@@ -128,4 +128,4 @@ void run_data(std::span<const std::string> args, const RankPlace& place) {
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

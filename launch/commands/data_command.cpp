@@ -11,7 +11,7 @@
 #include "runtime/data/tokenizer/tokenizer_factory.h"
 #include "runtime/data/tokens/token_file.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 namespace fs = std::filesystem;
@@ -118,4 +118,4 @@ void run_data_inspect(const DataInspectOptions& options, std::FILE* out) {
   fmt::print(out, "  begins: {}\n", tokenizer->decode(ids));
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

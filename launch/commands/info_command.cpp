@@ -19,7 +19,7 @@
 #include "runtime/device/cuda/cuda_device.h"
 #include "runtime/ops/gemm/gemm.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -170,4 +170,4 @@ void run_info(std::span<const std::string> args, const RankPlace& place) {
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -9,7 +9,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/communicator.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct RankWorld {
   std::unique_ptr<Communicator> world;
@@ -21,4 +21,4 @@ struct RankWorld {
 /// (check_agreement). Errors of these, of choose_device and choose_backend, and of the backend.
 RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<const Fact> facts);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -10,7 +10,7 @@
 #include "launch/config/run_config.h"
 #include "runtime/comm/agreement.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// The program's file, its version, compiler and libraries, and the MPI it runs with.
 std::vector<Fact> build_facts(const RankPlace& place);
@@ -20,4 +20,4 @@ std::vector<Fact> build_facts(const RankPlace& place);
 /// rank 0 alone: where another rank cannot read its own it goes along.
 std::vector<Fact> config_facts(const RunConfig& config, std::span<const Option> options);
 
-}  // namespace trireme::launch
+}  // namespace trireme

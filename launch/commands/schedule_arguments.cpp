@@ -12,7 +12,7 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/schedule_command.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -88,22 +88,22 @@ bool is_given(std::span<const std::string> args, const std::string& name) {
 }
 
 void check_together(const ScheduleOptions& o, std::span<const std::string> args,
-                    std::vector<std::string>& faults) {
+                    std::vector<std::string>& errors) {
   if (!o.file.empty()) {
     for (const char* name : {"kind", "pp", "micro-batches", "virtual-stages"}) {
       if (is_given(args, name))
-        faults.push_back(fmt::format("--{} has no effect with --file: the file says it", name));
+        errors.push_back(fmt::format("--{} has no effect with --file: the file says it", name));
     }
     return;
   }
   if (o.num_chunks > 1 && !has_virtual_stages(o.kind)) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("--virtual-stages {} has no effect with --kind {}: it belongs to interleaved",
                     o.num_chunks, to_string(o.kind)));
   }
   const int64_t cells = int64_t{o.num_stages} * o.num_micro_batches * o.num_chunks;
   if (cells > kMostCells) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("--pp {} x --micro-batches {} x --virtual-stages {} is {}; drawn are up to {}",
                     o.num_stages, o.num_micro_batches, o.num_chunks, cells, kMostCells));
   }
@@ -118,13 +118,13 @@ void run_schedule(std::span<const std::string> args, const RankPlace& place) {
     return;
   }
   ScheduleOptions options;
-  std::vector<std::string> faults;
-  const auto alone = parse_plain_arguments("schedule", schedule_options(options), args, faults);
+  std::vector<std::string> errors;
+  const auto alone = parse_plain_arguments("schedule", schedule_options(options), args, errors);
   for (const std::string& argument : alone)
-    faults.push_back(fmt::format("'{}' stands alone; a schedule's file is named by --file", argument));
-  if (faults.empty()) check_together(options, args, faults);
-  if (!faults.empty()) throw_faults(faults, "schedule");
+    errors.push_back(fmt::format("'{}' stands alone; a schedule's file is named by --file", argument));
+  if (errors.empty()) check_together(options, args, errors);
+  if (!errors.empty()) throw_errors(errors, "schedule");
   run_schedule_command(options, stdout);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -6,25 +6,25 @@
 #include "runtime/base/error.h"
 #include "runtime/io/files/atomic_file.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
-constexpr size_t kShownFaults = 20;
+constexpr size_t kShownErrors = 20;
 
 Schedule proved_schedule(const ScheduleOptions& o) {
   const Schedule schedule = o.file.empty()
                                 ? make_schedule(o.kind, o.num_stages, o.num_micro_batches, o.num_chunks)
                                 : read_schedule(o.file);
-  const auto faults = check_schedule(schedule);
-  if (faults.empty()) return schedule;
-  TRIREME_CHECK(!o.file.empty(), "{}", faults.front());
+  const auto errors = check_schedule(schedule);
+  if (errors.empty()) return schedule;
+  TRIREME_CHECK(!o.file.empty(), "{}", errors.front());
   std::string text;
-  for (size_t i = 0; i < faults.size() && i < kShownFaults; ++i)
-    text += fmt::format("\n  {}. {}", i + 1, faults[i]);
-  if (faults.size() > kShownFaults) text += fmt::format("\n  and {} more", faults.size() - kShownFaults);
-  throw_bad_input("{} is no schedule that could run; {} fault{}:{}", o.file, faults.size(),
-                  faults.size() == 1 ? "" : "s", text);
+  for (size_t i = 0; i < errors.size() && i < kShownErrors; ++i)
+    text += fmt::format("\n  {}. {}", i + 1, errors[i]);
+  if (errors.size() > kShownErrors) text += fmt::format("\n  and {} more", errors.size() - kShownErrors);
+  throw_bad_input("{} is no schedule that could run; {} error{}:{}", o.file, errors.size(),
+                  errors.size() == 1 ? "" : "s", text);
 }
 
 void print_list(const Schedule& schedule, std::FILE* out) {
@@ -69,4 +69,4 @@ void run_schedule_command(const ScheduleOptions& options, std::FILE* out) {
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

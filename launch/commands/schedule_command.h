@@ -7,7 +7,7 @@
 #include "parallel/pipeline/schedule.h"
 #include "parallel/pipeline/simulate.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::one_f_one_b;
@@ -18,7 +18,7 @@ struct ScheduleOptions {
   bool list = false;       ///< every action, transfers included
 };
 
-/// Says all of it on `out`. A file that holds no proved schedule is a UserError(bad_input) with its faults.
+/// Says all of it on `out`. A file that holds no proved schedule is a UserError(bad_input) with its errors.
 void run_schedule_command(const ScheduleOptions& options, std::FILE* out);
 
-}  // namespace trireme::launch
+}  // namespace trireme

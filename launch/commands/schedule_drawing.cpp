@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -191,4 +191,4 @@ std::string timeline_svg(const Schedule& schedule, const Timeline& timeline) {
          svg_legend(schedule, has_weight) + rows + svg_axis(timeline.makespan, scale, bottom) + "</svg>\n";
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,7 +7,7 @@
 
 #include "launch/preflight/thread_advice.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Rounds of libgomp's waiting loop before a thread sleeps (GOMP_SPINCOUNT): none where threads take turns on
 /// cores, since who spins keeps the others from what he waits for; else about as long as waking takes, which
@@ -15,7 +15,7 @@ namespace trireme::launch {
 int64_t spin_rounds(const CoresGiven& cores, int local_ranks, int threads, double pause_seconds);
 
 /// The threads that the arguments of `trireme train` ask for a rank, or their configuration file does; 0:
-/// none is named. Faults are left to whoever reads them later.
+/// none is named. Errors are left to whoever reads them later.
 int named_threads(std::span<const std::string> args);
 
 /// Ranks of this host by the variables of mpirun or Slurm; 1 where there are none.
@@ -27,4 +27,4 @@ int launched_local_ranks();
 /// as it was.
 void bound_spinning(char** argv);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -11,7 +11,7 @@
 #include "launch/run/trainer.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -66,4 +66,4 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
   train(arguments.config, config_ini, job, stdout);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -13,7 +13,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -93,7 +93,7 @@ void run_verify(std::span<const std::string> args, const RankPlace& place) {
     return;
   }
   ArgumentRules rules{.command = "verify", .options = options_of_verify(), .switches = {}};
-  rules.imagines_ranks = true;
+  rules.simulates_ranks = true;
   const RunArguments arguments = parse_run_arguments(rules, args, place.world_size);
   const RunConfig config = config_to_verify(arguments.config);
   const int num_ranks = config.parallel.world_size();
@@ -111,4 +111,4 @@ void run_verify(std::span<const std::string> args, const RankPlace& place) {
   verify(config, *ranks.world, ranks.device, stdout);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

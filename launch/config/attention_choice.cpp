@@ -3,7 +3,7 @@
 #include "runtime/base/error.h"
 #include "runtime/ops/attention/attention_by_cudnn.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 std::string why_no_cudnn(const RunOptions& run) {
   if (run.attention == AttentionChoice::own) return "run.attention is own";
@@ -72,4 +72,4 @@ std::string attention_text(const RunOptions& run, const std::string& why_no_cudn
                      run.deterministic ? "deterministic" : "not deterministic");
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

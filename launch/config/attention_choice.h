@@ -6,7 +6,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Why cuDNN's attention serves nothing of a run, whatever GPU there is, "run.attention is own"; empty where
 /// it may. Of a complete configuration.
@@ -27,4 +27,4 @@ OpSettings choose_op_settings(const RunOptions& run, Device device);
 /// above.
 std::string attention_text(const RunOptions& run, const std::string& why_no_cudnn);
 
-}  // namespace trireme::launch
+}  // namespace trireme

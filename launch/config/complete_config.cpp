@@ -15,11 +15,11 @@
 #include "models/families/presets.h"
 #include "runtime/data/tokenizer_kind.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
-using Faults = std::vector<std::string>;
+using Errors = std::vector<std::string>;
 
 void complete_model(ModelConfig& model, const std::set<std::string>& given, int64_t seq_len) {
   const Preset* preset = find_preset(model.name);
@@ -41,24 +41,24 @@ int64_t default_seq_len(const ModelConfig& model) {
 }
 
 /// A product that no whole number holds: what is computed of it would wrap.
-void check_tokens(const TrainConfig& train, Faults& faults) {
+void check_tokens(const TrainConfig& train, Errors& errors) {
   constexpr double kMost = 0x1p62;
   const auto number = [](int64_t value) { return static_cast<double>(value); };
   const double tokens =
       number(train.steps) * number(std::max(train.global_batch, train.micro_batch)) * number(train.seq_len);
   if (tokens > kMost) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("the run would see {:.3g} tokens, more than can be counted: train.steps {}, "
                     "train.global-batch {}, train.seq-len {}",
                     tokens, train.steps, train.global_batch, train.seq_len));
   }
 }
 
-void check_run_directory(const std::string& dir, Faults& faults) {
+void check_run_directory(const std::string& dir, Errors& errors) {
   if (dir.empty()) return;
   const std::filesystem::path path = dir, name = path.has_filename() ? path : path.parent_path();
   if (name != name.root_path() && name.filename() != "." && name.filename() != "..") return;
-  faults.push_back(fmt::format("run.dir {} is a folder that is there already: name a new one, such as {}",
+  errors.push_back(fmt::format("run.dir {} is a folder that is there already: name a new one, such as {}",
                                dir, (name / "run").string()));
 }
 
@@ -72,79 +72,79 @@ void complete_precision(TrainConfig& train, const std::set<std::string>& given) 
   }
 }
 
-void check_precision(const TrainConfig& train, Faults& faults) {
+void check_precision(const TrainConfig& train, Errors& errors) {
   const LossScaleConfig& scale = train.loss_scale;
   if (!train.master && train.precision == DType::f16) {
-    faults.push_back(
+    errors.push_back(
         "train.master none keeps weights in bf16 alone, fp16 cannot hold their range: use --train.precision "
         "bf16, or --train.master fp32");
   }
   if (scale.dynamic && train.nonfinite == NonFinitePolicy::stop) {
-    faults.push_back(
+    errors.push_back(
         "train.nonfinite stop ends the run at the first overflow, by which a dynamic loss scale finds its "
         "value: use skip, or --train.loss-scale with a number");
   }
   if (scale.dynamic && scale.floor > scale.start) {
-    faults.push_back(fmt::format("train.loss-scale-floor {} is above train.loss-scale-start {}", scale.floor,
+    errors.push_back(fmt::format("train.loss-scale-floor {} is above train.loss-scale-start {}", scale.floor,
                                  scale.start));
   }
 }
 
-// Formats of text and of token files share an option; run with neither, the fault is another.
-void check_data_format(const DataConfig& data, Faults& faults) {
+// Formats of text and of token files share an option; run with neither, the error is another.
+void check_data_format(const DataConfig& data, Errors& errors) {
   const bool is_of_text = data.format == "text" || data.format == "jsonl";
   if (data.format == "auto" || data.text.empty() == data.tokens.empty()) return;
   if (is_of_text && data.text.empty()) {
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "data.format {} is one of text; for data.tokens there are auto, trireme, llmc, nanogpt and megatron",
         data.format));
   } else if (!is_of_text && data.tokens.empty()) {
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "data.format {} is one of token files; for data.text there are auto, text and jsonl", data.format));
   }
 }
 
-void check_data(const RunConfig& config, Faults& faults) {
+void check_data(const RunConfig& config, Errors& errors) {
   const DataConfig& data = config.data;
   if (data.text.empty() && data.tokens.empty()) {
-    faults.push_back("nothing to train on: give --data.text FILE or --data.tokens FILE");
+    errors.push_back("nothing to train on: give --data.text FILE or --data.tokens FILE");
   }
-  check_data_format(data, faults);
+  check_data_format(data, errors);
   if (!data.tokens.empty() && is_made_from_text(tokenizer_kind(data.tokenizer))) {
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "data.tokenizer {} is made from a text, but data.tokens {} has none: name the tokenizer's "
         "file that made the tokens, or byte",
         data.tokenizer, data.tokens));
   }
   if (data.documents == DocumentsKind::separate && tokenizer_kind(data.tokenizer) == TokenizerKind::chars) {
-    faults.push_back(
+    errors.push_back(
         "data.documents separate: data.tokenizer char has no end-of-text token, by which documents are told "
         "apart: use byte, bpe or a tokenizer's file, or --data.documents attend");
   }
 }
 
-void check_backend(const RunConfig& config, int world_size, Faults& faults) {
+void check_backend(const RunConfig& config, int world_size, Errors& errors) {
   const RunOptions& run = config.run;
   if (run.backend == BackendKind::self && world_size > 1) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("run.backend self is for one rank, {} were started: use mpi or auto", world_size));
   }
   if (run.backend == BackendKind::nccl && run.device == DeviceKind::cpu) {
-    faults.push_back("run.backend nccl is for GPUs, run.device is cpu: use mpi or auto");
+    errors.push_back("run.backend nccl is for GPUs, run.device is cpu: use mpi or auto");
   }
 }
 
-void check_attention(const RunConfig& config, Faults& faults) {
+void check_attention(const RunConfig& config, Errors& errors) {
   if (config.run.attention != AttentionChoice::cudnn) return;
   const std::string why = why_not_all_by_cudnn(config);
-  if (!why.empty()) faults.push_back(fmt::format("run.attention cudnn: {}; use auto", why));
+  if (!why.empty()) errors.push_back(fmt::format("run.attention cudnn: {}; use auto", why));
 }
 
 // What cannot be captured: whatever the host decides in the middle of a step.
-void check_graph(const RunConfig& config, int world_size, Faults& faults) {
+void check_graph(const RunConfig& config, int world_size, Errors& errors) {
   if (!config.run.cuda_graph) return;
   const auto refuse = [&](bool applies, std::string_view why) {
-    if (applies) faults.push_back(fmt::format("run.cuda-graph on: {}", why));
+    if (applies) errors.push_back(fmt::format("run.cuda-graph on: {}", why));
   };
   refuse(config.run.device == DeviceKind::cpu, "run.device cpu has no graphs: leave it out");
   refuse(
@@ -163,14 +163,14 @@ void check_graph(const RunConfig& config, int world_size, Faults& faults) {
          "train.check op looks at each tensor when it is made: use step");
 }
 
-void check_profile(const RunConfig& config, Faults& faults) {
+void check_profile(const RunConfig& config, Errors& errors) {
   const int64_t step = config.run.profile_step;
   if (step > config.train.steps) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("run.profile-step {}: the last step is train.steps {}", step, config.train.steps));
   }
   if (step > 0 && config.run.cuda_graph) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("run.profile-step {}: with run.cuda-graph on a step is one call without times of its "
                     "ops: leave one of "
                     "them out",
@@ -178,7 +178,7 @@ void check_profile(const RunConfig& config, Faults& faults) {
   }
 }
 
-void add_nearest_layouts(const RunConfig& config, int world_size, Faults& layout) {
+void add_nearest_layouts(const RunConfig& config, int world_size, Errors& layout) {
   constexpr size_t kMost = 3;
   const auto nearest =
       nearest_layouts(known_model(config), config.parallel, batch_of(config), world_size, kMost);
@@ -210,26 +210,26 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
   const ModelConfig model = known_model(config);
   const BatchSpec batch = batch_of(config);
   const bool model_is_sound = is_sound(model, batch);
-  Faults faults = model_faults(model, batch);
-  check_tokens(asked.train, faults);
-  check_run_directory(config.run.dir, faults);
-  Faults layout = layout_faults(model, config.parallel, batch, model_is_sound);
+  Errors errors = model_errors(model, batch);
+  check_tokens(asked.train, errors);
+  check_run_directory(config.run.dir, errors);
+  Errors layout = layout_errors(model, config.parallel, batch, model_is_sound);
   if (!of_world.empty()) layout.insert(layout.begin(), of_world);
   if (model_is_sound && !layout.empty()) add_nearest_layouts(asked, world_size, layout);
-  faults.insert(faults.end(), layout.begin(), layout.end());
+  errors.insert(errors.end(), layout.begin(), layout.end());
   complete_precision(config.train, given);
-  check_precision(config.train, faults);
+  check_precision(config.train, errors);
   if (config.optimizer.muon_lr == 0) config.optimizer.muon_lr = config.optimizer.lr;
   if (model_is_sound) {
-    const Faults of_optimizer = optimizer_faults(config);
-    faults.insert(faults.end(), of_optimizer.begin(), of_optimizer.end());
+    const Errors of_optimizer = optimizer_errors(config);
+    errors.insert(errors.end(), of_optimizer.begin(), of_optimizer.end());
   }
-  if (needs_data) check_data(config, faults);
-  check_backend(config, world_size, faults);
-  if (model_is_sound) check_attention(config, faults);
-  check_graph(config, world_size, faults);
-  check_profile(config, faults);
-  return faults;
+  if (needs_data) check_data(config, errors);
+  check_backend(config, world_size, errors);
+  if (model_is_sound) check_attention(config, errors);
+  check_graph(config, world_size, errors);
+  check_profile(config, errors);
+  return errors;
 }
 
 int64_t known_vocab_size(const RunConfig& config) {
@@ -240,4 +240,4 @@ int64_t known_vocab_size(const RunConfig& config) {
   return kind == TokenizerKind::bpe ? config.data.bpe_vocab : 0;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

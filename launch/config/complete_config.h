@@ -8,11 +8,11 @@
 #include "launch/config/run_config.h"
 #include "models/config/batch_spec.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Fills in what follows from the rest: key-value heads, feed-forward width and positions (unless named in
 /// `given`, keys like "model.ffn"), the sequence length, the data-parallel degree and the global batch.
-/// Returns every fault of model, layout, batch arithmetic, data and optimizer, each with its numbers and the
+/// Returns every error of model, layout, batch arithmetic, data and optimizer, each with its numbers and the
 /// nearest values that work. Completing a complete configuration changes nothing.
 std::vector<std::string> complete(RunConfig& config, const std::set<std::string>& given, int world_size,
                                   bool needs_data);
@@ -25,4 +25,4 @@ ModelConfig known_model(const RunConfig& config);
 
 BatchSpec batch_of(const RunConfig& config);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,17 +7,17 @@
 #include "launch/config/complete_config.h"
 #include "models/cost/model_size.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
-using Faults = std::vector<std::string>;
+using Errors = std::vector<std::string>;
 
 std::string name_of(const ParameterRule& rule) {
   return rule.role ? fmt::format("@{}", to_string(*rule.role)) : rule.pattern;
 }
 
-void check_rules(const RunConfig& config, Faults& faults) {
+void check_rules(const RunConfig& config, Errors& errors) {
   if (config.optimizer.rules.empty()) return;
   ModelConfig model = config.model;
   model.vocab_size = known_vocab_size(config);
@@ -27,7 +27,7 @@ void check_rules(const RunConfig& config, Faults& faults) {
       return rule.matches(row.name, parameter_role(row.name, row.shape.rank(), row.expert >= 0));
     });
     if (!matches) {
-      faults.push_back(fmt::format(
+      errors.push_back(fmt::format(
           "optimizer.rules: {} is no parameter of this model; names are such as {} (all: trireme info)",
           name_of(rule), rows[rows.size() / 2].name));
     }
@@ -38,11 +38,11 @@ void check_rules(const RunConfig& config, Faults& faults) {
     const ParameterSettings settings = settings_of(row.name, row.shape.rank(), row.expert >= 0, rules);
     trains = trains || !settings.frozen;
     if (row.shape.rank() == 2 || settings.optimizer != OptimizerKind::muon) continue;
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "optimizer.rules give Muon {}, which is no matrix: name matrices, such as @matrix", row.name));
     break;
   }
-  if (!trains) faults.push_back("optimizer.rules freeze all parameters: nothing would be trained");
+  if (!trains) errors.push_back("optimizer.rules freeze all parameters: nothing would be trained");
 }
 
 }  // namespace
@@ -66,27 +66,27 @@ DType muon_precision(const RunConfig& config) {
                                                                                        : DType::bf16);
 }
 
-std::vector<std::string> optimizer_faults(const RunConfig& config) {
-  Faults faults;
+std::vector<std::string> optimizer_errors(const RunConfig& config) {
+  Errors errors;
   const OptimizerConfig& optimizer = config.optimizer;
   if (optimizer.warmup >= config.train.steps) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("optimizer.warmup {} is not below train.steps {}: the rate would never be reached",
                     optimizer.warmup, config.train.steps));
   }
   if (optimizer.schedule != LrScheduleKind::constant && optimizer.min_lr > optimizer.lr) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("optimizer.min-lr {} is above optimizer.lr {}", optimizer.min_lr, optimizer.lr));
   }
   if (optimizer.lr == 0 && optimizer.muon_lr > 0) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("optimizer.muon-lr {} follows the schedule of optimizer.lr, which is 0: give that a "
                     "number, and freeze "
                     "what AdamW would update (--optimizer.rules)",
                     optimizer.muon_lr));
   }
-  check_rules(config, faults);
-  return faults;
+  check_rules(config, errors);
+  return errors;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

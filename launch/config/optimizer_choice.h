@@ -6,7 +6,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// What the kind of optimizer says of parameters, and then what the run's own rules say.
 std::vector<ParameterRule> optimizer_rules(const OptimizerConfig& config);
@@ -21,6 +21,6 @@ double muon_lr(const OptimizerConfig& config);
 DType muon_precision(const RunConfig& config);
 
 /// What is wrong with the optimizer's numbers and rules; the model's numbers are sound.
-std::vector<std::string> optimizer_faults(const RunConfig& config);
+std::vector<std::string> optimizer_errors(const RunConfig& config);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -19,7 +19,7 @@
 #include "runtime/device/op_settings.h"
 #include "runtime/tensor/dtype.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct DataConfig {
   std::string text;    ///< text or JSONL to tokenize in memory; either this or tokens
@@ -157,4 +157,4 @@ struct RunConfig {
   friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

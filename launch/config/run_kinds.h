@@ -5,7 +5,7 @@
 
 #include "runtime/base/enum_names.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// automatic: cuda where the program sees a GPU, else cpu.
 enum class DeviceKind : uint8_t { automatic, cpu, cuda };
@@ -45,4 +45,4 @@ inline std::span<const EnumName<DocumentsKind>> names_of(DocumentsKind) {
   return kNames;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -9,7 +9,7 @@
 
 #include "runtime/device/cuda/cuda_device.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -85,4 +85,4 @@ AvailableMemory available_memory(Device device) {
   return available_host_memory();
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

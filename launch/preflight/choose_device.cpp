@@ -9,7 +9,7 @@
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -122,4 +122,4 @@ std::string device_text(Device device) {
                      short_bytes(static_cast<double>(info.bytes)));
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -6,7 +6,7 @@
 #include "launch/config/run_config.h"
 #include "runtime/comm/communicator.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct DeviceChoice {
   Device device;
@@ -32,4 +32,4 @@ BackendKind choose_backend(const RunOptions& run, const DeviceChoice& choice, in
 /// "cpu: Intel Xeon, amx-bf16", "cuda:0: NVIDIA H100, 80 GiB".
 std::string device_text(Device device);
 
-}  // namespace trireme::launch
+}  // namespace trireme

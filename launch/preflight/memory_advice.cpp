@@ -12,7 +12,7 @@
 #include "launch/report/number_text.h"
 #include "models/cost/memory_estimate.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -92,4 +92,4 @@ std::string memory_advice(const RunConfig& config, int threads_per_rank, int64_t
                      fmt::join(texts, "; "));
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

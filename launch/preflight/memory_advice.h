@@ -6,7 +6,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// The single changes of a complete configuration that lower its predicted memory the most and leave what it
 /// trains as it is but for rounding: "options that need less, each by itself, by prediction a rank:
@@ -15,4 +15,4 @@ namespace trireme::launch {
 /// known.
 std::string memory_advice(const RunConfig& config, int threads_per_rank, int64_t capacity);
 
-}  // namespace trireme::launch
+}  // namespace trireme

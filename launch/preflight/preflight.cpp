@@ -8,7 +8,7 @@
 #include "models/cost/model_size.h"
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -16,7 +16,7 @@ std::string text(int64_t bytes) { return short_bytes(static_cast<double>(bytes))
 
 }  // namespace
 
-std::string memory_fault(const RunConfig& config, int threads_per_rank, int num_ranks,
+std::string memory_error(const RunConfig& config, int threads_per_rank, int num_ranks,
                          const AvailableMemory& available, int64_t snapshot_bytes) {
   if (available.bytes == 0 || !config.run.check_memory) return "";
   const MemoryInputs inputs = memory_inputs(config, threads_per_rank);
@@ -74,4 +74,4 @@ std::string usable_prompt(const TrainConfig& config, const Tokenizer& tokenizer,
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

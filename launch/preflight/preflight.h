@@ -9,12 +9,12 @@
 #include "launch/preflight/available_memory.h"
 #include "runtime/data/tokenizer/tokenizer.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// What is wrong, with both figures and options that need less, when `num_ranks` ranks of a host (on a
 /// device: those that share it) are predicted to need more than what is available; empty: nothing. The
 /// vocabulary is known. `snapshot_bytes`: what a rank copies of its state there for a checkpoint.
-std::string memory_fault(const RunConfig& config, int threads_per_rank, int num_ranks,
+std::string memory_error(const RunConfig& config, int threads_per_rank, int num_ranks,
                          const AvailableMemory& available, int64_t snapshot_bytes = 0);
 
 /// The state of a training in a checkpoint: weights and two moments in f32.
@@ -30,4 +30,4 @@ int64_t model_file_bytes(const ModelConfig& model);
 /// the tokenizer, and then `note` says so. UserError (usage) for a prompt of the user's that it cannot take.
 std::string usable_prompt(const TrainConfig& config, const Tokenizer& tokenizer, std::string& note);
 
-}  // namespace trireme::launch
+}  // namespace trireme

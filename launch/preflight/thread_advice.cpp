@@ -14,7 +14,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -119,4 +119,4 @@ std::string thread_warning(std::span<const HostThreads> hosts) {
   return text;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -10,7 +10,7 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/device/cpu/cpu_quota.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// What a process may compute on.
 struct CoresGiven {
@@ -60,4 +60,4 @@ std::vector<HostThreads> host_threads(std::span<const RankThreads> ranks);
 /// set; empty: none does. Of many hosts the first that does, and how many others do.
 std::string thread_warning(std::span<const HostThreads> hosts);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-namespace trireme::launch {
+namespace trireme {
 
 struct BuildInfo {
   std::string version;   ///< "0.1.0"
@@ -18,4 +18,4 @@ BuildInfo build_info();
 /// "trireme 0.1.0 (GNU 12.2.0, Release; MPI 3.1, oneDNN 2.6.3, GPU not built, cuDNN not built)".
 std::string build_line();
 
-}  // namespace trireme::launch
+}  // namespace trireme

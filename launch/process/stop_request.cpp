@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -118,4 +118,4 @@ void prepare_process() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

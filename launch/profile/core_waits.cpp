@@ -11,7 +11,7 @@
 
 #include "runtime/base/parallel_for.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -63,4 +63,4 @@ double CoreWaits::take() {
   return longest;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,7 +7,7 @@
 
 #include "runtime/io/files/file.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Of a thread and its OpenMP team, as the kernel counts it (schedstat): time in which they could have run
 /// and did not. Where the kernel does not say, none.
@@ -34,4 +34,4 @@ class CoreWaits {
   std::vector<Thread> threads_;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -11,7 +11,7 @@
 #include "runtime/device/context.h"
 #include "runtime/profile/device_rates.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Measured by all ranks at once, and again when a step reaches more. All ranks make it and call measure()
 /// and measure_again() together.
@@ -51,4 +51,4 @@ class GemmPeak {
   double rank_flops_ = 0;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

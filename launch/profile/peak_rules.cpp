@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -101,4 +101,4 @@ std::string peak_text(const Peak& peak, const std::string& of) {
   return text;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

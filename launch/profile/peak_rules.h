@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Of one rank.
 struct RankRate {
@@ -75,4 +75,4 @@ std::string to_string(PeakSource source);
 /// `of` is "bf16 GEMM rate of 2 rank(s)".
 std::string peak_text(const Peak& peak, const std::string& of);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-namespace trireme::launch {
+namespace trireme {
 
 /// A small JSON file. Nothing depends on it: a file that cannot be read is empty, one that cannot be written
 /// stays as it is. It is replaced as a whole; of two runs that write at once one is remembered.
@@ -26,4 +26,4 @@ class PeakStore {
   std::string path_;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -134,4 +134,4 @@ StepAccount account_from_json(const nlohmann::ordered_json& json) {
   return account;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -12,7 +12,7 @@
 #include "runtime/profile/device_rates.h"
 #include "runtime/profile/op_timeline.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Some ops, or all alike, of one step.
 struct AccountLine {
@@ -48,4 +48,4 @@ std::string account_text(const StepAccount& account, size_t num_ops);
 nlohmann::ordered_json to_json(const StepAccount& account);
 StepAccount account_from_json(const nlohmann::ordered_json& json);
 
-}  // namespace trireme::launch
+}  // namespace trireme

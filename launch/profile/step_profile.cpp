@@ -10,7 +10,7 @@
 #include "runtime/base/error.h"
 #include "runtime/io/files/atomic_file.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -157,4 +157,4 @@ std::string profile_text(const std::vector<StepAccount>& accounts) {
   return text + account_text(accounts[busiest], kMostOps);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

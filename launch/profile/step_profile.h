@@ -9,7 +9,7 @@
 #include "launch/profile/step_account.h"
 #include "parallel/plan/parallel_context.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Ranks begin together. Each observes the ops of its device and where that (on the CPU: its host) waits for
 /// other ranks.
@@ -47,4 +47,4 @@ class StepProfile final : public WaitObserver {
 /// the one that was busy longest.
 std::string profile_text(const std::vector<StepAccount>& accounts);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme::launch {
+namespace trireme {
 
 WaitTimes::WaitTimes(const ParallelContext& parallel)
     : groups_(parallel.groups()), before_(groups_.size()), waited_(groups_.size()) {}
@@ -32,4 +32,4 @@ std::string WaitTimes::text(double seconds, const std::function<double(double)>&
              : fmt::format("communication waited for, of the steps' time, mean of all ranks: {}", shares);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,7 +7,7 @@
 
 #include "parallel/plan/parallel_context.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Between start() and stop(), summed over all such spans, which are the training steps.
 class WaitTimes {
@@ -28,4 +28,4 @@ class WaitTimes {
   std::vector<double> before_, waited_;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

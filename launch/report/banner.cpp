@@ -14,7 +14,7 @@
 #include "parallel/pipeline/simulate.h"
 #include "runtime/data/tokenizer_kind.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -59,7 +59,7 @@ std::string tensor_text(const ParallelPlan& plan) {
 
 std::string experts_over(const ParallelPlan& plan) {
   std::string text = plan.expert > 1 ? fmt::format(", experts over {}", plan.expert) : "";
-  if (plan.expert_row_parts() > 1)
+  if (plan.expert_row_shards() > 1)
     text += fmt::format("{} {} wide", plan.expert > 1 ? " x" : ", experts", plan.expert_tensor_ranks());
   if (plan.expert_chunks > 1) text += fmt::format(" in {} chunks", plan.expert_chunks);
   return text;
@@ -279,4 +279,4 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
          line("files", place.run_directory);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

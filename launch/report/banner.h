@@ -8,7 +8,7 @@
 #include "launch/config/run_config.h"
 #include "models/cost/memory_estimate.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct HostInfo {
   std::string name;
@@ -46,4 +46,4 @@ std::string size_lines(const RunConfig& config, int threads_per_rank);
 /// config is complete.
 std::string banner(const RunConfig& config, const RunPlace& place);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-namespace trireme::launch {
+namespace trireme {
 
 /// 950, "40.3k", "1.20M", "174.6B": thousands, millions, billions (10^9), trillions.
 std::string short_count(double value);
@@ -17,4 +17,4 @@ std::string counted(int64_t count, const char* noun);
 /// "45s", "3m", "2h05m", "3d04h".
 std::string short_duration(double seconds);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -12,7 +12,7 @@
 #include "launch/report/number_text.h"
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -158,4 +158,4 @@ void Progress::end_open_line() {
   is_line_open_ = false;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -11,7 +11,7 @@
 #include "launch/report/screen.h"
 #include "launch/report/step_metrics.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// "step 10/2000 | loss 4.1234 | gnorm 1.83 | lr 6.00e-04 | 123 ms | 40.3k tok/s | 0.31 TFLOP/s | MFU 22% |
 /// mem 310 MiB (352 MiB reserved) | eta 3m" (the most in use, and taken from the device; MFU 22%? where
@@ -75,4 +75,4 @@ class Progress {
   bool is_line_open_ = false;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

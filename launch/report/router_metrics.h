@@ -8,7 +8,7 @@
 
 #include "parallel/training/router_load.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct RouterMetrics {
   int64_t layer = 0;         ///< block of the model
@@ -27,4 +27,4 @@ RouterMetrics router_metrics(const RouterLoad& load);
 /// Empty without routers.
 std::string load_field(std::span<const RouterMetrics> routers);
 
-}  // namespace trireme::launch
+}  // namespace trireme

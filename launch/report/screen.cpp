@@ -10,7 +10,7 @@
 
 #include "launch/process/stop_request.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -47,4 +47,4 @@ void Screen::print(std::string_view text) noexcept {
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

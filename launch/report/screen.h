@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace trireme::launch {
+namespace trireme {
 
 class Screen {
  public:
@@ -25,4 +25,4 @@ class Screen {
   std::string failure_;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

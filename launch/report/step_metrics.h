@@ -7,7 +7,7 @@
 
 #include "launch/report/router_metrics.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct StepMetrics {
   int64_t step = 0;          ///< optimizer steps done; 0 is the state before the first
@@ -41,4 +41,4 @@ struct StepMetrics {
   std::optional<double> val_loss;           ///< where this step was evaluated
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

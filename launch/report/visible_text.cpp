@@ -6,7 +6,7 @@
 
 #include "runtime/io/json/utf8.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -34,7 +34,7 @@ size_t boundary(std::string_view text, size_t at) {
 
 std::string visible(std::string_view text) {
   std::string out;
-  while (const auto fault = find_utf8_fault(text)) {
+  while (const auto fault = find_utf8_error(text)) {
     append_visible(out, text.substr(0, fault->offset));
     out += fmt::format("\\x{:02x}", fault->byte);
     text.remove_prefix(fault->offset + 1);
@@ -61,4 +61,4 @@ std::string visible_message(std::string_view text, size_t most) {
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace trireme::launch {
+namespace trireme {
 
 /// `text` with every control character but tab and line feed, and every byte that is not UTF-8, as \xHH: the
 /// result is UTF-8 and moves no cursor.
@@ -15,4 +15,4 @@ std::string visible(std::string_view text);
 /// the end with the number of bytes left out between them.
 std::string visible_message(std::string_view text, size_t most = 1000);
 
-}  // namespace trireme::launch
+}  // namespace trireme

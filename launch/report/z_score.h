@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Mean and variance of what was pushed, forgotten with a time constant of kMemory numbers.
 class ZScore {
@@ -34,4 +34,4 @@ class ZScore {
   double mean_ = 0, variance_ = 0;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,7 +7,7 @@
 #include "launch/cli/run_arguments.h"
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size) {
   const std::filesystem::path folder(directory);
@@ -23,4 +23,4 @@ RunConfig load_run(const std::string& directory, std::span<const std::string> ar
   return config;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

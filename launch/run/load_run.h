@@ -6,7 +6,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// The configuration of the run in `directory` (its config.ini), with `arguments` in place of what it says
 /// ("--tp", "2"), complete for `world_size` ranks: the data-parallel degree is what the other degrees leave
@@ -14,4 +14,4 @@ namespace trireme::launch {
 /// has for its command line, and for a directory without these files.
 RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size);
 
-}  // namespace trireme::launch
+}  // namespace trireme

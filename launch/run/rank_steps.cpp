@@ -9,9 +9,9 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 
-namespace trireme::launch {
+namespace trireme {
 
-StepUnderWay Trainer::begin_step(int64_t step, StepProfile* profile) {
+StepInFlight Trainer::begin_step(int64_t step, StepProfile* profile) {
   const auto begin = Clock::now();
   wait_times_->start();
   const double data_waited = batches_->seconds_waited();
@@ -25,7 +25,7 @@ StepUnderWay Trainer::begin_step(int64_t step, StepProfile* profile) {
   m.lr = schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
   PendingStep pending = session_->step().forward_backward(micro_batches, loss_scaler_.scale());
   const StepNumbers numbers = pending.numbers();
-  StepUnderWay now{begin, std::move(micro_batches), numbers, std::move(pending), std::move(m)};
+  StepInFlight now{begin, std::move(micro_batches), numbers, std::move(pending), std::move(m)};
   if (runs_ahead_) apply(now);
   now.metrics.dispatch_bytes = experts.bytes_exchanged() - bytes_before;
   for (const RouterLoad& load : session_->step().router_loads())
@@ -35,27 +35,27 @@ StepUnderWay Trainer::begin_step(int64_t step, StepProfile* profile) {
   return now;
 }
 
-void Trainer::apply(StepUnderWay& under_way) {
+void Trainer::apply(StepInFlight& in_flight) {
   is_updating_ = true;
-  session_->step().apply(std::move(*std::exchange(under_way.pending, std::nullopt)), under_way.metrics.lr);
+  session_->step().apply(std::move(*std::exchange(in_flight.pending, std::nullopt)), in_flight.metrics.lr);
   is_updating_ = false;
 }
 
-StepMetrics Trainer::end_step(StepUnderWay under_way) {
+StepMetrics Trainer::end_step(StepInFlight in_flight) {
   wait_times_->start();
-  StepMetrics m = under_way.metrics;
-  const BatchTotals totals = under_way.numbers.totals();
+  StepMetrics m = in_flight.metrics;
+  const BatchTotals totals = in_flight.numbers.totals();
   m.loss = totals.mean_loss();
   m.aux_loss = totals.mean_of(totals.aux_loss_sum);
   m.router_z_loss = totals.mean_of(totals.z_loss_sum);
   if (config_.loss.adds_terms()) m.objective = totals.mean_objective();
-  m.grad_norm = under_way.numbers.gradient_norm();
+  m.grad_norm = in_flight.numbers.gradient_norm();
   m.loss_scale = totals.loss_scale;
   m.skipped = !std::isfinite(m.grad_norm);
   if (m.skipped) {
-    skip_step(under_way, m);
+    skip_step(in_flight, m);
   } else {
-    if (under_way.pending) apply(under_way);
+    if (in_flight.pending) apply(in_flight);
     loss_scaler_.count(true);
     m.loss_z = loss_z_.push(m.loss);
     m.grad_norm_z = grad_norm_z_.push(m.grad_norm);
@@ -66,7 +66,7 @@ StepMetrics Trainer::end_step(StepUnderWay under_way) {
   samples_seen_ += config_.train.global_batch;
   m.tokens = tokens_seen_;
   // Where steps overlap on the host each is given the time since the one before it ended.
-  m.step_ms = seconds_since(std::max(under_way.begin, last_end_)) * 1e3;
+  m.step_ms = seconds_since(std::max(in_flight.begin, last_end_)) * 1e3;
   last_end_ = Clock::now();
   seconds_in_steps_ += m.step_ms * 1e-3;
   m.comm_wait_ms += wait_times_->stop() * 1e3;
@@ -86,11 +86,11 @@ StepMetrics Trainer::end_step(StepUnderWay under_way) {
 }
 
 // All ranks come here together: the norm is finite on all or on none.
-void Trainer::skip_step(StepUnderWay& under_way, const StepMetrics& m) {
+void Trainer::skip_step(StepInFlight& in_flight, const StepMetrics& m) {
   TrainingStep& step = session_->step();
   // One that was applied has changed no weight: it is taken again.
-  PendingStep pending = under_way.pending ? std::move(*under_way.pending)
-                                          : step.forward_backward(under_way.micro_batches, m.loss_scale);
+  PendingStep pending = in_flight.pending ? std::move(*in_flight.pending)
+                                          : step.forward_backward(in_flight.micro_batches, m.loss_scale);
   const auto culprit = step.find_nonfinite(pending);
   step.skip(std::move(pending));
   notice_ = fmt::format("step {}: the loss is {} and the gradient norm {}", m.step, m.loss, m.grad_norm);
@@ -108,4 +108,4 @@ void Trainer::skip_step(StepUnderWay& under_way, const StepMetrics& m) {
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -19,7 +19,7 @@
 #include "runtime/comm/agreed_end.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 int threads_of_rank(const RunConfig& config, const Job& job) {
   return config.run.threads > 0 ? config.run.threads : default_threads(cores_given(), job.local_size);
@@ -43,7 +43,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   if (data_.tokenizer)
     config_.train.sample_prompt = usable_prompt(config_.train, *data_.tokenizer, prompt_note_);
   check_memory();
-  if (!config_.start.file.empty() && !begins_anew()) config_.start = {};
+  if (!config_.start.file.empty() && !starts_fresh()) config_.start = {};
   if (!config_.start.file.empty())
     check_tokenizer_of_weights(data_, find_initial_weights(config_.start.file));
   session_.emplace(ctx_, world_, config_.parallel, config_.model, session_options(config_));
@@ -75,12 +75,12 @@ void Trainer::start() {
 void Trainer::check_memory() {
   const bool copies = config_.checkpoint.is_on() && is_on_cpu();
   const int64_t snapshot = copies ? checkpoint_bytes(config_.model) / world_.size() : 0;
-  const std::string fault = memory_fault(config_, ctx_.num_threads(), is_on_cpu() ? job_.local_size : 1,
+  const std::string error = memory_error(config_, ctx_.num_threads(), is_on_cpu() ? job_.local_size : 1,
                                          available_memory(ctx_.device()), snapshot);
   // One says it for all of its host; and no rank takes memory that another still counts.
-  double first = fault.empty() ? world_.size() : world_.rank();
+  double first = error.empty() ? world_.size() : world_.rank();
   world_.all_reduce(ctx_.host_stream(), Tensor::borrow(&first, {1}, DType::f64), ReduceOp::min);
-  if (static_cast<int>(first) == world_.rank()) throw EnvironmentError(fault);
+  if (static_cast<int>(first) == world_.rank()) throw EnvironmentError(error);
   if (first < world_.size()) world_.barrier(ctx_.stream());  // until that rank ends the job
 }
 
@@ -121,12 +121,12 @@ void Trainer::share_log() {
 
 int Trainer::agreed_signal() {
   if (signal_ != 0) return signal_;
-  std::array<double, 5> wishes = {static_cast<double>(StopRequest::signal()), peak_->is_due() ? 1.0 : 0.0};
-  if (checkpoints_) std::ranges::copy(checkpoints_->wishes(), wishes.begin() + 2);
-  world_.all_reduce(ctx_.host_stream(), Tensor::borrow(wishes.data(), {5}, DType::f64), ReduceOp::max);
-  is_peak_due_ = wishes[1] > 0;
-  if (checkpoints_) checkpoints_->agree({wishes[2], wishes[3], wishes[4]});
-  return signal_ = static_cast<int>(wishes[0]);
+  std::array<double, 5> requests = {static_cast<double>(StopRequest::signal()), peak_->is_due() ? 1.0 : 0.0};
+  if (checkpoints_) std::ranges::copy(checkpoints_->requests(), requests.begin() + 2);
+  world_.all_reduce(ctx_.host_stream(), Tensor::borrow(requests.data(), {5}, DType::f64), ReduceOp::max);
+  is_peak_due_ = requests[1] > 0;
+  if (checkpoints_) checkpoints_->agree({requests[2], requests[3], requests[4]});
+  return signal_ = static_cast<int>(requests[0]);
 }
 
 void Trainer::measure_peak_again() {
@@ -182,7 +182,7 @@ void Trainer::train_steps() {
   }
   check_signal(steps_done_);
   core_waits_.emplace(is_on_cpu() ? ctx_.num_threads() : 1);
-  std::optional<StepUnderWay> before;
+  std::optional<StepInFlight> before;
   for (int64_t step = steps_done_; step < t.steps; ++step) {
     const bool is_evaluated = step + 1 == t.steps || (t.eval_every > 0 && (step + 1) % t.eval_every == 0);
     const auto end_before = [&] {
@@ -193,7 +193,7 @@ void Trainer::train_steps() {
       end_before();  // or its end would be in the profile
       profile.emplace(ctx_, session_->parallel());
     }
-    StepUnderWay now = begin_step(step, profile ? &*profile : nullptr);
+    StepInFlight now = begin_step(step, profile ? &*profile : nullptr);
     end_before();
     if (runs_ahead_ && !is_evaluated && !profile) {
       before = std::move(now);
@@ -234,4 +234,4 @@ void Trainer::report(const StepMetrics& m) {
   for (const std::string& failure : directory_->take_failures()) progress_->note("note: " + failure);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -24,7 +24,7 @@
 #include "runtime/io/files/directory_lock.h"
 #include "runtime/profile/device_rates.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// A rank that is bound to some cores uses those; unbound ranks of a host share its cores.
 int threads_of_rank(const RunConfig& config, const Job& job);
@@ -38,7 +38,7 @@ inline double unix_time() {
 }
 
 /// A step whose numbers may not be there yet.
-struct StepUnderWay {
+struct StepInFlight {
   std::chrono::steady_clock::time_point begin;
   std::vector<MicroBatch> micro_batches;
   StepNumbers numbers;
@@ -64,7 +64,7 @@ class Trainer {
   void start();
   void claim_directory();  // and its lock; all ranks take part, as in all of these
   std::string checkpoints_path() const;
-  bool begins_anew();  // no checkpoint will be loaded
+  bool starts_fresh();  // no checkpoint will be loaded
   void identify_data();
   TextMap run_facts() const;  // options, and what the data is: on the first rank
   void open_checkpoints();
@@ -72,7 +72,7 @@ class Trainer {
   void resume_newest();
   void take_checkpoint(const std::string& path, const Manifest& manifest);
   void check_proof(const std::string& path, const Manifest& manifest, bool is_other_state);
-  void go_on_from(const std::string& path, const TrainingState& state);
+  void continue_from(const std::string& path, const TrainingState& state);
   void check_checkpoint_room();
   void open_directory();
   void set_log(const std::string& path);  // where what ends the run is kept, whichever rank it befalls
@@ -87,7 +87,7 @@ class Trainer {
   TrainingState training_state();
   void save_checkpoint(bool waits);
   void save_if_due(int64_t step, const StepMetrics* evaluated);
-  void heed_failure();          // of a save, as --checkpoint.failure says
+  void handle_failure();          // of a save, as --checkpoint.failure says
   bool save_last_checkpoint();  // of the steps that are done; false: failure() says why not
   [[noreturn]] void end_resumably(int64_t step, const std::string& why);
   void end_log(const std::string& message) noexcept;
@@ -99,17 +99,17 @@ class Trainer {
     return !is_on_cpu() && t.nonfinite == NonFinitePolicy::stop && t.check != NonFiniteCheck::op &&
            !t.loss_scale.dynamic && config_.model.moe.num_experts == 0;
   }
-  StepUnderWay begin_step(int64_t step, StepProfile* profile);
-  void apply(StepUnderWay& under_way);
-  StepMetrics end_step(StepUnderWay under_way);  // in the order of the steps
+  StepInFlight begin_step(int64_t step, StepProfile* profile);
+  void apply(StepInFlight& in_flight);
+  StepMetrics end_step(StepInFlight in_flight);  // in the order of the steps
   std::string finish(StepProfile& profile);      // what to print, on the main rank
   void report(const StepMetrics& m);
-  void skip_step(StepUnderWay& under_way, const StepMetrics& m);
+  void skip_step(StepInFlight& in_flight, const StepMetrics& m);
   void measure_peak_again();  // where a step of any rank has reached more
   double sum_over_ranks(double value);
   // Ranks that write a sample together: all that must, else those that hold the first copy.
   bool writes_sample() const {
-    return config_.parallel.runs_together() ||
+    return config_.parallel.in_lockstep() ||
            session_->parallel().gradients().rank() < config_.parallel.expert;
   }
   void save_model(const std::string& name);  // all ranks take part, the main one writes
@@ -159,4 +159,4 @@ class Trainer {
   std::optional<RunCheckpoints> checkpoints_;  // goes first: it waits for the save under way
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -12,7 +12,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 void Trainer::check_signal(int64_t step) {
   if (agreed_signal() != 0) end_by_signal(step);
@@ -190,4 +190,4 @@ void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vec
       config_.checkpoint.is_on() && config_.checkpoint.dir.empty() ? " checkpoints" : ""));
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

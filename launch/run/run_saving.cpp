@@ -7,7 +7,7 @@
 #include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/comm/agreed_end.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -53,12 +53,12 @@ void Trainer::save_checkpoint(bool waits) {
   }
   const std::vector<SliceSource> slices = session_->state_slices();
   checkpoints_->save(training_state(), slices, waits);
-  heed_failure();
+  handle_failure();
 }
 
 void Trainer::save_if_due(int64_t step, const StepMetrics* evaluated) {
   if (!config_.checkpoint.is_on()) return;
-  heed_failure();
+  handle_failure();
   const bool is_best =
       evaluated != nullptr && evaluated->val_loss && checkpoints_->is_new_best(step, *evaluated->val_loss);
   if (step == config_.train.stop_after)
@@ -66,9 +66,9 @@ void Trainer::save_if_due(int64_t step, const StepMetrics* evaluated) {
   if (step < config_.train.steps && (is_best || checkpoints_->is_due(step))) save_checkpoint(false);
 }
 
-void Trainer::heed_failure() {
+void Trainer::handle_failure() {
   if (is_main()) {
-    for (const std::string& line : checkpoints_->take_news()) progress_->note(line);
+    for (const std::string& line : checkpoints_->take_messages()) progress_->note(line);
   }
   if (checkpoints_->failure().empty() || config_.checkpoint.failure == SaveFailurePolicy::warn) return;
   throw AgreedEnd(ExitCode::checkpoint, fmt::format("{}. The run ends: --checkpoint.failure is stop. {}",
@@ -79,7 +79,7 @@ bool Trainer::save_last_checkpoint() {
   checkpoints_->finish();
   if (checkpoints_->last_step() != steps_done_) save_checkpoint(true);
   if (is_main()) {
-    for (const std::string& line : checkpoints_->take_news()) progress_->note(line);
+    for (const std::string& line : checkpoints_->take_messages()) progress_->note(line);
   }
   return checkpoints_->failure().empty();
 }
@@ -101,4 +101,4 @@ void Trainer::end_resumably(int64_t step, const std::string& why) {
                               step, config_.train.steps, checkpoints_->last_place(), resume));
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

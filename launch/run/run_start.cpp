@@ -18,7 +18,7 @@
 #include "runtime/io/digest/file_digest.h"
 #include "runtime/io/files/durable_file.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -69,7 +69,7 @@ TextMap Trainer::run_facts() const {
   return facts;
 }
 
-bool Trainer::begins_anew() {
+bool Trainer::starts_fresh() {
   if (config_.run.resume != "auto") return !config_.resumes();
   run_path_ = wanted_directory(config_).string();
   return agreed_steps(world_, checkpoints_path()).empty();
@@ -113,7 +113,7 @@ void Trainer::resume() {
   try {
     const Manifest manifest = read_manifest_together(world_, path);
     take_checkpoint(path, manifest);
-    go_on_from(path, manifest.state);
+    continue_from(path, manifest.state);
   } catch (const AgreedEnd&) {
     throw;
   } catch (const UserError& error) {
@@ -129,7 +129,7 @@ void Trainer::resume_newest() {
       checkpoints_->calls(), world_, directory, steps,
       [&](const std::string& path, const Manifest& manifest) { take_checkpoint(path, manifest); }, warnings);
   for (const std::string& warning : warnings) start_notes_.push_back("warning: " + warning);
-  if (resumed) return go_on_from(resumed->path, resumed->manifest.state);
+  if (resumed) return continue_from(resumed->path, resumed->manifest.state);
   if (!steps.empty()) {
     throw AgreedEnd(
         ExitCode::checkpoint,
@@ -187,11 +187,11 @@ void Trainer::check_proof(const std::string& path, const Manifest& manifest, boo
   resume_notes_.push_back(fmt::format("its proof hash {} is that of what was loaded", to_string(proof)));
 }
 
-void Trainer::go_on_from(const std::string& path, const TrainingState& state) {
+void Trainer::continue_from(const std::string& path, const TrainingState& state) {
   resumed_step_ = steps_done_ = state.step;
   tokens_seen_ = state.tokens;
   samples_seen_ = state.data.epoch * reader_->order().samples_per_epoch() + state.data.sample;
-  checkpoints_->go_on_from(path, state);
+  checkpoints_->continue_from(path, state);
   if (state.loss_scaler) {
     LossScalerState scaler = *state.loss_scaler;
     if (option_in(state.config, "train.loss-scale") != option_in(job_.options, "train.loss-scale")) {
@@ -244,4 +244,4 @@ void Trainer::check_checkpoint_room() {
   });
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

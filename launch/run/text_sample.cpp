@@ -7,7 +7,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/ops/host_copy.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -28,7 +28,7 @@ int32_t draw(std::vector<float> logits, double temperature, float uniform) {
 // hold parts, then to the tensor ranks of each stage.
 void share(Context& ctx, const ParallelContext& parallel, const Tensor& values) {
   parallel.pipeline().broadcast(ctx.host_stream(), values, 0);
-  (parallel.plan().runs_together() ? parallel.gradients() : parallel.experts())
+  (parallel.plan().in_lockstep() ? parallel.gradients() : parallel.experts())
       .broadcast(ctx.host_stream(), values, 0);
   parallel.tensor().broadcast(ctx.host_stream(), values, 0);
 }
@@ -72,4 +72,4 @@ std::string sample_text(Context& ctx, const ParallelContext& parallel, Transform
   return tokenizer == nullptr ? "" : tokenizer->decode(tokens);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,7 +7,7 @@
 #include "models/transformer/transformer.h"
 #include "runtime/data/tokenizer/tokenizer.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct TextSampleOptions {
   std::string prompt = "\n";
@@ -25,4 +25,4 @@ struct TextSampleOptions {
 std::string sample_text(Context& ctx, const ParallelContext& parallel, Transformer& model,
                         const Tokenizer* tokenizer, int64_t context, const TextSampleOptions& options);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -18,7 +18,7 @@
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -69,4 +69,4 @@ void train(const RunConfig& config, std::string_view config_ini, const Job& job,
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -11,7 +11,7 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/io/safetensors/safetensors.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// How this process was started.
 struct Job {
@@ -37,4 +37,4 @@ struct Job {
 /// the screen an EnvironmentError says so behind it.
 void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -13,7 +13,7 @@
 #include "runtime/data/tokenizer_kind.h"
 #include "runtime/data/tokens/token_file.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -227,4 +227,4 @@ TrainingData load_training_data(Context& ctx, Communicator& world, const DataCon
   return data;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,7 +7,7 @@
 
 #include "launch/verify/update_check.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -55,7 +55,7 @@ class Comparison {
         one_(reference.one),
         other_(reference.other),
         config_(config),
-        closeness_(closeness_of(config)) {}
+        tolerance_(tolerance_of(config)) {}
 
   StepDifference run() {
     if (!std::isfinite(one_.loss) && !std::isfinite(layout_.loss)) {
@@ -68,7 +68,7 @@ class Comparison {
     compare_gradients();
     result_.norm = relative(layout_.grad_norm, norm_of(layout_.gradients, layout_.mean));
     if (result_.norm > 1e-5) {
-      fault("the gradient norm is {:.6g}, that of the gradients {:.6g}", layout_.grad_norm,
+      error("the gradient norm is {:.6g}, that of the gradients {:.6g}", layout_.grad_norm,
             norm_of(layout_.gradients, layout_.mean));
     }
     return std::move(result_);
@@ -76,8 +76,8 @@ class Comparison {
 
  private:
   template <class... Args>
-  void fault(fmt::format_string<Args...> format, Args&&... args) {
-    result_.faults.push_back(fmt::format(format, std::forward<Args>(args)...));
+  void error(fmt::format_string<Args...> format, Args&&... args) {
+    result_.errors.push_back(fmt::format(format, std::forward<Args>(args)...));
   }
 
   // The first place alone is told of: what follows from it differs too.
@@ -87,13 +87,13 @@ class Comparison {
     for (size_t i = 0; i < one_.trace.size(); ++i) {
       const TracePlace place = trace_place(i, num_layers);
       Difference d{distance(layout_.trace, one_.trace, i),
-                   closeness_.passes + closeness_.multiple * distance(other_.trace, one_.trace, i),
+                   tolerance_.passes + tolerance_.multiple * distance(other_.trace, one_.trace, i),
                    fmt::format("{}", place.layer)};
       const bool is_unlike = std::ranges::find(unlike, i) != unlike.end();
-      if (result_.faults.empty() && d.is_beyond())
-        fault("{} differs by {}", text_of(place, "what comes out of"), text_of(d));
-      else if (result_.faults.empty() && is_unlike)
-        fault("{} is not the same on the tensor ranks that hold it", text_of(place, "what comes out of"));
+      if (result_.errors.empty() && d.is_beyond())
+        error("{} differs by {}", text_of(place, "what comes out of"), text_of(d));
+      else if (result_.errors.empty() && is_unlike)
+        error("{} is not the same on the tensor ranks that hold it", text_of(place, "what comes out of"));
       result_.widest = std::max(result_.widest, d.bound);
       keep_worst(result_.passes, std::move(d));
     }
@@ -101,8 +101,8 @@ class Comparison {
 
   void compare_loss() {
     result_.loss = {relative(layout_.loss, one_.loss),
-                    closeness_.loss + closeness_.multiple * relative(other_.loss, one_.loss), "loss"};
-    if (result_.loss.is_beyond()) fault("the loss differs by {}", text_of(result_.loss));
+                    tolerance_.loss + tolerance_.multiple * relative(other_.loss, one_.loss), "loss"};
+    if (result_.loss.is_beyond()) error("the loss differs by {}", text_of(result_.loss));
   }
 
   // In the order of the backward pass.
@@ -120,7 +120,7 @@ class Comparison {
           result_.coarsest = std::max(result_.coarsest, d.bound);
         }
         if (d.is_beyond() && !std::exchange(has_named, true))
-          fault("the gradient of {}, the first in the backward pass, differs by {}", p->name, text_of(d));
+          error("the gradient of {}, the first in the backward pass, differs by {}", p->name, text_of(d));
         keep_worst(result_.gradients, d);
       }
     }
@@ -129,10 +129,10 @@ class Comparison {
   Difference gradient(const std::string& name) const {
     const auto& b = one_.gradients.at(name);
     const auto it = layout_.gradients.find(name);
-    if (it == layout_.gradients.end()) return {INFINITY, closeness_.gradients, name};
+    if (it == layout_.gradients.end()) return {INFINITY, tolerance_.gradients, name};
     const double rounding = distance_of(other_.gradients.at(name), other_.mean, b, one_.mean);
-    double bound = closeness_.gradients + closeness_.multiple_of_gradients *
-                                              (rounding + 4 * std::max(0.0, rounding - closeness_.unsure));
+    double bound = tolerance_.gradients + tolerance_.multiple_of_gradients *
+                                              (rounding + 4 * std::max(0.0, rounding - tolerance_.unsure));
     if (bound > kNoise) bound *= travels_rounded() ? INFINITY : kOfNoise;
     if (travels_rounded()) bound += kTravel;
     return {distance_of(it->second, layout_.mean, b, one_.mean), bound, name};
@@ -144,7 +144,7 @@ class Comparison {
     result_.choices = one_.differences;
     const ChoiceDifferences& c = result_.choices;
     if (c.widest <= kRows * result_.widest) return;
-    fault(
+    error(
         "in layers.{} a token of sample {} goes to another expert, though what it chooses by is {:.1e} "
         "apart, "
         "where rounding explains {:.1e}",
@@ -161,16 +161,16 @@ class Comparison {
 
   const RecordedStep &layout_, &one_, &other_;
   const RunConfig& config_;
-  Closeness closeness_;
+  Tolerance tolerance_;
   StepDifference result_;
 };
 
 }  // namespace
 
 // Rounding is measured once, and what is measured may come out a few times as large the next time.
-Closeness closeness_of(const RunConfig& config) {
-  return config.train.precision == DType::f32 ? Closeness{8, 5, 5e-6, 1e-6, 5e-6, 1e-6}
-                                              : Closeness{8, 12, 1, 1e-3, 2e-3, 2e-3};
+Tolerance tolerance_of(const RunConfig& config) {
+  return config.train.precision == DType::f32 ? Tolerance{8, 5, 5e-6, 1e-6, 5e-6, 1e-6}
+                                              : Tolerance{8, 12, 1, 1e-3, 2e-3, 2e-3};
 }
 
 StepDifference compare_step(const RecordedStep& layout, const ReferenceStep& reference,
@@ -178,4 +178,4 @@ StepDifference compare_step(const RecordedStep& layout, const ReferenceStep& ref
   return Comparison(layout, reference, config).run();
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

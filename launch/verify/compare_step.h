@@ -7,17 +7,17 @@
 
 #include "launch/verify/reference.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// How much of what rounding makes of one rank a layout may differ by.
-struct Closeness {
+struct Tolerance {
   /// Multiples of the distance of Reference's two runs; of what that is beyond `unsure`, five times as much
   /// for gradients: some of them cancel out, and then one rounding is no measure of the next.
   double multiple, multiple_of_gradients, unsure;
   double passes, gradients, loss;  ///< what is added, relative
 };
 /// By the type that is computed in.
-Closeness closeness_of(const RunConfig& config);
+Tolerance tolerance_of(const RunConfig& config);
 
 /// |a - b| / |b| of something, and how much of that rounding explains.
 struct Difference {
@@ -40,10 +40,10 @@ struct StepDifference {
   double finest = 0, coarsest = 0;  ///< relative bounds of the gradients but for these
   bool is_finite = true;            ///< false: on both sides it is not
   /// Empty where rounding explains all. Else sentences that say where they part, in the order of execution.
-  std::vector<std::string> faults;
+  std::vector<std::string> errors;
 };
 
 StepDifference compare_step(const RecordedStep& layout, const ReferenceStep& reference,
                             const RunConfig& config);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -8,7 +8,7 @@
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/routing.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -137,4 +137,4 @@ ChoiceTable ExpertChoices::take(Context& ctx) {
   return all;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -8,7 +8,7 @@
 #include "models/transformer/transformer.h"
 #include "parallel/module/routing_observer.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Choices of a step by block, sample, position and rank among the token's: 1 + the expert's number; 0: there
 /// is no router. Equal on all ranks.
@@ -56,4 +56,4 @@ class ExpertChoices final : public RoutingObserver {
   ChoiceDifferences differences_;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -11,7 +11,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/ops/host_copy.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -75,9 +75,9 @@ void LayoutTrace::enter(int64_t index, const MicroBatch& mb, int stage) {
   micro_batch_ = static_cast<size_t>(index * parallel_.data().size() + parallel_.data().rank());
   first_layer_ = static_cast<size_t>(placement_[static_cast<size_t>(stage)]);
   const TensorParallel tensor(parallel_);
-  divides_rows_ = tensor.divides_rows(mb);
+  shards_rows_ = tensor.shards_rows(mb);
   rows_ = rows_of(mb, ContextParallel(parallel_).share());
-  if (!divides_rows_) return;
+  if (!shards_rows_) return;
   const Part own = tensor.part(std::ssize(rows_));
   rows_ = {rows_.begin() + own.begin, rows_.begin() + own.end};
 }
@@ -95,7 +95,7 @@ void LayoutTrace::note(Context& ctx, size_t layer, bool is_forward, const Tensor
   if (!t) return;
   const std::vector<float> values = ops::to_host_f32(ctx, t);
   const size_t place = micro_batch_ * 2 * num_layers_ + (is_forward ? layer : 2 * num_layers_ - 1 - layer);
-  if (!divides_rows_) {
+  if (!shards_rows_) {
     least_[place] = most_[place] = hash_of(values);
     if (parallel_.tensor().rank() != 0) return;
   }
@@ -147,4 +147,4 @@ TracePlace trace_place(size_t place, int64_t num_layers) {
                                 : fmt::format("layers.{}", layer - 1)};
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

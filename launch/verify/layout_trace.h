@@ -9,7 +9,7 @@
 #include "parallel/context_parallel/context_parallel.h"
 #include "parallel/module/stage_observer.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Of every micro-batch, layer and direction (forward: what the layer gives on; backward: the gradient of its
 /// input) the sum of squares and kSigns sums with signs drawn at random for every element. Their differences
@@ -55,7 +55,7 @@ class LayoutTrace final : public StageObserver {
   // Of the pass under way.
   size_t micro_batch_ = 0, first_layer_ = 0;
   std::vector<int64_t> rows_;  // of this rank: numbers in the micro-batch, whatever the layout
-  bool divides_rows_ = false;
+  bool shards_rows_ = false;
 };
 
 /// Where a place of a trace of a model with `num_layers` blocks is.
@@ -66,4 +66,4 @@ struct TracePlace {
 };
 TracePlace trace_place(size_t place, int64_t num_layers);
 
-}  // namespace trireme::launch
+}  // namespace trireme

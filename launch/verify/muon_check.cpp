@@ -7,7 +7,7 @@
 
 #include "launch/config/optimizer_choice.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -68,7 +68,7 @@ Matrix orthogonal(Matrix x, int num_steps) {
 /// A sum over elements that counts as rounding where these have independent errors.
 double likely_sum(double squares) { return 6 * std::sqrt(squares); }
 
-std::optional<std::string> fault_of_whole(const MuonExpectation& e, int64_t rows, int64_t columns,
+std::optional<std::string> error_of_whole(const MuonExpectation& e, int64_t rows, int64_t columns,
                                           const std::vector<float>& before, const std::vector<float>& after,
                                           double rounding) {
   double along = 0, wanted = 0, squares = 0, noise_along = 0, noise = 0;
@@ -118,11 +118,11 @@ MuonExpectation muon_update(const RunConfig& config, int64_t rows, int64_t colum
   return e;
 }
 
-std::optional<std::string> muon_fault(const RunConfig& config, const MuonExpectation& expected, int64_t rows,
+std::optional<std::string> muon_error(const RunConfig& config, const MuonExpectation& expected, int64_t rows,
                                       int64_t columns, const std::vector<float>& before,
                                       const std::vector<float>& after, double rounding) {
   if (muon_precision(config) != DType::f32)
-    return fault_of_whole(expected, rows, columns, before, after, rounding);
+    return error_of_whole(expected, rows, columns, before, after, rounding);
   const double size = expected.step / std::sqrt(static_cast<double>(std::max(rows, columns)));
   for (size_t i = 0; i < before.size(); ++i) {
     const double off = std::abs(static_cast<double>(after[i]) - expected.weights[i]);
@@ -134,4 +134,4 @@ std::optional<std::string> muon_fault(const RunConfig& config, const MuonExpecta
   return std::nullopt;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,7 +7,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// What an update of one matrix should give, in double precision.
 struct MuonExpectation {
@@ -27,8 +27,8 @@ MuonExpectation muon_update(const RunConfig& config, int64_t rows, int64_t colum
 /// since Newton-Schulz enlarges rounding up to 500 times where a singular value is small. In bf16 that hides
 /// single elements of directions that the gradient does not have: there the update as a whole is looked at,
 /// along the direction and in its norm, and the sentence names no element.
-std::optional<std::string> muon_fault(const RunConfig& config, const MuonExpectation& expected, int64_t rows,
+std::optional<std::string> muon_error(const RunConfig& config, const MuonExpectation& expected, int64_t rows,
                                       int64_t columns, const std::vector<float>& before,
                                       const std::vector<float>& after, double rounding);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -10,7 +10,7 @@
 #include "models/session/named_tensors.h"
 #include "models/session/stepwise_run.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// What the passes of a step gave.
 struct RecordedStep {
@@ -57,7 +57,7 @@ class RecordedRun {
   NamedTensors biases();
   /// Empty where all copies of weights have the same bits, and rounded weights those of their masters; else a
   /// sentence on the first that has not. On rank 0.
-  std::string copies_unlike();
+  std::string differing_copies();
 
   /// On one rank: begins the next step with these instead of its own.
   void set_weights(const NamedTensors& weights);
@@ -77,4 +77,4 @@ class RecordedRun {
   ExpertChoices choices_;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -5,7 +5,7 @@
 
 #include "launch/verify/recorded_run.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// What one rank's passes give from the weights that the layout had, and what they give where they are
 /// rounded otherwise.
@@ -36,4 +36,4 @@ class Reference {
   RecordedRun one_, other_;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

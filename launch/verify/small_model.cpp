@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -54,4 +54,4 @@ RunConfig small_run(const RunConfig& config) {
   return small;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -3,7 +3,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// The configuration with its model, sequences and batch made small. What decides whether a layout fits is
 /// kept: family and kinds of layers, heads and key-value heads, remainders of the vocabulary and of the
@@ -13,4 +13,4 @@ namespace trireme::launch {
 /// small already stay as they are.
 RunConfig small_run(const RunConfig& config);
 
-}  // namespace trireme::launch
+}  // namespace trireme

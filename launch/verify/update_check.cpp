@@ -10,7 +10,7 @@
 #include "launch/verify/muon_check.h"
 #include "models/transformer/transformer.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -51,15 +51,15 @@ class Element {
                                       const std::vector<float>& g, std::vector<float>& m,
                                       std::vector<float>& v, const std::vector<float>& now,
                                       double rounding) const {
-    std::optional<std::string> fault;
+    std::optional<std::string> error;
     for (size_t i = 0; i < w.size(); ++i) {
       const Expected e = update(static_cast<double>(w[i]), static_cast<double>(g[i]), m[i], v[i], settings);
       const double off = std::abs(static_cast<double>(now[i]) - e.value);
-      if (off <= e.tolerance + rounding * std::abs(e.value) || fault) continue;
-      fault = fmt::format("element {}, differs by {:.1e} from AdamW's, which is {:.1e} from {:.6g}", i, off,
+      if (off <= e.tolerance + rounding * std::abs(e.value) || error) continue;
+      error = fmt::format("element {}, differs by {:.1e} from AdamW's, which is {:.1e} from {:.6g}", i, off,
                           e.value - static_cast<double>(w[i]), w[i]);
     }
-    return fault;
+    return error;
   }
 
  private:
@@ -84,7 +84,7 @@ std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& g
   const Element element(o, ++num_updates_, mean * clip);
   // Weights that are kept in bf16 alone are rounded up or down, at random.
   const double rounding = config_.train.master ? 0 : 0x1p-7;
-  std::string fault;
+  std::string error;
   const auto rules = optimizer_rules(o);
   for (const auto& layer : parameters_by_layer(config_.model)) {
     for (const Parameter& p : layer) {
@@ -100,16 +100,16 @@ std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& g
       } else if (settings.optimizer == OptimizerKind::muon) {
         const int64_t rows = p.global_shape[0], columns = p.global_shape[1];
         const MuonExpectation expected = muon_update(config_, rows, columns, settings, w, g, mean * clip, m);
-        here = muon_fault(config_, expected, rows, columns, w, now, of_weights);
+        here = muon_error(config_, expected, rows, columns, w, now, of_weights);
       } else {
         auto& v = v_[p.name];
         v.resize(w.size(), 0.0f);
         here = element.fault_of(settings, w, g, m, v, now, of_weights);
       }
-      if (here && fault.empty()) fault = fmt::format("the update of {}, {}", p.name, *here);
+      if (here && error.empty()) error = fmt::format("the update of {}, {}", p.name, *here);
     }
   }
-  return fault;
+  return error;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -6,7 +6,7 @@
 #include "launch/config/run_config.h"
 #include "models/session/named_tensors.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Follows a run's updates: clipping, and AdamW or Muon (muon_check.h), from the run's own gradients, in
 /// double precision with moments kept as the run keeps them. So what remains to be explained is rounding,
@@ -29,4 +29,4 @@ class UpdateCheck {
 /// The L2 norm of all tensors, times `mean`.
 double norm_of(const NamedTensors& gradients, double mean);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -12,7 +12,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/threads/thread_communicator.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -34,30 +34,30 @@ class Beside {
     report.steps.push_back(compare_step(step, reference_step_, config_));
     report.losses.push_back(step.loss);
     report.norms.push_back(step.grad_norm);
-    add(report.steps.back().faults);
+    add(report.steps.back().errors);
   }
 
   void compare_update(const RecordedStep& step, const NamedTensors& before, const NamedTensors& after,
-                      const NamedTensors& biases, const std::string& copies_unlike) {
+                      const NamedTensors& biases, const std::string& differing_copies) {
     if (!report.steps.back().is_finite) return;
-    std::vector<std::string> faults;
-    const std::string fault = updates_.check(before, step.gradients, step.mean, step.grad_norm, after);
-    if (!fault.empty()) faults.push_back(fault);
-    if (!copies_unlike.empty()) faults.push_back("after the update " + copies_unlike);
+    std::vector<std::string> errors;
+    const std::string error = updates_.check(before, step.gradients, step.mean, step.grad_norm, after);
+    if (!error.empty()) errors.push_back(error);
+    if (!differing_copies.empty()) errors.push_back("after the update " + differing_copies);
     for (const auto& [name, values] : reference_step_.biases) {
-      if (biases.at(name) != values) faults.push_back(fmt::format("after the update {} differs", name));
+      if (biases.at(name) != values) errors.push_back(fmt::format("after the update {} differs", name));
     }
-    add(faults);
+    add(errors);
   }
 
-  bool goes_on() const { return report.faults.empty() && report.steps.back().is_finite; }
+  bool goes_on() const { return report.errors.empty() && report.steps.back().is_finite; }
 
   VerifyReport report;
 
  private:
-  void add(const std::vector<std::string>& faults) {
-    for (const std::string& fault : faults)
-      report.faults.push_back(fmt::format("step {}: {}", report.steps.size(), fault));
+  void add(const std::vector<std::string>& errors) {
+    for (const std::string& error : errors)
+      report.errors.push_back(fmt::format("step {}: {}", report.steps.size(), error));
   }
 
   RunConfig config_;
@@ -79,7 +79,7 @@ VerifyReport verify_layout(Communicator& world, const RunConfig& config, Device 
     layout.update();
     NamedTensors after = layout.weights();
     biases = layout.biases();
-    const std::string unlike = layout.copies_unlike();
+    const std::string unlike = layout.differing_copies();
     if (beside) beside->compare_update(step, before, after, biases, unlike);
     before = std::move(after);
     if (!agree_to_go_on(world, !beside || beside->goes_on())) break;
@@ -169,12 +169,12 @@ void verify(const RunConfig& config, Communicator& world, Device device, std::FI
     if (world.rank() != 0) continue;
     if (runs.size() > 1) fmt::print(out, "in {}:\n", precision_name(run.train.precision));
     print(out, report);
-    if (!report.faults.empty()) {
+    if (!report.errors.empty()) {
       throw_user(ExitCode::numerics, "the layout does not follow one rank\n  {}",
-                 fmt::join(report.faults, "\n  "));
+                 fmt::join(report.errors, "\n  "));
     }
     print_verdict(out, report, run.train.precision);
   }
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

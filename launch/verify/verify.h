@@ -7,14 +7,14 @@
 
 #include "launch/verify/compare_step.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 struct VerifyReport {
   std::vector<StepDifference> steps;
   std::vector<double> losses, norms;  ///< of the layout
   /// Empty where the layout follows one rank. Else what differs in the first step that does, in the order of
   /// execution, a sentence each.
-  std::vector<std::string> faults;
+  std::vector<std::string> errors;
 };
 
 /// Trains config.train.steps steps in the resolved layout of the configuration, and each of them on one rank,
@@ -35,4 +35,4 @@ std::vector<RunConfig> verified_runs(const RunConfig& config);
 void verify(const RunConfig& config, Communicator& world, Device device, std::FILE* out,
             RunHooks* hooks = nullptr);
 
-}  // namespace trireme::launch
+}  // namespace trireme

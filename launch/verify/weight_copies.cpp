@@ -11,7 +11,7 @@
 #include "parallel/module/local_ranges.h"
 #include "runtime/ops/host_copy.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -104,7 +104,7 @@ std::vector<Piece> gather(Context& ctx, Communicator& world, std::vector<Piece> 
 
 }  // namespace
 
-std::string weight_copies_unlike(Context& ctx, const ParallelContext& parallel, Transformer& model) {
+std::string differing_weight_copies(Context& ctx, const ParallelContext& parallel, Transformer& model) {
   std::map<std::string, int64_t> numbers;
   std::vector<std::string> names;
   for (const auto& layer : parameters_by_layer(model.config())) {
@@ -138,4 +138,4 @@ std::string weight_copies_unlike(Context& ctx, const ParallelContext& parallel, 
   return unlike.empty() ? "" : unlike.begin()->second;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

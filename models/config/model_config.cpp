@@ -12,7 +12,7 @@ namespace trireme {
 
 namespace {
 
-class Faults {
+class Errors {
  public:
   template <class... Args>
   void add(fmt::format_string<Args...> format, Args&&... args) {
@@ -28,32 +28,32 @@ class Faults {
   std::vector<std::string> list_;
 };
 
-void check_heads(const ModelConfig& c, Faults& faults) {
+void check_heads(const ModelConfig& c, Errors& errors) {
   if (c.given_head_dim == 0 && c.hidden_size % c.num_heads != 0) {
-    faults.add("model.hidden {} does not divide by model.heads {}: nearest are hidden {}, or heads {}",
+    errors.add("model.hidden {} does not divide by model.heads {}: nearest are hidden {}, or heads {}",
                c.hidden_size, c.num_heads, nearest_multiples(c.num_heads, c.hidden_size),
                nearest_divisors(c.hidden_size, c.num_heads));
   } else if (c.positions == PositionKind::rotary && c.head_dim() % 2 != 0) {
     constexpr const char* kWhy = "rotary positions turn pairs, so it must be even; nearest are";
     if (c.given_head_dim > 0) {
-      faults.add("model.head-dim is {}: {} {}", c.given_head_dim, kWhy,
+      errors.add("model.head-dim is {}: {} {}", c.given_head_dim, kWhy,
                  nearest_multiples(2, c.given_head_dim));
     } else {
-      faults.add("model.hidden {} / model.heads {} = {} numbers a head: {} hidden {}", c.hidden_size,
+      errors.add("model.hidden {} / model.heads {} = {} numbers a head: {} hidden {}", c.hidden_size,
                  c.num_heads, c.head_dim(), kWhy, nearest_multiples(2 * c.num_heads, c.hidden_size));
     }
   }
   if (c.num_heads % c.num_kv_heads != 0) {
-    faults.add("model.kv-heads {} does not divide model.heads {}: nearest are kv-heads {}", c.num_kv_heads,
+    errors.add("model.kv-heads {} does not divide model.heads {}: nearest are kv-heads {}", c.num_kv_heads,
                c.num_heads, nearest_divisors(c.num_heads, c.num_kv_heads));
   }
 }
 
-void check_window(const ModelConfig& c, Faults& faults) {
+void check_window(const ModelConfig& c, Errors& errors) {
   if (c.window < 0)
-    faults.add("model.window is {}: it must be 1 or more, or 0 for all tokens before one", c.window);
+    errors.add("model.window is {}: it must be 1 or more, or 0 for all tokens before one", c.window);
   if (c.window_pattern < 0 || c.window_pattern == 1) {
-    faults.add(
+    errors.add(
         "model.window-pattern is {}: it must be 0 (every block has the window), or 2 or more (of so many "
         "blocks "
         "the last one sees all){}",
@@ -61,19 +61,19 @@ void check_window(const ModelConfig& c, Faults& faults) {
   }
 }
 
-void check_constants(const ModelConfig& c, Faults& faults) {
-  if (!(c.norm_eps > 0)) faults.add("model.norm-eps is {}: it must be above 0", c.norm_eps);
-  if (!(c.init_std > 0)) faults.add("model.init-std is {}: it must be above 0", c.init_std);
+void check_constants(const ModelConfig& c, Errors& errors) {
+  if (!(c.norm_eps > 0)) errors.add("model.norm-eps is {}: it must be above 0", c.norm_eps);
+  if (!(c.init_std > 0)) errors.add("model.init-std is {}: it must be above 0", c.init_std);
   if (c.positions != PositionKind::rotary) return;
-  if (!(c.rotary_theta > 0)) faults.add("model.rotary-theta is {}: it must be above 0", c.rotary_theta);
+  if (!(c.rotary_theta > 0)) errors.add("model.rotary-theta is {}: it must be above 0", c.rotary_theta);
   if (!(c.rotary_scaling_factor >= 1)) {
-    faults.add("model.rotary-scaling is {}: it must be 1 (none) or more", c.rotary_scaling_factor);
+    errors.add("model.rotary-scaling is {}: it must be 1 (none) or more", c.rotary_scaling_factor);
   }
   if (!(c.rotary_low_freq_factor > 0 && c.rotary_high_freq_factor > c.rotary_low_freq_factor)) {
-    faults.add("rotary frequency factors {} and {}: they must be above 0, the second above the first",
+    errors.add("rotary frequency factors {} and {}: they must be above 0, the second above the first",
                c.rotary_low_freq_factor, c.rotary_high_freq_factor);
   }
-  faults.need_positive("rotary-original-positions", c.rotary_original_positions);
+  errors.need_positive("rotary-original-positions", c.rotary_original_positions);
 }
 
 /// Whether layers that would share weights have the same parts.
@@ -84,10 +84,10 @@ bool can_share(const ModelConfig& c, int64_t share) {
   return true;
 }
 
-void check_sharing(const ModelConfig& c, Faults& faults) {
+void check_sharing(const ModelConfig& c, Errors& errors) {
   if (c.share == 0 || c.num_layers < 1) return;
   if (c.share < 0 || c.share >= c.num_layers) {
-    faults.add("model.share is {}: with model.layers {} {}", c.share, c.num_layers,
+    errors.add("model.share is {}: with model.layers {} {}", c.share, c.num_layers,
                c.num_layers == 1
                    ? std::string("there is nothing to share; 0 shares nothing")
                    : fmt::format("no layer would use the weights of another; 1 to {} do, 0 shares nothing",
@@ -100,7 +100,7 @@ void check_sharing(const ModelConfig& c, Faults& faults) {
     if (can_share(c, n) && (n < c.share || above.empty())) (n < c.share ? below : above) = fmt::to_string(n);
   }
   const std::string both = below.empty() || above.empty() ? below + above : below + " or " + above;
-  faults.add(
+  errors.add(
       "model.share {}: layers with experts (moe.from {}, moe.every {}) would use the weights of ones "
       "without; {}",
       c.share, c.moe.first_block, c.moe.every,
@@ -114,24 +114,24 @@ float residual_init_std(const ModelConfig& config) {
   return static_cast<float>(config.init_std / std::sqrt(2.0 * static_cast<double>(config.num_layers)));
 }
 
-std::vector<std::string> faults_of(const ModelConfig& config) {
-  Faults faults;
+std::vector<std::string> errors_of(const ModelConfig& config) {
+  Errors errors;
   if (config.vocab_size < 0) {
-    faults.add("model.vocab is {}: it must be 1 or more, or 0 for the tokenizer's", config.vocab_size);
+    errors.add("model.vocab is {}: it must be 1 or more, or 0 for the tokenizer's", config.vocab_size);
   }
-  const bool heads_positive = static_cast<int>(faults.need_positive("hidden", config.hidden_size)) &
-                              static_cast<int>(faults.need_positive("heads", config.num_heads)) &
-                              static_cast<int>(faults.need_positive("kv-heads", config.num_kv_heads));
-  faults.need_positive("layers", config.num_layers);
-  faults.need_positive("ffn", config.ffn_size);
-  faults.need_positive("max-positions", config.max_positions);
-  if (heads_positive) check_heads(config, faults);
-  check_constants(config, faults);
-  check_window(config, faults);
-  const std::vector<std::string> of_mixture = faults_of(config.moe, config.num_layers);
-  for (const std::string& fault : of_mixture) faults.add("{}", fault);
-  if (of_mixture.empty()) check_sharing(config, faults);
-  return faults.take();
+  const bool heads_positive = static_cast<int>(errors.need_positive("hidden", config.hidden_size)) &
+                              static_cast<int>(errors.need_positive("heads", config.num_heads)) &
+                              static_cast<int>(errors.need_positive("kv-heads", config.num_kv_heads));
+  errors.need_positive("layers", config.num_layers);
+  errors.need_positive("ffn", config.ffn_size);
+  errors.need_positive("max-positions", config.max_positions);
+  if (heads_positive) check_heads(config, errors);
+  check_constants(config, errors);
+  check_window(config, errors);
+  const std::vector<std::string> of_mixture = errors_of(config.moe, config.num_layers);
+  for (const std::string& error : of_mixture) errors.add("{}", error);
+  if (of_mixture.empty()) check_sharing(config, errors);
+  return errors.take();
 }
 
 }  // namespace trireme

@@ -69,8 +69,8 @@ struct ModelConfig {
 /// Standard deviation of the initial projections back into the residual stream.
 float residual_init_std(const ModelConfig& config);
 
-/// What is wrong with the numbers, each fault with the values and the nearest that work; empty when nothing
+/// What is wrong with the numbers, each error with the values and the nearest that work; empty when nothing
 /// is.
-std::vector<std::string> faults_of(const ModelConfig& config);
+std::vector<std::string> errors_of(const ModelConfig& config);
 
 }  // namespace trireme

@@ -11,20 +11,20 @@ namespace trireme {
 
 namespace {
 
-void check_groups(const MoeConfig& c, std::vector<std::string>& faults) {
+void check_groups(const MoeConfig& c, std::vector<std::string>& errors) {
   if (c.num_groups < 1 || c.num_experts % c.num_groups != 0) {
-    faults.push_back(fmt::format("moe.groups {} does not divide moe.experts {}: nearest are {}", c.num_groups,
+    errors.push_back(fmt::format("moe.groups {} does not divide moe.experts {}: nearest are {}", c.num_groups,
                                  c.num_experts, nearest_divisors(c.num_experts, c.num_groups)));
     return;
   }
   if (c.groups_per_token < 1 || c.groups_per_token > c.num_groups) {
-    faults.push_back(fmt::format("moe.top-groups {} of moe.groups {}: it must be 1 to {}", c.groups_per_token,
+    errors.push_back(fmt::format("moe.top-groups {} of moe.groups {}: it must be 1 to {}", c.groups_per_token,
                                  c.num_groups, c.num_groups));
     return;
   }
   const int64_t within = c.num_experts / c.num_groups * c.groups_per_token;
   if (c.experts_per_token > within) {
-    faults.push_back(fmt::format("moe.top-k {} is more than the {} experts of {}: at most {}",
+    errors.push_back(fmt::format("moe.top-k {} is more than the {} experts of {}: at most {}",
                                  c.experts_per_token, within,
                                  c.num_groups > 1 ? "moe.top-groups groups" : "the model", within));
   }
@@ -40,10 +40,10 @@ int64_t MoeConfig::capacity_of(int64_t seq_len) const {
   return std::clamp<int64_t>(room, 1, seq_len);
 }
 
-std::vector<std::string> faults_of(const MoeConfig& c, int64_t num_layers) {
-  std::vector<std::string> faults;
-  const auto add = [&](std::string fault) { faults.push_back(std::move(fault)); };
-  if (c.num_experts == 0) return faults;
+std::vector<std::string> errors_of(const MoeConfig& c, int64_t num_layers) {
+  std::vector<std::string> errors;
+  const auto add = [&](std::string error) { errors.push_back(std::move(error)); };
+  if (c.num_experts == 0) return errors;
   if (c.num_experts < 2) add(fmt::format("moe.experts is {}: it must be 2 or more, or 0", c.num_experts));
   if (c.experts_per_token < 1) add(fmt::format("moe.top-k is {}: it must be 1 or more", c.experts_per_token));
   if (c.expert_ffn_size < 0) add(fmt::format("moe.ffn is {}: it must be 1 or more, or 0", c.expert_ffn_size));
@@ -63,11 +63,11 @@ std::vector<std::string> faults_of(const MoeConfig& c, int64_t num_layers) {
     add("moe.normalize with moe.top-k 1 makes every gate constant, and the router learns "
         "nothing from the loss: --moe.normalize off");
   }
-  if (faults.empty()) check_groups(c, faults);
-  return faults;
+  if (errors.empty()) check_groups(c, errors);
+  return errors;
 }
 
-std::vector<std::string> expert_parallel_faults(const MoeConfig& c, int expert, int chunks) {
+std::vector<std::string> expert_parallel_errors(const MoeConfig& c, int expert, int chunks) {
   if (expert <= 1) return {};
   if (c.num_experts == 0) {
     return {fmt::format(

@@ -55,11 +55,11 @@ struct MoeConfig {
   friend bool operator==(const MoeConfig&, const MoeConfig&) = default;
 };
 
-/// What is wrong with the numbers, as faults_of(ModelConfig); empty when nothing is.
-std::vector<std::string> faults_of(const MoeConfig& config, int64_t num_layers);
+/// What is wrong with the numbers, as errors_of(ModelConfig); empty when nothing is.
+std::vector<std::string> errors_of(const MoeConfig& config, int64_t num_layers);
 
 /// Why the experts cannot be divided over `expert` ranks, or those of a rank into `chunks`, with the nearest
 /// degrees that work; empty when they can.
-std::vector<std::string> expert_parallel_faults(const MoeConfig& config, int expert, int chunks = 1);
+std::vector<std::string> expert_parallel_errors(const MoeConfig& config, int expert, int chunks = 1);
 
 }  // namespace trireme

@@ -31,7 +31,7 @@ std::string text_of(const ParallelPlan& plan) {
   add("--pp", plan.pipeline);
   add("--cp", plan.context);
   add("--ep", plan.expert);
-  if (plan.expert_row_parts() > 1)
+  if (plan.expert_row_shards() > 1)
     text += fmt::format(" --parallel.expert-tensor {}", plan.expert_tensor_ranks());
   return text;
 }
@@ -56,7 +56,7 @@ std::vector<std::string> nearest_layouts(const ModelConfig& model, const Paralle
     plan.context = context;
     plan.expert = expert;
     plan.data = 0;
-    if (fit_to_world(plan, world_size).empty() && layout_faults(model, plan, batch.completed(plan)).empty())
+    if (fit_to_world(plan, world_size).empty() && layout_errors(model, plan, batch.completed(plan)).empty())
       found.push_back({plan, distance(plan, wanted)});
   };
   for_each_divisor(world_size, [&](int tensor) {

@@ -98,9 +98,9 @@ class Layers {
 };
 
 /// PipelineExecutor and Stage in bytes.
-class StageOnPaper {
+class SimulatedStage {
  public:
-  StageOnPaper(const MemoryInputs& in, int num_chunks) : layers_(in) {
+  SimulatedStage(const MemoryInputs& in, int num_chunks) : layers_(in) {
     for (int chunk = 0; chunk < num_chunks; ++chunk) {
       const auto [begin, end] = in.layers_of(static_cast<size_t>(chunk));
       auto& kinds = chunks_.emplace_back();
@@ -180,7 +180,7 @@ class StageOnPaper {
 PassPeaks simulate_passes(const MemoryInputs& in) {
   const std::shared_ptr<const Schedule> schedule = schedule_of(in);
   const Bytes peak =
-      StageOnPaper(in, schedule->num_chunks).run(schedule->actions_of_stage[static_cast<size_t>(in.stage)]);
+      SimulatedStage(in, schedule->num_chunks).run(schedule->actions_of_stage[static_cast<size_t>(in.stage)]);
   const auto whole = [](double bytes) { return static_cast<int64_t>(std::min(bytes, 1e18)); };
   return {whole(peak[0]), whole(peak[1])};
 }

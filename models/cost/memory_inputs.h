@@ -8,7 +8,7 @@
 
 namespace trireme {
 
-/// `rules`: ShardingSpec::rules. Of a model and a plan without faults (validate()) and batches that are
+/// `rules`: ShardingSpec::rules. Of a model and a plan without errors (validate()) and batches that are
 /// known. What a run chooses beside them, recomputation, threads and the kernels of attention, is as
 /// MemoryInputs has it.
 MemoryInputs memory_inputs(const ModelConfig& model, const ParallelPlan& plan, const BatchSpec& batch,

@@ -20,7 +20,7 @@ struct ParameterInfo {
   int64_t count() const { return shape.numel(); }
 };
 
-/// Every parameter, layer by layer; weights beside their biases. Needs a config without faults.
+/// Every parameter, layer by layer; weights beside their biases. Needs a config without errors.
 std::vector<ParameterInfo> parameter_table(const ModelConfig& config);
 
 struct ModelSize {

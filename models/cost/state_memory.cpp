@@ -9,7 +9,7 @@
 #include "models/spec/describe_parameters.h"
 #include "models/spec/memory_trace.h"
 #include "models/spec/weight_holders.h"
-#include "parallel/data_parallel/buckets_under_way.h"
+#include "parallel/data_parallel/buckets_in_flight.h"
 #include "parallel/module/flat_layout.h"
 
 namespace trireme {
@@ -74,7 +74,7 @@ class BucketsInUse {
       : in_(in),
         blocks_(blocks),
         storage_(storage),
-        limit_(in.plan.overlap ? kMostBucketsUnderWay : 0),
+        limit_(in.plan.overlap ? kMaxBucketsInFlight : 0),
         of_layer_(blocks_of_layers(in, blocks)) {
     for (const FlatGroup& group : storage.groups) states_.emplace_back(group.buckets.size());
     for (const StateBlock& block : blocks) users_left_.push_back(std::ssize(block.users));
@@ -121,8 +121,8 @@ class BucketsInUse {
     if (blocks_[block].holders != 0 || blocks_[block].settings.frozen) return;
     const auto& [group, bucket] = storage_.placed[block];
     if (++state_of(block).num_complete < storage_.blocks_of_bucket[group][bucket]) return;
-    under_way_.push_back(storage_.bucket_bytes({group, bucket}, DType::f32));
-    for (; under_way_.size() > limit_; under_way_.pop_front()) current_ -= under_way_.front();
+    in_flight_.push_back(storage_.bucket_bytes({group, bucket}, DType::f32));
+    for (; in_flight_.size() > limit_; in_flight_.pop_front()) current_ -= in_flight_.front();
   }
 
   const MemoryInputs& in_;
@@ -132,7 +132,7 @@ class BucketsInUse {
   std::vector<std::vector<size_t>> of_layer_;  // blocks that a layer uses
   std::vector<int64_t> users_left_;            // of a block, until its gradient is complete
   std::vector<std::vector<State>> states_;
-  std::deque<int64_t> under_way_;
+  std::deque<int64_t> in_flight_;
   int64_t current_ = 0, peak_ = 0;
 };
 
@@ -264,15 +264,15 @@ int64_t sent_gradients(const MemoryInputs& in, const std::vector<StateBlock>& bl
   // Shards that are summed over replicas too wait for the end of the step.
   const bool all_wait = in.sharding.num_shards > 1 && in.sharding.num_shards < in.plan.gradient_ranks();
   int64_t sum = 0, most = 0;
-  std::deque<int64_t> under_way;
+  std::deque<int64_t> in_flight;
   for (const FlatGroup& group : storage.groups) {
     if (group.settings.frozen) continue;
     for (const FlatBucket& bucket : group.buckets) {
-      under_way.push_back(block_bytes(bucket.numel(), in.plan.gradient_dtype));
-      sum += under_way.back();
+      in_flight.push_back(block_bytes(bucket.numel(), in.plan.gradient_dtype));
+      sum += in_flight.back();
       most = std::max(most, sum);
-      for (; !all_wait && under_way.size() > kMostBucketsUnderWay; under_way.pop_front())
-        sum -= under_way.front();
+      for (; !all_wait && in_flight.size() > kMaxBucketsInFlight; in_flight.pop_front())
+        sum -= in_flight.front();
     }
   }
   return most;

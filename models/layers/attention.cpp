@@ -125,13 +125,13 @@ Tensor Attention::forward(Context& ctx, const TokenBatch& batch, const Tensor& x
   state.shape = shape(batch);
   state.context_parts = batch.context_parts;
   state.chunk_first_keys = batch.chunk_first_keys;
-  const bool divided_rows = tensor_.divides_rows(batch);
-  state.qkv = qkv_.forward(ctx, x, divided_rows, state.qkv_linear);
+  const bool sharded_rows = tensor_.shards_rows(batch);
+  state.qkv = qkv_.forward(ctx, x, sharded_rows, state.qkv_linear);
   norm_heads(ctx, state);
   if (rotary_) state.positions = batch.positions;
   turn(ctx, state.qkv, batch.positions, false);
   attend(ctx, context_, state);
-  const Tensor y = output_.forward(ctx, state.out, divided_rows, state.output_linear);
+  const Tensor y = output_.forward(ctx, state.out, sharded_rows, state.output_linear);
   if (recomputes_core_) {
     output_.keep_input({}, state.output_linear);
     state.out = state.lse = Tensor();

@@ -9,7 +9,7 @@ namespace trireme {
 
 namespace {
 struct EmbeddingState {
-  bool divided_rows = false;
+  bool sharded_rows = false;
   Tensor tokens, positions, dy;
 };
 
@@ -37,14 +37,14 @@ Tensor Embedding::forward(Context& ctx, const MicroBatch& mb, const Tensor&, Sav
   ops::embedding(ctx, mb.tokens, tokens.weight, part(), adds_positions ? mb.positions : Tensor(),
                  adds_positions ? positions.weight : Tensor(), out);
   if (scale_ != 1) ops::scale(ctx, out, scale_);
-  const bool divided_rows = tensor_.divides_rows(mb);
-  saved.emplace<EmbeddingState>() = {divided_rows, mb.tokens, mb.positions, Tensor()};
-  return tensor_.reduce(ctx, out, divided_rows);
+  const bool sharded_rows = tensor_.shards_rows(mb);
+  saved.emplace<EmbeddingState>() = {sharded_rows, mb.tokens, mb.positions, Tensor()};
+  return tensor_.reduce(ctx, out, sharded_rows);
 }
 
 Tensor Embedding::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
   auto& state = saved.get<EmbeddingState>();
-  state.dy = tensor_.gather(ctx, dy, state.divided_rows);
+  state.dy = tensor_.gather(ctx, dy, state.sharded_rows);
   if (scale_ != 1) state.dy = scaled(ctx, state.dy, scale_);
   return Tensor();
 }

@@ -26,18 +26,18 @@ FeedForward::FeedForward(const FeedForwardSpec& spec, std::shared_ptr<FeedForwar
 
 Tensor FeedForward::forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<FeedForwardState>();
-  const bool divided_rows = tensor_.divides_rows(batch);
+  const bool sharded_rows = tensor_.shards_rows(batch);
   Tensor a;
   if (is_gated(activation_)) {
-    state.h = up_.forward(ctx, x, divided_rows, state.up_linear);
+    state.h = up_.forward(ctx, x, sharded_rows, state.up_linear);
     a = Tensor::empty(ctx, {batch.rows(), state.h.dim(1) / 2}, x.dtype());
     gated_activation(ctx, activation_, state.h, a);
   } else {
     state.h = Tensor::empty(ctx, {batch.rows(), parameters_->up.weight.weight.dim(0)}, x.dtype());
     a = Tensor::empty(ctx, state.h.shape(), x.dtype());
-    up_.forward_gelu(ctx, x, divided_rows, state.h, a, state.up_linear);
+    up_.forward_gelu(ctx, x, sharded_rows, state.h, a, state.up_linear);
   }
-  return down_.forward(ctx, a, divided_rows, state.down_linear);
+  return down_.forward(ctx, a, sharded_rows, state.down_linear);
 }
 
 Tensor FeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {

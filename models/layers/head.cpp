@@ -28,7 +28,7 @@ void Head::collect(std::vector<ParameterBlock*>& blocks) {
 
 Tensor Head::all_logits(Context& ctx, const TokenBatch& batch, const Tensor& x) const {
   Saved saved;
-  const Tensor logits = linear_.forward(ctx, norm(ctx, x, saved), tensor_.divides_rows(batch), saved.linear);
+  const Tensor logits = linear_.forward(ctx, norm(ctx, x, saved), tensor_.shards_rows(batch), saved.linear);
   if (soft_cap_ > 0) ops::soft_cap(ctx, {logits, 0, logits.dim(1)}, soft_cap_);
   return gather_logits(ctx, tensor_, vocab_size(), logits);
 }
@@ -47,7 +47,7 @@ RowLogits Head::empty_logits(Context& ctx, int64_t rows, DType dtype) const {
 
 RowLogits Head::logits(Context& ctx, const Tensor& y, const TokenBatch& batch, Saved& saved) const {
   RowLogits logits = empty_logits(ctx, batch.rows(), y.dtype());
-  linear_.forward_into(ctx, y, tensor_.divides_rows(batch), logits.columns, saved.linear);
+  linear_.forward_into(ctx, y, tensor_.shards_rows(batch), logits.columns, saved.linear);
   return logits;
 }
 

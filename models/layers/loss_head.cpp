@@ -45,8 +45,8 @@ Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Sa
 // In training the gradient of y, and that of the matrix is added to; else undefined.
 Tensor LossHead::run_in_parts(Context& ctx, const MicroBatch& mb, const Tensor& y) const {
   const int64_t rows = mb.rows(), at_once = config_.rows_at_once(rows, head_.bytes_a_row(y.dtype()));
-  const bool divided_rows = tensor_.divides_rows(mb);
-  const Tensor all = tensor_.gather(ctx, y, divided_rows);
+  const bool sharded_rows = tensor_.shards_rows(mb);
+  const Tensor all = tensor_.gather(ctx, y, sharded_rows);
   const Tensor dy = mb.training ? Tensor::empty(ctx, all.shape(), all.dtype()) : Tensor();
   for (int64_t begin = 0; begin < rows; begin += at_once) {
     const int64_t end = std::min(rows, begin + at_once);
@@ -56,7 +56,7 @@ Tensor LossHead::run_in_parts(Context& ctx, const MicroBatch& mb, const Tensor& 
                       {mb.loss_sum, mb.added_sum}, mb.training ? logits.columns : ops::Columns());
     if (mb.training) head_.backward_of_rows(ctx, logits.columns, part, dy.slice(begin, end));
   }
-  return mb.training ? tensor_.reduce(ctx, dy, divided_rows) : Tensor();
+  return mb.training ? tensor_.reduce(ctx, dy, sharded_rows) : Tensor();
 }
 
 Tensor LossHead::backward_input(Context& ctx, const Tensor&, Saved& saved) {

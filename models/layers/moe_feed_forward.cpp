@@ -33,9 +33,9 @@ Tensor experts_of(const ParameterBlock& block, const TokenExchange& exchange, in
 }
 
 // Sends all chunks off: they travel one after the other.
-std::vector<RowsUnderWay> start_to_experts(Context& ctx, const TokenExchange& exchange, const Tensor& here,
+std::vector<RowsInFlight> start_to_experts(Context& ctx, const TokenExchange& exchange, const Tensor& here,
                                            const Tensor& there) {
-  std::vector<RowsUnderWay> arriving;
+  std::vector<RowsInFlight> arriving;
   for (int chunk = 0; chunk < exchange.num_chunks(); ++chunk)
     arriving.push_back(exchange.start_to_experts(ctx, chunk, here, there));
   return arriving;

@@ -91,7 +91,7 @@ Tensor Router::logits(Context& ctx, const ExpertRows& rows, const Tensor& x) con
   const auto empty = [&](int64_t n) { return Tensor::empty(ctx, {n, config_.num_experts}, DType::f32); };
   const Tensor logits = empty(x.dim(0));
   ops::linear(ctx, x, weight_->weight, {}, logits);
-  if (!rows.divided()) return logits;
+  if (!rows.sharded()) return logits;
   const Tensor all = empty(rows.num_all());
   tensor_.group().all_gather(ctx.stream(), logits, all);
   return all;
@@ -106,7 +106,7 @@ Routing Router::forward(Context& ctx, const MicroBatch& mb, const ExpertRows& ro
   state.gradient_scale = mb.gradient_scale;
   state.jitter = jitter_of(config_, balance_->name, mb);
   state.jitter.first_own = rows.own().begin;
-  state.logits = logits(ctx, rows, state.jitter.seen(ctx, rows.divided() ? rows.own().begin : 0, x));
+  state.logits = logits(ctx, rows, state.jitter.seen(ctx, rows.sharded() ? rows.own().begin : 0, x));
   state.log_sum = floats({num_rows});
   state.chosen = Tensor::empty(ctx, {num_rows, k}, DType::i32);
   const Tensor probabilities = floats({num_rows, num_experts}), gates = floats({num_rows, k});

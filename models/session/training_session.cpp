@@ -15,8 +15,8 @@ namespace trireme {
 namespace {
 
 ParallelPlan resolved(ParallelPlan plan, int world_size) {
-  const std::vector<std::string> faults = resolve(plan, world_size);
-  if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
+  const std::vector<std::string> errors = resolve(plan, world_size);
+  if (!errors.empty()) throw_usage("{}", fmt::join(errors, "\n"));
   return plan;
 }
 

@@ -28,7 +28,7 @@ Part kv_heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor) 
   return GroupShare{tensor.rank / copies, tensor.size / copies}.part(attention.num_kv_heads);
 }
 
-Parameter ParameterDescription::divided(std::string name, const Shape& shape, int dim, double std) const {
+Parameter ParameterDescription::sharded(std::string name, const Shape& shape, int dim, double std) const {
   return Parameter::part_of(std::move(name), shape, dim, share_.tensor.part(shape[dim]), 0.0f,
                             static_cast<float>(std));
 }
@@ -42,7 +42,7 @@ Parameter ParameterDescription::copied(std::string name, const Shape& shape, flo
 EmbeddingParameters ParameterDescription::embedding() const {
   EmbeddingParameters out;
   out.tokens =
-      single(divided("embedding.tokens.weight", {spec_.vocab_size, spec_.hidden_size}, 0, spec_.init_std));
+      single(sharded("embedding.tokens.weight", {spec_.vocab_size, spec_.hidden_size}, 0, spec_.init_std));
   const int64_t positions = spec_.embedding.num_positions;
   if (positions > 0) {
     out.positions =
@@ -97,7 +97,7 @@ AttentionParameters ParameterDescription::attention(const AttentionSpec& attenti
     out.query_norm.gain = gain(".query_norm.gain");
     out.key_norm.gain = gain(".key_norm.gain");
   }
-  out.output.weight = single(divided(name + ".output.weight", {spec_.hidden_size, attention.query_width()}, 1,
+  out.output.weight = single(sharded(name + ".output.weight", {spec_.hidden_size, attention.query_width()}, 1,
                                      spec_.residual_init_std));
   if (attention.output_bias)
     out.output.bias = single(copied(name + ".output.bias", {spec_.hidden_size}, 0.0f, 0.0));
@@ -110,7 +110,7 @@ ParameterBlock ParameterDescription::up(const FeedForwardSpec& part, const std::
   const Shape shape = matrix ? Shape{part.width, spec_.hidden_size} : Shape{part.width};
   const auto add = [&](const char* which) {
     block.members.push_back(
-        divided(name + which + (matrix ? ".weight" : ".bias"), shape, 0, matrix ? spec_.init_std : 0.0));
+        sharded(name + which + (matrix ? ".weight" : ".bias"), shape, 0, matrix ? spec_.init_std : 0.0));
   };
   if (is_gated(part.activation)) add(".gate");
   add(".up");
@@ -122,7 +122,7 @@ FeedForwardParameters ParameterDescription::feed_forward(const FeedForwardSpec& 
   FeedForwardParameters out;
   out.up.weight = up(part, name, true);
   out.down.weight =
-      single(divided(name + ".down.weight", {spec_.hidden_size, part.width}, 1, spec_.residual_init_std));
+      single(sharded(name + ".down.weight", {spec_.hidden_size, part.width}, 1, spec_.residual_init_std));
   if (!part.bias) return out;
   out.up.bias = up(part, name, false);
   out.down.bias = single(copied(name + ".down.bias", {spec_.hidden_size}, 0.0f, 0.0));
@@ -185,7 +185,7 @@ BlockParameters ParameterDescription::block(int64_t index) const {
 HeadParameters ParameterDescription::head(bool reads_embedding) const {
   HeadParameters out{.norm = norm(spec_.head.norm, "final_norm"), .weight = {}};
   if (spec_.head.tied && reads_embedding) return out;
-  Parameter p = divided(spec_.head.tied ? "embedding.tokens.weight" : "head.weight",
+  Parameter p = sharded(spec_.head.tied ? "embedding.tokens.weight" : "head.weight",
                         {spec_.vocab_size, spec_.hidden_size}, 0, spec_.init_std);
   out.weight = single(std::move(p));
   return out;

@@ -21,30 +21,30 @@ class ParameterDescription {
   explicit ParameterDescription(const ModelSpec& spec, const RankShare& share = {})
       : spec_(spec), share_(share) {}
 
-  /// embedding.tokens.weight, whose rows are divided over the tensor ranks, and for learned positions
+  /// embedding.tokens.weight, whose rows are sharded over the tensor ranks, and for learned positions
   /// embedding.positions.weight, whole on each.
   EmbeddingParameters embedding() const;
   /// layers.`index`.{attention_norm,attention,attention_post_norm,ffn_norm,ffn,ffn_post_norm}.*, where the
   /// block has weights of its own.
   BlockParameters block(int64_t index) const;
-  /// final_norm.* and head.weight, divided as the token table. A tied head has no matrix of its own where
+  /// final_norm.* and head.weight, sharded as the token table. A tied head has no matrix of its own where
   /// `reads_embedding`, and else, the embedding being on another pipeline rank, a copy under the same name.
   HeadParameters head(bool reads_embedding) const;
 
   /// `name`.gain and for a LayerNorm with biases `name`.bias: whole on every tensor rank.
   NormParameters norm(const NormSpec& norm, const std::string& name) const;
-  /// `name`.{query,key,value,output}.{weight,bias}: heads are divided over the tensor ranks. Where these are
+  /// `name`.{query,key,value,output}.{weight,bias}: heads are sharded over the tensor ranks. Where these are
   /// more than key-value heads, neighbours hold copies of one. `name`.{query_norm,key_norm}.gain are whole on
   /// each, which sees its own heads.
   AttentionParameters attention(const AttentionSpec& attention, const std::string& name) const;
-  /// `name`.{up,down}.{weight,bias}, and `name`.gate.*: the width is divided over the tensor ranks.
+  /// `name`.{up,down}.{weight,bias}, and `name`.gate.*: the width is sharded over the tensor ranks.
   FeedForwardParameters feed_forward(const FeedForwardSpec& part, const std::string& name) const;
   /// `name`.router.weight, `name`.experts.E.{gate,up,down}.weight and `name`.shared.* as feed_forward().
-  /// Experts are divided over the expert ranks, and each one's width over the ranks that have the same.
+  /// Experts are sharded over the expert ranks, and each one's width over the ranks that have the same.
   MixtureParameters mixture(const MixtureSpec& mixture, const std::string& name) const;
 
  private:
-  Parameter divided(std::string name, const Shape& shape, int dim, double std) const;
+  Parameter sharded(std::string name, const Shape& shape, int dim, double std) const;
   Parameter copied(std::string name, const Shape& shape, float mean, double std) const;
   ParameterBlock qkv(const AttentionSpec& attention, const std::string& name, bool matrix) const;
   ParameterBlock up(const FeedForwardSpec& part, const std::string& name, bool matrix) const;

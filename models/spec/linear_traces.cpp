@@ -6,16 +6,16 @@
 namespace trireme::traces {
 
 Held Scene::gather(const Held& x, int64_t width) const {
-  return sizes.divides_rows ? make(sizes.outer_rows * sizes.tensor, width) : x;
+  return sizes.shards_rows ? make(sizes.outer_rows * sizes.tensor, width) : x;
 }
 
 Held Scene::reduce(Held all, int64_t width) const {
-  if (!sizes.divides_rows) return all;
+  if (!sizes.shards_rows) return all;
   return make(sizes.outer_rows, width);
 }
 
 Held Scene::gather_product(const Held& x, int64_t width, bool keep) const {
-  if (!sizes.divides_rows || sizes.tensor_chunks == 1) return gather(x, width);
+  if (!sizes.shards_rows || sizes.tensor_chunks == 1) return gather(x, width);
   const Held whole = keep ? make(sizes.outer_rows * sizes.tensor, width) : nullptr;
   const int64_t rows = RankSizes::share(sizes.outer_rows, sizes.tensor_chunks) * sizes.tensor;
   const Held current = make(rows, width), next = make(rows, width);  // a chunk, while the next comes
@@ -23,7 +23,7 @@ Held Scene::gather_product(const Held& x, int64_t width, bool keep) const {
 }
 
 Held Scene::reduce_product(int64_t width) const {
-  if (!sizes.divides_rows || sizes.tensor_chunks == 1) return reduce(make(sizes.rows, width), width);
+  if (!sizes.shards_rows || sizes.tensor_chunks == 1) return reduce(make(sizes.rows, width), width);
   Held own = make(sizes.outer_rows, width);
   const int64_t rows = RankSizes::share(sizes.outer_rows, sizes.tensor_chunks) * sizes.tensor;
   const Held current = make(rows, width), before = make(rows, width);  // a chunk, while the last is summed
@@ -53,7 +53,7 @@ Held ColumnLinear::forward(const Held& x) {
 Held ColumnLinear::backward_input(const Held& dy) {
   dy_ = dy;
   Held own;  // until all rows have come, for which nobody waits
-  if (s_.sizes.divides_rows) own = std::exchange(x_, s_.make(s_.sizes.rows, inputs_));
+  if (s_.sizes.shards_rows) own = std::exchange(x_, s_.make(s_.sizes.rows, inputs_));
   Held dx = s_.reduce_product(inputs_);
   s_.product(s_.sizes.rows, outputs_, inputs_);
   return dx;

@@ -13,12 +13,12 @@ Mixture::Mixture(const Scene& scene, const MixtureSpec& spec)
 // ExpertRows -----------------------------------------------------------------------------------------------
 
 Held Mixture::take(const Held& x) const {
-  return s_.sizes.divides_rows ? s_.make(sizes_.passed, s_.sizes.hidden) : x;
+  return s_.sizes.shards_rows ? s_.make(sizes_.passed, s_.sizes.hidden) : x;
 }
 
 Held Mixture::give(Held y) const {
-  if (s_.sizes.divides_rows) return s_.outer();
-  if (s_.conditions.plan.expert_row_parts() == 1) return y;
+  if (s_.sizes.shards_rows) return s_.outer();
+  if (s_.conditions.plan.expert_row_shards() == 1) return y;
   return s_.make(s_.sizes.rows, s_.sizes.hidden);
 }
 
@@ -30,7 +30,7 @@ void Mixture::route(const Held& x) {
   {
     const Held seen = moe.jitter > 0 ? s_.outer() : x;
     logits_ = s_.floats(s_.sizes.outer_rows, experts);
-    if (s_.sizes.divides_rows) logits_ = s_.floats(rows, experts);
+    if (s_.sizes.shards_rows) logits_ = s_.floats(rows, experts);
   }
   log_sum_ = s_.floats(rows);
   chosen_ = s_.recorder.make(rows, k, DType::i32);

@@ -122,7 +122,7 @@ struct ModelSpec {
   friend bool operator==(const ModelSpec&, const ModelSpec&) = default;
 };
 
-/// The model that a config (without faults) stands for.
+/// The model that a config (without errors) stands for.
 ModelSpec spec_of(const ModelConfig& config);
 
 }  // namespace trireme

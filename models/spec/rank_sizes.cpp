@@ -44,7 +44,7 @@ RankSizes::RankSizes(const ModelSpec& model, const LayerConditions& c)
       length(share(c.seq_len, c.plan.context)),
       rows(rows_of(c)),
       outer_rows(share(rows, c.plan.sequence ? c.plan.tensor : 1)),
-      divides_rows(c.plan.sequence),
+      shards_rows(c.plan.sequence),
       tensor(c.plan.tensor),
       context(c.plan.context),
       tensor_chunks(c.plan.tensor == 1 ? 1 : c.plan.tensor_chunks),
@@ -57,12 +57,12 @@ HeadSizes::HeadSizes(const AttentionSpec& attention, const LayerConditions& c)
       head_dim(attention.head_dim) {}
 
 MixtureSizes::MixtureSizes(const MixtureSpec& mixture, const LayerConditions& c)
-    : passed(RankSizes::share(rows_of(c), c.plan.expert_row_parts())),
+    : passed(RankSizes::share(rows_of(c), c.plan.expert_row_shards())),
       held(RankSizes::share(mixture.routing.num_experts, c.plan.expert)),
       width(RankSizes::share(mixture.expert.width, c.plan.expert_tensor_ranks())),
       num_chunks(c.plan.expert_chunks) {
   const MoeConfig& moe = mixture.routing;
-  const double length = static_cast<double>(c.seq_len) / c.plan.context, parts = c.plan.expert_row_parts();
+  const double length = static_cast<double>(c.seq_len) / c.plan.context, parts = c.plan.expert_row_shards();
   // The passed rows are whole sequences and one that is cut, or a piece of one.
   const double of_sequence = std::min(length, static_cast<double>(passed));
   const double sequences = static_cast<double>(c.micro_batch) * length / parts / of_sequence;

@@ -39,8 +39,8 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
       matmul_{options.float8},
       context_(parallel),
       experts_(parallel) {
-  const auto faults = validate(config, parallel.plan(), {});
-  if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
+  const auto errors = validate(config, parallel.plan(), {});
+  if (!errors.empty()) throw_usage("{}", fmt::join(errors, "\n"));
   spec_ = spec_of(config);
   placement_ = layer_placement(config, options.max_seq_len, parallel.plan());
   holders_ = std::make_unique<const WeightHolders>(spec_, placement_, pipeline_.size());
@@ -57,7 +57,7 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
   weights_ = std::make_unique<ShardedWeights>(parallel, *part_.storage, parallel.plan().overlap);
   for (Stage& stage : part_.chunks) stage.set_weight_access(weights_.get());
   part_.boundary = {spec_.hidden_size, options.compute_type, [tensor = tensor_](const TokenBatch& batch) {
-                      return batch.rows() / (tensor.divides_rows(batch) ? tensor.size() : 1);
+                      return batch.rows() / (tensor.shards_rows(batch) ? tensor.size() : 1);
                     }};
 }
 
@@ -108,7 +108,7 @@ Tensor Transformer::logits(Context& ctx, const TokenBatch& batch) {
   Tensor logits;
   if (head_ != nullptr) {
     const Stage& stage = part_.chunks.back();
-    const HeldWeights held = stage.hold_for_forward(ctx, stage.num_layers() - 1);
+    const ScopedWeights held = stage.hold_for_forward(ctx, stage.num_layers() - 1);
     logits = head_->head().all_logits(ctx, mb, x);
   } else {
     logits = Tensor::empty(ctx, {mb.rows(), spec_.vocab_size}, part_.boundary.dtype);

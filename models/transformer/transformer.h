@@ -40,7 +40,7 @@ class Transformer {
  public:
   /// This rank's part of the model: over a pipeline its virtual stages, over tensor ranks its share of each
   /// layer. Weights are uninitialised until storage().initialize(). `parallel` outlives the model. Throws
-  /// UserError (usage) with the faults of the config.
+  /// UserError (usage) with the errors of the config.
   Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
               const TransformerOptions& options);
 

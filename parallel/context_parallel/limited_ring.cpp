@@ -3,7 +3,7 @@
 #include <limits>
 #include <utility>
 
-#include "parallel/context_parallel/ring_sights.h"
+#include "parallel/context_parallel/key_visibility.h"
 #include "parallel/context_parallel/ring_support.h"
 #include "runtime/ops/attention/attention_merge.h"
 #include "runtime/ops/elementwise.h"
@@ -27,9 +27,9 @@ Tensor rows_of(const Tensor& pieces, const Piece& piece) {
   return pieces.slice(piece.at, piece.at + piece.rows.size());
 }
 
-Tensor gather(Context& ctx, const Tensor& held, const AttentionShape& s, const Meeting& meeting) {
-  const Tensor rows = buffer(ctx, {meeting.rows(), held.dim(1)}, held.dtype());
-  for (const Piece& piece : meeting.pieces)
+Tensor gather(Context& ctx, const Tensor& held, const AttentionShape& s, const VisibleKeys& visible) {
+  const Tensor rows = buffer(ctx, {visible.rows(), held.dim(1)}, held.dtype());
+  for (const Piece& piece : visible.pieces)
     ops::copy(ctx, held_rows(held, s, piece.sequence, piece.rows), rows_of(rows, piece));
   return rows;
 }
@@ -38,52 +38,52 @@ Tensor gather(Context& ctx, const Tensor& held, const AttentionShape& s, const M
 // are looked at the next step's are on their way.
 class PiecesOfOthers {
  public:
-  PiecesOfOthers(Context& ctx, Communicator& group, const Sights& sights, const AttentionShape& s,
+  PiecesOfOthers(Context& ctx, Communicator& group, const KeyVisibility& visibility, const AttentionShape& s,
                  const Tensor& own)
-      : ctx_(ctx), transfer_(ctx, group), sights_(sights), shape_(s), own_(own) {
+      : ctx_(ctx), transfer_(ctx, group), visibility_(visibility), shape_(s), own_(own) {
     start();
   }
 
   bool next() {
-    if (at_ == sights_.steps().size()) return false;
+    if (at_ == visibility_.steps().size()) return false;
     pieces_ = transfer_.finish();
-    step_ = sights_.steps()[at_++];
-    meeting_ = sights_.meeting(sights_.rank(), sights_.holder(step_));
+    step_ = visibility_.steps()[at_++];
+    visible_ = visibility_.visible(visibility_.rank(), visibility_.holder(step_));
     start();
     return true;
   }
   int step() const { return step_; }
-  const Meeting& meeting() const { return meeting_; }
+  const VisibleKeys& visible() const { return visible_; }
   const Tensor& pieces() const { return pieces_; }
 
  private:
   void start() {
-    if (at_ == sights_.steps().size()) {
+    if (at_ == visibility_.steps().size()) {
       own_ = Tensor();  // nobody else needs it
       return;
     }
-    const int step = sights_.steps()[at_], reader = sights_.reader(step), holder = sights_.holder(step);
-    transfer_.start(gather(ctx_, own_, shape_, sights_.meeting(reader, sights_.rank())), reader,
-                    {sights_.meeting(sights_.rank(), holder).rows(), own_.dim(1)}, holder);
+    const int step = visibility_.steps()[at_], reader = visibility_.reader(step), holder = visibility_.holder(step);
+    transfer_.start(gather(ctx_, own_, shape_, visibility_.visible(reader, visibility_.rank())), reader,
+                    {visibility_.visible(visibility_.rank(), holder).rows(), own_.dim(1)}, holder);
   }
 
   Context& ctx_;
   RankTransfer transfer_;
-  const Sights& sights_;
+  const KeyVisibility& visibility_;
   const AttentionShape& shape_;
   Tensor own_, pieces_;
-  Meeting meeting_;
+  VisibleKeys visible_;
   size_t at_ = 0;
   int step_ = 0;
 };
 
 // A visit as attention of one sequence.
 struct Look {
-  Look(const AttentionShape& shape, const Meeting& meeting, const Visit& visit)
+  Look(const AttentionShape& shape, const VisibleKeys& visible, const Visit& visit)
       : whole(shape),
         one(shape),
         seen(visit.seen),
-        piece(meeting.pieces[visit.piece]),
+        piece(visible.pieces[visit.piece]),
         sequence(piece.sequence) {
     one.batch = 1;
     one.q_len = seen.queries.size();
@@ -122,7 +122,7 @@ Tensor lse_of_queries(Context& ctx, const Look& look, const Tensor& lse) {
   return part;
 }
 
-// Adds what each visit of a meeting gives to the gradients of its queries and of its keys.
+// Adds what each visit of visible keys gives to the gradients of its queries and of its keys.
 struct Differentiate {
   Context& ctx;
   const AttentionShape& s;
@@ -131,9 +131,9 @@ struct Differentiate {
   Tensor dq;  // f32
 
   template <class Keys, class Sums>
-  void operator()(const Meeting& meeting, const Keys& keys_of_look, const Sums& sums_of_look) const {
-    for (const Visit& visit : meeting.visits) {
-      const Look look(s, meeting, visit);
+  void operator()(const VisibleKeys& visible, const Keys& keys_of_look, const Sums& sums_of_look) const {
+    for (const Visit& visit : visible.visits) {
+      const Look look(s, visible, visit);
       const Tensor kv = keys_of_look(look);
       const Tensor part_dq = buffer(ctx, {look.one.q_len, q.count}, out.dtype()),
                    part_dkv = buffer(ctx, kv.shape(), out.dtype());
@@ -149,20 +149,20 @@ struct Differentiate {
 // What other ranks have summed for this one's keys, which comes back a step behind.
 class SumsOfOthers {
  public:
-  SumsOfOthers(Context& ctx, Communicator& group, const Sights& sights, const AttentionShape& s,
+  SumsOfOthers(Context& ctx, Communicator& group, const KeyVisibility& visibility, const AttentionShape& s,
                const Tensor& dkv)
-      : ctx_(ctx), transfer_(ctx, group), sights_(sights), shape_(s), dkv_(dkv) {}
+      : ctx_(ctx), transfer_(ctx, group), visibility_(visibility), shape_(s), dkv_(dkv) {}
 
   // Gives what this rank has summed in a step to the holder of its keys.
   void give(int step, const Tensor& theirs) {
-    const int reader = sights_.reader(step);
-    awaited_ = sights_.meeting(reader, sights_.rank());
-    transfer_.start(theirs, sights_.holder(step), {awaited_.rows(), theirs.dim(1)}, reader);
-    is_under_way_ = true;
+    const int reader = visibility_.reader(step);
+    awaited_ = visibility_.visible(reader, visibility_.rank());
+    transfer_.start(theirs, visibility_.holder(step), {awaited_.rows(), theirs.dim(1)}, reader);
+    is_in_flight_ = true;
   }
   // Adds what the step given last brings, where there was one.
   void take() {
-    if (!std::exchange(is_under_way_, false)) return;
+    if (!std::exchange(is_in_flight_, false)) return;
     const Tensor sums = transfer_.finish();
     for (const Piece& piece : awaited_.pieces)
       ops::accumulate(ctx_, rows_of(sums, piece), held_rows(dkv_, shape_, piece.sequence, piece.rows));
@@ -171,11 +171,11 @@ class SumsOfOthers {
  private:
   Context& ctx_;
   RankTransfer transfer_;
-  const Sights& sights_;
+  const KeyVisibility& visibility_;
   const AttentionShape& shape_;
   Tensor dkv_;
-  Meeting awaited_;
-  bool is_under_way_ = false;
+  VisibleKeys awaited_;
+  bool is_in_flight_ = false;
 };
 
 }  // namespace
@@ -183,16 +183,16 @@ class SumsOfOthers {
 void limited_ring_attention(Context& ctx, const ContextParallel& context, const AttentionShape& s,
                             const Columns& q, const Columns& k, const Columns& v, const Tensor& out,
                             const Tensor& lse, std::span<const int32_t> chunk_first_keys) {
-  const Sights sights(context.share(), s, chunk_first_keys);
+  const KeyVisibility visibility(context.share(), s, chunk_first_keys);
   Tensor own = pack(ctx, {k, v});
-  PiecesOfOthers others(ctx, context.group(), sights, s, own);
+  PiecesOfOthers others(ctx, context.group(), visibility, s, own);
   const bool wide = out.dtype() == DType::f32;
   const Tensor merged = wide ? out : buffer(ctx, out.shape(), DType::f32);
   ops::fill(ctx, merged, 0);
   ops::fill(ctx, lse, -std::numeric_limits<double>::infinity());
-  const auto look_at = [&](const Meeting& meeting, const auto& keys_of_look) {
-    for (const Visit& visit : meeting.visits) {
-      const Look look(s, meeting, visit);
+  const auto look_at = [&](const VisibleKeys& visible, const auto& keys_of_look) {
+    for (const Visit& visit : visible.visits) {
+      const Look look(s, visible, visit);
       const Tensor kv = keys_of_look(look);
       const Tensor part = buffer(ctx, {look.one.q_len, q.count}, q.dtype()),
                    part_lse = buffer(ctx, {1, s.num_heads, look.one.q_len}, DType::f32);
@@ -202,11 +202,11 @@ void limited_ring_attention(Context& ctx, const ContextParallel& context, const 
                            merged.slice(b * s.q_len, (b + 1) * s.q_len), lse.slice(b, b + 1));
     }
   };
-  const Meeting at_home = sights.meeting(sights.rank(), sights.rank());
+  const VisibleKeys at_home = visibility.visible(visibility.rank(), visibility.rank());
   look_at(at_home, [&](const Look& look) { return look.held_keys(own); });
   own = Tensor();
   while (others.next())
-    look_at(others.meeting(), [&](const Look& look) { return look.keys(others.pieces()); });
+    look_at(others.visible(), [&](const Look& look) { return look.keys(others.pieces()); });
   if (!wide) ops::copy(ctx, merged, out);
 }
 
@@ -215,23 +215,23 @@ void limited_ring_attention_backward(Context& ctx, const ContextParallel& contex
                                      const Tensor& lse, const Tensor& dout, const Columns& dq,
                                      const Columns& dk, const Columns& dv,
                                      std::span<const int32_t> chunk_first_keys) {
-  const Sights sights(context.share(), s, chunk_first_keys);
+  const KeyVisibility visibility(context.share(), s, chunk_first_keys);
   Tensor own = pack(ctx, {k, v});
   const int64_t width = own.dim(1);
-  PiecesOfOthers others(ctx, context.group(), sights, s, own);
+  PiecesOfOthers others(ctx, context.group(), visibility, s, own);
   const Differentiate differentiate{
       ctx, s, q, out, lse, dout, ops::zeros(ctx, {q.rows(), q.count}, DType::f32, MemoryCategory::buffers)};
   const Tensor dkv = ops::zeros(ctx, {k.rows(), width}, DType::f32, MemoryCategory::buffers);
   differentiate(
-      sights.meeting(sights.rank(), sights.rank()), [&](const Look& look) { return look.held_keys(own); },
+      visibility.visible(visibility.rank(), visibility.rank()), [&](const Look& look) { return look.held_keys(own); },
       [&](const Look& look) { return look.held_keys(dkv); });
   own = Tensor();
-  SumsOfOthers sums(ctx, context.group(), sights, s, dkv);
+  SumsOfOthers sums(ctx, context.group(), visibility, s, dkv);
   while (others.next()) {
     const Tensor theirs =
-        ops::zeros(ctx, {others.meeting().rows(), width}, DType::f32, MemoryCategory::buffers);
+        ops::zeros(ctx, {others.visible().rows(), width}, DType::f32, MemoryCategory::buffers);
     differentiate(
-        others.meeting(), [&](const Look& look) { return look.keys(others.pieces()); },
+        others.visible(), [&](const Look& look) { return look.keys(others.pieces()); },
         [&](const Look& look) { return look.keys(theirs); });
     sums.take();
     sums.give(others.step(), theirs);

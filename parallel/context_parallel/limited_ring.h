@@ -9,7 +9,7 @@
 
 namespace trireme {
 
-inline bool limits_sight(const ops::AttentionShape& s) { return s.window > 0 || s.first_key; }
+inline bool limits_keys(const ops::AttentionShape& s) { return s.window > 0 || s.first_key; }
 
 /// ring_attention and ring_attention_backward for such shapes. In step n of a ring of N, 0 < n < N, rank r
 /// takes from rank r - n (modulo N); steps in which nobody takes anything are left out. All ranks know who

@@ -58,8 +58,8 @@ class BlocksOfOthers {
 
 // Queries of this rank and keys of another rank's block that they see; no pair of them is masked. Between the
 // rows of two sequences lie some that are not looked at, so ops are called a sequence at a time.
-struct Sight {
-  Sight(const AttentionShape& s, const SeenKeys& seen_keys) : whole(s), seen(seen_keys), one(s) {
+struct BlockView {
+  BlockView(const AttentionShape& s, const SeenKeys& seen_keys) : whole(s), seen(seen_keys), one(s) {
     one.batch = 1;
     one.q_len = seen.queries.size();
     one.kv_len = seen.keys.size();
@@ -85,11 +85,11 @@ struct Sight {
 };
 
 // [B, H, queries] of [B, H, all].
-Tensor lse_of_queries(Context& ctx, const Sight& sight, const Tensor& lse) {
-  const AttentionShape& s = sight.whole;
-  const int64_t n = sight.one.q_len, rows = s.batch * s.num_heads;
+Tensor lse_of_queries(Context& ctx, const BlockView& view, const Tensor& lse) {
+  const AttentionShape& s = view.whole;
+  const int64_t n = view.one.q_len, rows = s.batch * s.num_heads;
   const Tensor part = buffer(ctx, {s.batch, s.num_heads, n}, DType::f32);
-  ops::copy_columns(ctx, {lse.view({rows, s.q_len}), sight.seen.queries.begin, n},
+  ops::copy_columns(ctx, {lse.view({rows, s.q_len}), view.seen.queries.begin, n},
                     {part.view({rows, n}), 0, n});
   return part;
 }
@@ -99,14 +99,14 @@ struct BlockOutput {
   Tensor out, lse;  // of the queries that see some of it
 };
 
-BlockOutput attend(Context& ctx, const Sight& sight, const Columns& q, const Tensor& block) {
-  const AttentionShape &s = sight.whole, &one = sight.one;
+BlockOutput attend(Context& ctx, const BlockView& view, const Columns& q, const Tensor& block) {
+  const AttentionShape &s = view.whole, &one = view.one;
   const BlockOutput partial{buffer(ctx, {s.batch * one.q_len, q.count}, q.matrix.dtype()),
                             buffer(ctx, {s.batch, s.num_heads, one.q_len}, DType::f32)};
   for (int64_t b = 0; b < s.batch; ++b) {
-    const Tensor seen = sight.keys(block, b);
-    ops::attention(ctx, one, sight.queries(q, b), keys_of(seen), values_of(seen),
-                   sight.own_queries(partial.out, b), partial.lse.slice(b, b + 1));
+    const Tensor seen = view.keys(block, b);
+    ops::attention(ctx, one, view.queries(q, b), keys_of(seen), values_of(seen),
+                   view.own_queries(partial.out, b), partial.lse.slice(b, b + 1));
   }
   return partial;
 }
@@ -115,27 +115,27 @@ BlockOutput attend(Context& ctx, const Sight& sight, const Columns& q, const Ten
 struct BlockGradients {
   Tensor dq, dkv;  // of the queries and keys that see each other
 
-  void add_queries(Context& ctx, const Sight& sight, const Tensor& sum) const {
-    for (int64_t b = 0; b < sight.whole.batch; ++b)
-      ops::accumulate(ctx, sight.own_queries(dq, b), sight.queries(sum, b));
+  void add_queries(Context& ctx, const BlockView& view, const Tensor& sum) const {
+    for (int64_t b = 0; b < view.whole.batch; ++b)
+      ops::accumulate(ctx, view.own_queries(dq, b), view.queries(sum, b));
   }
-  void add_keys(Context& ctx, const Sight& sight, const Tensor& sum) const {
-    for (int64_t b = 0; b < sight.whole.batch; ++b)
-      ops::accumulate(ctx, sight.own_keys(dkv, b), sight.keys(sum, b));
+  void add_keys(Context& ctx, const BlockView& view, const Tensor& sum) const {
+    for (int64_t b = 0; b < view.whole.batch; ++b)
+      ops::accumulate(ctx, view.own_keys(dkv, b), view.keys(sum, b));
   }
 };
 
-BlockGradients attend_backward(Context& ctx, const Sight& sight, const Columns& q, const Tensor& block,
+BlockGradients attend_backward(Context& ctx, const BlockView& view, const Columns& q, const Tensor& block,
                                const Tensor& out, const Tensor& lse, const Tensor& dout) {
-  const AttentionShape &s = sight.whole, &one = sight.one;
+  const AttentionShape &s = view.whole, &one = view.one;
   const BlockGradients partial{buffer(ctx, {s.batch * one.q_len, q.count}, out.dtype()),
                                buffer(ctx, {s.batch * one.kv_len, block.dim(1)}, out.dtype())};
-  const Tensor lse_seen = lse_of_queries(ctx, sight, lse);
+  const Tensor lse_seen = lse_of_queries(ctx, view, lse);
   for (int64_t b = 0; b < s.batch; ++b) {
-    const Tensor seen = sight.keys(block, b), dkv = sight.own_keys(partial.dkv, b);
-    ops::attention_backward(ctx, one, sight.queries(q, b), keys_of(seen), values_of(seen),
-                            sight.queries(out, b), lse_seen.slice(b, b + 1), sight.queries(dout, b),
-                            {sight.own_queries(partial.dq, b), 0, q.count}, keys_of(dkv), values_of(dkv));
+    const Tensor seen = view.keys(block, b), dkv = view.own_keys(partial.dkv, b);
+    ops::attention_backward(ctx, one, view.queries(q, b), keys_of(seen), values_of(seen),
+                            view.queries(out, b), lse_seen.slice(b, b + 1), view.queries(dout, b),
+                            {view.own_queries(partial.dq, b), 0, q.count}, keys_of(dkv), values_of(dkv));
   }
   return partial;
 }
@@ -154,14 +154,14 @@ void ring_attention(Context& ctx, const ContextParallel& context, int num_parts,
                     const Tensor& lse, std::span<const int32_t> chunk_first_keys) {
   if (num_parts == 1) return ops::attention(ctx, s, q, k, v, out, lse);
   check_parts(context, num_parts, s);
-  if (limits_sight(s)) return limited_ring_attention(ctx, context, s, q, k, v, out, lse, chunk_first_keys);
+  if (limits_keys(s)) return limited_ring_attention(ctx, context, s, q, k, v, out, lse, chunk_first_keys);
   BlocksOfOthers others(ctx, context.group(), pack(ctx, {k, v}));
   ops::attention(ctx, s, q, k, v, out, lse);
   const Tensor merged = as_f32(ctx, out);
   while (others.next()) {
-    const Sight sight(s, context.share().seen_of(others.owner(), s.q_len));
-    const BlockOutput partial = attend(ctx, sight, q, others.block());
-    ops::merge_attention(ctx, partial.out, partial.lse, sight.seen.queries.begin, merged, lse);
+    const BlockView view(s, context.share().seen_of(others.owner(), s.q_len));
+    const BlockOutput partial = attend(ctx, view, q, others.block());
+    ops::merge_attention(ctx, partial.out, partial.lse, view.seen.queries.begin, merged, lse);
   }
   if (out.dtype() != DType::f32) ops::copy(ctx, merged, out);
 }
@@ -173,7 +173,7 @@ void ring_attention_backward(Context& ctx, const ContextParallel& context, int n
                              std::span<const int32_t> chunk_first_keys) {
   if (num_parts == 1) return ops::attention_backward(ctx, s, q, k, v, out, lse, dout, dq, dk, dv);
   check_parts(context, num_parts, s);
-  if (limits_sight(s)) {
+  if (limits_keys(s)) {
     return limited_ring_attention_backward(ctx, context, s, q, k, v, out, lse, dout, dq, dk, dv,
                                            chunk_first_keys);
   }
@@ -184,12 +184,12 @@ void ring_attention_backward(Context& ctx, const ContextParallel& context, int n
   Tensor dkv_sum =
       ops::zeros(ctx, {k.rows(), 2 * k.count}, DType::f32, MemoryCategory::buffers);  // of the block at hand
   while (others.next()) {
-    const Sight sight(s, context.share().seen_of(others.owner(), s.q_len));
-    const BlockGradients partial = attend_backward(ctx, sight, q, others.block(), out, lse, dout);
-    partial.add_queries(ctx, sight, dq_sum);
+    const BlockView view(s, context.share().seen_of(others.owner(), s.q_len));
+    const BlockGradients partial = attend_backward(ctx, view, q, others.block(), out, lse, dout);
+    partial.add_queries(ctx, view, dq_sum);
     // They come from the rank that had this block in the step before.
     if (!others.is_first()) dkv_sum = sums.finish();
-    partial.add_keys(ctx, sight, dkv_sum);
+    partial.add_keys(ctx, view, dkv_sum);
     sums.start(dkv_sum);
   }
   unpack(ctx, dq_sum, {dq});

@@ -16,7 +16,7 @@ namespace trireme {
 /// queries sees (limited_ring.h). Every rank of the group calls it. `num_parts`: the context ranks that share
 /// the sequences; 1 where each holds them whole, and nothing is sent. `chunk_first_keys`: [batch, 2 * ranks],
 /// the same on all ranks: the first_key of the first query of each chunk of the whole sequences, by which
-/// ranks know what is out of sight without asking the device; without it they leave out what is beyond the
+/// ranks know what is out of view without asking the device; without it they leave out what is beyond the
 /// window alone.
 void ring_attention(Context& ctx, const ContextParallel& context, int num_parts,
                     const ops::AttentionShape& shape, const ops::Columns& q, const ops::Columns& k,

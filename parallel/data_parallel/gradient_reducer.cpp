@@ -1,6 +1,6 @@
 #include "parallel/data_parallel/gradient_reducer.h"
 
-#include "parallel/data_parallel/buckets_under_way.h"
+#include "parallel/data_parallel/buckets_in_flight.h"
 #include "parallel/module/local_ranges.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/elementwise.h"
@@ -91,14 +91,14 @@ WorkPtr GradientReducer::start_sum(Context& ctx, Bucket& bucket) {
 void GradientReducer::reduce(Context& ctx, Bucket& bucket) {
   bucket.work = start_sum(ctx, bucket);
   bucket.reduced = true;
-  under_way_.push_back(&bucket);
+  in_flight_.push_back(&bucket);
   const bool somebody_waits = is_sharded(bucket) || has_second_sum(bucket) || sent_ != DType::f32;
-  while (somebody_waits && under_way_.size() > kMostBucketsUnderWay) wait_for_oldest(ctx);
+  while (somebody_waits && in_flight_.size() > kMaxBucketsInFlight) wait_for_oldest(ctx);
 }
 
 void GradientReducer::wait_for_oldest(Context& ctx) {
-  Bucket& bucket = *under_way_.front();
-  under_way_.pop_front();
+  Bucket& bucket = *in_flight_.front();
+  in_flight_.pop_front();
   bucket.work->wait();
   bucket.work.reset();
   if (has_second_sum(bucket)) {
@@ -112,7 +112,7 @@ void GradientReducer::wait_for_oldest(Context& ctx) {
 }
 
 void GradientReducer::wait_for_all(Context& ctx) {
-  while (!under_way_.empty()) wait_for_oldest(ctx);
+  while (!in_flight_.empty()) wait_for_oldest(ctx);
   for (const SecondSum& second : among_replicas_) {
     second.work->wait();
     if (sent_ != DType::f32) ops::copy(ctx, second.sum, second.own);

@@ -72,7 +72,7 @@ class GradientReducer {
   DType sent_;
   std::vector<Bucket> buckets_;
   std::unordered_map<const ParameterBlock*, size_t> bucket_of_;
-  std::deque<Bucket*> under_way_;
+  std::deque<Bucket*> in_flight_;
   std::vector<SecondSum> among_replicas_;
   std::vector<std::shared_ptr<void>> registrations_;  // of whole gradients with the group that sums them
 };

@@ -30,7 +30,7 @@ void add_to_blocks(Context& ctx, const Tensor& t, int64_t begin, const Tensor& s
 
 // Makes `out` NaN where one of the own elements outside of the counted ranges (copies that others count) is
 // not finite.
-void spoil_by_others(Context& ctx, const Tensor& own, int64_t own_begin, std::span<const IndexRange> counted,
+void add_nonfinite_of_others(Context& ctx, const Tensor& own, int64_t own_begin, std::span<const IndexRange> counted,
                      const Tensor& out) {
   const int64_t own_end = own_begin + own.numel();
   int64_t at = own_begin;
@@ -48,7 +48,7 @@ void spoil_by_others(Context& ctx, const Tensor& own, int64_t own_begin, std::sp
     at = std::max(at, range.end);
   }
   add_up_to(own_end);
-  if (sum) ops::spoil_if_nonfinite(ctx, sum, out);
+  if (sum) ops::propagate_nonfinite(ctx, sum, out);
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ void add_sum_of_squares(Context& ctx, Communicator& shard, const ParameterGroup&
       if (both.empty()) continue;
       add_to_blocks(ctx, values.slice(both.begin - own.begin, both.end - own.begin), both.begin, sums);
     }
-    spoil_by_others(ctx, values, own.begin, counted, sums.slice(0, 1));
+    add_nonfinite_of_others(ctx, values, own.begin, counted, sums.slice(0, 1));
   }
   // Every block's sum is on one rank, zeros elsewhere: nothing is rounded.
   if (group.num_shards > 1) shard.all_reduce(ctx.stream(), sums);

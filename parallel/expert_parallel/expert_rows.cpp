@@ -7,7 +7,7 @@ namespace trireme {
 ExpertRows::ExpertRows(const TensorParallel& tensor, const ExpertParallel& experts, const MicroBatch& mb)
     : tensor_(tensor),
       width_(experts.width()),
-      divided_(tensor.divides_rows(mb)),
+      sharded_(tensor.shards_rows(mb)),
       num_all_(mb.rows()),
       own_(tensor.part(num_all_)) {
   const int first = tensor_.rank() - width_.rank(), last = first + width_.size() - 1;
@@ -15,11 +15,11 @@ ExpertRows::ExpertRows(const TensorParallel& tensor, const ExpertParallel& exper
 }
 
 Tensor ExpertRows::take(Context& ctx, const Tensor& x) const {
-  return divided_ ? width_.gather(ctx, x, true) : x.slice(passed_.begin, passed_.end);
+  return sharded_ ? width_.gather(ctx, x, true) : x.slice(passed_.begin, passed_.end);
 }
 
 Tensor ExpertRows::give(Context& ctx, const Tensor& y) const {
-  if (divided_ || width_.size() == tensor_.size()) return width_.reduce(ctx, y, divided_);
+  if (sharded_ || width_.size() == tensor_.size()) return width_.reduce(ctx, y, sharded_);
   // One sum adds the parts of the width and puts the rows together.
   const Tensor all = Tensor::empty(ctx, {num_all_, y.dim(1)}, y.dtype());
   ops::fill(ctx, all, 0);

@@ -22,7 +22,7 @@ class ExpertRows {
     return passed.slice(own_.begin - passed_.begin, own_.end - passed_.begin);
   }
   /// Whether each rank has its own rows outside.
-  bool divided() const { return divided_; }
+  bool sharded() const { return sharded_; }
 
   /// The rows to pass, from those outside.
   Tensor take(Context& ctx, const Tensor& x) const;
@@ -31,7 +31,7 @@ class ExpertRows {
 
  private:
   TensorParallel tensor_, width_;
-  bool divided_;
+  bool sharded_;
   int64_t num_all_;
   Part passed_, own_;
 };

@@ -75,7 +75,7 @@ TokenExchange::TokenExchange(Context& ctx, const ExpertParallel& experts, std::s
   }
 }
 
-RowsUnderWay TokenExchange::start_to_experts(Context& ctx, int index, const Tensor& here,
+RowsInFlight TokenExchange::start_to_experts(Context& ctx, int index, const Tensor& here,
                                              const Tensor& there) const {
   const Chunk& chunk = at(index);
   const int64_t width = here.dim(1);
@@ -86,7 +86,7 @@ RowsUnderWay TokenExchange::start_to_experts(Context& ctx, int index, const Tens
                                      arriving, times(chunk.received, width))};
 }
 
-void TokenExchange::finish_to_experts(Context& ctx, int index, const RowsUnderWay& arriving,
+void TokenExchange::finish_to_experts(Context& ctx, int index, const RowsInFlight& arriving,
                                       const Tensor& there) const {
   const Chunk& chunk = at(index);
   arriving.work->wait();

@@ -9,7 +9,7 @@
 namespace trireme {
 
 /// Rows that are under way.
-struct RowsUnderWay {
+struct RowsInFlight {
   Tensor rows;
   WorkPtr work;
 };
@@ -40,9 +40,9 @@ class TokenExchange {
   int64_t num_received() const { return chunks_.back().there.end; }
 
   /// Sends a chunk of the rows `here`; finish writes it to `there`, both of all chunks.
-  [[nodiscard]] RowsUnderWay start_to_experts(Context& ctx, int chunk, const Tensor& here,
+  [[nodiscard]] RowsInFlight start_to_experts(Context& ctx, int chunk, const Tensor& here,
                                               const Tensor& there) const;
-  void finish_to_experts(Context& ctx, int chunk, const RowsUnderWay& arriving, const Tensor& there) const;
+  void finish_to_experts(Context& ctx, int chunk, const RowsInFlight& arriving, const Tensor& there) const;
 
   /// Sends a chunk of the rows `there` back; they are in `here` once the work was waited for.
   [[nodiscard]] WorkPtr start_from_experts(Context& ctx, int chunk, const Tensor& there,

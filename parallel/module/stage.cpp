@@ -47,10 +47,10 @@ Stage::Stage(std::vector<std::unique_ptr<Layer>> layers) : layers_(std::move(lay
   }
 }
 
-HeldWeights Stage::hold_for_forward(Context& ctx, size_t layer) const {
+ScopedWeights Stage::hold_for_forward(Context& ctx, size_t layer) const {
   std::span<const ParameterBlock* const> next;
   if (layer + 1 < layers_.size()) next = used_by_layer_[layer + 1];
-  return HeldWeights(ctx, access_, used_by_layer_[layer], next);
+  return ScopedWeights(ctx, access_, used_by_layer_[layer], next);
 }
 
 Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, StageSaved& saved) {
@@ -59,7 +59,7 @@ Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor&
   saved.resize(layers_.size());
   Tensor x = input;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const HeldWeights held = hold_for_forward(ctx, i);
+    const ScopedWeights held = hold_for_forward(ctx, i);
     tell(i, &StageObserver::before_forward, ctx);
     x = layers_[i]->forward(ctx, micro_batch, x, saved[i]);
     tell(i, &StageObserver::after_forward, ctx, x);
@@ -70,7 +70,7 @@ Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor&
 Tensor Stage::infer(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, size_t num_layers) {
   Tensor x = input;
   for (size_t i = 0; i < num_layers; ++i) {
-    const HeldWeights held = hold_for_forward(ctx, i);
+    const ScopedWeights held = hold_for_forward(ctx, i);
     Saved dropped;
     x = layers_[i]->forward(ctx, micro_batch, x, dropped);
   }
@@ -80,7 +80,7 @@ Tensor Stage::infer(Context& ctx, const MicroBatch& micro_batch, const Tensor& i
 Tensor Stage::backward_input_of(Context& ctx, size_t layer, const Tensor& dy, Saved& saved) {
   std::span<const ParameterBlock* const> next;
   if (layer > 0) next = read_in_backward_[layer - 1];
-  const HeldWeights held(ctx, access_, read_in_backward_[layer], next);
+  const ScopedWeights held(ctx, access_, read_in_backward_[layer], next);
   const Tensor dx = layers_[layer]->backward_input(ctx, dy, saved);
   tell(layer, &StageObserver::after_backward_input, ctx, dx);
   return dx;

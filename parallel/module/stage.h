@@ -23,7 +23,7 @@ class Stage {
   /// are always there.
   void set_weight_access(WeightAccess* access) { access_ = access; }
   /// The weights that a layer's forward pass reads: for a caller who runs that layer by itself, too.
-  HeldWeights hold_for_forward(Context& ctx, size_t layer) const;
+  ScopedWeights hold_for_forward(Context& ctx, size_t layer) const;
 
   /// The last layer's output. `input` is undefined on the first stage. When the micro-batch is not for
   /// training, `saved` stays empty.

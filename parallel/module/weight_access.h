@@ -22,21 +22,21 @@ class WeightAccess {
 };
 
 /// The weights of a layer for as long as this lives. The `next` layer's are on their way meanwhile.
-class HeldWeights {
+class ScopedWeights {
  public:
   /// `access` may be null: the weights are always there. What `blocks` views outlives this.
-  HeldWeights(Context& ctx, WeightAccess* access, std::span<const ParameterBlock* const> blocks,
+  ScopedWeights(Context& ctx, WeightAccess* access, std::span<const ParameterBlock* const> blocks,
               std::span<const ParameterBlock* const> next)
       : access_(access), blocks_(blocks) {
     if (access_ == nullptr) return;
     access_->acquire(ctx, blocks);
     access_->expect(ctx, next);
   }
-  ~HeldWeights() {
+  ~ScopedWeights() {
     if (access_ != nullptr) access_->release(blocks_);
   }
-  HeldWeights(const HeldWeights&) = delete;
-  HeldWeights& operator=(const HeldWeights&) = delete;
+  ScopedWeights(const ScopedWeights&) = delete;
+  ScopedWeights& operator=(const ScopedWeights&) = delete;
 
  private:
   WeightAccess* access_;

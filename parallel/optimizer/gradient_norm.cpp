@@ -39,7 +39,7 @@ Tensor sum_of_squared_gradients(Context& ctx, ParameterStorage& storage, const P
   const Tensor sums = Tensor::empty(ctx, {2}, DType::f64, MemoryCategory::buffers);
   ops::fill(ctx, sums, 0);
   const Tensor squares = sums.slice(0, 1), of_experts = sums.slice(1, 2);
-  for (const Tensor& sum : {squares, of_experts}) ops::spoil_if_nonfinite(ctx, loss_sum, sum);
+  for (const Tensor& sum : {squares, of_experts}) ops::propagate_nonfinite(ctx, loss_sum, sum);
   for (const ParameterGroup& group : storage.groups()) {
     if (group.settings.frozen) continue;
     add_sum_of_squares(ctx, parallel.replicas(group.kind()).shard(), group,

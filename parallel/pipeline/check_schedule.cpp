@@ -14,7 +14,7 @@ namespace trireme {
 namespace {
 
 using enum ActionKind;
-using Faults = std::vector<std::string>;
+using Errors = std::vector<std::string>;
 
 std::string at(int stage, size_t position, const Action& action) {
   return fmt::format("stage {}, action {} ({})", stage, position, to_string(action));
@@ -24,10 +24,10 @@ const std::vector<Action>& actions_of(const Schedule& s, int stage) {
   return s.actions_of_stage[static_cast<size_t>(stage)];
 }
 
-void check_numbers(const Schedule& s, Faults& faults) {
+void check_numbers(const Schedule& s, Errors& errors) {
   if (s.num_stages < 1 || s.num_micro_batches < 1 || s.num_chunks < 1 ||
       s.actions_of_stage.size() != static_cast<size_t>(s.num_stages)) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("{} stages, {} micro-batches, {} chunks and {} action lists do not make a schedule",
                     s.num_stages, s.num_micro_batches, s.num_chunks, s.actions_of_stage.size()));
     return;
@@ -39,7 +39,7 @@ void check_numbers(const Schedule& s, Faults& faults) {
       const bool has_peer = a.peer >= 0 && a.peer < s.num_stages && a.peer != stage;
       if (a.micro_batch < 0 || a.micro_batch >= s.num_micro_batches || a.chunk < 0 ||
           a.chunk >= s.num_chunks || has_peer == is_compute(a.kind)) {
-        faults.push_back(fmt::format("{}: micro-batch {}, chunk {} or peer {} is out of range",
+        errors.push_back(fmt::format("{}: micro-batch {}, chunk {} or peer {} is out of range",
                                      at(stage, i, a), a.micro_batch, a.chunk, a.peer));
       }
     }
@@ -49,8 +49,8 @@ void check_numbers(const Schedule& s, Faults& faults) {
 /// Walks one stage's list and keeps what is done. A whole backward counts as its two parts.
 class StageCheck {
  public:
-  StageCheck(const Schedule& schedule, int stage, Faults& faults)
-      : s_(schedule), stage_(stage), faults_(faults) {}
+  StageCheck(const Schedule& schedule, int stage, Errors& errors)
+      : s_(schedule), stage_(stage), errors_(errors) {}
 
   void run() {
     const auto& actions = actions_of(s_, stage_);
@@ -61,20 +61,20 @@ class StageCheck {
   }
 
  private:
-  void fault(const Action& action, const std::string& what) {
-    faults_.push_back(at(stage_, position_, action) + " " + what);
+  void error(const Action& action, const std::string& what) {
+    errors_.push_back(at(stage_, position_, action) + " " + what);
   }
   bool is_done(ActionKind kind, int micro_batch, int chunk) const {
     return done_.contains({kind, micro_batch, chunk});
   }
   void mark(const Action& action, ActionKind kind) {
     if (!done_.insert({kind, action.micro_batch, action.chunk}).second)
-      fault(action, "is done a second time");
+      error(action, "is done a second time");
   }
 
   void check(const Action& a) {
     const auto need = [&](ActionKind kind, int chunk, const char* what) {
-      if (!is_done(kind, a.micro_batch, chunk)) fault(a, fmt::format("comes before {}", what));
+      if (!is_done(kind, a.micro_batch, chunk)) error(a, fmt::format("comes before {}", what));
     };
     const ActionKind kind = a.kind == backward ? backward_input : a.kind;
     const bool is_input = kind == backward_input;
@@ -100,18 +100,18 @@ class StageCheck {
     const auto expected =
         is_send(a.kind) ? send_after(s_, stage_, compute) : receive_before(s_, stage_, compute);
     if (!expected) {
-      fault(a, "is a transfer that nothing asks for");
+      error(a, "is a transfer that nothing asks for");
     } else if (*expected != a) {
-      fault(a, fmt::format("has the wrong peer: expected stage {}", expected->peer));
+      error(a, fmt::format("has the wrong peer: expected stage {}", expected->peer));
     }
     if (is_send(a.kind) && !is_done(user, a.micro_batch, a.chunk))
-      fault(a, fmt::format("comes before {}, which makes it", to_string(compute)));
+      error(a, fmt::format("comes before {}, which makes it", to_string(compute)));
   }
 
   void check_complete(int micro_batch, int chunk) {
     const auto missing = [&](ActionKind kind, const char* what) {
       if (is_done(kind, micro_batch, chunk)) return false;
-      faults_.push_back(fmt::format("stage {} lacks {}: no {} of micro-batch {}, chunk {}", stage_,
+      errors_.push_back(fmt::format("stage {} lacks {}: no {} of micro-batch {}, chunk {}", stage_,
                                     to_string({kind, micro_batch, chunk}), what, micro_batch, chunk));
       return true;
     };
@@ -121,7 +121,7 @@ class StageCheck {
 
   const Schedule& s_;
   int stage_;
-  Faults& faults_;
+  Errors& errors_;
   size_t position_ = 0;
   std::set<std::tuple<ActionKind, int, int>> done_;
 };
@@ -133,17 +133,17 @@ struct Link {
 
 /// The first message from stage `from` to stage `to` that is not taken for what it is. A later one says no
 /// more.
-void check_link(const Schedule& s, int from, int to, const Link& link, Faults& faults) {
+void check_link(const Schedule& s, int from, int to, const Link& link, Errors& errors) {
   const auto& [sends, receives] = link;
   for (size_t i = 0; i < std::max(sends.size(), receives.size()); ++i) {
     const Action* send = i < sends.size() ? &actions_of(s, from)[sends[i]] : nullptr;
     const Action* receive = i < receives.size() ? &actions_of(s, to)[receives[i]] : nullptr;
     if (!send) {
-      faults.push_back(at(to, receives[i], *receive) + " takes what is never sent");
+      errors.push_back(at(to, receives[i], *receive) + " takes what is never sent");
     } else if (!receive) {
-      faults.push_back(at(from, sends[i], *send) + " is never received");
+      errors.push_back(at(from, sends[i], *send) + " is never received");
     } else if (receive_of(s, from, *send) != *receive) {
-      faults.push_back(at(to, receives[i], *receive) +
+      errors.push_back(at(to, receives[i], *receive) +
                        " meets another message: " + at(from, sends[i], *send));
     } else {
       continue;
@@ -152,7 +152,7 @@ void check_link(const Schedule& s, int from, int to, const Link& link, Faults& f
   }
 }
 
-void check_links(const Schedule& s, Faults& faults) {
+void check_links(const Schedule& s, Errors& errors) {
   std::map<std::pair<int, int>, Link> links;  // by (from, to)
   for (int stage = 0; stage < s.num_stages; ++stage) {
     const auto& actions = actions_of(s, stage);
@@ -161,10 +161,10 @@ void check_links(const Schedule& s, Faults& faults) {
       if (is_receive(actions[i].kind)) links[{actions[i].peer, stage}].receives.push_back(i);
     }
   }
-  for (const auto& [ends, link] : links) check_link(s, ends.first, ends.second, link, faults);
+  for (const auto& [ends, link] : links) check_link(s, ends.first, ends.second, link, errors);
 }
 
-void check_deadlock(const Schedule& s, Faults& faults) {
+void check_deadlock(const Schedule& s, Errors& errors) {
   const auto ends = run_actions(s, SendMode::buffered, [](int, size_t) {});
   for (int stage = 0; stage < s.num_stages; ++stage) {
     const auto& actions = actions_of(s, stage);
@@ -173,7 +173,7 @@ void check_deadlock(const Schedule& s, Faults& faults) {
     const int peer = actions[end].peer;
     const size_t peer_end = ends[static_cast<size_t>(peer)];
     const auto& peer_actions = actions_of(s, peer);
-    faults.push_back(fmt::format("{} waits for ever: {}", at(stage, end, actions[end]),
+    errors.push_back(fmt::format("{} waits for ever: {}", at(stage, end, actions[end]),
                                  peer_end == peer_actions.size()
                                      ? fmt::format("stage {} is done", peer)
                                      : at(peer, peer_end, peer_actions[peer_end]) + " waits too"));
@@ -183,13 +183,13 @@ void check_deadlock(const Schedule& s, Faults& faults) {
 }  // namespace
 
 std::vector<std::string> check_schedule(const Schedule& schedule) {
-  Faults faults;
-  check_numbers(schedule, faults);
-  if (!faults.empty()) return faults;
-  for (int stage = 0; stage < schedule.num_stages; ++stage) StageCheck(schedule, stage, faults).run();
-  check_links(schedule, faults);
-  check_deadlock(schedule, faults);
-  return faults;
+  Errors errors;
+  check_numbers(schedule, errors);
+  if (!errors.empty()) return errors;
+  for (int stage = 0; stage < schedule.num_stages; ++stage) StageCheck(schedule, stage, errors).run();
+  check_links(schedule, errors);
+  check_deadlock(schedule, errors);
+  return errors;
 }
 
 bool holds_with_rendezvous(const Schedule& schedule) {

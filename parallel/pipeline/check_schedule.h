@@ -18,7 +18,7 @@ namespace trireme {
 /// Makes no assumption about the schedule but reads only lists whose numbers are in range.
 std::vector<std::string> check_schedule(const Schedule& schedule);
 
-/// Whether a schedule without faults would also hold if every send waited for its receive.
+/// Whether a schedule without errors would also hold if every send waited for its receive.
 bool holds_with_rendezvous(const Schedule& schedule);
 
 }  // namespace trireme

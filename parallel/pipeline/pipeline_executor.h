@@ -30,7 +30,7 @@ class PipelineExecutor {
   /// executor.
   PipelineExecutor(Communicator& pipeline, ModelPart& part) : pipeline_(pipeline), part_(part) {}
 
-  /// Does what `schedule` lists for this rank. The schedule has no faults (check_schedule), as many stages as
+  /// Does what `schedule` lists for this rank. The schedule has no errors (check_schedule), as many stages as
   /// the group has ranks, as many chunks as the part, and as many micro-batches as are given. Every rank of
   /// the group calls it with the same schedule and the same micro-batches. Sends do not wait; a receive is
   /// posted one computation ahead of its need, so that it runs beside the computation before it.

@@ -12,15 +12,15 @@ namespace trireme {
 namespace {
 
 // Empty: the plan's schedule may be read.
-std::string fault_of_file(const ScheduleSpec& spec) {
-  return spec.read ? spec.read->fault : fmt::format("the schedule {} has not been read", spec.path);
+std::string error_of_file(const ScheduleSpec& spec) {
+  return spec.read ? spec.read->error : fmt::format("the schedule {} has not been read", spec.path);
 }
 
 void compare_with_job(const Schedule& s, const ParallelPlan& plan, int num_micro_batches,
-                      std::vector<std::string>& faults) {
+                      std::vector<std::string>& errors) {
   const auto compare = [&](const char* what, int in_file, int in_job, const char* option) {
     if (in_file == in_job) return;
-    faults.push_back(fmt::format("the schedule {} is for {} {}, the job has {}: {}", plan.schedule.path,
+    errors.push_back(fmt::format("the schedule {} is for {} {}, the job has {}: {}", plan.schedule.path,
                                  in_file, what, in_job, fmt::format(fmt::runtime(option), in_file)));
   };
   compare("stages", s.num_stages, plan.pipeline, "ask for --parallel.pipeline {}");
@@ -36,10 +36,10 @@ void compare_with_job(const Schedule& s, const ParallelPlan& plan, int num_micro
 Schedule training_schedule(const ParallelPlan& plan, int num_micro_batches) {
   const ScheduleSpec& spec = plan.schedule;
   if (!spec.is_file()) return make_schedule(spec.kind, plan.pipeline, num_micro_batches, plan.virtual_stages);
-  if (const std::string fault = fault_of_file(spec); !fault.empty()) throw_bad_input("{}", fault);
-  std::vector<std::string> faults;
-  compare_with_job(spec.read->schedule, plan, num_micro_batches, faults);
-  if (!faults.empty()) throw_usage("{}", fmt::join(faults, "\n"));
+  if (const std::string error = error_of_file(spec); !error.empty()) throw_bad_input("{}", error);
+  std::vector<std::string> errors;
+  compare_with_job(spec.read->schedule, plan, num_micro_batches, errors);
+  if (!errors.empty()) throw_usage("{}", fmt::join(errors, "\n"));
   return spec.read->schedule;
 }
 
@@ -54,11 +54,11 @@ Schedule evaluation_schedule(const ParallelPlan& plan, int num_micro_batches) {
   return schedule;
 }
 
-std::vector<std::string> pipeline_faults(const ParallelPlan& plan, int num_layers, int num_micro_batches) {
-  std::vector<std::string> faults;
+std::vector<std::string> pipeline_errors(const ParallelPlan& plan, int num_layers, int num_micro_batches) {
+  std::vector<std::string> errors;
   const int num_stages = plan.pipeline * plan.virtual_stages;
   if (num_stages > num_layers) {
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "parallel.pipeline {}{} makes {} stages, but the model has only {} layers to place (its blocks, the "
         "embedding and the head): ask for at most {}",
         plan.pipeline,
@@ -68,13 +68,13 @@ std::vector<std::string> pipeline_faults(const ParallelPlan& plan, int num_layer
             ? fmt::format("--parallel.virtual-stages {}", num_layers / plan.pipeline)
             : fmt::format("--parallel.pipeline {}", num_layers / plan.virtual_stages)));
   }
-  if (plan.pipeline == 1 || !plan.schedule.is_file()) return faults;
-  if (std::string fault = fault_of_file(plan.schedule); !fault.empty()) {
-    faults.push_back(std::move(fault));
+  if (plan.pipeline == 1 || !plan.schedule.is_file()) return errors;
+  if (std::string error = error_of_file(plan.schedule); !error.empty()) {
+    errors.push_back(std::move(error));
   } else {
-    compare_with_job(plan.schedule.read->schedule, plan, num_micro_batches, faults);
+    compare_with_job(plan.schedule.read->schedule, plan, num_micro_batches, errors);
   }
-  return faults;
+  return errors;
 }
 
 }  // namespace trireme

@@ -64,7 +64,7 @@ Schedule make_schedule(ScheduleKind kind, int num_stages, int num_micro_batches,
 /// Whether some backward pass runs in two actions, its input part and its weight part: what was recomputed is
 /// kept between them.
 bool has_split_backward(const Schedule& schedule);
-/// Of the schedule that a plan asks for; that of a file has been read, and without faults.
+/// Of the schedule that a plan asks for; that of a file has been read, and without errors.
 bool has_split_backward(const ScheduleSpec& spec);
 
 // Transfers ----------------------------------------------------------------------------------------------

@@ -111,12 +111,12 @@ void read_schedule_of(ScheduleSpec& spec) {
   ScheduleFile file;
   try {
     file.schedule = read_schedule(spec.path);
-    const auto faults = check_schedule(file.schedule);
-    if (!faults.empty()) {
-      file.fault = fmt::format("{} is no schedule that can be run:\n{}", spec.path, fmt::join(faults, "\n"));
+    const auto errors = check_schedule(file.schedule);
+    if (!errors.empty()) {
+      file.error = fmt::format("{} is no schedule that can be run:\n{}", spec.path, fmt::join(errors, "\n"));
     }
   } catch (const Error& error) {
-    file.fault = error.what();
+    file.error = error.what();
   }
   spec.read = std::make_shared<const ScheduleFile>(std::move(file));
 }

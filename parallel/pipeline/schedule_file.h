@@ -20,11 +20,11 @@ namespace trireme {
 /// What a schedule's file says, for as long as a plan asks for it.
 struct ScheduleFile {
   Schedule schedule;
-  std::string fault;  ///< why it is no schedule that can be run; empty: it is proved (check_schedule())
+  std::string error;  ///< why it is no schedule that can be run; empty: it is proved (check_schedule())
 };
 
 /// Where the spec names a file that is not read yet, reads and proves it, once and for all copies of the
-/// spec; everything after that depends on memory alone. Faults of the file are kept, not thrown.
+/// spec; everything after that depends on memory alone. Errors of the file are kept, not thrown.
 void read_schedule_of(ScheduleSpec& spec);
 
 /// UserError(bad_input) naming file, line and token of the first thing that is no schedule. What can be read

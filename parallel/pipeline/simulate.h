@@ -28,7 +28,7 @@ struct Timeline {
   std::vector<int> peak_activations_of_stage;
 };
 
-/// For a schedule without faults (check_schedule). Sends take the sender no time.
+/// For a schedule without errors (check_schedule). Sends take the sender no time.
 Timeline simulate(const Schedule& schedule, const ActionCosts& costs = {});
 
 }  // namespace trireme

@@ -15,7 +15,7 @@ using Axes = std::vector<std::vector<std::string>>;
 // stage's.
 Axes groups_of(const ParallelPlan& plan) {
   Axes groups = {{"data", "context"}};
-  if (plan.expert > 1 || plan.expert_row_parts() > 1) groups.push_back({"data", "context", "tensor"});
+  if (plan.expert > 1 || plan.expert_row_shards() > 1) groups.push_back({"data", "context", "tensor"});
   return groups;
 }
 

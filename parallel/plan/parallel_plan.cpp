@@ -10,10 +10,10 @@ namespace trireme {
 
 namespace {
 
-void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
+void check_ranges(const ParallelPlan& plan, std::vector<std::string>& errors) {
   const auto at_least = [&](const char* key, int value, int least) {
     if (value < least)
-      faults.push_back(fmt::format("parallel.{} is {}: it must be {} or more", key, value, least));
+      errors.push_back(fmt::format("parallel.{} is {}: it must be {} or more", key, value, least));
   };
   at_least("data", plan.data, 0);
   at_least("tensor", plan.tensor, 1);
@@ -26,28 +26,28 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& faults) {
   at_least("virtual-stages", plan.virtual_stages, 1);
   at_least("shard", plan.shard, 0);
   if (plan.zero_stage < 0 || plan.zero_stage > 3) {
-    faults.push_back(fmt::format("parallel.zero is {}: it must be 0, 1, 2 or 3", plan.zero_stage));
+    errors.push_back(fmt::format("parallel.zero is {}: it must be 0, 1, 2 or 3", plan.zero_stage));
   }
   if (plan.sequence && plan.tensor == 1) {
-    faults.push_back(
+    errors.push_back(
         "parallel.sequence divides the tokens over the ranks of parallel.tensor, which is 1: ask for 2 or "
         "more");
   }
   if (plan.tensor_chunks > 1 && plan.tensor == 1) {
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "parallel.tensor-chunks {} has no effect with one tensor rank: ask for --parallel.tensor 2 or more",
         plan.tensor_chunks));
   }
   if (!(plan.bucket_mib > 0)) {
-    faults.push_back(fmt::format("parallel.bucket-mib is {}: it must be above 0", plan.bucket_mib));
+    errors.push_back(fmt::format("parallel.bucket-mib is {}: it must be above 0", plan.bucket_mib));
   }
 }
 
-void check_shard(const ParallelPlan& plan, std::vector<std::string>& faults) {
+void check_shard(const ParallelPlan& plan, std::vector<std::string>& errors) {
   const int ranks = plan.gradient_ranks(), shard = plan.shard;
   if (shard <= 0 || ranks <= 1) return;
   if (plan.zero_stage == 0) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("parallel.shard {} has no effect with parallel.zero 0, which divides nothing: ask for "
                     "parallel.zero 1, 2 "
                     "or 3, or leave parallel.shard at 0",
@@ -58,7 +58,7 @@ void check_shard(const ParallelPlan& plan, std::vector<std::string>& faults) {
   while (ranks % below != 0) --below;
   while (above < ranks && ranks % above != 0) ++above;
   const bool below_divides = below > 1 && above <= ranks;
-  faults.push_back(fmt::format(
+  errors.push_back(fmt::format(
       "parallel.shard {} {}: nearest {} {}{}", shard,
       shard == 1
           ? "would divide among one rank, which is nothing"
@@ -68,70 +68,70 @@ void check_shard(const ParallelPlan& plan, std::vector<std::string>& faults) {
       std::min(above, ranks)));
 }
 
-void check_experts(const ParallelPlan& plan, std::vector<std::string>& faults) {
+void check_experts(const ParallelPlan& plan, std::vector<std::string>& errors) {
   if (plan.expert < 1 || plan.expert_tensor < 0 || plan.tensor < 1 || plan.gradient_ranks() < 1) return;
   const int width = plan.expert_tensor_ranks();
   if (plan.tensor % width != 0) {
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "parallel.expert-tensor {} does not divide parallel.tensor {}: nearest: --parallel.expert-tensor {}",
         width, plan.tensor, nearest_divisors(plan.tensor, width)));
     return;
   }
-  const int ranks = plan.expert_row_ranks(), shard = plan.shard_ranks() * plan.expert_row_parts();
+  const int ranks = plan.expert_row_ranks(), shard = plan.shard_ranks() * plan.expert_row_shards();
   if (ranks % plan.expert != 0) {
     const std::string parts =
-        plan.expert_row_parts() > 1 ? fmt::format(" x tensor {} / expert-tensor {}", plan.tensor, width) : "";
-    faults.push_back(
+        plan.expert_row_shards() > 1 ? fmt::format(" x tensor {} / expert-tensor {}", plan.tensor, width) : "";
+    errors.push_back(
         fmt::format("parallel.expert {} does not divide the {} rank{} that see different tokens (data {} x "
                     "context {}{}): "
                     "nearest: --parallel.expert {}",
                     plan.expert, ranks, ranks == 1 ? "" : "s", plan.data, plan.context, parts,
                     nearest_divisors(ranks, plan.expert)));
   } else if (shard > 0 && shard % plan.expert != 0 && plan.expert % shard != 0) {
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "parallel.shard {} and parallel.expert {}: neither divides the other, so the ranks that hold "
         "an expert would not divide its state alike",
         plan.shard, plan.expert));
   }
 }
 
-void check_effect(const ParallelPlan& plan, std::vector<std::string>& faults) {
+void check_effect(const ParallelPlan& plan, std::vector<std::string>& errors) {
   if (plan.zero_stage > 0 && plan.zero_stage <= 3 && plan.gradient_ranks() == 1) {
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "parallel.zero {} has no effect with one data-parallel rank, there is nobody to divide with: "
         "start more ranks (mpirun -n 2, --parallel.data 2) or leave it at 0",
         plan.zero_stage));
   }
 }
 
-void check_chunks(const ParallelPlan& plan, std::vector<std::string>& faults) {
+void check_chunks(const ParallelPlan& plan, std::vector<std::string>& errors) {
   if (plan.expert_chunks <= 1 || plan.expert > 1) return;
-  faults.push_back(
+  errors.push_back(
       fmt::format("parallel.expert-chunks {} has no effect with one expert rank, no rows travel: ask for "
                   "--parallel.expert 2 or more, or leave it at 1",
                   plan.expert_chunks));
 }
 
-void check_pipeline(const ParallelPlan& plan, std::vector<std::string>& faults) {
+void check_pipeline(const ParallelPlan& plan, std::vector<std::string>& errors) {
   const ScheduleKind kind = plan.schedule.kind;
   if (plan.schedule.is_file() && plan.schedule.path.empty()) {
-    faults.push_back(
+    errors.push_back(
         "parallel.schedule is empty: name a kind (gpipe, 1f1b, interleaved, zb-h1) or a schedule's file");
   } else if (plan.pipeline == 1 && plan.schedule != ScheduleSpec()) {
-    faults.push_back(fmt::format(
+    errors.push_back(fmt::format(
         "parallel.schedule {} has no effect with one pipeline stage: ask for --parallel.pipeline 2 or more",
         plan.schedule.text()));
   }
   if (plan.pipeline == 1 && plan.virtual_stages > 1) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("parallel.virtual-stages {} has no effect with one pipeline stage: ask for "
                     "--parallel.pipeline 2 or more",
                     plan.virtual_stages));
   } else if (kind == ScheduleKind::interleaved && plan.virtual_stages == 1) {
-    faults.push_back(
+    errors.push_back(
         "parallel.schedule interleaved needs --parallel.virtual-stages 2 or more: with one it is 1f1b");
   } else if (plan.virtual_stages > 1 && !has_virtual_stages(kind)) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("parallel.virtual-stages {} does not go with parallel.schedule {}: ask for "
                     "--parallel.schedule interleaved",
                     plan.virtual_stages, to_string(kind)));
@@ -140,7 +140,7 @@ void check_pipeline(const ParallelPlan& plan, std::vector<std::string>& faults) 
 
 }  // namespace
 
-std::string size_fault(const ParallelPlan& plan) {
+std::string size_error(const ParallelPlan& plan) {
   constexpr double kMost = 1 << 20;
   const double data = std::max(plan.data, 1), tensor = plan.tensor, pipeline = plan.pipeline;
   if (data * tensor * pipeline * plan.context > kMost) {
@@ -185,22 +185,22 @@ std::string fit_to_world(ParallelPlan& plan, int world_size) {
                      plan.data, sizes, asked, asked, asked,
                      divides ? fmt::format(", or ask for --parallel.data {}", world_size / replica) : "");
 }
-std::vector<std::string> faults_of(const ParallelPlan& plan) {
-  std::vector<std::string> faults;
-  check_ranges(plan, faults);
-  check_effect(plan, faults);
-  check_pipeline(plan, faults);
-  check_shard(plan, faults);
-  check_experts(plan, faults);
-  check_chunks(plan, faults);
-  return faults;
+std::vector<std::string> errors_of(const ParallelPlan& plan) {
+  std::vector<std::string> errors;
+  check_ranges(plan, errors);
+  check_effect(plan, errors);
+  check_pipeline(plan, errors);
+  check_shard(plan, errors);
+  check_experts(plan, errors);
+  check_chunks(plan, errors);
+  return errors;
 }
 
 std::vector<std::string> resolve(ParallelPlan& plan, int world_size) {
   const std::string of_world = fit_to_world(plan, world_size);
-  std::vector<std::string> faults = faults_of(plan);
-  if (!of_world.empty()) faults.insert(faults.begin(), of_world);
-  return faults;
+  std::vector<std::string> errors = errors_of(plan);
+  if (!of_world.empty()) errors.insert(errors.begin(), of_world);
+  return errors;
 }
 
 }  // namespace trireme

@@ -40,15 +40,15 @@ struct ParallelPlan {
   /// Ranks over which the width of an expert is divided: neighbours among the tensor ranks.
   int expert_tensor_ranks() const { return expert_tensor == 0 ? tensor : expert_tensor; }
   /// Parts in which the tensor ranks divide the rows of a micro-batch before they pass through experts.
-  int expert_row_parts() const { return tensor / expert_tensor_ranks(); }
+  int expert_row_shards() const { return tensor / expert_tensor_ranks(); }
   /// Ranks of a stage that pass different rows to experts: those that may hold different ones.
-  int expert_row_ranks() const { return gradient_ranks() * expert_row_parts(); }
+  int expert_row_ranks() const { return gradient_ranks() * expert_row_shards(); }
   /// Ranks among which ZeRO divides the state of an expert: of the shard those that hold it, which may be
   /// one.
-  int expert_shard_ranks() const { return std::max(1, shard_ranks() * expert_row_parts() / expert); }
+  int expert_shard_ranks() const { return std::max(1, shard_ranks() * expert_row_shards() / expert); }
   /// Whether all ranks of a stage run layers together, also those of other replicas: they hold parts of what
   /// the others read.
-  bool runs_together() const { return zero_stage == 3 || expert_row_parts() > 1; }
+  bool in_lockstep() const { return zero_stage == 3 || expert_row_shards() > 1; }
   int world_size() const { return data * ranks_per_replica(); }
   int64_t bucket_bytes() const { return static_cast<int64_t>(bucket_mib * (1 << 20)); }
 
@@ -57,13 +57,13 @@ struct ParallelPlan {
 
 /// Why the degrees make more ranks, or stages, than there can be (2^20); empty: they do not. All else that is
 /// computed of a plan is asked for after this: its products wrap there.
-std::string size_fault(const ParallelPlan& plan);
+std::string size_error(const ParallelPlan& plan);
 
-/// Every fault of the plan in itself, each with the numbers and the nearest that work.
-std::vector<std::string> faults_of(const ParallelPlan& plan);
+/// Every error of the plan in itself, each with the numbers and the nearest that work.
+std::vector<std::string> errors_of(const ParallelPlan& plan);
 
 /// Sets data where it is 0. Why the plan's degrees do not make a world of so many ranks, with those that
-/// would; empty: they do, or are no degrees at all (faults_of()).
+/// would; empty: they do, or are no degrees at all (errors_of()).
 std::string fit_to_world(ParallelPlan& plan, int world_size);
 
 /// Both.

@@ -5,7 +5,7 @@ namespace trireme {
 namespace {
 
 struct LinearState {
-  bool divided_rows = false;
+  bool sharded_rows = false;
   Tensor x;
   ops::Columns dy;
   WorkPtr gathering;  // of x, between backward_input and backward_weight
@@ -13,40 +13,40 @@ struct LinearState {
 
 }  // namespace
 
-Tensor ColumnParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const {
-  const int64_t num_rows = x.dim(0) * (divided_rows ? tensor_.size() : 1);
+Tensor ColumnParallelLinear::forward(Context& ctx, const Tensor& x, bool sharded_rows, Saved& saved) const {
+  const int64_t num_rows = x.dim(0) * (sharded_rows ? tensor_.size() : 1);
   const Tensor y = Tensor::empty(ctx, {num_rows, weight_.view().num_outputs()}, x.dtype());
-  forward_into(ctx, x, divided_rows, y, saved);
+  forward_into(ctx, x, sharded_rows, y, saved);
   return y;
 }
 
-void ColumnParallelLinear::forward_into(Context& ctx, const Tensor& x, bool divided_rows,
+void ColumnParallelLinear::forward_into(Context& ctx, const Tensor& x, bool sharded_rows,
                                         const ops::Columns& y, Saved& saved) const {
-  gather_rows(ctx, x, divided_rows, saved, [&](Part rows, const Tensor& values) {
+  gather_rows(ctx, x, sharded_rows, saved, [&](Part rows, const Tensor& values) {
     products_.forward(ctx, values, weight_.view(), bias_.weight, y.slice(rows.begin, rows.end));
   });
 }
 
-void ColumnParallelLinear::forward_gelu(Context& ctx, const Tensor& x, bool divided_rows, const Tensor& h,
+void ColumnParallelLinear::forward_gelu(Context& ctx, const Tensor& x, bool sharded_rows, const Tensor& h,
                                         const Tensor& y, Saved& saved) const {
-  gather_rows(ctx, x, divided_rows, saved, [&](Part rows, const Tensor& values) {
+  gather_rows(ctx, x, sharded_rows, saved, [&](Part rows, const Tensor& values) {
     products_.forward_gelu(ctx, values, weight_.view(), bias_.weight, h.slice(rows.begin, rows.end),
                            y.slice(rows.begin, rows.end));
   });
 }
 
-void ColumnParallelLinear::gather_rows(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved,
+void ColumnParallelLinear::gather_rows(Context& ctx, const Tensor& x, bool sharded_rows, Saved& saved,
                                        const TensorParallel::RowsProduct& use) const {
   auto& state = saved.emplace<LinearState>();
-  state.divided_rows = divided_rows;
+  state.sharded_rows = sharded_rows;
   state.x = x;
-  tensor_.gather_product(ctx, x, divided_rows, false, use);
+  tensor_.gather_product(ctx, x, sharded_rows, false, use);
 }
 
 Tensor ColumnParallelLinear::backward_input(Context& ctx, const ops::Columns& dy, Saved& saved) const {
   auto& state = saved.get<LinearState>();
   state.dy = dy;
-  if (state.divided_rows) {
+  if (state.sharded_rows) {
     const Tensor own = state.x;
     state.x = Tensor::empty(ctx, {dy.rows(), own.dim(1)}, own.dtype());
     state.gathering = tensor_.group().all_gather_async(ctx.stream(), own, state.x);
@@ -54,7 +54,7 @@ Tensor ColumnParallelLinear::backward_input(Context& ctx, const ops::Columns& dy
   const auto multiply = [&](Part rows, const Tensor& dx) {
     products_.backward_input(ctx, dy.slice(rows.begin, rows.end), weight_.view(), dx);
   };
-  return tensor_.reduce_product(ctx, {dy.rows(), weight_.view().num_inputs()}, dy.dtype(), state.divided_rows,
+  return tensor_.reduce_product(ctx, {dy.rows(), weight_.view().num_inputs()}, dy.dtype(), state.sharded_rows,
                                 multiply);
 }
 
@@ -65,15 +65,15 @@ void ColumnParallelLinear::backward_weight(Context& ctx, Saved& saved) const {
   saved.clear();
 }
 
-Tensor RowParallelLinear::forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const {
+Tensor RowParallelLinear::forward(Context& ctx, const Tensor& x, bool sharded_rows, Saved& saved) const {
   auto& state = saved.emplace<LinearState>();
-  state.divided_rows = divided_rows;
+  state.sharded_rows = sharded_rows;
   state.x = x;
   const Tensor bias = tensor_.rank() == 0 ? bias_.weight : Tensor();
   const auto multiply = [&](Part rows, const Tensor& y) {
     products_.forward(ctx, x.slice(rows.begin, rows.end), weight_.view(), bias, y);
   };
-  return tensor_.reduce_product(ctx, {x.dim(0), weight_.view().num_outputs()}, x.dtype(), divided_rows,
+  return tensor_.reduce_product(ctx, {x.dim(0), weight_.view().num_outputs()}, x.dtype(), sharded_rows,
                                 multiply);
 }
 
@@ -81,9 +81,9 @@ void RowParallelLinear::keep_input(const Tensor& x, Saved& saved) const { saved.
 
 Tensor RowParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
   auto& state = saved.get<LinearState>();
-  const int64_t num_rows = dy.dim(0) * (state.divided_rows ? tensor_.size() : 1);
+  const int64_t num_rows = dy.dim(0) * (state.sharded_rows ? tensor_.size() : 1);
   const Tensor dx = Tensor::empty(ctx, {num_rows, weight_.view().num_inputs()}, dy.dtype());
-  state.dy = tensor_.gather_product(ctx, dy, state.divided_rows, true, [&](Part rows, const Tensor& values) {
+  state.dy = tensor_.gather_product(ctx, dy, state.sharded_rows, true, [&](Part rows, const Tensor& values) {
     products_.backward_input(ctx, values, weight_.view(), dx.slice(rows.begin, rows.end));
   });
   return dx;
@@ -93,7 +93,7 @@ Tensor RowParallelLinear::backward_input_gelu(Context& ctx, const Tensor& dy, co
                                               Saved& saved) const {
   auto& state = saved.get<LinearState>();
   const Tensor dh = Tensor::empty(ctx, h.shape(), dy.dtype());
-  state.dy = tensor_.gather_product(ctx, dy, state.divided_rows, true, [&](Part rows, const Tensor& values) {
+  state.dy = tensor_.gather_product(ctx, dy, state.sharded_rows, true, [&](Part rows, const Tensor& values) {
     products_.backward_input_gelu(ctx, values, weight_.view(), h.slice(rows.begin, rows.end),
                                   dh.slice(rows.begin, rows.end));
   });

@@ -20,19 +20,19 @@ class ColumnParallelLinear {
 
   /// Keeps x: where rows are divided only this rank's own, which the backward pass gathers again beside the
   /// product of the input gradient.
-  Tensor forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const;
+  Tensor forward(Context& ctx, const Tensor& x, bool sharded_rows, Saved& saved) const;
   /// The same into a y of the caller's: all rows, this rank's columns.
-  void forward_into(Context& ctx, const Tensor& x, bool divided_rows, const ops::Columns& y,
+  void forward_into(Context& ctx, const Tensor& x, bool sharded_rows, const ops::Columns& y,
                     Saved& saved) const;
   /// h = the same and y = GELU(h), all rows and this rank's columns of both (ops::linear_gelu).
-  void forward_gelu(Context& ctx, const Tensor& x, bool divided_rows, const Tensor& h, const Tensor& y,
+  void forward_gelu(Context& ctx, const Tensor& x, bool sharded_rows, const Tensor& h, const Tensor& y,
                     Saved& saved) const;
   /// Keeps dy for backward_weight.
   Tensor backward_input(Context& ctx, const ops::Columns& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
 
  private:
-  void gather_rows(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved,
+  void gather_rows(Context& ctx, const Tensor& x, bool sharded_rows, Saved& saved,
                    const TensorParallel::RowsProduct& use) const;
 
   TensorParallel tensor_;
@@ -53,7 +53,7 @@ class RowParallelLinear {
   RowParallelLinear& operator=(const RowParallelLinear&) = delete;
 
   /// Keeps x.
-  Tensor forward(Context& ctx, const Tensor& x, bool divided_rows, Saved& saved) const;
+  Tensor forward(Context& ctx, const Tensor& x, bool sharded_rows, Saved& saved) const;
   /// The x that is kept from now on. For who makes x again in the backward pass: an undefined tensor lets go
   /// of it, and before backward_weight it is given back.
   void keep_input(const Tensor& x, Saved& saved) const;

@@ -18,7 +18,7 @@ std::vector<Part> cut(int64_t n, int num_chunks) {
 
 }  // namespace
 
-Parameter TensorParallel::divided(std::string name, const Shape& shape, int dim, float init_mean,
+Parameter TensorParallel::sharded(std::string name, const Shape& shape, int dim, float init_mean,
                                   float init_std) const {
   return Parameter::part_of(std::move(name), shape, dim, part(shape[dim]), init_mean, init_std);
 }
@@ -31,22 +31,22 @@ Parameter TensorParallel::copied(std::string name, const Shape& shape, float ini
   return p;
 }
 
-bool TensorParallel::divides_rows(const TokenBatch& batch) const {
+bool TensorParallel::shards_rows(const TokenBatch& batch) const {
   if (!sequence_) return false;
   const bool divides = batch.rows() % size() == 0;
   TRIREME_CHECK(divides || !batch.training, "{} rows do not divide by {} tensor ranks", batch.rows(), size());
   return divides;
 }
 
-Tensor TensorParallel::gather(Context& ctx, const Tensor& x, bool divided) const {
-  if (!divided) return x;
+Tensor TensorParallel::gather(Context& ctx, const Tensor& x, bool sharded) const {
+  if (!sharded) return x;
   const Tensor all = Tensor::empty(ctx, {x.dim(0) * size(), x.dim(1)}, x.dtype());
   group_->all_gather(ctx.stream(), x, all);
   return all;
 }
 
-Tensor TensorParallel::reduce(Context& ctx, const Tensor& y, bool divided) const {
-  if (!divided) {
+Tensor TensorParallel::reduce(Context& ctx, const Tensor& y, bool sharded) const {
+  if (!sharded) {
     group_->all_reduce(ctx.stream(), y);
     return y;
   }
@@ -55,18 +55,18 @@ Tensor TensorParallel::reduce(Context& ctx, const Tensor& y, bool divided) const
   return own;
 }
 
-Tensor TensorParallel::reduce_product(Context& ctx, const Shape& y, DType dtype, bool divided,
+Tensor TensorParallel::reduce_product(Context& ctx, const Shape& y, DType dtype, bool sharded,
                                       const RowsProduct& make) const {
-  if (num_chunks_ > 1) return divided ? scatter_chunks(ctx, y, dtype, make) : sum_chunks(ctx, y, dtype, make);
+  if (num_chunks_ > 1) return sharded ? scatter_chunks(ctx, y, dtype, make) : sum_chunks(ctx, y, dtype, make);
   const Tensor all = Tensor::empty(ctx, y, dtype);
   make({0, y[0]}, all);
-  return reduce(ctx, all, divided);
+  return reduce(ctx, all, sharded);
 }
 
-Tensor TensorParallel::gather_product(Context& ctx, const Tensor& x, bool divided, bool keep,
+Tensor TensorParallel::gather_product(Context& ctx, const Tensor& x, bool sharded, bool keep,
                                       const RowsProduct& use) const {
-  if (divided && num_chunks_ > 1) return gather_chunks(ctx, x, keep, use);
-  const Tensor all = gather(ctx, x, divided);
+  if (sharded && num_chunks_ > 1) return gather_chunks(ctx, x, keep, use);
+  const Tensor all = gather(ctx, x, sharded);
   use({0, all.dim(0)}, all);
   return keep ? all : Tensor();
 }

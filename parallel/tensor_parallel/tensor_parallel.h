@@ -30,32 +30,32 @@ class TensorParallel {
   Part part(int64_t n) const { return part_of_rank(n, rank()); }
   Part part_of_rank(int64_t n, int rank) const { return {n * rank / size(), n * (rank + 1) / size()}; }
 
-  /// A parameter divided along `dim`, and one that every rank holds whole. `sees_own_rows`: its gradient
+  /// A parameter sharded along `dim`, and one that every rank holds whole. `sees_own_rows`: its gradient
   /// comes from the rank's own rows alone.
-  Parameter divided(std::string name, const Shape& shape, int dim, float init_mean, float init_std) const;
+  Parameter sharded(std::string name, const Shape& shape, int dim, float init_mean, float init_std) const;
   Parameter copied(std::string name, const Shape& shape, float init_mean, float init_std,
                    bool sees_own_rows = false) const;
 
   /// Whether each rank holds its own rows of this micro-batch outside the parallel layers: under sequence
   /// parallelism. Rows that do not divide are held whole where nothing is trained; in training they are a
   /// defect (the configuration was checked).
-  bool divides_rows(const TokenBatch& batch) const;
+  bool shards_rows(const TokenBatch& batch) const;
 
-  /// All rows, from x: this rank's own where rows are divided, else x itself.
-  Tensor gather(Context& ctx, const Tensor& x, bool divided) const;
-  /// The sum over the ranks of y (all rows, overwritten): this rank's own rows of it where rows are divided,
+  /// All rows, from x: this rank's own where rows are sharded, else x itself.
+  Tensor gather(Context& ctx, const Tensor& x, bool sharded) const;
+  /// The sum over the ranks of y (all rows, overwritten): this rank's own rows of it where rows are sharded,
   /// else all.
-  Tensor reduce(Context& ctx, const Tensor& y, bool divided) const;
+  Tensor reduce(Context& ctx, const Tensor& y, bool sharded) const;
 
   /// Works on some rows of all: reads `values`, or makes them. Rows do not depend on one another.
   using RowsProduct = std::function<void(Part rows, const Tensor& values)>;
 
   /// reduce() of y [rows, width], which `make` fills. In chunks: while one is summed the next is made.
-  Tensor reduce_product(Context& ctx, const Shape& y, DType dtype, bool divided,
+  Tensor reduce_product(Context& ctx, const Shape& y, DType dtype, bool sharded,
                         const RowsProduct& make) const;
   /// Hands all rows of gather(x) to `use`. In chunks: this rank's own rows first and then the others', each
   /// chunk while the next is gathered. Returns gather(x), where `keep` asks for it.
-  Tensor gather_product(Context& ctx, const Tensor& x, bool divided, bool keep, const RowsProduct& use) const;
+  Tensor gather_product(Context& ctx, const Tensor& x, bool sharded, bool keep, const RowsProduct& use) const;
 
  private:
   Tensor sum_chunks(Context& ctx, const Shape& y, DType dtype, const RowsProduct& make) const;

@@ -100,14 +100,14 @@ void NonFiniteFinder::after_forward(Context& ctx, const ObservedLayer& layer, co
 
 void NonFiniteFinder::after_backward_input(Context& ctx, const ObservedLayer& layer, const Tensor& dx) {
   if (dx) look(ctx, dx, backward_key(layer, passing), here(NonFiniteKind::gradient, layer, "input gradient"));
-  look_at_gradients(ctx, layer, true);  // vectors may have theirs already
+  check_gradients(ctx, layer, true);  // vectors may have theirs already
 }
 
 void NonFiniteFinder::after_backward_weight(Context& ctx, const ObservedLayer& layer) {
-  look_at_gradients(ctx, layer, false);
+  check_gradients(ctx, layer, false);
 }
 
-void NonFiniteFinder::look_at_gradients(Context& ctx, const ObservedLayer& layer, bool vectors_only) {
+void NonFiniteFinder::check_gradients(Context& ctx, const ObservedLayer& layer, bool vectors_only) {
   for (const ParameterBlock* block : layer.blocks) {
     if (!block->gradient || (vectors_only && block->is_matrix())) continue;
     for_each_member(*block, block->gradient, [&](const Parameter& p, const Tensor& t) {
@@ -118,21 +118,21 @@ void NonFiniteFinder::look_at_gradients(Context& ctx, const ObservedLayer& layer
   }
 }
 
-void NonFiniteFinder::look_at_sums(Context& ctx, const ParameterStorage& storage) {
+void NonFiniteFinder::check_sums(Context& ctx, const ParameterStorage& storage) {
   for (const ParameterView& view : storage.parameters()) {
-    if (view.group->gradients) look_at_own_part(ctx, view, view.group->gradients, NonFiniteKind::gradient);
+    if (view.group->gradients) check_own_shard(ctx, view, view.group->gradients, NonFiniteKind::gradient);
   }
 }
 
-void NonFiniteFinder::look_at_weights(Context& ctx, const ParameterStorage& storage) {
+void NonFiniteFinder::check_weights(Context& ctx, const ParameterStorage& storage) {
   for (const ParameterView& view : storage.parameters()) {
     const ParameterGroup& group = *view.group;
-    look_at_own_part(ctx, view, group.master ? group.master : group.weights, NonFiniteKind::weight);
+    check_own_shard(ctx, view, group.master ? group.master : group.weights, NonFiniteKind::weight);
   }
 }
 
 // The elements of a parameter that lie in this rank's part of a buffer of its group.
-void NonFiniteFinder::look_at_own_part(Context& ctx, const ParameterView& view, const Tensor& buffer,
+void NonFiniteFinder::check_own_shard(Context& ctx, const ParameterView& view, const Tensor& buffer,
                                        NonFiniteKind kind) {
   const LocalRange own = own_range(view, extent_of(*view.group, buffer));
   if (own.empty()) return;

@@ -44,9 +44,9 @@ class NonFiniteFinder final : public StageObserver {
   void after_backward_weight(Context& ctx, const ObservedLayer& layer) override;
 
   /// Looks at what the ranks have summed: gradients that are finite on every rank may not be so together.
-  void look_at_sums(Context& ctx, const ParameterStorage& storage);
+  void check_sums(Context& ctx, const ParameterStorage& storage);
   /// Looks at the weights that would be stored.
-  void look_at_weights(Context& ctx, const ParameterStorage& storage);
+  void check_weights(Context& ctx, const ParameterStorage& storage);
 
   void clear() { found_.reset(); }
   bool has_found() const { return found_.has_value(); }
@@ -65,9 +65,9 @@ class NonFiniteFinder final : public StageObserver {
     Key key;
     NonFinite what;
   };
-  void look_at_own_part(Context& ctx, const ParameterView& view, const Tensor& buffer, NonFiniteKind kind);
+  void check_own_shard(Context& ctx, const ParameterView& view, const Tensor& buffer, NonFiniteKind kind);
   bool look(Context& ctx, const Tensor& t, const Key& key, NonFinite what);
-  void look_at_gradients(Context& ctx, const ObservedLayer& layer, bool vectors_only);
+  void check_gradients(Context& ctx, const ObservedLayer& layer, bool vectors_only);
   Key forward_key(const ObservedLayer& layer, int64_t within) const;
   Key backward_key(const ObservedLayer& layer, Class what) const;
   NonFinite here(NonFiniteKind kind, const ObservedLayer& layer, std::string tensor) const;

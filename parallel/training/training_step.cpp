@@ -106,7 +106,7 @@ std::optional<NonFinite> TrainingStep::find_nonfinite(PendingStep& pending) {
   TRIREME_CHECK(pending.content_ != nullptr && is_pending_ && pending.content_->number == num_begun_,
                 "a step that was already applied or skipped");
   if (check_ == NonFiniteCheck::off) return std::nullopt;
-  finder_.look_at_sums(ctx_, *part_.storage);
+  finder_.check_sums(ctx_, *part_.storage);
   if (check_ == NonFiniteCheck::step) {
     // The weights are what they were, so the same values come up again.
     pending.content_->has_gradients = false;
@@ -118,7 +118,7 @@ std::optional<NonFinite> TrainingStep::find_nonfinite(PendingStep& pending) {
 
 std::optional<NonFinite> TrainingStep::find_nonfinite_weight() {
   NonFiniteFinder finder(parallel_.world().rank());
-  finder.look_at_weights(ctx_, *part_.storage);
+  finder.check_weights(ctx_, *part_.storage);
   return finder.agree(ctx_, parallel_.world());
 }
 

@@ -15,7 +15,7 @@ bool reads(const CommCall& call, int rank) { return call.kind != CommKind::broad
 
 }  // namespace
 
-Tensor HostStaging::stand_in(const Tensor& on_device) {
+Tensor HostStaging::host_buffer(const Tensor& on_device) {
   const int index = on_device.device().index;
   {
     const std::lock_guard lock(mutex_);
@@ -40,9 +40,9 @@ void HostStaging::collective(Event& ready, const CommCall& call, int rank,
   ready.synchronize();
   if (is_on_host(call)) return carry_out(call);
   CommCall on_host = call;
-  on_host.in = stand_in(call.in);
+  on_host.in = host_buffer(call.in);
   on_host.out = call.out.raw() == call.in.raw() && call.out.bytes() == call.in.bytes() ? on_host.in
-                                                                                       : stand_in(call.out);
+                                                                                       : host_buffer(call.out);
   if (reads(call, rank)) copy(call.in, on_host.in);
   carry_out(on_host);
   copy(on_host.out, call.out);
@@ -81,7 +81,7 @@ WorkPtr HostStaging::message(Stream& stream, CommCall call, const std::function<
     return post(std::move(call));
   }
   const Tensor on_device = call.in;
-  call.in = call.out = stand_in(on_device);
+  call.in = call.out = host_buffer(on_device);
   if (call.kind == CommKind::send) {
     ready->synchronize();
     copy(on_device, call.in);

@@ -27,7 +27,7 @@ class HostStaging : public std::enable_shared_from_this<HostStaging> {
  private:
   class ReceiveWork;
   /// Pinned memory for the elements of a tensor; made at the first call of either kind, with the stream.
-  Tensor stand_in(const Tensor& on_device);
+  Tensor host_buffer(const Tensor& on_device);
   void copy(const Tensor& from, const Tensor& to);  // and waits
 
   std::mutex mutex_;  // of the making

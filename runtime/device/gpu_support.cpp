@@ -94,7 +94,7 @@ std::string why_no_gpu(const GpuSearch& search) {
   return "the driver shows no GPU" + status;
 }
 
-std::vector<std::string> doubled_libraries(const std::vector<std::string>& paths) {
+std::vector<std::string> duplicate_libraries(const std::vector<std::string>& paths) {
   std::vector<std::string> doubled;
   for (const std::string_view kind :
        {"libcudart", "libcublas", "libcublasLt", "libcudnn", "libnccl", "libcuda"}) {

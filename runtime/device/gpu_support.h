@@ -26,7 +26,7 @@ std::string why_no_gpu(const GpuSearch& search);
 
 /// Libraries of NVIDIA's that are there in more than one copy, each with the paths: "libnccl: A and B". One
 /// copy would get what belongs to the other. `paths`: of all that is loaded.
-std::vector<std::string> doubled_libraries(const std::vector<std::string>& paths);
+std::vector<std::string> duplicate_libraries(const std::vector<std::string>& paths);
 /// Paths of the shared libraries of this process.
 std::vector<std::string> loaded_libraries();
 

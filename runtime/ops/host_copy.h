@@ -12,9 +12,9 @@ namespace trireme::ops {
 
 /// Memory of the host that copies under way read or write: a service of the context, which keeps it from new
 /// users until they are done.
-class CopiesUnderWay {
+class CopiesInFlight {
  public:
-  explicit CopiesUnderWay(Context&) {}
+  explicit CopiesInFlight(Context&) {}
   void keep(std::shared_ptr<std::byte> block, std::shared_ptr<Event> done) {
     while (!copies_.empty() && copies_.front().done->is_done()) copies_.pop_front();
     copies_.push_back({std::move(block), std::move(done)});
@@ -38,7 +38,7 @@ class HostCopy {
     block_ = ctx.host_allocator().allocate(bytes, MemoryCategory::buffers);
     ctx.stream().copy(block_.get(), t.data<T>(), bytes);
     done_ = ctx.stream().record();
-    ctx.service<CopiesUnderWay>().keep(block_, done_);
+    ctx.service<CopiesInFlight>().keep(block_, done_);
   }
   /// Waits for them.
   std::span<const T> values() const {
@@ -88,7 +88,7 @@ void write(Context& ctx, const std::vector<T>& values, const Tensor& t) {
   const auto block = ctx.host_allocator().allocate(bytes, MemoryCategory::buffers);
   std::memcpy(block.get(), values.data(), bytes);
   ctx.stream().copy(t.raw(), block.get(), bytes);
-  ctx.service<CopiesUnderWay>().keep(block, ctx.stream().record());
+  ctx.service<CopiesInFlight>().keep(block, ctx.stream().record());
 }
 
 /// A tensor of the values. Nobody waits for the device.

@@ -29,13 +29,13 @@ struct Cost {
   double milliseconds = 0, mib = 0;  // least of a few times; of buffers
 };
 
-enum class Sight : uint8_t { all, window, documents };
+enum class BlockView : uint8_t { all, window, documents };
 
-Cost measure(DType dtype, int64_t length, Sight sight, int64_t limit) {
+Cost measure(DType dtype, int64_t length, BlockView view, int64_t limit) {
   Context ctx;
   AttentionShape s{1, length, length, kHeads, kKvHeads, kHeadDim, 1.0f / std::sqrt(float{kHeadDim})};
-  if (sight == Sight::window) s.window = limit;
-  if (sight == Sight::documents) {
+  if (view == BlockView::window) s.window = limit;
+  if (view == BlockView::documents) {
     std::vector<int32_t> first_keys(static_cast<size_t>(length));
     for (size_t i = 0; i < first_keys.size(); ++i) {
       const auto place = static_cast<int64_t>(i);
@@ -57,7 +57,7 @@ Cost measure(DType dtype, int64_t length, Sight sight, int64_t limit) {
                             lse, dout, columns(dqkv, 0, q), columns(dqkv, q, kv), columns(dqkv, q + kv, kv));
   };
   Cost cost;
-  const int64_t keys = sight == Sight::all ? length / 2 : limit;
+  const int64_t keys = view == BlockView::all ? length / 2 : limit;
   const int repeats = static_cast<int>(std::clamp<int64_t>((int64_t{1} << 24) / (length * keys), 2, 8));
   for (int i = 0; i < repeats; ++i) {
     const std::clock_t begin = std::clock();
@@ -77,8 +77,8 @@ void compare(DType dtype, int64_t limit, int64_t longest) {
   fmt::print("| length | window | documents | all keys |\n|---|---|---|---|\n");
   for (int64_t length = 512; length <= longest; length *= 2) {
     fmt::print("| {}", length);
-    for (const Sight sight : {Sight::window, Sight::documents, Sight::all}) {
-      const Cost cost = measure(dtype, length, sight, limit);
+    for (const BlockView view : {BlockView::window, BlockView::documents, BlockView::all}) {
+      const Cost cost = measure(dtype, length, view, limit);
       fmt::print(" | {:.1f} ({:.2f}), {:.1f}", cost.milliseconds,
                  1e3 * cost.milliseconds / static_cast<double>(length), cost.mib);
     }

@@ -56,7 +56,7 @@ TEST(SharedLayersOfAllStages, FollowOneRank) {
 // Stages hold the same layers in different orders, so that other ranks make a matrix orthogonal on each. The
 // momentum is of the sum over all layers, and copies stay equal bit for bit.
 TEST(SharedLayersOfMuon, FollowOneRank) {
-  for (const bool divides_matrices : sample(std::vector{true, false}, 1)) {
+  for (const bool shards_matrices : sample(std::vector{true, false}, 1)) {
     LayoutRun run;
     run.rules = muon_rules();
     run.steps = 3;
@@ -64,10 +64,10 @@ TEST(SharedLayersOfMuon, FollowOneRank) {
     run.model = tiny_model(ModelFamily::llama);
     run.model.num_layers = 5;
     run.model.share = 2;
-    run.plan = {.data = divides_matrices ? 1 : 2,
-                .tensor = divides_matrices ? 2 : 1,
+    run.plan = {.data = shards_matrices ? 1 : 2,
+                .tensor = shards_matrices ? 2 : 1,
                 .pipeline = 2,
-                .zero_stage = divides_matrices ? 0 : 2,
+                .zero_stage = shards_matrices ? 0 : 2,
                 .bucket_mib = in_mib(2000)};
     SCOPED_TRACE(text_of(run));
     LayoutRun plain = run;

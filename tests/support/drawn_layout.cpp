@@ -39,7 +39,7 @@ void draw_experts(Draw& draw, LayoutRun& run) {
                    .z_loss = 0.01};
   if (draw.below(2) == 0) plan.expert_tensor = draw.of({1, plan.tensor});
   plan.expert = draw.of({1, 2, 4, 8});
-  const int shard = plan.shard_ranks() * plan.expert_row_parts();
+  const int shard = plan.shard_ranks() * plan.expert_row_shards();
   while (plan.expert_row_ranks() % plan.expert != 0 || (shard % plan.expert != 0 && plan.expert % shard != 0))
     plan.expert /= 2;
   if (plan.expert > 1) plan.expert_chunks = draw.of({1, 8 / plan.expert});

@@ -7,8 +7,6 @@
 
 namespace trireme::test {
 
-using namespace launch;
-
 RunConfig draw_run(uint64_t seed) {
   const LayoutRun drawn = draw_layout(seed);
   uint64_t next = 0;

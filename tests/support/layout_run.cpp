@@ -47,7 +47,7 @@ struct Block {
 
 // The whole tensor on every rank: each adds the elements that it is the first to hold to zeros. `mine` is
 // null where another stage holds the parameter.
-std::vector<float> put_together(Context& ctx, const ParallelContext& parallel, const Parameter& p,
+std::vector<float> gather_whole(Context& ctx, const ParallelContext& parallel, const Parameter& p,
                                 const Block* mine) {
   std::vector<float> whole(static_cast<size_t>(p.global_shape.numel()), 0.0f);
   Communicator& tensor = p.expert >= 0 ? parallel.expert_tensor() : parallel.tensor();
@@ -71,14 +71,14 @@ std::vector<float> put_together(Context& ctx, const ParallelContext& parallel, c
 }
 
 // Every parameter of the model, put together from what the ranks hold.
-std::map<std::string, std::vector<float>> put_together(Context& ctx, const ParallelContext& parallel,
+std::map<std::string, std::vector<float>> gather_whole(Context& ctx, const ParallelContext& parallel,
                                                        const ModelConfig& config,
                                                        const std::map<std::string, Block>& mine) {
   std::map<std::string, std::vector<float>> all;
   for (const auto& layer : parameters_by_layer(config)) {
     for (const Parameter& p : layer) {
       const auto it = mine.find(p.name);
-      all[p.name] = put_together(ctx, parallel, p, it == mine.end() ? nullptr : &it->second);
+      all[p.name] = gather_whole(ctx, parallel, p, it == mine.end() ? nullptr : &it->second);
     }
   }
   return all;
@@ -96,7 +96,7 @@ std::map<std::string, Block> blocks_of(TrainingSession& session, ParameterState 
 }
 
 std::map<std::string, std::vector<float>> whole(TrainingSession& session, ParameterState state) {
-  return put_together(session.context(), session.parallel(), session.model().config(),
+  return gather_whole(session.context(), session.parallel(), session.model().config(),
                       blocks_of(session, state));
 }
 

@@ -12,8 +12,6 @@
 
 namespace trireme::test {
 
-using namespace launch;
-
 namespace {
 
 constexpr std::string_view kNames[] = {

@@ -1,4 +1,4 @@
-// Faults planted into a layout's run, one at a time, to see whether they are found.
+// Errors planted into a layout's run, one at a time, to see whether they are found.
 #pragma once
 
 #include <cstdint>
@@ -39,16 +39,16 @@ std::string text_of(const PlantedFault& fault);
 
 /// A fault that a layout can have, of kind seed % 10 where it can have that. Every fifth acts first in step 3
 /// or later, for which config.train.steps is made large enough.
-PlantedFault draw_fault(launch::RunConfig& config, uint64_t seed);
+PlantedFault draw_fault(RunConfig& config, uint64_t seed);
 
 /// The fault's part in a rank's run.
 class FaultOfRank {
  public:
   /// `ranks`, the true world, and `config`, the run's, outlive it.
-  FaultOfRank(const PlantedFault& fault, const launch::RunConfig& config, Communicator& ranks);
+  FaultOfRank(const PlantedFault& fault, const RunConfig& config, Communicator& ranks);
   ~FaultOfRank();
   Communicator& world();
-  launch::RunHooks* hooks();
+  RunHooks* hooks();
   /// Where it has acted on this rank: words of which a report must have one. Empty: it has not.
   std::vector<std::string> places() const;
 

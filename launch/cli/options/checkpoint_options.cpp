@@ -2,7 +2,7 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -53,4 +53,4 @@ std::vector<Option> checkpoint_options() {
   };
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -4,7 +4,7 @@
 #include "launch/cli/options/option_values.h"
 #include "launch/config/attention_choice.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 using namespace option_values;
@@ -203,4 +203,4 @@ std::vector<Option> verify_options() {
   };
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -1,7 +1,7 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 using namespace option_values;
 
@@ -23,4 +23,4 @@ std::vector<Option> loss_options() {
   };
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -6,7 +6,7 @@
 #include "models/families/family.h"
 #include "models/families/presets.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -183,4 +183,4 @@ std::vector<Option> model_options() {
   };
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -1,7 +1,7 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -120,4 +120,4 @@ std::vector<Option> moe_options() {
   };
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -5,7 +5,7 @@
 #include "launch/cli/options/parameter_rules_text.h"
 #include "launch/config/optimizer_choice.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -19,8 +19,8 @@ OptionValue rules() {
   OptionValue value;
   value.placeholder = "RULES";
   value.set = [](RunConfig& config, const std::string& text) {
-    const std::string fault = parse_parameter_rules(text, config.optimizer.rules);
-    return fault.empty() ? "" : "PATTERN: KEY=VALUE ...; ... (docs/optimizers.md): " + fault;
+    const std::string error = parse_parameter_rules(text, config.optimizer.rules);
+    return error.empty() ? "" : "PATTERN: KEY=VALUE ...; ... (docs/optimizers.md): " + error;
   };
   value.get = [](const RunConfig& config) { return text_of(config.optimizer.rules); };
   return value;
@@ -55,4 +55,4 @@ std::vector<Option> muon_options() {
   };
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme::launch {
+namespace trireme {
 
 std::span<const NameElsewhere> names_elsewhere() {
   static constexpr NameElsewhere kNames[] = {
@@ -172,7 +172,7 @@ std::span<const NameElsewhere> names_elsewhere() {
   return kNames;
 }
 
-std::string said_elsewhere(std::string_view name) {
+std::string explain_name_elsewhere(std::string_view name) {
   std::string dashed(name);
   std::ranges::replace(dashed, '_', '-');
   const auto names = names_elsewhere();
@@ -181,4 +181,4 @@ std::string said_elsewhere(std::string_view name) {
   return fmt::format("; {}'s --{} is --{} here", found->program, name, found->key);
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

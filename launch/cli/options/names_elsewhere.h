@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace trireme::launch {
+namespace trireme {
 
 struct NameElsewhere {
   std::string_view name;     ///< "tensor-model-parallel-size", written with dashes
@@ -18,6 +18,6 @@ std::span<const NameElsewhere> names_elsewhere();
 
 /// "; Megatron-LM's --num-layers is --model.layers here" where `name` (dashes or underscores) is one of them,
 /// else nothing.
-std::string said_elsewhere(std::string_view name);
+std::string explain_name_elsewhere(std::string_view name);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -7,7 +7,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// How the text of an option becomes a field of the configuration, and back.
 struct OptionValue {
@@ -31,4 +31,4 @@ struct Option {
   std::string key() const { return section + "." + name; }
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace trireme::launch {
+namespace trireme {
 
 std::span<const OptionSection> option_sections() {
   static constexpr OptionSection kSections[] = {
@@ -40,4 +40,4 @@ std::vector<Option> select_options(std::vector<Option> table,
   return table;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -16,7 +16,7 @@
 #include "launch/cli/options/option.h"
 #include "runtime/base/enum_names.h"
 
-namespace trireme::launch::option_values {
+namespace trireme::option_values {
 
 inline constexpr int64_t kMost = int64_t{1}
                                  << 53;  ///< whole numbers stay exact where they meet floating point
@@ -137,4 +137,4 @@ OptionValue named(Field field) {
   return choice<E>(field, std::move(choices));
 }
 
-}  // namespace trireme::launch::option_values
+}  // namespace trireme::option_values

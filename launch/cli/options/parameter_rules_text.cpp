@@ -6,7 +6,7 @@
 
 #include "launch/cli/options/option_values.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -69,8 +69,8 @@ std::string parse_rule(std::string_view text, ParameterRule& rule) {
     rule.pattern = pattern;
   }
   while (!text.empty()) {
-    const std::string fault = set_key(take_until(text, kSpace), rule);
-    if (!fault.empty()) return fault;
+    const std::string error = set_key(take_until(text, kSpace), rule);
+    if (!error.empty()) return error;
     text = trimmed(text);
   }
   return "";
@@ -83,8 +83,8 @@ std::string parse_parameter_rules(std::string_view text, std::vector<ParameterRu
   while (!trimmed(text).empty()) {
     const std::string_view one = take_until(text, ";");
     if (trimmed(one).empty()) continue;
-    const std::string fault = parse_rule(one, parsed.emplace_back());
-    if (!fault.empty()) return fault;
+    const std::string error = parse_rule(one, parsed.emplace_back());
+    if (!error.empty()) return error;
   }
   rules = std::move(parsed);
   return "";
@@ -103,4 +103,4 @@ std::string text_of(const std::vector<ParameterRule>& rules) {
   return text;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -2,7 +2,7 @@
 #include "launch/cli/options/option_values.h"
 #include "parallel/optimizer/loss_scaler.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -129,4 +129,4 @@ std::vector<Option> precision_options() {
   return options;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -4,7 +4,7 @@
 #include "launch/cli/options/option_values.h"
 #include "runtime/data/tokenizer_kind.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -220,4 +220,4 @@ std::vector<Option> optimizer_options() {
   return options;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

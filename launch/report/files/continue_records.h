@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 
-namespace trireme::launch {
+namespace trireme {
 
 /// Takes the lines of steps behind `step`, and half a line at the end, out of metrics.jsonl. A file that is
 /// not there is left so. EnvironmentError where it cannot be written; it is then as it was.
@@ -17,4 +17,4 @@ void keep_events_up_to(const std::filesystem::path& directory, int64_t step);
 /// Gives config.ini of the attempt before a number, config.1.ini being the first's.
 void number_config(const std::filesystem::path& directory);
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -14,7 +14,7 @@
 #include "models/families/presets.h"
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -221,4 +221,4 @@ void RunDirectory::write(const StepMetrics& m) {
 
 void RunDirectory::log(std::string_view line) noexcept { add(log_, std::string(line) + "\n"); }
 
-}  // namespace trireme::launch
+}  // namespace trireme

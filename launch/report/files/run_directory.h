@@ -13,7 +13,7 @@
 #include "launch/report/files/append_file.h"
 #include "launch/report/step_metrics.h"
 
-namespace trireme::launch {
+namespace trireme {
 
 /// config.run.dir, or runs/MODEL-DATA: "runs/gpt2-3m-bible", "runs/gpt2-6x192-bible".
 std::filesystem::path wanted_directory(const RunConfig& config);
@@ -72,4 +72,4 @@ class RunDirectory {
   std::vector<std::string> failures_;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

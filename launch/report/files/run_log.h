@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string_view>
 
-namespace trireme::launch {
+namespace trireme {
 
 /// The log.txt of a run as every rank knows it. Before there is one nothing is kept.
 class RunLog {
@@ -18,4 +18,4 @@ class RunLog {
   std::filesystem::path path_;
 };
 
-}  // namespace trireme::launch
+}  // namespace trireme

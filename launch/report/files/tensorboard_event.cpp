@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -94,4 +94,4 @@ int64_t step_of_event(std::string_view event) {
   return 0;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -3,7 +3,7 @@
 #include <array>
 #include <bit>
 
-namespace trireme::launch {
+namespace trireme {
 
 namespace {
 
@@ -43,4 +43,4 @@ std::string tfrecord(std::string_view bytes) {
   return out;
 }
 
-}  // namespace trireme::launch
+}  // namespace trireme

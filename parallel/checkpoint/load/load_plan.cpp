@@ -60,13 +60,13 @@ std::string fault_of(const Slice& wanted, const Tensors& tensors, std::span<cons
   return "";
 }
 
-[[noreturn]] void refuse(std::vector<std::string> faults, const std::string& path) {
+[[noreturn]] void refuse(std::vector<std::string> errors, const std::string& path) {
   constexpr size_t kMost = 5;
-  const size_t num_faults = faults.size();
-  faults.resize(std::min(num_faults, kMost));
-  if (num_faults > kMost) faults.push_back(fmt::format("{} more", num_faults - kMost));
+  const size_t num_errors = errors.size();
+  errors.resize(std::min(num_errors, kMost));
+  if (num_errors > kMost) errors.push_back(fmt::format("{} more", num_errors - kMost));
   throw_user(ExitCode::checkpoint, "{} does not have what is to be loaded: {}", path,
-             fmt::join(faults, "; "));
+             fmt::join(errors, "; "));
 }
 
 /// The different boxes that are wanted, and by whom.
@@ -171,7 +171,7 @@ LoadPlan make_load_plan(std::span<const StoredSlice> stored, const std::vector<s
                         const std::string& path) {
   const Tensors tensors = index_of(stored);
   WantedBoxes boxes = boxes_of(wanted);
-  std::vector<std::string> faults;
+  std::vector<std::string> errors;
   std::vector<std::vector<Delivery>> deliveries(stored.size());
   for (size_t i = 0; i < boxes.boxes.size(); ++i) {
     const Slice& slice = *boxes.boxes[i];
@@ -179,14 +179,14 @@ LoadPlan make_load_plan(std::span<const StoredSlice> stored, const std::vector<s
     TRIREME_CHECK(fits(slice.box, slice.shape), "{} of {}", to_string(slice), to_string(slice.shape));
     std::string fault = fault_of(slice, tensors, stored);
     if (!fault.empty()) {
-      if (faults.empty() || faults.back() != fault) faults.push_back(std::move(fault));
+      if (errors.empty() || errors.back() != fault) errors.push_back(std::move(fault));
       continue;
     }
     for_each_overlap(tensors.at(slice.name), stored, slice.box, [&](size_t at, const Box& part) {
       deliveries[at].push_back({part, i});
     });
   }
-  if (!faults.empty()) refuse(std::move(faults), path);
+  if (!errors.empty()) refuse(std::move(errors), path);
 
   LoadPlan plan;
   Readers readers(boxes.ranks, wanted.size());

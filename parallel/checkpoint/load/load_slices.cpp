@@ -111,7 +111,7 @@ class Loader {
   }
 
   void send(const Delivery& delivery, std::vector<std::byte> packed) {
-    constexpr size_t kMostUnderWay = 8;
+    constexpr size_t kMaxInFlight = 8;
     const auto& ranks = plan_.wanted_by[delivery.wanted];
     // All but the last get it at once from here, the last one while this goes on.
     std::vector<WorkPtr> works;
@@ -121,7 +121,7 @@ class Loader {
     }
     for (size_t i = 0; i + 1 < works.size(); ++i) works[i]->wait();
     sent_.push_back({std::move(packed), std::move(works.back())});
-    if (sent_.size() > kMostUnderWay) finish_oldest();
+    if (sent_.size() > kMaxInFlight) finish_oldest();
   }
 
   void read_and_send(const PlannedRead& read) {

@@ -28,7 +28,7 @@ bool is_bias_of_router(const std::string& name) { return name.ends_with(kRouterB
 void check_fits(const SafetensorsReader& file, const std::vector<std::vector<Parameter>>& layers,
                 bool upcycle) {
   constexpr size_t kMost = 5;
-  std::vector<std::string> faults;
+  std::vector<std::string> errors;
   std::set<std::string, std::less<>> known;
   bool lacks_experts = false;
   for (const auto& layer : layers) {
@@ -38,30 +38,30 @@ void check_fits(const SafetensorsReader& file, const std::vector<std::vector<Par
       const auto it = file.tensors().find(source);
       if (!known.insert(source).second) continue;
       if (it == file.tensors().end()) {
-        faults.push_back(fmt::format("{} is missing", source));
+        errors.push_back(fmt::format("{} is missing", source));
         lacks_experts = lacks_experts || p.expert >= 0;
       } else if (it->second.shape != p.global_shape) {
-        faults.push_back(fmt::format("{} is {}, the model's is {}", source, to_string(it->second.shape),
+        errors.push_back(fmt::format("{} is {}, the model's is {}", source, to_string(it->second.shape),
                                      to_string(p.global_shape)));
       } else if (!is_compute_type(it->second.dtype)) {
-        faults.push_back(
+        errors.push_back(
             fmt::format("{} is of type {}: f32, bf16 or f16 are read", source, to_string(it->second.dtype)));
       }
     }
   }
   for (const auto& [name, unused] : file.tensors()) {
     if (!known.contains(name) && !is_bias_of_router(name))
-      faults.push_back(fmt::format("the model has no place for {}", name));
+      errors.push_back(fmt::format("the model has no place for {}", name));
   }
-  if (faults.empty()) return;
-  const size_t num_faults = faults.size();
-  faults.resize(std::min(num_faults, kMost));
-  if (num_faults > kMost) faults.push_back(fmt::format("{} more", num_faults - kMost));
+  if (errors.empty()) return;
+  const size_t num_errors = errors.size();
+  errors.resize(std::min(num_errors, kMost));
+  if (num_errors > kMost) errors.push_back(fmt::format("{} more", num_errors - kMost));
   const char* hint = upcycle         ? "; moe.upcycle takes a dense model with an equal feed-forward part, "
                                        "without biases there, and no shared expert"
                      : lacks_experts ? "; a dense model becomes a mixture by --moe.upcycle"
                                      : "";
-  throw_user(ExitCode::bad_input, "{} does not fit the model: {}{}", file.path(), fmt::join(faults, "; "),
+  throw_user(ExitCode::bad_input, "{} does not fit the model: {}{}", file.path(), fmt::join(errors, "; "),
              hint);
 }
 

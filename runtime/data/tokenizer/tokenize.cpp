@@ -35,19 +35,19 @@ class Side {
   void flush() {
     const auto n = static_cast<int64_t>(pieces_.size());
     std::vector<std::vector<int32_t>> ids(pieces_.size());
-    std::vector<std::exception_ptr> faults(pieces_.size());  // a body of parallel_for must not throw
+    std::vector<std::exception_ptr> errors(pieces_.size());  // a body of parallel_for must not throw
     parallel_for(num_threads_, n, 1, [&](int64_t begin, int64_t end) {
       for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
         try {
           ids[i] = tokenizer_.encode(pieces_[i].text, pieces_[i].origin);
         } catch (...) {
-          faults[i] = std::current_exception();
+          errors[i] = std::current_exception();
         }
       }
     });
     const auto mark = tokenizer_.end_of_text();
     for (size_t i = 0; i < pieces_.size(); ++i) {
-      if (faults[i]) std::rethrow_exception(faults[i]);
+      if (errors[i]) std::rethrow_exception(errors[i]);
       if (pieces_[i].follows_document && mark) send({&*mark, 1});
       send(ids[i]);
     }

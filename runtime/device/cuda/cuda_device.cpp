@@ -70,7 +70,7 @@ void check_support(int index) {
         "-DCMAKE_CUDA_ARCHITECTURES={}{}",
         index, major, minor, TRIREME_CUDA_ARCHITECTURES, major, minor);
   }
-  const std::vector<std::string> doubled = doubled_libraries(loaded_libraries());
+  const std::vector<std::string> doubled = duplicate_libraries(loaded_libraries());
   if (!doubled.empty()) {
     throw_environment("two copies of one library are loaded, {}: let LD_LIBRARY_PATH name one of them",
                       doubled[0]);

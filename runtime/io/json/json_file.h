@@ -1,4 +1,4 @@
-// JSON files whose faults are the user's: the message names the file and the place in it.
+// JSON files whose errors are the user's: the message names the file and the place in it.
 #pragma once
 
 #include <cstdint>

@@ -24,7 +24,7 @@ size_t sequence_length(const uint8_t* p, size_t available) {
 
 }  // namespace
 
-std::optional<Utf8Fault> find_utf8_fault(std::string_view text) {
+std::optional<Utf8Error> find_utf8_error(std::string_view text) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
   size_t i = 0;
   while (i < text.size()) {
@@ -37,14 +37,14 @@ std::optional<Utf8Fault> find_utf8_fault(std::string_view text) {
       }
     }
     const size_t length = sequence_length(bytes + i, text.size() - i);
-    if (length == 0) return Utf8Fault{i, bytes[i]};
+    if (length == 0) return Utf8Error{i, bytes[i]};
     i += length;
   }
   return std::nullopt;
 }
 
 void check_utf8(std::string_view text, const TextOrigin& origin) {
-  if (const auto fault = find_utf8_fault(text)) {
+  if (const auto fault = find_utf8_error(text)) {
     throw_bad_input("{} is not UTF-8: byte 0x{:02X} at offset {}; convert it, or use the byte tokenizer",
                     origin.file, fault->byte, origin.offset + fault->offset);
   }

@@ -16,12 +16,12 @@ struct TextOrigin {
   uint64_t offset = 0;
 };
 
-struct Utf8Fault {
+struct Utf8Error {
   size_t offset;  ///< of the first byte of the first ill-formed sequence
   uint8_t byte;   ///< the value of that byte
 };
 
-std::optional<Utf8Fault> find_utf8_fault(std::string_view text);
+std::optional<Utf8Error> find_utf8_error(std::string_view text);
 
 /// UserError(bad_input) naming file, offset and byte when `text` is not UTF-8.
 void check_utf8(std::string_view text, const TextOrigin& origin);

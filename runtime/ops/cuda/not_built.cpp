@@ -71,7 +71,7 @@ void add_in_order(Context&, CT, CT) { missing("add_in_order"); }
 void embedding(Context&, CT, CT, const TablePart&, CT, CT, CT) { missing("embedding"); }
 void embedding_backward(Context&, CT, CT, const TablePart&, CT) { missing("embedding_backward"); }
 void find_nonfinite(Context&, CT, CT) { missing("find_nonfinite"); }
-void spoil_if_nonfinite(Context&, CT, CT) { missing("spoil_if_nonfinite"); }
+void propagate_nonfinite(Context&, CT, CT) { missing("propagate_nonfinite"); }
 void clip_factor(Context&, const ClipOptions&, CT, CT, CT, CT) { missing("clip_factor"); }
 void quantize(Context&, CT, const ScaledTensor&) { missing("quantize"); }
 void dequantize(Context&, const ScaledTensor&, CT) { missing("dequantize"); }

@@ -10,12 +10,12 @@ void find_nonfinite(Context& ctx, const Tensor& t, const Tensor& first) {
   TRIREME_DISPATCH(find_nonfinite, ctx, t, first);
 }
 
-void spoil_if_nonfinite(Context& ctx, const Tensor& x, const Tensor& out) {
+void propagate_nonfinite(Context& ctx, const Tensor& x, const Tensor& out) {
   for (const auto& [name, t] : {std::pair{"x", &x}, {"out", &out}}) {
-    expect_shape("spoil_if_nonfinite", name, *t, {1});
-    expect_dtype("spoil_if_nonfinite", name, *t, DType::f64);
+    expect_shape("propagate_nonfinite", name, *t, {1});
+    expect_dtype("propagate_nonfinite", name, *t, DType::f64);
   }
-  TRIREME_DISPATCH(spoil_if_nonfinite, ctx, x, out);
+  TRIREME_DISPATCH(propagate_nonfinite, ctx, x, out);
 }
 
 }  // namespace trireme::ops

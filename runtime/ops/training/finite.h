@@ -11,7 +11,7 @@ void find_nonfinite(Context& ctx, const Tensor& t, const Tensor& first);
 TRIREME_OP_BODIES(find_nonfinite, Context& ctx, const Tensor& t, const Tensor& first)
 
 /// out = NaN where x is not finite, else what it was. Both [1] f64.
-void spoil_if_nonfinite(Context& ctx, const Tensor& x, const Tensor& out);
-TRIREME_OP_BODIES(spoil_if_nonfinite, Context& ctx, const Tensor& x, const Tensor& out)
+void propagate_nonfinite(Context& ctx, const Tensor& x, const Tensor& out);
+TRIREME_OP_BODIES(propagate_nonfinite, Context& ctx, const Tensor& x, const Tensor& out)
 
 }  // namespace trireme::ops

@@ -4,7 +4,7 @@
 
 #include "tests/support/test_device.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 TEST(OpCases, EveryCaseRunsAndKnowsItsWork) {
@@ -33,4 +33,4 @@ TEST(OpCases, TimesAreOfOneRun) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::ElementsAre;
@@ -59,4 +59,4 @@ TEST(RunChanges, WhatSaysNothingOfTheTrainingIsNotCompared) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

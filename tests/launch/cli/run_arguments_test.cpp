@@ -14,7 +14,7 @@
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::AllOf;
@@ -164,7 +164,7 @@ TEST(RunArguments, AllFaultsAtOnceWithPlaceAndNumbers) {
         std::string("optimizer.beta1 needs a value"), std::string("nothing to train on")}) {
     EXPECT_THAT(fault, HasSubstr(part));
   }
-  EXPECT_THAT(fault, AllOf(HasSubstr("12 faults:"), HasSubstr("\n  12. "), Not(HasSubstr("\n  13. "))));
+  EXPECT_THAT(fault, AllOf(HasSubstr("12 errors:"), HasSubstr("\n  12. "), Not(HasSubstr("\n  13. "))));
 }
 
 TEST(RunArguments, NearestLayoutsAreThoseThatWork) {
@@ -441,4 +441,4 @@ TEST(RunArguments, PrecisionOptionsThatDoNotGoTogether) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -9,7 +9,7 @@
 #include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using test::expect_error;
@@ -114,4 +114,4 @@ TEST(DataCommand, FailuresLeaveNoTokenFile) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

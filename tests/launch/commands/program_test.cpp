@@ -57,7 +57,7 @@ TEST(Program, WrongOptionsAreListedAtOnceWithExitCodeTwo) {
   const Outcome outcome = run("train --data.text x --train.stesp 3 --optimizer.lr fast --model.heads 7");
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.output,
-              AllOf(StartsWith("trireme: error: 3 faults:"), HasSubstr("did you mean --train.steps?"),
+              AllOf(StartsWith("trireme: error: 3 errors:"), HasSubstr("did you mean --train.steps?"),
                     HasSubstr("'fast'"), HasSubstr("model.heads 7")));
 }
 
@@ -163,14 +163,14 @@ TEST(Program, BenchMeasuresOpsAndCollectives) {
               HasSubstr("run.deterministic off is for cuDNN's attention, and this run has no GPU"));
   EXPECT_THAT(run("bench colectives").output, HasSubstr("did you mean collectives?"));
   EXPECT_THAT(run("bench ops --only nothing-like-it").output, HasSubstr("in no op's name"));
-  EXPECT_THAT(run("bench collectives --op gather --factor 1").output, HasSubstr("2 faults"));
+  EXPECT_THAT(run("bench collectives --op gather --factor 1").output, HasSubstr("2 errors"));
   EXPECT_EQ(run("bench").code, 0);
 }
 
 TEST(Program, DataNamesItsFaults) {
   const Outcome build = run("data build --tokeniser bpe --bpe-vocab few");
   EXPECT_EQ(build.code, 2);
-  EXPECT_THAT(build.output, AllOf(HasSubstr("5 faults"), HasSubstr("did you mean --tokenizer?"),
+  EXPECT_THAT(build.output, AllOf(HasSubstr("5 errors"), HasSubstr("did you mean --tokenizer?"),
                                   HasSubstr("'few'"), HasSubstr("FILE"), HasSubstr("--out")));
   EXPECT_THAT(run("data biuld").output, HasSubstr("did you mean build?"));
   EXPECT_EQ(run("data").code, 0);

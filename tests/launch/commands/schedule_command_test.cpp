@@ -10,7 +10,7 @@
 #include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using test::expect_error;
@@ -89,7 +89,7 @@ TEST(ScheduleCommand, AFileThatCannotRunIsRefusedWithItsFaults) {
   const TemporaryFolder folder;
   ScheduleOptions options;
   options.file = folder.write("s.txt", "F0 F1 B0 B1\nF0 B0 F1\n");
-  expect_error(ExitCode::bad_input, {options.file, "3 faults", "stage 1 lacks B1", "stage 0, action 6"},
+  expect_error(ExitCode::bad_input, {options.file, "3 errors", "stage 1 lacks B1", "stage 0, action 6"},
                [&] { printed(options); });
 }
 
@@ -116,4 +116,4 @@ TEST(ScheduleCommand, WrongArgumentsNameWhatWouldWork) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -4,7 +4,7 @@
 #include "runtime/device/cuda/cuda_device.h"
 #include "tests/support/expect_error.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using test::expect_error;
@@ -81,4 +81,4 @@ TEST(ChooseDevice, AGpuThatIsNotThereIsRefusedOrLeftOut) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -13,7 +13,7 @@
 #include "models/cost/memory_estimate.h"
 #include "models/families/presets.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::HasSubstr;
@@ -97,4 +97,4 @@ TEST(MemoryAdvice, SaysNothingOfAnUnknownVocabulary) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

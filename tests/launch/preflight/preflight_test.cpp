@@ -7,7 +7,7 @@
 #include "models/families/presets.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::AllOf;
@@ -28,15 +28,15 @@ RunConfig run_of(int pipeline, int data) {
 TEST(MemoryFault, ComparesTheRanksOfAHostWithWhatThereIs) {
   const RunConfig config = run_of(1, 2);
   const int64_t one = estimate_memory(memory_inputs(config, 1)).total();
-  EXPECT_EQ(memory_fault(config, 1, 2, {2 * one, "this machine"}), "");
-  EXPECT_THAT(memory_fault(config, 1, 2, {2 * one - 1, "the control group /job"}),
+  EXPECT_EQ(memory_error(config, 1, 2, {2 * one, "this machine"}), "");
+  EXPECT_THAT(memory_error(config, 1, 2, {2 * one - 1, "the control group /job"}),
               AllOf(HasSubstr("the 2 ranks here take"), HasSubstr("the control group /job has"),
                     HasSubstr("--train.recompute"), HasSubstr("--run.check-memory off")));
-  EXPECT_EQ(memory_fault(config, 1, 1, {one, "the device"}), "");
-  EXPECT_EQ(memory_fault(config, 1, 2, {0, ""}), "") << "not known";
+  EXPECT_EQ(memory_error(config, 1, 1, {one, "the device"}), "");
+  EXPECT_EQ(memory_error(config, 1, 2, {0, ""}), "") << "not known";
   RunConfig unchecked = config;
   unchecked.run.check_memory = false;
-  EXPECT_EQ(memory_fault(unchecked, 1, 2, {1, "this machine"}), "");
+  EXPECT_EQ(memory_error(unchecked, 1, 2, {1, "this machine"}), "");
 }
 
 TEST(MemoryFault, StagesOfOneHostAreAddedUp) {
@@ -45,9 +45,9 @@ TEST(MemoryFault, StagesOfOneHostAreAddedUp) {
   const int64_t together = estimate_stages_together(inputs), largest = estimate_memory(inputs).total();
   EXPECT_LT(together, 4 * largest);
   EXPECT_GT(together, largest);
-  EXPECT_EQ(memory_fault(config, 1, 4, {together, "this machine"}), "");
-  EXPECT_NE(memory_fault(config, 1, 4, {together - 1, "this machine"}), "");
-  EXPECT_NE(memory_fault(config, 1, 2, {2 * largest - 1, "this machine"}), "") << "it may be any two";
+  EXPECT_EQ(memory_error(config, 1, 4, {together, "this machine"}), "");
+  EXPECT_NE(memory_error(config, 1, 4, {together - 1, "this machine"}), "");
+  EXPECT_NE(memory_error(config, 1, 2, {2 * largest - 1, "this machine"}), "") << "it may be any two";
 }
 
 TEST(CheckRoom, RefusesWhatNoDiskHolds) {
@@ -63,4 +63,4 @@ TEST(CheckRoom, RefusesWhatNoDiskHolds) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::AllOf;
@@ -97,4 +97,4 @@ TEST(ThreadAdvice, OfManyHostsTheFirstIsNamed) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

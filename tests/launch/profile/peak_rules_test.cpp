@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::AllOf;
@@ -123,4 +123,4 @@ TEST(PeakText, SaysWhereThePeakComesFromAndWhatItIsWorth) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

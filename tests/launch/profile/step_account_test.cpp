@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::HasSubstr;
@@ -90,4 +90,4 @@ TEST(StepAccount, JsonHoldsAllOfIt) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

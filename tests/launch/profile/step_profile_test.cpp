@@ -13,8 +13,6 @@
 namespace trireme::test {
 namespace {
 
-using namespace launch;
-
 using testing::HasSubstr;
 using testing::Not;
 

@@ -6,7 +6,7 @@
 #include "models/families/family.h"
 #include "models/families/presets.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::HasSubstr;
@@ -42,4 +42,4 @@ TEST(PredictedMemory, SaysTheMostOfAnUnevenLoadWhereItIsMore) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -11,7 +11,7 @@
 #include "launch/report/number_text.h"
 #include "models/families/presets.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::AllOf;
@@ -220,4 +220,4 @@ TEST(Banner, AVocabularyThatIsNotKnownYet) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

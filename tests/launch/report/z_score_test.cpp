@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 // 1 and 3 in turns: mean 2, standard deviation 1.
@@ -43,4 +43,4 @@ TEST(ZScore, Forgets) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 TEST(TrainingSamples, ReplicasTakeEverySampleOfAStepOnce) {
@@ -90,4 +90,4 @@ TEST(EvaluationBatches, ABoundNeverWraps) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -11,7 +11,7 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using test::expect_error;
@@ -123,4 +123,4 @@ TEST(TrainingData, IdsBeyondTheVocabularyAreFoundBeforeTheRun) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -12,7 +12,7 @@
 #include "tests/support/planted_faults.h"
 #include "tests/support/tier.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 VerifyReport verify_on_threads(const RunConfig& config) {
@@ -29,12 +29,12 @@ class DrawnVerify : public testing::TestWithParam<uint64_t> {};
 TEST_P(DrawnVerify, RightLayoutsPass) {
   const RunConfig config = test::draw_run(GetParam());
   const VerifyReport report = verify_on_threads(config);
-  EXPECT_THAT(report.faults, testing::IsEmpty()) << test::text_of(config);
+  EXPECT_THAT(report.errors, testing::IsEmpty()) << test::text_of(config);
   EXPECT_FALSE(report.steps.empty());
 }
 
 struct Finding {
-  std::vector<std::string> faults, places;
+  std::vector<std::string> errors, places;
 };
 
 // What is found of a fault, and where it acted.
@@ -45,7 +45,7 @@ Finding find(const RunConfig& config, const test::PlantedFault& fault) {
     test::FaultOfRank part(fault, config, world);
     VerifyReport mine = verify_layout(part.world(), config, {}, part.hooks());
     const std::lock_guard lock(mutex);
-    if (world.rank() == 0) finding.faults = std::move(mine.faults);
+    if (world.rank() == 0) finding.errors = std::move(mine.errors);
     if (world.rank() == fault.rank) finding.places = part.places();
   });
   return finding;
@@ -88,13 +88,13 @@ TEST_P(PlantedFaults, AreFoundWhereTheyAre) {
   }
   const auto& [run, fault] = planted;
   const std::string text =
-      fmt::format("{}; {}; {} in {}", fmt::join(finding.faults, "\n"), fmt::join(finding.places, ", "),
+      fmt::format("{}; {}; {} in {}", fmt::join(finding.errors, "\n"), fmt::join(finding.places, ", "),
                   test::text_of(fault), test::text_of(run));
   ASSERT_FALSE(finding.places.empty()) << "has not acted: " << text;
-  ASSERT_FALSE(finding.faults.empty()) << "is not found: " << text;
-  EXPECT_THAT(finding.faults.front(), testing::StartsWith(fmt::format("step {}: ", fault.step + 1))) << text;
+  ASSERT_FALSE(finding.errors.empty()) << "is not found: " << text;
+  EXPECT_THAT(finding.errors.front(), testing::StartsWith(fmt::format("step {}: ", fault.step + 1))) << text;
   const bool is_placed = std::ranges::any_of(finding.places, [&](const std::string& place) {
-    return finding.faults.front().find(place) != std::string::npos;
+    return finding.errors.front().find(place) != std::string::npos;
   });
   EXPECT_TRUE(is_placed) << text;
 }
@@ -116,4 +116,4 @@ INSTANTIATE_TEST_SUITE_P(Drawn, PlantedFaults, testing::ValuesIn(fault_seeds()),
 INSTANTIATE_TEST_SUITE_P(Drawn, DrawnVerify, testing::ValuesIn(seeds()), testing::PrintToStringParamName());
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

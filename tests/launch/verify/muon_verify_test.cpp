@@ -8,7 +8,7 @@
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/launch/verify/tiny_run.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::HasSubstr;
@@ -31,32 +31,32 @@ struct Hooks : RunHooks {
   }
 };
 
-std::vector<std::string> faults_of_run(const RunConfig& config,
+std::vector<std::string> errors_of_run(const RunConfig& config,
                                        std::function<void(const Parameter&, const Tensor&)> change = {}) {
-  std::vector<std::string> faults;
+  std::vector<std::string> errors;
   run_thread_ranks(config.parallel.world_size(), [&](Communicator& world) {
     Hooks hooks;
     hooks.change = change;
     const VerifyReport report = verify_layout(world, config, {}, change ? &hooks : nullptr);
-    if (world.rank() == 0) faults = report.faults;
+    if (world.rank() == 0) errors = report.errors;
   });
-  return faults;
+  return errors;
 }
 
 TEST(MuonVerify, ALayoutThatFollowsPassesInAnyPrecision) {
   RunConfig config = muon_run();
-  EXPECT_THAT(faults_of_run(config), IsEmpty());
+  EXPECT_THAT(errors_of_run(config), IsEmpty());
   config.train.precision = DType::bf16;
-  EXPECT_THAT(faults_of_run(config), IsEmpty());
+  EXPECT_THAT(errors_of_run(config), IsEmpty());
   config.train.master = false;
-  EXPECT_THAT(faults_of_run(config), IsEmpty());
+  EXPECT_THAT(errors_of_run(config), IsEmpty());
 }
 
 TEST(MuonVerify, RulesAreFollowed) {
   RunConfig config = muon_run();
   config.optimizer.rules = {{.pattern = "layers.0.*", .frozen = true},
                             {.pattern = "layers.1.ffn.*", .decays = false, .lr_factor = 0.5}};
-  EXPECT_THAT(faults_of_run(config), IsEmpty());
+  EXPECT_THAT(errors_of_run(config), IsEmpty());
 }
 
 TEST(MuonVerify, AnUpdateThatIsNotMuonsIsNamed) {
@@ -65,10 +65,10 @@ TEST(MuonVerify, AnUpdateThatIsNotMuonsIsNamed) {
   const auto twice = [](const Parameter& p, const Tensor& w) {
     if (p.name == "layers.1.ffn.down.weight") w.data<float>()[7] += 1e-4f;
   };
-  EXPECT_THAT(faults_of_run(config, twice),
+  EXPECT_THAT(errors_of_run(config, twice),
               testing::Contains(HasSubstr("the update of layers.1.ffn.down.weight, element 7, differs")));
   config.optimizer.rules = {{.pattern = "layers.1.ffn.down.*", .frozen = true}};
-  EXPECT_THAT(faults_of_run(config, twice), testing::Contains(HasSubstr("frozen")));
+  EXPECT_THAT(errors_of_run(config, twice), testing::Contains(HasSubstr("frozen")));
 }
 
 // Where products are in bf16 single elements may be off; the whole may not.
@@ -76,12 +76,12 @@ TEST(MuonVerify, InBf16TheWholeUpdateIsLookedAt) {
   RunConfig config = muon_run();
   config.parallel = {.data = 1};
   config.optimizer.muon_precision = DType::bf16;
-  EXPECT_THAT(faults_of_run(config), IsEmpty());
+  EXPECT_THAT(errors_of_run(config), IsEmpty());
   const auto other = [](const Parameter& p, const Tensor& w) {
     if (p.name != "layers.1.ffn.down.weight") return;
     for (int64_t i = 0; i < w.numel(); ++i) w.data<float>()[i] *= 1.2f;
   };
-  EXPECT_THAT(faults_of_run(config, other), testing::Contains(HasSubstr("layers.1.ffn.down.weight")));
+  EXPECT_THAT(errors_of_run(config, other), testing::Contains(HasSubstr("layers.1.ffn.down.weight")));
 }
 
 TEST(MuonVerify, ItIsVerifiedInF32First) {
@@ -95,4 +95,4 @@ TEST(MuonVerify, ItIsVerifiedInF32First) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -19,7 +19,7 @@
 #include "runtime/ops/host_copy.h"
 #include "tests/launch/verify/tiny_run.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using test::tiny_run;
@@ -70,7 +70,7 @@ TEST(Verify, LayoutsThatFollowHaveNoFaults) {
         ParallelPlan{.data = 1, .context = 2},
         ParallelPlan{.data = 1, .pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 2}}) {
     const VerifyReport report = verified(tiny_run(plan));
-    EXPECT_THAT(report.faults, IsEmpty());
+    EXPECT_THAT(report.errors, IsEmpty());
     ASSERT_EQ(report.steps.size(), 3u);
     for (const StepDifference& step : report.steps) {
       EXPECT_LT(step.passes.bound, 1e-4);
@@ -97,7 +97,7 @@ TEST(Verify, TheLayoutRecomputesAsTheRunDoesAndOneRankKeepsAll) {
   ActivationMeter keeping, recomputing;
   verified(config, 1, &keeping);
   config.train.recomputation = {.mode = RecomputeMode::full};
-  EXPECT_THAT(verified(config, 1, &recomputing).faults, IsEmpty());
+  EXPECT_THAT(verified(config, 1, &recomputing).errors, IsEmpty());
   EXPECT_LT(recomputing.most, keeping.most / 2);
 }
 
@@ -106,7 +106,7 @@ TEST(Verify, RoutersAreJitteredAsInTraining) {
   config.model.init_std = 0.2;
   config.model.moe = {.num_experts = 4, .jitter = 0.1};
   const VerifyReport jittered = verified(config);
-  EXPECT_THAT(jittered.faults, IsEmpty());
+  EXPECT_THAT(jittered.errors, IsEmpty());
   config.model.moe.jitter = 0;
   EXPECT_NE(verified(config).losses, jittered.losses);
 }
@@ -115,11 +115,11 @@ TEST(Verify, LayersThatShareWeightsFollowAndAreNamed) {
   RunConfig config = tiny_run({.data = 2, .pipeline = 2, .zero_stage = 2});
   config.model.num_layers = 5;
   config.model.share = 2;
-  EXPECT_THAT(verified(config).faults, IsEmpty());
+  EXPECT_THAT(verified(config).errors, IsEmpty());
   Disturber disturber("layers.4", 0, true);  // on the second stage, as layers.2 is
   const VerifyReport report = verified(config, 3, &disturber);
-  ASSERT_FALSE(report.faults.empty());
-  EXPECT_THAT(report.faults.front(), HasSubstr("layers.4"));
+  ASSERT_FALSE(report.errors.empty());
+  EXPECT_THAT(report.errors.front(), HasSubstr("layers.4"));
 }
 
 TEST(Verify, AForwardPassThatDiffersIsNamed) {
@@ -127,8 +127,8 @@ TEST(Verify, AForwardPassThatDiffersIsNamed) {
   Disturber disturber("layers.2", 1, true);
   const VerifyReport report = verified(config, 3, &disturber);
   // The second micro-batch of the second replica is the fourth of the step.
-  ASSERT_FALSE(report.faults.empty());
-  EXPECT_THAT(report.faults.front(),
+  ASSERT_FALSE(report.errors.empty());
+  EXPECT_THAT(report.errors.front(),
               HasSubstr("step 1: what comes out of layers.2, in the forward pass of micro-batch 3 differs"));
 }
 
@@ -136,38 +136,38 @@ TEST(Verify, ABackwardPassThatDiffersIsNamedWithTheFirstGradient) {
   const RunConfig config = tiny_run({.data = 1, .tensor = 2});
   Disturber disturber("layers.2", 2, false);
   const VerifyReport report = verified(config, 0, &disturber);
-  ASSERT_FALSE(report.faults.empty());
-  EXPECT_THAT(report.faults.front(), HasSubstr("layers.2, in the backward pass of micro-batch 2 differs"));
+  ASSERT_FALSE(report.errors.empty());
+  EXPECT_THAT(report.errors.front(), HasSubstr("layers.2, in the backward pass of micro-batch 2 differs"));
   // What comes out of layers.2 is wrong, its own gradients are right.
-  EXPECT_THAT(report.faults,
+  EXPECT_THAT(report.errors,
               testing::Contains(AllOf(HasSubstr("the first in the backward pass"), HasSubstr("layers.1."))));
 }
 
 // Of a run of one rank, and of the same with something changed.
-std::vector<std::string> faults_of(const RunConfig& config,
+std::vector<std::string> errors_of(const RunConfig& config,
                                    const std::function<void(RecordedStep&)>& change) {
   const auto self = make_self_communicator();
   RecordedRun run(*self, config, {});
   RecordedStep step = run.run_passes();
   const ReferenceStep reference{step, step, {}};
   change(step);
-  return compare_step(step, reference, config).faults;
+  return compare_step(step, reference, config).errors;
 }
 
 TEST(Verify, MissingAndNonFiniteTensorsDiffer) {
   const RunConfig config = tiny_run({.data = 1});
-  EXPECT_THAT(faults_of(config, [](RecordedStep&) {}), IsEmpty());
+  EXPECT_THAT(errors_of(config, [](RecordedStep&) {}), IsEmpty());
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_THAT(faults_of(config, [](RecordedStep& s) { s.gradients.erase("layers.1.ffn.up.weight"); }),
+  EXPECT_THAT(errors_of(config, [](RecordedStep& s) { s.gradients.erase("layers.1.ffn.up.weight"); }),
               testing::Contains(AllOf(HasSubstr("layers.1.ffn.up.weight"), HasSubstr("differs by inf"))));
-  EXPECT_THAT(faults_of(config, [&](RecordedStep& s) { s.gradients.at("final_norm.gain")[0] = kNan; }),
+  EXPECT_THAT(errors_of(config, [&](RecordedStep& s) { s.gradients.at("final_norm.gain")[0] = kNan; }),
               testing::Contains(AllOf(HasSubstr("final_norm.gain"), HasSubstr("differs by inf"))));
-  EXPECT_THAT(faults_of(config, [&](RecordedStep& s) { s.loss = std::numeric_limits<double>::quiet_NaN(); }),
+  EXPECT_THAT(errors_of(config, [&](RecordedStep& s) { s.loss = std::numeric_limits<double>::quiet_NaN(); }),
               testing::Contains(HasSubstr("the loss differs")));
-  EXPECT_THAT(faults_of(config, [&](RecordedStep& s) { s.grad_norm *= 1.001; }),
+  EXPECT_THAT(errors_of(config, [&](RecordedStep& s) { s.grad_norm *= 1.001; }),
               testing::Contains(HasSubstr("the gradient norm is")));
   EXPECT_THAT(
-      faults_of(config, [&](RecordedStep& s) { s.trace.unlike = {1}; }),
+      errors_of(config, [&](RecordedStep& s) { s.trace.unlike = {1}; }),
       testing::Contains(AllOf(HasSubstr("layers.0"), HasSubstr("is not the same on the tensor ranks"))));
 }
 
@@ -175,7 +175,7 @@ TEST(Verify, WhatIsFiniteOnNeitherSideEndsTheComparison) {
   RunConfig config = tiny_run({.data = 2});
   config.optimizer.lr = 1e30;
   const VerifyReport report = verified(config);
-  EXPECT_THAT(report.faults, IsEmpty());
+  EXPECT_THAT(report.errors, IsEmpty());
   ASSERT_EQ(report.steps.size(), 2u);
   EXPECT_FALSE(report.steps.back().is_finite);
 }
@@ -224,8 +224,8 @@ class BitOfACopy final : public RunHooks {
 TEST(Verify, CopiesThatDifferInABitAreNamedWithTheirRanks) {
   BitOfACopy bit;
   const VerifyReport report = verified(tiny_run({.data = 2, .tensor = 2}), 2, &bit);
-  ASSERT_FALSE(report.faults.empty());
-  EXPECT_THAT(report.faults.front(),
+  ASSERT_FALSE(report.errors.empty());
+  EXPECT_THAT(report.errors.front(),
               AllOf(HasSubstr("step 2: "), HasSubstr("ranks 0 and 2 have different"), HasSubstr(bit.name)));
 }
 
@@ -251,7 +251,7 @@ TEST(Verify, ChoicesThatRoundingExplainsAreFollowedAndOthersAreFaults) {
   EXPECT_EQ(reference.one.differences.num_other, 1);
   EXPECT_GT(reference.one.differences.widest, 0);
   // It went where it was told, and what it would have chosen by is far apart.
-  EXPECT_THAT(compare_step(reference.one, reference, config).faults,
+  EXPECT_THAT(compare_step(reference.one, reference, config).errors,
               testing::Contains(HasSubstr("goes to another expert")));
 }
 
@@ -303,4 +303,4 @@ TEST(SmallRun, LeavesASmallModelAlone) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -16,7 +16,7 @@ using testing::HasSubstr;
 
 TEST(ModelConfig, PresetsHaveNoFaultsAndTheirOwnNames) {
   for (const Preset& preset : presets()) {
-    EXPECT_THAT(faults_of(preset.config), testing::IsEmpty()) << preset.config.name;
+    EXPECT_THAT(errors_of(preset.config), testing::IsEmpty()) << preset.config.name;
     EXPECT_EQ(find_preset(preset.config.name), &preset);
   }
   EXPECT_EQ(find_preset("gpt2-124"), nullptr);
@@ -39,18 +39,18 @@ TEST(ModelConfig, FamiliesSetTheKinds) {
 
 TEST(MoeConfig, FaultsNameTheNearestAndRoomIsRoundedUp) {
   MoeConfig moe{.num_experts = 8, .experts_per_token = 9};
-  EXPECT_THAT(faults_of(moe, 4), ElementsAre(AllOf(HasSubstr("moe.top-k 9"), HasSubstr("at most 8"))));
+  EXPECT_THAT(errors_of(moe, 4), ElementsAre(AllOf(HasSubstr("moe.top-k 9"), HasSubstr("at most 8"))));
   moe = {.num_experts = 8, .num_groups = 3};
-  EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("nearest are 2 or 4")));
+  EXPECT_THAT(errors_of(moe, 4), ElementsAre(HasSubstr("nearest are 2 or 4")));
   moe = {.num_experts = 8, .experts_per_token = 3, .num_groups = 4, .groups_per_token = 1};
-  EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("at most 2")));
+  EXPECT_THAT(errors_of(moe, 4), ElementsAre(HasSubstr("at most 2")));
   moe = {.num_experts = 8, .experts_per_token = 1};
-  EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("--moe.normalize off")));
+  EXPECT_THAT(errors_of(moe, 4), ElementsAre(HasSubstr("--moe.normalize off")));
   moe = {.num_experts = 8, .first_block = 4};
-  EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("no block would have experts")));
+  EXPECT_THAT(errors_of(moe, 4), ElementsAre(HasSubstr("no block would have experts")));
   for (const double jitter : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN()}) {
     moe = {.num_experts = 8, .jitter = jitter};
-    EXPECT_THAT(faults_of(moe, 4), ElementsAre(HasSubstr("moe.jitter is")));
+    EXPECT_THAT(errors_of(moe, 4), ElementsAre(HasSubstr("moe.jitter is")));
   }
   moe = {.num_experts = 8, .capacity = CapacityMode::drop, .capacity_factor = 1.1};
   EXPECT_EQ(moe.capacity_of(10), 3);  // 2.75
@@ -66,7 +66,7 @@ TEST(ModelConfig, EveryFaultIsListedWithNumbersAndNeighbours) {
   config.num_kv_heads = 5;
   config.num_layers = 0;
   config.norm_eps = 0;
-  EXPECT_THAT(faults_of(config), ElementsAre(HasSubstr("model.layers is 0"),
+  EXPECT_THAT(errors_of(config), ElementsAre(HasSubstr("model.layers is 0"),
                                              AllOf(HasSubstr("model.hidden 100"), HasSubstr("model.heads 12"),
                                                    HasSubstr("96 or 108"), HasSubstr("10 or 20")),
                                              AllOf(HasSubstr("model.kv-heads 5"), HasSubstr("4 or 6")),
@@ -82,12 +82,12 @@ TEST(ModelConfig, OfAPatternOfBlocksTheLastOneHasNoWindow) {
   std::vector<int64_t> windows;
   for (int64_t i = 0; i < 7; ++i) windows.push_back(config.window_of(i));
   EXPECT_EQ(windows, (std::vector<int64_t>{8, 8, 0, 8, 8, 0, 8}));
-  EXPECT_TRUE(faults_of(config).empty());
+  EXPECT_TRUE(errors_of(config).empty());
   config.window_pattern = 1;
-  EXPECT_EQ(faults_of(config).size(), 1u);
+  EXPECT_EQ(errors_of(config).size(), 1u);
   config.window_pattern = 0;
   config.window = -1;
-  EXPECT_EQ(faults_of(config).size(), 1u);
+  EXPECT_EQ(errors_of(config).size(), 1u);
 }
 
 TEST(ModelConfig, SharingNeedsFewerGroupsThanLayersAndLayersAlike) {
@@ -95,23 +95,23 @@ TEST(ModelConfig, SharingNeedsFewerGroupsThanLayersAndLayersAlike) {
   config.num_layers = 12;
   for (const int64_t share : {0, 1, 4, 5, 11}) {
     config.share = share;
-    EXPECT_THAT(faults_of(config), testing::IsEmpty()) << share;
+    EXPECT_THAT(errors_of(config), testing::IsEmpty()) << share;
   }
   config.share = 12;
-  EXPECT_THAT(faults_of(config),
+  EXPECT_THAT(errors_of(config),
               ElementsAre(HasSubstr("model.share is 12: with model.layers 12 no layer would "
                                     "use the weights of another; 1 to 11 do")));
   config.moe = {.num_experts = 4, .every = 3};
   for (const int64_t share : {3, 6, 9}) {
     config.share = share;
-    EXPECT_THAT(faults_of(config), testing::IsEmpty()) << share;
+    EXPECT_THAT(errors_of(config), testing::IsEmpty()) << share;
   }
   config.share = 4;
-  EXPECT_THAT(faults_of(config), ElementsAre(HasSubstr("nearest that work are 3 or 6")));
+  EXPECT_THAT(errors_of(config), ElementsAre(HasSubstr("nearest that work are 3 or 6")));
   config.share = 1;
-  EXPECT_THAT(faults_of(config), ElementsAre(HasSubstr("nearest that work are 3")));
+  EXPECT_THAT(errors_of(config), ElementsAre(HasSubstr("nearest that work are 3")));
   config.moe = {.num_experts = 4, .first_block = 1};
-  EXPECT_THAT(faults_of(config), ElementsAre(HasSubstr("--moe.from 0 --moe.every 1")));
+  EXPECT_THAT(errors_of(config), ElementsAre(HasSubstr("--moe.from 0 --moe.every 1")));
 }
 
 TEST(ModelConfig, NoDivisionByZeroOrNegativeSizes) {
@@ -119,14 +119,14 @@ TEST(ModelConfig, NoDivisionByZeroOrNegativeSizes) {
   config.hidden_size = -1;
   config.num_heads = 0;
   config.num_kv_heads = 0;
-  EXPECT_EQ(faults_of(config).size(), 3u);
+  EXPECT_EQ(errors_of(config).size(), 3u);
 }
 
 TEST(ModelConfig, MoreHeadsThanNumbers) {
   ModelConfig config;
   config.hidden_size = 8;
   config.num_heads = config.num_kv_heads = 12;
-  EXPECT_THAT(faults_of(config),
+  EXPECT_THAT(errors_of(config),
               ElementsAre(AllOf(HasSubstr("nearest are hidden 12"), HasSubstr("heads 8"))));
 }
 
@@ -134,9 +134,9 @@ TEST(ModelConfig, RotaryPairsNeedAnEvenHead) {
   ModelConfig config;
   apply_family(config, ModelFamily::llama);
   config.hidden_size = 60;
-  EXPECT_THAT(faults_of(config), ElementsAre(AllOf(HasSubstr("= 5 numbers a head"), HasSubstr("48 or 72"))));
+  EXPECT_THAT(errors_of(config), ElementsAre(AllOf(HasSubstr("= 5 numbers a head"), HasSubstr("48 or 72"))));
   apply_family(config, ModelFamily::gpt2);
-  EXPECT_THAT(faults_of(config), testing::IsEmpty());
+  EXPECT_THAT(errors_of(config), testing::IsEmpty());
 }
 
 }  // namespace

@@ -67,8 +67,8 @@ TEST(Validate, AScheduleFileThatNobodyReadIsAFaultAndNoReadingBegins) {
 TEST(Validate, ATransformerIsRefusedWithTheSameWords) {
   const ModelConfig model = small_model();
   const ParallelPlan plan{.data = 1, .pipeline = 4, .virtual_stages = 4};
-  const auto faults = validate(model, plan, {});
-  ASSERT_EQ(faults.size(), 2u);
+  const auto errors = validate(model, plan, {});
+  ASSERT_EQ(errors.size(), 2u);
   run_thread_ranks(4, [&](Communicator& world) {
     Context ctx;
     const ParallelContext parallel(world, plan);
@@ -76,7 +76,7 @@ TEST(Validate, ATransformerIsRefusedWithTheSameWords) {
       const Transformer refused(ctx, parallel, model, {.max_seq_len = 8});
       ADD_FAILURE() << "a transformer of " << refused.placement().size();
     } catch (const UserError& error) {
-      EXPECT_EQ(std::string(error.what()), faults[0] + "\n" + faults[1]);
+      EXPECT_EQ(std::string(error.what()), errors[0] + "\n" + errors[1]);
     }
   });
 }

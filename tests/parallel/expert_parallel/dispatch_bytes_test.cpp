@@ -83,7 +83,7 @@ void check(Communicator& world, const Case& c) {
   const PendingStep pending = session.step().forward_backward(batches);
   const int64_t sent = experts.bytes_exchanged() - before;
 
-  const int64_t passed = kSeqLen / plan.context / plan.expert_row_parts();
+  const int64_t passed = kSeqLen / plan.context / plan.expert_row_shards();
   int64_t expected = 0;
   for (const RouterBalance* router : session.part().routers()) {
     std::vector<double> chosen = router->sums.chosen;  // of equal micro-batches

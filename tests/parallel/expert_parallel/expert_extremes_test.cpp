@@ -241,9 +241,9 @@ TEST(ExpertExtremes, TheSlowestRankIsAtLeastTheMean) {
 }
 
 TEST(ExpertExtremes, WhatDoesNotDivideIsRefusedWithTheNearest) {
-  EXPECT_THAT(expert_parallel_faults({.num_experts = 6}, 4),
+  EXPECT_THAT(expert_parallel_errors({.num_experts = 6}, 4),
               testing::ElementsAre(testing::HasSubstr("--parallel.expert 3 or 6")));
-  EXPECT_THAT(expert_parallel_faults({}, 2), testing::ElementsAre(testing::HasSubstr("without experts")));
+  EXPECT_THAT(expert_parallel_errors({}, 2), testing::ElementsAre(testing::HasSubstr("without experts")));
   ParallelPlan plan{.data = 6, .expert = 4};
   EXPECT_THAT(resolve(plan, 6), testing::ElementsAre(testing::HasSubstr("--parallel.expert 3 or 6")));
   ParallelPlan wide{.data = 2, .tensor = 4, .expert_tensor = 3};
@@ -254,7 +254,7 @@ TEST(ExpertExtremes, WhatDoesNotDivideIsRefusedWithTheNearest) {
                   testing::AllOf(testing::HasSubstr("2 ranks that see different tokens (data 1 x context 1 x "
                                                     "tensor 4 / expert-tensor 2)"),
                                  testing::HasSubstr("--parallel.expert 2"))));
-  EXPECT_THAT(expert_parallel_faults({.num_experts = 8}, 4, 3),
+  EXPECT_THAT(expert_parallel_errors({.num_experts = 8}, 4, 3),
               testing::ElementsAre(testing::HasSubstr("a rank holds 2 experts")));
   ParallelPlan chunked{.data = 2, .expert_chunks = 2};
   EXPECT_THAT(resolve(chunked, 2), testing::ElementsAre(testing::HasSubstr("no rows travel")));

@@ -49,7 +49,7 @@ constexpr BufferExtent kExtents[] = {BufferExtent::whole, BufferExtent::sharded}
 struct DrawnBlock {
   std::vector<int64_t> rows;  ///< of each member
   int64_t columns = 0;        ///< 0: vectors
-  int divided_dim = -1;       ///< that tensor ranks divide; -1: each holds all of it
+  int sharded_dim = -1;       ///< that tensor ranks divide; -1: each holds all of it
   int expert = -1;
   size_t layer = 0;
 };
@@ -78,7 +78,7 @@ struct DrawnLayout {
     block.layer = blocks.empty() ? 0 : blocks.back().layer + static_cast<size_t>(draw(0, 1));
     block.columns = draw(0, 2) == 0 ? 0 : draw(3, 90);
     const bool is_matrix = block.columns > 0;
-    block.divided_dim = static_cast<int>(draw(-1, is_matrix ? 1 : 0));
+    block.sharded_dim = static_cast<int>(draw(-1, is_matrix ? 1 : 0));
     if (is_matrix && draw(0, 2) == 0) block.expert = static_cast<int>(blocks.size());
     for (int64_t n = draw(1, 3); n > 0; --n) block.rows.push_back(draw(3, is_matrix ? 70 : 3000));
     return block;
@@ -104,14 +104,14 @@ struct DrawnLayout {
     const DrawnBlock& block = blocks[b];
     const int64_t rows = block.rows[member];
     const Shape shape = block.columns == 0 ? Shape{rows} : Shape{rows, block.columns};
-    const int dim = std::max(block.divided_dim, 0);
+    const int dim = std::max(block.sharded_dim, 0);
     const int64_t size = shape[dim];
-    const Part part = block.divided_dim < 0
+    const Part part = block.sharded_dim < 0
                           ? Part{0, size}
                           : Part{size * tensor_rank / tensor_ranks, size * (tensor_rank + 1) / tensor_ranks};
     Parameter p = Parameter::part_of(fmt::format("{}.{}", b, member), shape, dim, part, 0, 1);
     p.expert = block.expert;
-    if (block.divided_dim < 0) p.num_copies = tensor_ranks;
+    if (block.sharded_dim < 0) p.num_copies = tensor_ranks;
     return p;
   }
 

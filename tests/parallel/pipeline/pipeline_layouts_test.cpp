@@ -139,10 +139,10 @@ TEST(PipelineParallel, AScheduleFileForAnotherJobIsRefusedWithAllNumbers) {
   const std::string path = folder.path("mine.txt");
   write_schedule(make_schedule(ScheduleKind::one_f_one_b, 3, 5), path);
   const ParallelPlan plan{.data = 1, .pipeline = 2, .schedule = read(path)};
-  const auto faults = pipeline_faults(plan, 5, 4);
-  ASSERT_EQ(faults.size(), 2u);
-  EXPECT_THAT(faults[0], testing::HasSubstr("for 3 stages, the job has 2: ask for --parallel.pipeline 3"));
-  EXPECT_THAT(faults[1], testing::HasSubstr("for 5 micro-batches, the job has 4"));
+  const auto errors = pipeline_errors(plan, 5, 4);
+  ASSERT_EQ(errors.size(), 2u);
+  EXPECT_THAT(errors[0], testing::HasSubstr("for 3 stages, the job has 2: ask for --parallel.pipeline 3"));
+  EXPECT_THAT(errors[1], testing::HasSubstr("for 5 micro-batches, the job has 4"));
 }
 
 TEST(PipelineParallel, AScheduleFileThatDeadlocksIsRefused) {
@@ -154,10 +154,10 @@ TEST(PipelineParallel, AScheduleFileThatDeadlocksIsRefused) {
 }
 
 TEST(PipelineParallel, MoreStagesThanLayersAreRefused) {
-  EXPECT_THAT(pipeline_faults({.data = 1, .pipeline = 8}, 5, 4),
+  EXPECT_THAT(pipeline_errors({.data = 1, .pipeline = 8}, 5, 4),
               testing::ElementsAre(testing::HasSubstr("ask for at most --parallel.pipeline 5")));
   EXPECT_THAT(
-      pipeline_faults({.data = 1, .pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 4},
+      pipeline_errors({.data = 1, .pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 4},
                       7, 4),
       testing::ElementsAre(testing::HasSubstr("ask for at most --parallel.virtual-stages 3")));
 }

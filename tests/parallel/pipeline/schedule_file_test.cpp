@@ -74,9 +74,9 @@ TEST(ScheduleFile, MutatedFiles) {
     }
     try {
       const Schedule s = parse(text);
-      const auto faults = check_schedule(s);
-      num_faulty += faults.empty() ? 0 : 1;
-      if (faults.empty()) {
+      const auto errors = check_schedule(s);
+      num_faulty += errors.empty() ? 0 : 1;
+      if (errors.empty()) {
         EXPECT_EQ(parse(schedule_text(s)).actions_of_stage, s.actions_of_stage) << text;
       }
     } catch (const UserError& error) {

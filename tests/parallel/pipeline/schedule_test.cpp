@@ -151,7 +151,7 @@ TEST(ScheduleFormulas, LatencyIsPaidOnTheWayThereAndBack) {
                    3 * 3 + 4 * 0.5);
 }
 
-// Planted faults --------------------------------------------------------------------------------------------
+// Planted errors --------------------------------------------------------------------------------------------
 
 size_t position_of(const Schedule& s, size_t stage, ActionKind kind, int micro_batch) {
   const auto& actions = s.actions_of_stage[stage];

@@ -37,9 +37,9 @@ void expect_whole(int size, const std::function<Parameter(const TensorParallel&)
 
 TEST(GatherParameter, PutsEveryKindTogether) {
   for (const int size : {1, 2, 3, 4}) {
-    expect_whole(size, [](const TensorParallel& t) { return t.divided("rows", {7, 5}, 0, 0, 1); });
-    expect_whole(size, [](const TensorParallel& t) { return t.divided("columns", {5, 7}, 1, 0, 1); });
-    expect_whole(size, [](const TensorParallel& t) { return t.divided("vector", {11}, 0, 0, 1); });
+    expect_whole(size, [](const TensorParallel& t) { return t.sharded("rows", {7, 5}, 0, 0, 1); });
+    expect_whole(size, [](const TensorParallel& t) { return t.sharded("columns", {5, 7}, 1, 0, 1); });
+    expect_whole(size, [](const TensorParallel& t) { return t.sharded("vector", {11}, 0, 0, 1); });
     expect_whole(size, [](const TensorParallel& t) { return t.copied("gain", {6}, 0, 1); });
   }
 }

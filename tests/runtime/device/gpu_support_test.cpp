@@ -48,18 +48,18 @@ TEST(GpuSupport, EveryReasonHasItsWords) {
 
 TEST(GpuSupport, TwoCopiesOfALibraryAreNamed) {
   EXPECT_THAT(
-      doubled_libraries({"/usr/lib/libnccl.so.2", "/usr/lib/libcublas.so.13", "/usr/lib/libcublasLt.so.13",
+      duplicate_libraries({"/usr/lib/libnccl.so.2", "/usr/lib/libcublas.so.13", "/usr/lib/libcublasLt.so.13",
                          "/usr/lib/libcudnn.so.9", "/usr/lib/libcudnn_graph.so.9", "/usr/lib/libz.so.1"}),
       IsEmpty());
   EXPECT_THAT(
-      doubled_libraries({"/a/libnccl.so.2", "/a/libcudart.so.13", "/b/libcudart.so.12.4", "/b/libnccl.so"}),
+      duplicate_libraries({"/a/libnccl.so.2", "/a/libcudart.so.13", "/b/libcudart.so.12.4", "/b/libnccl.so"}),
       ElementsAre("libcudart: /a/libcudart.so.13 and /b/libcudart.so.12.4",
                   "libnccl: /a/libnccl.so.2 and /b/libnccl.so"));
 }
 
 TEST(GpuSupport, SeesWhatThisProcessHasLoaded) {
   EXPECT_THAT(loaded_libraries(), Contains(HasSubstr("libstdc++.so")));
-  EXPECT_THAT(doubled_libraries(loaded_libraries()), IsEmpty());
+  EXPECT_THAT(duplicate_libraries(loaded_libraries()), IsEmpty());
 }
 
 TEST(GpuSupport, PartsOfAGpuAreKnownByName) {

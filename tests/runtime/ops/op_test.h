@@ -1,4 +1,4 @@
-// What the tests of the ops share: every compute type, contexts of one and of several threads, closeness.
+// What the tests of the ops share: every compute type, contexts of one and of several threads, tolerance.
 #pragma once
 
 #include <cmath>

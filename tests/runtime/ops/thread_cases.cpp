@@ -347,7 +347,7 @@ std::vector<Tensor> reductions(Context& ctx, Draw draw) {
   const Tensor norm = f64(ctx, {1}), factor = draw.tensor(ctx, {1});
   ops::clip_factor(ctx, {.loss_scale = 2, .clip = 0.5}, f64(ctx, {1}, 100), squares, norm, factor);
   const Tensor spoilt = f64(ctx, {1}, 2);
-  ops::spoil_if_nonfinite(ctx, squares, spoilt);
+  ops::propagate_nonfinite(ctx, squares, spoilt);
   return {sum, squares, sums, in_order, first, norm, factor, spoilt};
 }
 

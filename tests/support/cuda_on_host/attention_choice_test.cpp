@@ -15,8 +15,6 @@
 namespace trireme::test {
 namespace {
 
-using namespace launch;
-
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;

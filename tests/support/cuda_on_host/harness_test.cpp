@@ -1,4 +1,4 @@
-// The host's stand-in for CUDA finds the faults that it is there for.
+// The host's stand-in for CUDA finds the errors that it is there for.
 #include <atomic>
 #include <cstdlib>
 

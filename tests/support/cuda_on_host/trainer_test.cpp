@@ -26,8 +26,6 @@
 namespace trireme::test {
 namespace {
 
-using namespace launch;
-
 // For all tests of this program, which is started once.
 [[maybe_unused]] const bool kComparesOrders = cuda_on_host::compares_orders = whole_tier();
 

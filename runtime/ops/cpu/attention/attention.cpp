@@ -67,7 +67,7 @@ struct Forward {
     out_rows.store(o);
   }
 
-  // Leaves exponents in the row, zeros out of sight, and returns what they are still to be multiplied by;
+  // Leaves exponents in the row, zeros out of view, and returns what they are still to be multiplied by;
   // dividing the output costs less than dividing them.
   float softmax(float* row, const KeyRange& seen, int64_t width, float& row_lse) const {
     if (seen.size() == 0) {

@@ -89,7 +89,7 @@ struct Backward {
   }
 
   // A row of scores becomes p, and the derivative by p that by the products of queries and keys; zeros out of
-  // sight.
+  // view.
   void differentiate(float* p, float* dp, const KeyRange& seen, int64_t width, float row_lse,
                      float delta) const {
     const int64_t first = seen.begin;

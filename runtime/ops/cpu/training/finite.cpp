@@ -61,7 +61,7 @@ void find_nonfinite(Context& ctx, const Tensor& t, const Tensor& first) {
   }
 }
 
-void spoil_if_nonfinite(Context&, const Tensor& x, const Tensor& out) {
+void propagate_nonfinite(Context&, const Tensor& x, const Tensor& out) {
   if (!std::isfinite(*x.data<double>())) *out.data<double>() = std::numeric_limits<double>::quiet_NaN();
 }
 

@@ -49,7 +49,7 @@ __global__ void least_kernel(const int64_t* firsts, int64_t count, int64_t n, in
   if (threadIdx.x == 0) out[0] = least;
 }
 
-__global__ void spoil_kernel(const double* x, double* out) {
+__global__ void propagate_kernel(const double* x, double* out) {
   if (!(fabs(*x) < INFINITY)) *out = NAN;
 }
 
@@ -70,8 +70,8 @@ void find_nonfinite(Context& ctx, const Tensor& t, const Tensor& first) {
   with_compute_type(t.dtype(), [&]<class T>(T) { find<T>(ctx, t, first); });
 }
 
-void spoil_if_nonfinite(Context& ctx, const Tensor& x, const Tensor& out) {
-  launch(ctx, spoil_kernel, 1, 1, 0, x.data<double>(), out.data<double>());
+void propagate_nonfinite(Context& ctx, const Tensor& x, const Tensor& out) {
+  launch(ctx, propagate_kernel, 1, 1, 0, x.data<double>(), out.data<double>());
 }
 
 }  // namespace trireme::ops::cuda

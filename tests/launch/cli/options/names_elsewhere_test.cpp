@@ -15,7 +15,7 @@
 #include "runtime/base/error.h"
 #include "tests/support/folders.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::HasSubstr;
@@ -36,8 +36,8 @@ TEST(NamesElsewhere, EachStandsForAnOptionAndIsNoneItself) {
 }
 
 TEST(NamesElsewhere, AnswerAWrongOption) {
-  EXPECT_EQ(said_elsewhere("num_layers"), "; Megatron-LM's --num_layers is --model.layers here");
-  EXPECT_EQ(said_elsewhere("model.layers"), "");
+  EXPECT_EQ(explain_name_elsewhere("num_layers"), "; Megatron-LM's --num_layers is --model.layers here");
+  EXPECT_EQ(explain_name_elsewhere("model.layers"), "");
   const std::vector<std::string> args = {"--data.text", "x",        "--tensor-model-parallel-size",
                                          "2",           "--n_embd", "64"};
   try {
@@ -58,4 +58,4 @@ TEST(OptionsPage, DocsHaveIt) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -9,7 +9,7 @@
 #include "launch/config/optimizer_choice.h"
 #include "runtime/base/error.h"
 
-namespace trireme::launch {
+namespace trireme {
 namespace {
 
 using testing::ElementsAre;
@@ -53,21 +53,21 @@ TEST(ParameterRulesText, WhatIsWrongIsNamed) {
   EXPECT_THAT(fault_of("*: optimizer=sgd"), HasSubstr("'optimizer=sgd' is none of"));
 }
 
-std::vector<std::string> faults_of_rules(const char* text, OptimizerKind kind = OptimizerKind::adamw) {
+std::vector<std::string> errors_of_rules(const char* text, OptimizerKind kind = OptimizerKind::adamw) {
   RunConfig config;
   config.model.vocab_size = 100;
   config.optimizer.kind = kind;
   EXPECT_EQ(parse_parameter_rules(text, config.optimizer.rules), "");
-  return optimizer_faults(config);
+  return optimizer_errors(config);
 }
 
 TEST(OptimizerChoice, RulesHaveToFitTheModel) {
-  EXPECT_THAT(faults_of_rules("layers.11.*: frozen=on; @matrix: optimizer=muon"), IsEmpty());
-  EXPECT_THAT(faults_of_rules("layers.12.*: frozen=on"),
+  EXPECT_THAT(errors_of_rules("layers.11.*: frozen=on; @matrix: optimizer=muon"), IsEmpty());
+  EXPECT_THAT(errors_of_rules("layers.12.*: frozen=on"),
               ElementsAre(HasSubstr("layers.12.* is no parameter")));
-  EXPECT_THAT(faults_of_rules("@router: frozen=on"), ElementsAre(HasSubstr("@router is no parameter")));
-  EXPECT_THAT(faults_of_rules("*: optimizer=muon"), ElementsAre(HasSubstr("which is no matrix")));
-  EXPECT_THAT(faults_of_rules("*: frozen=on"), ElementsAre(HasSubstr("nothing would be trained")));
+  EXPECT_THAT(errors_of_rules("@router: frozen=on"), ElementsAre(HasSubstr("@router is no parameter")));
+  EXPECT_THAT(errors_of_rules("*: optimizer=muon"), ElementsAre(HasSubstr("which is no matrix")));
+  EXPECT_THAT(errors_of_rules("*: frozen=on"), ElementsAre(HasSubstr("nothing would be trained")));
 }
 
 std::string refusal_of(std::vector<std::string> args) {
@@ -97,4 +97,4 @@ TEST(OptimizerChoice, OptionsOfMuonNeedMuon) {
 }
 
 }  // namespace
-}  // namespace trireme::launch
+}  // namespace trireme

@@ -26,7 +26,7 @@ void fail(std::string_view way, Communicator& world) {
   if (world.rank() != world.size() - 1) return wait_for_rank_1(world, ctx.stream(), t, u);
 
   if (way == "throw" || way == "unwind") throw_bad_input("tokens.bin: id 70000 at position 12");
-  const WorkPtr under_way = world.all_reduce_async(ctx.stream(), u);
+  const WorkPtr in_flight = world.all_reduce_async(ctx.stream(), u);
   if (way == "throw-asynchronous") {
     const WorkPtr behind = world.all_reduce_async(ctx.stream(), t);
     throw Error(ExitCode::numerics, "step 7: the loss is not finite");

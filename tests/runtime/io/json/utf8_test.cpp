@@ -12,7 +12,7 @@ TEST(Utf8, EveryCodePointSurvives) {
     if (c >= 0xD800 && c < 0xE000) continue;
     std::string text;
     append_utf8(text, c);
-    ASSERT_FALSE(find_utf8_fault(text)) << static_cast<uint32_t>(c);
+    ASSERT_FALSE(find_utf8_error(text)) << static_cast<uint32_t>(c);
     size_t position = 0;
     ASSERT_EQ(next_code_point(text, position), c);
     ASSERT_EQ(position, text.size());
@@ -43,7 +43,7 @@ TEST(Utf8, FindsTheFirstBadByte) {
     // At every distance from the eight-byte steps, with and without text behind.
     for (size_t before = 0; before < 20; ++before) {
       for (const std::string after : {"", "more text behind it"}) {
-        const auto fault = find_utf8_fault(std::string(before, 'a') + bytes + after);
+        const auto fault = find_utf8_error(std::string(before, 'a') + bytes + after);
         ASSERT_TRUE(fault);
         EXPECT_EQ(fault->offset, before);
         EXPECT_EQ(fault->byte, value);

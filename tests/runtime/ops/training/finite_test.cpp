@@ -44,7 +44,7 @@ TEST(Finite, SpoilsByWhatIsNotFinite) {
   const auto spoiled = [&](double x, double out) {
     const Tensor values = Tensor::empty(ctx, {2}, DType::f64);
     write<double>(values, {x, out});
-    ops::spoil_if_nonfinite(ctx, values.slice(0, 1), values.slice(1, 2));
+    ops::propagate_nonfinite(ctx, values.slice(0, 1), values.slice(1, 2));
     return read<double>(values)[1];
   };
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -54,8 +54,8 @@ TEST(Finite, SpoilsByWhatIsNotFinite) {
   EXPECT_EQ(spoiled(-1.7e308, 2.5), 2.5);
   EXPECT_TRUE(std::isnan(spoiled(0, std::numeric_limits<double>::quiet_NaN())));
   const Tensor two = Tensor::empty(ctx, {2}, DType::f64), single = full(ctx, {1}, DType::f32, 1);
-  EXPECT_THROW(ops::spoil_if_nonfinite(ctx, two, two.slice(0, 1)), InternalError);
-  EXPECT_THROW(ops::spoil_if_nonfinite(ctx, two.slice(0, 1), single), InternalError);
+  EXPECT_THROW(ops::propagate_nonfinite(ctx, two, two.slice(0, 1)), InternalError);
+  EXPECT_THROW(ops::propagate_nonfinite(ctx, two.slice(0, 1), single), InternalError);
 }
 
 TEST(Finite, TakesDoublesAndRefusesTheRest) {

@@ -1,4 +1,4 @@
-#include "models/config/tensor_parallel_faults.h"
+#include "models/config/tensor_parallel_errors.h"
 
 #include <algorithm>
 #include <numeric>
@@ -33,11 +33,11 @@ std::string nearest_degrees(const ModelConfig& c, int64_t tensor) {
 
 }  // namespace
 
-std::vector<std::string> tensor_parallel_faults(const ModelConfig& c, int tensor, int expert_tensor) {
-  std::vector<std::string> faults;
-  if (tensor < 1) return faults;
+std::vector<std::string> tensor_parallel_errors(const ModelConfig& c, int tensor, int expert_tensor) {
+  std::vector<std::string> errors;
+  if (tensor < 1) return errors;
   const auto add = [&](const std::string& why) {
-    faults.push_back(
+    errors.push_back(
         fmt::format("{}; nearest degrees are --parallel.tensor {}", why, nearest_degrees(c, tensor)));
   };
   if (c.num_heads % tensor != 0) {
@@ -55,16 +55,16 @@ std::vector<std::string> tensor_parallel_faults(const ModelConfig& c, int tensor
                     narrowest_ffn(c, alike), tensor));
   }
   if (!alike && c.moe.num_experts > 0 && c.expert_ffn_size() < expert_tensor) {
-    faults.push_back(fmt::format("moe.ffn {} is less than parallel.expert-tensor {}: at most {}",
+    errors.push_back(fmt::format("moe.ffn {} is less than parallel.expert-tensor {}: at most {}",
                                  c.expert_ffn_size(), expert_tensor, c.expert_ffn_size()));
   }
   if (c.vocab_size > 0 && c.vocab_size < tensor) {
     add(fmt::format("a vocabulary of {} is less than parallel.tensor {}", c.vocab_size, tensor));
   }
-  return faults;
+  return errors;
 }
 
-std::vector<std::string> sequence_parallel_faults(int64_t micro_batch, int64_t seq_len, int tensor,
+std::vector<std::string> sequence_parallel_errors(int64_t micro_batch, int64_t seq_len, int tensor,
                                                   int context) {
   if (tensor < 1 || context < 1) return {};
   const int64_t held = seq_len / context, rows = micro_batch * held;

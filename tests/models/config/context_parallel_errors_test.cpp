@@ -1,4 +1,4 @@
-#include "models/config/context_parallel_faults.h"
+#include "models/config/context_parallel_errors.h"
 
 #include <gmock/gmock.h>
 
@@ -11,29 +11,29 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 TEST(ContextParallelFaults, LengthsThatWork) {
-  EXPECT_THAT(context_parallel_faults(7, 8, 1), IsEmpty());
-  EXPECT_THAT(context_parallel_faults(4, 8, 2), IsEmpty());
-  EXPECT_THAT(context_parallel_faults(6, 8, 3), IsEmpty());
-  EXPECT_THAT(context_parallel_faults(1024, 1024, 512), IsEmpty());
+  EXPECT_THAT(context_parallel_errors(7, 8, 1), IsEmpty());
+  EXPECT_THAT(context_parallel_errors(4, 8, 2), IsEmpty());
+  EXPECT_THAT(context_parallel_errors(6, 8, 3), IsEmpty());
+  EXPECT_THAT(context_parallel_errors(1024, 1024, 512), IsEmpty());
 }
 
 TEST(ContextParallelFaults, OthersNameTheNearestLengthsAndDegrees) {
   EXPECT_THAT(
-      context_parallel_faults(100, 1024, 3),
+      context_parallel_errors(100, 1024, 3),
       ElementsAre(AllOf(HasSubstr("train.seq-len 100"), HasSubstr("2 x parallel.context 3 = 6"),
                         HasSubstr("--train.seq-len 96 or 102,"), HasSubstr("--parallel.context 2 or 5"))));
   // Each rank would hold whole tokens, but not two equal chunks.
   EXPECT_THAT(
-      context_parallel_faults(12, 1024, 4),
+      context_parallel_errors(12, 1024, 4),
       ElementsAre(AllOf(HasSubstr("--train.seq-len 8 or 16,"), HasSubstr("--parallel.context 3 or 6"))));
 }
 
 TEST(ContextParallelFaults, NothingIsProposedThatDoesNotWork) {
-  EXPECT_THAT(context_parallel_faults(100, 101, 3), ElementsAre(HasSubstr("--train.seq-len 96,")));
-  EXPECT_THAT(context_parallel_faults(5, 1024, 4),
+  EXPECT_THAT(context_parallel_errors(100, 101, 3), ElementsAre(HasSubstr("--train.seq-len 96,")));
+  EXPECT_THAT(context_parallel_errors(5, 1024, 4),
               ElementsAre(AllOf(HasSubstr("--train.seq-len 8,"), testing::EndsWith("--parallel.context 1"))));
-  EXPECT_THAT(context_parallel_faults(1, 1024, 2), ElementsAre(testing::EndsWith("--parallel.context 1")));
-  EXPECT_THAT(context_parallel_faults(10, 1024, 1 << 20),
+  EXPECT_THAT(context_parallel_errors(1, 1024, 2), ElementsAre(testing::EndsWith("--parallel.context 1")));
+  EXPECT_THAT(context_parallel_errors(10, 1024, 1 << 20),
               ElementsAre(testing::EndsWith("--parallel.context 5")));
 }
 

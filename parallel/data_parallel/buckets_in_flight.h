@@ -6,6 +6,6 @@
 namespace trireme {
 
 /// Buckets whose memory, or whose second sum, waits for a reduction while the backward pass fills others.
-inline constexpr size_t kMostBucketsUnderWay = 2;
+inline constexpr size_t kMaxBucketsInFlight = 2;
 
 }  // namespace trireme

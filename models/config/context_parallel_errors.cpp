@@ -1,4 +1,4 @@
-#include "models/config/context_parallel_faults.h"
+#include "models/config/context_parallel_errors.h"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@ bool fits(int64_t seq_len, int64_t context) { return context == 1 || seq_len % (
 
 }  // namespace
 
-std::vector<std::string> context_parallel_faults(int64_t seq_len, int64_t max_seq_len, int context) {
+std::vector<std::string> context_parallel_errors(int64_t seq_len, int64_t max_seq_len, int context) {
   if (context < 1 || fits(seq_len, context)) return {};
   const int64_t chunks = 2 * int64_t{context};
   return {fmt::format(

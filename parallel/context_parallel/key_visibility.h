@@ -16,7 +16,7 @@ namespace trireme::ring {
 struct Piece {
   int64_t sequence;
   Part rows;
-  int64_t at;  ///< its first row where the pieces of a meeting lie one after the other
+  int64_t at;  ///< its first row where the pieces of these keys lie one after the other
 };
 
 /// A chunk of queries that sees something of a piece.
@@ -26,7 +26,7 @@ struct Visit {
 };
 
 /// What a rank looks at of another one's keys, or of its own.
-struct Meeting {
+struct VisibleKeys {
   std::vector<Piece> pieces;
   std::vector<Visit> visits;
 
@@ -37,13 +37,13 @@ struct Meeting {
   int64_t rows() const { return pieces.empty() ? 0 : pieces.back().at + pieces.back().rows.size(); }
 };
 
-class Sights {
+class KeyVisibility {
  public:
   /// `shape` and `chunk_first_keys` (as of ring_attention) outlive it.
-  Sights(const ContextShare& share, const ops::AttentionShape& shape,
+  KeyVisibility(const ContextShare& share, const ops::AttentionShape& shape,
          std::span<const int32_t> chunk_first_keys);
 
-  Meeting meeting(int reader, int owner) const;
+  VisibleKeys visible(int reader, int owner) const;
 
   /// In which somebody takes something, ascending.
   const std::vector<int>& steps() const { return steps_; }
