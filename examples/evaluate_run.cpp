@@ -9,6 +9,7 @@
 #include "launch/run/batch_schedule.h"
 
 using namespace trireme;
+using namespace trireme::launch;
 
 namespace {
 

@@ -29,7 +29,7 @@ ModelConfig starcoder2(int64_t layers, int64_t hidden, int64_t heads, int64_t vo
   return c;
 }
 
-/// The loss after some steps on a sequence that goes on by a rule.
+/// The loss after some steps on a sequence that continues by a rule.
 double train(Communicator& world, const ParallelPlan& plan) {
   constexpr int64_t kBatch = 8, kSeqLen = 64, kVocab = 61;
   Context ctx;

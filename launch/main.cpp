@@ -22,21 +22,21 @@
 namespace {
 
 using trireme::ExitCode;
-using trireme::RankPlace;
+using trireme::launch::RankPlace;
 
 /// What every rank finds wrong (in the arguments) is said by rank 0; what befell one rank, by that rank.
 void report(const std::string& message, const RankPlace& place, bool by_all, bool is_error = true) {
   if (by_all && place.rank != 0) return;
   const std::string who =
       place.world_size > 1 && !by_all ? fmt::format("rank {}: ", place.rank) : std::string();
-  const std::string line =
-      fmt::format("trireme: {}{}{}\n", is_error ? "error: " : "", who, trireme::visible_message(message));
+  const std::string line = fmt::format("trireme: {}{}{}\n", is_error ? "error: " : "", who,
+                                       trireme::launch::visible_message(message));
   // Among several ranks half a line of another may be there already.
   std::fputs(((place.world_size > 1 ? "\n" : "") + line).c_str(), stderr);  // never throws
   if (place.log != nullptr) place.log->append(line);
 }
 
-// A rank that fails ends the others too: they may wait for it in a collective for ever.
+// A rank that fails ends the others too: they may wait for it in a collective forever.
 [[noreturn]] void end_job(ExitCode code) {
   std::fflush(nullptr);
   trireme::MpiEnvironment::abort(code);
@@ -65,7 +65,7 @@ ExitCode fail(const std::string& message, ExitCode code, const RankPlace& place)
 
 ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
   try {
-    trireme::run_program(args, place);
+    trireme::launch::run_program(args, place);
     if (place.mpi != nullptr) place.mpi->meet_ended(place.command);
     // The indicator tells of lines that were lost on the way, too.
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
@@ -88,11 +88,11 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  trireme::bound_spinning(argv);
-  trireme::prepare_process();
+  trireme::launch::bound_spinning(argv);
+  trireme::launch::prepare_process();
   const std::vector<std::string> args(argv + 1, argv + argc);
   const std::string command = args.empty() ? "--help" : args[0];
-  trireme::RunLog log;
+  trireme::launch::RunLog log;
   try {
     if (trireme::launched_under_mpi()) {
       const trireme::MpiEnvironment mpi;

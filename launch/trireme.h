@@ -1,5 +1,5 @@
 // Trireme as a library: what a program begins with. It links Trireme::trireme (find_package(Trireme), or
-// add_subdirectory), includes <trireme/trireme.h>, and finds in examples/ how to go on.
+// add_subdirectory), includes <trireme/trireme.h>, and finds in examples/ how to continue.
 #pragma once
 
 // Ranks: of mpirun, as threads of one process, or one alone.

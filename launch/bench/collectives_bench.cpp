@@ -10,7 +10,7 @@
 #include "runtime/ops/host_copy.h"
 #include "runtime/tensor/element_type.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -185,4 +185,4 @@ void print_collectives(std::FILE* out, const CollectivesBenchOptions& options,
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// How fast ranks move data: the measures of nccl-tests (github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md)
+// Benchmark of collectives, with the metrics of nccl-tests (github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md)
 // over any backend.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 #include "runtime/comm/communicator.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct CollectivesBenchOptions {
   std::string operation = "all";  ///< one of collective_names(), or all of them
@@ -46,4 +46,4 @@ std::vector<CollectiveTime> run_collectives_bench(Context& ctx, Communicator& co
 void print_collectives(std::FILE* out, const CollectivesBenchOptions& options,
                        std::span<const CollectiveTime> times);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "runtime/ops/permute.h"
 #include "runtime/ops/routing.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -85,4 +85,4 @@ std::vector<OpCaseMaker> expert_cases() {
           {"combine rows", rows, combine}};
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -19,7 +19,7 @@
 #include "runtime/ops/training/cross_entropy.h"
 #include "runtime/profile/op_timeline.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -269,4 +269,4 @@ OpTime time_op(Context& ctx, const OpCaseMaker& maker, DType dtype, int64_t toke
   return result;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

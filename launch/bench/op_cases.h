@@ -1,4 +1,4 @@
-// Ops on the shapes of training, for benchmarks.
+// Benchmark cases of ops, with shapes of real training.
 #pragma once
 
 #include <functional>
@@ -7,7 +7,7 @@
 
 #include "runtime/tensor/tensor.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// An op with its tensors, ready to run again and again.
 using OpCase = std::function<void()>;
@@ -30,4 +30,4 @@ struct OpTime {
 /// Times one case: warms up, then runs it for `seconds` at least.
 OpTime time_op(Context& ctx, const OpCaseMaker& maker, DType dtype, int64_t tokens, double seconds);
 
-}  // namespace trireme
+}  // namespace trireme::launch

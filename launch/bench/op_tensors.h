@@ -1,4 +1,4 @@
-// Tensors that benchmarks of ops work on.
+// Input tensors of op benchmarks.
 #pragma once
 
 #include <vector>
@@ -6,7 +6,7 @@
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/random.h"
 
-namespace trireme::op_tensors {
+namespace trireme::launch::op_tensors {
 
 /// Normal numbers.
 inline Tensor random(Context& ctx, const Shape& shape, DType dtype, uint64_t seed) {
@@ -26,4 +26,4 @@ inline Tensor zeros(Context& ctx, const Shape& shape, DType dtype) {
   return t;
 }
 
-}  // namespace trireme::op_tensors
+}  // namespace trireme::launch::op_tensors

@@ -1,4 +1,4 @@
-// What befalls one rank ends all of them in good order.
+// Agreement on errors: a failure of one rank ends all ranks in order.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Carries out what may fail on some ranks, without communication in it: what the first of them throws all
 /// throw as AgreedEnd. All ranks call it.
@@ -34,4 +34,4 @@ void together(Communicator& ranks, Attempt&& attempt) {
   throw AgreedEnd(static_cast<ExitCode>(code), words);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

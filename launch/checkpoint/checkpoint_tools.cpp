@@ -13,7 +13,7 @@
 #include "runtime/base/error.h"
 #include "runtime/base/half.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -99,7 +99,8 @@ std::vector<std::string> find_checkpoints(const std::string& path) {
       found.push_back((folder / checkpoint_name(step)).string());
     if (!found.empty()) return found;
   }
-  throw_user(ExitCode::checkpoint, "{} is no checkpoint, and no run or directory that has some", path);
+  throw_user(ExitCode::checkpoint, "{} is neither a checkpoint nor a run or directory with checkpoints",
+             path);
 }
 
 void list_checkpoints(const std::string& path, std::FILE* out) {
@@ -121,7 +122,7 @@ void verify_checkpoints(const std::string& path, std::FILE* out) {
   for (const std::string& found : find_checkpoints(path)) {
     const std::vector<std::string> errors = find_damage(found, true);
     if (errors.empty())
-      fmt::print(out, "{} is whole: every hash is right, proof {}\n", found,
+      fmt::print(out, "{} is intact: every hash matches, proof {}\n", found,
                  to_string(read_manifest(found).proof));
     damage.insert(damage.end(), errors.begin(), errors.end());
   }
@@ -183,4 +184,4 @@ bool diff_checkpoints(const std::string& one, const std::string& other, std::FIL
   return is_same;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

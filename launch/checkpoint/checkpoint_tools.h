@@ -1,11 +1,11 @@
-// What trireme checkpoint says of checkpoints.
+// The actions of trireme checkpoint: list, verify, show, diff, export.
 #pragma once
 
 #include <cstdio>
 #include <string>
 #include <vector>
 
-namespace trireme {
+namespace trireme::launch {
 
 /// The checkpoints that a path names, the newest first: itself, or those of a run's directory or of the
 /// directory in which they lie. UserError (checkpoint) where there is none.
@@ -21,4 +21,4 @@ void show_checkpoint(const std::string& path, std::FILE* out);
 /// does.
 bool diff_checkpoints(const std::string& one, const std::string& other, std::FILE* out);
 
-}  // namespace trireme
+}  // namespace trireme::launch

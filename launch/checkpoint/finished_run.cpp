@@ -9,7 +9,7 @@
 #include "runtime/io/files/durable_file.h"
 #include "runtime/io/files/file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -36,4 +36,4 @@ void remove_finished_mark(const std::string& run_directory) {
   remove_file(calls, mark_path(run_directory));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

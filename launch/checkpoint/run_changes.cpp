@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -49,9 +49,10 @@ RunChanges compare_runs(const TextMap& saved, const TextMap& now) {
     std::string name = key;
     if (name.starts_with("identity.")) name.erase(0, std::string_view("identity.").size());
     (is_refused(key) ? changes.refused : changes.passed)
-        .push_back(fmt::format("{}: {} there, {} here", name, shown(there->second), shown(here->second)));
+        .push_back(fmt::format("{}: {} in the checkpoint, {} here", name, shown(there->second),
+                               shown(here->second)));
   }
   return changes;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// What differs between a run that was saved and the one that is to go on from it.
+// Differences between a saved run and the one that resumes from it.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 
 #include "runtime/io/safetensors/safetensors.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct RunChanges {
   /// What is not changed by accident: model, data, tokenizer, seed, and what the order of samples depends on.
@@ -15,7 +15,7 @@ struct RunChanges {
 };
 
 /// Of the options of both by their keys, and of what is known of their data. A sentence each:
-/// "model.layers: 4 there, 6 here". Options of where and how fast a run goes are not compared.
+/// "model.layers: 4 in the checkpoint, 6 here". Options of where and how fast a run goes are not compared.
 RunChanges compare_runs(const TextMap& saved, const TextMap& now);
 
-}  // namespace trireme
+}  // namespace trireme::launch

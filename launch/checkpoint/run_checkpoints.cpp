@@ -7,7 +7,7 @@
 
 #include "parallel/checkpoint/save/commit.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 RunCheckpoints::RunCheckpoints(const CheckpointConfig& config, Communicator& world, std::string directory)
     : config_(config),
@@ -75,15 +75,15 @@ void RunCheckpoints::finish() {
     failure_ = error.what();
     last_step_ = -1;
     is_reported_ = true;
-    news_.push_back(fmt::format("warning: {}; those before it stay", failure_));
+    news_.push_back(fmt::format("warning: {}; earlier checkpoints are kept", failure_));
   }
 }
 
 std::vector<std::string> RunCheckpoints::take_messages() {
   if (!is_reported_ && !saver_.is_saving() && !saver_.has_failed() && saver_.last()) {
     is_reported_ = true;
-    news_.push_back(fmt::format("checkpoint {}; training stood still for {:.0f} ms", last_place(),
-                                1e3 * seconds_stopped_));
+    news_.push_back(
+        fmt::format("checkpoint {}; training paused for {:.0f} ms", last_place(), 1e3 * seconds_stopped_));
     for (const std::string& warning : saver_.last()->warnings) news_.push_back("warning: " + warning);
   }
   return std::exchange(news_, {});
@@ -94,4 +94,4 @@ std::string RunCheckpoints::last_place() const {
   return fmt::format("{} (proof {})", saver_.last()->path, to_string(saver_.last()->proof));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

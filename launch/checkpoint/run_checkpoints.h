@@ -1,4 +1,4 @@
-// The checkpoints of a run that trains: when one is due, what became of it, and what it is of.
+// Checkpoints of a training run: when one is due, its state, and the result of saving it.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/io/files/file_calls.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 class RunCheckpoints {
  public:
@@ -40,13 +40,13 @@ class RunCheckpoints {
   /// Notes an evaluation; true: it is the best so far, and --checkpoint.best asks for a checkpoint of it.
   bool is_new_best(int64_t step, double loss);
   const std::optional<BestState>& best() const { return best_; }
-  /// The run goes on from this checkpoint, with its best.
+  /// The run resumes from this checkpoint, with its best.
   void continue_from(const std::string& path, const TrainingState& state);
 
   /// Begins a save of the sources as they are now. All ranks call it, with equal states (the first rank's is
   /// written). With `waits`, or --checkpoint.async off, it is done when this returns.
   void save(TrainingState state, std::span<const SliceSource> sources, bool waits);
-  /// Waits for the save under way.
+  /// Waits for the save in flight.
   void finish();
   /// The step whose checkpoint was saved last or is being saved; -1: none.
   int64_t last_step() const { return last_step_; }
@@ -55,7 +55,7 @@ class RunCheckpoints {
   const std::string& failure() const { return failure_; }
   /// Lines for people since the last call; on the first rank.
   std::vector<std::string> take_messages();
-  /// Where the last one is that came to count, and its proof hash; none is under way.
+  /// Where the last one is that came to count, and its proof hash; none is in flight.
   std::string last_place() const;
 
  private:
@@ -72,7 +72,7 @@ class RunCheckpoints {
   double seconds_stopped_ = 0;  // the training, by the last save
   std::string failure_, resumed_place_;
   std::vector<std::string> news_;
-  CheckpointSaver saver_;  // goes first: it waits for what is under way
+  CheckpointSaver saver_;  // goes first: it waits for what is in flight
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <boost/program_options.hpp>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -74,4 +74,4 @@ Settings read_command_line(std::span<const std::string> args, std::span<const st
   return settings;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// The command line as settings.
+// Parses the command line into settings.
 #pragma once
 
 #include <span>
@@ -6,11 +6,11 @@
 
 #include "launch/cli/setting.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Reads --key value, --key=value and bare --key (a switch). `keys` are the known keys and aliases; unknown
 /// ones are handed over as they are, with the value that follows. -h is --help. An argument without a key is
 /// an error.
 Settings read_command_line(std::span<const std::string> args, std::span<const std::string> keys);
 
-}  // namespace trireme
+}  // namespace trireme::launch

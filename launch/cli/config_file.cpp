@@ -10,7 +10,7 @@
 #include "parallel/plan/schedule_spec.h"
 #include "runtime/data/tokenizer_kind.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -53,4 +53,4 @@ std::string write_config(const RunConfig& config) {
   return out;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

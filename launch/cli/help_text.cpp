@@ -7,7 +7,7 @@
 #include "launch/cli/ini_file.h"
 #include "launch/cli/options/option_table.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -62,4 +62,4 @@ std::string help_options(std::span<const Option> options) {
   return out;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

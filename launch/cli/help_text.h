@@ -1,4 +1,4 @@
-// --help.
+// The text of --help.
 #pragma once
 
 #include <span>
@@ -7,7 +7,7 @@
 
 #include "launch/cli/options/option.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// A switch or argument of one command: how it is written, and what it does.
 using HelpLine = std::pair<std::string, std::string>;
@@ -19,4 +19,4 @@ std::string default_text(const Option& option);
 /// `options` by section, with what they take and their defaults.
 std::string help_options(std::span<const Option> options);
 
-}  // namespace trireme
+}  // namespace trireme::launch

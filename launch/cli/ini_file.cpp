@@ -9,7 +9,7 @@
 
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -95,7 +95,7 @@ class Reader {
   void error(const std::string& message) { settings_.errors.push_back(where() + ": " + message); }
 
   void section_line(std::string_view text) {
-    if (!text.ends_with(']')) return error(fmt::format("'{}' is no section: it must end in ]", text));
+    if (!text.ends_with(']')) return error(fmt::format("'{}' is not a section: it must end in ]", text));
     section_ = trim(text.substr(1, text.size() - 2));
   }
 
@@ -113,9 +113,10 @@ class Reader {
     } else if (auto value = unquote(raw)) {
       settings_.list.push_back({key, std::move(*value), where()});
     } else {
-      error(fmt::format(
-          "{} = {}: the quotes must close, nothing may follow, and escapes are \\n \\t \\r \\\" \\\\ \\xHH",
-          key, raw));
+      error(
+          fmt::format("{} = {}: quotes must close, with nothing after them; escapes are \\n"
+                      " \\t \\r \\\" \\\\ \\xHH",
+                      key, raw));
     }
   }
 
@@ -170,4 +171,4 @@ std::string quote_ini(std::string_view value) {
   return out + '"';
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

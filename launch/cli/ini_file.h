@@ -7,7 +7,7 @@
 
 #include "launch/cli/setting.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Keys come back as "section.key". Errors carry "file:line". A key given twice is an error.
 Settings parse_ini(std::string_view text, const std::string& file);
@@ -17,4 +17,4 @@ Settings read_ini(const std::string& path);
 /// `value` as it stands in an INI file, in quotes where it must be.
 std::string quote_ini(std::string_view value);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -6,7 +6,7 @@
 #include "launch/cli/options/names_elsewhere.h"
 #include "launch/cli/options/option_table.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -20,19 +20,26 @@ std::string cell(std::string_view text) {
   return out;
 }
 
+/// The others are configured by keys of files.
+std::string_view dashes(std::string_view program) {
+  return program == "Megatron-LM" || program == "torchtitan" ? "--" : "";
+}
+
 std::string others_of(const std::string& key) {
   std::string out;
   for (const NameElsewhere& other : names_elsewhere()) {
     if (other.key == key)
-      out += fmt::format("{}`{}` ({})", out.empty() ? "" : ", ", other.name, other.program);
+      out += fmt::format("{}`{}{}` ({})", out.empty() ? "" : ", ", dashes(other.program), other.name,
+                         other.program);
   }
   return out;
 }
 
 std::string row(const Option& option) {
   const std::string alias = option.alias.empty() ? "" : fmt::format(", `--{}`", option.alias);
-  return fmt::format("| `--{}`{} | `{}` | {} | {} | {} |\n", option.key(), alias,
-                     cell(option.value.placeholder), cell(default_text(option)), cell(option.help),
+  const std::string range = option.value.range.empty() ? "" : ", " + option.value.range;
+  return fmt::format("| `--{}`{} | `{}`{} | {} | {} | {} |\n", option.key(), alias,
+                     cell(option.value.placeholder), range, cell(default_text(option)), cell(option.help),
                      others_of(option.key()));
 }
 
@@ -40,16 +47,18 @@ std::string row(const Option& option) {
 
 std::string options_page() {
   std::string out =
-      "# Options\n\nMade by `trireme info --options`. Each is an option of `trireme train`, but those of the "
-      "last section, which "
-      "`trireme\nverify` takes besides, and a key in the section of the same name of an INI file "
-      "(`--config`). The last column has "
-      "its name\nin other programs; a wrong name that is one of those is answered with the right one.\n";
+      "# Options\n\nWritten by `trireme info --options`. All are options of `trireme train`; `trireme "
+      "verify` takes "
+      "those of the last section\ntoo. Each is also a key of an INI file (`--config`), in the section named "
+      "before "
+      "the dot. The last column has the names\nof other programs: `trireme train` answers one of them with "
+      "the "
+      "option to use here.\n";
   std::vector<Option> options = all_options();
   for (Option& option : verify_options()) options.push_back(std::move(option));
   for (const OptionSection& section : option_sections()) {
     out += fmt::format(
-        "\n## {}\n\n| option | takes | default | what it does | elsewhere |\n|---|---|---|---|---|\n",
+        "\n## {}\n\n| option | value | default | what it sets | in other programs |\n|---|---|---|---|---|\n",
         section.title);
     for (const Option& option : options) {
       if (option.section == section.name) out += row(option);
@@ -58,4 +67,4 @@ std::string options_page() {
   return out;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -8,7 +8,7 @@
 #include "launch/cli/help_text.h"
 #include "launch/cli/options/nearest_name.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 std::function<std::string(const std::string&)> text_into(std::string& field) {
   return [&field](const std::string& text) {
@@ -41,12 +41,11 @@ std::vector<std::string> parse_plain_arguments(const std::string& command,
   for (const Setting& setting : settings.list) {
     const auto option = std::ranges::find(options, setting.key, &PlainOption::name);
     if (option == options.end()) {
-      errors.push_back(fmt::format("--{} is no option of trireme {}{}", setting.key, command,
+      errors.push_back(fmt::format("--{} is not an option of trireme {}{}", setting.key, command,
                                    did_you_mean(setting.key, names, "--")));
     } else if (option->placeholder.empty()) {
       if (setting.text) {
-        errors.push_back(
-            fmt::format("--{} is a switch and takes no value; given '{}'", setting.key, *setting.text));
+        errors.push_back(fmt::format("--{} takes no value; given '{}'", setting.key, *setting.text));
       }
       option->set("");
     } else if (!setting.text) {
@@ -58,4 +57,4 @@ std::vector<std::string> parse_plain_arguments(const std::string& command,
   return settings.arguments;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// Options of the small commands, which fill no run configuration.
+// Options of the commands that need no run configuration (data, bench, schedule, checkpoint).
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 #include "launch/cli/options/option_values.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct PlainOption {
   std::string name;         ///< without dashes
@@ -48,4 +48,4 @@ std::vector<std::string> parse_plain_arguments(const std::string& command,
                                                std::span<const std::string> args,
                                                std::vector<std::string>& errors);
 
-}  // namespace trireme
+}  // namespace trireme::launch

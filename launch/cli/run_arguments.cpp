@@ -10,7 +10,7 @@
 #include "parallel/pipeline/schedule_file.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -46,11 +46,11 @@ class Sources {
   void take(Settings settings, std::span<const std::string> keys, bool is_command_line) {
     errors_.insert(errors_.end(), settings.errors.begin(), settings.errors.end());
     for (const std::string& argument : settings.arguments) {
-      errors_.push_back(fmt::format("command line: '{}' belongs to no option", argument));
+      errors_.push_back(fmt::format("command line: unexpected argument '{}'", argument));
     }
     for (Setting& setting : settings.list) {
       if (std::ranges::find(keys, setting.key) == keys.end()) {
-        errors_.push_back(fmt::format("{}: {}{} is no option of trireme {}{}", setting.where,
+        errors_.push_back(fmt::format("{}: {}{} is not an option of trireme {}{}", setting.where,
                                       is_command_line ? "--" : "", setting.key, rules_.command,
                                       meant_by(setting.key, keys, is_command_line ? "--" : "")));
       } else if (is_command_line && setting.key == "config") {
@@ -198,4 +198,4 @@ RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std
   return result;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

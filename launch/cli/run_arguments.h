@@ -1,4 +1,4 @@
-// From the arguments of a command to a complete configuration.
+// Parses the arguments of a command into a complete configuration.
 #pragma once
 
 #include <set>
@@ -8,7 +8,7 @@
 
 #include "launch/cli/options/option.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What a command accepts.
 struct ArgumentRules {
@@ -16,7 +16,7 @@ struct ArgumentRules {
   std::vector<Option> options;        ///< rows of the table
   std::vector<std::string> switches;  ///< "dry-run": options of the command alone, without a value
   bool needs_data = false;            ///< the configuration must name something to train on
-  bool simulates_ranks = false;        ///< started alone it stands for all ranks of any layout
+  bool simulates_ranks = false;       ///< started alone it stands for all ranks of any layout
 };
 
 struct RunArguments {
@@ -38,4 +38,4 @@ bool asks_for_help(std::span<const std::string> args);
 /// One UserError (usage) out of several errors. `command` is named for its --help.
 [[noreturn]] void throw_errors(const std::vector<std::string>& errors, const std::string& command);
 
-}  // namespace trireme
+}  // namespace trireme::launch

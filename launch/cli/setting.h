@@ -1,11 +1,11 @@
-// A key and its text, as somebody wrote them, before they mean anything.
+// A key and its text from the command line or a file, not yet interpreted.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <vector>
 
-namespace trireme {
+namespace trireme::launch {
 
 struct Setting {
   std::string key;
@@ -16,8 +16,8 @@ struct Setting {
 /// What was read, and what could not be: errors are for the user, one sentence each.
 struct Settings {
   std::vector<Setting> list;
-  std::vector<std::string> arguments;  ///< of the command line: what stands alone, behind no option
+  std::vector<std::string> arguments;  ///< of the command line: what stands alone, after no option
   std::vector<std::string> errors;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

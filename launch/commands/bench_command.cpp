@@ -21,7 +21,7 @@
 #include "runtime/io/files/atomic_file.h"
 #include "runtime/profile/device_rates.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -68,11 +68,11 @@ std::vector<std::pair<std::string, E>> named(std::optional<E> without = {}) {
 
 std::vector<PlainOption> common_options(BenchOptions& o) {
   return {
-      {"device", "auto|cpu|cuda", "auto: cuda where the program sees a GPU", "auto",
+      {"device", "auto|cpu|cuda", "device; auto: cuda if a GPU is visible, else cpu", "auto",
        one_of<DeviceKind>(o.run.device, named<DeviceKind>())},
-      {"threads", "N", "threads a rank, for arithmetic on the CPU", "ops: all cores; collectives: 1",
+      {"threads", "N", "CPU threads per rank", "ops: all cores; collectives: 1",
        whole_into(o.run.threads, 1, 4096)},
-      {"json", "FILE", "the results as JSON too", "none", text_into(o.json)},
+      {"json", "FILE", "also write the results as JSON", "none", text_into(o.json)},
   };
 }
 
@@ -83,13 +83,13 @@ std::vector<PlainOption> collectives_options(BenchOptions& o) {
   std::vector<PlainOption> options = {
       {"op", "NAME", fmt::format("{}", fmt::join(operations, ", ")), "all",
        one_of(c.operation, same(operations))},
-      {"min-bytes", "N", "smallest size, of the larger of a rank's two sides", fmt::to_string(c.min_bytes),
-       whole_into(c.min_bytes, 8, int64_t{1} << 36)},
+      {"min-bytes", "N", "smallest message, by the larger of a rank's input and output",
+       fmt::to_string(c.min_bytes), whole_into(c.min_bytes, 8, int64_t{1} << 36)},
       {"max-bytes", "N", "largest size", fmt::to_string(c.max_bytes),
        whole_into(c.max_bytes, 8, int64_t{1} << 36)},
-      {"factor", "N", "from one size to the next", fmt::to_string(c.factor),
+      {"factor", "N", "factor from one size to the next", fmt::to_string(c.factor),
        whole_into(c.factor, 2, 1 << 20)},
-      {"dtype", "NAME", "of the elements: f32, f64, bf16, f16, i32, i64", "f32",
+      {"dtype", "NAME", "element type: f32, f64, bf16, f16, i32, i64", "f32",
        one_of<DType>(c.dtype, {{"f32", DType::f32},
                                {"f64", DType::f64},
                                {"bf16", DType::bf16},
@@ -98,17 +98,15 @@ std::vector<PlainOption> collectives_options(BenchOptions& o) {
                                {"i64", DType::i64}})},
       {"redop", "sum|max|min", "of reductions", "sum",
        one_of<ReduceOp>(c.op, {{"sum", ReduceOp::sum}, {"max", ReduceOp::max}, {"min", ReduceOp::min}})},
-      {"warmup", "N", "calls before those that are timed", fmt::to_string(c.warmup),
-       whole_into(c.warmup, 0, 1 << 20)},
+      {"warmup", "N", "untimed calls first", fmt::to_string(c.warmup), whole_into(c.warmup, 0, 1 << 20)},
       {"iterations", "N", "timed calls", fmt::to_string(c.iterations), whole_into(c.iterations, 1, 1 << 20)},
-      {"backend", "auto|mpi|nccl",
-       "of communication; auto: nccl where each rank has a GPU of its own, else mpi", "auto",
-       one_of<BackendKind>(o.run.backend, named<BackendKind>(BackendKind::self))},
-      {"nccl-ctas", "N", "most thread blocks of a GPU that a collective of NCCL takes",
-       fmt::to_string(o.run.nccl_ctas), whole_into(o.run.nccl_ctas, 1, 64)},
-      {"nccl-channel-ctas", "N", "and a message between two ranks", fmt::to_string(o.run.nccl_channel_ctas),
-       whole_into(o.run.nccl_channel_ctas, 1, 64)},
-      {"share-device", "", "several ranks of a host may use one GPU", "", [&o](const std::string&) {
+      {"backend", "auto|mpi|nccl", "communication backend; auto: nccl if each rank has its own GPU, else mpi",
+       "auto", one_of<BackendKind>(o.run.backend, named<BackendKind>(BackendKind::self))},
+      {"nccl-ctas", "N", "maximum CTAs of an NCCL collective", fmt::to_string(o.run.nccl_ctas),
+       whole_into(o.run.nccl_ctas, 1, 64)},
+      {"nccl-channel-ctas", "N", "maximum CTAs of an NCCL message between two ranks",
+       fmt::to_string(o.run.nccl_channel_ctas), whole_into(o.run.nccl_channel_ctas, 1, 64)},
+      {"share-device", "", "allow several ranks of a host to use one GPU", "", [&o](const std::string&) {
          o.run.share_device = true;
          return std::string();
        }}};
@@ -121,18 +119,24 @@ std::vector<PlainOption> ops_options(BenchOptions& o) {
   std::vector<PlainOption> options = {
       {"dtype", "f32|bf16|f16", "of the tensors", "bf16",
        one_of<DType>(o.dtype, {{"f32", DType::f32}, {"bf16", DType::bf16}, {"f16", DType::f16}})},
-      {"tokens", "N", "rows of the activations", fmt::to_string(o.tokens), whole_into(o.tokens, 1, 1 << 24)},
-      {"only", "TEXT", "ops whose name or shape has this text", "all", text_into(o.only)},
-      {"milliseconds", "N", "measured for each op, at least", fmt::to_string(o.milliseconds),
+      {"tokens", "N", "tokens: rows of the activations", fmt::to_string(o.tokens),
+       whole_into(o.tokens, 1, 1 << 24)},
+      {"only", "TEXT", "measure only ops whose name or shape contains this text", "all", text_into(o.only)},
+      {"milliseconds", "N", "minimum time to measure each op", fmt::to_string(o.milliseconds),
        whole_into(o.milliseconds, 1, 600'000)},
-      {"attention", "auto|own|cudnn", "on GPUs; auto: cuDNN's where it serves, else own kernels", "auto",
+      {"attention", "auto|own|cudnn",
+       "attention kernels on GPUs: own, cudnn, or auto: cuDNN where it "
+       "can, else own",
+       "auto",
        one_of<AttentionChoice>(o.run.attention, {{"auto", AttentionChoice::automatic},
                                                  {"own", AttentionChoice::own},
                                                  {"cudnn", AttentionChoice::cudnn}})},
-      {"attention-workspace-mib", "N", "the most memory that cuDNN's attention may take",
+      {"attention-workspace-mib", "N", "maximum workspace of cuDNN attention in MiB",
        fmt::to_string(o.run.attention_workspace_mib), whole_into(o.run.attention_workspace_mib, 0, 1 << 20)},
-      {"deterministic", "on|off", "off: cuDNN's attention may add up gradients in any order", "on",
-       one_of<bool>(o.run.deterministic, {{"on", true}, {"off", false}})}};
+      {"deterministic", "on|off",
+       "deterministic results; off: cuDNN attention may sum gradients in "
+       "any order",
+       "on", one_of<bool>(o.run.deterministic, {{"on", true}, {"off", false}})}};
   const auto common = common_options(o);
   options.insert(options.end(), common.begin(), common.end());
   return options;
@@ -141,22 +145,23 @@ std::vector<PlainOption> ops_options(BenchOptions& o) {
 std::string bench_help() {
   BenchOptions collectives, ops;
   return fmt::format(
-      "usage: mpirun -n RANKS trireme bench collectives [options]   time, bandwidth and wrong elements of "
-      "each\n"
-      "                                                             collective, in the columns of "
-      "nccl-tests\n"
-      "       trireme bench ops [options]                           TFLOP/s and GB/s of each op and shape, "
-      "and their\n"
-      "                                                             share of what the machine can do\n\n"
+      "usage: mpirun -n RANKS trireme bench collectives [options]   time and check collectives; "
+      "columns as\n"
+      "                                                             in nccl-tests\n"
+      "       trireme bench ops [options]                           measure TFLOP/s and GB/s of each "
+      "op, and\n"
+      "                                                             their share of the machine's "
+      "peak\n\n"
       "  mpirun -n 2 trireme bench collectives --op all_reduce --max-bytes 67108864\n"
-      "  trireme bench ops --dtype f32 --only attention\n\ncollectives\n{}\nops\n{}",
+      "  trireme bench ops --dtype f32 --only attention\n\ncollectives\n{}\nops\n"
+      "{}",
       help_plain(collectives_options(collectives)), help_plain(ops_options(ops)));
 }
 
 void parse(const std::string& command, std::vector<PlainOption> options, std::span<const std::string> args,
            std::vector<std::string> errors = {}) {
   for (const std::string& stray : parse_plain_arguments(command, options, args, errors)) {
-    errors.push_back(fmt::format("'{}' belongs to no option", stray));
+    errors.push_back(fmt::format("unexpected argument '{}'", stray));
   }
   if (!errors.empty()) throw_errors(errors, "bench");
 }
@@ -206,19 +211,19 @@ void bench_collectives(std::span<const std::string> args, const RankPlace& place
 /// Empty on the CPU, where there is nothing to choose.
 std::string attention_of(const BenchOptions& o, Device device) {
   if (device.type == DeviceType::cpu) return "";
-  return attention_text(o.run, o.dtype == DType::f32 ? "cuDNN's attention has no fp32" : why_no_cudnn(o.run));
+  return attention_text(o.run, o.dtype == DType::f32 ? "cuDNN attention has no fp32" : why_no_cudnn(o.run));
 }
 
 void bench_ops(std::span<const std::string> args, const RankPlace& place) {
   BenchOptions o;
   o.run.threads = cpu::num_available_cores();
   parse("bench ops", ops_options(o), args);
-  if (place.world_size > 1) throw_usage("trireme bench ops measures one rank: start it without mpirun");
+  if (place.world_size > 1) throw_usage("trireme bench ops runs on one rank: start it without mpirun");
   std::vector<OpCaseMaker> makers = op_cases();
   std::erase_if(makers, [&](const OpCaseMaker& maker) {
     return (maker.name + " " + maker.shape).find(o.only) == std::string::npos;
   });
-  if (makers.empty()) throw_usage("--only '{}' is in no op's name or shape", o.only);
+  if (makers.empty()) throw_usage("--only '{}' matches no op's name or shape", o.only);
   const RankWorld alone = make_world(o.run, place, {});
   Context ctx(alone.device, o.run.threads, choose_op_settings(o.run, alone.device));
   const std::string device = device_text(ctx.device());
@@ -227,7 +232,7 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
   const std::string attention = attention_of(o, alone.device);
   if (!attention.empty()) fmt::print("# attention: {}\n", attention);
   const ops::DeviceRates rates = ops::measure_device_rates(ctx, o.dtype);
-  fmt::print("# measured just now: {:.3f} TFLOP/s of a large product, {:.1f} GB/s through memory\n",
+  fmt::print("# measured peak: {:.3f} TFLOP/s of a large matrix product, {:.1f} GB/s of memory\n",
              rates.flops * 1e-12, rates.bytes * 1e-9);
   fmt::print("{:<28} {:<34} {:>12} {:>9} {:>9} {:>9}\n", "# op", "shape", "time (us)", "TFLOP/s", "GB/s",
              "of limit");
@@ -266,9 +271,9 @@ void run_bench(std::span<const std::string> args, const RankPlace& place) {
   } else if (args[0] == "ops") {
     bench_ops(args.subspan(1), place);
   } else {
-    throw_usage("'{}' is no part of trireme bench{}; there are collectives and ops", args[0],
+    throw_usage("unknown benchmark '{}'{}; there are collectives and ops", args[0],
                 did_you_mean(args[0], names));
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

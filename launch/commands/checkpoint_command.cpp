@@ -14,7 +14,7 @@
 #include "parallel/checkpoint/weights/whole_tensors.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -28,23 +28,29 @@ struct CheckpointAction {
 
 std::vector<CheckpointAction> checkpoint_actions() {
   return {
-      {"ls", "PATH", "the checkpoints of a run or directory, a line each", 1,
+      {"ls", "PATH", "list the checkpoints of a run or directory", 1,
        [](const Paths& paths) { list_checkpoints(paths[0], stdout); }},
-      {"verify", "PATH", "read all bytes and compare every hash; exit code 4 where something is damaged", 1,
+      {"verify", "PATH", "read all files and check every hash; exit code 4 if anything is damaged", 1,
        [](const Paths& paths) { verify_checkpoints(paths[0], stdout); }},
-      {"show", "PATH", "state, options and tensors of the newest", 1,
+      {"show", "PATH", "show state, options and tensors of the newest checkpoint", 1,
        [](const Paths& paths) { show_checkpoint(paths[0], stdout); }},
-      {"diff", "PATH PATH", "what differs between two, tensor by tensor; exit code 4 where states do", 2,
+      {"diff", "PATH PATH",
+       "compare two checkpoints tensor by tensor; exit code 4 if their states "
+       "differ",
+       2,
        [](const Paths& paths) {
          if (!diff_checkpoints(paths[0], paths[1], stdout))
            throw_user(ExitCode::checkpoint, "{} and {} are not the same state", paths[0], paths[1]);
        }},
-      {"export", "PATH FILE", "the weights alone, f32, as a run's model.safetensors has them", 2,
+      {"export", "PATH FILE",
+       "write the fp32 weights alone, in the format of a run's "
+       "model.safetensors",
+       2,
        [](const Paths& paths) {
          export_weights(WholeTensors(find_checkpoints(paths[0]).front()), paths[1]);
          fmt::print("{}\n", paths[1]);
        }},
-      {"consolidate", "PATH DIR", "the same state as one rank would have saved it, as DIR/step-N", 2,
+      {"consolidate", "PATH DIR", "write the same state as saved by one rank, as DIR/step-N", 2,
        [](const Paths& paths) {
          fmt::print("{}\n", consolidate(WholeTensors(find_checkpoints(paths[0]).front()), paths[1]));
        }},
@@ -58,10 +64,11 @@ std::string checkpoint_help(const std::vector<CheckpointAction>& all) {
   return fmt::format(
       "usage: trireme checkpoint ACTION PATH...\n\n"
       "  trireme checkpoint verify runs/gpt2-3m-bible\n"
-      "  trireme checkpoint export runs/gpt2-3m-bible/checkpoints/step-00001000 weights.safetensors\n\n"
-      "PATH is a checkpoint, a run's directory, or the directory in which checkpoints lie; of several the "
-      "newest "
-      "counts.\n\n{}",
+      "  trireme checkpoint export runs/gpt2-3m-bible/checkpoints/step-00001000 "
+      "weights.safetensors\n\n"
+      "PATH is a checkpoint, a run directory or a directory of checkpoints, of which the newest is "
+      "used.\n\n"
+      "{}",
       help_lines(lines));
 }
 
@@ -78,7 +85,7 @@ void run_checkpoint(std::span<const std::string> args, const RankPlace& place) {
   if (action == all.end()) {
     std::vector<std::string> names;
     for (const CheckpointAction& one : all) names.push_back(one.name);
-    throw_usage("'{}' is nothing that trireme checkpoint does{}; trireme checkpoint --help lists it", args[0],
+    throw_usage("unknown action '{}' of trireme checkpoint{}; see trireme checkpoint --help", args[0],
                 did_you_mean(args[0], names));
   }
   std::vector<std::string> errors;
@@ -89,4 +96,4 @@ void run_checkpoint(std::span<const std::string> args, const RankPlace& place) {
   action->run(paths);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,17 +9,17 @@
 #include "launch/process/build_info.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 std::span<const Command> commands() {
   static constexpr Command kCommands[] = {
       {"train", "train a model", run_train},
-      {"verify", "does a layout train as one rank does? Runs both and compares", run_verify},
-      {"data", "make token files and tokenizers from text, and look into token files", run_data},
-      {"checkpoint", "look into checkpoints, verify, compare, export and join them", run_checkpoint},
-      {"schedule", "draw a pipeline schedule, prove it, and state its bubble and memory", run_schedule},
-      {"bench", "how fast ranks move data, and how fast ops run", run_bench},
-      {"info", "this machine, the presets, and the size of any model", run_info},
+      {"verify", "compare the training of a parallel layout with a single-rank run", run_verify},
+      {"data", "build token files and tokenizers from text; inspect token files", run_data},
+      {"checkpoint", "list, verify, compare, export and consolidate checkpoints", run_checkpoint},
+      {"schedule", "draw and check a pipeline schedule; print its bubble and peak activations", run_schedule},
+      {"bench", "measure collectives and ops", run_bench},
+      {"info", "show this machine, the presets and the size of a model", run_info},
   };
   return kCommands;
 }
@@ -27,13 +27,15 @@ std::span<const Command> commands() {
 std::string program_help() {
   std::vector<HelpLine> lines;
   for (const Command& command : commands()) lines.emplace_back(command.name, command.summary);
-  lines.emplace_back("COMMAND --help", "the options of a command");
-  lines.emplace_back("--version", "version and build");
+  lines.emplace_back("COMMAND --help", "show the options of a command");
+  lines.emplace_back("--version", "show version and build");
   return fmt::format(
-      "Trireme trains Transformers on many ranks.\n\nusage: trireme COMMAND [options]\n"
+      "Trireme trains Transformers on many ranks.\n\n"
+      "usage: trireme COMMAND [options]\n"
       "       mpirun -n RANKS trireme train [options]\n\n{}\n"
-      "exit codes: 0 done, 1 defect of the program, 2 usage, 3 bad input file, 4 checkpoint, 5 numerics,\n"
-      "            6 hang, 7 resources, 75 saved and to be resumed, 128 + N ended by signal N\n",
+      "exit codes: 0 success, 1 internal error, 2 usage, 3 bad input file, 4 checkpoint, 5 numerics, "
+      "6 hang,\n"
+      "            7 resources, 75 checkpoint saved: resume the run, 128 + N ended by signal N\n",
       help_lines(lines));
 }
 
@@ -48,8 +50,8 @@ void run_program(std::span<const std::string> args, const RankPlace& place) {
     if (command.name == name) return command.run(args.subspan(1), place);
     names.emplace_back(command.name);
   }
-  throw_usage("'{}' is no command{}; commands: {} (trireme --help says more)", name,
-              did_you_mean(name, names), fmt::join(names, ", "));
+  throw_usage("unknown command '{}'{}; commands: {} (see trireme --help)", name, did_you_mean(name, names),
+              fmt::join(names, ", "));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

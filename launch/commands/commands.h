@@ -1,4 +1,4 @@
-// The commands of the program. Each takes the arguments behind its name, prints to standard output, and
+// The commands of the program. Each takes the arguments after its name, prints to standard output, and
 // throws what main() turns into an exit code.
 #pragma once
 
@@ -7,11 +7,14 @@
 #include <string_view>
 
 namespace trireme {
-
 class MpiEnvironment;
+}
+
+namespace trireme::launch {
+
 class RunLog;
 
-/// This process among those that were started together.
+/// The rank of this process in its job.
 struct RankPlace {
   int rank = 0;
   int world_size = 1;
@@ -42,4 +45,4 @@ void run_schedule(std::span<const std::string> args, const RankPlace& place);
 void run_bench(std::span<const std::string> args, const RankPlace& place);
 void run_info(std::span<const std::string> args, const RankPlace& place);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -14,7 +14,7 @@
 #include "runtime/data/tokenizer_kind.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -36,18 +36,21 @@ std::vector<PlainOption> build_options(DataBuildOptions& o) {
     return "one of auto, text, jsonl";
   };
   return {
-      {"out", "DIR", "where tokenizer.json, train.tok and validation.tok go", "required",
+      {"out", "DIR", "output directory of tokenizer.json, train.tok and validation.tok", "required",
        text_into(o.out_dir)},
-      {"tokenizer", "byte|char|bpe|PATH", "bpe is trained on the files; PATH: a tokenizer's file",
+      {"tokenizer", "byte|char|bpe|PATH",
+       "tokenizer; bpe is trained on the files; PATH: a tokenizer "
+       "file",
        o.tokenizer, text_into(o.tokenizer)},
-      {"format", "auto|text|jsonl", "of the files; auto: each known by its content", "auto", format},
-      {"end-of-text", "TOKEN", "of a tokenizer's file, stands between documents", "known by its name",
+      {"format", "auto|text|jsonl", "format of the files; auto: detect it from the content of each", "auto",
+       format},
+      {"end-of-text", "TOKEN", "end-of-document token of a tokenizer file", "known by its name",
        text_into(o.end_of_text)},
-      {"bpe-vocab", "N", "size of a BPE vocabulary trained here", fmt::to_string(o.bpe_vocab),
+      {"bpe-vocab", "N", "vocabulary size of the BPE tokenizer trained here", fmt::to_string(o.bpe_vocab),
        whole_into(o.bpe_vocab, 257, 1 << 24)},
-      {"valid-fraction", "X", "last part of the text, kept for evaluation; 0: none",
+      {"valid-fraction", "X", "hold out this fraction of the text, at its end, for validation; 0: none",
        fmt::to_string(o.validation_fraction), fraction},
-      {"json-field", "NAME", "member of a JSONL object that holds the text", o.input.json_field,
+      {"json-field", "NAME", "field of a JSONL object that holds the text", o.input.json_field,
        text_into(o.input.json_field)},
       {"threads", "N", "that tokenize", "all cores", whole_into(o.num_threads, 1, 4096)},
   };
@@ -64,10 +67,11 @@ std::vector<PlainOption> inspect_options(DataInspectOptions& o) {
     return "one of auto, trireme, llmc, nanogpt, megatron";
   };
   return {
-      {"format", "NAME", "of the file: auto, trireme, llmc, nanogpt, megatron", "auto", format},
-      {"tokenizer", "byte|PATH", "shows the first tokens as text and checks the ids", "none",
-       text_into(o.tokenizer)},
-      {"show", "N", "tokens shown", fmt::to_string(o.show_tokens), whole_into(o.show_tokens, 0, 1 << 20)},
+      {"format", "NAME", "format of the file: auto, trireme, llmc, nanogpt, megatron", "auto", format},
+      {"tokenizer", "byte|PATH", "tokenizer to check the ids with and to show the first tokens as text",
+       "none", text_into(o.tokenizer)},
+      {"show", "N", "number of tokens to show", fmt::to_string(o.show_tokens),
+       whole_into(o.show_tokens, 0, 1 << 20)},
   };
 }
 
@@ -75,11 +79,14 @@ std::string data_help() {
   DataBuildOptions build;
   DataInspectOptions inspect;
   return fmt::format(
-      "usage: trireme data build FILE... --out DIR [options]    text or JSONL files to token files\n"
-      "       trireme data inspect FILE [options]               check a token file and show what is in it\n\n"
+      "usage: trireme data build FILE... --out DIR [options]    tokenize text or JSONL files\n"
+      "       trireme data inspect FILE [options]               check a token file and show its "
+      "content\n\n"
       "  trireme data build bible.txt --out data/bible --tokenizer bpe --bpe-vocab 4096\n"
-      "  trireme train --data.tokens data/bible/train.tok --data.valid-tokens data/bible/validation.tok \\\n"
-      "                --data.tokenizer data/bible/tokenizer.json\n\nbuild\n{}\ninspect\n{}",
+      "  trireme train --data.tokens data/bible/train.tok --data.valid-tokens "
+      "data/bible/validation.tok \\\n"
+      "                --data.tokenizer data/bible/tokenizer.json\n\nbuild\n{}\ninspect\n"
+      "{}",
       help_plain(build_options(build)), help_plain(inspect_options(inspect)));
 }
 
@@ -105,7 +112,7 @@ void inspect(std::span<const std::string> args) {
   std::vector<std::string> errors;
   const auto files = parse_plain_arguments("data inspect", inspect_options(options), args, errors);
   if (files.size() != 1)
-    errors.push_back(fmt::format("one token FILE is inspected at a time, given {}", files.size()));
+    errors.push_back(fmt::format("trireme data inspect takes one token FILE, given {}", files.size()));
   if (!errors.empty()) throw_errors(errors, "data");
   options.file = files.front();
   run_data_inspect(options, stdout);
@@ -123,9 +130,9 @@ void run_data(std::span<const std::string> args, const RankPlace& place) {
   } else if (args[0] == "inspect") {
     inspect(args.subspan(1));
   } else {
-    throw_usage("'{}' is no part of trireme data{}; there are build and inspect", args[0],
+    throw_usage("unknown action '{}' of trireme data{}; there are build and inspect", args[0],
                 did_you_mean(args[0], names));
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

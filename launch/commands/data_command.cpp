@@ -11,7 +11,7 @@
 #include "runtime/data/tokenizer/tokenizer_factory.h"
 #include "runtime/data/tokens/token_file.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 namespace fs = std::filesystem;
@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 void make_folder(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  if (error) throw_usage("cannot make the folder {}: {}", path, error.message());
+  if (error) throw_usage("cannot create the directory {}: {}", path, error.message());
 }
 
 /// A file of an earlier build does not belong to this one.
@@ -83,9 +83,8 @@ void run_data_build(const DataBuildOptions& options, std::FILE* out) {
              counts.text_bytes, seconds, static_cast<double>(counts.text_bytes) / 1e6 / seconds);
   if (counts.documents > 1 && !tokenizer->end_of_text()) {
     fmt::print(out,
-               "  note: this tokenizer has no end-of-text token that is known; documents follow one another "
-               "without a mark "
-               "(--end-of-text names one)\n");
+               "  note: this tokenizer has no known end-of-text token; documents are joined without a "
+               "separator (name one by --end-of-text)\n");
   }
   fmt::print(out, "  {}\n", path("tokenizer.json"));
   train.finish();
@@ -108,7 +107,7 @@ void run_data_inspect(const DataInspectOptions& options, std::FILE* out) {
     const bool is_other =
         file->fingerprint().value_or(0) != 0 && *file->fingerprint() != tokenizer->fingerprint();
     fmt::print(out, "  vocabulary {} ({} tokenizer{})\n", tokenizer->vocab_size(), tokenizer->kind(),
-               is_other ? "; NOT the one that made this file" : "");
+               is_other ? "; NOT the one this file was made with" : "");
   }
   fmt::print(out, "  largest id {}\n", scan_ids(*file, vocab_size));
   if (!tokenizer) return;
@@ -118,4 +117,4 @@ void run_data_inspect(const DataInspectOptions& options, std::FILE* out) {
   fmt::print(out, "  begins: {}\n", tokenizer->decode(ids));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// `trireme data`: text to token files, and a look into token files.
+// `trireme data`: builds token files from text, and inspects token files.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include "runtime/data/text_documents.h"
 #include "runtime/data/tokens/token_format.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct DataBuildOptions {
   TextInput input;                   ///< text and JSONL files, in this order
@@ -38,4 +38,4 @@ struct DataInspectOptions {
 /// position and value of what is wrong.
 void run_data_inspect(const DataInspectOptions& options, std::FILE* out);
 
-}  // namespace trireme
+}  // namespace trireme::launch

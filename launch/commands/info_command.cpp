@@ -19,7 +19,7 @@
 #include "runtime/device/cuda/cuda_device.h"
 #include "runtime/ops/gemm/gemm.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -32,20 +32,20 @@ std::vector<Option> info_options() {
 
 std::string info_help() {
   const HelpLine lines[] = {
-      {"--options", "every option, as the page docs/options.md"},
-      {"--params", "the table of all parameters: name, shape, count"},
-      {"-h, --help", "this text"},
+      {"--options", "print all options as docs/options.md has them"},
+      {"--params", "list all parameters: name, shape, count"},
+      {"-h, --help", "show this help"},
   };
   return fmt::format(
-      "usage: trireme info                                     this machine and the presets\n"
-      "       trireme info --preset NAME [--params] [options]  the size of a model, without allocating "
-      "it\n\n{}{}",
+      "usage: trireme info                                     show this machine and the presets\n"
+      "       trireme info --preset NAME [--params] [options]  show the size of a model\n\n"
+      "{}{}",
       help_lines(lines), help_options(info_options()));
 }
 
 /// How products of a type are computed here.
 std::string gemm_text(Context& ctx, DType dtype) {
-  return ops::has_native_gemm(ctx, dtype) ? "native" : "fp32 arithmetic on rounded values";
+  return ops::has_native_gemm(ctx, dtype) ? "native" : "emulated in fp32 on rounded values";
 }
 
 void print_machine() {
@@ -55,9 +55,9 @@ void print_machine() {
       {"version", fmt::format("{} ({})", build.version, build.compiler)},
       {"processor", cpu::processor_name()},
       {"cores", fmt::format("{} for this process", cpu::num_available_cores())},
-      {"matrix arithmetic", cpu::matrix_isa()},
-      {"products in bf16", gemm_text(ctx, DType::bf16)},
-      {"products in fp16", gemm_text(ctx, DType::f16)},
+      {"matrix instructions", cpu::matrix_isa()},
+      {"matrix products in bf16", gemm_text(ctx, DType::bf16)},
+      {"matrix products in fp16", gemm_text(ctx, DType::f16)},
       {"CUDA devices", cuda::num_devices() > 0 ? fmt::to_string(cuda::num_devices())
                                                : fmt::format("none: {}", cuda::why_no_device())},
   };
@@ -98,7 +98,7 @@ void print_table(const ModelConfig& model) {
 std::string fit_text(const RunConfig& config) {
   const Device device{cuda::num_devices() > 0 ? DeviceType::cuda : DeviceType::cpu, 0};
   const AvailableMemory available = available_memory(device);
-  if (available.bytes == 0) return "not known: the system does not say how much memory is left";
+  if (available.bytes == 0) return "unknown: the system does not report free memory";
   const auto bytes_of = [&](int64_t micro_batch) {
     RunConfig tried = config;
     tried.train.micro_batch = tried.train.global_batch = micro_batch;
@@ -113,7 +113,7 @@ std::string fit_text(const RunConfig& config) {
     RunConfig least = config;
     least.train.micro_batch = least.train.global_batch = 1;
     const std::string advice = memory_advice(least, 1, available.bytes);
-    return fmt::format("{}, too little for one rank even at micro-batch 1{}", has,
+    return fmt::format("{}, too little for one rank even with micro-batch 1{}", has,
                        advice.empty() ? "" : "; " + advice);
   }
   return fmt::format("{}: one rank fits up to about --train.micro-batch {}{}", has, largest,
@@ -131,13 +131,14 @@ void print_model(const RunConfig& config, bool with_table) {
       {"vocabulary", config.model.vocab_size > 0 ? fmt::to_string(model.vocab_size)
                      : model.vocab_size > 0
                          ? fmt::format("{}, of --data.tokenizer {}", model.vocab_size, config.data.tokenizer)
-                         : "known once the tokenizer is; counted as 0 here (--model.vocab N sets it)"},
+                         : "unknown until there is a tokenizer; counted as 0 (set it by --model.vocab "
+                           "N)"},
       {"parameters", grouped(size.parameters)},
-      {"besides embeddings", grouped(size.non_embedding)},
-      {"met by a token", grouped(size.active)},
-      {"FLOPs a token, forward",
-       fmt::format("{:.4g} at {} tokens a sample", forward_flops_per_token(model, seq_len), seq_len)},
-      {"FLOPs a token, training", fmt::format("{:.4g}", training_flops_per_token(model, seq_len))},
+      {"without embeddings", grouped(size.non_embedding)},
+      {"active per token", grouped(size.active)},
+      {"FLOPs per token, forward",
+       fmt::format("{:.4g} at sequence length {}", forward_flops_per_token(model, seq_len), seq_len)},
+      {"FLOPs per token, training", fmt::format("{:.4g}", training_flops_per_token(model, seq_len))},
       {"state, " + precision_name(config.train.precision),
        fmt::format("{}: weights {}, gradients {}, optimizer {}", bytes(state.total()), bytes(state.weights),
                    bytes(state.gradients), bytes(state.optimizer))},
@@ -170,4 +171,4 @@ void run_info(std::span<const std::string> args, const RankPlace& place) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -8,7 +8,7 @@
 #include "runtime/comm/nccl/nccl_communicator.h"
 #include "runtime/comm/self/self_communicator.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -43,4 +43,4 @@ RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<co
   return ranks;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// The ranks of a command that computes: their device and what they talk through.
+// The device and the world communicator of a rank.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/communicator.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct RankWorld {
   std::unique_ptr<Communicator> world;
@@ -21,4 +21,4 @@ struct RankWorld {
 /// (check_agreement). Errors of these, of choose_device and choose_backend, and of the backend.
 RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<const Fact> facts);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "runtime/data/tokenizer_kind.h"
 #include "runtime/io/digest/file_digest.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -81,4 +81,4 @@ std::vector<Fact> config_facts(const RunConfig& config, std::span<const Option> 
   return facts;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

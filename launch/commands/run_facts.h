@@ -1,4 +1,4 @@
-// What ranks of one job must have in common: program, configuration, and the files it names.
+// What the ranks of a job must agree on: program, configuration, and content of input files.
 #pragma once
 
 #include <span>
@@ -10,7 +10,7 @@
 #include "launch/config/run_config.h"
 #include "runtime/comm/agreement.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// The program's file, its version, compiler and libraries, and the MPI it runs with.
 std::vector<Fact> build_facts(const RankPlace& place);
@@ -20,4 +20,4 @@ std::vector<Fact> build_facts(const RankPlace& place);
 /// rank 0 alone: where another rank cannot read its own it goes along.
 std::vector<Fact> config_facts(const RunConfig& config, std::span<const Option> options);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -12,7 +12,7 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/schedule_command.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -50,21 +50,25 @@ std::vector<PlainOption> schedule_options(ScheduleOptions& o) {
   return {
       {"kind", "NAME", fmt::format("{}", fmt::join(kinds, ", ")), std::string(to_string(o.kind)), kind},
       {"pp", "N", "pipeline stages", fmt::to_string(o.num_stages), whole_into(o.num_stages, 1, 4096)},
-      {"micro-batches", "N", "micro-batches a step and pipeline", fmt::to_string(o.num_micro_batches),
+      {"micro-batches", "N", "micro-batches per step", fmt::to_string(o.num_micro_batches),
        whole_into(o.num_micro_batches, 1, kMostCells)},
-      {"virtual-stages", "N", "chunks of the model a stage holds; above 1 with --kind interleaved",
+      {"virtual-stages", "N",
+       "virtual stages (model chunks) per stage; above 1 with --kind "
+       "interleaved",
        fmt::to_string(o.num_chunks), whole_into(o.num_chunks, 1, 1024)},
-      {"file", "FILE", "read the schedule from a file: a line a stage, as F0 F1 B0 B1 (docs/pipeline.md)",
+      {"file", "FILE",
+       "read the schedule from a file with one line per stage, such as F0 F1 B0 B1 "
+       "(docs/pipeline.md)",
        "none", text_into(o.file)},
       {"costs", "F,B,W[,LATENCY]",
-       "times of a stage's forward, input and weight part of the backward, and of a send", "1,1,1,0",
+       "cost of a stage's forward pass, its input and weight gradients, and of a send", "1,1,1,0",
        [&o](const std::string& text) { return set_costs(o.costs, text); }},
-      {"list", "", "every action of every stage, sends and receives included", "",
+      {"list", "", "list every action of every stage, with sends and receives", "",
        [&o](const std::string&) {
          o.list = true;
          return std::string();
        }},
-      {"svg", "FILE", "draw the timeline into a file", "none", text_into(o.svg)},
+      {"svg", "FILE", "draw the timeline into an SVG file", "none", text_into(o.svg)},
       {"write", "FILE", "write the schedule as a file for --file", "none", text_into(o.write)},
   };
 }
@@ -72,13 +76,14 @@ std::vector<PlainOption> schedule_options(ScheduleOptions& o) {
 std::string schedule_help() {
   ScheduleOptions options;
   return fmt::format(
-      "usage: trireme schedule [options]    draw and prove a pipeline schedule; nothing is trained\n\n"
+      "usage: trireme schedule [options]    draw and check a pipeline schedule, without training\n\n"
       "  trireme schedule --pp 4 --micro-batches 8 --kind 1f1b\n"
-      "  trireme schedule --pp 4 --micro-batches 8 --kind interleaved --virtual-stages 2 --svg out.svg\n"
-      "  trireme schedule --file mine.txt --list\n\n{}"
-      "\nF3: forward of micro-batch 3; B3: its backward, or the input part of it where W3 is the weight "
-      "part;\n"
-      "F3.1: on the stage's second chunk\n",
+      "  trireme schedule --pp 4 --micro-batches 8 --kind interleaved --virtual-stages 2 --svg "
+      "out.svg\n"
+      "  trireme schedule --file mine.txt --list\n\n{}\n"
+      "F3: forward of micro-batch 3; B3: its backward, or only the input gradient if W3 computes the "
+      "weight gradient;\n"
+      "F3.1: forward on the stage's second model chunk\n",
       help_plain(schedule_options(options)));
 }
 
@@ -92,7 +97,7 @@ void check_together(const ScheduleOptions& o, std::span<const std::string> args,
   if (!o.file.empty()) {
     for (const char* name : {"kind", "pp", "micro-batches", "virtual-stages"}) {
       if (is_given(args, name))
-        errors.push_back(fmt::format("--{} has no effect with --file: the file says it", name));
+        errors.push_back(fmt::format("--{} has no effect with --file, which sets it", name));
     }
     return;
   }
@@ -121,10 +126,10 @@ void run_schedule(std::span<const std::string> args, const RankPlace& place) {
   std::vector<std::string> errors;
   const auto alone = parse_plain_arguments("schedule", schedule_options(options), args, errors);
   for (const std::string& argument : alone)
-    errors.push_back(fmt::format("'{}' stands alone; a schedule's file is named by --file", argument));
+    errors.push_back(fmt::format("unexpected argument '{}'; a schedule file is given by --file", argument));
   if (errors.empty()) check_together(options, args, errors);
   if (!errors.empty()) throw_errors(errors, "schedule");
   run_schedule_command(options, stdout);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

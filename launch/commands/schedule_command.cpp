@@ -6,7 +6,7 @@
 #include "runtime/base/error.h"
 #include "runtime/io/files/atomic_file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -23,7 +23,7 @@ Schedule proved_schedule(const ScheduleOptions& o) {
   for (size_t i = 0; i < errors.size() && i < kShownErrors; ++i)
     text += fmt::format("\n  {}. {}", i + 1, errors[i]);
   if (errors.size() > kShownErrors) text += fmt::format("\n  and {} more", errors.size() - kShownErrors);
-  throw_bad_input("{} is no schedule that could run; {} error{}:{}", o.file, errors.size(),
+  throw_bad_input("{} is not a valid schedule; {} error{}:{}", o.file, errors.size(),
                   errors.size() == 1 ? "" : "s", text);
 }
 
@@ -42,7 +42,7 @@ void print_numbers(const Schedule& schedule, const Timeline& timeline, std::FILE
                timeline.peak_activations_of_stage[stage]);
   }
   if (schedule.num_chunks > 1)
-    fmt::print(out, "one activation is that of a chunk, 1/{} of a stage\n", schedule.num_chunks);
+    fmt::print(out, "activations are counted per model chunk, 1/{} of a stage\n", schedule.num_chunks);
   fmt::print(out, "\nbubble   {:.1f} % of {:g} time units\n", 100 * timeline.bubble, timeline.makespan);
 }
 
@@ -54,11 +54,11 @@ void run_schedule_command(const ScheduleOptions& options, std::FILE* out) {
   fmt::print(out, "{}\n\n{}", title_of(schedule), timeline_text(schedule, timeline));
   if (options.list) print_list(schedule, out);
   print_numbers(schedule, timeline, out);
-  fmt::print(
-      out,
-      "proof    complete, in order, every receive meets its send, no deadlock while sends do not wait\n"
-      "         (if each send waited for its receive, it {})\n",
-      holds_with_rendezvous(schedule) ? "would hold too" : "would deadlock");
+  fmt::print(out,
+             "checked  complete, in order, every receive matches a send, no deadlock with non-blocking "
+             "sends\n"
+             "         (with blocking sends it {})\n",
+             holds_with_rendezvous(schedule) ? "would not deadlock either" : "would deadlock");
   if (!options.write.empty()) {
     write_schedule(schedule, options.write);
     fmt::print(out, "written  {}\n", options.write);
@@ -69,4 +69,4 @@ void run_schedule_command(const ScheduleOptions& options, std::FILE* out) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// `trireme schedule`: draws a pipeline schedule, proves it, and states its bubble and peak activations.
+// `trireme schedule`: draws and checks a pipeline schedule, and prints its bubble and peak activations.
 #pragma once
 
 #include <cstdio>
@@ -7,7 +7,7 @@
 #include "parallel/pipeline/schedule.h"
 #include "parallel/pipeline/simulate.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::one_f_one_b;
@@ -21,4 +21,4 @@ struct ScheduleOptions {
 /// Says all of it on `out`. A file that holds no proved schedule is a UserError(bad_input) with its errors.
 void run_schedule_command(const ScheduleOptions& options, std::FILE* out);
 
-}  // namespace trireme
+}  // namespace trireme::launch

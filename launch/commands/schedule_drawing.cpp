@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -133,7 +133,7 @@ std::string title_of(const Schedule& s) {
   std::string title = fmt::format(
       "{}: {}, {}", to_string(s.kind), count(s.num_stages, "stage"),
       s.num_micro_batches == 1 ? "1 micro-batch" : fmt::format("{} micro-batches", s.num_micro_batches));
-  if (s.num_chunks > 1) title += fmt::format(", {} a stage", count(s.num_chunks, "chunk"));
+  if (s.num_chunks > 1) title += fmt::format(", {} per stage", count(s.num_chunks, "chunk"));
   return title;
 }
 
@@ -191,4 +191,4 @@ std::string timeline_svg(const Schedule& schedule, const Timeline& timeline) {
          svg_legend(schedule, has_weight) + rows + svg_axis(timeline.makespan, scale, bottom) + "</svg>\n";
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

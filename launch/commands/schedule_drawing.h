@@ -6,7 +6,7 @@
 #include "parallel/pipeline/schedule.h"
 #include "parallel/pipeline/simulate.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// "1f1b: 4 stages, 8 micro-batches".
 std::string title_of(const Schedule& schedule);
@@ -18,4 +18,4 @@ std::string timeline_text(const Schedule& schedule, const Timeline& timeline);
 /// A complete SVG document: a row a stage, legend, time axis, bubble and peak activations of each stage.
 std::string timeline_svg(const Schedule& schedule, const Timeline& timeline);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -19,7 +19,7 @@
 #include "launch/cli/run_arguments.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -118,4 +118,4 @@ void bound_spinning(char** argv) {
   ::execv(program.c_str(), argv);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// How long OpenMP's threads spin while they wait for each other.
+// The spin time of waiting OpenMP threads.
 #pragma once
 
 #include <optional>
@@ -7,10 +7,10 @@
 
 #include "launch/preflight/thread_advice.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Rounds of libgomp's waiting loop before a thread sleeps (GOMP_SPINCOUNT): none where threads take turns on
-/// cores, since who spins keeps the others from what he waits for; else about as long as waking takes, which
+/// cores, since a spinning thread keeps the others from their work; else about as long as waking takes, which
 /// costs at most twice what the better of both would. `pause_seconds` is what a round takes.
 int64_t spin_rounds(const CoresGiven& cores, int local_ranks, int threads, double pause_seconds);
 
@@ -23,8 +23,8 @@ int launched_local_ranks();
 
 /// To be called before anything else: where this process is going to compute on several threads and the user
 /// has set neither OMP_WAIT_POLICY nor GOMP_SPINCOUNT, starts the program again in this process with
-/// GOMP_SPINCOUNT, which libgomp reads when it is loaded and never again. Where that is refused all goes on
-/// as it was.
+/// GOMP_SPINCOUNT, which libgomp reads when it is loaded and never again. Where that is refused the run
+/// continues as it was.
 void bound_spinning(char** argv);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -11,25 +11,29 @@
 #include "launch/run/trainer.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
 std::string train_help() {
   const HelpLine lines[] = {
       {"--config FILE",
-       "INI file with sections model, data, train, optimizer, parallel, run; options win over it"},
+       "read options from an INI file, its sections named as below; the command line overrides it"},
       {"--dry-run",
-       "print the resolved configuration, batch arithmetic, parameters and predicted memory, and stop; with "
-       "--dp N as if N ranks were started"},
-      {"-h, --help", "this text"},
+       "print the resolved configuration, batch sizes, parameter count and predicted memory, and "
+       "exit; the layout (--dp N ...) says how many ranks to assume"},
+      {"-h, --help", "show this help"},
   };
   return fmt::format(
-      "usage: trireme train [options]\n       mpirun -n RANKS trireme train [options]\n\n"
+      "usage: trireme train [options]\n"
+      "       mpirun -n RANKS trireme train [options]\n\n"
       "  trireme train --data.text book.txt --model.preset gpt2-3m --train.steps 500\n"
       "  mpirun -n 2 trireme train --config run.ini --optimizer.lr 1e-3\n\n"
-      "A resolved config.ini in the run directory starts the same run again. Defaults stand in "
-      "[brackets].\n\n{}{}",
+      "The run directory gets a config.ini that repeats the run. Defaults are in [brackets]. To find "
+      "an option by\n"
+      "its name in Megatron-LM, Hugging Face, DeepSpeed, nanoGPT or torchtitan, see docs/options.md, "
+      "or just try it.\n\n"
+      "{}{}",
       help_lines(lines), help_options(all_options()));
 }
 
@@ -66,4 +70,4 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
   train(arguments.config, config_ini, job, stdout);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -13,7 +13,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -28,27 +28,29 @@ std::vector<Option> options_of_verify() {
 
 std::string verify_help() {
   const HelpLine lines[] = {
-      {"--config FILE", "configuration of a run: its model, layout, precision and optimizer are verified"},
-      {"-h, --help", "this text"},
+      {"--config FILE", "INI file of a run: verify its model, layout, precision and optimizer"},
+      {"-h, --help", "show this help"},
   };
   return fmt::format(
-      "usage: trireme verify [options of trireme train]\n       mpirun -n RANKS trireme verify [options]\n\n"
+      "usage: trireme verify [options of trireme train]\n"
+      "       mpirun -n RANKS trireme verify [options]\n\n"
       "  trireme verify --dp 2 --tp 2 --pp 2\n"
-      "  mpirun -n 8 trireme verify --config run.ini --dp 2 --tp 2 --pp 2 --parallel.schedule zb-h1\n\n"
-      "Trains the layout, and every step of it on one rank too, from the same weights, on random tokens. "
-      "Compares "
-      "what\npasses between layers, losses, gradients, copies of weights and the optimizer's updates, each "
-      "with what "
-      "rounding\nmakes of one rank in the same step, and says how small an error it would have seen. Where "
-      "they part: "
-      "the step, the\nmicro-batch, the layer and the tensor that is first. A run of 16 bits is verified in "
-      "fp32 first. "
-      "Alone, it runs the\nranks as threads. Exit code 5 when the layout does not follow.\n\n{}{}\n"
-      "All other options are those of trireme train. Those of data only say how large the vocabulary is, and "
-      "whether\n"
-      "documents are kept apart (then every fourth token ends one); the course of a training (length, "
-      "learning-rate\n"
-      "schedule, loss scaling, evaluation, samples, checkpoints) plays no part.\n",
+      "  mpirun -n 8 trireme verify --config run.ini --dp 2 --tp 2 --pp 2 --parallel.schedule "
+      "zb-h1\n\n"
+      "Trains the layout on random tokens and repeats every step on one rank from the same weights. "
+      "Compares the tensors\n"
+      "that pass between layers, losses, gradients, replicas of weights and optimizer updates, within "
+      "the rounding error\n"
+      "that one rank shows in the same step. Reports the smallest error it would have detected, and "
+      "on a mismatch the first\n"
+      "step, micro-batch, layer and tensor that differ. A 16-bit run is verified in fp32 first. "
+      "Without mpirun, ranks run as\n"
+      "threads. Exit code 5: the layout differs from one rank.\n\n{}{}\n"
+      "All other options are those of trireme train. Of the data options, only the tokenizer (for the "
+      "vocabulary size) and\n"
+      "data.documents matter (separate: every fourth token ends a document). Training length, "
+      "learning-rate schedule, loss\n"
+      "scaling, evaluation, samples and checkpoints have no effect.\n",
       help_lines(lines), help_options(verify_options()));
 }
 
@@ -56,24 +58,22 @@ RunConfig config_to_verify(const RunConfig& asked) {
   constexpr int64_t kAnyVocab = 257;
   if (asked.train.float8) {
     throw_usage(
-        "--train.fp8 on: what 8 bits round away is more than layouts may differ by; verify the layout with "
-        "--train.fp8 off");
+        "--train.fp8 on: FP8 rounding errors exceed the differences allowed between layouts; verify "
+        "with --train.fp8 off");
   }
   if (asked.run.cuda_graph) {
     throw_usage(
-        "--run.cuda-graph on: gradients are compared between the halves of a step, which a graph does at "
-        "once; "
-        "leave it out");
+        "--run.cuda-graph on: verify compares gradients in the middle of a step, which a CUDA graph "
+        "runs as a whole; leave it out");
   }
   if (asked.run.profile_step > 0) {
-    throw_usage("--run.profile-step {}: trireme verify compares numbers and measures no time; leave it out",
+    throw_usage("--run.profile-step {}: trireme verify does not profile; leave it out",
                 asked.run.profile_step);
   }
   if (!asked.start.file.empty() && !asked.verify.full) {
     throw_usage(
-        "--init-from {}: the weights fit the whole model, and a small one is verified; --verify.full on "
-        "takes "
-        "it as it is",
+        "--init-from {}: these weights are of the full-size model, and verify reduces it; add "
+        "--verify.full on",
         asked.start.file);
   }
   RunConfig config = asked;
@@ -111,4 +111,4 @@ void run_verify(std::span<const std::string> args, const RankPlace& place) {
   verify(config, *ranks.world, ranks.device, stdout);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

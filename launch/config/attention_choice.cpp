@@ -3,7 +3,7 @@
 #include "runtime/base/error.h"
 #include "runtime/ops/attention/attention_by_cudnn.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 std::string why_no_cudnn(const RunOptions& run) {
   if (run.attention == AttentionChoice::own) return "run.attention is own";
@@ -35,10 +35,9 @@ std::string why_no_cudnn(const RunConfig& config) {
 std::string why_not_all_by_cudnn(const RunConfig& config) {
   const std::string why = why_no_cudnn(config);
   if (!why.empty()) return why;
-  if (config.model.window > 0)
-    return "cuDNN is not asked for a window, which some blocks have (model.window)";
+  if (config.model.window > 0) return "cuDNN attention is not used with sliding windows (model.window)";
   if (config.parallel.context <= 1) return why;
-  return "ring attention (parallel.context) has blocks of more keys than queries";
+  return "ring attention (parallel.context) has blocks with more keys than queries";
 }
 
 OpSettings choose_op_settings(const RunOptions& run, Device device) {
@@ -46,10 +45,10 @@ OpSettings choose_op_settings(const RunOptions& run, Device device) {
   const std::string why = device.type == DeviceType::cpu ? "this run has no GPU" : why_no_cudnn(run);
   const int64_t workspace = run.attention_workspace_mib << 20;
   const auto refuse = [&](bool is_asked_for, const std::string& what) {
-    if (is_asked_for) throw_usage("{} is for cuDNN's attention, and {}: leave it out", what, why);
+    if (is_asked_for) throw_usage("{} applies to cuDNN attention, but {}: leave it out", what, why);
   };
   if (device.type == DeviceType::cpu && run.attention == AttentionChoice::own)
-    throw_usage("run.attention own chooses among kernels of GPUs, and this run has none: leave it out");
+    throw_usage("run.attention own chooses GPU kernels, but this run has no GPU: leave it out");
   if (!why.empty()) {
     refuse(run.attention == AttentionChoice::cudnn, "run.attention cudnn");
     refuse(!run.deterministic, "run.deterministic off");
@@ -67,9 +66,9 @@ std::string attention_text(const RunOptions& run, const std::string& why_no_cudn
   if (!why_no_cudnn.empty()) return fmt::format("own kernels ({}), deterministic", why_no_cudnn);
   const bool is_alone = run.attention == AttentionChoice::cudnn;
   return fmt::format("cuDNN {}{}, with at most {} MiB of workspace{}; {}", ops::cuda::cudnn_version(),
-                     is_alone ? "" : " where it serves", run.attention_workspace_mib,
+                     is_alone ? "" : " where it can", run.attention_workspace_mib,
                      is_alone ? "" : ", else own kernels",
                      run.deterministic ? "deterministic" : "not deterministic");
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -15,7 +15,7 @@
 #include "models/families/presets.h"
 #include "runtime/data/tokenizer_kind.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -58,8 +58,8 @@ void check_run_directory(const std::string& dir, Errors& errors) {
   if (dir.empty()) return;
   const std::filesystem::path path = dir, name = path.has_filename() ? path : path.parent_path();
   if (name != name.root_path() && name.filename() != "." && name.filename() != "..") return;
-  errors.push_back(fmt::format("run.dir {} is a folder that is there already: name a new one, such as {}",
-                               dir, (name / "run").string()));
+  errors.push_back(fmt::format("run.dir {} exists already: choose a new directory, such as {}", dir,
+                               (name / "run").string()));
 }
 
 void complete_precision(TrainConfig& train, const std::set<std::string>& given) {
@@ -76,13 +76,13 @@ void check_precision(const TrainConfig& train, Errors& errors) {
   const LossScaleConfig& scale = train.loss_scale;
   if (!train.master && train.precision == DType::f16) {
     errors.push_back(
-        "train.master none keeps weights in bf16 alone, fp16 cannot hold their range: use --train.precision "
+        "train.master none needs bf16 weights, fp16 has too small a range: use --train.precision "
         "bf16, or --train.master fp32");
   }
   if (scale.dynamic && train.nonfinite == NonFinitePolicy::stop) {
     errors.push_back(
-        "train.nonfinite stop ends the run at the first overflow, by which a dynamic loss scale finds its "
-        "value: use skip, or --train.loss-scale with a number");
+        "train.nonfinite stop would end the run at the first overflow, and a dynamic loss scale "
+        "relies on overflows: use skip, or --train.loss-scale with a number");
   }
   if (scale.dynamic && scale.floor > scale.start) {
     errors.push_back(fmt::format("train.loss-scale-floor {} is above train.loss-scale-start {}", scale.floor,
@@ -96,11 +96,11 @@ void check_data_format(const DataConfig& data, Errors& errors) {
   if (data.format == "auto" || data.text.empty() == data.tokens.empty()) return;
   if (is_of_text && data.text.empty()) {
     errors.push_back(fmt::format(
-        "data.format {} is one of text; for data.tokens there are auto, trireme, llmc, nanogpt and megatron",
+        "data.format {} is a text format; data.tokens takes auto, trireme, llmc, nanogpt or megatron",
         data.format));
   } else if (!is_of_text && data.tokens.empty()) {
-    errors.push_back(fmt::format(
-        "data.format {} is one of token files; for data.text there are auto, text and jsonl", data.format));
+    errors.push_back(
+        fmt::format("data.format {} is a token format; data.text takes auto, text or jsonl", data.format));
   }
 }
 
@@ -112,14 +112,14 @@ void check_data(const RunConfig& config, Errors& errors) {
   check_data_format(data, errors);
   if (!data.tokens.empty() && is_made_from_text(tokenizer_kind(data.tokenizer))) {
     errors.push_back(fmt::format(
-        "data.tokenizer {} is made from a text, but data.tokens {} has none: name the tokenizer's "
-        "file that made the tokens, or byte",
+        "data.tokenizer {} is built from text, but data.tokens {} has only tokens: give the tokenizer "
+        "file the tokens were made with, or byte",
         data.tokenizer, data.tokens));
   }
   if (data.documents == DocumentsKind::separate && tokenizer_kind(data.tokenizer) == TokenizerKind::chars) {
     errors.push_back(
-        "data.documents separate: data.tokenizer char has no end-of-text token, by which documents are told "
-        "apart: use byte, bpe or a tokenizer's file, or --data.documents attend");
+        "data.documents separate: data.tokenizer char has no end-of-text token to separate documents "
+        "by: use byte, bpe or a tokenizer file, or --data.documents attend");
   }
 }
 
@@ -127,10 +127,10 @@ void check_backend(const RunConfig& config, int world_size, Errors& errors) {
   const RunOptions& run = config.run;
   if (run.backend == BackendKind::self && world_size > 1) {
     errors.push_back(
-        fmt::format("run.backend self is for one rank, {} were started: use mpi or auto", world_size));
+        fmt::format("run.backend self is for one rank, but {} were started: use mpi or auto", world_size));
   }
   if (run.backend == BackendKind::nccl && run.device == DeviceKind::cpu) {
-    errors.push_back("run.backend nccl is for GPUs, run.device is cpu: use mpi or auto");
+    errors.push_back("run.backend nccl needs GPUs, but run.device is cpu: use mpi or auto");
   }
 }
 
@@ -146,21 +146,20 @@ void check_graph(const RunConfig& config, int world_size, Errors& errors) {
   const auto refuse = [&](bool applies, std::string_view why) {
     if (applies) errors.push_back(fmt::format("run.cuda-graph on: {}", why));
   };
-  refuse(config.run.device == DeviceKind::cpu, "run.device cpu has no graphs: leave it out");
-  refuse(
-      config.model.moe.num_experts > 0,
-      "with model.experts the host has to know in every layer how many rows each expert gets: leave it out");
+  refuse(config.run.device == DeviceKind::cpu, "run.device cpu has no CUDA graphs: leave it out");
+  refuse(config.model.moe.num_experts > 0,
+         "an MoE model needs the host in every layer, which has to know how many tokens each expert "
+         "gets: leave it out");
   refuse(config.parallel.pipeline > 1,
-         "the stages of a pipeline let go of memory when messages have arrived, which differs from step to "
-         "step: use --pp 1, or leave it out");
+         "pipeline stages free memory when messages arrive, which varies from step to step: use --pp "
+         "1, or leave it out");
   refuse(config.run.backend == BackendKind::mpi && world_size > 1,
-         "run.backend mpi carries tensors through the host: use nccl");
+         "run.backend mpi copies tensors through the host: use nccl");
   refuse(config.train.loss_scale.dynamic,
-         "a dynamic loss scale is decided by the host after each step: use --train.loss-scale with a number");
+         "the host updates a dynamic loss scale after each step: use --train.loss-scale with a number");
   refuse(config.train.nonfinite == NonFinitePolicy::skip && !config.train.loss_scale.dynamic,
-         "train.nonfinite skip decides on the host after each step: use stop");
-  refuse(config.train.check == NonFiniteCheck::op,
-         "train.check op looks at each tensor when it is made: use step");
+         "train.nonfinite skip is decided on the host after each step: use stop");
+  refuse(config.train.check == NonFiniteCheck::op, "train.check op checks each tensor on the host: use step");
 }
 
 void check_profile(const RunConfig& config, Errors& errors) {
@@ -171,9 +170,8 @@ void check_profile(const RunConfig& config, Errors& errors) {
   }
   if (step > 0 && config.run.cuda_graph) {
     errors.push_back(
-        fmt::format("run.profile-step {}: with run.cuda-graph on a step is one call without times of its "
-                    "ops: leave one of "
-                    "them out",
+        fmt::format("run.profile-step {}: with run.cuda-graph on, ops have no times of their own: "
+                    "leave one of them out",
                     step));
   }
 }
@@ -240,4 +238,4 @@ int64_t known_vocab_size(const RunConfig& config) {
   return kind == TokenizerKind::bpe ? config.data.bpe_vocab : 0;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

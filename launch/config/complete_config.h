@@ -1,4 +1,4 @@
-// What a configuration leaves open, and what is wrong with it as a whole.
+// Completes and validates a configuration.
 #pragma once
 
 #include <set>
@@ -8,7 +8,7 @@
 #include "launch/config/run_config.h"
 #include "models/config/batch_spec.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Fills in what follows from the rest: key-value heads, feed-forward width and positions (unless named in
 /// `given`, keys like "model.ffn"), the sequence length, the data-parallel degree and the global batch.
@@ -25,4 +25,4 @@ ModelConfig known_model(const RunConfig& config);
 
 BatchSpec batch_of(const RunConfig& config);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "models/cost/memory_inputs.h"
 #include "runtime/device/cuda/cuda_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 MemoryInputs memory_inputs(const RunConfig& config, int threads) {
   MemoryInputs inputs =
@@ -30,4 +30,4 @@ MemoryInputs memory_inputs(const RunConfig& config, int threads) {
   return inputs;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 #include "launch/config/complete_config.h"
 #include "models/cost/model_size.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -28,7 +28,8 @@ void check_rules(const RunConfig& config, Errors& errors) {
     });
     if (!matches) {
       errors.push_back(fmt::format(
-          "optimizer.rules: {} is no parameter of this model; names are such as {} (all: trireme info)",
+          "optimizer.rules: {} matches no parameter of this model; names are like {} (all: trireme "
+          "info --params)",
           name_of(rule), rows[rows.size() / 2].name));
     }
   }
@@ -38,11 +39,13 @@ void check_rules(const RunConfig& config, Errors& errors) {
     const ParameterSettings settings = settings_of(row.name, row.shape.rank(), row.expert >= 0, rules);
     trains = trains || !settings.frozen;
     if (row.shape.rank() == 2 || settings.optimizer != OptimizerKind::muon) continue;
-    errors.push_back(fmt::format(
-        "optimizer.rules give Muon {}, which is no matrix: name matrices, such as @matrix", row.name));
+    errors.push_back(
+        fmt::format("optimizer.rules assign Muon to {}, which is not a matrix: match only matrices, such as "
+                    "@matrix",
+                    row.name));
     break;
   }
-  if (!trains) errors.push_back("optimizer.rules freeze all parameters: nothing would be trained");
+  if (!trains) errors.push_back("optimizer.rules freeze all parameters: there is nothing to train");
 }
 
 }  // namespace
@@ -71,7 +74,8 @@ std::vector<std::string> optimizer_errors(const RunConfig& config) {
   const OptimizerConfig& optimizer = config.optimizer;
   if (optimizer.warmup >= config.train.steps) {
     errors.push_back(
-        fmt::format("optimizer.warmup {} is not below train.steps {}: the rate would never be reached",
+        fmt::format("optimizer.warmup {} must be less than train.steps {}: optimizer.lr would never "
+                    "be reached",
                     optimizer.warmup, config.train.steps));
   }
   if (optimizer.schedule != LrScheduleKind::constant && optimizer.min_lr > optimizer.lr) {
@@ -80,13 +84,12 @@ std::vector<std::string> optimizer_errors(const RunConfig& config) {
   }
   if (optimizer.lr == 0 && optimizer.muon_lr > 0) {
     errors.push_back(
-        fmt::format("optimizer.muon-lr {} follows the schedule of optimizer.lr, which is 0: give that a "
-                    "number, and freeze "
-                    "what AdamW would update (--optimizer.rules)",
+        fmt::format("optimizer.muon-lr {} follows the schedule of optimizer.lr, which is 0: set "
+                    "optimizer.lr, and freeze what AdamW would update (--optimizer.rules)",
                     optimizer.muon_lr));
   }
   check_rules(config, errors);
   return errors;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

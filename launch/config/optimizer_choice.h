@@ -1,4 +1,4 @@
-// Which optimizer updates which parameters of a run.
+// Assigns optimizers to the parameters of a run.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What the kind of optimizer says of parameters, and then what the run's own rules say.
 std::vector<ParameterRule> optimizer_rules(const OptimizerConfig& config);
@@ -23,4 +23,4 @@ DType muon_precision(const RunConfig& config);
 /// What is wrong with the optimizer's numbers and rules; the model's numbers are sound.
 std::vector<std::string> optimizer_errors(const RunConfig& config);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,5 @@
-// Everything a training run is told: plain structs, filled by the command line, read by the trainer.
+// The configuration of a training run: plain structs, set by the command line, read by the trainer.
+// docs/options.md says of each field what it does and costs.
 #pragma once
 
 #include <cstdint>
@@ -19,40 +20,40 @@
 #include "runtime/device/op_settings.h"
 #include "runtime/tensor/dtype.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct DataConfig {
   std::string text;    ///< text or JSONL to tokenize in memory; either this or tokens
   std::string tokens;  ///< token file to train on
   std::string
       valid_tokens;  ///< token file to evaluate on; empty: the last valid_fraction of the training data
-  std::string format = "auto";     ///< of text (auto, text, jsonl) or of token files (TokenFormat)
+  std::string format = "auto";     ///< of `text` (auto, text, jsonl) or of token files (TokenFormat)
   std::string tokenizer = "byte";  ///< a kind or a path (tokenizer_kind())
-  std::string end_of_text;         ///< token between documents; empty: known by its name
-  int64_t bpe_vocab = 4096;        ///< size of a tokenizer trained here
-  double valid_fraction = 0.1;     ///< last part of the text or token file, kept for evaluation; 0: none
+  std::string end_of_text;         ///< end-of-document token of a tokenizer file; empty: detected by name
+  int64_t bpe_vocab = 4096;        ///< vocabulary size of a BPE tokenizer trained here
+  double valid_fraction = 0.1;     ///< fraction held out for validation, at the end; 0: none
   DocumentsKind documents = DocumentsKind::attend;
-  int64_t prefetch = 2;  ///< steps whose batches are read in advance; 0: none
+  int64_t prefetch = 2;  ///< steps whose batches are read ahead; 0: none
 
   friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };
 
 struct TrainConfig {
   int64_t steps = 2000;
-  int64_t seq_len = 0;       ///< tokens a sample; 0 until complete()
-  int64_t micro_batch = 8;   ///< samples that go through a rank at once
-  int64_t global_batch = 0;  ///< samples an optimizer step; 0 until complete()
+  int64_t seq_len = 0;       ///< sequence length in tokens; 0 until complete()
+  int64_t micro_batch = 8;   ///< samples per forward pass and data-parallel rank
+  int64_t global_batch = 0;  ///< samples per optimizer step; 0 until complete()
   uint64_t seed = 1337;
-  DType precision = DType::f32;  ///< of compute and activations; reductions are f32
-  bool master = true;  ///< f32 copy of 16-bit weights; without, bf16 weights are rounded stochastically
+  DType precision = DType::f32;  ///< of compute and activations; reductions are fp32
+  bool master = true;  ///< fp32 master weights; without, bf16 weights are updated with stochastic rounding
   LossScaleConfig loss_scale;
   NonFinitePolicy nonfinite = NonFinitePolicy::stop;
   NonFiniteCheck check = NonFiniteCheck::step;
-  bool float8 = false;               ///< linear layers of the blocks multiply in fp8 (Transformer)
-  Recomputation recomputation;       ///< what is not kept for the backward pass
-  int64_t stop_after = 0;            ///< the run ends after this step, to be resumed; 0: after the last
-  int64_t eval_every = 0;            ///< steps between evaluations; 0: only at start and end
-  int64_t eval_batches = 0;          ///< global batches an evaluation; 0: the whole validation set
+  bool float8 = false;               ///< FP8 products in the linear layers of blocks (Transformer)
+  Recomputation recomputation;       ///< activation recomputation
+  int64_t stop_after = 0;            ///< save after this step and end, to be resumed; 0: off
+  int64_t eval_every = 0;            ///< steps between evaluations; 0: only at the start and at the end
+  int64_t eval_batches = 0;          ///< global batches per evaluation; 0: the whole validation set
   int64_t log_every = 10;            ///< steps between printed lines; metrics.jsonl has every step
   std::string sample_prompt = "\n";  ///< prompt of the text generated at the end
   int64_t sample_tokens = 200;       ///< tokens generated at the end; 0: none
@@ -60,46 +61,48 @@ struct TrainConfig {
   friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
 };
 
-/// Where the first weights come from.
+/// The initial weights.
 struct StartConfig {
   /// Safetensors under this program's names, or a directory with a checkpoint or a run's weights; empty:
   /// drawn from train.seed.
   std::string file;
-  bool upcycle = false;  ///< the file is of a dense model, which becomes a mixture of experts
+  bool upcycle = false;  ///< the file is of a dense model: its feed-forward weights initialize every expert
 
   friend bool operator==(const StartConfig&, const StartConfig&) = default;
 };
 
 struct OptimizerConfig {
-  OptimizerKind kind = OptimizerKind::adamw;  ///< of the matrices of linear layers; AdamW for all else
+  OptimizerKind kind =
+      OptimizerKind::adamw;  ///< Muon: for the matrices of linear layers, AdamW for all other parameters
   double lr = 6e-4;
   double min_lr = 0;
   int64_t warmup = 0;
   LrScheduleKind schedule = LrScheduleKind::cosine;
-  double decay_fraction = 0.1;  ///< WSD: share of the steps that decays
+  double decay_fraction = 0.1;  ///< WSD: fraction of the steps, at the end, that decay
   double weight_decay = 0.1;    ///< on matrices and embeddings only
   double beta1 = 0.9;
   double beta2 = 0.95;
   double eps = 1e-8;
-  double clip = 1.0;   ///< largest global gradient norm; 0: no clipping
-  double muon_lr = 0;  ///< of what Muon updates, at the peak of the schedule; 0 until complete(): lr
+  double clip = 1.0;   ///< global gradient norm to clip to; 0: off
+  double muon_lr = 0;  ///< Muon's peak learning rate; 0 until complete(): lr
   double muon_momentum = 0.95;
   bool muon_nesterov = true;
-  int muon_ns_steps = 5;                ///< Newton-Schulz iterations
-  std::optional<DType> muon_precision;  ///< of their products; none: fp32 where training is, else bf16
-  std::vector<ParameterRule> rules;     ///< applied after those that follow from `kind`
+  int muon_ns_steps = 5;  ///< Newton-Schulz iterations
+  std::optional<DType>
+      muon_precision;                ///< dtype of their products; none: fp32 when training in fp32, else bf16
+  std::vector<ParameterRule> rules;  ///< applied after the rules that `kind` implies
 
   friend bool operator==(const OptimizerConfig&, const OptimizerConfig&) = default;
 };
 
-/// When the state of a run is saved, and what stays.
+/// When checkpoints are saved, and which are kept.
 struct CheckpointConfig {
-  double minutes = 15;     ///< after the last one; 0: not by the clock
-  int64_t every = 0;       ///< steps; 0: not by steps
-  int64_t keep = 3;        ///< newest ones; 0: none is saved
-  int64_t keep_every = 0;  ///< multiples of it stay; 0: none do
-  bool best = false;       ///< saved and kept by validation loss
-  bool async = true;       ///< files are written beside the training
+  double minutes = 15;     ///< save this long after the last one; 0: not by time
+  int64_t every = 0;       ///< save every this many steps; 0: not by steps
+  int64_t keep = 3;        ///< newest checkpoints to keep; 0: save none
+  int64_t keep_every = 0;  ///< keep those of multiples of this step for good; 0: none
+  bool best = false;       ///< save at each lowest validation loss, and keep the best
+  bool async = true;       ///< write in the background
   SaveFailurePolicy failure = SaveFailurePolicy::warn;
   std::string dir;  ///< empty: "checkpoints" in the run directory
 
@@ -109,30 +112,30 @@ struct CheckpointConfig {
 };
 
 struct RunOptions {
-  std::string dir;  ///< run directory; empty: runs/MODEL-DATA; a number is added when it exists
-  /// auto, must, never, the step of a checkpoint, or the path of one. But for never the run directory is
-  /// taken as it is.
+  std::string dir;  ///< run directory; empty: runs/MODEL-DATA, with a number appended if it exists
+  /// auto, must, never, or the step or path of a checkpoint. Unless it is never, an existing run directory is
+  /// used.
   std::string resume = "never";
   DeviceKind device = DeviceKind::automatic;
-  bool share_device = false;  ///< several ranks may use one GPU
+  bool share_device = false;  ///< allow several ranks per GPU
   BackendKind backend = BackendKind::automatic;
-  int nccl_ctas = 16;         ///< most thread blocks of a GPU that a collective of NCCL takes
-  int nccl_channel_ctas = 4;  ///< and a message between two ranks
-  bool cuda_graph = false;    ///< steps are captured once and submitted as one graph
-  AttentionChoice attention = AttentionChoice::automatic;  ///< of GPUs
-  int64_t attention_workspace_mib = 256;                   ///< the most that cuDNN's attention may take
-  bool deterministic = true;  ///< off: cuDNN's attention may add up gradients in any order
-  int64_t profile_step = 0;   ///< the step that is measured op by op, counted from 1; 0: none
-  bool check_memory = true;   ///< a run that is predicted to need more than there is, is refused
-  int threads = 0;            ///< threads a rank; 0: default_threads()
+  int nccl_ctas = 16;         ///< maximum CTAs of an NCCL collective
+  int nccl_channel_ctas = 4;  ///< maximum CTAs of an NCCL message between two ranks
+  bool cuda_graph = false;    ///< replay steps as CUDA graphs
+  AttentionChoice attention = AttentionChoice::automatic;  ///< attention kernels on GPUs
+  int64_t attention_workspace_mib = 256;                   ///< maximum workspace of cuDNN attention
+  bool deterministic = true;  ///< off: cuDNN attention may sum gradients in any order
+  int64_t profile_step = 0;   ///< step to profile op by op, counted from 1; 0: none
+  bool check_memory = true;   ///< refuse a run predicted to need more memory than there is
+  int threads = 0;            ///< CPU threads per rank; 0: default_threads()
 
   friend bool operator==(const RunOptions&, const RunOptions&) = default;
 };
 
-/// Of `trireme verify` alone.
+/// For `trireme verify` only.
 struct VerifyConfig {
-  int64_t steps = 5;  ///< that both layouts train
-  bool full = false;  ///< the model and batch as they are, not made small
+  int64_t steps = 5;  ///< training steps to compare
+  bool full = false;  ///< compare at full size; off: a reduced model and batch
 
   friend bool operator==(const VerifyConfig&, const VerifyConfig&) = default;
 };
@@ -149,7 +152,7 @@ struct RunConfig {
   RunOptions run;
   VerifyConfig verify;
 
-  /// Micro-batches a rank adds up before an optimizer step; of a complete configuration.
+  /// Gradient accumulation steps: micro-batches per rank and optimizer step. Needs a complete configuration.
   int64_t accumulation() const { return train.global_batch / (train.micro_batch * parallel.data); }
   int64_t tokens_per_step() const { return train.global_batch * train.seq_len; }
   bool resumes() const { return run.resume != "never"; }
@@ -157,4 +160,4 @@ struct RunConfig {
   friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,13 +1,13 @@
-// What run.device and run.backend may be.
+// Values of options.
 #pragma once
 
 #include <cstdint>
 
 #include "runtime/base/enum_names.h"
 
-namespace trireme {
+namespace trireme::launch {
 
-/// automatic: cuda where the program sees a GPU, else cpu.
+/// automatic: cuda if a GPU is visible, else cpu.
 enum class DeviceKind : uint8_t { automatic, cpu, cuda };
 
 inline std::span<const EnumName<DeviceKind>> names_of(DeviceKind) {
@@ -16,7 +16,7 @@ inline std::span<const EnumName<DeviceKind>> names_of(DeviceKind) {
   return kNames;
 }
 
-/// What a run does when a checkpoint cannot be saved: it says so and goes on, or ends.
+/// When a checkpoint cannot be saved: warn and continue, or stop the run.
 enum class SaveFailurePolicy : uint8_t { warn, stop };
 
 inline std::span<const EnumName<SaveFailurePolicy>> names_of(SaveFailurePolicy) {
@@ -25,8 +25,7 @@ inline std::span<const EnumName<SaveFailurePolicy>> names_of(SaveFailurePolicy) 
   return kNames;
 }
 
-/// Of communication. automatic: nccl where each rank has a GPU of its own, else mpi; self where there is one
-/// rank.
+/// Communication backend. automatic: nccl if each rank has its own GPU, else mpi; self with one rank.
 enum class BackendKind : uint8_t { automatic, self, mpi, nccl };
 
 inline std::span<const EnumName<BackendKind>> names_of(BackendKind) {
@@ -36,7 +35,7 @@ inline std::span<const EnumName<BackendKind>> names_of(BackendKind) {
   return kNames;
 }
 
-/// What documents that lie in one sample see of each other.
+/// Attention between the documents of a packed sample: across boundaries, or within each alone.
 enum class DocumentsKind : uint8_t { attend, separate };
 
 inline std::span<const EnumName<DocumentsKind>> names_of(DocumentsKind) {
@@ -45,4 +44,4 @@ inline std::span<const EnumName<DocumentsKind>> names_of(DocumentsKind) {
   return kNames;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

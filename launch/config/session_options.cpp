@@ -2,7 +2,7 @@
 
 #include "launch/config/optimizer_choice.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 SessionOptions session_options(const RunConfig& c) {
   SessionOptions options;
@@ -32,4 +32,4 @@ SessionOptions session_options(const RunConfig& c) {
   return options;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 
 #include "runtime/device/cuda/cuda_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -23,7 +23,7 @@ std::optional<int64_t> number_in(const fs::path& file) {
   return std::nullopt;
 }
 
-/// The number behind `key` in a file of lines "key number".
+/// The number after `key` in a file of lines "key number".
 std::optional<int64_t> number_behind(const fs::path& file, const std::string& key) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
@@ -85,4 +85,4 @@ AvailableMemory available_memory(Device device) {
   return available_host_memory();
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

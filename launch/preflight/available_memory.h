@@ -1,4 +1,4 @@
-// How much memory a run may take here.
+// Memory available to a run on this host or GPU.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 #include "runtime/device/device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct AvailableMemory {
   int64_t bytes = 0;  ///< 0: not known
@@ -21,4 +21,4 @@ AvailableMemory available_host_memory(const std::filesystem::path& root = "/");
 /// Of the device that a rank computes on: the host's, or a GPU's whole memory.
 AvailableMemory available_memory(Device device);
 
-}  // namespace trireme
+}  // namespace trireme::launch

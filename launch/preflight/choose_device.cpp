@@ -9,7 +9,7 @@
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -49,7 +49,7 @@ std::pair<size_t, size_t> first_sharing(const std::vector<Seen>& all) {
 DeviceChoice the_cpu(const RunOptions& run) {
   for (const auto& [is_on, name] :
        {std::pair{run.share_device, "share-device"}, {run.cuda_graph, "cuda-graph"}}) {
-    if (is_on) throw_usage("run.{} on is for GPUs, and this run has none: leave it out", name);
+    if (is_on) throw_usage("run.{} on needs GPUs, but this run has none: leave it out", name);
   }
   return {};
 }
@@ -72,13 +72,13 @@ DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local
     const auto rank = without - all.begin();
     const std::string why = rank == world.rank() ? fmt::format(" ({})", cuda::why_no_device()) : "";
     throw_usage("run.device {}: rank {} has no GPU{}{}; use --run.device cpu", to_string(run.device), rank,
-                why, some_have ? ", others have" : "");
+                why, some_have ? ", but other ranks have" : "");
   }
   const auto [a, b] = first_sharing(all);
   if (a != b && !run.share_device) {
     throw_usage(
-        "ranks {} and {} would use one GPU (cuda:{} of {} that rank {} sees): start one rank a GPU, or allow "
-        "it by --run.share-device",
+        "ranks {} and {} would share a GPU (cuda:{} of {} visible to rank {}): start one rank per "
+        "GPU, or allow sharing by --run.share-device",
         a, b, all[b].index, all[b].num_devices, b);
   }
   const bool has_slices = std::ranges::any_of(all, [](const Seen& seen) { return seen.is_slice != 0; });
@@ -88,14 +88,14 @@ DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local
 BackendKind choose_backend(const RunOptions& run, const DeviceChoice& choice, int world_size) {
   const bool on_gpu = choice.device.type == DeviceType::cuda;
   if (run.backend == BackendKind::nccl && !on_gpu) {
-    throw_usage("run.backend nccl is for GPUs, and this run has none: use mpi or auto");
+    throw_usage("run.backend nccl needs GPUs, but this run has none: use mpi or auto");
   }
   const auto of_nccl_alone = [&](BackendKind backend) {
     const RunOptions usual;
     if (run.nccl_ctas != usual.nccl_ctas || run.nccl_channel_ctas != usual.nccl_channel_ctas) {
       throw_usage(
-          "run.nccl-ctas {} and run.nccl-channel-ctas {} are NCCL's, and ranks talk by {} here: leave them "
-          "out",
+          "run.nccl-ctas {} and run.nccl-channel-ctas {} apply to NCCL, but this run communicates by "
+          "{}: leave them out",
           run.nccl_ctas, run.nccl_channel_ctas, to_string(backend));
     }
     return backend;
@@ -107,8 +107,8 @@ BackendKind choose_backend(const RunOptions& run, const DeviceChoice& choice, in
                                                                     : BackendKind::mpi;
   if (run.cuda_graph && backend == BackendKind::mpi) {
     throw_usage(
-        "run.cuda-graph on: ranks that share a GPU, or have MIG instances of one, talk by mpi, through the "
-        "host; give each a GPU of its own, or leave it out");
+        "run.cuda-graph on: ranks that share a GPU, or use MIG instances of one, communicate by mpi "
+        "through the host; give each rank its own GPU, or leave it out");
   }
   return backend == BackendKind::nccl ? backend : of_nccl_alone(backend);
 }
@@ -122,4 +122,4 @@ std::string device_text(Device device) {
                      short_bytes(static_cast<double>(info.bytes)));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// Which device a rank computes on.
+// Chooses the device and backend of a rank.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 #include "launch/config/run_config.h"
 #include "runtime/comm/communicator.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct DeviceChoice {
   Device device;
@@ -15,7 +15,7 @@ struct DeviceChoice {
 };
 
 /// The number of a rank's device: the only one that it sees, else that of its rank among the host's; ranks
-/// beyond the last device begin anew.
+/// beyond the last device wrap around.
 int device_index(int local_rank, int num_visible);
 
 /// What run.device means for this rank. All ranks of `world` call it, on tensors of the host. UserError
@@ -32,4 +32,4 @@ BackendKind choose_backend(const RunOptions& run, const DeviceChoice& choice, in
 /// "cpu: Intel Xeon, amx-bf16", "cuda:0: NVIDIA H100, 80 GiB".
 std::string device_text(Device device);
 
-}  // namespace trireme
+}  // namespace trireme::launch

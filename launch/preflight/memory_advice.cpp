@@ -12,7 +12,7 @@
 #include "launch/report/number_text.h"
 #include "models/cost/memory_estimate.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -88,8 +88,8 @@ std::string memory_advice(const RunConfig& config, int threads_per_rank, int64_t
     const char* fits = capacity > 0 && !offer.is_too_large ? ", which fits" : "";
     texts.push_back(fmt::format("{} ({}{})", offer.option, text(offer.bytes), fits));
   }
-  return fmt::format("options that need less, each by itself, by prediction a rank: {}",
+  return fmt::format("each of these options alone would need, predicted per rank: {}",
                      fmt::join(texts, "; "));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

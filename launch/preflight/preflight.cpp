@@ -8,7 +8,7 @@
 #include "models/cost/model_size.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -30,8 +30,8 @@ std::string memory_error(const RunConfig& config, int threads_per_rank, int num_
   if (needed <= available.bytes) return "";
   const std::string advice = memory_advice(config, threads_per_rank, available.bytes / num_ranks);
   return fmt::format(
-      "by prediction the {} here take{} {}, and {} has {} left{}\n  --run.check-memory off starts it all the "
-      "same",
+      "the {} here are predicted to need{} {}, but {} has {} left{}\n"
+      "  --run.check-memory off starts the run anyway",
       num_ranks == 1 ? "rank" : fmt::format("{} ranks", num_ranks), num_ranks == 1 ? "s" : "", text(needed),
       available.of, text(available.bytes), advice.empty() ? "" : "\n  " + advice);
 }
@@ -47,14 +47,14 @@ void check_room(const std::filesystem::path& folder, int64_t bytes) {
   const auto space = std::filesystem::space(folder, error);
   if (!error && space.available < static_cast<uint64_t>(bytes)) {
     throw_environment(
-        "{}: model.safetensors will have {} and there is room for {}: No space left on device for it; free "
-        "some, or name another --run.dir",
+        "{}: No space left on device: model.safetensors needs {}, and there is {} left; free some, or "
+        "use another --run.dir",
         folder.string(), text(bytes), short_bytes(static_cast<double>(space.available)));
   }
   rlimit limit{};
   if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
       limit.rlim_cur < static_cast<rlim_t>(bytes)) {
-    throw_environment("{}: model.safetensors will have {}, and no file may have more than {} (ulimit -f)",
+    throw_environment("{}: model.safetensors needs {}, but files are limited to {} (ulimit -f)",
                       folder.string(), text(bytes), short_bytes(static_cast<double>(limit.rlim_cur)));
   }
 }
@@ -66,12 +66,12 @@ std::string usable_prompt(const TrainConfig& config, const Tokenizer& tokenizer,
     return config.sample_prompt;
   } catch (const Error& error) {
     if (config.sample_prompt != TrainConfig().sample_prompt)
-      throw_usage("--train.sample-prompt cannot be made of the tokens of this run: {}", error.what());
+      throw_usage("--train.sample-prompt cannot be encoded by the tokenizer of this run: {}", error.what());
     note =
-        "the text at the end begins with a token of the vocabulary: the default prompt, a line break, is not "
-        "in it";
+        "the sample text starts with a token of the vocabulary instead of the default prompt, a line "
+        "break, which is not in it";
     return "";
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

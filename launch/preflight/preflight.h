@@ -1,4 +1,4 @@
-// What of a run can be tried before its first step, is.
+// Checks before the first step: memory, disk space, prompt.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include "launch/preflight/available_memory.h"
 #include "runtime/data/tokenizer/tokenizer.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What is wrong, with both figures and options that need less, when `num_ranks` ranks of a host (on a
 /// device: those that share it) are predicted to need more than what is available; empty: nothing. The
@@ -20,7 +20,7 @@ std::string memory_error(const RunConfig& config, int threads_per_rank, int num_
 /// The state of a training in a checkpoint: weights and two moments in f32.
 int64_t checkpoint_bytes(const ModelConfig& model);
 
-/// EnvironmentError when `folder` has no room for a file of so many bytes, or no file may be that large.
+/// EnvironmentError when `folder` has no room for a file of this many bytes, or no file may be that large.
 void check_room(const std::filesystem::path& folder, int64_t bytes);
 
 /// Bytes of the file that the weights go into, but for its header.
@@ -30,4 +30,4 @@ int64_t model_file_bytes(const ModelConfig& model);
 /// the tokenizer, and then `note` says so. UserError (usage) for a prompt of the user's that it cannot take.
 std::string usable_prompt(const TrainConfig& config, const Tokenizer& tokenizer, std::string& note);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -14,7 +14,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -100,14 +100,14 @@ std::string thread_warning(std::span<const HostThreads> hosts) {
     }
     const bool by_quota = host.cores() < host.allowed;
     const std::string limit =
-        by_quota ? fmt::format("its control group grants {} of processor time", cores_text(host.cores()))
+        by_quota ? fmt::format("its control group allows {}", cores_text(host.cores()))
         : host.allowed < host.machine
             ? fmt::format("they may use {} of its {}", cores_text(host.allowed), host.machine)
             : fmt::format("it has {}", cores_text(host.allowed));
     const int fit = static_cast<int>(host.cores()) / host.num_ranks;
     text = fmt::format(
-        "{} rank{} of the host of rank {} ask for {} threads, and {}: they take turns, and a step takes "
-        "longer. {}",
+        "{} rank{} of the host of rank {} use {} threads, but {}: cores are oversubscribed and steps "
+        "are slower. {}",
         host.num_ranks, host.num_ranks == 1 ? "" : "s", host.first_rank, host.threads, limit,
         fit >= 1 ? fmt::format("--run.threads {} fits", fit)
                  : fmt::format("Start at most {} with --run.threads 1",
@@ -115,8 +115,8 @@ std::string thread_warning(std::span<const HostThreads> hosts) {
     if (host.allowed < host.machine && !by_quota)
       text += ", or bind the ranks to more cores (mpirun --bind-to none)";
   }
-  if (others > 0) text += fmt::format("; so do {} other hosts", others);
+  if (others > 0) text += fmt::format("; {} other hosts are oversubscribed too", others);
   return text;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

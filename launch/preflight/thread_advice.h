@@ -1,4 +1,4 @@
-// How many threads a rank takes, and what is said where the ranks of a host ask for more than it gives.
+// Default threads per rank, and a warning if the ranks of a host use more than it has.
 #pragma once
 
 #include <array>
@@ -10,7 +10,7 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/device/cpu/cpu_quota.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What a process may compute on.
 struct CoresGiven {
@@ -22,7 +22,7 @@ struct CoresGiven {
 };
 CoresGiven cores_given();
 
-/// Threads of a rank that was told no number: of a rank that is bound to some cores those, else its share of
+/// Default threads of a rank: the cores that it is bound to, else its share of
 /// the host's; no more than its share of the quota, whole cores of it; at least 1.
 int default_threads(const CoresGiven& cores, int local_ranks);
 
@@ -60,4 +60,4 @@ std::vector<HostThreads> host_threads(std::span<const RankThreads> ranks);
 /// set; empty: none does. Of many hosts the first that does, and how many others do.
 std::string thread_warning(std::span<const HostThreads> hosts);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -6,7 +6,7 @@
 #include "runtime/device/cuda/cuda_device.h"
 #include "runtime/ops/attention/attention_by_cudnn.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 BuildInfo build_info() {
   BuildInfo info;
@@ -29,4 +29,4 @@ std::string build_line() {
   return fmt::format("trireme {} ({}; {})", info.version, info.compiler, libraries);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

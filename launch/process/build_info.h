@@ -1,11 +1,11 @@
-// What this program was built from.
+// Version, compiler and libraries of this program.
 #pragma once
 
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace trireme {
+namespace trireme::launch {
 
 struct BuildInfo {
   std::string version;   ///< "0.1.0"
@@ -18,4 +18,4 @@ BuildInfo build_info();
 /// "trireme 0.1.0 (GNU 12.2.0, Release; MPI 3.1, oneDNN 2.6.3, GPU not built, cuDNN not built)".
 std::string build_line();
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -51,7 +51,7 @@ StopRequest::StopRequest(int rank) {
   action.sa_flags = SA_RESTART;
   for (size_t i = 0; i < std::size(kSignals); ++i) {
     ::sigaction(kSignals[i], nullptr, &actions_before[i]);
-    // What was started with a signal ignored (nohup, or a shell's background job) goes on ignoring it.
+    // What was started with a signal ignored (nohup, or a shell's background job) continues ignoring it.
     if (actions_before[i].sa_handler != SIG_IGN) ::sigaction(kSignals[i], &action, nullptr);
   }
   action.sa_handler = SIG_IGN;
@@ -118,4 +118,4 @@ void prepare_process() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

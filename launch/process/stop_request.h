@@ -1,11 +1,11 @@
-// Ctrl-C, TERM, USR1 and USR2 as requests to end well.
+// Signals (Ctrl-C, TERM, USR1, USR2) as requests to save and stop.
 #pragma once
 
 #include <string>
 
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 while one of these lives. Until defer() the first two end the process
 /// as ever, but rank 0 says that nothing is saved; the others, by which schedulers announce that a job's time
@@ -36,4 +36,4 @@ ExitCode exit_code_of_signal(int signal);
 /// number, and files beyond a limit of their size are an error of the write, not the end of the process.
 void prepare_process();
 
-}  // namespace trireme
+}  // namespace trireme::launch

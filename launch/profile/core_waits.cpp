@@ -11,7 +11,7 @@
 
 #include "runtime/base/parallel_for.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -63,4 +63,4 @@ double CoreWaits::take() {
   return longest;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// Whether other processes, or a quota, keep the threads of a rank from their cores.
+// Time in which a rank's threads wait for cores, because of other processes or a quota.
 #pragma once
 
 #include <filesystem>
@@ -7,7 +7,7 @@
 
 #include "runtime/io/files/file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Of a thread and its OpenMP team, as the kernel counts it (schedstat): time in which they could have run
 /// and did not. Where the kernel does not say, none.
@@ -34,4 +34,4 @@ class CoreWaits {
   std::vector<Thread> threads_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

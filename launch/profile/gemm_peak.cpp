@@ -9,7 +9,7 @@
 #include "launch/process/build_info.h"
 #include "launch/report/banner.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -102,4 +102,4 @@ std::string GemmPeak::text() const {
                    fmt::format("{} GEMM rate of {} rank(s)", precision_name(precision_), world_.size()));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

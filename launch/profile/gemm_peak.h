@@ -1,4 +1,4 @@
-// What the ranks of a run can do at the most: what MFU is measured against.
+// The peak GEMM rate of the ranks, against which MFU is measured.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 #include "runtime/device/context.h"
 #include "runtime/profile/device_rates.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Measured by all ranks at once, and again when a step reaches more. All ranks make it and call measure()
 /// and measure_again() together.
@@ -51,4 +51,4 @@ class GemmPeak {
   double rank_flops_ = 0;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

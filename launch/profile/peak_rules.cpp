@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -79,26 +79,26 @@ std::string to_string(PeakSource source) {
 std::string peak_text(const Peak& peak, const std::string& of) {
   std::string text = fmt::format("MFU is against {:.3f} TFLOP/s: ", peak.flops * 1e-12);
   const std::string busy =
-      fmt::format("this machine is busy, threads had a core in {:.0f} % of the time", 100 * peak.share);
+      fmt::format("this machine is busy: threads had a core {:.0f} % of the time", 100 * peak.share);
   switch (peak.source) {
     case PeakSource::measured:
-      text += fmt::format("the {}, measured just now", of);
+      text += fmt::format("the {}, just measured", of);
       break;
     case PeakSource::stored:
       text += fmt::format("the {}, stored by an earlier run: {}", of,
-                          peak.share < kQuiet ? busy : "products are slower now");
+                          peak.share < kQuiet ? busy : "matrix products are slower now");
       break;
     case PeakSource::unsure:
-      text += fmt::format("the {} by processor time, which is not sure (MFU is marked ?): {}", of,
-                          peak.share < kQuiet ? busy : "runs of one product differed too much");
+      text += fmt::format("the {} by processor time, which is uncertain (MFU is marked ?): {}", of,
+                          peak.share < kQuiet ? busy : "repeated measurements differed too much");
       break;
     case PeakSource::raised:
       text += fmt::format(
-          "what a step reached, more than the {} that was measured, so it is not sure (MFU is marked ?)", of);
+          "the rate a step reached, above the measured {}, so it is uncertain (MFU is marked ?)", of);
       break;
   }
   if (peak.is_capped) text += "; more threads than cores: it is the rate of the cores";
   return text;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

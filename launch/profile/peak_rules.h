@@ -1,11 +1,11 @@
-// What the ranks' GEMM rates say together, and what steps say against it.
+// Combines the ranks' GEMM rates into a peak, and revises it when steps exceed it.
 #pragma once
 
 #include <optional>
 #include <span>
 #include <string>
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Of one rank.
 struct RankRate {
@@ -71,8 +71,8 @@ class RisingPeak {
 /// "measured", "stored", "unsure" or "raised".
 std::string to_string(PeakSource source);
 
-/// What people read: "MFU is against 0.312 TFLOP/s: the bf16 GEMM rate of 2 rank(s), measured just now".
+/// What people read: "MFU is against 0.312 TFLOP/s: the bf16 GEMM rate of 2 rank(s), just measured".
 /// `of` is "bf16 GEMM rate of 2 rank(s)".
 std::string peak_text(const Peak& peak, const std::string& of);
 
-}  // namespace trireme
+}  // namespace trireme::launch

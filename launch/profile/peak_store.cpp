@@ -11,7 +11,7 @@
 
 #include "runtime/io/files/atomic_file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -75,4 +75,4 @@ void PeakStore::keep(const std::string& key, double flops) const noexcept {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

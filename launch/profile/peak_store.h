@@ -1,10 +1,10 @@
-// GEMM rates of machines that were quiet, kept for runs that find them busy.
+// Stores GEMM rates measured on an idle machine, for runs on a busy one.
 #pragma once
 
 #include <optional>
 #include <string>
 
-namespace trireme {
+namespace trireme::launch {
 
 /// A small JSON file. Nothing depends on it: a file that cannot be read is empty, one that cannot be written
 /// stays as it is. It is replaced as a whole; of two runs that write at once one is remembered.
@@ -26,4 +26,4 @@ class PeakStore {
   std::string path_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -102,11 +102,10 @@ std::string account_text(const StepAccount& account, size_t num_ops) {
   text += fmt::format("{:<26} {:>6} {:>10.3f} {:>6.1f} % {:>9} {:>9} {:>10.3f}\n", "the step", "", account.ms,
                       100.0, "", "", least);
   num_ops = std::min(num_ops, account.ops.size());
-  if (num_ops > 0) text += fmt::format("the longest {} of {} ops:\n", num_ops, account.ops.size());
+  if (num_ops > 0) text += fmt::format("the {} slowest of {} ops:\n", num_ops, account.ops.size());
   for (size_t i = 0; i < num_ops; ++i) text += row(account.ops[i], account.ms);
-  text += fmt::format(
-      "\"at least\" is the longer of arithmetic at {:.2f} TFLOP/s and memory traffic at {:.1f} GB/s",
-      account.rates.flops * 1e-12, account.rates.bytes * 1e-9);
+  text += fmt::format("\"at least\" is the roofline time at {:.2f} TFLOP/s and {:.1f} GB/s",
+                      account.rates.flops * 1e-12, account.rates.bytes * 1e-9);
   return text;
 }
 
@@ -134,4 +133,4 @@ StepAccount account_from_json(const nlohmann::ordered_json& json) {
   return account;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

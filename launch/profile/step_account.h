@@ -1,4 +1,4 @@
-// Where the time of a step goes: what each kind of op took, and what it would take at the device's limits
+// The profile of a step: the time of each kind of op, and its roofline time on the device
 // (the roofline of Williams et al., CACM 52(4), 2009).
 #pragma once
 
@@ -12,7 +12,7 @@
 #include "runtime/profile/device_rates.h"
 #include "runtime/profile/op_timeline.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Some ops, or all alike, of one step.
 struct AccountLine {
@@ -42,10 +42,10 @@ StepAccount account_of(const OpTimes& times, const ops::DeviceRates& rates);
 /// "products", "attention", "optimizer" or "other ops".
 std::string kind_of(const TimedOp& op);
 
-/// A table: the kinds, what lies between, and the `num_ops` longest ops. No line end behind the last line.
+/// A table: the kinds, what lies between, and the `num_ops` longest ops. No line end after the last line.
 std::string account_text(const StepAccount& account, size_t num_ops);
 
 nlohmann::ordered_json to_json(const StepAccount& account);
 StepAccount account_from_json(const nlohmann::ordered_json& json);
 
-}  // namespace trireme
+}  // namespace trireme::launch

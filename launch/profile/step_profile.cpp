@@ -10,7 +10,7 @@
 #include "runtime/base/error.h"
 #include "runtime/io/files/atomic_file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -125,7 +125,7 @@ std::string StepProfile::finish(const ops::DeviceRates& rates, const std::string
   std::string failure;
   try {
     write_file_atomically(file, whole.dump() + "\n");
-  } catch (const Error& error) {  // the run goes on
+  } catch (const Error& error) {  // the run continues
     failure = fmt::format("note: {}\n", error.what());
   }
   return failure + profile_text(accounts);
@@ -152,9 +152,9 @@ std::string profile_text(const std::vector<StepAccount>& accounts) {
     for (const AccountLine& kind : accounts[busiest].kinds) text += fmt::format(" {:>10}", kind.name);
     text += fmt::format(" {:>11}\n", "between ops");
     for (const size_t rank : shown) text += rank_line(rank, accounts[rank]);
-    text += fmt::format("rank {}, which computed longest:\n", busiest);
+    text += fmt::format("rank {}, which computed the longest:\n", busiest);
   }
   return text + account_text(accounts[busiest], kMostOps);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "launch/profile/step_account.h"
 #include "parallel/plan/parallel_context.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Ranks begin together. Each observes the ops of its device and where that (on the CPU: its host) waits for
 /// other ranks.
@@ -22,7 +22,7 @@ class StepProfile final : public WaitObserver {
   StepProfile& operator=(const StepProfile&) = delete;
 
   /// Behind the step, on all ranks. Rank 0 writes `file`, a trace in Chrome's format (chrome://tracing,
-  /// ui.perfetto.dev) with a process a rank, and the ranks' accounts under "accounts"; returns what people
+  /// ui.perfetto.dev) with a process per rank, and the ranks' accounts under "accounts"; returns what people
   /// read, elsewhere nothing.
   std::string finish(const ops::DeviceRates& rates, const std::string& file);
 
@@ -43,8 +43,8 @@ class StepProfile final : public WaitObserver {
   OpTimeline timeline_;
 };
 
-/// The accounts of all ranks: a line a rank (of many the busiest and the idlest), and the whole account of
+/// The accounts of all ranks: a line per rank (of many the busiest and the idlest), and the whole account of
 /// the one that was busy longest.
 std::string profile_text(const std::vector<StepAccount>& accounts);
 
-}  // namespace trireme
+}  // namespace trireme::launch

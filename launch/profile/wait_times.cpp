@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 WaitTimes::WaitTimes(const ParallelContext& parallel)
     : groups_(parallel.groups()), before_(groups_.size()), waited_(groups_.size()) {}
@@ -29,7 +29,7 @@ std::string WaitTimes::text(double seconds, const std::function<double(double)>&
   }
   return shares.empty()
              ? ""
-             : fmt::format("communication waited for, of the steps' time, mean of all ranks: {}", shares);
+             : fmt::format("exposed communication, share of step time, mean over ranks: {}", shares);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// How long a rank waits for others, group by group.
+// Exposed communication: how long a rank waits for others, by process group.
 #pragma once
 
 #include <functional>
@@ -7,7 +7,7 @@
 
 #include "parallel/plan/parallel_context.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Between start() and stop(), summed over all such spans, which are the training steps.
 class WaitTimes {
@@ -19,7 +19,7 @@ class WaitTimes {
   /// Seconds waited since start().
   double stop();
 
-  /// "communication waited for: tensor 3.1 %, data+context 0.4 %" of `seconds`, the mean of all ranks, as
+  /// "exposed communication: tensor 3.1 %, data+context 0.4 %" of `seconds`, the mean of all ranks, as
   /// `mean` (a collective of all ranks) makes it of this rank's numbers; empty where no group has two ranks.
   std::string text(double seconds, const std::function<double(double)>& mean) const;
 
@@ -28,4 +28,4 @@ class WaitTimes {
   std::vector<double> before_, waited_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

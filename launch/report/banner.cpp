@@ -14,7 +14,7 @@
 #include "parallel/pipeline/simulate.h"
 #include "runtime/data/tokenizer_kind.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -40,11 +40,11 @@ std::string zero_text(const RunConfig& config) {
   constexpr const char* kWhat[] = {"optimizer state", "optimizer state and gradients",
                                    "optimizer state, gradients and weights"};
   const int shard = config.parallel.shard_ranks(), copies = config.parallel.gradient_ranks() / shard;
-  std::string text = fmt::format("; ZeRO {}: {} divided by {}", stage, kWhat[stage - 1], shard);
-  if (copies > 1) text += fmt::format(", in {} copies", copies);
-  if (stage == 3) text += config.parallel.overlap ? ", the next layer gathered ahead" : ", each layer waits";
+  std::string text = fmt::format("; ZeRO {}: {} sharded over {} ranks", stage, kWhat[stage - 1], shard);
+  if (copies > 1) text += fmt::format(", {} replicas", copies);
+  if (stage == 3) text += config.parallel.overlap ? ", the next layer prefetched" : ", no prefetch";
   if (stage > 1 && config.accumulation() > 1) {
-    text += " (gradients stay whole while micro-batches accumulate)";
+    text += " (full gradients during accumulation)";
   }
   return text;
 }
@@ -52,7 +52,7 @@ std::string zero_text(const RunConfig& config) {
 std::string tensor_text(const ParallelPlan& plan) {
   std::string text = plan.sequence ? "sequence-parallel" : "";
   if (plan.tensor_chunks > 1) {
-    text += fmt::format("{}products in {} chunks", text.empty() ? "" : ", ", plan.tensor_chunks);
+    text += fmt::format("{}overlapped in {} chunks", text.empty() ? "" : ", ", plan.tensor_chunks);
   }
   return text.empty() ? "" : fmt::format(" ({})", text);
 }
@@ -68,7 +68,7 @@ std::string experts_over(const ParallelPlan& plan) {
 std::string layout_text(const RunConfig& config) {
   const ParallelPlan& plan = config.parallel;
   const char* when = plan.overlap          ? "during the backward pass"
-                     : plan.zero_stage > 1 ? "in the backward pass, which waits for them"
+                     : plan.zero_stage > 1 ? "in the backward pass, not overlapped"
                                            : "after the backward pass";
   return fmt::format(
       "data {} x tensor {}{} x pipeline {} x context {}{}; gradients reduced in buckets of {} MiB {}{}",
@@ -82,9 +82,8 @@ std::string pipeline_text(const RunConfig& config) {
   const auto m = static_cast<int>(config.accumulation());
   const Timeline timeline = simulate(training_schedule(plan, m), {1, 1, 1});
   return fmt::format(
-      "{}{}, {} a replica: bubble {:.1f} % where stages are equal and transfers free; {}",
-      plan.schedule.text(),
-      plan.virtual_stages > 1 ? fmt::format(" over {} virtual stages a rank", plan.virtual_stages) : "",
+      "{}{}, {} per replica: bubble {:.1f} % with equal stages and free transfers; {}", plan.schedule.text(),
+      plan.virtual_stages > 1 ? fmt::format(" with {} virtual stages per rank", plan.virtual_stages) : "",
       m == 1 ? "1 micro-batch" : fmt::format("{} micro-batches", m), 100 * timeline.bubble,
       placement_text(config.model, config.train.seq_len, plan));
 }
@@ -103,7 +102,7 @@ std::string optimizer_text(const RunConfig& config) {
                         muon_precision(config) == DType::f32 ? "fp32" : "bf16");
   }
   return text + (o.rules.empty() ? ""
-                                 : fmt::format("; {} of the run's own",
+                                 : fmt::format("; {} of --optimizer.rules",
                                                counted(static_cast<int64_t>(o.rules.size()), "rule")));
 }
 
@@ -115,7 +114,7 @@ std::string loss_text(const LossConfig& loss) {
   };
   add(loss.z_loss, "z-loss");
   add(loss.label_smoothing, "label smoothing");
-  return fmt::format("shown is the cross-entropy; minimised, and shown as objective: with {}", added);
+  return fmt::format("cross-entropy, plus {} (shown as objective)", added);
 }
 
 std::string data_text(const RunConfig& config) {
@@ -124,7 +123,7 @@ std::string data_text(const RunConfig& config) {
   std::string text =
       fmt::format("{}, tokenizer {}", data.text.empty() ? data.tokens : data.text, data.tokenizer);
   if (tokenizer_kind(data.tokenizer) == TokenizerKind::bpe) text += fmt::format(" of {}", data.bpe_vocab);
-  if (data.documents == DocumentsKind::separate) text += ", documents do not see each other";
+  if (data.documents == DocumentsKind::separate) text += ", attention within documents only";
   if (!data.valid_tokens.empty()) return text + fmt::format("; evaluated on {}", data.valid_tokens);
   return text + (data.valid_fraction > 0
                      ? fmt::format("; evaluated on the last {:g}%", 100 * data.valid_fraction)
@@ -134,7 +133,9 @@ std::string data_text(const RunConfig& config) {
 std::string weights_text(const StartConfig& start) {
   if (start.file.empty()) return "";
   return fmt::format("from {}{}", start.file,
-                     start.upcycle ? ", a dense model: every expert begins as its feed-forward part" : "");
+                     start.upcycle ? ", a dense model upcycled: experts start from its feed-forward "
+                                     "weights"
+                                   : "");
 }
 
 std::string recompute_text(const RunConfig& config) {
@@ -145,10 +146,10 @@ std::string recompute_text(const RunConfig& config) {
                       training_flops_per_token(model, config.train.seq_len);
   const std::string what =
       recomputation.of_attention()
-          ? "selective: attention's core of every block"
-          : fmt::format("full: {} of {}, each from its input",
-                        recomputation.num_whole_blocks(model.num_layers), counted(model.num_layers, "block"));
-  return fmt::format("{}; {:.1f} % more arithmetic", what, 100 * more);
+          ? "selective: core attention of every block"
+          : fmt::format("full: {} of {}", recomputation.num_whole_blocks(model.num_layers),
+                        counted(model.num_layers, "block"));
+  return fmt::format("{}; {:.1f} % more FLOPs", what, 100 * more);
 }
 
 std::string compute_text(const RunConfig& config, const RunPlace& place) {
@@ -161,12 +162,12 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
                         train.loss_scale.start);
   }
   if (!place.device.empty()) text += " on " + place.device;
-  if (place.threads_per_rank > 0) text += ", " + counted(place.threads_per_rank, "thread") + " a rank";
-  if (config.run.cuda_graph) text += ", each step a CUDA graph";
+  if (place.threads_per_rank > 0) text += ", " + counted(place.threads_per_rank, "thread") + " per rank";
+  if (config.run.cuda_graph) text += ", CUDA graphs";
   if (place.backend.empty()) return text;
   text += ", communication by " + place.backend;
   if (place.backend == to_string(BackendKind::nccl)) {
-    text += fmt::format(" ({} blocks of a GPU a collective, {} a message)", config.run.nccl_ctas,
+    text += fmt::format(" ({} CTAs per collective, {} per message)", config.run.nccl_ctas,
                         config.run.nccl_channel_ctas);
   }
   return text;
@@ -177,7 +178,7 @@ std::string experts_text(const ModelConfig& c) {
   if (moe.num_experts == 0) return "";
   int64_t num_blocks = 0;
   for (int64_t i = 0; i < c.num_layers; ++i) num_blocks += moe.is_in(i) ? 1 : 0;
-  std::string text = fmt::format(", {} experts of {} in {}, {} a token", moe.num_experts, c.expert_ffn_size(),
+  std::string text = fmt::format(", {} experts of {} in {}, top-{}", moe.num_experts, c.expert_ffn_size(),
                                  counted(num_blocks, "block"), moe.experts_per_token);
   if (moe.shared_ffn_size > 0) text += fmt::format(", shared {}", moe.shared_ffn_size);
   if (moe.jitter > 0) text += fmt::format(", jitter {:g}", moe.jitter);
@@ -189,7 +190,7 @@ std::string experts_text(const ModelConfig& c) {
   const auto add = [&](double factor, const char* what) {
     if (factor > 0) balance += fmt::format("{}{} {:g}", balance.empty() ? "" : ", ", what, factor);
   };
-  add(moe.aux_loss, moe.aux_scope == BalanceScope::batch ? "auxiliary loss of the batch" : "auxiliary loss");
+  add(moe.aux_loss, moe.aux_scope == BalanceScope::batch ? "auxiliary loss per batch" : "auxiliary loss");
   add(moe.z_loss, "z-loss");
   add(moe.bias_rate, "biases");
   return text + (balance.empty() ? ", not balanced" : " (" + balance + ")");
@@ -210,7 +211,7 @@ std::string model_line(const ModelConfig& c) {
   ModelConfig usual = c;
   apply_family(usual, c.family);
   std::string text = fmt::format("{} ({}): {} layers", c.name, to_string(c.family), c.num_layers);
-  if (c.share > 0) text += fmt::format(" with the weights of {}", c.share);
+  if (c.share > 0) text += fmt::format(" sharing the weights of {}", c.share);
   text += fmt::format(", hidden {}, {} heads", c.hidden_size, c.num_heads);
   if (c.num_kv_heads != c.num_heads) text += fmt::format(" ({} key-value)", c.num_kv_heads);
   text += fmt::format(", feed-forward {}", c.ffn_size) + experts_text(c);
@@ -228,7 +229,7 @@ std::string memory_line(const MemoryEstimate& estimate) {
     parts += fmt::format("{}{} {}", i > 0 ? ", " : "", to_string(category),
                          short_bytes(static_cast<double>(estimate[category])));
   }
-  return fmt::format("{} a rank: {}", short_bytes(static_cast<double>(estimate.total())), parts);
+  return fmt::format("{} per rank: {}", short_bytes(static_cast<double>(estimate.total())), parts);
 }
 
 std::string predicted_memory_line(MemoryInputs inputs) {
@@ -236,13 +237,14 @@ std::string predicted_memory_line(MemoryInputs inputs) {
   inputs.expert_load = ExpertLoad::worst;
   const int64_t most = estimate_memory(inputs).total();
   if (most == even.total()) return memory_line(even);
-  return fmt::format("{}; up to {} where the load of the experts is uneven", memory_line(even),
+  return fmt::format("{}; up to {} with expert load imbalance", memory_line(even),
                      short_bytes(static_cast<double>(most)));
 }
 
 std::string batch_line(const RunConfig& config) {
   return fmt::format(
-      "global batch {} = micro-batch {} x accumulation {} x {}; {} tokens each, {} a step, {} steps",
+      "global batch {} = micro-batch {} x gradient accumulation {} x {}; sequence length {}, {} "
+      "tokens per step, {} steps",
       config.train.global_batch, config.train.micro_batch, config.accumulation(),
       counted(config.parallel.data, "data rank"), config.train.seq_len, grouped(config.tokens_per_step()),
       config.train.steps);
@@ -252,18 +254,18 @@ std::string size_lines(const RunConfig& config, int threads) {
   const ModelConfig model = known_model(config);
   const ModelSize size = size_of(model);
   std::string parameters =
-      fmt::format("{} ({} besides embeddings)", grouped(size.parameters), grouped(size.non_embedding));
+      fmt::format("{} ({} without embeddings)", grouped(size.parameters), grouped(size.non_embedding));
   if (size.active != size.parameters)
-    parameters += fmt::format(", of which a token meets {}", grouped(size.active));
+    parameters += fmt::format(", {} active per token", grouped(size.active));
   if (model.vocab_size == 0) {
-    parameters = fmt::format("{} + {} for each token of the vocabulary", grouped(size.parameters),
+    parameters = fmt::format("{} + {} per token of the vocabulary", grouped(size.parameters),
                              (model.tied_embeddings ? 1 : 2) * model.hidden_size);
   }
   const double token_flops = training_flops_per_token(model, config.train.seq_len);
   return line("parameters", parameters) +
          line("memory", "predicted " + predicted_memory_line(memory_inputs(config, threads)) +
-                            (model.vocab_size == 0 ? "; the vocabulary's part comes on top" : "")) +
-         line("arithmetic", fmt::format("{:.4g} MFLOP a token, {:.4g} GFLOP a step", token_flops * 1e-6,
+                            (model.vocab_size == 0 ? "; plus what the vocabulary takes" : "")) +
+         line("arithmetic", fmt::format("{:.4g} MFLOP per token, {:.4g} GFLOP per step", token_flops * 1e-6,
                                         token_flops * static_cast<double>(config.tokens_per_step()) * 1e-9));
 }
 
@@ -279,4 +281,4 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
          line("files", place.run_directory);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

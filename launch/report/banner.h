@@ -1,4 +1,4 @@
-// What a run is about to do, for people.
+// The banner printed before a run: layout, model, memory, batch, optimizer.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include "launch/config/run_config.h"
 #include "models/cost/memory_estimate.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct HostInfo {
   std::string name;
@@ -29,15 +29,15 @@ struct RunPlace {
 /// "fp32", "bf16" or "fp16".
 std::string precision_name(DType precision);
 
-/// The layout in one line: degrees, division of state, pipeline.
+/// The layout in one line: degrees, sharding, pipeline.
 std::string layout_line(const RunConfig& config);
 /// The model in one line: family, sizes, what differs from the family's usual.
 std::string model_line(const ModelConfig& config);
-/// "total 1.86 GiB (weights 475 MiB, gradients ...)".
+/// "1.86 GiB per rank: weights 475 MiB, ...".
 std::string memory_line(const MemoryEstimate& estimate);
-/// The same of a prediction for an even load of the experts, and the most that it can be where it is uneven.
+/// The same for balanced experts, and the maximum with expert load imbalance.
 std::string predicted_memory_line(MemoryInputs inputs);
-/// "global batch 32 = micro-batch 8 x accumulation 2 x 2 data ranks; 8,192 tokens a step".
+/// "global batch 32 = micro-batch 8 x gradient accumulation 2 x 2 data-parallel ranks; ...".
 std::string batch_line(const RunConfig& config);
 /// Parameters and predicted memory; while the vocabulary is not known, as a formula.
 std::string size_lines(const RunConfig& config, int threads_per_rank);
@@ -46,4 +46,4 @@ std::string size_lines(const RunConfig& config, int threads_per_rank);
 /// config is complete.
 std::string banner(const RunConfig& config, const RunPlace& place);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 std::string short_count(double value) {
   constexpr const char* kUnits[] = {"", "k", "M", "B", "T", "P"};
@@ -51,4 +51,4 @@ std::string counted(int64_t count, const char* noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

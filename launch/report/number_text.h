@@ -1,10 +1,10 @@
-// Numbers as people read them.
+// Formats numbers for people.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-namespace trireme {
+namespace trireme::launch {
 
 /// 950, "40.3k", "1.20M", "174.6B": thousands, millions, billions (10^9), trillions.
 std::string short_count(double value);
@@ -17,4 +17,4 @@ std::string counted(int64_t count, const char* noun);
 /// "45s", "3m", "2h05m", "3d04h".
 std::string short_duration(double seconds);
 
-}  // namespace trireme
+}  // namespace trireme::launch

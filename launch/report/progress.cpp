@@ -12,7 +12,7 @@
 #include "launch/report/number_text.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -74,9 +74,8 @@ std::string step_line(const StepMetrics& m, int64_t total_steps, double eta_seco
 std::string evaluation_line(const StepMetrics& m, int64_t total_steps) {
   TRIREME_CHECK(m.val_loss.has_value());
   if (std::isnan(*m.val_loss))
-    return fmt::format(
-        "step {}/{} | val loss is no number (nan): it is not finite, or there is no token to evaluate",
-        m.step, total_steps);
+    return fmt::format("step {}/{} | val loss is NaN: it is not finite, or there was no token to evaluate",
+                       m.step, total_steps);
   return fmt::format("step {}/{} | val loss {:.4f}", m.step, total_steps, *m.val_loss);
 }
 
@@ -141,7 +140,7 @@ void Progress::print(std::string_view text) {
   const bool was_well = failure().empty();
   screen_.print(text);
   if (was_well && !failure().empty() && log_)
-    log_(fmt::format("standard output cannot be written: {}; the run goes on", failure()));
+    log_(fmt::format("standard output cannot be written: {}; the run continues", failure()));
 }
 
 void Progress::evaluation(const StepMetrics& metrics) { note(evaluation_line(metrics, total_steps_)); }
@@ -158,4 +157,4 @@ void Progress::end_open_line() {
   is_line_open_ = false;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

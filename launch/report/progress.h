@@ -1,4 +1,4 @@
-// What rank 0 prints while a run goes on.
+// Progress: step lines and notes that rank 0 prints during a run.
 #pragma once
 
 #include <chrono>
@@ -11,11 +11,11 @@
 #include "launch/report/screen.h"
 #include "launch/report/step_metrics.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// "step 10/2000 | loss 4.1234 | gnorm 1.83 | lr 6.00e-04 | 123 ms | 40.3k tok/s | 0.31 TFLOP/s | MFU 22% |
 /// mem 310 MiB (352 MiB reserved) | eta 3m" (the most in use, and taken from the device; MFU 22%? where
-/// that is not sure), and behind it,
+/// that is not sure), and after it,
 /// where they say something: the load of experts (load_field), the loss scale, skipped steps, and loss or
 /// norm that lie kOutlier standard deviations or more from the steps before.
 inline constexpr double kOutlier = 4;
@@ -50,7 +50,7 @@ class Progress {
   void evaluation(const StepMetrics& metrics);
   /// A line of its own, between steps.
   void note(std::string_view line);
-  /// While an evaluation goes on: after two seconds, on a terminal twice a second in the line that is written
+  /// During an evaluation: after two seconds, on a terminal twice a second in the line that is written
   /// over, elsewhere a plain line a minute. begin_evaluation() starts its clock.
   void begin_evaluation();
   void evaluating(int64_t samples_done, int64_t samples);
@@ -75,4 +75,4 @@ class Progress {
   bool is_line_open_ = false;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

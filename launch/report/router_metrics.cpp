@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 RouterMetrics router_metrics(const RouterLoad& load) {
   RouterMetrics m;
@@ -44,4 +44,4 @@ std::string load_field(std::span<const RouterMetrics> routers) {
   return text;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

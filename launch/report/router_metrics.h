@@ -1,4 +1,4 @@
-// How evenly the experts of one router were used in a step.
+// Load-balance metrics of MoE routers in a step.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 #include "parallel/training/router_load.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct RouterMetrics {
   int64_t layer = 0;         ///< block of the model
@@ -27,4 +27,4 @@ RouterMetrics router_metrics(const RouterLoad& load);
 /// Empty without routers.
 std::string load_field(std::span<const RouterMetrics> routers);
 
-}  // namespace trireme
+}  // namespace trireme::launch

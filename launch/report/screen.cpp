@@ -10,7 +10,7 @@
 
 #include "launch/process/stop_request.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -47,4 +47,4 @@ void Screen::print(std::string_view text) noexcept {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

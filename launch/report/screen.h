@@ -1,11 +1,11 @@
-// Standard output of a run, which may fail without ending it.
+// Standard output of a run, whose errors do not end the run.
 #pragma once
 
 #include <cstdio>
 #include <string>
 #include <string_view>
 
-namespace trireme {
+namespace trireme::launch {
 
 class Screen {
  public:
@@ -25,4 +25,4 @@ class Screen {
   std::string failure_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

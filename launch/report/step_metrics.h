@@ -1,4 +1,4 @@
-// What a training step measured: one struct for the step line, metrics.jsonl and TensorBoard.
+// StepMetrics: the metrics of a step, for the step line, metrics.jsonl and TensorBoard.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 #include "launch/report/router_metrics.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct StepMetrics {
   int64_t step = 0;          ///< optimizer steps done; 0 is the state before the first
@@ -26,7 +26,7 @@ struct StepMetrics {
   int64_t dispatch_bytes =
       0;                    ///< of rows of tokens that this rank has sent to other ranks' experts, and back
   double tok_s = 0;         ///< over all ranks
-  double tflops = 0;        ///< model FLOPs a second over all ranks, / 1e12
+  double tflops = 0;        ///< model FLOPs per second over all ranks, / 1e12
   double mfu = 0;           ///< model FLOPs as a share (0 to 1) of what the ranks' devices can do
   double peak_tflops = 0;   ///< what that is, / 1e12
   bool is_mfu_sure = true;  ///< neither is the peak unsure, nor did other processes hold up the step
@@ -41,4 +41,4 @@ struct StepMetrics {
   std::optional<double> val_loss;           ///< where this step was evaluated
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -6,7 +6,7 @@
 
 #include "runtime/io/json/utf8.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -61,4 +61,4 @@ std::string visible_message(std::string_view text, size_t most) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,11 +1,11 @@
-// Text from outside, made fit for a terminal and a log.
+// Escapes text from outside for terminal and log.
 #pragma once
 
 #include <cstddef>
 #include <string>
 #include <string_view>
 
-namespace trireme {
+namespace trireme::launch {
 
 /// `text` with every control character but tab and line feed, and every byte that is not UTF-8, as \xHH: the
 /// result is UTF-8 and moves no cursor.
@@ -15,4 +15,4 @@ std::string visible(std::string_view text);
 /// the end with the number of bytes left out between them.
 std::string visible_message(std::string_view text, size_t most = 1000);
 
-}  // namespace trireme
+}  // namespace trireme::launch

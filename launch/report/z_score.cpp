@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace trireme {
+namespace trireme::launch {
 
 std::optional<double> ZScore::push(double x) {
   if (!std::isfinite(x)) return std::nullopt;
@@ -18,4 +18,4 @@ std::optional<double> ZScore::push(double x) {
   return score;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

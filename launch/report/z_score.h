@@ -1,10 +1,10 @@
-// How far a number is from those before it.
+// Z-score: how far a number is from the previous ones.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Mean and variance of what was pushed, forgotten with a time constant of kMemory numbers.
 class ZScore {
@@ -17,7 +17,7 @@ class ZScore {
   /// not counted either.
   std::optional<double> push(double x);
 
-  /// What a run that goes on begins with.
+  /// What a run that continues begins with.
   struct State {
     int64_t count = 0;
     double mean = 0, variance = 0;
@@ -34,4 +34,4 @@ class ZScore {
   double mean_ = 0, variance_ = 0;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

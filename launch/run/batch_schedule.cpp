@@ -4,7 +4,7 @@
 
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 SampleRow training_samples(const Replica& replica, int64_t num_steps, int64_t global_batch,
                            int64_t micro_batch, int64_t first_sample) {
@@ -37,4 +37,4 @@ int64_t num_evaluated(int64_t available, int64_t eval_batches, int64_t global_ba
   return is_bounded ? std::min(available, eval_batches * global_batch) : available;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

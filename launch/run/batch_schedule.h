@@ -1,4 +1,4 @@
-// Which samples go through which rank in which micro-batch.
+// Assigns samples to ranks and micro-batches.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 #include "parallel/module/micro_batch.h"
 #include "runtime/data/batch_reader.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// The data-parallel replica this rank belongs to, and its share of the replica's tokens.
 struct Replica {
@@ -63,4 +63,4 @@ class EvaluationBatches {
 /// Samples of an evaluation: `eval_batches` global batches of them (0: all), of the `available` ones.
 int64_t num_evaluated(int64_t available, int64_t eval_batches, int64_t global_batch);
 
-}  // namespace trireme
+}  // namespace trireme::launch

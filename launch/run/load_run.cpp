@@ -7,13 +7,13 @@
 #include "launch/cli/run_arguments.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size) {
   const std::filesystem::path folder(directory);
   for (const char* name : {"config.ini", "model.safetensors"}) {
     if (!std::filesystem::exists(folder / name)) {
-      throw_bad_input("{} is no run that has ended: it has no {}", directory, name);
+      throw_bad_input("{} is not a finished run: it has no {}", directory, name);
     }
   }
   std::vector<std::string> all = {"--config", (folder / "config.ini").string(), "--parallel.data", "0"};
@@ -23,4 +23,4 @@ RunConfig load_run(const std::string& directory, std::span<const std::string> ar
   return config;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

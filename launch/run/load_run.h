@@ -1,4 +1,4 @@
-// A run that has ended, for programs that go on with it.
+// Loads a finished run, for programs that use its model.
 #pragma once
 
 #include <span>
@@ -6,7 +6,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// The configuration of the run in `directory` (its config.ini), with `arguments` in place of what it says
 /// ("--tp", "2"), complete for `world_size` ranks: the data-parallel degree is what the other degrees leave
@@ -14,4 +14,4 @@ namespace trireme {
 /// has for its command line, and for a directory without these files.
 RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size);
 
-}  // namespace trireme
+}  // namespace trireme::launch

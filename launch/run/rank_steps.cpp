@@ -9,7 +9,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 StepInFlight Trainer::begin_step(int64_t step, StepProfile* profile) {
   const auto begin = Clock::now();
@@ -108,4 +108,4 @@ void Trainer::skip_step(StepInFlight& in_flight, const StepMetrics& m) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -19,7 +19,7 @@
 #include "runtime/comm/agreed_end.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 int threads_of_rank(const RunConfig& config, const Job& job) {
   return config.run.threads > 0 ? config.run.threads : default_threads(cores_given(), job.local_size);
@@ -134,7 +134,7 @@ void Trainer::measure_peak_again() {
   is_peak_due_ = false;
   peak_->measure_again();
   rates_.flops = peak_->rank_flops();
-  if (is_main()) progress_->note(fmt::format("measured again, since a step reached more: {}", peak_->text()));
+  if (is_main()) progress_->note(fmt::format("measured again, as a step was faster: {}", peak_->text()));
   core_waits_->take();
   last_end_ = Clock::now();
 }
@@ -222,7 +222,10 @@ std::string Trainer::finish(StepProfile& profile) {
   const std::string file = is_main() ? (directory_->path() / "profile.json").string() : "";
   const std::string text = profile.finish(rates_, file);
   if (text.empty()) return "";
-  return fmt::format("where step {} went; op by op in {}\n{}", config_.run.profile_step, file, text);
+  return fmt::format(
+      "profile of step {}; by op in {}\n"
+      "{}",
+      config_.run.profile_step, file, text);
 }
 
 void Trainer::report(const StepMetrics& m) {
@@ -234,4 +237,4 @@ void Trainer::report(const StepMetrics& m) {
   for (const std::string& failure : directory_->take_failures()) progress_->note("note: " + failure);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// One rank's part of a run, behind train().
+// Trainer: the training loop of one rank, behind train().
 #pragma once
 
 #include <chrono>
@@ -24,7 +24,7 @@
 #include "runtime/io/files/directory_lock.h"
 #include "runtime/profile/device_rates.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// A rank that is bound to some cores uses those; unbound ranks of a host share its cores.
 int threads_of_rank(const RunConfig& config, const Job& job);
@@ -53,7 +53,7 @@ class Trainer {
 
   Trainer(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);
   void run();
-  /// Saves what can be saved after an error that befell this rank alone, and says what became of it in
+  /// Saves what can be saved after an error that happened on this rank alone, and says what became of it in
   /// `message`, with which the log ends.
   std::string end_by(std::string message) noexcept;
 
@@ -87,7 +87,7 @@ class Trainer {
   TrainingState training_state();
   void save_checkpoint(bool waits);
   void save_if_due(int64_t step, const StepMetrics* evaluated);
-  void handle_failure();          // of a save, as --checkpoint.failure says
+  void handle_failure();        // of a save, as --checkpoint.failure says
   bool save_last_checkpoint();  // of the steps that are done; false: failure() says why not
   [[noreturn]] void end_resumably(int64_t step, const std::string& why);
   void end_log(const std::string& message) noexcept;
@@ -156,7 +156,7 @@ class Trainer {
   std::optional<DirectoryLock> lock_, checkpoints_lock_;  // on the main rank
   std::optional<RunDirectory> directory_;                 // on the main rank
   std::optional<Progress> progress_;
-  std::optional<RunCheckpoints> checkpoints_;  // goes first: it waits for the save under way
+  std::optional<RunCheckpoints> checkpoints_;  // goes first: it waits for the save in flight
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -12,7 +12,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 void Trainer::check_signal(int64_t step) {
   if (agreed_signal() != 0) end_by_signal(step);
@@ -26,7 +26,7 @@ void Trainer::end_by_signal(int64_t step) {
 }
 
 std::string Trainer::save_unfinished() noexcept {
-  if (steps_done_ == 0) return "Nothing is saved: no step was done";
+  if (steps_done_ == 0) return "Nothing is saved: no step was completed";
   const std::string name = fmt::format("model-unfinished-step-{}.safetensors", steps_done_);
   try {
     save_model(name);
@@ -43,7 +43,8 @@ std::string Trainer::end_by(std::string message) noexcept {
   } else if (world_.size() == 1 && !is_updating_ && directory_) {
     message += fmt::format("\n  {}", save_unfinished());
   } else if (steps_done_ > 0) {
-    message += is_updating_ ? "\n  Nothing is saved: the weights were being updated"
+    message += is_updating_ ? "\n"
+                              "  Nothing is saved: an update of the weights was in progress"
                             : "\n  Nothing is saved: ranks that wait for this one cannot send their weights";
   }
   end_log(message);
@@ -107,7 +108,8 @@ void Trainer::save_model(const std::string& name) {
     try {
       if (directory_->restore()) {
         progress_->note(fmt::format(
-            "note: {} had disappeared and is made anew; metrics and log of the steps so far are lost",
+            "note: {} had disappeared and was created again; metrics and log of the steps so far are "
+            "lost",
             directory_->path().string()));
       }
     } catch (const Error&) {  // the file will say it
@@ -140,8 +142,7 @@ std::string Trainer::bubble_text() {
   if (config_.parallel.pipeline == 1 || !is_on_cpu()) return "";
   const double bubble = sum_over_ranks(session_->step().pipeline_times().bubble()) / world_.size();
   return fmt::format(
-      "pipeline bubble measured {:.1f} %: the share of the passes in which a rank computed nothing, mean of "
-      "all",
+      "pipeline bubble measured {:.1f} %: idle share of forward and backward passes, mean over ranks",
       100 * bubble);
 }
 
@@ -154,8 +155,10 @@ std::string Trainer::wait_text() {
 std::string Trainer::data_text() {
   const double percent = 100 * sum_over_ranks(batches_->seconds_waited()) / world_.size() / seconds_in_steps_;
   if (!(percent >= 0.1)) return "";  // nor where no step was done
-  return fmt::format("data waited for, of the steps' time, mean of all ranks: {:.1f} % (--data.prefetch {})",
-                     percent, config_.data.prefetch);
+  return fmt::format(
+      "waiting for data, share of step time, mean over ranks: {:.1f} % "
+      "(--data.prefetch {})",
+      percent, config_.data.prefetch);
 }
 
 void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vector<std::string>& shares,
@@ -171,9 +174,8 @@ void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vec
   int64_t held = 0;  // parameters of this rank
   for (const ParameterView& view : session_->storage().parameters()) held += view.parameter->shape.numel();
   progress.note(
-      fmt::format("that is {:.1f} bytes a parameter of this rank for weights, gradients and optimizer, and "
-                  "{} a token of a "
-                  "micro-batch for activations",
+      fmt::format("that is {:.1f} bytes per parameter of this rank for weights, gradients and "
+                  "optimizer, and {} per micro-batch token for activations",
                   static_cast<double>(state) / static_cast<double>(held),
                   short_bytes(static_cast<double>(measured[MemoryCategory::activations]) /
                               static_cast<double>(config_.train.micro_batch * config_.train.seq_len))));
@@ -190,4 +192,4 @@ void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vec
       config_.checkpoint.is_on() && config_.checkpoint.dir.empty() ? " checkpoints" : ""));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 #include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/comm/agreed_end.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -85,7 +85,7 @@ bool Trainer::save_last_checkpoint() {
 }
 
 void Trainer::end_resumably(int64_t step, const std::string& why) {
-  const std::string resume = fmt::format("--resume auto --run.dir {} goes on", run_path_);
+  const std::string resume = fmt::format("--resume auto --run.dir {} continues", run_path_);
   if (steps_done_ == 0) {
     throw AgreedEnd(
         ExitCode::resumable,
@@ -101,4 +101,4 @@ void Trainer::end_resumably(int64_t step, const std::string& why) {
                               step, config_.train.steps, checkpoints_->last_place(), resume));
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

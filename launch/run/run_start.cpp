@@ -1,4 +1,4 @@
-// How a run starts: its directory, and what it goes on from.
+// How a run starts: its directory, and what it resumes from.
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
@@ -18,7 +18,7 @@
 #include "runtime/io/digest/file_digest.h"
 #include "runtime/io/files/durable_file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -131,14 +131,13 @@ void Trainer::resume_newest() {
   for (const std::string& warning : warnings) start_notes_.push_back("warning: " + warning);
   if (resumed) return continue_from(resumed->path, resumed->manifest.state);
   if (!steps.empty()) {
-    throw AgreedEnd(
-        ExitCode::checkpoint,
-        fmt::format("none of the checkpoints in {} can be loaded:\n  {}\n  a run that begins anew needs "
-                    "another --run.dir",
-                    directory, fmt::join(warnings, "\n  ")));
+    throw AgreedEnd(ExitCode::checkpoint, fmt::format("none of the checkpoints in {} can be loaded:\n"
+                                                      "  {}\n"
+                                                      "  a new run needs another --run.dir",
+                                                      directory, fmt::join(warnings, "\n  ")));
   }
   start_notes_.push_back(
-      fmt::format("--resume auto: there is no checkpoint in {}: the run begins", directory));
+      fmt::format("--resume auto: there is no checkpoint in {}: a new run begins", directory));
 }
 
 void Trainer::take_checkpoint(const std::string& path, const Manifest& manifest) {
@@ -147,18 +146,19 @@ void Trainer::take_checkpoint(const std::string& path, const Manifest& manifest)
     if (!is_main()) return;
     changes = compare_runs(manifest.state.config, run_facts());
     if (manifest.state.step > config_.train.steps) {
-      changes.refused.push_back(fmt::format("train.steps: {} are done there, {} are asked for",
+      changes.refused.push_back(fmt::format("train.steps: it has done {}, and {} are asked for",
                                             manifest.state.step, config_.train.steps));
     }
     const int64_t stop = config_.train.stop_after;
     if (stop > 0 && manifest.state.step >= stop) {
       changes.refused.push_back(
-          fmt::format("train.stop-after {}: step {} is done there", stop, manifest.state.step));
+          fmt::format("train.stop-after {}: step {} is already done", stop, manifest.state.step));
     }
     if (changes.refused.empty()) return;
     throw_usage(
-        "{} is of another training:\n  {}\n  give what it was trained with, or begin anew with its weights: "
-        "--init-from {}",
+        "{} belongs to a different training run:\n"
+        "  {}\n"
+        "  use the options it was trained with, or start a new run from its weights: --init-from {}",
         path, fmt::join(changes.refused, "\n  "), path);
   });
   const auto differs = [&](const char* key) {
@@ -170,7 +170,8 @@ void Trainer::take_checkpoint(const std::string& path, const Manifest& manifest)
   resume_notes_.clear();
   check_proof(path, manifest, is_other);
   for (const std::string& change : changes.passed) resume_notes_.push_back("changed: " + change);
-  for (const std::string& state : fresh) resume_notes_.push_back("begins at zero: optimizer state " + state);
+  for (const std::string& state : fresh)
+    resume_notes_.push_back("starting from zero: optimizer state " + state);
 }
 
 // What was loaded is what was saved, element by element, wherever it went.
@@ -181,10 +182,10 @@ void Trainer::check_proof(const std::string& path, const Manifest& manifest, boo
   if (is_other_state || !same("train.precision") || !same("train.master")) return;
   const ProofHash proof = trireme::sum_over_ranks(world_, proof_of(session_->state_slices()));
   if (proof != manifest.proof) {
-    throw_user(ExitCode::checkpoint, "{}: its state has the proof hash {}, what was loaded of it {}", path,
+    throw_user(ExitCode::checkpoint, "{}: its state has proof hash {}, the loaded state {}", path,
                to_string(manifest.proof), to_string(proof));
   }
-  resume_notes_.push_back(fmt::format("its proof hash {} is that of what was loaded", to_string(proof)));
+  resume_notes_.push_back(fmt::format("proof hash {} of the loaded state matches", to_string(proof)));
 }
 
 void Trainer::continue_from(const std::string& path, const TrainingState& state) {
@@ -211,10 +212,10 @@ void Trainer::continue_from(const std::string& path, const TrainingState& state)
     for (const int64_t step : checkpoint_steps(checkpoints_->directory())) {
       if (step <= state.step) continue;
       const std::string aside = set_aside(checkpoints_->calls(), checkpoints_->directory(), step);
-      start_notes_.push_back(fmt::format("the later checkpoint of step {} is set aside as {}", step, aside));
+      start_notes_.push_back(fmt::format("the later checkpoint of step {} was renamed to {}", step, aside));
     }
   });
-  start_notes_.push_back(fmt::format("goes on from {} after step {}", path, state.step));
+  start_notes_.push_back(fmt::format("resumed from {} after step {}", path, state.step));
   start_notes_.insert(start_notes_.end(), resume_notes_.begin(), resume_notes_.end());
 }
 
@@ -236,12 +237,11 @@ void Trainer::check_checkpoint_room() {
     const int64_t weights = model_file_bytes(config_.model);
     if (error || space.available >= static_cast<uint64_t>(needed + weights)) return;
     throw_environment(
-        "{}: checkpoints will take up to {} and the weights {}, and there is room for {}: No space left on "
-        "device "
-        "for them; free some, keep fewer (--checkpoint.keep {}), or name another --checkpoint.dir",
+        "{}: No space left on device: checkpoints need up to {} and the weights {}, and there is {} "
+        "left; free some, keep fewer (--checkpoint.keep {}), or use another --checkpoint.dir",
         checkpoints_->directory(), text(needed), text(weights), text(static_cast<int64_t>(space.available)),
         config_.checkpoint.keep);
   });
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -6,7 +6,7 @@
 
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -51,4 +51,4 @@ SampleOrder validation_order(const RunConfig& config, const TrainingData& data) 
       can_grow ? fmt::format(" or {:g}", enough) : "", shorter);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/ops/host_copy.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -24,8 +24,8 @@ int32_t draw(std::vector<float> logits, double temperature, float uniform) {
       std::min<ptrdiff_t>(at - sums.begin(), static_cast<ptrdiff_t>(sums.size()) - 1));
 }
 
-// The first rank's values on every rank that writes: along the pipeline, where weights are divided to all who
-// hold parts, then to the tensor ranks of each stage.
+// The first rank's values on every rank that writes: along the pipeline, where weights are sharded to all who
+// hold parts, then to the tensor-parallel ranks of each stage.
 void share(Context& ctx, const ParallelContext& parallel, const Tensor& values) {
   parallel.pipeline().broadcast(ctx.host_stream(), values, 0);
   (parallel.plan().in_lockstep() ? parallel.gradients() : parallel.experts())
@@ -72,4 +72,4 @@ std::string sample_text(Context& ctx, const ParallelContext& parallel, Transform
   return tokenizer == nullptr ? "" : tokenizer->decode(tokens);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

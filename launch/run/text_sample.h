@@ -1,4 +1,4 @@
-// A sample of text from a model.
+// Generates a text sample from a model.
 #pragma once
 
 #include <functional>
@@ -7,7 +7,7 @@
 #include "models/transformer/transformer.h"
 #include "runtime/data/tokenizer/tokenizer.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct TextSampleOptions {
   std::string prompt = "\n";
@@ -20,9 +20,9 @@ struct TextSampleOptions {
 /// On world rank 0 the prompt and num_tokens tokens after it, drawn from softmax(logits /
 /// temperature) with Philox numbers, so equal seeds give equal text. The model sees the last `context`
 /// tokens. Stops early at the tokenizer's end of text. Every rank of the first replica (those that the model
-/// is divided over) calls it, under ZeRO stage 3 every rank of the world; only rank 0 passes a tokenizer
+/// is sharded over) calls it, under ZeRO stage 3 every rank of the world; only rank 0 passes a tokenizer
 /// (null there too: no sample) and gets the text.
 std::string sample_text(Context& ctx, const ParallelContext& parallel, Transformer& model,
                         const Tokenizer* tokenizer, int64_t context, const TextSampleOptions& options);
 
-}  // namespace trireme
+}  // namespace trireme::launch

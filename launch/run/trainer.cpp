@@ -18,11 +18,11 @@
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
-/// A run that is to go on and has nothing left to do: says so.
+/// A run that is to continue and has nothing left to do: says so.
 bool is_finished(const RunConfig& config, const Job& job, std::FILE* out) {
   if (config.run.resume != "auto" && config.run.resume != "must") return false;
   const std::string directory = wanted_directory(config).string();
@@ -56,7 +56,7 @@ void train(const RunConfig& config, std::string_view config_ini, const Job& job,
     const std::string advice = memory_advice(config, threads_of_rank(config, job), capacity);
     const int64_t predicted = estimate_memory(memory_inputs(config, threads_of_rank(config, job))).total();
     throw OutOfMemory(
-        ended(fmt::format("{}\n  by prediction a rank takes {}{}", error.what(),
+        ended(fmt::format("{}\n  predicted per rank: {}{}", error.what(),
                           short_bytes(static_cast<double>(predicted)), advice.empty() ? "" : "; " + advice)));
   } catch (const UserError& error) {
     throw UserError(error.code(), ended(error.what()));
@@ -69,4 +69,4 @@ void train(const RunConfig& config, std::string_view config_ini, const Job& job,
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

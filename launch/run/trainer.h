@@ -1,4 +1,4 @@
-// The training run: data, model and layout brought together, and a loop over steps.
+// Runs a training job: sets up data, model and layout, and loops over steps.
 #pragma once
 
 #include <cstdio>
@@ -11,7 +11,7 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/io/safetensors/safetensors.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// How this process was started.
 struct Job {
@@ -19,7 +19,7 @@ struct Job {
   std::vector<HostInfo> hosts;  ///< in the order of their first ranks
   int local_size = 1;           ///< ranks of this host
   Device device;                ///< of this rank
-  RunLog* log = nullptr;        ///< told where the run's log.txt is, on every rank
+  RunLog* log = nullptr;        ///< gets the path of the run's log.txt, on every rank
   TextMap options = {};         ///< all options by their keys, for checkpoints to keep and compare
 };
 
@@ -34,7 +34,7 @@ struct Job {
 /// step that ends the run leave them in model-unfinished-step-N.safetensors, on all ranks by AgreedEnd; so
 /// does an error of another kind where one rank is the world. The message says where they are, or that
 /// nothing is saved, and log.txt ends with it. Metrics, log and screen may fail without ending the run; of
-/// the screen an EnvironmentError says so behind it.
+/// the screen an EnvironmentError says so after it.
 void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -13,7 +13,7 @@
 #include "runtime/data/tokenizer_kind.h"
 #include "runtime/data/tokens/token_file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -47,8 +47,8 @@ std::string describe(const TokenizeCounts& counts, const Tokenizer& tokenizer) {
                   grouped(counts.train_tokens), grouped(counts.validation_tokens), tokenizer.vocab_size());
   if (!is_one && !tokenizer.end_of_text()) {
     text +=
-        "; note: this tokenizer has no end-of-text token that is known, documents follow one another without "
-        "a mark (--data.end-of-text names one)";
+        "; note: this tokenizer has no known end-of-text token, documents are joined without a "
+        "separator (name one by --data.end-of-text)";
   }
   return text;
 }
@@ -57,8 +57,9 @@ std::string describe(const TokenFile& file, TokenFormat asked_for) {
   std::string text = fmt::format("{} format, {} tokens of {} bits", to_string(file.format()),
                                  grouped(file.num_tokens()), file.bits_per_token());
   if (file.format() == TokenFormat::nanogpt) {
-    text += asked_for == TokenFormat::automatic ? " (no header: so by the file's name and bytes)"
-                                                : " (no header: so by --data.format)";
+    text += asked_for == TokenFormat::automatic ? " (no header: guessed from the file's name and "
+                                                  "bytes)"
+                                                : " (no header: as --data.format says)";
   }
   if (file.num_documents()) text += fmt::format(" in {} documents", grouped(*file.num_documents()));
   return text;
@@ -111,8 +112,8 @@ TrainingData from_text(Context& ctx, Communicator& world, const DataConfig& conf
 // Ids mean something under the tokenizer that made them alone.
 void check_made_alike(const TokenFile& train, const TokenFile& validation) {
   const auto differ = [&](const char* what, const std::string& of_train, const std::string& of_validation) {
-    throw_bad_input("{} and {} were not made with one tokenizer: their {} differ ({} and {})", train.name(),
-                    validation.name(), what, of_train, of_validation);
+    throw_bad_input("{} and {} were made with different tokenizers: their {} differ ({} and {})",
+                    train.name(), validation.name(), what, of_train, of_validation);
   };
   const uint64_t of_train = train.fingerprint().value_or(0),
                  of_validation = validation.fingerprint().value_or(0);
@@ -137,7 +138,7 @@ TrainingData from_token_files(Communicator& world, const DataConfig& config, int
     }
   }
   if (!train->max_vocab() && model_vocab == 0) {
-    throw_usage("{} does not say how many ids its vocabulary has: give --model.vocab", config.tokens);
+    throw_usage("{} does not state its vocabulary size: give --model.vocab", config.tokens);
   }
   data.fingerprint = train->fingerprint().value_or(0);
   data.vocab_size = train->max_vocab().value_or(model_vocab);
@@ -175,18 +176,15 @@ int32_t shared_end_of_text(Context& ctx, Communicator& world, const TrainingData
   const bool has_file = tokenizer_kind(config.tokenizer) == TokenizerKind::file;
   if (config.text.empty() && !has_file) {
     throw_usage(
-        "--data.documents separate: which token of {} ends a document is known from the tokenizer that made "
-        "it: name its file (--data.tokenizer PATH), or let documents see each other (--data.documents "
-        "attend)",
+        "--data.documents separate: the end-of-text token of {} is known only from its tokenizer: "
+        "give its file (--data.tokenizer PATH), or use --data.documents attend",
         config.tokens);
   }
   throw_usage(
-      "--data.documents separate: the tokenizer {} has no end-of-text token that is known, by which "
-      "documents "
-      "are told apart: {}, or let documents see each other (--data.documents attend)",
+      "--data.documents separate: the tokenizer {} has no known end-of-text token to separate "
+      "documents by: {}, or use --data.documents attend",
       config.tokenizer,
-      has_file ? "name it (--data.end-of-text TOKEN)"
-               : "use --data.tokenizer byte, bpe or a tokenizer's file");
+      has_file ? "name it (--data.end-of-text TOKEN)" : "use --data.tokenizer byte, bpe or a tokenizer file");
 }
 
 /// The fingerprint of a tokenizer that lies beside the weights; 0 where there is none that can be read.
@@ -207,8 +205,9 @@ void check_tokenizer_of_weights(const TrainingData& data, const std::string& wei
   const uint64_t beside = data.fingerprint == 0 ? 0 : fingerprint_beside(path);
   if (beside == 0 || beside == data.fingerprint) return;
   throw_bad_input(
-      "{} was trained with the tokenizer {}, and the data was made with another: their fingerprints differ "
-      "({:016x} and {:016x}); weights that shall learn other ids go into a folder without a tokenizer.json",
+      "{} was trained with the tokenizer {}, and the data was made with another: their fingerprints "
+      "differ ({:016x} and {:016x}); to train these weights on other ids, put them into a directory "
+      "without tokenizer.json",
       weights, path.string(), beside, data.fingerprint);
 }
 
@@ -227,4 +226,4 @@ TrainingData load_training_data(Context& ctx, Communicator& world, const DataCon
   return data;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -11,7 +11,7 @@
 #include "runtime/data/tokenizer/tokenizer.h"
 #include "runtime/data/tokens/token_source.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct TrainingData {
   std::shared_ptr<const Tokenizer>
@@ -39,4 +39,4 @@ TrainingData load_training_data(Context& ctx, Communicator& world, const DataCon
 /// compared.
 void check_tokenizer_of_weights(const TrainingData& data, const std::string& weights);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 
 #include "launch/verify/update_check.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -39,7 +39,7 @@ void keep_worst(Difference& worst, Difference d) {
 }
 
 std::string text_of(const Difference& d) {
-  return fmt::format("{:.1e} of its size, where rounding explains {:.1e}", d.distance, d.bound);
+  return fmt::format("{:.1e} relative, where rounding explains {:.1e}", d.distance, d.bound);
 }
 
 std::string text_of(const TracePlace& place, const char* verb) {
@@ -68,7 +68,7 @@ class Comparison {
     compare_gradients();
     result_.norm = relative(layout_.grad_norm, norm_of(layout_.gradients, layout_.mean));
     if (result_.norm > 1e-5) {
-      error("the gradient norm is {:.6g}, that of the gradients {:.6g}", layout_.grad_norm,
+      error("the reported gradient norm is {:.6g}, the norm of the gradients {:.6g}", layout_.grad_norm,
             norm_of(layout_.gradients, layout_.mean));
     }
     return std::move(result_);
@@ -91,9 +91,10 @@ class Comparison {
                    fmt::format("{}", place.layer)};
       const bool is_unlike = std::ranges::find(unlike, i) != unlike.end();
       if (result_.errors.empty() && d.is_beyond())
-        error("{} differs by {}", text_of(place, "what comes out of"), text_of(d));
+        error("{} differs by {}", text_of(place, "the output of"), text_of(d));
       else if (result_.errors.empty() && is_unlike)
-        error("{} is not the same on the tensor ranks that hold it", text_of(place, "what comes out of"));
+        error("{} differs between the tensor-parallel ranks that replicate it",
+              text_of(place, "the output of"));
       result_.widest = std::max(result_.widest, d.bound);
       keep_worst(result_.passes, std::move(d));
     }
@@ -145,9 +146,8 @@ class Comparison {
     const ChoiceDifferences& c = result_.choices;
     if (c.widest <= kRows * result_.widest) return;
     error(
-        "in layers.{} a token of sample {} goes to another expert, though what it chooses by is {:.1e} "
-        "apart, "
-        "where rounding explains {:.1e}",
+        "in layers.{} a token of sample {} is routed to another expert: router scores differ by "
+        "{:.1e}, where rounding explains {:.1e}",
         c.layer, c.sample, c.widest, kRows * result_.widest);
   }
 
@@ -178,4 +178,4 @@ StepDifference compare_step(const RecordedStep& layout, const ReferenceStep& ref
   return Comparison(layout, reference, config).run();
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

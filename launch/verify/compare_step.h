@@ -1,4 +1,4 @@
-// A step of a layout beside the same step of one rank.
+// Compares a step of a layout with the same step of one rank.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 #include "launch/verify/reference.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// How much of what rounding makes of one rank a layout may differ by.
 struct Tolerance {
@@ -46,4 +46,4 @@ struct StepDifference {
 StepDifference compare_step(const RecordedStep& layout, const ReferenceStep& reference,
                             const RunConfig& config);
 
-}  // namespace trireme
+}  // namespace trireme::launch

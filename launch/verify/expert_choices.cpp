@@ -8,7 +8,7 @@
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/routing.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -76,7 +76,7 @@ void ExpertChoices::after_choice(Context& ctx, const MicroBatch& mb, const Route
     places.push_back(static_cast<size_t>(router.layer * num_samples_ * seq_len_ + token) * k);
   }
   if (followed_ != nullptr) replace(ctx, router, places, logits, chosen, gates);
-  if (parallel_.tensor().rank() != 0) return;  // tensor ranks choose alike
+  if (parallel_.tensor().rank() != 0) return;  // tensor-parallel ranks choose alike
   const std::vector<int32_t> experts = ops::to_host<int32_t>(ctx, chosen);
   for (size_t r = 0; r < places.size(); ++r) {
     for (size_t j = 0; j < k; ++j) own_[places[r] + j] = experts[r * k + j] + 1;
@@ -137,4 +137,4 @@ ChoiceTable ExpertChoices::take(Context& ctx) {
   return all;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// Which experts the tokens of a step went to, and the same choice made again elsewhere.
+// Records the routing of a step, and replays it on one rank.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include "models/transformer/transformer.h"
 #include "parallel/module/routing_observer.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Choices of a step by block, sample, position and rank among the token's: 1 + the expert's number; 0: there
 /// is no router. Equal on all ranks.
@@ -56,4 +56,4 @@ class ExpertChoices final : public RoutingObserver {
   ChoiceDifferences differences_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -11,7 +11,7 @@
 #include "runtime/base/philox.h"
 #include "runtime/ops/host_copy.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -147,4 +147,4 @@ TracePlace trace_place(size_t place, int64_t num_layers) {
                                 : fmt::format("layers.{}", layer - 1)};
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

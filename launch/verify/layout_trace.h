@@ -1,4 +1,4 @@
-// What passes between the layers of a model during a step, small enough to be kept and compared.
+// Fingerprints of the tensors between layers in a step, small enough to keep and compare.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include "parallel/context_parallel/context_parallel.h"
 #include "parallel/module/stage_observer.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Of every micro-batch, layer and direction (forward: what the layer gives on; backward: the gradient of its
 /// input) the sum of squares and kSigns sums with signs drawn at random for every element. Their differences
@@ -51,8 +51,8 @@ class LayoutTrace final : public StageObserver {
   std::vector<int> placement_;
   size_t num_layers_, num_places_;
   std::vector<double> sums_;
-  std::vector<int64_t> least_, most_;  // hash of what tensor ranks hold alike
-  // Of the pass under way.
+  std::vector<int64_t> least_, most_;  // hash of what tensor-parallel ranks hold alike
+  // Of the pass in flight.
   size_t micro_batch_ = 0, first_layer_ = 0;
   std::vector<int64_t> rows_;  // of this rank: numbers in the micro-batch, whatever the layout
   bool shards_rows_ = false;
@@ -66,4 +66,4 @@ struct TracePlace {
 };
 TracePlace trace_place(size_t place, int64_t num_layers);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 
 #include "launch/config/optimizer_choice.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -83,7 +83,7 @@ std::optional<std::string> error_of_whole(const MuonExpectation& e, int64_t rows
     noise += error * error;
   }
   if (!(std::abs(along - wanted) <= 0.1 * wanted + likely_sum(noise_along))) {
-    return fmt::format("goes {:.3g} along the momentum, where Muon's goes {:.3g}", along, wanted);
+    return fmt::format("goes {:.3g} along the momentum, but Muon's goes {:.3g}", along, wanted);
   }
   const double most = 1.25 * std::sqrt(static_cast<double>(std::min(rows, columns))) + std::sqrt(noise) * 2;
   if (!(std::sqrt(squares) <= most)) {
@@ -134,4 +134,4 @@ std::optional<std::string> muon_error(const RunConfig& config, const MuonExpecta
   return std::nullopt;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// Did Muon do to a matrix what its equations say?
+// Checks Muon updates against its equations in double precision.
 #pragma once
 
 #include <optional>
@@ -7,7 +7,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What an update of one matrix should give, in double precision.
 struct MuonExpectation {
@@ -31,4 +31,4 @@ std::optional<std::string> muon_error(const RunConfig& config, const MuonExpecta
                                       int64_t columns, const std::vector<float>& before,
                                       const std::vector<float>& after, double rounding);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -12,7 +12,7 @@
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/training/cross_entropy.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -96,7 +96,9 @@ NamedTensors RecordedRun::biases() {
   return router_biases(ctx_, session_.parallel(), session_.checkpointed());
 }
 
-std::string RecordedRun::differing_copies() { return differing_weight_copies(ctx_, session_.parallel(), model()); }
+std::string RecordedRun::differing_copies() {
+  return differing_weight_copies(ctx_, session_.parallel(), model());
+}
 
 void RecordedRun::set_weights(const NamedTensors& weights) {
   session_.storage().set(ctx_, [&](const Parameter& p, const Tensor& t) {
@@ -111,4 +113,4 @@ void RecordedRun::set_biases(const NamedTensors& biases) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// A short training run in some layout, step by step, with everything that is to be the same in another.
+// A short training run in some layout that records what must be equal in another layout.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 #include "models/session/named_tensors.h"
 #include "models/session/stepwise_run.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What the passes of a step gave.
 struct RecordedStep {
@@ -24,7 +24,7 @@ struct RecordedStep {
   ChoiceDifferences differences;  ///< from the choices that were followed
 };
 
-/// Told of a run on its way: what disturbs one on purpose is this.
+/// Called during a run, for tests that disturb it on purpose.
 class RunHooks {
  public:
   virtual ~RunHooks() = default;
@@ -77,4 +77,4 @@ class RecordedRun {
   ExpertChoices choices_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

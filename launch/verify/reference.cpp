@@ -5,7 +5,7 @@
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/ops/host_copy.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -91,4 +91,4 @@ ReferenceStep Reference::run(const NamedTensors& weights, const NamedTensors& bi
   return step;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,11 +1,11 @@
-// One rank that computes a layout's steps, and how much of a difference rounding explains.
+// The single-rank reference of a layout's steps, and its rounding error.
 #pragma once
 
 #include <memory>
 
 #include "launch/verify/recorded_run.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// What one rank's passes give from the weights that the layout had, and what they give where they are
 /// rounded otherwise.
@@ -36,4 +36,4 @@ class Reference {
   RecordedRun one_, other_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

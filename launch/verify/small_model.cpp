@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -29,7 +29,8 @@ RunConfig small_run(const RunConfig& config) {
     model.hidden_size += kHeadDim;  // heads are not to be as wide together as the model
   }
   model.ffn_size = shrink(model.ffn_size, std::max<int64_t>(128, 2 * model.hidden_size));
-  // Sequences divide as those of the run do: by zig-zag halves of the context ranks, by tensor ranks.
+  // Sequences divide as those of the run do: by zig-zag halves of the context-parallel ranks, by
+  // tensor-parallel ranks.
   const int64_t unit = int64_t{2} * plan.context * (plan.sequence ? plan.tensor : 1);
   const int64_t seq_len = (kSeqLen + unit - 1) / unit * unit;
   small.train.seq_len = std::min(config.train.seq_len, seq_len);
@@ -54,4 +55,4 @@ RunConfig small_run(const RunConfig& config) {
   return small;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -10,7 +10,7 @@
 #include "launch/verify/muon_check.h"
 #include "models/transformer/transformer.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -112,4 +112,4 @@ std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& g
   return error;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

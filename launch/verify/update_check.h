@@ -1,4 +1,4 @@
-// Did the optimizer do to the weights what its equations say?
+// Checks optimizer updates against their equations in double precision.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 #include "launch/config/run_config.h"
 #include "models/session/named_tensors.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Follows a run's updates: clipping, and AdamW or Muon (muon_check.h), from the run's own gradients, in
 /// double precision with moments kept as the run keeps them. So what remains to be explained is rounding,
@@ -29,4 +29,4 @@ class UpdateCheck {
 /// The L2 norm of all tensors, times `mean`.
 double norm_of(const NamedTensors& gradients, double mean);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -12,7 +12,7 @@
 #include "runtime/base/error.h"
 #include "runtime/comm/threads/thread_communicator.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -102,12 +102,11 @@ VerifyReport report_of(const RunConfig& config, Communicator& world, Device devi
 
 void print(std::FILE* out, const VerifyReport& report) {
   fmt::print(out, "{:>6} {:>12} {:>9} {:>12} {:>21} {:>21}  {}\n", "step", "loss", "differs", "grad norm",
-             "passes differ / bound", "gradients / bound", "nearest to its bound");
+             "activations / bound", "gradients / bound", "closest to its bound");
   for (size_t s = 0; s < report.steps.size(); ++s) {
     const StepDifference& d = report.steps[s];
     if (!d.is_finite) {
-      fmt::print(out, "{:>6} {:>12} on both sides: nothing is left to be compared\n", s + 1,
-                 report.losses[s]);
+      fmt::print(out, "{:>6} {:>12} on both sides: nothing left to compare\n", s + 1, report.losses[s]);
       continue;
     }
     fmt::print(out, "{:>6} {:>12.6f} {:>9.1e} {:>12.6f} {:>11.1e} / {:>7.1e} {:>11.1e} / {:>7.1e}  {}\n",
@@ -118,9 +117,8 @@ void print(std::FILE* out, const VerifyReport& report) {
     const ChoiceDifferences& c = report.steps[s].choices;
     if (c.num_other == 0) continue;
     fmt::print(out,
-               "step {}: one rank would have sent {} of {} choices to other experts, by rounding: the two "
-               "are at most "
-               "{:.1e} apart; it followed the layout\n",
+               "step {}: by rounding, one rank would have routed {} of {} choices to other experts "
+               "(scores at most {:.1e} apart); it used the layout's choices\n",
                s + 1, c.num_other, c.num_choices, c.widest);
   }
   std::fflush(out);
@@ -136,11 +134,12 @@ void print_verdict(std::FILE* out, const VerifyReport& report, DType precision) 
     num_gradients += d.num_gradients;
   }
   fmt::print(out,
-             "the layout follows one rank in {}: none of {} gradients in {} differs by more than rounding "
-             "explains\n",
+             "the layout matches one rank in {}: none of {} gradients in {} differs by more than "
+             "rounding explains\n",
              precision_name(precision), num_gradients, counted(std::ssize(report.steps), "step"));
   if (std::isfinite(finest)) {
-    fmt::print(out, "  an error of {:.1e} to {:.1e} of a gradient would have been seen{}\n", finest, coarsest,
+    fmt::print(out, "  an error of {:.1e} to {:.1e} of a gradient would have been detected{}\n", finest,
+               coarsest,
                num_noise == 0 ? "" : fmt::format("; for {} rounding explains a tenth or more", num_noise));
   }
 }
@@ -170,11 +169,13 @@ void verify(const RunConfig& config, Communicator& world, Device device, std::FI
     if (runs.size() > 1) fmt::print(out, "in {}:\n", precision_name(run.train.precision));
     print(out, report);
     if (!report.errors.empty()) {
-      throw_user(ExitCode::numerics, "the layout does not follow one rank\n  {}",
+      throw_user(ExitCode::numerics,
+                 "the layout does not match one rank\n"
+                 "  {}",
                  fmt::join(report.errors, "\n  "));
     }
     print_verdict(out, report, run.train.precision);
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,4 +1,4 @@
-// Does a layout train as one rank does?
+// Compares the training of a layout with a single-rank run.
 #pragma once
 
 #include <cstdio>
@@ -7,7 +7,7 @@
 
 #include "launch/verify/compare_step.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct VerifyReport {
   std::vector<StepDifference> steps;
@@ -29,10 +29,10 @@ VerifyReport verify_layout(Communicator& world, const RunConfig& config, Device 
 /// rounding hides nothing, and then itself.
 std::vector<RunConfig> verified_runs(const RunConfig& config);
 
-/// verify_layout() of these, on this rank's `device`. Prints a line a step and the verdict on rank 0. Every
+/// verify_layout() of these, on this rank's `device`. Prints a line per step and the verdict on rank 0. Every
 /// rank of `world` calls it; a single rank stands for all of a larger layout, which then are threads. Throws
 /// UserError (numerics) where the layout does not follow.
 void verify(const RunConfig& config, Communicator& world, Device device, std::FILE* out,
             RunHooks* hooks = nullptr);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -11,7 +11,7 @@
 #include "parallel/module/local_ranges.h"
 #include "runtime/ops/host_copy.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -127,8 +127,9 @@ std::string differing_weight_copies(Context& ctx, const ParallelContext& paralle
     const std::string& name = names[static_cast<size_t>(piece.parameter)];
     const size_t rank = i / per_rank;
     if (piece.is_rounded == 0) {
-      unlike.emplace(piece.parameter,
-                     fmt::format("rank {} computes with another {} than its master, rounded", rank, name));
+      unlike.emplace(
+          piece.parameter,
+          fmt::format("rank {} computes with a different {} than its rounded master weights", rank, name));
     }
     const auto [it, is_new] = first.emplace(piece.key(), i);
     if (is_new || all[it->second].hash == piece.hash) continue;
@@ -138,4 +139,4 @@ std::string differing_weight_copies(Context& ctx, const ParallelContext& paralle
   return unlike.empty() ? "" : unlike.begin()->second;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

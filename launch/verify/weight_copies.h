@@ -1,11 +1,11 @@
-// Do all copies of a model's weights agree?
+// Checks that all replicas of weights agree.
 #pragma once
 
 #include <string>
 
 #include "models/transformer/transformer.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// On rank 0: empty where ranks that hold the same part of a parameter hold the same bits, of its master and
 /// of what layers compute with, and the latter are the former, rounded (but where weights have no masters).
@@ -13,4 +13,4 @@ namespace trireme {
 /// it.
 std::string differing_weight_copies(Context& ctx, const ParallelContext& parallel, Transformer& model);
 
-}  // namespace trireme
+}  // namespace trireme::launch

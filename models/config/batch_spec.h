@@ -1,4 +1,4 @@
-// BatchSpec: how many tokens a model sees at once.
+// BatchSpec: micro-batch, global batch and sequence length.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace trireme {
 /// 0: not known. What depends on it is then not looked at.
 struct BatchSpec {
   int64_t micro_batch = 0;   ///< samples that go through a rank at once
-  int64_t seq_len = 0;       ///< tokens a sample
+  int64_t seq_len = 0;       ///< tokens per sample
   int64_t global_batch = 0;  ///< samples an optimizer step
 
   /// Micro-batches that a rank adds up in a step. Needs what it divides.

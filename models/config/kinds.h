@@ -1,4 +1,4 @@
-// The kinds that a model's parts may be of.
+// Kinds of norms, activations, positions and families.
 #pragma once
 
 #include <cstdint>

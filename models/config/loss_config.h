@@ -1,4 +1,4 @@
-// What training minimises beside the plain cross-entropy, and how many logits are held at once.
+// The training loss: terms added to the cross-entropy, and how many logits are held at once.
 #pragma once
 
 #include <algorithm>
@@ -7,15 +7,15 @@
 namespace trireme {
 
 struct LossConfig {
-  double z_loss = 0;           ///< times the squared logarithm of the softmax's sum of exponents
-  double label_smoothing = 0;  ///< share of the target that is spread over the vocabulary
-  int64_t chunk_tokens = 0;    ///< the most tokens whose logits are made at once; 0: those of kChunkBytes
+  double z_loss = 0;           ///< coefficient of log(Z)^2, with Z the softmax denominator
+  double label_smoothing = 0;  ///< probability mass of the target spread over the vocabulary
+  int64_t chunk_tokens = 0;    ///< tokens per chunk of logits; 0: as many as fit kChunkBytes
 
   static constexpr int64_t kChunkBytes = int64_t{256} << 20;
 
   bool adds_terms() const { return z_loss > 0 || label_smoothing > 0; }
-  /// Of `rows` whose logits take so many bytes a row: those whose logits are made at once. All where they may
-  /// be; else they are divided as evenly as it goes.
+  /// Rows per chunk for `rows` whose logits take `bytes_a_row` each: all if they fit, else chunks as even as
+  /// possible.
   int64_t rows_at_once(int64_t rows, int64_t bytes_a_row) const {
     const int64_t of_bytes = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, bytes_a_row));
     const int64_t most = chunk_tokens > 0 ? chunk_tokens : of_bytes;

@@ -34,13 +34,13 @@ void check_heads(const ModelConfig& c, Errors& errors) {
                c.hidden_size, c.num_heads, nearest_multiples(c.num_heads, c.hidden_size),
                nearest_divisors(c.hidden_size, c.num_heads));
   } else if (c.positions == PositionKind::rotary && c.head_dim() % 2 != 0) {
-    constexpr const char* kWhy = "rotary positions turn pairs, so it must be even; nearest are";
+    constexpr const char* kWhy = "RoPE rotates pairs, so it must be even; nearest are";
     if (c.given_head_dim > 0) {
       errors.add("model.head-dim is {}: {} {}", c.given_head_dim, kWhy,
                  nearest_multiples(2, c.given_head_dim));
     } else {
-      errors.add("model.hidden {} / model.heads {} = {} numbers a head: {} hidden {}", c.hidden_size,
-                 c.num_heads, c.head_dim(), kWhy, nearest_multiples(2 * c.num_heads, c.hidden_size));
+      errors.add("model.hidden {} / model.heads {} = head size {}: {} hidden {}", c.hidden_size, c.num_heads,
+                 c.head_dim(), kWhy, nearest_multiples(2 * c.num_heads, c.hidden_size));
     }
   }
   if (c.num_heads % c.num_kv_heads != 0) {
@@ -54,10 +54,9 @@ void check_window(const ModelConfig& c, Errors& errors) {
     errors.add("model.window is {}: it must be 1 or more, or 0 for all tokens before one", c.window);
   if (c.window_pattern < 0 || c.window_pattern == 1) {
     errors.add(
-        "model.window-pattern is {}: it must be 0 (every block has the window), or 2 or more (of so many "
-        "blocks "
-        "the last one sees all){}",
-        c.window_pattern, c.window_pattern == 1 ? "; --model.window 0 takes the window from all blocks" : "");
+        "model.window-pattern is {}: it must be 0 (the window in every block), or 2 or more (every "
+        "N-th block without it){}",
+        c.window_pattern, c.window_pattern == 1 ? "; for no window in any block: --model.window 0" : "");
   }
 }
 
@@ -89,8 +88,8 @@ void check_sharing(const ModelConfig& c, Errors& errors) {
   if (c.share < 0 || c.share >= c.num_layers) {
     errors.add("model.share is {}: with model.layers {} {}", c.share, c.num_layers,
                c.num_layers == 1
-                   ? std::string("there is nothing to share; 0 shares nothing")
-                   : fmt::format("no layer would use the weights of another; 1 to {} do, 0 shares nothing",
+                   ? std::string("there is nothing to share; 0 turns sharing off")
+                   : fmt::format("no layers would share weights; use 1 to {}, or 0 to turn sharing off",
                                  c.num_layers - 1));
     return;
   }
@@ -101,10 +100,10 @@ void check_sharing(const ModelConfig& c, Errors& errors) {
   }
   const std::string both = below.empty() || above.empty() ? below + above : below + " or " + above;
   errors.add(
-      "model.share {}: layers with experts (moe.from {}, moe.every {}) would use the weights of ones "
-      "without; {}",
+      "model.share {}: MoE layers (moe.from {}, moe.every {}) would share weights with dense layers; "
+      "{}",
       c.share, c.moe.first_block, c.moe.every,
-      both.empty() ? "no other number does better: --moe.from 0 --moe.every 1 has experts in all"
+      both.empty() ? "no other value works: --moe.from 0 --moe.every 1 makes all layers MoE"
                    : "nearest that work are " + both);
 }
 

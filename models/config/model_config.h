@@ -1,4 +1,4 @@
-// What model: the plain description that everything about its structure is computed from.
+// ModelConfig: the architecture of a model, from which everything about its structure is computed.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct ModelConfig {
   int64_t hidden_size = 768;
   int64_t num_heads = 12;
   int64_t num_kv_heads = 12;     ///< divides num_heads; fewer than num_heads is grouped-query attention
-  int64_t given_head_dim = 0;    ///< numbers of a head; 0: hidden / heads
-  int64_t ffn_size = 3072;       ///< width between the two (with a gate: three) feed-forward matrices
+  int64_t given_head_dim = 0;    ///< dimensions of a head; 0: hidden / heads
+  int64_t ffn_size = 3072;       ///< hidden size of the feed-forward network
   int64_t max_positions = 1024;  ///< rows of the learned position table; the longest sequence
 
   NormKind norm = NormKind::layer_norm;
@@ -33,18 +33,18 @@ struct ModelConfig {
   bool tied_embeddings = true;  ///< the output head is the token embedding
 
   NormPlacement norm_placement = NormPlacement::before;
-  bool qk_norm = false;  ///< RMSNorm of each head's query and key, before they are turned (arXiv 2505.09388)
-  bool scales_embedding = false;  ///< rows of the token table times sqrt(hidden)
-  double query_scalar = 0;        ///< scores are divided by its root; 0: by that of the head's numbers
-  double attention_soft_cap = 0;  ///< c: scores s become c * tanh(s / c) (arXiv 2408.00118); 0: none
-  double logit_soft_cap = 0;      ///< likewise of the logits
-  int64_t window = 0;  ///< tokens that one sees, itself and those before it (arXiv 2004.05150); 0: all
-  /// Of so many blocks the last one sees all tokens whatever the window; 0: every block has the window.
+  bool qk_norm = false;  ///< QK norm: RMSNorm of each head's query and key before RoPE (arXiv 2505.09388)
+  bool scales_embedding = false;  ///< token embeddings times sqrt(hidden)
+  double query_scalar = 0;        ///< scores are divided by its root; 0: by the root of the head size
+  double attention_soft_cap = 0;  ///< c: scores s become c * tanh(s / c) (arXiv 2408.00118); 0: off
+  double logit_soft_cap = 0;      ///< the same for the logits
+  int64_t window = 0;  ///< sliding window: tokens attended to, itself included (arXiv 2004.05150); 0: all
+  /// Every this many blocks, one has full attention instead of the window; 0: all blocks have the window.
   int64_t window_pattern = 0;
 
   double norm_eps = 1e-5;
   double rotary_theta = 10000.0;
-  /// Llama-3.1's stretching of low rotary frequencies; a factor of 1 is none.
+  /// RoPE scaling of Llama 3.1 (stretches low frequencies); a factor of 1 is none.
   double rotary_scaling_factor = 1.0;
   double rotary_low_freq_factor = 1.0;
   double rotary_high_freq_factor = 4.0;
@@ -69,8 +69,7 @@ struct ModelConfig {
 /// Standard deviation of the initial projections back into the residual stream.
 float residual_init_std(const ModelConfig& config);
 
-/// What is wrong with the numbers, each error with the values and the nearest that work; empty when nothing
-/// is.
+/// All errors of the config, each with the values and the nearest that work; empty if there are none.
 std::vector<std::string> errors_of(const ModelConfig& config);
 
 }  // namespace trireme

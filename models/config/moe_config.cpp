@@ -51,7 +51,7 @@ std::vector<std::string> errors_of(const MoeConfig& c, int64_t num_layers) {
     add(fmt::format("moe.shared-ffn is {}: it must be 1 or more, or 0", c.shared_ffn_size));
   if (c.every < 1) add(fmt::format("moe.every is {}: it must be 1 or more", c.every));
   if (c.first_block < 0 || c.first_block >= num_layers) {
-    add(fmt::format("moe.from {}: blocks are 0 to {}, so no block would have experts", c.first_block,
+    add(fmt::format("moe.from {}: blocks are 0 to {}, so none would be an MoE block", c.first_block,
                     num_layers - 1));
   }
   if (!(c.gate_scale > 0)) add(fmt::format("moe.gate-scale is {}: it must be above 0", c.gate_scale));
@@ -60,8 +60,8 @@ std::vector<std::string> errors_of(const MoeConfig& c, int64_t num_layers) {
   if (!(c.capacity_factor > 0))
     add(fmt::format("moe.capacity-factor is {}: it must be above 0", c.capacity_factor));
   if (c.experts_per_token == 1 && c.normalize_gates) {
-    add("moe.normalize with moe.top-k 1 makes every gate constant, and the router learns "
-        "nothing from the loss: --moe.normalize off");
+    add("moe.normalize with moe.top-k 1 makes every gate 1, so that the router gets no gradient from "
+        "the loss: use --moe.normalize off");
   }
   if (errors.empty()) check_groups(c, errors);
   return errors;
@@ -71,15 +71,15 @@ std::vector<std::string> expert_parallel_errors(const MoeConfig& c, int expert, 
   if (expert <= 1) return {};
   if (c.num_experts == 0) {
     return {fmt::format(
-        "parallel.expert {} has no effect on a model without experts: ask for --moe.experts or a preset that "
-        "has them, or leave it at 1",
+        "parallel.expert {} has no effect on a dense model: set --moe.experts or use an MoE preset, "
+        "or leave it at 1",
         expert)};
   }
   const int64_t held = c.num_experts / expert;
   if (c.num_experts % expert == 0 && chunks > held) {
     return {fmt::format(
         "parallel.expert-chunks {}: a rank holds {} expert{} (moe.experts {} / parallel.expert {}), "
-        "and a chunk has one at least: at most {}",
+        "and a chunk needs at least one: use at most {}",
         chunks, held, held == 1 ? "" : "s", c.num_experts, expert, held)};
   }
   if (c.num_experts % expert == 0) return {};

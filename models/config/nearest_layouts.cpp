@@ -61,7 +61,7 @@ std::vector<std::string> nearest_layouts(const ModelConfig& model, const Paralle
   };
   for_each_divisor(world_size, [&](int tensor) {
     for_each_divisor(world_size / tensor, [&](int pipeline) {
-      const int ranks = world_size / tensor / pipeline;  // that see different tokens
+      const int ranks = world_size / tensor / pipeline;  // that process different tokens
       for_each_divisor(ranks, [&](int context) {
         const int width = wanted.expert_tensor == 0 ? tensor : wanted.expert_tensor;
         if (tensor % width != 0) return;

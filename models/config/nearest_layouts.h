@@ -1,4 +1,4 @@
-// Layouts that work, where the one asked for does not.
+// Suggests the nearest layouts that work, if the requested one does not.
 #pragma once
 
 #include <string>

@@ -69,14 +69,15 @@ void check_division_of_batch(const ParallelPlan& plan, const BatchSpec& batch, E
   constexpr int64_t kMostAccumulated = 1 << 20;  // a schedule has an entry for each
   if (global / unit > kMostAccumulated) {
     errors.push_back(fmt::format(
-        "train.global-batch {} is {} micro-batches a rank; at most are {}: use --train.micro-batch "
-        "{} or more",
+        "train.global-batch {} is {} micro-batches per rank, more than {}: use --train.micro-batch {} "
+        "or more",
         global, global / unit, kMostAccumulated, (global / ranks + kMostAccumulated - 1) / kMostAccumulated));
     return;
   }
   if (global % unit == 0 && global > 0) return;
   const int64_t below = global / unit;
-  const std::string smaller = below > 0 ? fmt::format("{} (accumulation {}) or ", below * unit, below) : "";
+  const std::string smaller =
+      below > 0 ? fmt::format("{} (gradient accumulation {}) or ", below * unit, below) : "";
   std::string other;
   if (global % ranks == 0 && global > 0) {
     int64_t divisor = std::min(micro, global / ranks);
@@ -84,8 +85,8 @@ void check_division_of_batch(const ParallelPlan& plan, const BatchSpec& batch, E
     other = fmt::format(", or --train.micro-batch {}", divisor);
   }
   errors.push_back(fmt::format(
-      "train.global-batch {} is no multiple of train.micro-batch {} x {} data rank{} = {}: nearest "
-      "are {}{} (accumulation {}){}",
+      "train.global-batch {} is not a multiple of train.micro-batch {} x {} data-parallel rank{} = "
+      "{}: nearest are {}{} (gradient accumulation {}){}",
       global, micro, ranks, ranks == 1 ? "" : "s", unit, smaller, (below + 1) * unit, below + 1, other));
 }
 

@@ -1,4 +1,4 @@
-// Activations of a rank and the buffers of its layers: the passes of its layers, run on paper.
+// Predicted activation and buffer memory of a rank, by simulating the passes of its layers.
 #pragma once
 
 #include "models/cost/memory_estimate.h"

@@ -1,4 +1,4 @@
-// Which layers of a model a pipeline's stages hold.
+// Placement of a model's layers on pipeline stages, by FLOPs.
 #pragma once
 
 #include <string>

@@ -15,7 +15,8 @@ namespace trireme {
 
 namespace {
 
-// Gradients that tensor ranks compute parts of, of a layer at a time: those of copied key-value heads.
+// Gradients that tensor-parallel ranks compute parts of, of a layer at a time: those of copied key-value
+// heads.
 int64_t partial_gradients(const std::vector<StateBlock>& blocks) {
   int64_t most = 0, of_layer = 0, layer = -1;
   for (const StateBlock& block : blocks) {

@@ -1,4 +1,4 @@
-// What the memory of a model in a layout depends on, as far as it follows from the two.
+// Inputs of the memory prediction that follow from model and layout.
 #pragma once
 
 #include <vector>

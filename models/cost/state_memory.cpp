@@ -33,7 +33,7 @@ struct Placed {
 /// ParameterStorage in numbers.
 struct Storage {
   std::vector<FlatGroup> groups;
-  std::vector<Placed> placed;  // one a block
+  std::vector<Placed> placed;  // one per block
   std::vector<std::vector<int>> blocks_of_bucket;
 
   Storage(const std::vector<StateBlock>& blocks, const ShardingSpec& sharding) : placed(blocks.size()) {

@@ -32,7 +32,7 @@ ModelConfig sized_gemma2(std::string_view name, const ModelSizes& sizes, int64_t
 std::vector<Preset> presets_of_gemma2() {
   return {
       {sized_gemma2("gemma2-10m", {6, 320, 4, 2, 1280, 256, 0}, 96, 64),
-       "10M besides the vocabulary, windows of 64: minutes on two cores"},
+       "10M without embeddings, window 64: minutes on two cores"},
       {sized_gemma2("gemma2-2b", {26, 2304, 8, 4, 9216, 8192, 256000}, 256, 4096),
        "Gemma 2 2B (arXiv 2408.00118)"},
   };
@@ -41,14 +41,15 @@ std::vector<Preset> presets_of_gemma2() {
 }  // namespace
 
 Family gemma2_family() {
-  return {.family = ModelFamily::gemma2,
-          .name = "gemma2",
-          .description =
-              "RMSNorm on both sides, GeGLU, soft caps, windows of 4096 in every other block, scaled tied "
-              "embedding",
-          .apply = apply_gemma2,
-          .ffn_size = plain_ffn_size,
-          .presets = presets_of_gemma2};
+  return {
+      .family = ModelFamily::gemma2,
+      .name = "gemma2",
+      .description =
+          "pre- and post-RMSNorm, GeGLU, logit soft-capping, a sliding window of 4096 in every other block, "
+          "scaled tied embedding",
+      .apply = apply_gemma2,
+      .ffn_size = plain_ffn_size,
+      .presets = presets_of_gemma2};
 }
 
 }  // namespace trireme

@@ -20,9 +20,9 @@ ModelConfig sized_gpt2(std::string_view name, int64_t layers, int64_t hidden, in
 
 std::vector<Preset> presets_of_gpt2() {
   return {
-      {sized_gpt2("gpt2-tiny", 4, 128, 4, 256, 0), "0.8M besides the vocabulary: seconds on a laptop"},
-      {sized_gpt2("gpt2-3m", 4, 256, 4, 256, 0), "3M besides the vocabulary: minutes on two cores"},
-      {sized_gpt2("gpt2-10m", 6, 384, 6, 256, 0), "11M besides the vocabulary (nanoGPT's character model)"},
+      {sized_gpt2("gpt2-tiny", 4, 128, 4, 256, 0), "0.8M without embeddings: seconds on a laptop"},
+      {sized_gpt2("gpt2-3m", 4, 256, 4, 256, 0), "3M without embeddings: minutes on two cores"},
+      {sized_gpt2("gpt2-10m", 6, 384, 6, 256, 0), "11M without embeddings (nanoGPT's character model)"},
       {sized_gpt2("gpt2-124m", 12, 768, 12), "GPT-2 small (Radford et al. 2019)"},
       {sized_gpt2("gpt2-355m", 24, 1024, 16), "GPT-2 medium"},
       {sized_gpt2("gpt2-774m", 36, 1280, 20), "GPT-2 large"},

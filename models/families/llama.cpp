@@ -25,9 +25,9 @@ std::vector<Preset> presets_of_llama() {
   constexpr int64_t kLong = 131072, kVocab = 128256;
   return {
       {sized_model("llama-tiny", ModelFamily::llama, {4, 128, 4, 2, 384, 256, 0}),
-       "0.8M besides the vocabulary: seconds on a laptop"},
+       "0.8M without embeddings: seconds on a laptop"},
       {sized_model("llama-10m", ModelFamily::llama, {6, 384, 6, 2, 1024, 256, 0}),
-       "9M besides the vocabulary: minutes on two cores"},
+       "9M without embeddings: minutes on two cores"},
       {llama3("llama3-1b", {16, 2048, 32, 8, 8192, kLong, kVocab}, 32, true), "Llama 3.2 1B: tied head"},
       {llama3("llama3-8b", {32, 4096, 32, 8, 14336, kLong, kVocab}, 8),
        "Llama 3.1 8B (arXiv 2407.21783); 3.0 is --model.rotary-scaling 1 --model.max-positions 8192"},
@@ -41,7 +41,7 @@ std::vector<Preset> presets_of_llama() {
 Family llama_family() {
   return {.family = ModelFamily::llama,
           .name = "llama",
-          .description = "RMSNorm, SwiGLU, rotary positions, no biases, a head of its own",
+          .description = "RMSNorm, SwiGLU, RoPE, no biases, untied head",
           .apply = apply_llama,
           .ffn_size = gated_ffn_size,
           .presets = presets_of_llama};

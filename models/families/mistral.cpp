@@ -19,7 +19,7 @@ ModelConfig sized_mistral(std::string_view name, const ModelSizes& sizes, int64_
 std::vector<Preset> presets_of_mistral() {
   return {
       {sized_mistral("mistral-10m", {6, 384, 6, 2, 1024, 256, 0}, 64),
-       "9M besides the vocabulary, windows of 64: minutes on two cores"},
+       "9M without embeddings, window 64: minutes on two cores"},
       {sized_mistral("mistral-7b", {32, 4096, 32, 8, 14336, 32768, 32000}, 4096),
        "Mistral 7B v0.1 (arXiv 2310.06825)"},
   };

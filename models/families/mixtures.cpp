@@ -71,13 +71,14 @@ ModelConfig fine_grained(ModelConfig config) {
 std::vector<Preset> mixture_presets() {
   return {
       {mixtral(llama("mixtral-tiny", {4, 128, 4, 2, 192, 256, 0})),
-       "8 experts, 2 a token: seconds on a laptop, as much work a token as llama-tiny"},
+       "8 experts, top-2: seconds on a laptop; as many FLOPs per token as llama-tiny"},
       {fine_grained(llama("deepseek-tiny", {4, 128, 4, 2, 384, 256, 0})),
-       "16 narrow experts, 4 a token, and a shared one: sigmoid scores, groups, balanced by biases"},
+       "16 small experts, top-4, and a shared one: sigmoid scores, expert groups, auxiliary-loss-free "
+       "balancing"},
       {switch_like(gpt2("switch-tiny", 4, 128, 4, 256, 0), 8),
-       "gpt2-tiny with 8 experts, 1 a token, in every other block"},
+       "gpt2-tiny with 8 experts, top-1, in every other block"},
       {switch_like(gpt2("switch-124m-e8", 12, 768, 12, 1024, 50257), 8),
-       "gpt2-124m with 8 experts, 1 a token, in every other block (arXiv 2101.03961)"},
+       "gpt2-124m with 8 experts, top-1, in every other block (arXiv 2101.03961)"},
       {deepseek_16b(), "DeepSeekMoE 16B (arXiv 2401.06066)"},
       {mixtral(mixtral_8x7b()), "Mixtral 8x7B (arXiv 2401.04088)"},
   };

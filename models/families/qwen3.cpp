@@ -24,7 +24,7 @@ std::vector<Preset> presets_of_qwen3() {
   constexpr int64_t kVocab = 151936, kLong = 40960;
   return {
       {sized_qwen3("qwen3-10m", {6, 320, 8, 2, 1280, 256, 0}, 64, false),
-       "10M besides the vocabulary: minutes on two cores"},
+       "10M without embeddings: minutes on two cores"},
       {sized_qwen3("qwen3-0.6b", {28, 1024, 16, 8, 3072, kLong, kVocab}, 128),
        "Qwen3 0.6B (arXiv 2505.09388)"},
   };
@@ -35,7 +35,7 @@ std::vector<Preset> presets_of_qwen3() {
 Family qwen3_family() {
   return {.family = ModelFamily::qwen3,
           .name = "qwen3",
-          .description = "as llama, with norms of queries and keys and model.head-dim 128",
+          .description = "as llama, with QK norm and model.head-dim 128",
           .apply = apply_qwen3,
           .ffn_size = gated_ffn_size,
           .presets = presets_of_qwen3};

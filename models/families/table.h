@@ -1,4 +1,4 @@
-// The entries of the table of families, one a file.
+// The table of families, one entry per file.
 #pragma once
 
 #include "models/families/family.h"

@@ -1,5 +1,5 @@
 // Attention: causal self-attention with grouped queries and, for rotary models, rotated queries and keys. Its
-// heads are divided over the tensor ranks, its sequences over the context ranks.
+// heads are sharded over the tensor-parallel ranks, its sequences over the context-parallel ranks.
 #pragma once
 
 #include "models/layers/matmul_policies.h"

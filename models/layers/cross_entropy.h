@@ -1,4 +1,4 @@
-// CrossEntropy: the objective of language models, with z-loss and label smoothing where they are asked for.
+// CrossEntropy: the language-model objective, with optional z-loss and label smoothing.
 #pragma once
 
 #include "models/config/loss_config.h"

@@ -1,4 +1,4 @@
-// Embedding: the first layer; tokens to vectors.
+// Embedding: the first layer; token ids to vectors.
 #pragma once
 
 #include "models/spec/layer_parameters.h"

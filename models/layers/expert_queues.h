@@ -1,4 +1,4 @@
-// ExpertQueues: which choices of experts count, and where the rows of tokens go. Integers only.
+// ExpertQueues: capacity and order of expert choices, and the permutation of tokens. Integers only.
 #pragma once
 
 #include <vector>
@@ -9,7 +9,8 @@
 namespace trireme {
 
 /// The rows of a rank's micro-batch as the queues see them: equal runs of tokens, `pieces` of them in each
-/// half of a sequence (or whole sequence, where one context rank holds it), of which this rank passes some.
+/// half of a sequence (or whole sequence, where one context-parallel rank holds it), of which this rank
+/// passes some.
 struct QueueRuns {
   int64_t num_sequences = 0;
   int64_t pieces = 1;

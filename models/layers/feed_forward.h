@@ -1,4 +1,4 @@
-// FeedForward: the two-layer perceptron of a block, with GELU or SwiGLU. Its width is divided over the tensor
+// FeedForward: the two-layer perceptron of a block, with GELU or SwiGLU. Its width is sharded over the tensor
 // ranks.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Activations with a gate, by kind.
+// Gated activations (SwiGLU, GeGLU), by kind.
 #pragma once
 
 #include "models/config/kinds.h"

@@ -1,4 +1,4 @@
-// Head: from a model's last vectors to logits; final norm and projection onto the vocabulary.
+// Head: final norm and projection onto the vocabulary (logits).
 #pragma once
 
 #include <memory>
@@ -24,7 +24,8 @@ class Head {
   /// The matrix that it reads, the embedding's too.
   void collect(std::vector<ParameterBlock*>& blocks);
 
-  /// [rows, V] from the last block's output, on every tensor rank: for generation, and for those who compare.
+  /// [rows, V] from the last block's output, on every tensor-parallel rank: for generation, and for those who
+  /// compare.
   Tensor all_logits(Context& ctx, const TokenBatch& batch, const Tensor& x) const;
 
   struct Saved {
@@ -34,14 +35,14 @@ class Head {
   Tensor norm(Context& ctx, const Tensor& x, Saved& saved) const;
   Tensor norm_backward(Context& ctx, const Tensor& dy, Saved& saved) const;
 
-  /// All rows' logits at once, from normed rows (a rank's own where rows are divided); their rows lie
+  /// All rows' logits at once, from normed rows (a rank's own where rows are sharded); their rows lie
   /// aligned_row_stride apart.
   RowLogits logits(Context& ctx, const Tensor& y, const TokenBatch& batch, Saved& saved) const;
   Tensor backward_input(Context& ctx, const ops::Columns& dlogits, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
 
-  /// The same of some rows, y[rows, C], that every tensor rank has; dy[rows, C] is this rank's term of the
-  /// gradient, and the matrix' gradient is added to at once.
+  /// The same of some rows, y[rows, C], that every tensor-parallel rank has; dy[rows, C] is this rank's term
+  /// of the gradient, and the matrix' gradient is added to at once.
   RowLogits logits_of_rows(Context& ctx, const Tensor& y) const;
   void backward_of_rows(Context& ctx, const ops::Columns& dlogits, const Tensor& y, const Tensor& dy) const;
 

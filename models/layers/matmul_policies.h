@@ -1,4 +1,4 @@
-// Which linear layers of a model multiply in 8 bits.
+// Which linear layers of a model use FP8 products.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// MoeFeedForward: the mixture of experts in the place of a block's feed-forward part.
+// MoeFeedForward: a mixture of experts instead of a block's feed-forward network.
 #pragma once
 
 #include <optional>
@@ -10,8 +10,8 @@
 namespace trireme {
 
 /// Each token passes through the k experts that the router chose for it and through the shared expert, if
-/// there is one; the sum is weighted by the router's gates. Experts are divided over the expert ranks, to
-/// which rows of tokens travel, and each expert's width over ExpertParallel::width().
+/// there is one; the sum is weighted by the router's gates. Experts are sharded over the expert-parallel
+/// ranks, to which rows of tokens travel, and each expert's width over ExpertParallel::width().
 class MoeFeedForward {
  public:
   /// Experts have no biases.

@@ -1,4 +1,4 @@
-// Objective: what training minimises, from logits and targets.
+// Objective: the training loss, from logits and targets.
 #pragma once
 
 #include "parallel/tensor_parallel/tensor_parallel.h"
@@ -8,7 +8,7 @@ namespace trireme {
 
 /// Of some rows of a micro-batch, as a head makes them.
 struct RowLogits {
-  ops::Columns columns;  ///< this tensor rank's share of the vocabulary
+  ops::Columns columns;  ///< this tensor-parallel rank's share of the vocabulary
   int64_t vocab_size = 0;
   float soft_cap = 0;  ///< of what is in `columns`; 0: none
 };
@@ -24,9 +24,9 @@ struct LossSums {
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// Adds the rows' losses to `sums`, equal on all tensor ranks, which call it together. dlogits (absent, or
-  /// laid out as the logits, or those themselves) becomes gradient_scale times the gradient of all that is
-  /// minimised, summed over rows. targets: [rows] i32, ops::kIgnoredTarget counts for nothing.
+  /// Adds the rows' losses to `sums`, equal on all tensor-parallel ranks, which call it together. dlogits
+  /// (absent, or laid out as the logits, or those themselves) becomes gradient_scale times the gradient of
+  /// all that is minimised, summed over rows. targets: [rows] i32, ops::kIgnoredTarget counts for nothing.
   virtual void apply(Context& ctx, const TensorParallel& tensor, const RowLogits& logits,
                      const Tensor& targets, float gradient_scale, const LossSums& sums,
                      const ops::Columns& dlogits) const = 0;

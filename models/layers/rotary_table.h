@@ -1,4 +1,4 @@
-// The angles of the rotary embedding.
+// The table of RoPE angles.
 #pragma once
 
 #include "models/spec/model_spec.h"

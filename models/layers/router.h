@@ -1,4 +1,4 @@
-// Router: the linear layer by which tokens choose experts, and the terms that keep the experts' load even.
+// Router: the MoE gate: scores tokens, chooses experts, and adds the load-balancing losses.
 #pragma once
 
 #include <memory>
@@ -35,8 +35,8 @@ ops::RouteOptions route_options(const MoeConfig& config);
 
 class Router {
  public:
-  /// Every tensor rank holds the weight: all decide the same, for all rows. Each computes the gradients of
-  /// its own rows.
+  /// Every tensor-parallel rank holds the weight: all decide the same, for all rows. Each computes the
+  /// gradients of its own rows.
   Router(const MoeConfig& config, std::shared_ptr<ParameterBlock> weight, RouterPlace place,
          const TensorParallel& tensor, const ContextParallel& context, const ExpertParallel& experts);
 

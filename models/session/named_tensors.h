@@ -1,4 +1,4 @@
-// Whole tensors by their global names.
+// Full tensors by global name.
 #pragma once
 
 #include <map>

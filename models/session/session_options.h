@@ -1,4 +1,4 @@
-// What a TrainingSession is made of beside model and layout.
+// Options of a TrainingSession beyond model and layout.
 #pragma once
 
 #include <cstdint>

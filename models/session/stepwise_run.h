@@ -1,4 +1,4 @@
-// A short run in some layout, step by step, on samples that are the same in every layout.
+// A short run in any layout, step by step, on the same samples in every layout.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace trireme {
 
-/// The global batches of a run. They do not depend on the number of data ranks, which take micro-batches in
-/// turn.
+/// The global batches of a run. They do not depend on the number of data-parallel ranks, which take
+/// micro-batches in turn.
 struct BatchShape {
   int64_t seq_len = 0;
   int64_t micro_batch = 0;                  ///< samples of one

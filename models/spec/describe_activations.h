@@ -1,4 +1,4 @@
-// What the passes of a model's layers take of memory and give back, call by call, from the description alone.
+// Memory allocated and freed by the passes of a model's layers, call by call, from the description alone.
 #pragma once
 
 #include "models/spec/memory_trace.h"

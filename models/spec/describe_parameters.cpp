@@ -8,7 +8,7 @@ namespace trireme {
 
 namespace {
 
-// How many tensor ranks hold the same key-value heads.
+// How many tensor-parallel ranks hold the same key-value heads.
 int copies_of_kv_heads(const AttentionSpec& attention, const GroupShare& tensor) {
   return static_cast<int>(std::max<int64_t>(1, tensor.size / attention.num_kv_heads));
 }
@@ -152,7 +152,7 @@ MixtureParameters ParameterDescription::mixture(const MixtureSpec& mixture, cons
   MixtureParameters out;
   Parameter router =
       copied(name + ".router.weight", {mixture.routing.num_experts, spec_.hidden_size}, 0.0f, spec_.init_std);
-  router.is_gradient_partial = true;  // each tensor rank sees its own rows
+  router.is_gradient_partial = true;  // each tensor-parallel rank sees its own rows
   out.router = single(std::move(router));
   out.up = experts(mixture, name, true);
   out.down = experts(mixture, name, false);

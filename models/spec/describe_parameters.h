@@ -21,8 +21,8 @@ class ParameterDescription {
   explicit ParameterDescription(const ModelSpec& spec, const RankShare& share = {})
       : spec_(spec), share_(share) {}
 
-  /// embedding.tokens.weight, whose rows are sharded over the tensor ranks, and for learned positions
-  /// embedding.positions.weight, whole on each.
+  /// embedding.tokens.weight, whose rows are sharded over the tensor-parallel ranks, and for learned
+  /// positions embedding.positions.weight, whole on each.
   EmbeddingParameters embedding() const;
   /// layers.`index`.{attention_norm,attention,attention_post_norm,ffn_norm,ffn,ffn_post_norm}.*, where the
   /// block has weights of its own.
@@ -31,16 +31,17 @@ class ParameterDescription {
   /// `reads_embedding`, and else, the embedding being on another pipeline rank, a copy under the same name.
   HeadParameters head(bool reads_embedding) const;
 
-  /// `name`.gain and for a LayerNorm with biases `name`.bias: whole on every tensor rank.
+  /// `name`.gain and for a LayerNorm with biases `name`.bias: whole on every tensor-parallel rank.
   NormParameters norm(const NormSpec& norm, const std::string& name) const;
-  /// `name`.{query,key,value,output}.{weight,bias}: heads are sharded over the tensor ranks. Where these are
-  /// more than key-value heads, neighbours hold copies of one. `name`.{query_norm,key_norm}.gain are whole on
-  /// each, which sees its own heads.
+  /// `name`.{query,key,value,output}.{weight,bias}: heads are sharded over the tensor-parallel ranks. Where
+  /// these are more than key-value heads, neighbours hold copies of one. `name`.{query_norm,key_norm}.gain
+  /// are whole on each, which sees its own heads.
   AttentionParameters attention(const AttentionSpec& attention, const std::string& name) const;
-  /// `name`.{up,down}.{weight,bias}, and `name`.gate.*: the width is sharded over the tensor ranks.
+  /// `name`.{up,down}.{weight,bias}, and `name`.gate.*: the width is sharded over the tensor-parallel ranks.
   FeedForwardParameters feed_forward(const FeedForwardSpec& part, const std::string& name) const;
   /// `name`.router.weight, `name`.experts.E.{gate,up,down}.weight and `name`.shared.* as feed_forward().
-  /// Experts are sharded over the expert ranks, and each one's width over the ranks that have the same.
+  /// Experts are sharded over the expert-parallel ranks, and each one's width over the ranks that have the
+  /// same.
   MixtureParameters mixture(const MixtureSpec& mixture, const std::string& name) const;
 
  private:
@@ -54,7 +55,7 @@ class ParameterDescription {
   RankShare share_;
 };
 
-/// The key-value heads of a tensor rank, of all heads.
+/// The key-value heads of a tensor-parallel rank, of all heads.
 Part kv_heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor);
 /// And its query heads.
 Part heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor);

@@ -1,4 +1,4 @@
-// The products of a layer and what attention computes: all arithmetic that counts as a model's FLOPs.
+// The matrix products and attention of a layer: everything that counts as FLOPs of a model.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// What passes of a layer take of memory and give back, in order; and how such a record is written.
+// A record of memory allocated and freed by passes of layers, in order.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +32,7 @@ using MemoryTrace = std::vector<MemoryEvent>;
 /// its input are among what it takes.
 struct LayerTraces {
   MemoryTrace forward, backward_input, backward_weight;
-  /// Whether the weight part needs the gradient of the output.
+  /// Whether the weight gradient needs the gradient of the output.
   bool keeps_gradient = false;
 };
 

@@ -23,7 +23,7 @@ struct NormSpec {
 
 /// Rotated queries and keys (arXiv 2104.09864).
 struct RotarySpec {
-  int64_t dims = 0;  ///< numbers of a head that are turned, the first ones; 0: positions are not rotary
+  int64_t dims = 0;  ///< dimensions of a head that are turned, the first ones; 0: positions are not rotary
   double theta = 10000;
   /// Llama-3.1's stretching of low frequencies; a factor of 1 is none.
   double scaling_factor = 1, low_freq_factor = 1, high_freq_factor = 4;
@@ -42,7 +42,7 @@ struct AttentionSpec {
   RotarySpec rotary;
   double scale = 1;     ///< of the scores
   double soft_cap = 0;  ///< scores s become soft_cap * tanh(s / soft_cap) (arXiv 2408.00118); 0: none
-  int64_t window = 0;   ///< a token sees itself and so many less one before it; 0: all before it
+  int64_t window = 0;   ///< a token sees the last `window` tokens, itself included; 0: all before it
 
   int64_t query_width() const { return num_heads * head_dim; }
   int64_t kv_width() const { return num_kv_heads * head_dim; }

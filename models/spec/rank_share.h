@@ -1,4 +1,4 @@
-// RankShare: a rank's place among those that divide the layers of a model.
+// RankShare: a rank's place in the groups that shard the layers of a model.
 #pragma once
 
 #include "parallel/module/parameter.h"
@@ -16,9 +16,9 @@ struct GroupShare {
 /// As it is: one rank that holds everything.
 struct RankShare {
   GroupShare tensor;
-  bool sequence = false;     ///< outside of parallel layers a tensor rank sees its own rows alone
+  bool sequence = false;     ///< outside of parallel layers a tensor-parallel rank sees its own rows alone
   GroupShare experts;        ///< ranks with different experts; their number is a multiple of these
-  GroupShare expert_tensor;  ///< ranks that divide the width of the same experts
+  GroupShare expert_tensor;  ///< ranks that shard the width of the same experts
 };
 
 }  // namespace trireme

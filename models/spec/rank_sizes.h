@@ -1,4 +1,4 @@
-// RankSizes: what one rank holds of a model's widths and of a micro-batch's rows.
+// RankSizes: the sizes of a rank's shards of widths and rows.
 #pragma once
 
 #include "models/config/loss_config.h"
@@ -33,7 +33,7 @@ struct RankSizes {
   int64_t length;      ///< tokens of each that a rank holds
   int64_t rows;        ///< tokens of a micro-batch between the parallel layers
   int64_t outer_rows;  ///< and outside: a share of them under sequence parallelism
-  bool shards_rows;   ///< whether sequence parallelism gathers and scatters them
+  bool shards_rows;    ///< whether sequence parallelism gathers and scatters them
   int64_t tensor, context;
   int64_t tensor_chunks;
   int threads;

@@ -1,4 +1,4 @@
-// WeightHolders: which ranks of a pipeline hold the weights that several layers use.
+// WeightHolders: the pipeline ranks that replicate weights shared by several layers.
 #pragma once
 
 #include <cstdint>

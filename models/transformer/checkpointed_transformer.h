@@ -1,4 +1,4 @@
-// A Transformer as parallel/checkpoint loads and saves it.
+// The interface between a Transformer and parallel/checkpoint.
 #pragma once
 
 #include "models/transformer/transformer.h"

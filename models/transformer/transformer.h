@@ -1,4 +1,4 @@
-// The decoder-only Transformer that a ModelConfig turns into GPT-2, Llama or Mixtral.
+// Transformer: the decoder-only model of a ModelConfig.
 #pragma once
 
 #include <memory>
@@ -38,9 +38,9 @@ struct TransformerOptions {
 
 class Transformer {
  public:
-  /// This rank's part of the model: over a pipeline its virtual stages, over tensor ranks its share of each
-  /// layer. Weights are uninitialised until storage().initialize(). `parallel` outlives the model. Throws
-  /// UserError (usage) with the errors of the config.
+  /// This rank's part of the model: over a pipeline its virtual stages, over tensor-parallel ranks its share
+  /// of each layer. Weights are uninitialised until storage().initialize(). `parallel` outlives the model.
+  /// Throws UserError (usage) with the errors of the config.
   Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
               const TransformerOptions& options);
 
@@ -52,7 +52,7 @@ class Transformer {
 
   /// [rows, V] in the compute type, for the tokens of the batch; every rank of the tensor and
   /// pipeline axes calls it and gets all. So does every rank of parallel.shard() where
-  /// weights are divided, and of parallel.experts().
+  /// weights are sharded, and of parallel.experts().
   Tensor logits(Context& ctx, const TokenBatch& batch);
 
  private:

@@ -1,4 +1,4 @@
-// BatchPrefetcher: the next micro-batches are read and copied to the device while this step computes.
+// BatchPrefetcher: reads and copies the next micro-batches to the device while a step computes.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ class BatchPrefetcher {
   /// micro-batches that it hands out.
   BatchPrefetcher(Context& ctx, const BatchReader& reader, const ContextShare& share, SampleRow row,
                   int64_t num_slots);
-  /// Waits for the read under way, but no longer than a second: storage that hangs holds up no end.
+  /// Waits for the read in flight, but no longer than a second: storage that hangs holds up no end.
   ~BatchPrefetcher();
   BatchPrefetcher(const BatchPrefetcher&) = delete;
   BatchPrefetcher& operator=(const BatchPrefetcher&) = delete;

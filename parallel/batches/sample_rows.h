@@ -1,4 +1,4 @@
-// The rows of a micro-batch, as a rank holds them.
+// The rows of a micro-batch that a rank holds.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,7 @@ struct RowFacts {
   std::vector<int32_t> chunk_first_keys;   ///< MicroBatch's
 };
 
-/// Reads samples, of each the tokens that a context rank holds. By one thread at a time.
+/// Reads samples, of each the tokens that a context-parallel rank holds. By one thread at a time.
 class SampleRows {
  public:
   SampleRows(const BatchReader& reader, const ContextShare& share) : reader_(reader), share_(share) {}

@@ -1,4 +1,4 @@
-// CheckpointedModel: what is known of a model where its weights are loaded and saved.
+// CheckpointedModel: what checkpoint code needs to know of a model.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ struct CheckpointedModel {
   /// order of the forward pass.
   std::vector<std::vector<Parameter>> layers;
   std::vector<std::string> routers;  ///< names of the whole model's (RouterBalance::name), in the same order
-  std::vector<int> placement;  ///< where the virtual stages begin in `layers`, and behind the last its size
+  std::vector<int> placement;  ///< where the virtual stages begin in `layers`, and after the last its size
 };
 
 }  // namespace trireme

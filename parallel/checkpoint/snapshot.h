@@ -1,4 +1,4 @@
-// What a rank writes: its slices as they were at one moment, copied to the host and hashed on the way.
+// Snapshot: a consistent copy of a rank's slices on the host, hashed while it is made.
 #pragma once
 
 #include <functional>

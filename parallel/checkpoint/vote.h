@@ -1,4 +1,4 @@
-// How the ranks of a save or load find out together whether all is well.
+// How the ranks of a save or load agree on success or failure.
 #pragma once
 
 #include <string>

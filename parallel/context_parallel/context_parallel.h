@@ -1,4 +1,5 @@
-// ContextParallel: which tokens of a sequence a context rank holds, and which it sees of the others'.
+// ContextParallel: which tokens of a sequence a context-parallel rank holds, and which it sees of the
+// others'.
 #pragma once
 
 #include <array>
@@ -14,7 +15,7 @@ namespace trireme {
 /// Queries of one rank and keys of another, as ranges of the tokens that each holds of a sequence.
 struct SeenKeys {
   Part queries, keys;
-  int64_t shift = 0;        ///< by how many places the last query lies behind the last key; of seen_within
+  int64_t shift = 0;        ///< by how many places the last query lies after the last key; of seen_within
   int64_t first_place = 0;  ///< of the first key, in the sequence; of seen_within
 };
 
@@ -32,7 +33,7 @@ struct ContextShare {
   SeenKeys seen_of(int owner, int64_t held) const;
   /// The same where a query sees no keys but those at the last `window` places up to its own (0: all), and
   /// none before its first key: chunk_first_keys has that of the first query of each chunk of the sequence,
-  /// which those behind it do not fall below; empty: 0 for all. `owner` may be this rank. Gives the pairs of
+  /// which those after it do not fall below; empty: 0 for all. `owner` may be this rank. Gives the pairs of
   /// chunks in which some query sees some key, both in order, of the keys those from the first one on that
   /// some query may see; which sees which within a pair is for a causal mask with this window, the first keys
   /// and the pair's shift to say.

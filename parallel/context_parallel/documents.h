@@ -1,4 +1,4 @@
-// Documents in a sequence that do not see each other.
+// Document boundaries in packed sequences.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace trireme {
 
-/// Cuts a whole sequence of tokens behind each end-of-text token, which is the last of its document; what the
+/// Cuts a whole sequence of tokens after each end-of-text token, which is the last of its document; what the
 /// sequence begins with and ends with may be parts of documents. Writes for each token its place in its
 /// document, and where in the sequence that begins; and makes of the target of each end-of-text token, which
 /// would be the next document's first, one that is ignored. All spans have as many elements; `targets` may be

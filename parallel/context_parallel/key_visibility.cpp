@@ -21,7 +21,7 @@ void VisibleKeys::place_pieces() {
 }
 
 KeyVisibility::KeyVisibility(const ContextShare& share, const ops::AttentionShape& shape,
-               std::span<const int32_t> chunk_first_keys)
+                             std::span<const int32_t> chunk_first_keys)
     : share_(share), shape_(shape), first_keys_(chunk_first_keys) {
   TRIREME_CHECK(first_keys_.empty() || first_keys_.size() == static_cast<size_t>(shape.batch) * chunks(),
                 "first keys of {} chunks for {} sequences of {}", first_keys_.size(), shape.batch, chunks());

@@ -41,7 +41,7 @@ class KeyVisibility {
  public:
   /// `shape` and `chunk_first_keys` (as of ring_attention) outlive it.
   KeyVisibility(const ContextShare& share, const ops::AttentionShape& shape,
-         std::span<const int32_t> chunk_first_keys);
+                std::span<const int32_t> chunk_first_keys);
 
   VisibleKeys visible(int reader, int owner) const;
 

@@ -62,7 +62,8 @@ class PiecesOfOthers {
       own_ = Tensor();  // nobody else needs it
       return;
     }
-    const int step = visibility_.steps()[at_], reader = visibility_.reader(step), holder = visibility_.holder(step);
+    const int step = visibility_.steps()[at_], reader = visibility_.reader(step),
+              holder = visibility_.holder(step);
     transfer_.start(gather(ctx_, own_, shape_, visibility_.visible(reader, visibility_.rank())), reader,
                     {visibility_.visible(visibility_.rank(), holder).rows(), own_.dim(1)}, holder);
   }
@@ -223,7 +224,8 @@ void limited_ring_attention_backward(Context& ctx, const ContextParallel& contex
       ctx, s, q, out, lse, dout, ops::zeros(ctx, {q.rows(), q.count}, DType::f32, MemoryCategory::buffers)};
   const Tensor dkv = ops::zeros(ctx, {k.rows(), width}, DType::f32, MemoryCategory::buffers);
   differentiate(
-      visibility.visible(visibility.rank(), visibility.rank()), [&](const Look& look) { return look.held_keys(own); },
+      visibility.visible(visibility.rank(), visibility.rank()),
+      [&](const Look& look) { return look.held_keys(own); },
       [&](const Look& look) { return look.held_keys(dkv); });
   own = Tensor();
   SumsOfOthers sums(ctx, context.group(), visibility, s, dkv);

@@ -1,4 +1,4 @@
-// What the two ways of attention between context ranks share: packed columns, f32 sums, transfers.
+// What the two ways of attention between context-parallel ranks share: packed columns, f32 sums, transfers.
 #pragma once
 
 #include <initializer_list>

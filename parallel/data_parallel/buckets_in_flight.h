@@ -1,4 +1,4 @@
-// How many buckets of gradients are reduced at one time.
+// How many gradient buckets may be reduced at a time.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Data parallelism: gradients are summed over the ranks in buckets, while the backward pass still runs.
+// GradientReducer: bucketed gradient reduction over data-parallel ranks, overlapping with the backward pass.
 #pragma once
 
 #include <deque>
@@ -14,17 +14,17 @@ namespace trireme {
 /// Buckets are runs of blocks in a group's flat gradients, in the order in which the backward pass completes
 /// them, so every rank issues the same reductions in the same order (Li et al., "PyTorch Distributed", VLDB
 /// 2020, section 3.2). Where the storage shards its state (ZeRO), each rank receives its shard of the sum
-/// only; where it divides gradients too (stage 2), a bucket has memory from the first layer that adds to it
-/// until its reduction is done. Groups that are frozen have no gradients. Where it divides them among fewer
-/// ranks than see tokens (HSDP, Zhao et al., arXiv 2304.11277, section 3.2.2), each shard is then summed over
-/// the ranks that hold the same one.
+/// only; where it shards gradients too (stage 2), a bucket has memory from the first layer that adds to it
+/// until its reduction is done. Groups that are frozen have no gradients. Where it shards them over fewer
+/// ranks than process tokens (HSDP, Zhao et al., arXiv 2304.11277, section 3.2.2), each shard is then summed
+/// over the ranks that hold the same one.
 class GradientReducer {
  public:
   /// A group's shards belong to the ranks of parallel.replicas(group.kind()).shard(). Without `overlap` whole
   /// gradients are reduced in finish(), and sharded ones in ready(), which then waits. Gradients travel as
   /// `sent`: f32, or bf16 or f16, to which each rank's share is rounded; the shares are added in fp32 and
-  /// every sum is rounded once, so that half the bytes cost two roundings (HSDP: three) whatever the number
-  /// of ranks. Arguments outlive the reducer.
+  /// every sum is rounded once, so that half the traffic costs two roundings (HSDP: three) whatever the
+  /// number of ranks. Arguments outlive the reducer.
   GradientReducer(const ParallelContext& parallel, ParameterStorage& storage, bool overlap,
                   DType sent = DType::f32);
 
@@ -46,7 +46,7 @@ class GradientReducer {
     int num_ready = 0;
     bool reduced = false;
     WorkPtr work = nullptr;
-    Tensor sum = {}, own = {};  // under way: what will be this rank's result, and where it belongs
+    Tensor sum = {}, own = {};  // in flight: what will be this rank's result, and where it belongs
   };
   // Of a shard over the ranks that hold the same one.
   struct SecondSum {

@@ -30,8 +30,8 @@ void add_to_blocks(Context& ctx, const Tensor& t, int64_t begin, const Tensor& s
 
 // Makes `out` NaN where one of the own elements outside of the counted ranges (copies that others count) is
 // not finite.
-void add_nonfinite_of_others(Context& ctx, const Tensor& own, int64_t own_begin, std::span<const IndexRange> counted,
-                     const Tensor& out) {
+void add_nonfinite_of_others(Context& ctx, const Tensor& own, int64_t own_begin,
+                             std::span<const IndexRange> counted, const Tensor& out) {
   const int64_t own_end = own_begin + own.numel();
   int64_t at = own_begin;
   Tensor sum;

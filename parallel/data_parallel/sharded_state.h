@@ -1,4 +1,4 @@
-// What ranks that divide the state of parameters (ZeRO) tell each other besides gradients. With state that is
+// What ranks that shard the state of parameters (ZeRO) communicate besides gradients. With state that is
 // not sharded nothing is sent.
 #pragma once
 
@@ -48,7 +48,7 @@ class StateReader {
  public:
   StateReader(Context& ctx, const ParallelContext& parallel, ParameterState state)
       : ctx_(ctx), parallel_(parallel), state_(state) {}
-  /// Every rank that divides the parameter asks for the same parameters in the same order.
+  /// Every rank that shards the parameter asks for the same parameters in the same order.
   Tensor read(const ParameterView& view);
 
  private:
@@ -62,7 +62,7 @@ class StateReader {
   Context& ctx_;
   const ParallelContext& parallel_;
   ParameterState state_;
-  std::vector<Gathered> gathered_;  // at most one a group
+  std::vector<Gathered> gathered_;  // at most one per group
 };
 
 }  // namespace trireme

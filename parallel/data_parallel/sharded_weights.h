@@ -1,4 +1,4 @@
-// ZeRO stage 3: weights that are whole only while a layer reads them.
+// ZeRO stage 3: weights are sharded, and gathered while a layer needs them.
 #pragma once
 
 #include <unordered_map>

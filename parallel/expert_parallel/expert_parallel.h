@@ -1,4 +1,4 @@
-// ExpertParallel: what a layer needs to know to hold some of the experts (GShard, arXiv 2006.16668).
+// ExpertParallel: what a layer needs to shard its experts (GShard, arXiv 2006.16668).
 #pragma once
 
 #include <vector>
@@ -18,7 +18,7 @@ class ExpertParallel {
       : ExpertParallel(parallel.experts(), parallel.expert_tensor(), parallel.plan().expert_chunks) {}
 
   Communicator& group() const { return *group_; }
-  /// The ranks that divide the width of the same experts, and pass the same rows.
+  /// The ranks that shard the width of the same experts, and pass the same rows.
   const TensorParallel& width() const { return width_; }
   int size() const { return group_->size(); }
   /// Parts in which rows travel: each is for some of the experts of every rank.

@@ -1,20 +1,21 @@
-// ExpertRows: which rows of a micro-batch a rank passes to experts, and the way there and back.
+// ExpertRows: which rows of a micro-batch a rank dispatches to experts.
 #pragma once
 
 #include "parallel/expert_parallel/expert_parallel.h"
 
 namespace trireme {
 
-/// The tensor ranks divide the rows of a micro-batch among themselves before experts see them: neighbours of
-/// ExpertParallel::width() pass the same ones. Where an expert is as wide as the tensor axis all ranks pass
-/// all rows. Outside lie all rows, or the rank's own under sequence parallelism; a small value.
+/// The tensor-parallel ranks divide the rows of a micro-batch among themselves before experts see them:
+/// neighbours of ExpertParallel::width() pass the same ones. Where an expert is as wide as the tensor axis
+/// all ranks pass all rows. Outside lie all rows, or the rank's own under sequence parallelism; a small
+/// value.
 class ExpertRows {
  public:
   ExpertRows(const TensorParallel& tensor, const ExpertParallel& experts, const MicroBatch& micro_batch);
 
   /// Rows of the micro-batch.
   int64_t num_all() const { return num_all_; }
-  /// Those that this rank passes, and those among them that no other tensor rank has as its own.
+  /// Those that this rank passes, and those among them that no other tensor-parallel rank has as its own.
   const Part& passed() const { return passed_; }
   const Part& own() const { return own_; }
   /// The own ones of a tensor of the passed ones.

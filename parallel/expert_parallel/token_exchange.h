@@ -1,4 +1,4 @@
-// TokenExchange: rows of tokens travel to the ranks that hold their experts, and back.
+// TokenExchange: dispatches tokens to the ranks of their experts and combines the results (all-to-all).
 #pragma once
 
 #include <span>
@@ -8,7 +8,7 @@
 
 namespace trireme {
 
-/// Rows that are under way.
+/// Rows that are in flight.
 struct RowsInFlight {
   Tensor rows;
   WorkPtr work;
@@ -51,7 +51,7 @@ class TokenExchange {
  private:
   struct Chunk {
     Part experts;                         // of the rank's
-    std::vector<int64_t> sent, received;  // rows, one a rank
+    std::vector<int64_t> sent, received;  // rows, one per rank
     Part here, there;                     // its rows on both sides
     Tensor places;  // where each row that arrives lies among the chunk's; undefined where it lies there
   };

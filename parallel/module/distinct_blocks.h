@@ -1,4 +1,4 @@
-// Rows of blocks that may come in several of them, each once.
+// Removes duplicates from lists of parameter blocks.
 #pragma once
 
 #include <span>

@@ -68,7 +68,7 @@ ParameterSettings settings_of_block(const ParameterBlock& block, std::span<const
   const ParameterSettings settings = of(block.members.front());
   for (const Parameter& p : block.members) {
     if (of(p) == settings) continue;
-    throw_usage("{} and {} lie in one matrix, so that rules for the optimizer have to treat them alike",
+    throw_usage("{} and {} are stored in one matrix, so optimizer.rules must treat them alike",
                 block.members.front().name, p.name);
   }
   return settings;

@@ -1,4 +1,4 @@
-// Layer: the contract of everything that trains.
+// Layer: the interface of trainable layers, with explicit forward and backward passes.
 #pragma once
 
 #include <functional>
@@ -39,9 +39,9 @@ class Layer {
   virtual void collect_statistics(std::vector<LayerStatistics*>&) {}
 };
 
-/// Told that the backward pass of a layer is about to begin, with the blocks to whose gradients it adds.
+/// Called before the backward pass of a layer, with the blocks whose gradients it adds to.
 using GradientsExpected = std::function<void(std::span<const ParameterBlock* const>)>;
-/// Told that a layer adds nothing more in this step to the gradients of its blocks. Other layers may.
+/// Called when a layer adds nothing more to the gradients of its blocks in this step. Other layers may.
 using GradientsReady = std::function<void(std::span<ParameterBlock* const>)>;
 
 }  // namespace trireme

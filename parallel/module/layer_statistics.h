@@ -1,4 +1,4 @@
-// LayerStatistics: what a layer counts in a step, and what it does with the counts of all ranks.
+// LayerStatistics: counters of a layer in a step, reduced over all ranks.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,9 @@ enum class StatisticsKind : uint8_t {
   router,  ///< RouterSums
 };
 
-/// Of one part of a layer, alike on every rank that holds a copy of it. Layers count in training; who runs
-/// the step clears the counts, sums them over ranks, and hands those of the whole global batch to finish().
+/// Statistics of one part of a layer, of equal size on every rank that replicates it. Layers count in
+/// training; the TrainingStep clears the counts, reduces them over ranks, and passes those of the global
+/// batch to finish().
 class LayerStatistics {
  public:
   LayerStatistics(StatisticsKind kind_of_part, std::string part, int64_t block)
@@ -27,9 +28,9 @@ class LayerStatistics {
   const int64_t layer;     ///< block of the model
 
   virtual void clear() = 0;
-  /// What this rank's micro-batches have counted so far: always as many numbers, which add up over ranks.
+  /// Counts of this rank's micro-batches so far: always equally many numbers, which sum over ranks.
   virtual std::vector<double> counted() const = 0;
-  /// Time that this rank spent on what is counted; the ranks' mean and the longest are told of.
+  /// Time this rank spent on what is counted; reported as mean and maximum over ranks.
   virtual double seconds() { return 0; }
   /// The step was made: counted() of the global batch.
   virtual void finish(std::span<const double> of_global_batch) = 0;

@@ -1,4 +1,4 @@
-// The samples that go through a stage at once: what a model reads of them, and what training adds.
+// TokenBatch and MicroBatch: the samples of one forward pass: model inputs, and what training adds.
 #pragma once
 
 #include <vector>
@@ -13,14 +13,14 @@ struct TokenBatch {
   int64_t batch = 0;
   int64_t seq_len = 0;
   int64_t first_sample = 0;  ///< number of the first sample in the stream of samples; the others follow it
-  int context_parts = 1;     ///< context ranks that share the sequences; 1: each holds them whole
+  int context_parts = 1;     ///< context-parallel ranks that share the sequences; 1: each holds them whole
   Tensor tokens;             ///< [rows] i32
   Tensor positions;          ///< [rows] i32: place of the token in its sequence, or in its document
   /// Boundaries within sequences: [batch, seq_len] i32, for each row the first place of its (whole) sequence
   /// that it attends to, which is where its document begins there. Absent: it attends to all before it.
   Tensor first_key;
-  /// The same on the host where context ranks share sequences, for the first place of each of the chunks that
-  /// they hold (ContextShare): [batch, 2 * context_parts]. May be empty.
+  /// The same on the host where context-parallel ranks share sequences, for the first place of each of the
+  /// chunks that they hold (ContextShare): [batch, 2 * context_parts]. May be empty.
   std::vector<int32_t> chunk_first_keys;
   Tensor places;         ///< [rows] i32: place of the token in its sequence; absent where positions are that
   bool training = true;  ///< false: nothing is kept for a backward pass
@@ -29,13 +29,13 @@ struct TokenBatch {
   const Tensor& places_in_sequence() const { return places ? places : positions; }
 };
 
-/// A TokenBatch with what is to be learnt from it.
+/// A TokenBatch with targets and sums for training.
 struct MicroBatch : TokenBatch {
-  uint64_t seed = 0;  ///< of what training draws at random for its tokens
+  uint64_t seed = 0;  ///< random seed for its tokens (router jitter)
   Tensor targets;  ///< [rows] i32; ops::kIgnoredTarget does not count. Absent when only logits are asked for
   int64_t num_targets = 0;                   ///< targets that count
-  std::vector<int64_t> targets_of_sequence;  ///< targets of each sequence that count, on all context ranks;
-                                             ///< empty where targets are absent
+  std::vector<int64_t> targets_of_sequence;  ///< targets of each sequence that count, on all context-parallel
+                                             ///< ranks; empty where targets are absent
   Tensor loss_sum;   ///< [1] f64: the last stage adds the sum of the rows' cross-entropies. May be absent
   Tensor added_sum;  ///< [1] f64: and of what the objective adds to them. May be absent
   float gradient_scale = 1;  ///< factor on the loss in the backward pass

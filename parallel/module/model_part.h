@@ -1,4 +1,4 @@
-// ModelPart: what one rank holds of a model.
+// ModelPart: the model chunks that one pipeline rank holds.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,7 @@
 
 namespace trireme {
 
-/// What goes from one virtual stage to the next: an activation of [rows, width], and its gradient back.
+/// The tensors sent between virtual stages: an activation [rows, width], and its gradient back.
 struct StageBoundary {
   int64_t width = 0;
   DType dtype = DType::f32;
@@ -20,7 +20,7 @@ struct StageBoundary {
   std::function<int64_t(const TokenBatch&)> rows;
 };
 
-/// The virtual stages of a rank; the whole model where no pipeline divides it.
+/// The virtual stages (model chunks) of a rank; the whole model without pipeline parallelism.
 struct ModelPart {
   std::vector<Stage> chunks;  ///< chunk c of pipeline rank s is virtual stage c * num_ranks + s
   std::unique_ptr<ParameterStorage> storage;  ///< of all chunks
@@ -31,7 +31,7 @@ struct ModelPart {
 
   /// The chunks' blocks, each once, one chunk after the other, each in the order of the forward pass.
   std::vector<ParameterBlock*> blocks() const;
-  /// What their layers count, likewise.
+  /// The statistics of their layers, in the same order.
   std::vector<LayerStatistics*> statistics() const;
   /// The routers among these.
   std::vector<RouterBalance*> routers() const;

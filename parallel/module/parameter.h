@@ -1,4 +1,4 @@
-// Parameters: named blocks of trainable numbers and where this rank keeps its part of them.
+// Parameters: named trainable tensors, and the shard of each that this rank holds.
 #pragma once
 
 #include <string>
@@ -28,7 +28,7 @@ struct Parameter {
   Shape shape;         ///< extent of this rank's block
   float init_mean = 0;
   float init_std = 0;
-  /// Neighbours on the tensor axis that hold this same block: the ranks whose rank / num_copies is equal.
+  /// Neighbouring tensor-parallel ranks that replicate this block: ranks with equal rank / num_copies.
   int num_copies = 1;
   /// Each of them computes only a part of the gradient: it must be summed over the copies.
   bool is_gradient_partial = false;

@@ -82,7 +82,7 @@ class ParameterStorage {
   /// Gives parameters new values: `fill` is called with each, in the order of the forward pass, and f32
   /// memory for this rank's block of it. False: it has written nothing, and the parameter keeps its value.
   void set(Context& ctx, const std::function<bool(const Parameter&, const Tensor&)>& fill);
-  /// Clears whole gradients; sharded ones are written anew by every reduction.
+  /// Clears whole gradients; sharded ones are written again by every reduction.
   void zero_gradients(Context& ctx);
   /// Rounds the master weights, where both are whole or both sharded, into the weights that layers compute
   /// with, after somebody wrote the masters.

@@ -1,4 +1,4 @@
-// Recomputed: a layer that is run again instead of being remembered (Chen et al., arXiv 1604.06174).
+// Recomputed: activation recomputation of a layer (Chen et al., arXiv 1604.06174).
 #pragma once
 
 #include <memory>

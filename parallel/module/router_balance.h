@@ -1,4 +1,4 @@
-// RouterBalance: what a router of a mixture of experts has done in a step, and what balances its experts.
+// RouterBalance: routing statistics of an MoE router in a step, and the state that balances its experts.
 #pragma once
 
 #include <cstdint>
@@ -16,17 +16,17 @@ class RoutingObserver;
 /// Sums over the tokens of a step.
 struct RouterSums {
   double num_tokens = 0;
-  double num_dropped = 0;      ///< choices that a full expert turned away
-  double aux_loss = 0;         ///< nats, as the sum of the losses: what the auxiliary loss adds to it
-  double z_loss = 0;           ///< likewise of the z-loss
-  std::vector<double> chosen;  ///< how often each expert was chosen, before any was turned away
+  double num_dropped = 0;      ///< choices dropped for capacity
+  double aux_loss = 0;         ///< auxiliary loss, in nats, as a sum over tokens
+  double z_loss = 0;           ///< the same for the z-loss
+  std::vector<double> chosen;  ///< how often each expert was chosen, before drops
 
   /// As one row of numbers, for exchange.
   std::vector<double> packed() const;
   static RouterSums unpack(std::span<const double> row);
 };
 
-/// One a router.
+/// One per router.
 struct RouterBalance final : LayerStatistics {
   RouterBalance(std::string router_name, int64_t router_layer, int64_t num_experts, double rate);
 
@@ -35,9 +35,9 @@ struct RouterBalance final : LayerStatistics {
   Stopwatch expert_time;  ///< in which this rank's experts of the router computed in them
   /// Added to the scores when experts are chosen (arXiv 2408.15664); empty without them.
   std::vector<float> bias;
-  /// Each expert's load in the step before, as a share of the even one; ones before the first step.
+  /// Each expert's load in the previous step, relative to the mean; ones before the first step.
   std::vector<double> last_load;
-  RoutingObserver* observer = nullptr;  ///< told of each choice; outlives its turn
+  RoutingObserver* observer = nullptr;  ///< called on each choice; must outlive its use
 
   void clear() override;
   std::vector<double> counted() const override { return sums.packed(); }

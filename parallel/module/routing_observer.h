@@ -1,4 +1,4 @@
-// RoutingObserver: sees which experts a router chooses.
+// RoutingObserver: observes the choices of routers.
 #pragma once
 
 #include "parallel/module/micro_batch.h"
@@ -8,7 +8,7 @@ namespace trireme {
 
 struct RouterBalance;
 
-/// Called by a router behind each choice, in training and outside of it, in passes that are run again too.
+/// Called by a router after each choice, in training and outside of it, in passes that are run again too.
 class RoutingObserver {
  public:
   virtual ~RoutingObserver() = default;

@@ -1,4 +1,4 @@
-// What a layer keeps of one micro-batch between its forward and its backward pass.
+// Saved: activations that a layer keeps from its forward to its backward pass.
 #pragma once
 
 #include <any>

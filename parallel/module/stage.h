@@ -1,4 +1,4 @@
-// Stage: the consecutive layers that one pipeline rank runs.
+// Stage: one virtual stage (model chunk) of the pipeline: consecutive layers that one rank runs.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@
 
 namespace trireme {
 
-/// A micro-batch's Saved, one a layer.
+/// The Saved of each layer for one micro-batch.
 using StageSaved = std::vector<Saved>;
 
 /// Runs layers in order and knows nothing of what they compute.
@@ -39,8 +39,8 @@ class Stage {
                         const GradientsExpected& expected = {});
   void backward_weight(Context& ctx, StageSaved& saved, const GradientsReady& ready);
 
-  /// Tells `observer` of every pass from now on, after those that observe already; it outlives the stage or
-  /// is taken away with ignore().
+  /// Calls `observer` on every pass from now on, after earlier observers. It must outlive the stage or be
+  /// removed by ignore().
   void observe(StageObserver& observer) { observers_.push_back(&observer); }
   /// StageObserver::enter, for all observers.
   void enter(int64_t index, const MicroBatch& micro_batch, int stage = 0);
@@ -51,7 +51,7 @@ class Stage {
   std::span<ParameterBlock* const> blocks_of(size_t layer) const { return blocks_of_layer_[layer]; }
   /// All blocks, each once, in the order of the forward pass.
   std::vector<ParameterBlock*> blocks() const;
-  /// What its layers count, likewise.
+  /// The statistics of its layers, in the same order.
   std::vector<LayerStatistics*> statistics() const;
 
  private:
@@ -67,7 +67,7 @@ class Stage {
   std::vector<std::vector<ParameterBlock*>> blocks_of_layer_;
   std::vector<std::vector<const ParameterBlock*>> used_by_layer_;     // the same
   std::vector<std::vector<const ParameterBlock*>> read_in_backward_;  // of these, the ones it reads again
-  std::vector<ObservedLayer> observed_;                               // one a layer
+  std::vector<ObservedLayer> observed_;                               // one per layer
   std::vector<StageObserver*> observers_;
 };
 

@@ -1,4 +1,4 @@
-// StageObserver: sees what passes between the layers of a stage.
+// StageObserver: observes the tensors between the layers of a stage.
 #pragma once
 
 #include <span>
@@ -26,9 +26,9 @@ class StageObserver {
   /// `stage`-th stage of the model.
   virtual void enter(int64_t /*index*/, const MicroBatch&, int /*stage*/) {}
   virtual void before_forward(Context&, const ObservedLayer&) {}
-  /// y is undefined behind the layer that ends in the loss.
+  /// y is undefined after the layer that ends in the loss.
   virtual void after_forward(Context&, const ObservedLayer&, const Tensor& /*y*/) {}
-  /// dx is undefined behind the layer that begins with tokens.
+  /// dx is undefined after the layer that begins with tokens.
   virtual void after_backward_input(Context&, const ObservedLayer&, const Tensor& /*dx*/) {}
   /// The gradients of layer.blocks hold what the micro-batches so far have added.
   virtual void after_backward_weight(Context&, const ObservedLayer&) {}

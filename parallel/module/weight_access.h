@@ -1,4 +1,4 @@
-// WeightAccess: how a stage comes by weights that are not always whole in memory.
+// WeightAccess: gives a stage its weights when they are sharded (ZeRO 3).
 #pragma once
 
 #include <span>
@@ -7,12 +7,12 @@
 
 namespace trireme {
 
-/// Told which layer runs and which is the next one. Every rank that holds a shard of the weights gets the
+/// Called with the layer that runs and the next one. Every rank that holds a shard of the weights gets the
 /// same calls in the same order. Stages that share a storage share its WeightAccess.
 class WeightAccess {
  public:
   virtual ~WeightAccess() = default;
-  /// These blocks will be acquired soon: may begin to bring them.
+  /// These blocks will be acquired soon: may start to gather (prefetch) them.
   virtual void expect(Context& ctx, std::span<const ParameterBlock* const> blocks) = 0;
   /// After the call the blocks' weights are set, until release(). May be called again meanwhile, with one
   /// release() for each.
@@ -21,12 +21,12 @@ class WeightAccess {
   virtual void release(std::span<const ParameterBlock* const> blocks) noexcept = 0;
 };
 
-/// The weights of a layer for as long as this lives. The `next` layer's are on their way meanwhile.
+/// Holds the weights of a layer for its scope, and prefetches those of the `next` layer.
 class ScopedWeights {
  public:
   /// `access` may be null: the weights are always there. What `blocks` views outlives this.
   ScopedWeights(Context& ctx, WeightAccess* access, std::span<const ParameterBlock* const> blocks,
-              std::span<const ParameterBlock* const> next)
+                std::span<const ParameterBlock* const> next)
       : access_(access), blocks_(blocks) {
     if (access_ == nullptr) return;
     access_->acquire(ctx, blocks);

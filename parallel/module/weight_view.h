@@ -1,4 +1,4 @@
-// WeightView: what a linear layer multiplies with.
+// WeightView: the weight matrix that a linear layer multiplies with.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Pieces of work of known cost, divided among workers.
+// Balances work items of known cost over workers.
 #pragma once
 
 #include <span>

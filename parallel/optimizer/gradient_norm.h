@@ -1,5 +1,5 @@
 // The squared L2 norm of a gradient whose parameters are divided or copied over tensor,
-// pipeline and expert ranks.
+// pipeline and expert-parallel ranks.
 #pragma once
 
 #include "parallel/module/parameter_storage.h"

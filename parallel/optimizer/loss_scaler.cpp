@@ -22,11 +22,11 @@ std::string LossScaler::count(bool finite) {
   const double before = state_.scale;
   if (config_.dynamic) state_.scale = std::max(before * config_.backoff, config_.floor);
   if (config_.dynamic && before <= config_.floor) {
-    return fmt::format("a loss scale of {}, the floor, still overflows", before);
+    return fmt::format("gradients still overflow at the minimum loss scale {}", before);
   }
   if (state_.skips_in_a_row >= config_.most_skips) {
-    return fmt::format("{} steps in a row were skipped, the last at a loss scale of {}",
-                       state_.skips_in_a_row, before);
+    return fmt::format("{} steps in a row were skipped, the last at loss scale {}", state_.skips_in_a_row,
+                       before);
   }
   return "";
 }

@@ -1,4 +1,4 @@
-// Loss scaling: keeps gradients inside the range of fp16.
+// Loss scaling: keeps gradients within the range of fp16.
 #pragma once
 
 #include <cstdint>
@@ -10,18 +10,18 @@ namespace trireme {
 struct LossScaleConfig {
   static constexpr double kDynamicStart = 65536;
 
-  bool dynamic = false;            ///< else `start` for ever
-  double start = 1;                ///< the first scale
-  int64_t growth_interval = 2000;  ///< steps without overflow after which the scale grows
+  bool dynamic = false;            ///< else `start` forever
+  double start = 1;                ///< initial scale
+  int64_t growth_interval = 2000;  ///< steps without overflow before the scale grows
   double growth = 2;
-  double backoff = 0.5;     ///< factor after an overflow
-  double floor = 1;         ///< least scale: an overflow there is not the scale's fault
+  double backoff = 0.5;     ///< factor applied after an overflow
+  double floor = 1;         ///< minimum scale: an overflow there ends the run
   int64_t most_skips = 20;  ///< skipped steps in a row that end a run
 
   friend bool operator==(const LossScaleConfig&, const LossScaleConfig&) = default;
 };
 
-/// What a run that goes on later needs to know.
+/// State that a resumed run needs.
 struct LossScalerState {
   double scale = 1;
   int64_t clean_steps = 0;     ///< without overflow since the scale changed
@@ -34,7 +34,7 @@ struct LossScalerState {
 /// The loss is multiplied by scale() before the backward pass and gradients are divided by it where they are
 /// divided by the number of tokens. A step with a non-finite loss or gradient norm is skipped; a dynamic
 /// scale then shrinks, and grows after enough clean steps (Micikevicius et al., arXiv 1710.03740, section 4).
-/// Pure arithmetic on what all ranks know, so it is the same on all.
+/// Computed from values that all ranks have, so it is the same on all.
 class LossScaler {
  public:
   /// The largest scale: a scale that never overflows must not overflow itself.

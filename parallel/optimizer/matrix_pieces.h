@@ -1,4 +1,4 @@
-// Whole matrices, brought together from the pieces that ranks hold, and divided into them again.
+// Gathers full matrices from the shards that ranks hold, and scatters them again.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ void cut(Context& ctx, const MatrixPiece& piece, const Tensor& whole, const Tens
 
 /// What several ranks hold of some parameters that are matrices, and exchange of it. Two groups of ranks:
 /// team(), which together hold every matrix once, but for copies on the tensor axis: ZeRO's shards times the
-/// tensor ranks (of experts: those that hold the same experts); and copies(), the ranks that hold the same
-/// pieces in other teams.
+/// tensor-parallel ranks (of experts: those that hold the same experts); and copies(), the ranks that hold
+/// the same pieces in other teams.
 class MatrixPieces {
  public:
   /// Of these views, which are of matrices, of experts or none, and the same on all ranks that hold pieces of
@@ -47,8 +47,8 @@ class MatrixPieces {
   }
   const MatrixPiece& own_piece(size_t matrix) const { return piece(matrix, team_->rank()); }
   /// Whether a rank's piece is one of those from which `owner` puts the matrix together: together they are
-  /// all of it, each element once. Of blocks that several tensor ranks hold, the owner's own is taken where
-  /// it has one.
+  /// all of it, each element once. Of blocks that several tensor-parallel ranks hold, the owner's own is
+  /// taken where it has one.
   bool is_source(size_t matrix, int rank, int owner) const;
 
   /// Every rank of the team takes part: matrices[r] goes to rank r, or nothing where it is negative. `own`:

@@ -1,4 +1,4 @@
-// ModelOptimizer: the optimizers of a rank's parameters together.
+// ModelOptimizer: all optimizers of a rank's parameters.
 #pragma once
 
 #include <memory>
@@ -23,7 +23,7 @@ class ModelOptimizer {
   /// The update (Optimizer::update). With a scale that is not finite it changes nothing, but counts.
   void step(Context& ctx, const Tensor& gradient_scale, const BucketUpdated& updated);
 
-  /// Updates begun so far, and what a run that goes on has to begin with.
+  /// Updates begun so far, and what a run that continues has to begin with.
   int64_t num_steps() const { return num_steps_; }
   void set_num_steps(int64_t num_steps) { num_steps_ = num_steps; }
   /// Of all optimizers: with num_steps() all that an update depends on beside weights and gradients.

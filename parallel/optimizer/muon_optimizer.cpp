@@ -49,7 +49,7 @@ MuonOptimizer::Matrices MuonOptimizer::matrices_of(Context& ctx, const ParallelC
   for (const ParameterView& view : storage.parameters()) {
     if (!is_of_muon(view, of_experts)) continue;
     const Shape& shape = view.parameter->global_shape;
-    TRIREME_CHECK(shape.rank() == 2, "{} is {}, Muon is for matrices", view.parameter->name,
+    TRIREME_CHECK(shape.rank() == 2, "{} is {}, but Muon needs matrices", view.parameter->name,
                   to_string(shape));
     views.push_back(&view);
     costs.push_back(newton_schulz_flops(shape[0], shape[1], config_.ns_steps));

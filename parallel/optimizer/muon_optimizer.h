@@ -1,4 +1,4 @@
-// Muon: matrices move by the orthogonal matrix that is next to their momentum.
+// Muon: momentum updates orthogonalized by Newton-Schulz iterations.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// The nearest matrix with orthogonal rows or columns, about, by Newton-Schulz iterations.
+// Approximate orthogonalization of a matrix by Newton-Schulz iterations.
 #pragma once
 
 #include "runtime/device/context.h"

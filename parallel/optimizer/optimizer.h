@@ -37,7 +37,7 @@ class Optimizer {
   /// The update, of this rank's shards, with gradient_scale ([1] f32) * gradient; writes the master weights
   /// and their rounded copies, or the weights alone, stochastically rounded. A scale that is not finite
   /// changes nothing. The host waits for nothing. All ranks that hold pieces of the groups call it; every
-  /// bucket is told of once, in one order on all of them.
+  /// bucket is passed once, in one order on all of them.
   virtual void update(Context& ctx, const Tensor& gradient_scale, const BucketUpdated& updated) = 0;
   /// In the order of the groups. What is written there takes the place of the state.
   virtual std::vector<StateBuffer> state() const = 0;

@@ -68,8 +68,7 @@ class StageCheck {
     return done_.contains({kind, micro_batch, chunk});
   }
   void mark(const Action& action, ActionKind kind) {
-    if (!done_.insert({kind, action.micro_batch, action.chunk}).second)
-      error(action, "is done a second time");
+    if (!done_.insert({kind, action.micro_batch, action.chunk}).second) error(action, "is scheduled twice");
   }
 
   void check(const Action& a) {
@@ -79,13 +78,16 @@ class StageCheck {
     const ActionKind kind = a.kind == backward ? backward_input : a.kind;
     const bool is_input = kind == backward_input;
     if (is_input) need(forward, a.chunk, "its forward");
-    if (kind == backward_weight) need(backward_input, a.chunk, "the input part of its backward");
+    if (kind == backward_weight) need(backward_input, a.chunk, "the input gradient of its backward");
     if (kind == forward || is_input) {
       const int from = a.chunk + (is_input ? 1 : -1);  // with one stage, the neighbour is the next chunk
       if (const auto receive = receive_before(s_, stage_, a)) {
         need(receive->kind, a.chunk, is_input ? "its gradient is received" : "its input is received");
       } else if (s_.num_stages == 1 && from >= 0 && from < s_.num_chunks) {
-        need(kind, from, is_input ? "the backward of the chunk behind" : "the forward of the chunk before");
+        need(kind, from,
+             is_input ? "the backward of the next chunk"
+                      : "the forward of the previous "
+                        "chunk");
       }
     }
     if (!is_compute(kind)) check_transfer(a);
@@ -100,12 +102,12 @@ class StageCheck {
     const auto expected =
         is_send(a.kind) ? send_after(s_, stage_, compute) : receive_before(s_, stage_, compute);
     if (!expected) {
-      error(a, "is a transfer that nothing asks for");
+      error(a, "is a transfer nobody needs");
     } else if (*expected != a) {
       error(a, fmt::format("has the wrong peer: expected stage {}", expected->peer));
     }
     if (is_send(a.kind) && !is_done(user, a.micro_batch, a.chunk))
-      error(a, fmt::format("comes before {}, which makes it", to_string(compute)));
+      error(a, fmt::format("comes before {}, which produces it", to_string(compute)));
   }
 
   void check_complete(int micro_batch, int chunk) {
@@ -116,7 +118,10 @@ class StageCheck {
       return true;
     };
     missing(forward, "forward");
-    if (!missing(backward_input, "backward")) missing(backward_weight, "weight part of the backward");
+    if (!missing(backward_input, "backward"))
+      missing(backward_weight,
+              "weight gradient of the "
+              "backward");
   }
 
   const Schedule& s_;
@@ -139,7 +144,7 @@ void check_link(const Schedule& s, int from, int to, const Link& link, Errors& e
     const Action* send = i < sends.size() ? &actions_of(s, from)[sends[i]] : nullptr;
     const Action* receive = i < receives.size() ? &actions_of(s, to)[receives[i]] : nullptr;
     if (!send) {
-      errors.push_back(at(to, receives[i], *receive) + " takes what is never sent");
+      errors.push_back(at(to, receives[i], *receive) + " receives what is never sent");
     } else if (!receive) {
       errors.push_back(at(from, sends[i], *send) + " is never received");
     } else if (receive_of(s, from, *send) != *receive) {
@@ -173,7 +178,7 @@ void check_deadlock(const Schedule& s, Errors& errors) {
     const int peer = actions[end].peer;
     const size_t peer_end = ends[static_cast<size_t>(peer)];
     const auto& peer_actions = actions_of(s, peer);
-    errors.push_back(fmt::format("{} waits for ever: {}", at(stage, end, actions[end]),
+    errors.push_back(fmt::format("{} waits forever: {}", at(stage, end, actions[end]),
                                  peer_end == peer_actions.size()
                                      ? fmt::format("stage {} is done", peer)
                                      : at(peer, peer_end, peer_actions[peer_end]) + " waits too"));

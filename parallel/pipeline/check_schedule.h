@@ -1,4 +1,4 @@
-// The proof that a schedule is right, before anything runs.
+// Checks that a schedule is complete, consistent and free of deadlocks, before anything runs.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace trireme {
 /// proved
 ///   complete    every micro-batch passes every chunk forward once, and backward once (whole or in two parts)
 ///   ordered     no action comes before what it needs on its own stage: its receive, its forward, its
-///               input part
+///               input gradient
 ///   matched     between two stages, messages are received in the order in which they are sent
 ///   free of deadlock, with receives that wait and sends that do not
 /// Makes no assumption about the schedule but reads only lists whose numbers are in range.

@@ -1,4 +1,4 @@
-// The executor: runs one stage's list of actions. It knows no kind of schedule, and nothing of models.
+// PipelineExecutor: runs one stage's list of actions, for any schedule and any model.
 #pragma once
 
 #include <chrono>

@@ -23,12 +23,11 @@ void compare_with_job(const Schedule& s, const ParallelPlan& plan, int num_micro
     errors.push_back(fmt::format("the schedule {} is for {} {}, the job has {}: {}", plan.schedule.path,
                                  in_file, what, in_job, fmt::format(fmt::runtime(option), in_file)));
   };
-  compare("stages", s.num_stages, plan.pipeline, "ask for --parallel.pipeline {}");
-  compare("virtual stages a stage", s.num_chunks, plan.virtual_stages,
-          "ask for --parallel.virtual-stages {}");
+  compare("stages", s.num_stages, plan.pipeline, "use --parallel.pipeline {}");
+  compare("virtual stages per rank", s.num_chunks, plan.virtual_stages, "use --parallel.virtual-stages {}");
   if (num_micro_batches == 0) return;
   compare("micro-batches", s.num_micro_batches, num_micro_batches,
-          "choose train.global-batch so that the accumulation is {}");
+          "choose train.global-batch for {} gradient accumulation steps");
 }
 
 }  // namespace
@@ -59,8 +58,8 @@ std::vector<std::string> pipeline_errors(const ParallelPlan& plan, int num_layer
   const int num_stages = plan.pipeline * plan.virtual_stages;
   if (num_stages > num_layers) {
     errors.push_back(fmt::format(
-        "parallel.pipeline {}{} makes {} stages, but the model has only {} layers to place (its blocks, the "
-        "embedding and the head): ask for at most {}",
+        "parallel.pipeline {}{} makes {} stages, but the model has only {} layers to place (blocks, "
+        "embedding and head): use at most {}",
         plan.pipeline,
         plan.virtual_stages > 1 ? fmt::format(" x virtual-stages {}", plan.virtual_stages) : "", num_stages,
         num_layers,

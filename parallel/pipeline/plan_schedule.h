@@ -1,4 +1,4 @@
-// The schedule that a plan asks for. Pure functions of the plan.
+// The pipeline schedule of a plan. Pure functions of the plan.
 #pragma once
 
 #include "parallel/pipeline/schedule.h"

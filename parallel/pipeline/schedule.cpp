@@ -59,8 +59,9 @@ Actions interleaved(const Schedule& s, int stage) {
   return alternate(forwards, backwards, 2 * (s.num_stages - 1 - stage) + (s.num_chunks - 1) * largest_group);
 }
 
-/// Stage s does the weight part of a micro-batch s backwards later than its input part: the later stages,
-/// with fewer micro-batches in flight, keep as many as stage 0, and have work left when the pipeline drains.
+/// Stage s does the weight gradient of a micro-batch s backwards later than its input gradient: the later
+/// stages, with fewer micro-batches in flight, keep as many as stage 0, and have work left when the pipeline
+/// drains.
 Actions zb_h1(const Schedule& s, int stage) {
   Actions actions;
   int weight = 0;
@@ -98,7 +99,7 @@ Schedule make_schedule(ScheduleKind kind, int num_stages, int num_micro_batches,
         num_stages, num_micro_batches, num_chunks);
   }
   if (num_chunks > 1 && !has_virtual_stages(kind))
-    throw_usage("{} virtual stages do not go with the schedule {}: only interleaved has them", num_chunks,
+    throw_usage("{} virtual stages do not fit schedule {}: only interleaved has them", num_chunks,
                 to_string(kind));
   Schedule schedule{num_stages, num_micro_batches, num_chunks, kind, {}};
   for (int stage = 0; stage < num_stages; ++stage)

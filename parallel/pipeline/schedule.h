@@ -16,7 +16,7 @@ enum class ActionKind {
   forward,
   backward,         ///< both parts at once
   backward_input,   ///< gradient of the chunk's input: what the stage before waits for
-  backward_weight,  ///< gradients of its weights: nobody waits, it fills bubbles
+  backward_weight,  ///< gradients of its weights: nothing waits for these, they fill bubbles
   send_activation,
   receive_activation,
   send_gradient,
@@ -55,14 +55,15 @@ struct Schedule {
 /// are run backward in ascending order, so that gradients are summed in one order under every kind.
 ///   gpipe        all forward, then all backward (arXiv 1811.06965)
 ///   1f1b         one forward, one backward after the pipeline is filled (PipeDream-flush, arXiv 2104.04473)
-///   interleaved  1F1B over num_chunks virtual stages a stage (arXiv 2104.04473), any number of micro-batches
-///   zb-h1        1F1B whose weight parts fill the bubbles, at 1F1B's peak activations (arXiv 2401.10241)
+///   interleaved  1F1B over num_chunks virtual stages per stage (arXiv 2104.04473), any number of
+///   micro-batches zb-h1        1F1B whose weight gradients fill the bubbles, at 1F1B's peak activations
+///   (arXiv 2401.10241)
 /// Any numbers >= 1; num_chunks is 1 for all kinds but interleaved. Else UserError(usage) with the values. A
 /// schedule of a file is not made.
 Schedule make_schedule(ScheduleKind kind, int num_stages, int num_micro_batches, int num_chunks = 1);
 
-/// Whether some backward pass runs in two actions, its input part and its weight part: what was recomputed is
-/// kept between them.
+/// Whether some backward pass runs in two actions, the input gradient and the weight gradient: what was
+/// recomputed is kept between them.
 bool has_split_backward(const Schedule& schedule);
 /// Of the schedule that a plan asks for; that of a file has been read, and without errors.
 bool has_split_backward(const ScheduleSpec& spec);
@@ -76,7 +77,7 @@ std::optional<Action> send_after(const Schedule& schedule, int stage, const Acti
 /// The receive on stage `send.peer` that takes what `stage` sends.
 Action receive_of(const Schedule& schedule, int stage, const Action& send);
 
-/// Replaces all transfers by those that the order of the computations implies: a send right behind the
+/// Replaces all transfers by those that the order of the computations implies: a send right after the
 /// computation that makes the tensor, a receive right before the one that needs it, or earlier where the
 /// messages of a pair of stages would otherwise be taken out of the order in which they are sent. Taking
 /// a message that was sent earlier still waits for nothing new, so with sends that do not wait the lists

@@ -113,7 +113,10 @@ void read_schedule_of(ScheduleSpec& spec) {
     file.schedule = read_schedule(spec.path);
     const auto errors = check_schedule(file.schedule);
     if (!errors.empty()) {
-      file.error = fmt::format("{} is no schedule that can be run:\n{}", spec.path, fmt::join(errors, "\n"));
+      file.error = fmt::format(
+          "{} is not a valid schedule:\n"
+          "{}",
+          spec.path, fmt::join(errors, "\n"));
     }
   } catch (const Error& error) {
     file.error = error.what();

@@ -1,14 +1,14 @@
-// Schedules as text, to be written by hand or by another program.
+// Pipeline schedules as text files, written by hand or by another program.
 //
 //   # 1F1B over two stages, three micro-batches
 //   F0 F1 B0 F2 B1 B2
 //   F0 B0 F1 B1 F2 B2
 //
-// One line a stage, from stage 0; blanks between the tokens; '#' begins a comment, lines without a token do
+// One line per stage, from stage 0; blanks between the tokens; '#' begins a comment, lines without a token do
 // not count. F3 is the forward of micro-batch 3 on chunk 0, F3.1 on chunk 1. B is the whole backward; in a
-// file with a W it is the input part and W the weight part (BW: both at once). Sends and receives are not
-// written: they follow from the order (derive_transfers). The numbers of micro-batches and chunks are those
-// that appear.
+// file with a W it is the input gradient and W the weight gradient (BW: both at once). Sends and receives are
+// not written: they follow from the order (derive_transfers). The numbers of micro-batches and chunks are
+// those that appear.
 #pragma once
 
 #include <string>

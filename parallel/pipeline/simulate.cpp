@@ -62,7 +62,7 @@ Timeline simulate(const Schedule& schedule, const ActionCosts& costs) {
     }
   });
   for (size_t s = 0; s < ends.size(); ++s) {
-    TRIREME_CHECK(ends[s] == schedule.actions_of_stage[s].size(), "stage {} waits for ever", s);
+    TRIREME_CHECK(ends[s] == schedule.actions_of_stage[s].size(), "stage {} waits forever", s);
     timeline.makespan = std::max(timeline.makespan, clocks[s]);
     timeline.peak_activations_of_stage.push_back(peak_activations(timeline.spans_of_stage[s]));
   }

@@ -1,4 +1,4 @@
-// When each action of a schedule runs, on paper.
+// Simulates a pipeline schedule: when each action runs, the bubble, and peak activations.
 #pragma once
 
 #include <vector>
@@ -23,8 +23,8 @@ struct Timeline {
   double makespan = 0;                            ///< of the slowest stage, from 0
   std::vector<double> bubble_of_stage;            ///< share of the makespan in which the stage does nothing
   double bubble = 0;                              ///< mean over the stages
-  /// Most (micro-batch, chunk) pairs whose forward began and whose backward, weight part included, is not yet
-  /// done. One is 1/num_chunks of a stage's activations.
+  /// Most (micro-batch, chunk) pairs whose forward began and whose backward, weight gradient included, is not
+  /// yet done. One is 1/num_chunks of a stage's activations.
   std::vector<int> peak_activations_of_stage;
 };
 

@@ -1,4 +1,4 @@
-// HolderGroups: the pipeline ranks that hold copies of the same parameters.
+// HolderGroups: the groups of pipeline ranks that replicate shared parameters.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,9 @@
 namespace trireme {
 
 /// Layers of several stages may share weights (a tied head, models/spec/weight_holders.h). Each of these
-/// stages has a copy with state of its own, which its ReplicaGroups and its ShardingSpec divide as all else:
-/// copies begin with the same values and are updated with the same gradient, so only gradients are sent.
+/// stages has a copy with state of its own, which its ReplicaGroups and its ShardingSpec shard as all other
+/// parameters: copies begin with the same values and are updated with the same gradient, so only gradients
+/// are sent.
 class HolderGroups {
  public:
   /// A communicator a set (ModelPart::holders), made in their order by every rank of `pipeline`, which

@@ -1,4 +1,4 @@
-// For messages that name what would work.
+// Nearest values that work, for error messages.
 #pragma once
 
 #include <cstdint>

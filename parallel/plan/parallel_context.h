@@ -11,11 +11,12 @@
 
 namespace trireme {
 
-/// Axes, outermost first: pipeline, data, context, tensor. Tensor ranks are neighbours, since they talk most.
-/// Every rank of `world` makes one, with the same resolved plan.
+/// Axes, outermost first: pipeline, data, context, tensor. Tensor ranks are neighbours, since they
+/// communicate most. Every rank of `world` makes one, with the same resolved plan.
 class ParallelContext {
  public:
-  /// `world` outlives this object. Throws UserError (usage) when the degrees do not make the world's size.
+  /// `world` outlives this object. Throws UserError (usage) if the degrees do not multiply to the world's
+  /// size.
   ParallelContext(Communicator& world, const ParallelPlan& plan);
 
   const ParallelPlan& plan() const { return plan_; }
@@ -25,14 +26,14 @@ class ParallelContext {
   Communicator& context() const { return context_; }
   Communicator& data() const { return data_; }
   Communicator& pipeline() const { return pipeline_; }
-  /// Ranks that hold the same parameters and see different tokens: gradients are summed over them.
+  /// Ranks that hold the same parameters and process different tokens: gradients are summed over them.
   Communicator& gradients() const { return gradients_; }
-  /// The mesh of experts lies over the ranks of a stage (data, context, tensor) anew (arXiv 2504.14960),
+  /// The expert mesh reuses the ranks of a stage (data, context, tensor) (arXiv 2504.14960),
   /// outermost first: replicas, experts, expert-tensor. experts(): the ranks that hold different experts,
   /// plan().expert of them. Where an expert is as wide as parallel.tensor, they are neighbours among
   /// gradients().
   Communicator& experts() const { return *experts_; }
-  /// The neighbours that divide the width of the same experts, and pass the same rows to them.
+  /// The neighbours that shard the width of the same experts, and pass the same rows to them.
   Communicator& expert_tensor() const { return expert_tensor_ ? *expert_tensor_ : tensor(); }
   /// The ranks that hold what this rank holds of these parameters.
   const ReplicaGroups& replicas(ParameterKind kind) const {

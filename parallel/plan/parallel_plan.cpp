@@ -30,12 +30,13 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& errors) {
   }
   if (plan.sequence && plan.tensor == 1) {
     errors.push_back(
-        "parallel.sequence divides the tokens over the ranks of parallel.tensor, which is 1: ask for 2 or "
-        "more");
+        "parallel.sequence shards tokens over tensor-parallel ranks, but parallel.tensor is 1: use 2 "
+        "or more");
   }
   if (plan.tensor_chunks > 1 && plan.tensor == 1) {
     errors.push_back(fmt::format(
-        "parallel.tensor-chunks {} has no effect with one tensor rank: ask for --parallel.tensor 2 or more",
+        "parallel.tensor-chunks {} has no effect without tensor parallelism: use --parallel.tensor 2 "
+        "or more",
         plan.tensor_chunks));
   }
   if (!(plan.bucket_mib > 0)) {
@@ -48,9 +49,8 @@ void check_shard(const ParallelPlan& plan, std::vector<std::string>& errors) {
   if (shard <= 0 || ranks <= 1) return;
   if (plan.zero_stage == 0) {
     errors.push_back(
-        fmt::format("parallel.shard {} has no effect with parallel.zero 0, which divides nothing: ask for "
-                    "parallel.zero 1, 2 "
-                    "or 3, or leave parallel.shard at 0",
+        fmt::format("parallel.shard {} has no effect with parallel.zero 0, which shards nothing: use "
+                    "parallel.zero 1, 2 or 3, or leave parallel.shard at 0",
                     shard));
   }
   if (shard > 1 && ranks % shard == 0) return;
@@ -60,10 +60,10 @@ void check_shard(const ParallelPlan& plan, std::vector<std::string>& errors) {
   const bool below_divides = below > 1 && above <= ranks;
   errors.push_back(fmt::format(
       "parallel.shard {} {}: nearest {} {}{}", shard,
-      shard == 1
-          ? "would divide among one rank, which is nothing"
-          : fmt::format("does not divide the {} ranks that share the parameters (data {} x context {})",
-                        ranks, plan.data, plan.context),
+      shard == 1 ? "would shard over one rank, which has no effect"
+                 : fmt::format("does not divide the {} ranks that replicate the parameters (data {} x "
+                               "context {})",
+                               ranks, plan.data, plan.context),
       below_divides ? "are" : "is", below_divides ? fmt::format("{} and ", below) : "",
       std::min(above, ranks)));
 }
@@ -79,18 +79,18 @@ void check_experts(const ParallelPlan& plan, std::vector<std::string>& errors) {
   }
   const int ranks = plan.expert_row_ranks(), shard = plan.shard_ranks() * plan.expert_row_shards();
   if (ranks % plan.expert != 0) {
-    const std::string parts =
-        plan.expert_row_shards() > 1 ? fmt::format(" x tensor {} / expert-tensor {}", plan.tensor, width) : "";
+    const std::string parts = plan.expert_row_shards() > 1
+                                  ? fmt::format(" x tensor {} / expert-tensor {}", plan.tensor, width)
+                                  : "";
     errors.push_back(
-        fmt::format("parallel.expert {} does not divide the {} rank{} that see different tokens (data {} x "
-                    "context {}{}): "
-                    "nearest: --parallel.expert {}",
+        fmt::format("parallel.expert {} does not divide the {} rank{} that process different tokens "
+                    "(data {} x context {}{}): nearest: --parallel.expert {}",
                     plan.expert, ranks, ranks == 1 ? "" : "s", plan.data, plan.context, parts,
                     nearest_divisors(ranks, plan.expert)));
   } else if (shard > 0 && shard % plan.expert != 0 && plan.expert % shard != 0) {
     errors.push_back(fmt::format(
-        "parallel.shard {} and parallel.expert {}: neither divides the other, so the ranks that hold "
-        "an expert would not divide its state alike",
+        "parallel.shard {} and parallel.expert {}: neither divides the other, so the replicas of an "
+        "expert could not shard its state evenly",
         plan.shard, plan.expert));
   }
 }
@@ -98,8 +98,8 @@ void check_experts(const ParallelPlan& plan, std::vector<std::string>& errors) {
 void check_effect(const ParallelPlan& plan, std::vector<std::string>& errors) {
   if (plan.zero_stage > 0 && plan.zero_stage <= 3 && plan.gradient_ranks() == 1) {
     errors.push_back(fmt::format(
-        "parallel.zero {} has no effect with one data-parallel rank, there is nobody to divide with: "
-        "start more ranks (mpirun -n 2, --parallel.data 2) or leave it at 0",
+        "parallel.zero {} has no effect with one data-parallel rank: start more ranks (mpirun -n 2, "
+        "--parallel.data 2) or leave it at 0",
         plan.zero_stage));
   }
 }
@@ -107,7 +107,7 @@ void check_effect(const ParallelPlan& plan, std::vector<std::string>& errors) {
 void check_chunks(const ParallelPlan& plan, std::vector<std::string>& errors) {
   if (plan.expert_chunks <= 1 || plan.expert > 1) return;
   errors.push_back(
-      fmt::format("parallel.expert-chunks {} has no effect with one expert rank, no rows travel: ask for "
+      fmt::format("parallel.expert-chunks {} has no effect without expert parallelism: use "
                   "--parallel.expert 2 or more, or leave it at 1",
                   plan.expert_chunks));
 }
@@ -115,26 +115,24 @@ void check_chunks(const ParallelPlan& plan, std::vector<std::string>& errors) {
 void check_pipeline(const ParallelPlan& plan, std::vector<std::string>& errors) {
   const ScheduleKind kind = plan.schedule.kind;
   if (plan.schedule.is_file() && plan.schedule.path.empty()) {
-    errors.push_back(
-        "parallel.schedule is empty: name a kind (gpipe, 1f1b, interleaved, zb-h1) or a schedule's file");
+    errors.push_back("parallel.schedule is empty: use gpipe, 1f1b, interleaved, zb-h1 or a schedule file");
   } else if (plan.pipeline == 1 && plan.schedule != ScheduleSpec()) {
     errors.push_back(fmt::format(
-        "parallel.schedule {} has no effect with one pipeline stage: ask for --parallel.pipeline 2 or more",
+        "parallel.schedule {} has no effect without pipeline parallelism: use --parallel.pipeline 2 "
+        "or more",
         plan.schedule.text()));
   }
   if (plan.pipeline == 1 && plan.virtual_stages > 1) {
     errors.push_back(
-        fmt::format("parallel.virtual-stages {} has no effect with one pipeline stage: ask for "
+        fmt::format("parallel.virtual-stages {} has no effect without pipeline parallelism: use "
                     "--parallel.pipeline 2 or more",
                     plan.virtual_stages));
   } else if (kind == ScheduleKind::interleaved && plan.virtual_stages == 1) {
     errors.push_back(
         "parallel.schedule interleaved needs --parallel.virtual-stages 2 or more: with one it is 1f1b");
   } else if (plan.virtual_stages > 1 && !has_virtual_stages(kind)) {
-    errors.push_back(
-        fmt::format("parallel.virtual-stages {} does not go with parallel.schedule {}: ask for "
-                    "--parallel.schedule interleaved",
-                    plan.virtual_stages, to_string(kind)));
+    errors.push_back(fmt::format("parallel.virtual-stages {} needs --parallel.schedule interleaved, not {}",
+                                 plan.virtual_stages, to_string(kind)));
   }
 }
 
@@ -144,19 +142,19 @@ std::string size_error(const ParallelPlan& plan) {
   constexpr double kMost = 1 << 20;
   const double data = std::max(plan.data, 1), tensor = plan.tensor, pipeline = plan.pipeline;
   if (data * tensor * pipeline * plan.context > kMost) {
-    return fmt::format("data {} x tensor {} x pipeline {} x context {} is {:.0f} ranks; at most are {:.0f}",
-                       plan.data, plan.tensor, plan.pipeline, plan.context,
-                       data * tensor * pipeline * plan.context, kMost);
+    return fmt::format(
+        "data {} x tensor {} x pipeline {} x context {} is {:.0f} ranks; the maximum "
+        "is {:.0f}",
+        plan.data, plan.tensor, plan.pipeline, plan.context, data * tensor * pipeline * plan.context, kMost);
   }
   if (pipeline * plan.virtual_stages > kMost) {
     return fmt::format(
-        "parallel.pipeline {} x parallel.virtual-stages {} is {:.0f} stages; at most are {:.0f}",
+        "parallel.pipeline {} x parallel.virtual-stages {} is {:.0f} stages; the maximum is {:.0f}",
         plan.pipeline, plan.virtual_stages, pipeline * plan.virtual_stages, kMost);
   }
   if (static_cast<double>(plan.shard) * tensor > 1 << 30) {
-    return fmt::format(
-        "parallel.shard {} with parallel.tensor {}: so many ranks there cannot be; at most are {:.0f}",
-        plan.shard, plan.tensor, kMost);
+    return fmt::format("parallel.shard {} with parallel.tensor {}: too many ranks; the maximum is {:.0f}",
+                       plan.shard, plan.tensor, kMost);
   }
   return "";
 }
@@ -178,12 +176,12 @@ std::string fit_to_world(ParallelPlan& plan, int world_size) {
   const std::string world = fmt::format("{} rank{}", world_size, world_size == 1 ? " was" : "s were");
   if (plan.data == 0) {
     const int64_t below = world_size / replica * replica;
-    return fmt::format("{} started, but a model replica takes {} = {}: start {}{} (mpirun -n)", world, sizes,
+    return fmt::format("{} started, but a model replica needs {} = {}: start {}{} (mpirun -n)", world, sizes,
                        replica, below > 0 ? fmt::format("{} or ", below) : "", below + replica);
   }
-  return fmt::format("{} started, but the layout takes data {} x {} = {}: start {} (mpirun -n {}){}", world,
+  return fmt::format("{} started, but the layout needs data {} x {} = {}: start {} (mpirun -n {}){}", world,
                      plan.data, sizes, asked, asked, asked,
-                     divides ? fmt::format(", or ask for --parallel.data {}", world_size / replica) : "");
+                     divides ? fmt::format(", or use --parallel.data {}", world_size / replica) : "");
 }
 std::vector<std::string> errors_of(const ParallelPlan& plan) {
   std::vector<std::string> errors;

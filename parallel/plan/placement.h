@@ -1,4 +1,4 @@
-// Which layers a virtual stage holds.
+// Placement: which layers each virtual stage holds.
 #pragma once
 
 #include <span>

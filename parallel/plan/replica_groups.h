@@ -1,4 +1,4 @@
-// ReplicaGroups: the ranks that hold the same parameters, and how they shard the state of these.
+// ReplicaGroups: the ranks that replicate the same parameters, and shard their state.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Which schedule a pipeline runs: a kind, or the lists of a file.
+// ScheduleSpec: the pipeline schedule of a plan: a kind, or a file.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ enum class ScheduleKind : uint8_t {
   one_f_one_b,
   interleaved,
   zb_h1,
-  file,  ///< none of these: lists that somebody wrote
+  file,  ///< none of these: the lists of a file
 };
 
 inline std::span<const EnumName<ScheduleKind>> names_of(ScheduleKind) {

@@ -1,4 +1,4 @@
-// ShardingSpec: what state parameters have, and how the ranks that hold the same ones shard it (ZeRO).
+// ShardingSpec: the state of parameters, and how it is sharded (ZeRO).
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct ShardingSpec {
   int shard = 0;              ///< this rank's
   int num_expert_shards = 1;  ///< of experts, which fewer ranks hold
   int expert_shard = 0;
-  int64_t bucket_bytes = int64_t{25} << 20;  ///< a bucket of gradients closes once it holds so many
+  int64_t bucket_bytes = int64_t{25} << 20;  ///< a bucket of gradients closes once it holds this many
   bool master = true;  ///< 16-bit weights have an f32 copy that is updated; else they are updated themselves
   /// Which optimizer updates what. Parameters that are treated alike lie in one group.
   std::vector<ParameterRule> rules = {};

@@ -1,4 +1,4 @@
-// A whole parameter from the parts that the tensor ranks hold.
+// Gathers a full parameter from tensor-parallel shards.
 #pragma once
 
 #include "parallel/module/parameter.h"

@@ -1,4 +1,4 @@
-// Linear layers y = x W^T + b that are divided over the tensor ranks (arXiv 1909.08053, section 3).
+// Tensor-parallel linear layers y = x W^T + b (arXiv 1909.08053, section 3).
 #pragma once
 
 #include "parallel/module/saved.h"
@@ -7,7 +7,7 @@
 
 namespace trireme {
 
-/// Divided by outputs: each rank holds rows of W and entries of b, and makes its columns of y for all rows.
+/// Sharded by outputs: each rank holds rows of W and entries of b, and makes its columns of y for all rows.
 /// x and dx lie in the outer region (TensorParallel), y and dy in the inner. Works on blocks that somebody
 /// else owns, so that a tied head can use the embedding's. `bias` may be an empty block.
 class ColumnParallelLinear {
@@ -18,7 +18,7 @@ class ColumnParallelLinear {
   ColumnParallelLinear(const ColumnParallelLinear&) = delete;
   ColumnParallelLinear& operator=(const ColumnParallelLinear&) = delete;
 
-  /// Keeps x: where rows are divided only this rank's own, which the backward pass gathers again beside the
+  /// Keeps x: where rows are sharded only this rank's own, which the backward pass gathers again beside the
   /// product of the input gradient.
   Tensor forward(Context& ctx, const Tensor& x, bool sharded_rows, Saved& saved) const;
   /// The same into a y of the caller's: all rows, this rank's columns.
@@ -41,7 +41,7 @@ class ColumnParallelLinear {
   LinearProducts products_;
 };
 
-/// Divided by inputs: each rank holds columns of W and all of b, and turns its columns of x into one term of
+/// Sharded by inputs: each rank holds columns of W and all of b, and turns its columns of x into one term of
 /// y; the terms are summed. x and dx lie in the inner region, y and dy in the outer. The first rank adds the
 /// bias to its term. The bias' gradient is whole on every rank, since all see all rows of dy.
 class RowParallelLinear {
@@ -54,8 +54,8 @@ class RowParallelLinear {
 
   /// Keeps x.
   Tensor forward(Context& ctx, const Tensor& x, bool sharded_rows, Saved& saved) const;
-  /// The x that is kept from now on. For who makes x again in the backward pass: an undefined tensor lets go
-  /// of it, and before backward_weight it is given back.
+  /// The x that is kept from now on. For layers that recompute x in the backward pass: an undefined tensor
+  /// lets go of it, and before backward_weight it is given back.
   void keep_input(const Tensor& x, Saved& saved) const;
   /// Keeps dy for backward_weight.
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;

@@ -1,4 +1,4 @@
-// The three products of a linear layer, in the type of its tensors or in 8-bit floating point.
+// The three matrix products of a linear layer, in the type of its tensors or in FP8.
 #pragma once
 
 #include "parallel/module/weight_view.h"

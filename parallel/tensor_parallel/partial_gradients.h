@@ -1,4 +1,4 @@
-// Sums gradients of which the tensor ranks that hold a parameter each computed a part.
+// Sums gradients of replicated parameters of which each tensor-parallel rank computes only a part.
 #pragma once
 
 #include <map>

@@ -8,7 +8,7 @@ namespace trireme {
 
 namespace {
 
-// n rows in so many chunks, none of them empty.
+// n rows in this many chunks, none of them empty.
 std::vector<Part> cut(int64_t n, int num_chunks) {
   const int64_t count = std::clamp<int64_t>(n, 1, num_chunks);
   std::vector<Part> chunks;

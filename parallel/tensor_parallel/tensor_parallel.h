@@ -1,4 +1,4 @@
-// TensorParallel: what a layer needs to know to hold a part of itself (Megatron-LM, arXiv 1909.08053;
+// TensorParallel: what a layer needs to shard itself (Megatron-LM, arXiv 1909.08053;
 // sequence parallelism, arXiv 2205.05198).
 #pragma once
 

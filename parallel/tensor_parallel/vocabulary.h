@@ -1,4 +1,4 @@
-// A vocabulary divided over the tensor ranks.
+// Vocabulary-parallel logits and cross-entropy.
 #pragma once
 
 #include "parallel/tensor_parallel/tensor_parallel.h"
@@ -11,11 +11,11 @@ namespace trireme {
 ops::Columns empty_logits(Context& ctx, const TensorParallel& tensor, int64_t vocab_size, int64_t rows,
                           DType dtype);
 
-/// Cross-entropy of logits[N,V/size], this rank's columns, without gathering them: four numbers a row travel
-/// (arXiv 1909.08053, section 3, with the maximum and the sum merged as in online softmax, arXiv 1805.02867,
-/// and the logits' sum for label smoothing). Arguments otherwise as ops::cross_entropy; targets count over
-/// all `vocab_size` columns, loss and added are equal on all ranks bit for bit, dlogits are this rank's
-/// columns.
+/// Cross-entropy of logits[N,V/size], this rank's columns, without gathering them: four numbers per row
+/// travel (arXiv 1909.08053, section 3, with the maximum and the sum merged as in online softmax, arXiv
+/// 1805.02867, and the logits' sum for label smoothing). Arguments otherwise as ops::cross_entropy; targets
+/// count over all `vocab_size` columns, loss and added are equal on all ranks bit for bit, dlogits are this
+/// rank's columns.
 void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
                               const ops::Columns& logits, const Tensor& targets,
                               const ops::CrossEntropyOptions& options, const Tensor& loss,

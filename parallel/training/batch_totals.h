@@ -1,4 +1,4 @@
-// BatchTotals: what a step or an evaluation sums over the global batch.
+// BatchTotals: sums of a step or an evaluation over the global batch.
 #pragma once
 
 #include <cmath>
@@ -10,17 +10,16 @@ namespace trireme {
 
 /// Sums over the whole global batch, equal on all ranks.
 struct BatchTotals {
-  double loss_sum = 0;      ///< nats: cross-entropies
-  int64_t num_targets = 0;  ///< tokens that count
-  double loss_scale = 1;    ///< by which the gradients are too large
-  double aux_loss_sum = 0;  ///< what the routers' auxiliary losses add to the sum that is minimised
-  double z_loss_sum = 0;    ///< likewise their z-losses
-  double added_sum = 0;     ///< likewise the objective: z-loss on logits and label smoothing
+  double loss_sum = 0;      ///< sum of cross-entropies, in nats
+  int64_t num_targets = 0;  ///< targets that count
+  double loss_scale = 1;    ///< factor by which gradients are scaled
+  double aux_loss_sum = 0;  ///< sum of the routers' auxiliary losses
+  double z_loss_sum = 0;    ///< sum of the routers' z-losses
+  double added_sum = 0;     ///< sum of the objective: z-loss on logits and label smoothing
 
-  /// The token-weighted mean over the global batch: the loss, defined once for every layout. No number (NaN)
-  /// when no token counts.
+  /// The loss: the mean over all targets of the global batch, the same for every layout. NaN without targets.
   double mean_loss() const { return mean_of(loss_sum); }
-  /// With all that is added to it: what was minimised.
+  /// The mean objective: the loss with all added terms, which training minimises.
   double mean_objective() const { return mean_of(loss_sum + aux_loss_sum + z_loss_sum + added_sum); }
   double mean_of(double sum) const {
     return num_targets == 0 ? std::numeric_limits<double>::quiet_NaN()

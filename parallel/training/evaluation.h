@@ -1,4 +1,4 @@
-// The loss of micro-batches that nothing is learnt from.
+// Evaluation: the loss of micro-batches without training on them.
 #pragma once
 
 #include <functional>
@@ -19,9 +19,9 @@ class Evaluation {
   /// Everything passed in outlives it. `seed`: MicroBatch::seed. All ranks make one.
   Evaluation(Context& ctx, const ParallelContext& parallel, ModelPart& part, uint64_t seed);
 
-  /// The totals of all that `next` hands out, of which no more is held than one call's. Replicas may have
-  /// different numbers of micro-batches, or none, but under ZeRO stage 3, where they run layers together: all
-  /// ranks of a replica (under ZeRO stage 3 of the world) get as many from each call.
+  /// The totals of all micro-batches of `next`, of which only one call's are held at a time. Replicas may
+  /// have different numbers of micro-batches, or none, except with ZeRO stage 3, which runs them in lockstep:
+  /// all ranks of a replica (with ZeRO stage 3, of the world) must get equally many from each call.
   BatchTotals run(Context& ctx, const MicroBatchSource& next);
 
  private:

@@ -133,7 +133,7 @@ void NonFiniteFinder::check_weights(Context& ctx, const ParameterStorage& storag
 
 // The elements of a parameter that lie in this rank's part of a buffer of its group.
 void NonFiniteFinder::check_own_shard(Context& ctx, const ParameterView& view, const Tensor& buffer,
-                                       NonFiniteKind kind) {
+                                      NonFiniteKind kind) {
   const LocalRange own = own_range(view, extent_of(*view.group, buffer));
   if (own.empty()) return;
   NonFinite what;

@@ -1,4 +1,4 @@
-// Who overflowed: the first non-finite value of a step, and where it came up.
+// Locates the first NaN or Inf of a step.
 #pragma once
 
 #include <array>
@@ -29,10 +29,10 @@ struct NonFinite {
 /// "activation: output of layers.3, element 17, on rank 1, micro-batch 0 (samples 4 to 5)".
 std::string describe(const NonFinite& found);
 
-/// Remembers the first non-finite value of a step. Before a layer's forward pass it looks at the layer's
-/// weights, behind it at the output (behind the last at the loss), in the backward pass at the input's
-/// gradient and at those of weights. It sees a rank's own tensors, before any sum over data ranks, so
-/// that the rank it names is the one on which the value came up.
+/// Finds the first non-finite value of a step. Before a layer's forward pass it checks the layer's
+/// weights, after it at the output (after the last at the loss), in the backward pass at the input's
+/// gradient and at those of weights. It sees a rank's own tensors, before any sum over data-parallel ranks,
+/// so that the rank it names is the one that produced the value.
 class NonFiniteFinder final : public StageObserver {
  public:
   explicit NonFiniteFinder(int world_rank) : rank_(world_rank) {}
@@ -43,15 +43,15 @@ class NonFiniteFinder final : public StageObserver {
   void after_backward_input(Context& ctx, const ObservedLayer& layer, const Tensor& dx) override;
   void after_backward_weight(Context& ctx, const ObservedLayer& layer) override;
 
-  /// Looks at what the ranks have summed: gradients that are finite on every rank may not be so together.
+  /// Checks the reduced gradients: sums of finite values can overflow.
   void check_sums(Context& ctx, const ParameterStorage& storage);
-  /// Looks at the weights that would be stored.
+  /// Checks the weights.
   void check_weights(Context& ctx, const ParameterStorage& storage);
 
   void clear() { found_.reset(); }
   bool has_found() const { return found_.has_value(); }
   /// The earliest value that any rank of `world` found: earlier micro-batches first, then in the order in
-  /// which a micro-batch runs through the model and back; behind all of these gradients of weights, from
+  /// which a micro-batch runs through the model and back; after all of these gradients of weights, from
   /// which nothing else in a step follows; then sums. Of ranks that found the same, the lowest. Equal on all
   /// ranks, each of which calls it.
   std::optional<NonFinite> agree(Context& ctx, Communicator& world) const;

@@ -1,4 +1,4 @@
-// PendingStep: a step whose gradients are there and whose update is not.
+// PendingStep: a step whose gradients are computed and whose update is still to come.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace trireme {
 
-/// What the passes of a step measured. The device may still be running them: the calls wait for it. Copies
-/// are cheap, and outlive the step.
+/// Loss and gradient norm of a step. Its calls wait for the device if it is still running the step. Copies
+/// are cheap, and may outlive the step.
 class StepNumbers {
  public:
   BatchTotals totals() const { return with_sums(known_, numbers_.values()); }

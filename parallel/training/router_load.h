@@ -1,4 +1,4 @@
-// RouterLoad: what one router of the model has done in a step, over the global batch.
+// RouterLoad: routing statistics of a router in a step, over the global batch.
 #pragma once
 
 #include <span>

@@ -1,4 +1,4 @@
-// StatisticsTotals: what the layers of the whole model have counted in a step, on every rank.
+// StatisticsTotals: reduces the LayerStatistics of the whole model over all ranks.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// The device's work of a training step as graphs, each submitted by one call instead of hundreds.
+// Training steps as CUDA graphs, each launched by one call instead of hundreds.
 #pragma once
 
 #include <functional>
@@ -11,12 +11,12 @@
 
 namespace trireme {
 
-/// Work that is done as it is the first time, so that libraries make their plans, groups meet and memory is
-/// found; the second time it is captured; from then on the graph runs in its place.
+/// Runs the work normally the first time, so that libraries make plans, groups connect and memory is
+/// allocated; captures it the second time; replays the graph from then on.
 class CapturedWork {
  public:
   void run(Context& ctx, const std::function<void()>& work);
-  /// Begins anew with the next call.
+  /// Restarts with the next call.
   void forget();
 
  private:
@@ -26,14 +26,14 @@ class CapturedWork {
 
 class StepGraph {
  public:
-  /// What is to be captured: all that it reads of a step lies in these micro-batches and on the device.
+  /// The work to capture: all inputs of a step are in these micro-batches and on the device.
   using Passes = std::function<void(std::span<MicroBatch>)>;
 
-  /// Does `passes` with the tokens of micro_batches, from tensors of its own: captured anew when
+  /// Does `passes` with the tokens of micro_batches, from tensors of its own: captured again when
   /// micro-batches of other sizes, or another loss scale, come.
   void run_passes(Context& ctx, std::span<const MicroBatch> micro_batches, double loss_scale,
                   const Passes& passes);
-  /// Does `update`, which reads what is on the device alone.
+  /// Does `update`, which reads only device memory.
   void run_update(Context& ctx, const std::function<void()>& update) { update_.run(ctx, update); }
 
  private:

@@ -1,4 +1,4 @@
-// The passes of a step: micro-batches forward and backward through the pipeline, gradients summed meanwhile.
+// The forward and backward passes of a step through the pipeline, with gradient reduction.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// One optimizer step: micro-batches through the pipeline, reduction, clipping, update.
+// TrainingStep: one optimizer step: micro-batches through the pipeline, reduction, clipping, update.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@
 
 namespace trireme {
 
-/// Told of a parameter and its values.
+/// Called with a parameter and its values.
 using ParameterVisitor = std::function<void(const Parameter&, const Tensor&)>;
 
 /// Gradients are kept as sums over tokens; the division by the number of tokens happens once, in the update,
@@ -39,18 +39,18 @@ using ParameterVisitor = std::function<void(const Parameter&, const Tensor&)>;
 ///     step.skip(std::move(pending));
 ///   }
 ///
-/// Nothing waits for the device but the numbers of a PendingStep, and routers and NonFiniteCheck::op, which
-/// wait in the passes. So whoever need not decide applies at once, keeps a copy of the numbers, and may begin
-/// the next step before it reads them: a norm that is not finite *halts* the step. apply() then changes no
-/// weight, and neither does any later one, until skip(); the weights stay those of the last good step,
-/// however late that is heard of. To see where the value came up, the halted step is taken again:
-/// forward_backward() of the same micro-batches, find_nonfinite(), skip().
+/// Only the numbers of a PendingStep wait for the device, and routers and NonFiniteCheck::op, which wait in
+/// the passes. A caller that need not decide can apply at once, keep a copy of the numbers, and begin the
+/// next step before reading them: a norm that is not finite *halts* the step. apply() then changes no weight,
+/// and neither does any later one, until skip(); the weights stay those of the last good step, however late
+/// that is noticed. To locate the value, run the halted step again: forward_backward() of the same
+/// micro-batches, find_nonfinite(), skip().
 ///
 /// All ranks make the same calls. After an exception out of one of them only weights can be read.
 class TrainingStep {
  public:
-  /// Everything passed in outlives the step. Sharding is that of the part's storage, all else of the layout
-  /// the plan's. All ranks make one.
+  /// Everything passed in must outlive the step. Sharding follows the part's storage, the rest of the layout
+  /// the plan. All ranks make one.
   TrainingStep(Context& ctx, const ParallelContext& parallel, ModelPart& part,
                const TrainingStepOptions& options);
   TrainingStep(const TrainingStep&) = delete;
@@ -58,19 +58,19 @@ class TrainingStep {
 
   /// Forward and backward passes of this replica's micro-batches (one or more) in the order of the plan's
   /// schedule, the reduction over the data-parallel ranks, and the norm. After it the storage's gradients
-  /// (this rank's part of them, where they are divided) are sums over the global batch, times `loss_scale`.
+  /// (this rank's shard, where they are sharded) are sums over the global batch, times `loss_scale`.
   /// All ranks of a replica pass the same micro-batches. The step before was applied or skipped.
   PendingStep forward_backward(std::span<MicroBatch> micro_batches, double loss_scale = 1);
   /// Divides by scale and tokens, clips, updates the weights and clears the gradients.
   void apply(PendingStep pending, double lr);
   /// Ends the step without an update, and a halt: clears the gradients, changes nothing else.
   void skip(PendingStep pending);
-  /// After a norm that is not finite: where the first such value came up, equal on all ranks. Nothing where
-  /// checks are off. `pending` can only be skipped afterwards.
+  /// After a norm that is not finite: the first non-finite value, equal on all ranks. Nothing if checks are
+  /// off. `pending` can only be skipped afterwards.
   std::optional<NonFinite> find_nonfinite(PendingStep& pending);
 
-  /// Mean loss of micro-batches without training on them; replicas may have different numbers of them, or
-  /// none, but under ZeRO stage 3, where they run layers together.
+  /// Mean loss of micro-batches without training on them. Replicas may have different numbers of them, or
+  /// none, except with ZeRO stage 3, which runs them in lockstep.
   BatchTotals evaluate(std::span<MicroBatch> micro_batches);
   /// The same of all that `next` hands out, bit for bit (Evaluation).
   BatchTotals evaluate_from(const MicroBatchSource& next);
@@ -83,7 +83,8 @@ class TrainingStep {
   /// out.
   void for_each_parameter(size_t chunk, ParameterState state, const ParameterVisitor& visit);
 
-  /// Beside weights and routers all that later steps depend on: to be saved, and set before the first step.
+  /// All state besides weights and routers that later steps depend on: to save, and to set before the first
+  /// step.
   std::vector<StateBuffer> optimizer_state() const { return optimizer_.state(); }
   int64_t num_updates() const { return optimizer_.num_steps(); }
   void set_num_updates(int64_t number) { optimizer_.set_num_steps(number); }

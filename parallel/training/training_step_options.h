@@ -1,4 +1,4 @@
-// How a TrainingStep updates, beyond what the plan says.
+// Options of a TrainingStep beyond the ParallelPlan.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,12 @@ namespace trireme {
 
 struct TrainingStepOptions {
   AdamWConfig adamw = {};
-  MuonConfig muon = {};  ///< of what ShardingSpec::rules give to it
-  double clip = 1.0;     ///< largest global gradient norm; 0: no clipping
+  MuonConfig muon = {};  ///< for the parameters that ShardingSpec::rules assign to Muon
+  double clip = 1.0;     ///< global gradient norm to clip to; 0: off
   NonFiniteCheck check = NonFiniteCheck::step;
   uint64_t seed = 0;  ///< MicroBatch::seed
-  /// The device's work of a step is captured, and submitted as two graphs (StepGraph): the passes and the
-  /// update. Nothing in it may then wait for the device or for other streams than NCCL's: no routers,
+  /// Capture each step as two CUDA graphs (StepGraph), the passes and the update, which saves launch
+  /// overhead. Nothing in it may then wait for the device or for streams other than NCCL's: no MoE,
   /// NonFiniteCheck::op, pipeline or communication through the host.
   bool use_graph = false;
 };

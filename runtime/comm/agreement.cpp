@@ -44,7 +44,7 @@ std::vector<Fact> unpack(std::string_view text) {
   std::vector<Fact> facts;
   const auto take = [&] {
     const size_t end = text.find('\0');
-    TRIREME_CHECK(end != std::string_view::npos, "facts of another rank are cut short");
+    TRIREME_CHECK(end != std::string_view::npos, "facts of another rank are truncated");
     std::string part(text.substr(0, end));
     text.remove_prefix(end + 1);
     return part;
@@ -200,7 +200,10 @@ void check_agreement(Communicator& world, std::span<const Fact> facts, const std
   const size_t num_found = found.size();
   found.resize(std::min(num_found, kMostKeys));
   if (num_found > kMostKeys) found.push_back(fmt::format("{} more", num_found - kMostKeys));
-  throw_usage("the {} ranks were not started alike:\n  {}", world.size(), fmt::join(found, "\n  "));
+  throw_usage(
+      "the {} ranks were started differently:\n"
+      "  {}",
+      world.size(), fmt::join(found, "\n  "));
 }
 
 }  // namespace trireme

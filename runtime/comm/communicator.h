@@ -22,7 +22,7 @@ constexpr std::string_view to_string(ReduceOp op) {
 
 struct CommCall;
 
-/// An operation under way. It keeps the storage of its tensors alive; borrowed memory is the caller's to
+/// An operation in flight. It keeps the storage of its tensors alive; borrowed memory is the caller's to
 /// keep.
 class Work {
  public:
@@ -133,12 +133,12 @@ class Communicator {
   /// backend gains by it (NCCL: user buffer registration). Every rank of the group calls it.
   [[nodiscard]] virtual std::shared_ptr<void> register_buffer(const Tensor&) { return nullptr; }
 
-  /// How long this rank's host has waited so far, in blocking operations and in Work::wait(), the others'
-  /// lateness included. On CUDA it is the stream that waits, not the host.
+  /// Exposed communication of this rank's host so far: time in blocking operations and in Work::wait(), late
+  /// ranks included. On CUDA the stream waits, not the host.
   double seconds_waited() const;
-  /// Tells `observer` of every wait from now on; null: nobody. It outlives its turn.
+  /// Calls `observer` on every wait from now on; null: none. It must outlive its registration.
   void observe_waits(WaitObserver* observer);
-  /// What this rank has handed to all-to-alls of both kinds so far, less its parts for itself.
+  /// Bytes this rank has sent in all-to-alls of both kinds so far, without its own part.
   int64_t bytes_exchanged() const { return bytes_exchanged_; }
 
   /// Makes every pending and later operation of all ranks of the job fail instead of waiting. Safe to call

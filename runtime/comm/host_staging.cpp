@@ -41,8 +41,9 @@ void HostStaging::collective(Event& ready, const CommCall& call, int rank,
   if (is_on_host(call)) return carry_out(call);
   CommCall on_host = call;
   on_host.in = host_buffer(call.in);
-  on_host.out = call.out.raw() == call.in.raw() && call.out.bytes() == call.in.bytes() ? on_host.in
-                                                                                       : host_buffer(call.out);
+  on_host.out = call.out.raw() == call.in.raw() && call.out.bytes() == call.in.bytes()
+                    ? on_host.in
+                    : host_buffer(call.out);
   if (reads(call, rank)) copy(call.in, on_host.in);
   carry_out(on_host);
   copy(on_host.out, call.out);

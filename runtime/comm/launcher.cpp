@@ -37,9 +37,8 @@ void check_launcher(int num_ranks) {
     if (tasks == 1) return;
     if (tasks > 1) {
       throw_usage(
-          "{}={}: {} tasks were started, but each sees 1 rank and would train alone; start them with 'srun "
-          "--mpi=pmix' or "
-          "'mpirun', or one task with '-n 1'",
+          "{}={}: {} tasks were started, but each sees only itself and would train alone; start them "
+          "with 'srun --mpi=pmix' or 'mpirun', or one task with '-n 1'",
           variable, tasks, tasks);
     }
   }

@@ -13,7 +13,7 @@
 namespace trireme {
 
 /// Runs tasks one after the other, on a thread of its own that starts with the first asynchronous task. push
-/// and run are called by one thread at a time. A task that throws does not stop those behind it.
+/// and run are called by one thread at a time. A task that throws does not stop those after it.
 class WorkQueue {
  public:
   WorkQueue();
@@ -27,9 +27,9 @@ class WorkQueue {
   /// Runs `task` after all that was pushed, on the calling thread when nothing is pending, and returns when
   /// it is done.
   void run(std::function<void()> task);
-  /// True while a pushed task is queued or under way.
+  /// True while a pushed task is queued or in flight.
   bool pending() const;
-  /// Drops the tasks not yet begun (waiting for them throws) and lets go of the one under way without waiting
+  /// Drops the tasks not yet begun (waiting for them throws) and lets go of the one in flight without waiting
   /// for it: for a process about to be ended. Tasks must own what they use.
   void detach();
 

@@ -56,8 +56,8 @@ SampleOrder::SampleOrder(bool is_shuffled, uint64_t seed, int64_t num_tokens, in
   TRIREME_CHECK(seq_len >= 1, "sequence length {}", seq_len);
   if (num_tokens <= seq_len) {
     throw_bad_input(
-        "{} has {} tokens; a sequence length of {} needs at least {}. Use a longer text or at most {} "
-        "tokens a sequence",
+        "{} has {} tokens; a sequence length of {} needs at least {}. Use a longer text or a sequence "
+        "length of at most {}",
         name, num_tokens, seq_len, seq_len + 1, num_tokens - 1);
   }
   // A shuffled epoch must have as many windows at the largest offset as at none.

@@ -26,7 +26,7 @@ class Permutation {
 /// first is a target. An epoch visits each window once.
 class SampleOrder {
  public:
-  /// For training: windows shift by an offset in [0, seq_len) drawn anew each epoch, so that their bounds
+  /// For training: windows shift by an offset in [0, seq_len) drawn for each epoch, so that their bounds
   /// vary, and are visited in random order. Up to 2 * seq_len tokens at the ends are left out of an epoch.
   /// UserError(bad_input) naming `name` when it has fewer than seq_len + 1 tokens.
   static SampleOrder shuffled(uint64_t seed, int64_t num_tokens, int64_t seq_len, const std::string& name);

@@ -24,7 +24,7 @@ bool has_many_zeros(std::string_view bytes) {
 std::string why_no_text(const MappedFile& file) {
   const std::string_view bytes = file.text();
   if (bytes.starts_with(kTokMagic) || (has_llmc_magic(file) && bytes.size() >= 1024)) {
-    return "it is a token file: --data.tokens trains on those";
+    return "it is a token file: use --data.tokens";
   }
   if (const auto name = signature_of(bytes); !name.empty()) return fmt::format("it is {}", name);
   if (has_many_zeros(bytes)) return "it is full of zero bytes, as UTF-16 and binary files are";
@@ -74,20 +74,20 @@ TextFormat parse_text_format(std::string_view name) {
   for (const auto format : {TextFormat::automatic, TextFormat::plain, TextFormat::json_lines}) {
     if (to_string(format) == name) return format;
   }
-  throw_usage("the text format '{}' is not known; auto, text and jsonl are", name);
+  throw_usage("unknown text format '{}'; known are auto, text and jsonl", name);
 }
 
 TextFormat detect_text_format(const MappedFile& file) {
   const std::string_view bytes = file.text();
   if (const std::string why = why_no_text(file); !why.empty()) {
-    throw_bad_input("{} is no text: {} (the format text by name takes its bytes as they are)", file.path(),
-                    why);
+    throw_bad_input("{} is not text: {} (to read its bytes anyway, give the format text by name)",
+                    file.path(), why);
   }
   if (has_json_lines_name(file.path()) || begins_with_json_line(bytes)) return TextFormat::json_lines;
   if (begins_like_json(bytes)) {
     throw_bad_input(
-        "{} is JSON, but not one object a line: write it as JSON lines (jq -c '.[]' does that to a list); "
-        "the format text by name takes it as plain text, braces included",
+        "{} is JSON, but not one object per line: convert it to JSON lines (for a list: jq -c '.[]'), "
+        "or give the format text by name to read it as plain text, braces included",
         file.path());
   }
   return TextFormat::plain;

@@ -111,9 +111,8 @@ struct Allocator::State {
                           stats.by_category[static_cast<size_t>(c)].current >> 20);
     }
     throw OutOfMemory(
-        fmt::format("out of memory on {}: {} MiB for {} do not fit beside {} MiB already in use ({}); {} MiB "
-                    "more are taken "
-                    "from the device and lie between those in parts that are too small",
+        fmt::format("out of memory on {}: {} MiB for {} do not fit beside {} MiB in use ({}); another "
+                    "{} MiB are reserved but fragmented",
                     source->name(), size >> 20, to_string(category), stats.total.current >> 20, held,
                     (stats.reserved - stats.total.current) >> 20));
   }

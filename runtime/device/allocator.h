@@ -68,8 +68,8 @@ class Allocator {
   std::shared_ptr<std::byte> allocate(size_t bytes, MemoryCategory category);
 
   /// Calls `work` and keeps the blocks that are handed out meanwhile from all others as long as the result
-  /// lives, also those that are given back at once: for what goes on using their addresses, as captured work
-  /// does. Within `work` they are handed out again. One at a time.
+  /// lives, also those that are given back at once: for what continues using their addresses, as captured
+  /// work does. Within `work` they are handed out again. One at a time.
   std::shared_ptr<void> reserve_during(const std::function<void()>& work);
 
   /// Bytes that a request takes: the next multiple of 256.

@@ -29,17 +29,17 @@ class Context {
   /// Memory of the host that the device copies from and to while both do other things.
   Allocator& host_allocator() const { return *host_allocator_; }
   Stream& stream() const { return *stream_; }
-  /// For tensors that lie on the host whatever the device: what ranks tell each other in numbers and names.
+  /// For host tensors, whatever the device: numbers and names that ranks exchange.
   Stream& host_stream() const { return *host_stream_; }
 
   /// Stream::capture() of work on stream(). Memory that it takes is the graph's as long as that lives.
   std::unique_ptr<Graph> capture(const std::function<void()>& submit);
 
-  /// Tells `observer` of every op from now on; null: nobody. It outlives its turn.
+  /// Calls `observer` on every op from now on; null: none. It must outlive its registration.
   void observe_ops(OpObserver* observer) { op_observer_ = observer; }
   OpObserver* op_observer() const { return op_observer_; }
 
-  /// The context's own object of type T, made as T(context) at the first call: what a library wants once a
+  /// The context's own object of type T, made as T(context) at the first call: what a library needs once per
   /// device, such as a handle. Lives as long as the context; one thread at a time.
   template <class T>
   T& service() {

@@ -77,18 +77,19 @@ bool has_code_for(std::string_view architectures, int major, int minor) {
 
 std::string why_no_gpu(const GpuSearch& search) {
   const std::string status = search.status.empty() ? "" : fmt::format(" ({})", search.status);
-  if (search.driver_version == 0) return "there is no NVIDIA driver here" + status;
+  if (search.driver_version == 0) return "there is no NVIDIA driver" + status;
   if (search.driver_version / 1000 < search.runtime_version / 1000) {
     const int first = first_driver(search.runtime_version);
     return fmt::format(
-        "the NVIDIA driver is too old: it knows CUDA {} at most, this program is built with CUDA {}{}{}",
+        "the NVIDIA driver is too old: it supports CUDA up to {}, this program is built with CUDA "
+        "{}{}{}",
         version_text(search.driver_version), version_text(search.runtime_version),
         first > 0 ? fmt::format(", which needs driver {} or newer", first) : "", status);
   }
   if (search.visible_devices != nullptr) {
     return fmt::format(
-        "CUDA_VISIBLE_DEVICES='{}' lets this program see no GPU: unset it, or set it to numbers that "
-        "nvidia-smi shows{}",
+        "CUDA_VISIBLE_DEVICES='{}' hides all GPUs: unset it, or set it to numbers that nvidia-smi "
+        "shows{}",
         search.visible_devices, status);
   }
   return "the driver shows no GPU" + status;

@@ -9,7 +9,7 @@ namespace trireme {
 
 /// Whether code that CMake built for `architectures` ("80-real,90-real,100") runs on a GPU of that compute
 /// capability: machine code ("-real", or no ending) on its own major version from its minor one on, PTX
-/// ("-virtual", or no ending) on all newer ones too; with an "a" behind the number there alone, with an "f"
+/// ("-virtual", or no ending) on all newer ones too; with an "a" after the number there alone, with an "f"
 /// within the major version. Words like "native" name nothing that could be judged here: true.
 bool has_code_for(std::string_view architectures, int major, int minor);
 
@@ -17,7 +17,7 @@ bool has_code_for(std::string_view architectures, int major, int minor);
 struct GpuSearch {
   int driver_version =
       0;  ///< the newest CUDA that the driver knows, as 1000 * major + 10 * minor; 0: no driver
-  int runtime_version = 0;                ///< of the program, likewise
+  int runtime_version = 0;                ///< of the program
   std::string status;                     ///< in the runtime's words; empty when it simply found none
   const char* visible_devices = nullptr;  ///< CUDA_VISIBLE_DEVICES, where set
 };

@@ -38,14 +38,14 @@ class Stream {
   virtual std::shared_ptr<TimedEvent> record_time() = 0;
   /// Work submitted to this stream from now on starts after `event` is done.
   virtual void wait(Event& event) = 0;
-  /// Copies between the host and the stream's device, in any direction. Memory of the host is the caller's
-  /// again once the stream has come past the copy.
+  /// Copies between the host and the stream's device, in any direction. Host memory may be reused
+  /// once the stream has completed the copy.
   virtual void copy(void* to, const void* from, size_t bytes) = 0;
   /// Blocks the calling thread until all submitted work has finished.
   virtual void synchronize() = 0;
-  /// Puts down what `submit` submits to this stream, and to others that wait for it, instead of doing it
+  /// Captures what `submit` submits to this stream, and to others that wait for it, instead of running it
   /// (CUDA graphs, by stream capture). `submit` waits for nothing on the host, copies from and to no memory
-  /// that the device does not know, and lets this stream wait for all that it started on others. Devices
+  /// unknown to the device, and lets this stream wait for all that it started on others. Devices
   /// only.
   virtual std::unique_ptr<Graph> capture(const std::function<void()>& submit) = 0;
 };

@@ -10,7 +10,7 @@
 
 namespace trireme::ops {
 
-/// Memory of the host that copies under way read or write: a service of the context, which keeps it from new
+/// Memory of the host that copies in flight read or write: a service of the context, which keeps it from new
 /// users until they are done.
 class CopiesInFlight {
  public:
@@ -29,7 +29,7 @@ class CopiesInFlight {
 };
 
 /// The elements of a tensor on their way to the host: copied when the stream comes to them, while the caller
-/// goes on. T is the tensor's type.
+/// continues. T is the tensor's type.
 template <class T>
 class HostCopy {
  public:

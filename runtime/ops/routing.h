@@ -10,7 +10,7 @@ struct RouteOptions {
       false;           ///< scores are sigmoids of the logits (arXiv 2412.19437, section 2.1.2); else softmax
   int num_groups = 1;  ///< groups of neighbouring experts; divides their number
   int groups_per_token =
-      1;                  ///< a token chooses within so many groups: those with the largest sum of two scores
+      1;  ///< a token chooses within this many groups: those with the largest sum of two scores
   bool normalize = true;  ///< the gates of a token sum to gate_scale (Mixtral, arXiv 2401.04088)
   float gate_scale = 1.0f;
 };

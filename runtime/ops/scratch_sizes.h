@@ -15,7 +15,7 @@ inline constexpr int64_t kAttentionBlock = 64;
 /// for the same cache sets.
 inline int64_t score_stride(int64_t kv_len) { return (kv_len + 15) / 16 * 16 + 16; }
 
-/// Pieces of a thread's scratch begin at multiples of so many floats.
+/// Pieces of a thread's scratch begin at multiples of this many floats.
 inline int64_t scratch_piece(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 /// The most keys that such a block of queries sees, with a window or without (0).

@@ -9,7 +9,7 @@
 
 namespace trireme {
 
-/// Times are of the device: an event before each op and one behind it, on the compute stream, so that on CUDA
+/// Times are of the device: an event before each op and one after it, on the compute stream, so that on CUDA
 /// each op seems some microseconds longer than its kernels are.
 struct TimedOp {
   std::string name;

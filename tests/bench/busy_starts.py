@@ -59,7 +59,7 @@ def start(args, folder, peak_file, prefix=()):
 
 
 def source_of(line):
-    for word, source in (("stored", "stored"), ("processor time", "unsure"), ("what a step", "raised")):
+    for word, source in (("stored", "stored"), ("processor time", "unsure"), ("rate a step", "raised")):
         if word in line:
             return source
     return "measured"

@@ -20,7 +20,7 @@
 #include "runtime/data/tokens/token_file.h"
 #include "runtime/device/cpu/cpu_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -134,7 +134,7 @@ void run_all(int64_t num_steps, int64_t num_rounds) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch
 
 int main(int argc, char** argv) {
   try {

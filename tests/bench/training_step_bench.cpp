@@ -23,7 +23,7 @@
 #include "runtime/io/files/atomic_file.h"
 #include "runtime/profile/device_rates.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 struct Case {
@@ -188,7 +188,7 @@ int run_all(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch
 
 int main(int argc, char** argv) {
   try {

@@ -18,7 +18,7 @@ def run(bench, seed, whole):
     with open(bench.path("other.txt"), "w") as text:
         text.write("Another text, in other words. " * 200)
     printed = bench.run(1, [*RUN, *resume, "auto", "--train.seed", "5", "--model.layers", "3", "--data.text", "other.txt"], 2)
-    for words in ("train.seed: 1337 there, 5 here", "model.layers: 2 there, 3 here", "data: ", "--init-from"):
+    for words in ("train.seed: 1337 in the checkpoint, 5 here", "model.layers: 2 in the checkpoint, 3 here", "data: ", "--init-from"):
         expect(words in printed, f"'{words}' is not in: {printed}")
     printed = bench.run(1, [*RUN, *resume, "7"], 4)
     expect("has checkpoints of the steps 4, 2" in printed, printed)
@@ -26,7 +26,7 @@ def run(bench, seed, whole):
     # Back to an earlier one: the later one is set aside.
     bench.copy("run", "back")
     printed = bench.run(1, [*RUN, "--run.dir", "back", "--resume", "2", "--optimizer.lr", "1e-3"])
-    expect("set aside" in printed and "changed: optimizer.lr: 0.0006 there, 0.001 here" in printed, printed)
+    expect("was renamed to" in printed and "changed: optimizer.lr: 0.0006 in the checkpoint, 0.001 here" in printed, printed)
     expect(os.path.isdir(bench.path("back", "checkpoints", "step-00000004.aside")), "step 4 is not set aside")
 
     # Two failures behind the same checkpoint: the one before it is taken.
@@ -37,7 +37,7 @@ def run(bench, seed, whole):
             bench.run(1, [*options, "--train.steps", "6", "--checkpoint.minutes", "0", "--optimizer.lr", "1e30"], None)
         else:
             printed = bench.run(1, options)
-            expect("2 runs went on from it" in printed and "step-00000002 after step 2" in printed, printed[-3000:])
+            expect("2 runs resumed from it" in printed and "step-00000002 after step 2" in printed, printed[-3000:])
 
     # Weights alone, from a checkpoint, a run and a file, and by the former name of the option.
     bench.run(1, [*RUN, *resume, "auto"])

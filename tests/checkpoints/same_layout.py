@@ -42,7 +42,7 @@ def run_kind(bench, seed, whole, names, count):
         killed = [*options, *SAVES, "--run.dir", "killed", "--resume", "auto"]
         bench.run_and_kill(ranks, killed, step)
         printed = bench.run(ranks, killed)
-        expect("goes on from" in printed or "is no checkpoint" in printed or "are done" in printed, printed[-2000:])
+        expect("resumed from" in printed or "is neither a checkpoint" in printed or "are done" in printed, printed[-2000:])
         try:
             expect_equal_runs(bench.path("whole"), bench.path("killed"), 20)
         except Exception:

@@ -95,12 +95,9 @@ void draw_sharing(uint64_t seed, LayoutRun& run) {
 std::string text_of(const LayoutRun& run) {
   const ParallelPlan& p = run.plan;
   return fmt::format(
-      "{} {} layers with the weights of {}, vocabulary {}, {} experts; dp {} tp {}{} /{} pp {} {} x{} cp {} "
-      "ep {} x {} in {}, ZeRO "
-      "{} shard {}; "
-      "recompute {}/{}; "
-      "micro-batch {} "
-      "of {}{}; buckets {}{}",
+      "{} {} layers sharing the weights of {}, vocabulary {}, {} experts; dp {} tp {}{} /{} pp {} {} "
+      "x{} cp {} ep {} x {} in {}, ZeRO {} shard {}; recompute {}/{}; micro-batch {} of {}{}; buckets "
+      "{}{}",
       to_string(run.model.family), run.model.num_layers,
       run.model.share > 0 ? run.model.share : run.model.num_layers, run.model.vocab_size,
       run.model.moe.num_experts, p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline,

@@ -7,6 +7,8 @@
 
 namespace trireme::test {
 
+using namespace launch;
+
 RunConfig draw_run(uint64_t seed) {
   const LayoutRun drawn = draw_layout(seed);
   uint64_t next = 0;

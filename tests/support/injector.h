@@ -32,7 +32,7 @@ class Injector final : public StageObserver {
   }
   void before_forward(Context&, const ObservedLayer& layer) override {
     if (injection_.kind != NonFiniteKind::weight || !is_here(layer)) return;
-    // Of the embedding only the table of tokens: a position behind the sample's end takes part in nothing.
+    // Of the embedding only the table of tokens: a position after the sample's end takes part in nothing.
     const bool is_table = layer.name == "embedding";
     const ParameterBlock& block = *layer.blocks[is_table ? 0 : injection_.choice % layer.blocks.size()];
     plant_in_block(block, block.weight, layer);

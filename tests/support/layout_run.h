@@ -16,7 +16,7 @@
 
 namespace trireme::test {
 
-/// ParallelPlan::bucket_mib of buckets of so many bytes.
+/// ParallelPlan::bucket_mib of buckets of this many bytes.
 constexpr double in_mib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 struct LayoutRun {
@@ -52,17 +52,18 @@ struct LayoutRun {
 
 struct LayoutResult {
   std::vector<double> losses, norms;         ///< one a step
-  std::vector<double> aux_losses, z_losses;  ///< likewise: what the routers add to the loss
+  std::vector<double> aux_losses, z_losses;  ///< what the routers add to the loss
   std::vector<double> added;                 ///< and the objective
   std::vector<RouterLoad> router_loads;      ///< of the first step
-  // Whole tensors under their global names, put together from the tensor ranks' parts.
+  // Whole tensors under their global names, put together from the tensor-parallel ranks' parts.
   std::map<std::string, std::vector<float>> gradients;     ///< of the first step: the mean over its tokens
   std::map<std::string, std::vector<float>> weights;       ///< after the last step
   std::array<int64_t, kNumMemoryCategories> peak_bytes{};  ///< of this rank, in its steps
 };
 
-/// Runs in the layout of the plan; the global batch does not depend on the number of data ranks. Every rank
-/// of `world` calls it and gets the same result. Fails the test where copies of a parameter differ in a bit.
+/// Runs in the layout of the plan; the global batch does not depend on the number of data-parallel ranks.
+/// Every rank of `world` calls it and gets the same result. Fails the test where copies of a parameter differ
+/// in a bit.
 LayoutResult run_layout(Communicator& world, const LayoutRun& run);
 
 /// The same on `size` threads; fails the test unless all get the same bits.

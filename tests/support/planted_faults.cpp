@@ -12,6 +12,8 @@
 
 namespace trireme::test {
 
+using namespace launch;
+
 namespace {
 
 constexpr std::string_view kNames[] = {
@@ -88,10 +90,10 @@ class FaultOfRank::Part final : public RunHooks, public StageObserver {
   }
   void after_forward(Context&, const ObservedLayer& layer, const Tensor& y) override {
     is_forward_ = false;
-    if (fault_.kind == FaultKind::scaled_output && y && is_here(layer)) act_on(y, {"what comes out of"});
+    if (fault_.kind == FaultKind::scaled_output && y && is_here(layer)) act_on(y, {"the output of"});
   }
   void after_backward_input(Context&, const ObservedLayer& layer, const Tensor& dx) override {
-    if (fault_.kind == FaultKind::scaled_gradient && dx && is_here(layer)) act_on(dx, {"what comes out of"});
+    if (fault_.kind == FaultKind::scaled_gradient && dx && is_here(layer)) act_on(dx, {"the output of"});
   }
   void after_backward_weight(Context&, const ObservedLayer& layer) override {
     if (!is_here(layer)) return;
@@ -131,7 +133,8 @@ class FaultOfRank::Part final : public RunHooks, public StageObserver {
     stale_ = nullptr;
   }
 
-  /// Whether this all-reduce of the tensor ranks is the one that does not happen; those of a group agree.
+  /// Whether this all-reduce of the tensor-parallel ranks is the one that does not happen; those of a group
+  /// agree.
   bool drops(const CommCall& call) {
     if (fault_.kind != FaultKind::missing_all_reduce || !acts_ || !is_forward_) return false;
     const int tensor = config_.parallel.tensor;

@@ -12,7 +12,7 @@
 namespace trireme::test {
 
 enum class FaultKind : uint8_t {
-  missing_all_reduce,  ///< of a layer's forward pass, on the tensor ranks of a replica
+  missing_all_reduce,  ///< of a layer's forward pass, on the tensor-parallel ranks of a replica
   scaled_output,       ///< what a layer gives on, on one rank
   scaled_gradient,     ///< of a layer's input, on one rank
   scaled_weights,      ///< a layer's weight gradients, on one rank
@@ -39,16 +39,16 @@ std::string text_of(const PlantedFault& fault);
 
 /// A fault that a layout can have, of kind seed % 10 where it can have that. Every fifth acts first in step 3
 /// or later, for which config.train.steps is made large enough.
-PlantedFault draw_fault(RunConfig& config, uint64_t seed);
+PlantedFault draw_fault(launch::RunConfig& config, uint64_t seed);
 
 /// The fault's part in a rank's run.
 class FaultOfRank {
  public:
   /// `ranks`, the true world, and `config`, the run's, outlive it.
-  FaultOfRank(const PlantedFault& fault, const RunConfig& config, Communicator& ranks);
+  FaultOfRank(const PlantedFault& fault, const launch::RunConfig& config, Communicator& ranks);
   ~FaultOfRank();
   Communicator& world();
-  RunHooks* hooks();
+  launch::RunHooks* hooks();
   /// Where it has acted on this rank: words of which a report must have one. Empty: it has not.
   std::vector<std::string> places() const;
 

@@ -8,7 +8,7 @@
 
 namespace trireme::test {
 
-/// `print` gets a file that is open for writing. What it throws goes on, and nothing is left behind.
+/// `print` gets a file that is open for writing. What it throws continues, and nothing is left behind.
 template <class F>
 std::string printed(F&& print) {
   struct Memory {

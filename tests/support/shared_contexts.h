@@ -19,7 +19,7 @@ class SharedContexts : public testing::Test {
   static void TearDownTestSuite() { contexts().clear(); }
 
  protected:
-  /// The suite's context on the tests' device with so many threads.
+  /// The suite's context on the tests' device with this many threads.
   static Context& context(int num_threads = 1) {
     std::unique_ptr<Context>& context = contexts()[num_threads];
     if (!context) context = std::make_unique<Context>(test_device(), num_threads, test_settings());

@@ -1,8 +1,8 @@
-// Options of checkpoints, and of what a run goes on from.
+// Options of checkpoints, and of what a run resumes from.
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -20,21 +20,21 @@ std::vector<Option> checkpoint_options() {
       {section, "minutes", "",
        real(
            [](auto& c) -> auto& { return c.checkpoint.minutes; }, 0, 1e6),
-       "save so many minutes after the last one; 0: not by the clock", "", needs_checkpoints},
+       "save a checkpoint every X minutes; 0: not by time", "", needs_checkpoints},
       {section, "every", "",
        whole(
            [](auto& c) -> auto& { return c.checkpoint.every; }, 0),
-       "save every so many steps; 0: not by steps", "", needs_checkpoints},
+       "save a checkpoint every N steps; 0: not by steps", "", needs_checkpoints},
       {section, "keep", "",
        whole(
            [](auto& c) -> auto& { return c.checkpoint.keep; }, 0, 1 << 20),
-       "newest ones that stay; 0: none is saved, also not at the end or by signals", ""},
+       "keep the N newest checkpoints; 0: save none, not even at the end or on a signal", ""},
       {section, "keep-every", "",
        whole(
            [](auto& c) -> auto& { return c.checkpoint.keep_every; }, 0),
-       "those of multiples of so many steps stay for ever; 0: none do", "", needs_checkpoints},
+       "keep checkpoints of steps that are multiples of N for good; 0: none", "", needs_checkpoints},
       {section, "best", "", on_off([](auto& c) -> auto& { return c.checkpoint.best; }),
-       "save where the validation loss is the least so far, and keep that one", "",
+       "save a checkpoint whenever the validation loss is the lowest so far, and keep the best", "",
        [](const RunConfig& c) -> std::string {
          if (!c.checkpoint.is_on()) return needs_checkpoints(c);
          if (c.data.valid_tokens.empty() && c.data.valid_fraction == 0)
@@ -42,15 +42,18 @@ std::vector<Option> checkpoint_options() {
          return "";
        }},
       {section, "async", "", on_off([](auto& c) -> auto& { return c.checkpoint.async; }),
-       "training goes on while files are written; off: it waits", "", needs_checkpoints},
+       "write checkpoints in the background while training continues; off: wait for each write", "",
+       needs_checkpoints},
       {section, "failure", "",
        named<SaveFailurePolicy>([](auto& c) -> auto& { return c.checkpoint.failure; }),
-       "when one cannot be saved: go on and try again at the next, or end the run", "", needs_checkpoints},
+       "when a checkpoint cannot be saved: warn and retry at the next one, or stop the run", "",
+       needs_checkpoints},
       {section, "dir", "",
        text(
            [](auto& c) -> auto& { return c.checkpoint.dir; }, "DIR"),
-       "where they lie, of this run alone", "RUN/checkpoints", needs_checkpoints},
+       "directory of this run's checkpoints; not to be shared between runs", "RUN/checkpoints",
+       needs_checkpoints},
   };
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -4,7 +4,7 @@
 #include "launch/cli/options/option_values.h"
 #include "launch/config/attention_choice.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 using namespace option_values;
@@ -15,34 +15,43 @@ std::vector<Option> degree_options(const std::string& section) {
       {section, "data", "dp",
        whole(
            [](auto& c) -> auto& { return c.parallel.data; }, 0, kMostRanks),
-       "data-parallel ranks; 0: what the other degrees leave", "all ranks"},
+       "data-parallel degree; 0: all ranks that the other degrees leave", "all ranks"},
       {section, "tensor", "tp",
        whole(
            [](auto& c) -> auto& { return c.parallel.tensor; }, 1, kMostRanks),
-       "tensor-parallel ranks", ""},
+       "tensor-parallel degree: shard every layer's weights and heads over N ranks; communicates "
+       "in every layer, so keep it inside a node",
+       ""},
       {section, "pipeline", "pp",
        whole(
            [](auto& c) -> auto& { return c.parallel.pipeline; }, 1, kMostRanks),
-       "pipeline stages", ""},
+       "pipeline-parallel degree: split the blocks into N stages; communicates little, but idles "
+       "in the pipeline bubble unless there are many micro-batches",
+       ""},
       {section, "context", "cp",
        whole(
            [](auto& c) -> auto& { return c.parallel.context; }, 1, kMostRanks),
-       "context-parallel ranks: each holds 1/N of every sequence (ring attention)", ""},
+       "context-parallel degree: shard every sequence over N ranks (ring attention); for long "
+       "sequences",
+       ""},
       {section, "expert", "ep",
        whole(
            [](auto& c) -> auto& { return c.parallel.expert; }, 1, kMostRanks),
-       "expert-parallel degree: each rank holds 1/N of the experts; divides data x context x tensor / "
-       "expert-tensor",
+       "expert-parallel degree: shard the experts over N ranks; must divide moe.experts and "
+       "data x context x tensor / expert-tensor",
        ""},
       {section, "expert-tensor", "",
        whole(
            [](auto& c) -> auto& { return c.parallel.expert_tensor; }, 0, kMostRanks),
-       "ranks that divide the width of an expert, of parallel.tensor; the others pass rows of their own",
+       "tensor-parallel degree inside each expert (ETP); must divide parallel.tensor; where it "
+       "is less, tensor-parallel ranks route different tokens",
        "parallel.tensor", needs_experts},
       {section, "expert-chunks", "",
        whole(
            [](auto& c) -> auto& { return c.parallel.expert_chunks; }, 1, kMostRanks),
-       "parts in which rows travel to experts and back while the experts of other parts compute", ""},
+       "split the tokens sent to experts into N chunks, so that the all-to-all overlaps with "
+       "expert compute; 1: no overlap",
+       ""},
   };
 }
 
@@ -63,33 +72,50 @@ std::vector<Option> execution_options(const std::string& section) {
       {section, "zero", "zero",
        whole(
            [](auto& c) -> auto& { return c.parallel.zero_stage; }, 0, 3),
-       "ZeRO: data ranks divide 1 the optimizer's state, 2 gradients too, 3 weights too", ""},
+       "ZeRO stage: shard over data-parallel ranks 1: optimizer state; 2: gradients too; 3: "
+       "weights too (FSDP), gathered layer by layer at the cost of more communication; 0: "
+       "replicate all",
+       ""},
       {section, "shard", "",
        whole(
            [](auto& c) -> auto& { return c.parallel.shard; }, 0, kMostRanks),
-       "ZeRO divides among so many neighbours, and the others hold copies (HSDP); 0: among all", ""},
+       "shard-group size of ZeRO: shard inside groups of N neighbouring ranks and replicate "
+       "across groups (HSDP); 0: shard over all",
+       ""},
       {section, "sequence", "", on_off([](auto& c) -> auto& { return c.parallel.sequence; }),
-       "sequence parallelism beside tensor parallelism", ""},
+       "sequence parallelism: shard the activations between tensor-parallel layers by token, "
+       "which saves memory; needs parallel.tensor of 2 or more",
+       ""},
       {section, "tensor-chunks", "",
        whole(
            [](auto& c) -> auto& { return c.parallel.tensor_chunks; }, 1, 1024),
-       "tensor-parallel products in so many parts, each communicated while the next is computed", ""},
+       "split tensor-parallel matrix products into N chunks, each communicated while the next is "
+       "computed; 1: no overlap",
+       ""},
       {section, "schedule", "", schedule_value(),
-       "gpipe, 1f1b, interleaved, zb-h1, or the file of one (see trireme schedule)", ""},
+       "pipeline schedule: gpipe, 1f1b, interleaved, zb-h1, or the path of a schedule file (see "
+       "trireme schedule)",
+       ""},
       {section, "virtual-stages", "",
        whole(
            [](auto& c) -> auto& { return c.parallel.virtual_stages; }, 1, kMostRanks),
-       "stages of a rank in an interleaved pipeline", ""},
+       "virtual stages (model chunks) per rank of an interleaved pipeline; more make the bubble "
+       "smaller and communicate more",
+       ""},
       {section, "bucket-mib", "",
        real(
            [](auto& c) -> auto& { return c.parallel.bucket_mib; }, 0.001, 1 << 20),
-       "gradients are reduced in buckets of this size", ""},
+       "bucket size of the gradient reduction in MiB; larger buckets communicate faster and "
+       "overlap less",
+       ""},
       {section, "overlap", "", on_off([](auto& c) -> auto& { return c.parallel.overlap; }),
-       "reduce buckets, and gather weights (ZeRO 3), while layers compute", ""},
+       "overlap gradient reduction, and weight gathering (ZeRO 3), with compute", ""},
       {section, "grad-dtype", "",
        choice<DType>([](auto& c) -> auto& { return c.parallel.gradient_dtype; },
                      {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}}),
-       "what gradients are sent as; summed in fp32", "",
+       "dtype in which gradients are communicated; 16 bits halve the traffic; sums are "
+       "accumulated in fp32",
+       "",
        [](const RunConfig& c) -> std::string {
          if (c.parallel.gradient_ranks() > 1) return {};
          return "one rank holds each parameter: no gradients are sent";
@@ -104,7 +130,9 @@ std::vector<Option> attention_options(const std::string& section) {
                                {{"auto", AttentionChoice::automatic},
                                 {"own", AttentionChoice::own},
                                 {"cudnn", AttentionChoice::cudnn}}),
-       "on GPUs; auto: cuDNN's where it serves, else own kernels; cudnn: an error where it does not", "",
+       "attention kernels on GPUs: own, cudnn (fails where cuDNN cannot), or auto: cuDNN where "
+       "it can, else own",
+       "",
        [](const RunConfig& c) -> std::string {
          const bool chooses = c.run.attention == AttentionChoice::own;  // of cudnn it is said why not
          return chooses && c.run.device == DeviceKind::cpu ? "--run.device cpu uses no GPU" : "";
@@ -112,10 +140,12 @@ std::vector<Option> attention_options(const std::string& section) {
       {section, "attention-workspace-mib", "",
        whole(
            [](auto& c) -> auto& { return c.run.attention_workspace_mib; }, 0, 1 << 20),
-       "the most memory that cuDNN's attention may take; what wants more is left to own kernels", "",
+       "maximum workspace of cuDNN attention in MiB; shapes that need more use own kernels", "",
        [](const RunConfig& c) { return why_no_cudnn(c); }},
       {section, "deterministic", "", on_off([](auto& c) -> auto& { return c.run.deterministic; }),
-       "off: cuDNN's attention may add up gradients in any order, which takes less memory", "",
+       "deterministic results; off: cuDNN attention may sum gradients in any order, which takes "
+       "less memory",
+       "",
        [](const RunConfig& c) {
          const std::string why = c.run.deterministic ? "" : why_no_cudnn(c);
          return why.empty() ? "" : "own kernels always are, and " + why;
@@ -143,47 +173,52 @@ std::vector<Option> run_options() {
       {section, "dir", "",
        text(
            [](auto& c) -> auto& { return c.run.dir; }, "DIR"),
-       "where the run's files go; a number is added when it exists, but with --resume", "runs/MODEL-DATA"},
+       "run directory: logs, metrics, weights and checkpoints; a number is appended if it "
+       "exists, unless the run resumes",
+       "runs/MODEL-DATA"},
       {section, "resume", "resume",
        text(
            [](auto& c) -> auto& { return c.run.resume; }, "auto|must|never|STEP|PATH"),
-       "go on from the newest checkpoint of the run directory: auto where there is one, must it has to be "
-       "there; or "
-       "from one by its step or path",
+       "resume from a checkpoint: auto: the newest of the run directory, if there is one; must: "
+       "the newest, or fail; STEP or PATH: that one; never: start new",
        ""},
       {section, "device", "", named<DeviceKind>([](auto& c) -> auto& { return c.run.device; }),
-       "auto: cuda where the program sees a GPU, else cpu", ""},
+       "device to train on; auto: cuda if a GPU is visible, else cpu", ""},
       {section, "share-device", "", on_off([](auto& c) -> auto& { return c.run.share_device; }),
-       "several ranks of a host may use one GPU", "",
+       "allow several ranks of a host to use one GPU", "",
        [](const RunConfig& c) -> std::string {
          return c.run.device == DeviceKind::cpu ? "--run.device cpu uses no GPU" : "";
        }},
       {section, "backend", "", named<BackendKind>([](auto& c) -> auto& { return c.run.backend; }),
-       "of communication among ranks; auto: nccl where each has a GPU of its own, else mpi", ""},
+       "communication backend; auto: nccl if each rank has its own GPU, else mpi", ""},
       {section, "nccl-ctas", "",
        whole(
            [](auto& c) -> auto& { return c.run.nccl_ctas; }, 1, 64),
-       "most thread blocks of a GPU that a collective of NCCL takes from the arithmetic beside it", "",
-       without_nccl},
+       "maximum CTAs (thread blocks) of an NCCL collective; fewer leave more of the GPU to "
+       "overlapping compute",
+       "", without_nccl},
       {section, "nccl-channel-ctas", "",
        whole(
            [](auto& c) -> auto& { return c.run.nccl_channel_ctas; }, 1, 64),
-       "and a message between two ranks, whose receiver is often there long before the sender", "",
+       "maximum CTAs of an NCCL message between two ranks, which often waits long for its sender", "",
        without_nccl},
       {section, "cuda-graph", "", on_off([](auto& c) -> auto& { return c.run.cuda_graph; }),
-       "submit each step as two CUDA graphs; for dense models on GPUs, without pipeline", ""},
+       "replay each step as two CUDA graphs, which saves launch overhead; for dense models on "
+       "GPUs without pipeline parallelism",
+       ""},
       {section, "profile-step", "",
        whole(
            [](auto& c) -> auto& { return c.run.profile_step; }, 0),
-       "say where the time of this step goes, op by op, on every rank; the first two also start things; 0: "
-       "none",
+       "profile this step on every rank, op by op; choose 3 or later, as the first two include "
+       "warm-up; 0: none",
        ""},
       {section, "check-memory", "", on_off([](auto& c) -> auto& { return c.run.check_memory; }),
-       "refuse a run that is predicted to need more memory than its host, control group or GPU has", ""},
+       "refuse a run predicted to need more memory than the host, control group or GPU has", ""},
       {section, "threads", "",
        whole(
            [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),
-       "threads a rank; 0: the host's cores divided by its ranks, or as many as its control groups grant",
+       "CPU threads per rank; 0: the cores of the host, or of its control group, divided by the "
+       "ranks on it",
        ""},
   };
   std::vector<Option> attention = attention_options(section);
@@ -197,10 +232,12 @@ std::vector<Option> verify_options() {
       {section, "steps", "",
        whole(
            [](auto& c) -> auto& { return c.verify.steps; }, 1, 1000),
-       "steps that both train", ""},
+       "number of training steps to compare", ""},
       {section, "full", "", on_off([](auto& c) -> auto& { return c.verify.full; }),
-       "the model, sequences and batch as they are, not made small", ""},
+       "compare the model, sequences and batch at full size; off: reduce them, which is much "
+       "faster",
+       ""},
   };
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,7 +1,7 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 using namespace option_values;
 
@@ -11,16 +11,20 @@ std::vector<Option> loss_options() {
       {section, "z", "",
        real(
            [](auto& c) -> auto& { return c.loss.z_loss; }, 0),
-       "z-loss: so much of log(Z)^2 is added, Z the sum of a token's exponents; 1e-4 is usual", ""},
+       "coefficient of the z-loss log(Z)^2, with Z the softmax denominator, which keeps logits "
+       "small; 1e-4 is usual; 0: off",
+       ""},
       {section, "label-smoothing", "",
        real(
            [](auto& c) -> auto& { return c.loss.label_smoothing; }, 0, 1),
-       "share of each target that is spread over the vocabulary", ""},
+       "label smoothing: probability mass of each target spread over the vocabulary; 0: off", ""},
       {section, "chunk-tokens", "",
        whole(
            [](auto& c) -> auto& { return c.loss.chunk_tokens; }, 0),
-       "tokens of a micro-batch whose logits are made at once; 0: as many as take 256 MiB", ""},
+       "compute logits and loss in chunks of N tokens, which bounds their memory; 0: chunks of "
+       "at most 256 MiB of logits",
+       ""},
   };
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -6,7 +6,7 @@
 #include "models/families/family.h"
 #include "models/families/presets.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -97,90 +97,100 @@ OptionValue former_name_of_init_from() {
 std::vector<Option> model_options() {
   const std::string section = "model";
   return {
-      {section, "preset", "preset", preset_value(), "a model by name; trireme info lists them", "none"},
+      {section, "preset", "preset", preset_value(),
+       "named model, see trireme info; other model options override its values", "none"},
       {section, "family", "", family_value(), family_help(), ""},
       {section, "layers", "",
        whole(
            [](auto& c) -> auto& { return c.model.num_layers; }, 1, 1 << 14),
-       "Transformer blocks", ""},
+       "number of Transformer blocks", ""},
       {section, "share", "",
        whole(
            [](auto& c) -> auto& { return c.model.share; }, 0, 1 << 14),
-       "layers repeat in groups of N: layer i has the weights of layer i mod N, which are there once (12 "
-       "layers, N = 4: layers 0, 4 and 8 are alike, and so on; N = 1: all are, as in ALBERT); 0: each has "
-       "its own",
+       "cross-layer weight sharing: layer i uses the weights of layer i mod N (12 layers with N "
+       "= 4: layers 0, 4 and 8 share one set; N = 1: all layers, as ALBERT); shrinks parameters "
+       "and optimizer state, not compute; 0: off",
        ""},
       {section, "hidden", "",
        whole(
            [](auto& c) -> auto& { return c.model.hidden_size; }, 1, 1 << 20),
-       "width of the residual stream; without --model.head-dim a multiple of heads", ""},
+       "hidden size, the width of the residual stream; a multiple of model.heads unless "
+       "model.head-dim is set",
+       ""},
       {section, "heads", "",
        whole(
            [](auto& c) -> auto& { return c.model.num_heads; }, 1, 1 << 20),
-       "attention heads", ""},
+       "number of attention heads", ""},
       {section, "kv-heads", "",
        whole(
            [](auto& c) -> auto& { return c.model.num_kv_heads; }, 1, 1 << 20),
-       "key-value heads; fewer than heads is grouped-query attention", "heads"},
+       "number of key-value heads; fewer than model.heads is grouped-query attention, 1 "
+       "multi-query",
+       "heads"},
       {section, "head-dim", "",
        whole(
            [](auto& c) -> auto& { return c.model.given_head_dim; }, 0, 1 << 16),
-       "numbers of a head; 0: hidden / heads", ""},
+       "size of each attention head; 0: model.hidden / model.heads", ""},
       {section, "ffn", "",
        whole(
            [](auto& c) -> auto& { return c.model.ffn_size; }, 1, 1 << 22),
-       "width of the feed-forward part", "4 x hidden; llama: 8/3 x hidden, up to a multiple of 256"},
+       "hidden size of the feed-forward network (MLP)",
+       "4 x hidden; llama: 8/3 x hidden, up to a multiple of 256"},
       {section, "vocab", "",
        whole(
            [](auto& c) -> auto& { return c.model.vocab_size; }, 0, 1 << 28),
-       "rows of the token embedding; 0: the tokenizer's size", ""},
+       "vocabulary size: rows of the token embedding; 0: the tokenizer's size", ""},
       {section, "max-positions", "",
        whole(
            [](auto& c) -> auto& { return c.model.max_positions; }, 1, 1 << 28),
-       "the longest sequence; rows of a learned position table", "train.seq-len where given, else 1024"},
+       "longest sequence the model takes; with learned positions, rows of their table",
+       "train.seq-len where given, else 1024"},
       {section, "bias", "", on_off([](auto& c) -> auto& { return c.model.bias; }),
-       "biases on linear layers and LayerNorm", "on; llama: off"},
+       "add biases to linear layers and LayerNorm", "on; llama: off"},
       {section, "tied", "", on_off([](auto& c) -> auto& { return c.model.tied_embeddings; }),
-       "the output head is the token embedding", "on; llama: off"},
+       "tie the output head to the token embedding", "on; llama: off"},
       {section, "window", "",
        whole(
            [](auto& c) -> auto& { return c.model.window; }, 0, 1 << 28),
-       "sliding window: the tokens that one attends to, itself and those before it; 0: all before it",
+       "sliding-window attention: each token attends to the last N tokens, itself included, "
+       "which saves time and memory on long sequences; 0: full causal attention",
        "0; gemma2 and mistral: 4096"},
       {section, "window-pattern", "",
        whole(
            [](auto& c) -> auto& { return c.model.window_pattern; }, 0, 1 << 14),
-       "every N-th block attends to all tokens, without the window (2: local and global blocks alternate); "
-       "0: "
-       "all have the window",
+       "use full attention in every N-th block instead of the window (2: local and global blocks "
+       "alternate); 0: use the window in all blocks",
        "0; gemma2: 2", needs_window},
       {section, "norm-eps", "",
        real(
            [](auto& c) -> auto& { return c.model.norm_eps; }, 1e-12),
-       "added to the variance in norms", ""},
+       "epsilon added to the variance in LayerNorm and RMSNorm", ""},
       {section, "init-std", "",
        real(
            [](auto& c) -> auto& { return c.model.init_std; }, 1e-12),
-       "standard deviation of initial weights", ""},
+       "standard deviation of the initial weights", ""},
       {section, "rotary-theta", "",
        real(
            [](auto& c) -> auto& { return c.model.rotary_theta; }, 1),
-       "base of rotary frequencies", "", needs_rotary},
+       "base of the rotary position embedding (RoPE theta)", "", needs_rotary},
       {section, "rotary-scaling", "",
        real(
            [](auto& c) -> auto& { return c.model.rotary_scaling_factor; }, 1),
-       "Llama 3.1's stretching of low rotary frequencies; 1: none", "", needs_rotary},
+       "RoPE scaling factor for longer contexts, as in Llama 3.1 (stretches low frequencies); 1: "
+       "none",
+       "", needs_rotary},
       {section, "rotary-original-positions", "",
        whole(
            [](auto& c) -> auto& { return c.model.rotary_original_positions; }, 1),
-       "sequence length before stretching", "", needs_scaling},
+       "context length before RoPE scaling", "", needs_scaling},
       {section, "init-from", "init-from",
        text(
            [](auto& c) -> auto& { return c.start.file; }, "DIR|FILE"),
-       "first weights, of step 0: of a checkpoint, a run or a file such as its model.safetensors",
-       "drawn from train.seed"},
-      {section, "load", "", former_name_of_init_from(), "the former name of init-from", "none"},
+       "start from these weights at step 0, as for fine-tuning: a checkpoint, a run directory or "
+       "a weight file such as its model.safetensors",
+       "random, from train.seed"},
+      {section, "load", "", former_name_of_init_from(), "deprecated name of model.init-from", "none"},
   };
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

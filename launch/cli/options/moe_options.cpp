@@ -1,7 +1,7 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -44,80 +44,87 @@ std::vector<Option> moe_options() {
       {section, "experts", "",
        whole(
            [](auto& c) -> auto& { return c.model.moe.num_experts; }, 0, 1 << 14),
-       "experts of a block; 0: every block is dense", ""},
+       "number of experts per MoE block; 0: dense model", ""},
       {section, "top-k", "",
        whole(
            [](auto& c) -> auto& { return c.model.moe.experts_per_token; }, 1, 1 << 14),
-       "experts that a token passes through", "", needs_experts},
+       "number of experts each token is routed to", "", needs_experts},
       {section, "ffn", "",
        whole(
            [](auto& c) -> auto& { return c.model.moe.expert_ffn_size; }, 0, 1 << 22),
-       "width of an expert; 0: model.ffn", "", needs_experts},
+       "hidden size of each expert's feed-forward network; 0: model.ffn", "", needs_experts},
       {section, "shared-ffn", "",
        whole(
            [](auto& c) -> auto& { return c.model.moe.shared_ffn_size; }, 0, 1 << 22),
-       "width of a shared expert that every token passes through besides; 0: none", "", needs_experts},
+       "hidden size of a shared expert that processes every token; 0: no shared expert", "", needs_experts},
       {section, "from", "",
        whole(
            [](auto& c) -> auto& { return c.model.moe.first_block; }, 0, 1 << 14),
-       "the first block with experts, counted from 0", "", needs_experts},
+       "index of the first MoE block, counted from 0; earlier blocks are dense", "", needs_experts},
       {section, "every", "",
        whole(
            [](auto& c) -> auto& { return c.model.moe.every; }, 1, 1 << 14),
-       "from it on every N-th block has experts", "", needs_experts},
+       "make every N-th block from moe.from on an MoE block; the others are dense", "", needs_experts},
       {section, "score", "",
        choice<RouterScore>([](auto& c) -> auto& { return c.model.moe.score; },
                            {{"softmax", RouterScore::softmax}, {"sigmoid", RouterScore::sigmoid}}),
-       "what the router makes of its logits", "", needs_experts},
+       "function that turns router logits into scores", "", needs_experts},
       {section, "groups", "",
        whole(
            [](auto& c) -> auto& { return c.model.moe.num_groups; }, 1, 1 << 14),
-       "groups of neighbouring experts", "", needs_experts},
+       "split the experts into N groups of consecutive ones, for group-limited routing", "", needs_experts},
       {section, "top-groups", "",
        whole(
            [](auto& c) -> auto& { return c.model.moe.groups_per_token; }, 1, 1 << 14),
-       "groups within which a token chooses", "", needs_groups},
+       "number of groups from which each token may choose experts", "", needs_groups},
       {section, "normalize", "", on_off([](auto& c) -> auto& { return c.model.moe.normalize_gates; }),
-       "a token's gates sum to moe.gate-scale, as Mixtral's", "", needs_experts},
+       "normalize each token's gates to sum to moe.gate-scale, as Mixtral does", "", needs_experts},
       {section, "gate-scale", "",
        real(
            [](auto& c) -> auto& { return c.model.moe.gate_scale; }, 1e-6),
-       "factor on the gates", "", needs_experts},
+       "scaling factor of the gates", "", needs_experts},
       {section, "jitter", "",
        real(
            [](auto& c) -> auto& { return c.model.moe.jitter; }, 0, 1),
-       "training multiplies the router's input by uniform noise in 1 - X to 1 + X; 0: none", "",
+       "multiply the router's input by uniform noise from 1 - X to 1 + X during training; 0: off", "",
        needs_experts},
       {section, "capacity", "",
        choice<CapacityMode>(
            [](auto& c) -> auto& { return c.model.moe.capacity; },
            {{"dropless", CapacityMode::dropless}, {"drop", CapacityMode::drop}, {"pad", CapacityMode::pad}}),
-       "a full expert: never; further choices count for nothing; likewise, with messages of one size", "",
-       needs_experts},
+       "what happens to tokens above an expert's capacity: dropless keeps all; drop drops them, "
+       "which bounds memory and load imbalance; pad drops them too and pads to capacity, so that "
+       "all messages have one size",
+       "", needs_experts},
       {section, "capacity-factor", "",
        real(
            [](auto& c) -> auto& { return c.model.moe.capacity_factor; }, 1e-6, 1 << 20),
-       "room of an expert in each sequence, times the even share", "", needs_capacity},
+       "capacity factor: an expert takes at most X times its even share of the tokens of each "
+       "sequence",
+       "", needs_capacity},
       {section, "aux-loss", "",
        real(
            [](auto& c) -> auto& { return c.model.moe.aux_loss; }, 0),
-       "factor on the auxiliary loss that balances experts; 0: none", "", needs_experts},
+       "coefficient of the load-balancing auxiliary loss; 0: off", "", needs_experts},
       {section, "aux-scope", "",
        choice<BalanceScope>([](auto& c) -> auto& { return c.model.moe.aux_scope; },
                             {{"sequence", BalanceScope::sequence}, {"batch", BalanceScope::batch}}),
-       "balance within each sequence, or by the load of the last global batch", "", needs_aux_loss},
+       "compute the auxiliary loss within each sequence, or from the expert load of the last "
+       "global batch",
+       "", needs_aux_loss},
       {section, "z-loss", "",
        real(
            [](auto& c) -> auto& { return c.model.moe.z_loss; }, 0),
-       "factor on the z-loss, which keeps the router's logits small; 0: none", "", needs_experts},
+       "coefficient of the router z-loss, which keeps router logits small; 0: off", "", needs_experts},
       {section, "bias-rate", "",
        real(
            [](auto& c) -> auto& { return c.model.moe.bias_rate; }, 0),
-       "step a step of biases that balance experts without a loss; 0: none", "", needs_experts},
+       "update rate per step of the expert biases (auxiliary-loss-free load balancing); 0: off", "",
+       needs_experts},
       {section, "upcycle", "", on_off([](auto& c) -> auto& { return c.start.upcycle; }),
-       "model.init-from is a dense model, whose feed-forward part every expert begins with", "",
+       "initialize every expert from the feed-forward weights of the dense model model.init-from", "",
        needs_dense_model},
   };
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -5,7 +5,7 @@
 #include "launch/cli/options/parameter_rules_text.h"
 #include "launch/config/optimizer_choice.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -34,25 +34,27 @@ std::vector<Option> muon_options() {
       {section, "muon-lr", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.muon_lr; }, 0),
-       "Muon's learning rate after warm-up; follows the same schedule; 0: optimizer.lr", "optimizer.lr",
-       needs_muon},
+       "peak learning rate of Muon, on the same schedule; 0: optimizer.lr", "optimizer.lr", needs_muon},
       {section, "muon-momentum", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.muon_momentum; }, 0, 1),
-       "decay of the momentum", "", needs_muon},
+       "momentum of Muon", "", needs_muon},
       {section, "muon-nesterov", "", on_off([](auto& c) -> auto& { return c.optimizer.muon_nesterov; }),
-       "Nesterov momentum", "", needs_muon},
+       "use Nesterov momentum in Muon", "", needs_muon},
       {section, "muon-ns-steps", "",
        whole(
            [](auto& c) -> auto& { return c.optimizer.muon_ns_steps; }, 1, 100),
-       "Newton-Schulz iterations", "", needs_muon},
+       "Newton-Schulz iterations of Muon per update", "", needs_muon},
       {section, "muon-precision", "",
        choice<std::optional<DType>>([](auto& c) -> auto& { return c.optimizer.muon_precision; },
                                     {{"auto", std::nullopt}, {"fp32", DType::f32}, {"bf16", DType::bf16}}),
-       "of their matrix products; auto: fp32 with train.precision fp32, else bf16", "", needs_muon},
-      {section, "rules", "", rules(), "optimizer, rate, decay and freezing by parameter (docs/optimizers.md)",
+       "dtype of the Newton-Schulz products; auto: fp32 with train.precision fp32, else bf16", "",
+       needs_muon},
+      {section, "rules", "", rules(),
+       "set optimizer, learning rate, weight decay and freezing per parameter "
+       "(docs/optimizers.md)",
        "none"},
   };
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace trireme {
+namespace trireme::launch {
 
 int edit_distance(std::string_view a, std::string_view b) {
   // Optimal string alignment; three rows of the table are enough.
@@ -46,4 +46,4 @@ std::string did_you_mean(std::string_view name, std::span<const std::string> can
   return nearest.empty() ? "" : fmt::format("; did you mean {}{}?", prefix, nearest);
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

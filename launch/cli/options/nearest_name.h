@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace trireme {
+namespace trireme::launch {
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
 int edit_distance(std::string_view a, std::string_view b);
@@ -18,4 +18,4 @@ std::string nearest_name(std::string_view name, std::span<const std::string> can
 std::string did_you_mean(std::string_view name, std::span<const std::string> candidates,
                          std::string_view prefix = "");
 
-}  // namespace trireme
+}  // namespace trireme::launch

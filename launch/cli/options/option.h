@@ -7,11 +7,12 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// How the text of an option becomes a field of the configuration, and back.
 struct OptionValue {
   std::string placeholder;  ///< shown in --help: "N", "FILE", "fp32|bf16"
+  std::string range = {};   ///< of numbers: "1 to 16384" or "0 or more"; empty: the placeholder says all
   /// Returns what is allowed when `text` is not; the configuration is unchanged then. Empty: done.
   std::function<std::string(RunConfig&, const std::string& text)> set;
   std::function<std::string(const RunConfig&)> get;
@@ -31,4 +32,4 @@ struct Option {
   std::string key() const { return section + "." + name; }
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

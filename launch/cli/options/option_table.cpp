@@ -2,19 +2,19 @@
 
 #include <algorithm>
 
-namespace trireme {
+namespace trireme::launch {
 
 std::span<const OptionSection> option_sections() {
   static constexpr OptionSection kSections[] = {
-      {"model", "Model: a preset, and numbers that override it"},
+      {"model", "Model: a preset, and options that override its values"},
       {"moe", "Mixture of experts"},
-      {"data", "Data: what is read"},
+      {"data", "Data"},
       {"train", "Training"},
-      {"loss", "Loss: what is minimised"},
+      {"loss", "Loss"},
       {"optimizer", "Optimizer and learning rate"},
-      {"parallel", "Layout: how ranks share the work"},
-      {"checkpoint", "Checkpoints: what a run can go on from"},
-      {"run", "This run"},
+      {"parallel", "Parallel layout"},
+      {"checkpoint", "Checkpoints"},
+      {"run", "Run"},
       {"verify", "Verification"},
   };
   return kSections;
@@ -40,4 +40,4 @@ std::vector<Option> select_options(std::vector<Option> table,
   return table;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 
 #include "launch/cli/options/option.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 struct OptionSection {
   std::string_view name;
@@ -41,4 +41,4 @@ std::vector<Option> verify_options();
 std::vector<Option> select_options(std::vector<Option> table,
                                    std::span<const std::string_view> keys_or_sections);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -16,7 +16,7 @@
 #include "launch/cli/options/option.h"
 #include "runtime/base/enum_names.h"
 
-namespace trireme::option_values {
+namespace trireme::launch::option_values {
 
 inline constexpr int64_t kMost = int64_t{1}
                                  << 53;  ///< whole numbers stay exact where they meet floating point
@@ -39,6 +39,7 @@ OptionValue whole(Field field, int64_t least, int64_t most = kMost) {
     most = std::min(most, static_cast<int64_t>(std::numeric_limits<T>::max()));
   OptionValue value;
   value.placeholder = "N";
+  value.range = most == kMost ? fmt::format("{} or more", least) : fmt::format("{} to {}", least, most);
   value.set = [=](RunConfig& config, const std::string& text) -> std::string {
     const auto number = parse_number<int64_t>(text);
     if (!number || *number < least || *number > most) {
@@ -58,6 +59,8 @@ template <class Field>
 OptionValue real(Field field, double least, double below = std::numeric_limits<double>::infinity()) {
   OptionValue value;
   value.placeholder = "X";
+  value.range =
+      std::isinf(below) ? fmt::format("{} or more", least) : fmt::format("{} to below {}", least, below);
   value.set = [=](RunConfig& config, const std::string& text) -> std::string {
     const auto number = parse_number<double>(text);
     const auto single = static_cast<float>(number.value_or(0));
@@ -137,4 +140,4 @@ OptionValue named(Field field) {
   return choice<E>(field, std::move(choices));
 }
 
-}  // namespace trireme::option_values
+}  // namespace trireme::launch::option_values

@@ -6,7 +6,7 @@
 
 #include "launch/cli/options/option_values.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -103,4 +103,4 @@ std::string text_of(const std::vector<ParameterRule>& rules) {
   return text;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 
 #include "launch/config/run_config.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// PATTERN: KEY=VALUE ..., rules separated by semicolons. A pattern is a global name in which * stands for
 /// any characters, or @ and a role (ParameterRole). Keys: optimizer (adamw, muon), lr (a factor, 0 or more),
@@ -17,4 +17,4 @@ std::string parse_parameter_rules(std::string_view text, std::vector<ParameterRu
 /// The same as text.
 std::string text_of(const std::vector<ParameterRule>& rules);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -2,7 +2,7 @@
 #include "launch/cli/options/option_values.h"
 #include "parallel/optimizer/loss_scaler.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -19,6 +19,7 @@ bool is_power_of_two(double x) {
 template <class Field>
 OptionValue power_of_two(Field field, double least, double most) {
   OptionValue value = real(field, least, most * 2);
+  value.range = fmt::format("powers of two, {} to {}", least, most);
   value.set = [=, set = value.set](RunConfig& config, const std::string& text) -> std::string {
     RunConfig tried = config;
     if (!set(tried, text).empty() || !is_power_of_two(field(tried))) {
@@ -59,28 +60,28 @@ std::string needs_dynamic(const RunConfig& c) {
 
 std::vector<Option> loss_scale_options(const std::string& section) {
   return {
-      {section, "loss-scale", "", loss_scale(), "factor on the loss; dynamic: grows until gradients overflow",
-       "dynamic in fp16, else 1"},
+      {section, "loss-scale", "", loss_scale(),
+       "loss scale: a constant, or dynamic, which grows until gradients overflow", "dynamic in fp16, else 1"},
       {section, "loss-scale-start", "",
        power_of_two(
            [](auto& c) -> auto& { return kScale(c).start; }, 0x1p-24, LossScaler::kLargest),
-       "first scale", "65536", needs_dynamic},
+       "initial dynamic loss scale", "65536", needs_dynamic},
       {section, "loss-scale-interval", "",
        whole(
            [](auto& c) -> auto& { return kScale(c).growth_interval; }, 1),
-       "steps without overflow after which the scale grows", "", needs_dynamic},
+       "raise the loss scale after N steps without overflow", "", needs_dynamic},
       {section, "loss-scale-growth", "",
        power_of_two(
            [](auto& c) -> auto& { return kScale(c).growth; }, 2, 65536),
-       "factor of growth", "", needs_dynamic},
+       "growth factor of the loss scale", "", needs_dynamic},
       {section, "loss-scale-backoff", "",
        power_of_two(
            [](auto& c) -> auto& { return kScale(c).backoff; }, 0x1p-16, 0.5),
-       "factor after an overflow", "", needs_dynamic},
+       "factor applied to the loss scale after an overflow", "", needs_dynamic},
       {section, "loss-scale-floor", "",
        power_of_two(
            [](auto& c) -> auto& { return kScale(c).floor; }, 0x1p-24, LossScaler::kLargest),
-       "least scale; an overflow there ends the run", "", needs_dynamic},
+       "minimum loss scale; an overflow there ends the run", "", needs_dynamic},
   };
 }
 
@@ -92,15 +93,21 @@ std::vector<Option> precision_options() {
       {section, "precision", "",
        choice<DType>([](auto& c) -> auto& { return c.train.precision; },
                      {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}}),
-       "of compute and activations; reductions are fp32", ""},
+       "dtype of compute and activations; bf16 and fp16 take half the activation memory and use "
+       "tensor cores; reductions are fp32",
+       ""},
       {section, "fp8", "", on_off([](auto& c) -> auto& { return c.train.float8; }),
-       "experimental: the blocks' linear layers multiply in 8 bits", "",
+       "experimental: FP8 matrix products in the linear layers of blocks; needs train.precision "
+       "bf16",
+       "",
        [](const RunConfig& c) -> std::string {
          return c.train.precision == DType::bf16 ? "" : "it goes with --train.precision bf16";
        }},
       {section, "master", "",
        choice<bool>([](auto& c) -> auto& { return c.train.master; }, {{"fp32", true}, {"none", false}}),
-       "copy of 16-bit weights that is updated; none: bf16 weights are, rounded stochastically", "",
+       "fp32 master weights of 16-bit weights; none: update bf16 weights in place with "
+       "stochastic rounding, which saves 4 bytes per parameter",
+       "",
        [](const RunConfig& c) -> std::string {
          return c.train.precision == DType::f32 ? "fp32 weights are their own master" : "";
        }},
@@ -110,12 +117,12 @@ std::vector<Option> precision_options() {
       {section, "nonfinite", "",
        choice<NonFinitePolicy>([](auto& c) -> auto& { return c.train.nonfinite; },
                                {{"skip", NonFinitePolicy::skip}, {"stop", NonFinitePolicy::stop}}),
-       "what becomes of a step with a non-finite loss or gradient",
+       "on a NaN or Inf in the loss or gradients: skip the update, or stop the run",
        "skip with a dynamic loss scale, else stop"});
   options.push_back({section, "max-skips", "",
                      whole(
                          [](auto& c) -> auto& { return kScale(c).most_skips; }, 1),
-                     "skipped steps in a row that end the run", "", [](const RunConfig& c) -> std::string {
+                     "end the run after N skipped steps in a row", "", [](const RunConfig& c) -> std::string {
                        return c.train.nonfinite == NonFinitePolicy::skip ? "" : "--train.nonfinite is stop";
                      }});
   options.push_back(
@@ -123,10 +130,10 @@ std::vector<Option> precision_options() {
        choice<NonFiniteCheck>(
            [](auto& c) -> auto& { return c.train.check; },
            {{"off", NonFiniteCheck::off}, {"step", NonFiniteCheck::step}, {"op", NonFiniteCheck::op}}),
-       "name the first non-finite value; step: by running such a step again; op: by a look at every "
-       "tensor",
+       "locate the first NaN or Inf: step: run the step again that had one; op: check the tensors "
+       "between layers in every step, which costs reading them; off: do not",
        ""});
   return options;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

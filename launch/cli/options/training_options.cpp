@@ -4,7 +4,7 @@
 #include "launch/cli/options/option_values.h"
 #include "runtime/data/tokenizer_kind.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -25,14 +25,14 @@ std::vector<Option> data_options() {
       {section, "text", "",
        text(
            [](auto& c) -> auto& { return c.data.text; }, "FILE"),
-       "text or JSONL to tokenize and train on", "none",
+       "text or JSONL file to tokenize and train on", "none",
        [](const RunConfig& c) {
          return when(!c.data.tokens.empty(), "--data.tokens is given too: train on one of them");
        }},
       {section, "tokens", "",
        text(
            [](auto& c) -> auto& { return c.data.tokens; }, "FILE"),
-       "token file to train on (Trireme, llm.c, nanoGPT or Megatron .bin)", "none"},
+       "token file to train on (Trireme, llm.c, nanoGPT or Megatron-LM .bin)", "none"},
       {section, "format", "",
        choice<std::string>([](auto& c) -> auto& { return c.data.format; },
                            {{"auto", "auto"},
@@ -42,15 +42,19 @@ std::vector<Option> data_options() {
                             {"llmc", "llmc"},
                             {"nanogpt", "nanogpt"},
                             {"megatron", "megatron"}}),
-       "of --data.text (text, jsonl) or of the token files; auto: known by their content", ""},
+       "format of data.text (text, jsonl) or of the token files (the others); auto: detect it "
+       "from the content",
+       ""},
       {section, "tokenizer", "",
        text(
            [](auto& c) -> auto& { return c.data.tokenizer; }, "byte|char|bpe|PATH"),
-       "bytes, the text's characters, byte-level BPE trained on the text, or a tokenizer's file", ""},
+       "byte; char: the characters of the text; bpe: byte-level BPE trained on the text; or the "
+       "path of a tokenizer file (tokenizer.json, vocab.bpe)",
+       ""},
       {section, "end-of-text", "",
        text(
            [](auto& c) -> auto& { return c.data.end_of_text; }, "TOKEN"),
-       "token of the tokenizer's file that stands between documents", "known by its name",
+       "end-of-document token of a tokenizer file", "detected by name",
        [](const RunConfig& c) {
          return when(tokenizer_kind(c.data.tokenizer) != TokenizerKind::file,
                      "it belongs to a --data.tokenizer from a file");
@@ -58,7 +62,7 @@ std::vector<Option> data_options() {
       {section, "bpe-vocab", "",
        whole(
            [](auto& c) -> auto& { return c.data.bpe_vocab; }, 257, 1 << 24),
-       "size of the BPE vocabulary trained here", "",
+       "vocabulary size of the BPE tokenizer trained here", "",
        [](const RunConfig& c) {
          return when(tokenizer_kind(c.data.tokenizer) != TokenizerKind::bpe,
                      "it belongs to --data.tokenizer bpe");
@@ -66,23 +70,24 @@ std::vector<Option> data_options() {
       {section, "valid-tokens", "",
        text(
            [](auto& c) -> auto& { return c.data.valid_tokens; }, "FILE"),
-       "token file to evaluate on", "the last valid-fraction of the data"},
+       "token file to evaluate on", "the last data.valid-fraction of the data"},
       {section, "valid-fraction", "",
        real(
            [](auto& c) -> auto& { return c.data.valid_fraction; }, 0, 1),
-       "last part of the data, kept for evaluation; 0: none", "",
+       "hold out this fraction of the data, at its end, for validation; 0: none", "",
        [](const RunConfig& c) {
          return when(!c.data.valid_tokens.empty(), "--data.valid-tokens names the validation data");
        }},
       {section, "documents", "", named<DocumentsKind>([](auto& c) -> auto& { return c.data.documents; }),
-       "what a token of a packed sample attends to: attend, the documents before it too; separate, its own "
-       "alone "
-       "(they end at the end-of-text token)",
+       "attention in packed samples: attend: across document boundaries; separate: within each "
+       "document only, with positions that restart there (documents end at the end-of-text token)",
        ""},
       {section, "prefetch", "",
        whole(
            [](auto& c) -> auto& { return c.data.prefetch; }, 0, 1024),
-       "steps whose batches a thread reads and copies in advance; 0: each as it is needed", ""},
+       "read and copy the batches of N steps ahead on a background thread; 0: read each batch "
+       "when its step begins",
+       ""},
   };
 }
 
@@ -92,33 +97,40 @@ std::vector<Option> train_options() {
       {section, "steps", "",
        whole(
            [](auto& c) -> auto& { return c.train.steps; }, 1),
-       "optimizer steps", ""},
+       "number of optimizer steps", ""},
       {section, "seq-len", "",
        whole(
            [](auto& c) -> auto& { return c.train.seq_len; }, 0, 1 << 28),
-       "tokens a sample", "model.max-positions; stretched rotary models: rotary-original-positions"},
+       "sequence length in tokens", "model.max-positions; with RoPE scaling: rotary-original-positions"},
       {section, "micro-batch", "",
        whole(
            [](auto& c) -> auto& { return c.train.micro_batch; }, 1, 1 << 24),
-       "samples that go through a rank at once", ""},
+       "micro-batch size per data-parallel rank, in samples; larger runs faster and takes more "
+       "activation memory",
+       ""},
       {section, "global-batch", "",
        whole(
            [](auto& c) -> auto& { return c.train.global_batch; }, 0, int64_t{1} << 32),
-       "samples an optimizer step = micro-batch x accumulation x data ranks", "micro-batch x data ranks"},
+       "global batch size in samples = train.micro-batch x gradient accumulation steps x "
+       "data-parallel degree",
+       "micro-batch x data-parallel degree"},
       {section, "seed", "",
        whole(
            [](auto& c) -> auto& { return c.train.seed; }, 0),
-       "of initial weights, the order of samples and jitter", ""},
+       "random seed of initial weights, sample order and router jitter", ""},
       {section, "recompute", "",
        choice<RecomputeMode>([](auto& c) -> auto& { return c.train.recomputation.mode; },
                              {{"none", RecomputeMode::none},
                               {"selective", RecomputeMode::selective},
                               {"full", RecomputeMode::full}}),
-       "activations made again in the backward pass: attention's core, or whole blocks", ""},
+       "activation recomputation in the backward pass: selective recomputes core attention, full "
+       "whole blocks; saves activation memory for extra compute (full: about one more forward "
+       "pass)",
+       ""},
       {section, "recompute-every", "",
        whole(
            [](auto& c) -> auto& { return c.train.recomputation.every; }, 1),
-       "every N-th block: 0, N, 2N, ...", "",
+       "recompute only every N-th block: 0, N, 2N, ...", "",
        [](const RunConfig& c) {
          return when(c.train.recomputation.mode != RecomputeMode::full,
                      "it belongs to --train.recompute full");
@@ -126,7 +138,7 @@ std::vector<Option> train_options() {
       {section, "stop-after", "",
        whole(
            [](auto& c) -> auto& { return c.train.stop_after; }, 0),
-       "save after this step and end with exit code 75, to be resumed; 0: no", "",
+       "save a checkpoint after step N and exit with code 75, to be resumed later; 0: off", "",
        [](const RunConfig& c) -> std::string {
          if (c.train.stop_after == 0) return "";
          if (!c.checkpoint.is_on()) return "--checkpoint.keep is 0: there would be nothing to resume";
@@ -137,23 +149,23 @@ std::vector<Option> train_options() {
       {section, "eval-every", "",
        whole(
            [](auto& c) -> auto& { return c.train.eval_every; }, 0),
-       "steps between evaluations; 0: only at start and end", "", needs_validation_data},
+       "evaluate every N steps; 0: only at the start and at the end", "", needs_validation_data},
       {section, "eval-batches", "",
        whole(
            [](auto& c) -> auto& { return c.train.eval_batches; }, 0),
-       "global batches an evaluation; 0: all validation data", "", needs_validation_data},
+       "evaluate on N global batches; 0: on all validation data", "", needs_validation_data},
       {section, "log-every", "",
        whole(
            [](auto& c) -> auto& { return c.train.log_every; }, 1),
-       "steps between printed lines; metrics.jsonl has every step", ""},
+       "print a line every N steps; metrics.jsonl has every step", ""},
       {section, "sample-tokens", "",
        whole(
            [](auto& c) -> auto& { return c.train.sample_tokens; }, 0),
-       "tokens of text generated at the end; 0: none", ""},
+       "generate N tokens of text after training; 0: none", ""},
       {section, "sample-prompt", "",
        text(
            [](auto& c) -> auto& { return c.train.sample_prompt; }, "TEXT"),
-       "what the generated text goes on from", "",
+       "prompt of the generated text", "",
        [](const RunConfig& c) { return when(c.train.sample_tokens == 0, "--train.sample-tokens is 0"); }},
   };
 }
@@ -165,22 +177,22 @@ std::vector<Option> optimizer_options() {
       {section, "kind", "",
        choice<OptimizerKind>([](auto& c) -> auto& { return c.optimizer.kind; },
                              {{"adamw", OptimizerKind::adamw}, {"muon", OptimizerKind::muon}}),
-       "muon: for the linear layers' matrices; AdamW updates all else", ""},
+       "adamw; or muon: Muon for the matrices of linear layers, AdamW for all other parameters", ""},
       {section, "lr", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.lr; }, 0),
-       "learning rate after warm-up", ""},
+       "peak learning rate, reached after warm-up", ""},
       {section, "schedule", "",
        choice<Kind>([](auto& c) -> auto& { return c.optimizer.schedule; },
                     {{"cosine", Kind::cosine},
                      {"linear", Kind::linear},
                      {"constant", Kind::constant},
                      {"wsd", Kind::wsd}}),
-       "how the rate falls after warm-up; wsd: it stays, then decays", ""},
+       "learning-rate decay after warm-up; wsd: constant, then decay in the last steps", ""},
       {section, "min-lr", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.min_lr; }, 0),
-       "rate at which decay ends, one step after the last", "",
+       "learning rate at which the decay ends, one step after the last", "",
        [](const RunConfig& c) {
          return when(c.optimizer.schedule == Kind::constant, "--optimizer.schedule constant does not decay");
        }},
@@ -191,33 +203,33 @@ std::vector<Option> optimizer_options() {
       {section, "decay-fraction", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.decay_fraction; }, 0, 1),
-       "wsd: share of the steps, at the end, that decays", "",
+       "wsd: fraction of the steps, at the end, over which the learning rate decays", "",
        [](const RunConfig& c) {
          return when(c.optimizer.schedule != Kind::wsd, "it belongs to --optimizer.schedule wsd");
        }},
       {section, "weight-decay", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.weight_decay; }, 0),
-       "on matrices and embeddings", ""},
+       "decoupled weight decay of matrices and embeddings; norms and biases have none", ""},
       {section, "beta1", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.beta1; }, 0, 1),
-       "decay of the first moment", ""},
+       "beta1 of AdamW: decay rate of the first moment", ""},
       {section, "beta2", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.beta2; }, 0, 1),
-       "decay of the second moment", ""},
+       "beta2 of AdamW: decay rate of the second moment", ""},
       {section, "eps", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.eps; }, 0),
-       "added to the root of the second moment", ""},
+       "epsilon of AdamW, added to the root of the second moment", ""},
       {section, "clip", "",
        real(
            [](auto& c) -> auto& { return c.optimizer.clip; }, 0),
-       "largest global gradient norm; 0: no clipping", ""},
+       "clip gradients to this global norm; 0: off", ""},
   };
   for (Option& option : muon_options()) options.push_back(std::move(option));
   return options;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

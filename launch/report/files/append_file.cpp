@@ -8,7 +8,7 @@
 
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 AppendFile::AppendFile(std::filesystem::path path)
     : path_(std::move(path)),
@@ -33,4 +33,4 @@ void AppendFile::write(std::string_view bytes) {
   }
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

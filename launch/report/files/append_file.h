@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string_view>
 
-namespace trireme {
+namespace trireme::launch {
 
 class AppendFile {
  public:
@@ -23,4 +23,4 @@ class AppendFile {
   int descriptor_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

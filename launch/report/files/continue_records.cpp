@@ -12,7 +12,7 @@
 #include "runtime/io/files/durable_file.h"
 #include "runtime/io/files/file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -80,4 +80,4 @@ void number_config(const fs::path& directory) {
   if (error) throw_environment("{}: cannot be renamed: {}", config.string(), error.message());
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -1,12 +1,12 @@
-// Records of a run that goes on: what was written behind the step it goes on from is taken back.
+// Truncates the records of a resumed run to the step it resumes from.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 
-namespace trireme {
+namespace trireme::launch {
 
-/// Takes the lines of steps behind `step`, and half a line at the end, out of metrics.jsonl. A file that is
+/// Takes the lines of steps after `step`, and half a line at the end, out of metrics.jsonl. A file that is
 /// not there is left so. EnvironmentError where it cannot be written; it is then as it was.
 void keep_metrics_up_to(const std::filesystem::path& metrics, int64_t step);
 
@@ -17,4 +17,4 @@ void keep_events_up_to(const std::filesystem::path& directory, int64_t step);
 /// Gives config.ini of the attempt before a number, config.1.ini being the first's.
 void number_config(const std::filesystem::path& directory);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -14,7 +14,7 @@
 #include "models/families/presets.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -57,7 +57,8 @@ fs::path create_run_directory(const fs::path& wanted) {
   for (int number = 1;; ++number) {
     fs::path path = name;
     if (number > 1) path += fmt::format("-{}", number);
-    // Of several runs that start together, one creates it; the others see false and go on to the next number.
+    // Of several runs that start together, one creates it; the others see false and continue to the next
+    // number.
     const bool created = fs::create_directory(path, error);
     const bool taken = !error || error == std::errc::file_exists || error == std::errc::not_a_directory;
     if (error && !(taken && fs::exists(fs::symlink_status(path)))) {
@@ -148,7 +149,7 @@ void RunDirectory::add(Sink& sink, std::string_view bytes) noexcept {
   try {
     sink.file->write(bytes);
   } catch (const std::exception& error) {
-    if (++sink.num_missing == 1) failures_.push_back(fmt::format("{}; the run goes on", error.what()));
+    if (++sink.num_missing == 1) failures_.push_back(fmt::format("{}; the run continues", error.what()));
   }
 }
 
@@ -221,4 +222,4 @@ void RunDirectory::write(const StepMetrics& m) {
 
 void RunDirectory::log(std::string_view line) noexcept { add(log_, std::string(line) + "\n"); }
 
-}  // namespace trireme
+}  // namespace trireme::launch

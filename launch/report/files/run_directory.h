@@ -13,7 +13,7 @@
 #include "launch/report/files/append_file.h"
 #include "launch/report/step_metrics.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 /// config.run.dir, or runs/MODEL-DATA: "runs/gpt2-3m-bible", "runs/gpt2-6x192-bible".
 std::filesystem::path wanted_directory(const RunConfig& config);
@@ -21,7 +21,7 @@ std::filesystem::path wanted_directory(const RunConfig& config);
 /// Creates `wanted`, or where that exists `wanted`-2, -3, ...: which one it was. EnvironmentError (resources)
 /// with the path and the system's words when that is refused.
 std::filesystem::path create_run_directory(const std::filesystem::path& wanted);
-/// `wanted` without a last slash, created where it is not there. EnvironmentError likewise.
+/// `wanted` without a last slash, created where it is missing. EnvironmentError as above.
 std::filesystem::path take_run_directory(const std::filesystem::path& wanted);
 
 /// One object without line end, with the keys step, time, tokens, loss, grad_norm, lr, step_ms,
@@ -37,8 +37,8 @@ class RunDirectory {
   /// (resources) with the path and the system's words when directory or disk refuse.
   RunDirectory(const std::filesystem::path& wanted, std::string_view config_ini)
       : RunDirectory(create_run_directory(wanted), config_ini, std::nullopt) {}
-  /// Of a directory that is there. Where a run goes on in it from `step`, records behind that are taken back,
-  /// and config.ini of the attempt before is kept beside this one's.
+  /// Of a directory that is there. Where a run continues in it from `step`, records after that are taken
+  /// back, and config.ini of the attempt before is kept beside this one's.
   RunDirectory(std::filesystem::path path, std::string_view config_ini, std::optional<int64_t> step);
 
   const std::filesystem::path& path() const { return path_; }
@@ -53,7 +53,7 @@ class RunDirectory {
   std::vector<std::string> take_failures() { return std::exchange(failures_, {}); }
   /// How many records are missing, by file: "metrics.jsonl lacks 12 of its records"; empty: none.
   std::string missing() const;
-  /// Creates the directory anew where it has disappeared, with what was written so far lost. True then.
+  /// Creates the directory again where it has disappeared, with what was written so far lost. True then.
   /// EnvironmentError when that is refused.
   bool restore();
 
@@ -72,4 +72,4 @@ class RunDirectory {
   std::vector<std::string> failures_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

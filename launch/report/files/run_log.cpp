@@ -5,7 +5,7 @@
 
 #include "runtime/io/files/file.h"
 
-namespace trireme {
+namespace trireme::launch {
 
 void RunLog::append(std::string_view line) const noexcept {
   if (path_.empty()) return;
@@ -14,4 +14,4 @@ void RunLog::append(std::string_view line) const noexcept {
   [[maybe_unused]] const auto written = ::write(file.get(), line.data(), line.size());
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

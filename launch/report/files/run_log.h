@@ -1,10 +1,10 @@
-// Where the error that ends a run is kept, whichever rank it befell.
+// RunLog: records the error that ends a run, on whichever rank it happened.
 #pragma once
 
 #include <filesystem>
 #include <string_view>
 
-namespace trireme {
+namespace trireme::launch {
 
 /// The log.txt of a run as every rank knows it. Before there is one nothing is kept.
 class RunLog {
@@ -18,4 +18,4 @@ class RunLog {
   std::filesystem::path path_;
 };
 
-}  // namespace trireme
+}  // namespace trireme::launch

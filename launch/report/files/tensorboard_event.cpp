@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -94,4 +94,4 @@ int64_t step_of_event(std::string_view event) {
   return 0;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace trireme {
+namespace trireme::launch {
 
 struct Scalar {
   std::string_view tag;
@@ -21,4 +21,4 @@ std::string scalar_event(double time, int64_t step, std::span<const Scalar> scal
 /// The step of a serialized event; 0 where it has none.
 int64_t step_of_event(std::string_view event);
 
-}  // namespace trireme
+}  // namespace trireme::launch

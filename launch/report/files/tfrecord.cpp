@@ -3,7 +3,7 @@
 #include <array>
 #include <bit>
 
-namespace trireme {
+namespace trireme::launch {
 
 namespace {
 
@@ -43,4 +43,4 @@ std::string tfrecord(std::string_view bytes) {
   return out;
 }
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace trireme {
+namespace trireme::launch {
 
 /// CRC-32C (Castagnoli; RFC 3720, appendix B.4).
 uint32_t crc32c(std::string_view bytes);
@@ -14,4 +14,4 @@ uint32_t crc32c(std::string_view bytes);
 /// ((crc >> 15 | crc << 17) + 0xa282ead8), so that the CRC of data that holds CRCs stays strong.
 std::string tfrecord(std::string_view bytes);
 
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -115,19 +115,19 @@ Manifest read_manifest(const std::string& path) {
   const std::string file = path + "/" + kManifestName;
   struct stat status = {};
   if (::stat(file.c_str(), &status) != 0)
-    throw_user(ExitCode::checkpoint, "{} is no checkpoint: cannot read {}: {}", path, file,
+    throw_user(ExitCode::checkpoint, "{} is not a checkpoint: cannot read {}: {}", path, file,
                std::strerror(errno));
   if (!S_ISREG(status.st_mode) || static_cast<uint64_t>(status.st_size) > kMostManifestBytes)
-    throw_user(ExitCode::checkpoint, "{} is no manifest: it is no file of at most {} bytes", file,
+    throw_user(ExitCode::checkpoint, "{} is not a manifest: it is not a file of at most {} bytes", file,
                kMostManifestBytes);
   Manifest manifest = parse_manifest(read_text_file(file), file);
   for (const StoredFile& stored : manifest.stored.files) {
     const std::string name = path + "/" + stored.name;
     if (::stat(name.c_str(), &status) != 0)
-      throw_user(ExitCode::checkpoint, "{} is not whole: cannot read {}: {}", path, name,
+      throw_user(ExitCode::checkpoint, "{} is incomplete: cannot read {}: {}", path, name,
                  std::strerror(errno));
     if (!S_ISREG(status.st_mode) || status.st_size != stored.bytes)
-      throw_user(ExitCode::checkpoint, "{} is not whole: {} has {} bytes, the manifest says {}", path, name,
+      throw_user(ExitCode::checkpoint, "{} is incomplete: {} has {} bytes, the manifest says {}", path, name,
                  static_cast<int64_t>(status.st_size), stored.bytes);
   }
   return manifest;

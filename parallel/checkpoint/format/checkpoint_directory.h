@@ -1,4 +1,4 @@
-// The directory in which the checkpoints of a run lie: what is there, and what goes.
+// The checkpoint directory of a run: listing, naming, and removing old checkpoints.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ std::string unfinished_name(int64_t step);
 std::string replaced_name(int64_t step);
 /// A file that names the newest: for people and scripts, never trusted.
 inline constexpr const char* kLatestName = "latest";
-/// "step-00001000 1\n": the checkpoint that runs went on from last, and how many did. A commit removes it.
+/// "step-00001000 1\n": the checkpoint that runs resumed from last, and how many did. A commit removes it.
 inline constexpr const char* kResumedName = "resumed";
 
 /// The steps of which the directory has a committed checkpoint, the newest first; none where there is no such
@@ -30,7 +30,7 @@ std::vector<int64_t> checkpoint_steps(const std::string& directory);
 /// Which checkpoints stay.
 struct Retention {
   int64_t keep = 3;                  ///< of the newest; at least 1
-  int64_t keep_every = 0;            ///< multiples of it stay for ever; 0: none do
+  int64_t keep_every = 0;            ///< multiples of it stay forever; 0: none do
   std::optional<int64_t> best = {};  ///< stays until another is the best
 };
 
@@ -40,7 +40,7 @@ std::vector<int64_t> steps_to_remove(std::vector<int64_t> steps, const Retention
 /// Removes a committed checkpoint: it loses its name first, so that a half of it never counts.
 void remove_checkpoint(FileCalls& calls, const std::string& directory, int64_t step);
 
-/// Renames a committed checkpoint so that no run goes on from it unless it is named: what it is called then.
+/// Renames a committed checkpoint so that no run resumes from it unless it is named: what it is called then.
 /// One that was set aside before under that name goes.
 std::string set_aside(FileCalls& calls, const std::string& directory, int64_t step);
 

@@ -1,4 +1,4 @@
-// Flat ranges as boxes: ZeRO divides flat buffers, so a rank owns a run of a parameter's elements that need
+// Flat ranges as boxes: ZeRO shards flat buffers, so a rank owns a run of a parameter's elements that need
 // not be a box. It is cut into boxes and never gathered.
 #pragma once
 

@@ -64,7 +64,7 @@ nlohmann::json to_json(const StoredFiles& stored);
 StoredFiles stored_from_json(const nlohmann::json& value, const std::string& path);
 
 /// UserError (checkpoint) naming `path` and the tensor or file unless the slices of each file are its bytes
-/// behind the head, each byte once, and those of each tensor are its elements, each element once. Takes time
+/// after the head, each byte once, and those of each tensor are its elements, each element once. Takes time
 /// that grows with the number of slices alone.
 void check_stored(const StoredFiles& stored, const std::string& path);
 

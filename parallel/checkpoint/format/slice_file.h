@@ -1,4 +1,4 @@
-// A file of a checkpoint, read with its hashes checked.
+// Reads a slice file of a checkpoint, with its hashes checked.
 #pragma once
 
 #include <cstdint>

@@ -23,7 +23,7 @@ DType read_dtype(const JsonPlace& place) {
   for (const DType dtype : kStoredTypes) {
     if (place.text() == to_string(dtype)) return dtype;
   }
-  place.refuse("is {}: no type of this program", place.text());
+  place.refuse("is {}: not a type of this program", place.text());
 }
 
 Shape read_shape(const JsonPlace& place, int64_t rank = -1) {
@@ -69,7 +69,7 @@ StoredSlice read_slice(const JsonPlace& place, const Slice& whole, const std::ve
   stored.slice = {
       whole.name, whole.dtype, whole.shape, {read_shape(parts[2], rank), read_shape(parts[3], rank)}};
   if (!fits(stored.slice.box, whole.shape) || stored.slice.box.numel() == 0)
-    place.refuse("is no part of a tensor of shape {}", to_string(whole.shape));
+    place.refuse("is not part of a tensor of shape {}", to_string(whole.shape));
   stored.file = static_cast<size_t>(parts[0].integer(0, std::ssize(files) - 1));
   const StoredFile& file = files[stored.file];
   stored.begin = parts[1].integer(file.head_bytes, file.bytes);
@@ -80,7 +80,7 @@ StoredSlice read_slice(const JsonPlace& place, const Slice& whole, const std::ve
   return stored;
 }
 
-/// The bytes of each file behind its head, each once.
+/// The bytes of each file after its head, each once.
 void check_files(const StoredFiles& stored, const std::string& path) {
   std::vector<std::vector<const StoredSlice*>> of_file(stored.files.size());
   for (const StoredSlice& slice : stored.slices) of_file[slice.file].push_back(&slice);
@@ -88,13 +88,13 @@ void check_files(const StoredFiles& stored, const std::string& path) {
   for (size_t i = 0; i < stored.files.size(); ++i) {
     const StoredFile& file = stored.files[i];
     if (!names.insert(file.name).second)
-      throw_user(ExitCode::checkpoint, "{}: \"files[{}].name\": {} is there twice", path, i, file.name);
+      throw_user(ExitCode::checkpoint, "{}: \"files[{}].name\": {} appears twice", path, i, file.name);
     std::ranges::sort(of_file[i], {}, &StoredSlice::begin);
     int64_t end = file.head_bytes;
     for (const StoredSlice* slice : of_file[i]) {
       if (slice->begin != end) {
-        throw_user(ExitCode::checkpoint, "{}: \"tensors.{}\" begins at byte {} of {} where {} was due: {}",
-                   path, slice->slice.name, slice->begin, file.name, end,
+        throw_user(ExitCode::checkpoint, "{}: \"tensors.{}\" begins at byte {} of {}, expected {}: {}", path,
+                   slice->slice.name, slice->begin, file.name, end,
                    slice->begin < end ? "it overlaps another" : "there is a gap");
       }
       end += slice->slice.bytes();
@@ -166,7 +166,7 @@ void check_tensor(const std::vector<const Slice*>& slices, const std::string& pa
                 ? fmt::format("its slices have {} of its {} elements", elements, first.shape.numel())
                 : "its slices overlap";
   }
-  throw_user(ExitCode::checkpoint, "{}: \"tensors.{}\" is not whole: {}", path, first.name, fault);
+  throw_user(ExitCode::checkpoint, "{}: \"tensors.{}\" is incomplete: {}", path, first.name, fault);
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ class JsonPlace {
     return value_.get<double>();
   }
   const std::string& text() const {
-    if (!value_.is_string()) refuse("is {}: expected a text", shown());
+    if (!value_.is_string()) refuse("is {}: expected a string", shown());
     return value_.get_ref<const std::string&>();
   }
   Hash128 hash() const {

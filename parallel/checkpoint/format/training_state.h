@@ -1,4 +1,4 @@
-// What a training is besides its tensors.
+// TrainingState: the state of a training besides its tensors.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,7 @@ struct TrainingState {
   TextMap schedule;                                         ///< of the learning rate, as options and values
   std::optional<LossScalerState> loss_scaler;               ///< which also counts skipped steps
   std::map<std::string, std::vector<float>> router_biases;  ///< by the router's name
-  /// Each expert's load in the last step (RouterBalance::last_load), likewise.
+  /// Each expert's load in the last step (RouterBalance::last_load), in the same form.
   std::map<std::string, std::vector<double>> router_loads;
   std::map<std::string, SeriesState> z_scores;  ///< by the metric's name
   std::optional<BestState> best;                ///< the evaluation with the least loss so far

@@ -52,10 +52,9 @@ std::string fault_of(const Slice& wanted, const Tensors& tensors, std::span<cons
   if (found == tensors.end()) return fmt::format("{} is missing", wanted.name);
   const Slice& there = stored[found->second.slices.front()].slice;
   if (there.shape != wanted.shape)
-    return fmt::format("{} is {}, {} is wanted", wanted.name, to_string(there.shape),
-                       to_string(wanted.shape));
+    return fmt::format("{} is {}, expected {}", wanted.name, to_string(there.shape), to_string(wanted.shape));
   if (there.dtype != wanted.dtype)
-    return fmt::format("{} is of {}, {} is wanted", wanted.name, to_string(there.dtype),
+    return fmt::format("{} is of {}, expected {}", wanted.name, to_string(there.dtype),
                        to_string(wanted.dtype));
   return "";
 }
@@ -65,8 +64,7 @@ std::string fault_of(const Slice& wanted, const Tensors& tensors, std::span<cons
   const size_t num_errors = errors.size();
   errors.resize(std::min(num_errors, kMost));
   if (num_errors > kMost) errors.push_back(fmt::format("{} more", num_errors - kMost));
-  throw_user(ExitCode::checkpoint, "{} does not have what is to be loaded: {}", path,
-             fmt::join(errors, "; "));
+  throw_user(ExitCode::checkpoint, "{} does not fit this run: {}", path, fmt::join(errors, "; "));
 }
 
 /// The different boxes that are wanted, and by whom.

@@ -1,4 +1,4 @@
-// Who reads which slice of a checkpoint, and who gets which part of it.
+// LoadPlan: which rank reads which slice of a checkpoint, and which ranks need which part of it.
 #pragma once
 
 #include <cstdint>

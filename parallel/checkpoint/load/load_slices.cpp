@@ -113,7 +113,7 @@ class Loader {
   void send(const Delivery& delivery, std::vector<std::byte> packed) {
     constexpr size_t kMaxInFlight = 8;
     const auto& ranks = plan_.wanted_by[delivery.wanted];
-    // All but the last get it at once from here, the last one while this goes on.
+    // All but the last get it at once from here, the last one while this continues.
     std::vector<WorkPtr> works;
     const Tensor message = Tensor::borrow(packed.data(), {std::ssize(packed)}, DType::u8);
     for (const int rank : ranks) {

@@ -1,4 +1,4 @@
-// Carries out a load plan: reads, checks, passes on.
+// Executes a load plan: reads, verifies and distributes slices.
 #pragma once
 
 #include <functional>

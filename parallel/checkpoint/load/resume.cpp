@@ -29,7 +29,7 @@ void broadcast_bytes(Communicator& ranks, std::vector<T>& values) {
   if (bytes > 0) ranks.broadcast(*stream, Tensor::borrow(values.data(), {bytes}, DType::u8), 0);
 }
 
-/// How many runs went on from this checkpoint, as the first rank finds it noted; 0 where it is not noted, or
+/// How many runs resumed from this checkpoint, as the first rank finds it noted; 0 where it is not noted, or
 /// the note cannot be read.
 int64_t num_resumes(Communicator& ranks, const std::string& directory, int64_t step) {
   std::vector<int64_t> number = {0};
@@ -65,7 +65,7 @@ Manifest read_manifest_together(Communicator& ranks, const std::string& path) {
   std::vector<Hash128> first = {own};
   broadcast_bytes(ranks, first);
   require_all(ranks, first[0] == own ? ""
-                                     : fmt::format("{}/{} is not the one that the first rank reads: is the "
+                                     : fmt::format("{}/{} differs from what rank 0 reads: is the "
                                                    "directory shared?",
                                                    path, kManifestName));
   return manifest;
@@ -78,10 +78,8 @@ std::optional<Resumed> load_newest(FileCalls& calls, Communicator& ranks, const 
     const std::string path = directory + "/" + checkpoint_name(steps[i]);
     const int64_t before = num_resumes(ranks, directory, steps[i]);
     if (before >= kMostResumes && i + 1 < steps.size()) {
-      warnings.push_back(
-          fmt::format("{} is passed over: {} runs went on from it and none came to its next "
-                      "checkpoint",
-                      path, before));
+      warnings.push_back(fmt::format(
+          "{} is skipped: {} runs resumed from it and none reached its next checkpoint", path, before));
       continue;
     }
     try {
@@ -98,7 +96,7 @@ std::optional<Resumed> load_newest(FileCalls& calls, Communicator& ranks, const 
       return resumed;
     } catch (const UserError& error) {
       if (error.code() != ExitCode::checkpoint) throw;
-      warnings.push_back(fmt::format("{} is passed over: {}", path, error.what()));
+      warnings.push_back(fmt::format("{} is skipped: {}", path, error.what()));
     }
   }
   return std::nullopt;

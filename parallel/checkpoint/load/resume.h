@@ -1,4 +1,4 @@
-// Which checkpoint a run goes on from: the newest that is whole, the same on all ranks.
+// Finds the checkpoint to resume from: the newest that is intact, the same on all ranks.
 #pragma once
 
 #include <cstdint>
@@ -29,12 +29,12 @@ struct Resumed {
 /// Loads a checkpoint; throws a UserError (checkpoint) on all ranks or on none (as load_slices does).
 using LoadCheckpoint = std::function<void(const std::string& path, const Manifest& manifest)>;
 
-/// So many runs may go on from a checkpoint without coming to the next.
+/// So many runs may resume from a checkpoint without coming to the next.
 inline constexpr int64_t kMostResumes = 2;
 
 /// Loads the newest of `steps` (the newest first) that can be loaded, on all ranks alike, and notes that this
-/// run goes on from it. Passed over, with a warning on all ranks each, are those that are damaged and, where
-/// there is one before it, the one that kMostResumes runs went on from in vain. Nothing where none is left.
+/// run resumes from it. Passed over, with a warning on all ranks each, are those that are damaged and, where
+/// there is one before it, the one that kMostResumes runs resumed from in vain. Nothing where none is left.
 /// All ranks call it.
 std::optional<Resumed> load_newest(FileCalls& calls, Communicator& ranks, const std::string& directory,
                                    const std::vector<int64_t>& steps, const LoadCheckpoint& load,

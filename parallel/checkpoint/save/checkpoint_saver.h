@@ -1,4 +1,4 @@
-// Saves while training goes on.
+// CheckpointSaver: saves asynchronously while training continues.
 #pragma once
 
 #include <condition_variable>
@@ -21,18 +21,18 @@ namespace trireme {
 class BackgroundJob {
  public:
   BackgroundJob() = default;
-  /// Waits for what is under way; its error is lost.
+  /// Waits for what is in flight; its error is lost.
   ~BackgroundJob();
   BackgroundJob(const BackgroundJob&) = delete;
   BackgroundJob& operator=(const BackgroundJob&) = delete;
 
-  /// Whether something is under way.
+  /// Whether something is in flight.
   bool is_busy() const;
   /// Whether the last one threw, and nobody has heard of it yet.
   bool has_failed() const;
   /// Waits until nothing is, then begins. Throws what the one before threw, and begins nothing.
   void start(std::function<void()> job);
-  /// Waits until nothing is under way. Throws what it threw, once.
+  /// Waits until nothing is in flight. Throws what it threw, once.
   void wait();
 
  private:
@@ -40,7 +40,7 @@ class BackgroundJob {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::function<void()> job_;  // under way where it is set
+  std::function<void()> job_;  // in flight where it is set
   std::exception_ptr error_;
   bool ends_ = false;
   std::thread thread_;  // from the first job on
@@ -55,7 +55,7 @@ class CheckpointSaver {
   /// call.
   CheckpointSaver(FileCalls& calls, std::unique_ptr<Communicator> ranks);
 
-  /// Whether a save is under way on this rank. Ranks end at moments of their own: what they do by it they
+  /// Whether a save is in flight on this rank. Ranks end at moments of their own: what they do by it they
   /// have to agree on.
   bool is_saving() const { return job_.is_busy(); }
   /// Whether a save failed that save() or wait() is yet to throw; the ranks hear of it at moments of their
@@ -65,7 +65,7 @@ class CheckpointSaver {
   /// All ranks call it, with equal requests (CommitRequest::proof is filled in). Throws SaveFailed of the
   /// save before, on all ranks, and begins none. What a source throws ends this save on all ranks.
   void save(CommitRequest request, std::span<const SliceSource> sources);
-  /// Waits for the save under way. Throws its SaveFailed, once.
+  /// Waits for the save in flight. Throws its SaveFailed, once.
   void wait() { job_.wait(); }
   /// The last save that came to count; is_saving() must be false.
   const std::optional<Committed>& last() const { return last_; }

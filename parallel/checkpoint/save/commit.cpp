@@ -125,7 +125,7 @@ class Commit {
     for (const StoredFile& file : manifest.stored.files) {
       const auto bytes = static_cast<int64_t>(std::filesystem::file_size(unfinished_ + "/" + file.name));
       if (bytes != file.bytes)
-        throw_environment("{}/{} has {} bytes here, {} were written", unfinished_, file.name, bytes,
+        throw_environment("{}/{} has {} bytes here, but {} were written", unfinished_, file.name, bytes,
                           file.bytes);
     }
     write_durably(calls_, path, manifest_text(manifest));
@@ -183,13 +183,13 @@ void check_shared_directory(FileCalls& calls, Communicator& ranks, const std::st
   const std::string unseen =
       first_failure(ranks, failure_of([&] {
                       if (xxh3_128(read_text_file(path)) != expected)
-                        throw_bad_input("{} is not what the first rank wrote a moment ago", path);
+                        throw_bad_input("{} is not what rank 0 has just written", path);
                     }));
   if (is_first) failure_of([&] { remove_file(calls, path); });
   if (unseen.empty()) return;
   throw_usage(
-      "not all ranks see the checkpoints' directory {} as the first rank does: {}; it must be on a file "
-      "system that all hosts share",
+      "not all ranks see the same checkpoint directory {} as rank 0: {}; it must be on a file system "
+      "shared by all hosts",
       directory, unseen);
 }
 

@@ -1,4 +1,4 @@
-// How a checkpoint comes to count: all of it, on all ranks, or not at all.
+// Commits a checkpoint atomically: complete on all ranks, or not at all.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Who of the ranks that hold the same slices writes which part of them.
+// Splits the writing of replicated slices between the ranks that hold them.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Whole parameters on one rank, whatever the layout.
+// Gathers full parameters on one rank, from any layout.
 #pragma once
 
 #include <functional>

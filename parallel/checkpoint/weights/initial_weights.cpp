@@ -23,8 +23,10 @@ std::string find_initial_weights(const std::string& path) {
     const auto steps = checkpoint_steps(checkpoints.string());
     if (!steps.empty()) return (checkpoints / checkpoint_name(steps.front())).string();
   }
-  throw_bad_input("{} has neither a checkpoint nor model.safetensors: name one of them, or a run's directory",
-                  path);
+  throw_bad_input(
+      "{} has neither a checkpoint nor model.safetensors: give one of them, or a run "
+      "directory",
+      path);
 }
 
 void load_initial_weights(Context& ctx, const ParallelContext& parallel, const CheckpointedModel& model,
@@ -33,9 +35,8 @@ void load_initial_weights(Context& ctx, const ParallelContext& parallel, const C
   if (!fs::is_directory(found)) return load_weights(ctx, model, found, upcycle);
   if (upcycle) {
     throw_usage(
-        "--moe.upcycle begins with a file of weights, and {} is a checkpoint: trireme checkpoint export "
-        "makes a "
-        "file of it",
+        "--moe.upcycle needs a weight file, but {} is a checkpoint: convert it by trireme checkpoint "
+        "export",
         found);
   }
   const Manifest manifest = read_manifest_together(parallel.world(), found);

@@ -1,4 +1,4 @@
-// Weights that a training begins with, wherever they are.
+// Finds and loads the initial weights of a training.
 #pragma once
 
 #include <string>

@@ -41,7 +41,7 @@ void check_fits(const SafetensorsReader& file, const std::vector<std::vector<Par
         errors.push_back(fmt::format("{} is missing", source));
         lacks_experts = lacks_experts || p.expert >= 0;
       } else if (it->second.shape != p.global_shape) {
-        errors.push_back(fmt::format("{} is {}, the model's is {}", source, to_string(it->second.shape),
+        errors.push_back(fmt::format("{} is {}, in the model {}", source, to_string(it->second.shape),
                                      to_string(p.global_shape)));
       } else if (!is_compute_type(it->second.dtype)) {
         errors.push_back(
@@ -51,15 +51,15 @@ void check_fits(const SafetensorsReader& file, const std::vector<std::vector<Par
   }
   for (const auto& [name, unused] : file.tensors()) {
     if (!known.contains(name) && !is_bias_of_router(name))
-      errors.push_back(fmt::format("the model has no place for {}", name));
+      errors.push_back(fmt::format("the model has no parameter {}", name));
   }
   if (errors.empty()) return;
   const size_t num_errors = errors.size();
   errors.resize(std::min(num_errors, kMost));
   if (num_errors > kMost) errors.push_back(fmt::format("{} more", num_errors - kMost));
-  const char* hint = upcycle         ? "; moe.upcycle takes a dense model with an equal feed-forward part, "
-                                       "without biases there, and no shared expert"
-                     : lacks_experts ? "; a dense model becomes a mixture by --moe.upcycle"
+  const char* hint = upcycle         ? "; moe.upcycle needs a dense model with the same feed-forward "
+                                       "size and no biases there, and no shared expert"
+                     : lacks_experts ? "; to start an MoE model from a dense one, add --moe.upcycle on"
                                      : "";
   throw_user(ExitCode::bad_input, "{} does not fit the model: {}{}", file.path(), fmt::join(errors, "; "),
              hint);

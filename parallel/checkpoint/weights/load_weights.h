@@ -1,4 +1,4 @@
-// Initial weights from a file, whatever the layout.
+// Loads initial weights from a file, in any layout.
 #pragma once
 
 #include <string>

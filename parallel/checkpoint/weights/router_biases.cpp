@@ -23,7 +23,7 @@ int64_t num_experts(const CheckpointedModel& model) {
 /// Of a router of this rank among the whole model's.
 size_t number_of(const RouterBalance& router, const CheckpointedModel& model) {
   const auto name = std::ranges::find(model.routers, router.name);
-  TRIREME_CHECK(name != model.routers.end(), "{} is no router of the model", router.name);
+  TRIREME_CHECK(name != model.routers.end(), "{} is not a router of the model", router.name);
   return static_cast<size_t>(name - model.routers.begin());
 }
 
@@ -97,7 +97,7 @@ void load_router_biases(const SafetensorsReader& file, const CheckpointedModel& 
     const StoredTensor& stored = it->second;
     const Shape shape{std::ssize(router->last_load)};
     if (stored.shape != shape || stored.dtype != DType::f32) {
-      throw_user(ExitCode::bad_input, "{}: {} is {} of {}, the model's is {} of f32", file.path(), it->first,
+      throw_user(ExitCode::bad_input, "{}: {} is {} of {}, in the model {} of f32", file.path(), it->first,
                  to_string(stored.shape), to_string(stored.dtype), to_string(shape));
     }
     router->bias.resize(router->last_load.size());

@@ -29,10 +29,10 @@ void save_weights(Context& ctx, const ParallelContext& parallel, const Checkpoin
                   TrainingStep& step, const std::string& path) {
   if (const auto bad = step.find_nonfinite_weight()) {
     throw AgreedEnd(ExitCode::numerics,
-                    fmt::format("no weights are written: a value is not finite, {}", describe(*bad)));
+                    fmt::format("weights were not written: a value is not finite, {}", describe(*bad)));
   }
   const auto biases = router_biases(ctx, parallel, model);
-  // The other ranks go on sending what the first cannot write: they hear of it when all is done.
+  // The other ranks continue sending what the first cannot write: they hear of it when all is done.
   std::optional<SafetensorsWriter> file;
   std::string failure;
   const auto attempt = [&](auto&& write) {

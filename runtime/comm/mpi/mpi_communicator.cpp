@@ -87,7 +87,7 @@ class MpiCommunicator final : public Communicator {
         group_(std::move(group)),
         staging_(std::move(staging)) {}
 
-  // An operation under way cannot be called back: while an exception unwinds nothing is waited for, since the
+  // An operation in flight cannot be called back: while an exception unwinds nothing is waited for, since the
   // job is about to end.
   ~MpiCommunicator() override {
     if (std::uncaught_exceptions() > uncaught_) {

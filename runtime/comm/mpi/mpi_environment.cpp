@@ -41,7 +41,7 @@ std::string label_of(const MpiArrival& arrival) {
 
 }  // namespace
 
-/// For what ranks say of themselves: nothing else is ever under way on its communicator.
+/// For what ranks say of themselves: nothing else is ever in flight on its communicator.
 struct MpiEnvironment::Control {
   MPI_Comm comm = MPI_COMM_NULL;
 };
@@ -134,7 +134,7 @@ void MpiEnvironment::throw_differing(const MpiArrival& arrival) const {
     parts.push_back(fmt::format("'trireme {}' on rank{} {}{}", label, of_label.size() > 1 ? "s" : "",
                                 fmt::join(of_label, ", "), cut ? ", ..." : ""));
   }
-  throw_user(ExitCode::usage, "the {} ranks were not started alike: {}", size_, fmt::join(parts, "; "));
+  throw_user(ExitCode::usage, "the {} ranks were started differently: {}", size_, fmt::join(parts, "; "));
 }
 
 void MpiEnvironment::find_hosts() {

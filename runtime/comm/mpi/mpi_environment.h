@@ -46,7 +46,7 @@ enum class MpiMeeting {
 /// mpirun, as one rank.
 ///
 /// The destructor finalizes MPI when the process is healthy; while an exception unwinds it ends the whole
-/// job, since other ranks may wait for this one for ever. So main() catches while this object lives, and
+/// job, since other ranks may wait for this one forever. So main() catches while this object lives, and
 /// calls abort() with the error's exit code; it makes the object inside another try, for what the constructor
 /// throws.
 class MpiEnvironment {

@@ -34,7 +34,7 @@ void MpiProgress::serve() {
     }
     lock.unlock();
     // Looks for a message that nobody sends; what it is called for is that MPI runs. Its errors belong to the
-    // operations under way, and come out of those.
+    // operations in flight, and come out of those.
     int found = 0;
     MPI_Iprobe(MPI_ANY_SOURCE, tag_, comm_, &found, MPI_STATUS_IGNORE);
     lock.lock();

@@ -10,7 +10,7 @@
 namespace trireme {
 
 /// Open MPI moves a long message in pieces, and only inside its calls; so a rank that computes would hold up
-/// what it sends. While messages are under way the thread enters MPI every tenth of a millisecond; at other
+/// what it sends. While messages are in flight the thread enters MPI every tenth of a millisecond; at other
 /// times it sleeps.
 class MpiProgress {
  public:
@@ -18,7 +18,7 @@ class MpiProgress {
   MpiProgress(MPI_Comm comm, int tag) : comm_(comm), tag_(tag) {}
   ~MpiProgress();
 
-  /// A message is under way, and is not any more.
+  /// A message is in flight, and is not any more.
   void begin();
   void end();
 

@@ -15,7 +15,7 @@ struct NcclOptions {
   int collective_ctas = 16, channel_ctas = 4;
 };
 
-/// The ranks of `host`, which finds them and goes on carrying tensors of the host; those of `device` travel
+/// The ranks of `host`, which finds them and continues carrying tensors of the host; those of `device` travel
 /// through NCCL. All ranks call it. EnvironmentError with NCCL's own words where a group cannot be made, also
 /// in a program built without NCCL.
 ///

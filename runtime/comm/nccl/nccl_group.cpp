@@ -48,7 +48,7 @@ Clock::time_point after(double seconds) {
 /// What the user can do about some of NCCL's refusals.
 std::string_view advice(std::string_view text) {
   if (text.find("Duplicate GPU") == std::string_view::npos) return "";
-  return "; ranks that share a GPU talk by --run.backend mpi (or by NCCL with NCCL_HOSTID set to another "
+  return "; ranks that share a GPU need --run.backend mpi (or NCCL with NCCL_HOSTID set to another "
          "text for each rank, or from NCCL 2.30 on NCCL_MULTI_RANK_GPU_ENABLE=1)";
 }
 
@@ -109,10 +109,9 @@ void NcclGroup::carry_first_message(ncclComm_t comm) {
 
 void NcclGroup::give_up() noexcept {
   fail(
-      fmt::format("ncclCommInitRankConfig on communicator '{}', rank {} of {}: not done after {:.0f} s; some "
-                  "rank did not come, or NCCL finds no way between the hosts (NCCL_DEBUG=INFO says which, "
-                  "NCCL_SOCKET_IFNAME names the "
-                  "network to use)",
+      fmt::format("ncclCommInitRankConfig on communicator '{}', rank {} of {}: not done after {:.0f} "
+                  "s; a rank is missing, or NCCL cannot connect the hosts (NCCL_DEBUG=INFO says more, "
+                  "NCCL_SOCKET_IFNAME selects the network)",
                   name_, rank_, size_, options_.init_seconds));
 }
 
@@ -176,7 +175,7 @@ void NcclGroup::deregister_buffer(const Tensor& t) {
   if (it == buffers_.end() || state_ != State::ready) return;
   const Registration last = *it;
   buffers_.erase(it);
-  stream_->synchronize();  // operations under way may use it
+  stream_->synchronize();  // operations in flight may use it
   check(ncclCommDeregister(comm_, last.handle), "ncclCommDeregister");
 }
 

@@ -42,7 +42,7 @@ class NcclGroup {
   std::chrono::steady_clock::time_point deadline() const { return deadline_; }
   /// Gives it up, with the words for a group that is not complete in time.
   void give_up() noexcept;
-  /// Whoever waits for this group will be told `why`. By any thread.
+  /// Waits on this group will fail with `why`. From any thread.
   void fail(std::string why) noexcept;
 
   /// Gives the call to the device, to be carried out after `ready`; the event is done when it was.
@@ -55,7 +55,7 @@ class NcclGroup {
   void close() noexcept;
   /// Asks NCCL whether an operation has failed since; if so, the group has failed, and the result says why.
   std::string look() noexcept;
-  /// Makes what is under way fail instead of waiting; never waits.
+  /// Makes what is in flight fail instead of waiting; never waits.
   void abort() noexcept;
 
   /// Throws when the group has failed. By any thread.

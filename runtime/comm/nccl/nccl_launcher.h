@@ -38,7 +38,7 @@ class NcclLauncher {
   void run(const std::shared_ptr<NcclGroup>& group, std::function<void()> task);
   /// Ends the group when all that was started on it is launched.
   void close(const std::shared_ptr<NcclGroup>& group) noexcept;
-  /// Makes what is under way in all groups fail; never waits.
+  /// Makes what is in flight in all groups fail; never waits.
   void abort() noexcept;
 
  private:

@@ -139,7 +139,7 @@ void BpeTokenizer::encode_plain(std::string_view text, const Place& place, std::
   pretokenizer_.split(whole, [&](std::string_view word) {
     if (cache_->append(word, ids)) return;
     const auto offset = static_cast<uint64_t>(word.data() - whole.data());
-    // The first word's own bytes begin behind the space put before it.
+    // The first word's own bytes begin after the space put before it.
     encode_word(word, {place.file, place.offset + offset - shift}, ids);
   });
 }

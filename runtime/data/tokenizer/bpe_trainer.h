@@ -1,5 +1,5 @@
 // Training of a byte-level BPE vocabulary (Sennrich et al. 2016, "Neural machine translation of rare words
-// with subword units"), with pair counts kept up to date instead of counted anew.
+// with subword units"), with pair counts kept up to date instead of counted again.
 #pragma once
 
 #include <cstdint>

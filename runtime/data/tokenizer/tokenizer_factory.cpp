@@ -30,9 +30,8 @@ std::unique_ptr<Tokenizer> with_end_of_text(BpeModel model, const std::string& e
 
 [[noreturn]] void refuse_end_of_text(const std::string& spec, const std::string& name) {
   throw_usage(
-      "the end-of-text token \"{}\" has no effect with the tokenizer {}: it names one of a BPE tokenizer's "
-      "file",
-      name, spec);
+      "the end-of-text token \"{}\" has no effect with the tokenizer {}: it is for BPE tokenizer files", name,
+      spec);
 }
 
 std::unique_ptr<Tokenizer> load_file(const std::string& path, const std::string& end_of_text) {
@@ -42,12 +41,12 @@ std::unique_ptr<Tokenizer> load_file(const std::string& path, const std::string&
     if (!end_of_text.empty()) refuse_end_of_text(path, end_of_text);
     if (type == "trireme-byte") return std::make_unique<ByteTokenizer>();
     if (type == "trireme-char") return CharTokenizer::from_json(json, path);
-    throw_bad_input("{}: the type \"{}\" is none of trireme-byte and trireme-char", path, type);
+    throw_bad_input("{}: the type \"{}\" is neither trireme-byte nor trireme-char", path, type);
   }
   if (!json.is_object() || !json.contains("model")) {
     throw_bad_input(
-        "{} is no tokenizer: neither \"model\" (Hugging Face) nor \"type\" (trireme) is in it. For GPT-2's "
-        "encoder.json with vocab.bpe name their folder",
+        "{} is not a tokenizer: it has neither \"model\" (Hugging Face) nor \"type\" (trireme). For "
+        "GPT-2's encoder.json with vocab.bpe give their directory",
         path);
   }
   return with_end_of_text(read_huggingface_json(json, path), end_of_text);
@@ -63,8 +62,8 @@ std::unique_ptr<Tokenizer> load_folder(const std::string& folder, const std::str
   if (auto tokenizer = load_pair("encoder.json", "vocab.bpe")) return tokenizer;
   if (auto tokenizer = load_pair("vocab.json", "merges.txt")) return tokenizer;
   throw_bad_input(
-      "the folder {} holds no tokenizer: neither tokenizer.json, nor encoder.json with vocab.bpe, nor "
-      "vocab.json with merges.txt",
+      "the directory {} has no tokenizer: neither tokenizer.json, nor encoder.json with vocab.bpe, "
+      "nor vocab.json with merges.txt",
       folder);
 }
 
@@ -85,7 +84,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec, const std::st
   if (kind == TokenizerKind::byte && !end_of_text.empty()) refuse_end_of_text(spec, end_of_text);
   if (kind == TokenizerKind::byte) return std::make_unique<ByteTokenizer>();
   if (is_made_from_text(kind)) {
-    throw_usage("the tokenizer '{}' must be trained on a text; name its file here, or give a text", spec);
+    throw_usage("the tokenizer '{}' must be trained on text; give its file, or a text", spec);
   }
   return is_folder(spec) ? load_folder(spec, end_of_text) : load_file(spec, end_of_text);
 }

@@ -14,8 +14,9 @@ namespace trireme {
 namespace {
 
 constexpr std::string_view kAdvice =
-    "known are .tok, llm.c's and Megatron's files by their headers, and nanoGPT's (16-bit ids without a "
-    "header) by the name .bin; the format nanogpt by name takes any bytes as 16-bit ids";
+    "detected are .tok, llm.c and Megatron files by their headers, and nanoGPT files (16-bit ids "
+    "without a header) by the extension .bin; to read any bytes as 16-bit ids, give the format "
+    "nanogpt by name";
 
 template <class T>
 T value_at(std::string_view bytes, size_t offset) {
@@ -118,8 +119,7 @@ std::string why_not_nanogpt(std::string_view bytes) {
     const char* what = begins_with_json_line(bytes) ? "JSON lines"
                        : begins_like_json(bytes)    ? "JSON"
                                                     : "text";
-    return fmt::format(
-        "it is {}, not token ids: --data.text trains on text, data build makes token files of it", what);
+    return fmt::format("it is {}, not token ids: for text use --data.text or trireme data build", what);
   }
   return why_not_sixteen_bits(bytes);
 }
@@ -133,12 +133,12 @@ TokenFormat detect_token_format(const MappedFile& file) {
   }
   if (has_llmc_magic(file)) return TokenFormat::llmc;
   if (is_megatron_name(path)) {
-    throw_bad_input("{} has the name of Megatron's data, but {} is not there: it says what the file holds",
-                    path, megatron_index_path(file.path()));
+    throw_bad_input("{} is named like Megatron data, but its index {} is missing", path,
+                    megatron_index_path(file.path()));
   }
   std::string why = why_not_nanogpt(bytes);
   if (why.empty() && !path.ends_with(".bin")) why = "it has no header, and its name does not end in .bin";
-  if (!why.empty()) throw_bad_input("{} is no token file: {} ({})", path, why, kAdvice);
+  if (!why.empty()) throw_bad_input("{} is not a token file: {} ({})", path, why, kAdvice);
   return TokenFormat::nanogpt;
 }
 

@@ -62,7 +62,7 @@ class IndexReader {
     if (!index_.text().starts_with(kMagic))
       throw_bad_input("{} is not a Megatron index: it does not begin with MMIDIDX", path);
     if (const auto version = load<uint64_t>(9); version != 1) {
-      throw_bad_input("{}: version {} of the Megatron index is not known; 1 is", path, version);
+      throw_bad_input("{}: version {} of the Megatron index is not supported; 1 is", path, version);
     }
     type_ = type_of_code(load<uint8_t>(17));
     num_sequences_ = load<uint64_t>(18);

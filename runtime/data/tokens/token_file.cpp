@@ -9,7 +9,7 @@
 namespace trireme {
 
 std::shared_ptr<TokenFile> TokenFile::open(const std::string& path, TokenFormat format) {
-  if (path.ends_with(".idx")) throw_bad_input("{} is an index; name the .bin beside it", path);
+  if (path.ends_with(".idx")) throw_bad_input("{} is an index; give the .bin file next to it", path);
   MappedFile file(path);
   if (format == TokenFormat::automatic) format = detect_token_format(file);
   TokenLayout layout;

@@ -74,7 +74,7 @@ TokenFormat parse_token_format(std::string_view name) {
   for (const auto& [value, known] : kNames) {
     if (known == name) return value;
   }
-  throw_usage("the token file format '{}' is not known; auto, trireme, llmc, nanogpt and megatron are", name);
+  throw_usage("unknown token file format '{}'; known are auto, trireme, llmc, nanogpt and megatron", name);
 }
 
 int64_t bytes_of(TokenType type) {
@@ -100,12 +100,11 @@ TokenLayout read_tok_layout(const MappedFile& file) {
   if (!has_tok_magic(file))
     throw_bad_input("{} is not a .tok file: it does not begin with {}", path, kTokMagic);
   if (header.version != kTokVersion) {
-    throw_bad_input("{}: version {} of the .tok format is not known; {} is", path, header.version,
+    throw_bad_input("{}: version {} of the .tok format is not supported; {} is", path, header.version,
                     kTokVersion);
   }
   if (header.bytes_per_token != 2 && header.bytes_per_token != 4) {
-    throw_bad_input("{}: the header says {} bytes a token; 2 and 4 are possible", path,
-                    header.bytes_per_token);
+    throw_bad_input("{}: the header says {} bytes per token; expected 2 or 4", path, header.bytes_per_token);
   }
   const uint64_t most_ids = header.bytes_per_token == 2 ? uint64_t{1} << 16 : uint64_t{1} << 31;
   if (header.vocab_size == 0 || header.vocab_size > most_ids) {
@@ -135,7 +134,7 @@ TokenLayout read_llmc_layout(const MappedFile& file) {
   }
   const auto version = load<int32_t>(file, 4);
   if (version != kind->version) {
-    throw_bad_input("{}: version {} of the llm.c format {} is not known; {} is", file.path(), version,
+    throw_bad_input("{}: version {} of the llm.c format {} is not supported; {} is", file.path(), version,
                     kind->magic, kind->version);
   }
   const auto count = load<uint32_t>(file, 8);
@@ -146,13 +145,13 @@ TokenLayout read_llmc_layout(const MappedFile& file) {
 
 TokenLayout read_nanogpt_layout(const MappedFile& file) {
   if (has_tok_magic(file) || (find_llmc_kind(file) && file.size() >= kLlmcHeaderBytes)) {
-    throw_bad_input("{} is no nanoGPT file: it has the header of the format {}", file.path(),
+    throw_bad_input("{} is not a nanoGPT file: it has the header of the format {}", file.path(),
                     to_string(has_tok_magic(file) ? TokenFormat::trireme : TokenFormat::llmc));
   }
   if (file.size() % 2 != 0) {
     throw_bad_input(
-        "{} is {} bytes long: no whole number of 16-bit tokens (nanoGPT's format), and no header of another "
-        "format is in it",
+        "{} is {} bytes long: not a whole number of 16-bit tokens (nanoGPT's format), and it has no "
+        "header of another format",
         file.path(), file.size());
   }
   return {TokenFormat::nanogpt, TokenType::u16, static_cast<int64_t>(file.size() / 2), {{0, 0}}, std::nullopt,

@@ -34,8 +34,8 @@ void check(cudaError_t status, const char* call) {
 
 namespace {
 
-// The driver deals streams out to so many queues, 8 unless told before it starts. A stream that waits for
-// another rank holds up those of its queue, and with them perhaps what that rank waits for.
+// The driver deals streams out to this many queues, 8 unless it is set before it starts. A stream that waits
+// for another rank holds up those of its queue, and with them perhaps what that rank waits for.
 void ask_for_queues() {
   [[maybe_unused]] static const int asked = ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
 }
@@ -72,7 +72,7 @@ void check_support(int index) {
   }
   const std::vector<std::string> doubled = duplicate_libraries(loaded_libraries());
   if (!doubled.empty()) {
-    throw_environment("two copies of one library are loaded, {}: let LD_LIBRARY_PATH name one of them",
+    throw_environment("two copies of a library are loaded, {}: put only one of them on LD_LIBRARY_PATH",
                       doubled[0]);
   }
 }

@@ -26,7 +26,7 @@ uint64_t hash_of(int fd, int64_t begin, int64_t bytes, const std::string& path) 
         ::pread(fd, block.data() + have, block.size() - have, begin + static_cast<int64_t>(have));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw_bad_input("cannot read {}: {}", path, std::strerror(errno));
-    if (got == 0) throw_bad_input("{} became shorter while it was read", path);
+    if (got == 0) throw_bad_input("{} shrank while it was read", path);
     have += static_cast<size_t>(got);
   }
   return hash_name(block);

@@ -36,7 +36,7 @@ class Xxh3Stream {
 
   void update(std::span<const std::byte> bytes);
   Hash128 digest() const;
-  /// Begins anew.
+  /// Restarts.
   void reset();
 
  private:

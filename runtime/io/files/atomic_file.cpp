@@ -95,7 +95,7 @@ void AtomicFileWriter::write_fully(std::span<const std::byte> bytes, int64_t off
       fail(path_, "write", errno);
     }
     if (wrote == 0)
-      throw_environment("cannot write {}: the system takes no more bytes and says no reason", path_);
+      throw_environment("cannot write {}: the system accepts no more bytes and gives no reason", path_);
     bytes = bytes.subspan(static_cast<size_t>(wrote));
     offset += wrote;
   }

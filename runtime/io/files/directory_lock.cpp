@@ -62,7 +62,7 @@ DirectoryLock::DirectoryLock(const std::string& directory) {
   if (lock_byte(fd, kTurn, F_WRLCK, F_OFD_SETLKW) != 0) fail("lock");
   if (lock_byte(fd, kHolder, F_WRLCK, F_OFD_SETLK) != 0) {
     if (errno != EAGAIN && errno != EACCES) fail("lock");
-    throw_usage("{} is in use: {}; wait until that run has ended, or take another directory", directory,
+    throw_usage("{} is in use: {}; wait until that run has ended, or use another directory", directory,
                 read_holder(fd));
   }
   const std::string holder = this_process() + "\n";

@@ -58,7 +58,7 @@ void DurableFile::write(std::span<const std::byte> bytes) {
         uninterrupted([&] { return calls_.pwrite(fd_, bytes.data(), bytes.size(), size_); });
     if (wrote < 0) fail_call("write", path_, errno);
     if (wrote == 0)
-      throw_environment("cannot write {}: the system takes no more bytes and says no reason", path_);
+      throw_environment("cannot write {}: the system accepts no more bytes and gives no reason", path_);
     bytes = bytes.subspan(static_cast<size_t>(wrote));
     size_ += wrote;
   }

@@ -11,7 +11,7 @@
 namespace trireme {
 
 // All of these throw EnvironmentError (resources) "cannot ACTION PATH: the kernel's words (ENOSPC)" when a
-// call fails. A call that a signal interrupts is made again; a short write goes on where it ended.
+// call fails. A call that a signal interrupts is made again; a short write continues where it ended.
 
 /// A new file, written from its beginning to its end. It may be gone after a power cut until sync() has
 /// returned, and its name until its directory was synced. Without close() the destructor closes it and says

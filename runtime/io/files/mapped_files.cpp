@@ -56,7 +56,7 @@ class Line {
   const uint64_t mapped = mapping.size.load(), offset = address - mapping.begin.load();
   const bool is_cut = !is_there || static_cast<uint64_t>(now.st_size) < mapped;
   Line line;
-  line << "\ntrireme: error: " << path << ": byte " << offset << " cannot be read any more: ";
+  line << "\ntrireme: error: " << path << ": byte " << offset << " can no longer be read: ";
   if (is_cut) {
     line << "the file had " << mapped << " bytes when it was opened and ";
     if (is_there) {
@@ -64,7 +64,7 @@ class Line {
     } else {
       line << "is gone now";
     }
-    line << "; files must stay as they are while a run reads them\n";
+    line << "; files must not change while a run reads them\n";
   } else {
     line << "the storage below it failed\n";
   }

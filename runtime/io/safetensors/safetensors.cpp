@@ -63,7 +63,8 @@ Parts split(const MappedFile& file) {
     const std::string_view other = signature_of(file.text());
     if (!other.empty()) throw_bad_input("{} is not a safetensors file: it is {}", file.path(), other);
     throw_bad_input(
-        "{} is cut short or not a safetensors file: it gives its header {} bytes, {} follow (limit {})",
+        "{} is truncated or not a safetensors file: its header should have {} bytes, {} follow (limit "
+        "{})",
         file.path(), length, rest, kMaxHeaderBytes);
   }
   return {file.text().substr(kLengthBytes, length), bytes.subspan(kLengthBytes + length)};
@@ -96,7 +97,7 @@ class Entry {
     }
     std::vector<std::string_view> known;
     for (const auto& [dtype, name] : kDTypeNames) known.push_back(name);
-    throw_bad_input("{} has the dtype {}; known are {}", where_, value.dump(), fmt::join(known, ", "));
+    throw_bad_input("{} has dtype {}; supported are {}", where_, value.dump(), fmt::join(known, ", "));
   }
 
   std::vector<int64_t> integers(const char* key) const {
@@ -105,7 +106,7 @@ class Entry {
     std::vector<int64_t> numbers;
     for (const json& number : value) {
       if (!number.is_number_unsigned() || number.get<uint64_t>() > uint64_t{INT64_MAX}) {
-        throw_bad_input("{}: {} {} holds something else than sizes", where_, key, value.dump());
+        throw_bad_input("{}: {} {} must hold only sizes", where_, key, value.dump());
       }
       numbers.push_back(number.get<int64_t>());
     }
@@ -157,7 +158,7 @@ TextMap read_metadata(const json& value, const std::string& path) {
   TextMap metadata;
   if (!value.is_object()) throw_bad_input("{}: {} is not an object", path, kMetadata);
   for (const auto& [key, text] : value.items()) {
-    if (!text.is_string()) throw_bad_input("{}: {} has \"{}\", which is no string", path, kMetadata, key);
+    if (!text.is_string()) throw_bad_input("{}: {} has \"{}\", which is not a string", path, kMetadata, key);
     metadata.emplace(key, text.get<std::string>());
   }
   return metadata;
@@ -172,7 +173,7 @@ void check_tiling(const std::map<std::string, StoredTensor, std::less<>>& tensor
   const std::byte* end = data.data();
   for (const auto& [bytes, name] : ranges) {
     if (bytes.data() != end) {
-      throw_bad_input("{}: tensor \"{}\" begins at byte {} of the data where {} was due: {}", path, name,
+      throw_bad_input("{}: tensor \"{}\" begins at byte {} of the data, expected {}: {}", path, name,
                       bytes.data() - data.data(), end - data.data(),
                       bytes.data() < end ? "it overlaps another" : "there is a gap");
     }

@@ -53,7 +53,7 @@ int64_t visible_pairs(const AttentionShape& s) {
   return clamped_sum(first, s.q_len, s.kv_len) - before;
 }
 
-/// Of so many products of queries and keys that see each other, with a head's elements each.
+/// Of this many products of queries and keys that see each other, with a head's elements each.
 OpWork work_of(const AttentionShape& s, int products) {
   OpWork work;
   work.flops = 2.0 * products * static_cast<double>(visible_pairs(s)) *

@@ -7,7 +7,7 @@ namespace trireme::ops {
 
 /// B sequences of q_len queries and kv_len keys. Query head h reads key/value head h / (num_heads /
 /// num_kv_heads). Query i lies where key i + kv_len - q_len + shift lies or would lie; with `causal` it sees
-/// no key behind.
+/// no later key.
 struct AttentionShape {
   int64_t batch = 1;
   int64_t q_len = 1;
@@ -22,7 +22,7 @@ struct AttentionShape {
   int64_t window = 0;
   /// c above 0: a score s, scale applied, counts as c * tanh(s / c) (Gemma 2, arXiv 2408.00118).
   float soft_cap = 0;
-  /// For a block of keys of a longer row: by how many places the last query lies behind the last key.
+  /// For a block of keys of a longer row: by how many places the last query lies after the last key.
   int64_t shift = 0;
   /// int32 [batch, q_len], or absent: a query sees no key at a place before its first_key. Not below 0, and
   /// does not fall from one query of a sequence to the next, which only the CPU's body can check. Needs

@@ -3,14 +3,18 @@
 namespace trireme::ops {
 
 std::string why_not_by_cudnn(const AttentionShape& s, DType dtype) {
-  if (dtype == DType::f32) return "cuDNN's attention has no fp32";
-  if (s.q_len != s.kv_len) return "cuDNN is asked for as many queries as keys alone";
-  if (s.q_len == 1) return "cuDNN is not asked for a single token";
-  if (s.head_dim > 128 || s.head_dim % 8 != 0) return "cuDNN is asked for heads of 8, 16, ... 128 alone";
-  if (s.window > 0) return "cuDNN is not asked for a window";
-  if (s.soft_cap > 0) return "cuDNN is not asked for a soft cap";
-  if (s.first_key) return "cuDNN is not asked for first keys of queries (packed documents)";
-  if (s.causal && s.shift != 0) return "cuDNN is asked for queries at the places of the keys alone";
+  if (dtype == DType::f32) return "cuDNN attention has no fp32";
+  if (s.q_len != s.kv_len) return "cuDNN attention is used only with as many queries as keys";
+  if (s.q_len == 1) return "cuDNN attention is not used for a single token";
+  if (s.head_dim > 128 || s.head_dim % 8 != 0)
+    return "cuDNN attention is used only with head sizes "
+           "8, 16, ... 128";
+  if (s.window > 0) return "cuDNN attention is not used with sliding windows";
+  if (s.soft_cap > 0) return "cuDNN attention is not used with logit soft-capping";
+  if (s.first_key) return "cuDNN attention is not used with packed documents kept separate";
+  if (s.causal && s.shift != 0)
+    return "cuDNN attention is used only with queries at the positions of "
+           "the keys";
   return "";
 }
 

@@ -52,7 +52,7 @@ class BlockRuns {
   std::array<int64_t, Shape::kMaxRank> strides_{};
   int64_t first_ = 0;
   int64_t length_ = 1;
-  int num_outer_;  // dims that count the runs; the dims behind them make up one run
+  int num_outer_;  // dims that count the runs; the dims after them make up one run
 };
 
 }  // namespace trireme::ops::cpu

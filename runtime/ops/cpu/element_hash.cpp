@@ -70,7 +70,7 @@ ElementHashKey::ElementHashKey(std::string_view name)
 
 Sum128 hash_elements(const ElementHashKey& key, int64_t first_index, std::span<const std::byte> bytes,
                      size_t element_size) {
-  constexpr int64_t kBlock = int64_t{1} << 30;  // sums of so many halves do not overflow
+  constexpr int64_t kBlock = int64_t{1} << 30;  // sums of this many halves do not overflow
   const auto count = static_cast<int64_t>(bytes.size() / element_size);
   Sum128 sum;
   for (int64_t begin = 0; begin < count; begin += kBlock) {

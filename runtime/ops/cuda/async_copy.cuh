@@ -1,6 +1,6 @@
-// Copies from global to shared memory that go on while their thread computes (cp.async of the PTX manual,
+// Copies from global to shared memory that continue while their thread computes (cp.async of the PTX manual,
 // sm_80 and newer). A thread puts copies into groups and waits for its own; what other threads copied is
-// there behind the barrier that follows their waits. On the host the bytes arrive no sooner than the wait.
+// there after the barrier that follows their waits. On the host the bytes arrive no sooner than the wait.
 #pragma once
 
 #include "runtime/ops/cuda/launch.cuh"
@@ -28,7 +28,7 @@ __device__ void copy_async(void* to, const void* from, bool is_there) {
 /// The copies since the last commit are a group, perhaps an empty one.
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-/// Waits until at most the `Running` groups committed last are under way.
+/// Waits until at most the `Running` groups committed last are in flight.
 template <int Running = 0>
 __device__ void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Running) : "memory");

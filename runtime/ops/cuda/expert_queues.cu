@@ -11,7 +11,7 @@ namespace {
 /// Choices that a warp counts one after the other.
 constexpr int64_t kChunk = 1024;
 
-/// Calls visit(i, expert, q) for each choice i of [begin, end), the q-th of its expert as `counts` goes on
+/// Calls visit(i, expert, q) for each choice i of [begin, end), the q-th of its expert as `counts` continues
 /// counting. A warp takes 32 at once: lanes that name one expert queue in their order.
 template <class Visit>
 __device__ void count_in_order(const int32_t* chosen, int64_t begin, int64_t end, int num_experts,

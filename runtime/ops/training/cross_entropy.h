@@ -32,7 +32,7 @@ TRIREME_OP_BODIES(cross_entropy, Context& ctx, const Columns& logits, const Tens
                   const CrossEntropyOptions& options, const Tensor& loss, const Columns& dlogits,
                   const Tensor& added)
 
-/// Cross-entropy over a divided vocabulary, first half. logits [N,V] are the columns `part` of rows whose
+/// Cross-entropy over a sharded vocabulary, first half. logits [N,V] are the columns `part` of rows whose
 /// other columns lie elsewhere; targets [N] i32 count over all columns. statistics [N,4] f32 receives for
 /// each row the largest logit here, the sum of exp(logit - largest), the target's logit, or 0 where the
 /// target lies elsewhere or is ignored, and with label smoothing the sum of the logits, else 0; all of them

@@ -10,7 +10,7 @@ namespace trireme::ops {
 void find_nonfinite(Context& ctx, const Tensor& t, const Tensor& first);
 TRIREME_OP_BODIES(find_nonfinite, Context& ctx, const Tensor& t, const Tensor& first)
 
-/// out = NaN where x is not finite, else what it was. Both [1] f64.
+/// Sets out to NaN if x is not finite, else leaves it unchanged. Both [1] f64.
 void propagate_nonfinite(Context& ctx, const Tensor& x, const Tensor& out);
 TRIREME_OP_BODIES(propagate_nonfinite, Context& ctx, const Tensor& x, const Tensor& out)
 

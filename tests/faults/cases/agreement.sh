@@ -122,7 +122,7 @@ case_ranks_run_different_commands() {
   for other in 'bench collectives' info "$t --dry-run" --help '--version'; do
     agreement_pair "$t" "$other"
     [[ $status == 2 ]] || { agreement_say "exit code $status beside '$other'"; return 1; }
-    grep -q 'not started alike' out || { agreement_say "not told beside '$other'"; return 1; }
+    grep -q 'started differently' out || { agreement_say "not told beside '$other'"; return 1; }
   done
 }
 
@@ -134,7 +134,7 @@ case_usage_error_on_one_rank() {
     local with=(--config\ /nonexistent.ini '')
     agreement_refused 2 "rank $rank: --config /nonexistent.ini: cannot be read" "$t" "${with[rank]}" "${with[1 - rank]}" || return
     with=(--train.stps\ 3 '')
-    agreement_refused 2 "rank $rank: command line: --train.stps is no option" "$t" "${with[rank]}" "${with[1 - rank]}" || return
+    agreement_refused 2 "rank $rank: command line: --train.stps is not an option" "$t" "${with[rank]}" "${with[1 - rank]}" || return
   done
 }
 
@@ -147,7 +147,7 @@ case_usage_errors_of_all_ranks() {
     agreement_say 'one is lost'
     return 1
   fi
-  agreement_refused 2 'trireme: error: command line: --train.stps is no option' '--data.text text.txt --train.stps 3' '' '' &&
+  agreement_refused 2 'trireme: error: command line: --train.stps is not an option' '--data.text text.txt --train.stps 3' '' '' &&
     agreement_refused 2 'trireme: error: --model.vocab 5 is smaller' '--data.text text.txt --model.vocab 5' '' ''
 }
 
@@ -204,7 +204,7 @@ case_files_of_two_tokenizers() {
   local char=(train "${agreement_tiny[@]}" --data.tokenizer char)
   agreement_alone 0 'train.tok' data build text.txt --out bytes &&
     agreement_alone 0 'train.tok' data build text.txt --out chars --tokenizer char &&
-    agreement_alone 3 'were not made with one tokenizer' \
+    agreement_alone 3 'were made with different tokenizers' \
       train "${agreement_tiny[@]}" --data.tokens bytes/train.tok --data.valid-tokens chars/validation.tok &&
     agreement_alone 0 'files in one' "${char[@]}" --model.vocab 100 --data.text text.txt --run.dir one &&
     agreement_alone 0 'files in more' "${char[@]}" --model.vocab 100 --data.text text.txt --model.load one/model.safetensors --run.dir more &&

@@ -40,7 +40,7 @@ case_products_of_options() {
   says 'is 4294967296 ranks'
   expect 2 "${dry[@]}" --tp 1048576 --pp 1048576 --cp 1048576
   expect 2 "${dry[@]}" --pp 4096 --parallel.schedule interleaved --parallel.virtual-stages 1048576
-  says 'stages; at most'
+  says 'stages; the maximum'
   expect 2 "${dry[@]}" --train.steps 9007199254740993
   expect 2 "${dry[@]}" --train.steps 1e400
 }
@@ -167,7 +167,7 @@ case_validation_before_step_1() {
 # A warm-up that never reaches the rate is refused
 case_warmup_of_all_steps() {
   expect 2 "$TRIREME" train --data.text t.txt "${tiny[@]}" --train.steps 10 --optimizer.warmup 10
-  says 'optimizer.warmup 10 is not below train.steps 10'
+  says 'optimizer.warmup 10 must be less than train.steps 10'
 }
 
 # The banner's line of a pipeline is one line for 126 layers over 112 stages
@@ -181,5 +181,5 @@ case_info_says_what_fits() {
   expect 0 "$TRIREME" info --preset gpt2-3m
   says 'one rank fits up to about'
   expect 0 "$TRIREME" info --preset llama3-405b
-  says 'too little for one rank even at'
+  says 'too little for one rank even with'
 }

@@ -131,7 +131,7 @@ case_signal_in_evaluation() {
   wait $pid
   status=$?
   expect_status 143
-  ends_with 'Nothing is saved: no step was done' r/log.txt
+  ends_with 'Nothing is saved: no step was completed' r/log.txt
   no_model r
 }
 
@@ -220,7 +220,7 @@ case_full_disk_of_metrics() {
     --checkpoint.keep 0) >out 2>&1
   status=$?
   expect_status 0
-  if [[ $(grep -c 'metrics.jsonl: cannot be written: File too large; the run goes on' out) != 1 ]]; then cat out; exit 1; fi
+  if [[ $(grep -c 'metrics.jsonl: cannot be written: File too large; the run continues' out) != 1 ]]; then cat out; exit 1; fi
   says 'metrics.jsonl lacks'
   whole_metrics r 100
   [[ -s r/model.safetensors ]]
@@ -232,10 +232,10 @@ case_no_room_for_the_model() {
   (ulimit -f 16 && exec "$TRIREME" train --data.text t.txt "${tiny[@]}" --train.steps 5 --run.dir r) >out 2>&1
   status=$?
   expect_status 7
-  says 'no file may have more than 16 KiB (ulimit -f)'
+  says 'files are limited to 16 KiB (ulimit -f)'
   says_not 'step 1/5'
   says '(ulimit -f)' r/log.txt
-  ends_with 'Nothing is saved: no step was done' r/log.txt
+  ends_with 'Nothing is saved: no step was completed' r/log.txt
   no_model r
 }
 
@@ -281,7 +281,7 @@ case_write_that_returns_0() {
   preload write metrics.jsonl
   preload pwrite model.safetensors
   expect 0 env LD_PRELOAD=./write.so "$TRIREME" train --data.text t.txt "${tiny[@]}" --train.steps 5 --run.dir r
-  says 'metrics.jsonl: cannot be written: nothing was written; the run goes on'
+  says 'metrics.jsonl: cannot be written: nothing was written; the run continues'
   says 'metrics.jsonl lacks 6 of its records'
   [[ -s r/model.safetensors ]] || exit 1
   expect 7 env LD_PRELOAD=./pwrite.so "$TRIREME" train --data.text t.txt "${tiny[@]}" --train.steps 5 --run.dir s
@@ -299,7 +299,7 @@ case_directory_removed() {
   wait $pid
   status=$?
   expect_status 0
-  says 'r had disappeared and is made anew'
+  says 'r had disappeared and was created again'
   [[ -s r/model.safetensors && -s r/config.ini ]]
 }
 
@@ -373,7 +373,7 @@ case_prompt_is_tried() {
   local run=("$TRIREME" train --data.text letters --data.tokenizer char --train.steps 3 --model.layers 1 --model.hidden 32
     --model.heads 2 --train.seq-len 16 --run.threads 1)
   expect 0 "${run[@]}" --run.dir r
-  says 'a line break, is not in it'
+  says 'a line break, which is not in it'
   says '--- sample ---'
   expect 2 "${run[@]}" --train.sample-prompt XYZ --run.dir s
   says '--train.sample-prompt'
@@ -384,7 +384,7 @@ case_prompt_is_tried() {
 case_too_large_for_memory() {
   text 300 >t.txt
   expect 7 "$TRIREME" train --data.text t.txt --preset llama3-405b --train.seq-len 64 --run.device cpu --run.dir r
-  says 'by prediction'
+  says 'are predicted to need'
   says '--train.'
   says '--run.check-memory off'
   [[ ! -e r ]]
@@ -395,7 +395,7 @@ case_root_as_run_directory() {
   local dir
   for dir in / // . .. ./ ../.. /..; do
     expect 2 "$TRIREME" train --data.text t.txt "${tiny[@]}" --run.dir "$dir"
-    says 'name a new one'
+    says 'choose a new directory'
   done
 }
 

@@ -71,7 +71,7 @@ case_ids_beyond_the_vocabulary() {
     formats_refuses 3 'outside the vocabulary of 500' "$TRIREME" train --data.tokens a.bin --model.vocab 500 --model.layers 1
 }
 case_format_of_the_wrong_kind() {
-  formats_text >a.txt && formats_refuses 2 'one of token files' "$TRIREME" train --data.text a.txt --data.format llmc
+  formats_text >a.txt && formats_refuses 2 'is a token format' "$TRIREME" train --data.text a.txt --data.format llmc
 }
 
 # Every bit of llm.c's magic and of our own.
@@ -117,7 +117,7 @@ case_json_lines_by_content() {
 }
 case_json_document() {
   printf '[\n{"text": "a"},\n{"text": "b"}\n]\n' >a.json
-  formats_refuses 3 'not one object a line' "$TRIREME" data build a.json --out o
+  formats_refuses 3 'not one object per line' "$TRIREME" data build a.json --out o
 }
 case_compressed_text() {
   local name bytes
@@ -209,7 +209,7 @@ L
 case_end_of_text_is_known_or_named() {
   for ((i = 0; i < 150; ++i)); do echo "{\"text\": \"abc $i\"}"; done >a.jsonl
   formats_tokenizer '\s+' '<fin>'
-  formats_trains 'no end-of-text token that is known' --data.text a.jsonl --data.tokenizer t.json || return 1
+  formats_trains 'no known end-of-text token' --data.text a.jsonl --data.tokenizer t.json || return 1
   formats_trains 'in 150 documents' --data.text a.jsonl --data.tokenizer t.json --data.end-of-text '<fin>' || return 1
   if grep -q 'no end-of-text' out; then echo 'named, and yet missed'; return 1; fi
   formats_tokenizer '\s+' '<｜end▁of▁sentence｜>'

@@ -6,7 +6,7 @@
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/test_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 std::vector<CollectiveTime> measure(int num_ranks, const CollectivesBenchOptions& options) {
@@ -57,4 +57,4 @@ TEST(CollectivesBench, OneRankHasNobodyToSendTo) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

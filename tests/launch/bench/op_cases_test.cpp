@@ -4,7 +4,7 @@
 
 #include "tests/support/test_device.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 TEST(OpCases, EveryCaseRunsAndKnowsItsWork) {
@@ -33,4 +33,4 @@ TEST(OpCases, TimesAreOfOneRun) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::ElementsAre;
@@ -39,12 +39,13 @@ TEST(RunChanges, AccidentsAreListedAtOnceAndTheRestPasses) {
   now["optimizer.lr"] = "0.002";
   now["parallel.tensor"] = "1";
   const RunChanges changes = compare_runs(saved(), now);
-  EXPECT_THAT(changes.refused, ElementsAre("data: 10 bytes, hash 1 there, 11 bytes, hash 2 here",
-                                           "model.layers: 4 there, 6 here", "moe.top-k: 2 there, 1 here",
-                                           "train.seed: 1337 there, 7 here"));
-  EXPECT_THAT(changes.passed,
-              ElementsAre("optimizer.lr: 0.001 there, 0.002 here", "parallel.tensor: 2 there, 1 here",
-                          "train.steps: 100 there, 200 here"));
+  EXPECT_THAT(changes.refused, ElementsAre("data: 10 bytes, hash 1 in the checkpoint, 11 bytes, hash 2 here",
+                                           "model.layers: 4 in the checkpoint, 6 here",
+                                           "moe.top-k: 2 in the checkpoint, 1 here",
+                                           "train.seed: 1337 in the checkpoint, 7 here"));
+  EXPECT_THAT(changes.passed, ElementsAre("optimizer.lr: 0.001 in the checkpoint, 0.002 here",
+                                          "parallel.tensor: 2 in the checkpoint, 1 here",
+                                          "train.steps: 100 in the checkpoint, 200 here"));
 }
 
 // Names of the same content, where a run takes place, and what another version did not know.
@@ -59,4 +60,4 @@ TEST(RunChanges, WhatSaysNothingOfTheTrainingIsNotCompared) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

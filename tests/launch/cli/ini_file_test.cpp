@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::ElementsAre;
@@ -27,7 +27,7 @@ TEST(IniFile, SectionsKeysCommentsAndQuotes) {
 TEST(IniFile, FaultsCarryTheirLine) {
   EXPECT_THAT(
       parse_ini("[a\nx\n[b]\nk = 1\nk = 2\nq = \"open\nr = \"a\" b\ns = \"\\q\"\nt = \"\\x4\"", "f").errors,
-      ElementsAre(HasSubstr("f:1: '[a' is no section"), HasSubstr("f:2: 'x' is neither"),
+      ElementsAre(HasSubstr("f:1: '[a' is not a section"), HasSubstr("f:2: 'x' is neither"),
                   HasSubstr("f:5: b.k was already given on line 4"), HasSubstr("f:6: b.q"),
                   HasSubstr("f:7: b.r"), HasSubstr("f:8: b.s"), HasSubstr("f:9: b.t")));
 }
@@ -45,4 +45,4 @@ TEST(IniFile, AnyTextSurvivesQuoting) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -14,7 +14,7 @@
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::AllOf;
@@ -64,9 +64,10 @@ TEST(RunArguments, TheLossIsWhatIsAskedFor) {
                                .config;
   EXPECT_EQ(config.loss, (LossConfig{1e-4, 0.1, 512}));
   EXPECT_EQ(config.data.documents, DocumentsKind::separate);
-  EXPECT_THAT(banner(config, {}),
-              AllOf(HasSubstr("shown as objective: with z-loss 0.0001 and label smoothing 0.1"),
-                    HasSubstr("documents do not see each other")));
+  EXPECT_THAT(
+      banner(config, {}),
+      AllOf(HasSubstr("cross-entropy, plus z-loss 0.0001 and label smoothing 0.1 (shown as objective)"),
+            HasSubstr("attention within documents only")));
   EXPECT_THAT(fault_of({"--data.text", "a", "--loss.label-smoothing", "1"}),
               HasSubstr("up to, not including"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--data.documents", "separate", "--data.tokenizer", "char"}),
@@ -154,10 +155,10 @@ TEST(RunArguments, AllFaultsAtOnceWithPlaceAndNumbers) {
   const std::string path = file.path();
   for (const std::string& part :
        {path + ":2: train.steps is 'many'; allowed: a whole number, 1 or more",
-        path + ":3: train.step-count is no option of trireme train; did you mean train.steps?",
+        path + ":3: train.step-count is not an option of trireme train; did you mean train.steps?",
         path + ":5: 'lr 3' is neither",
-        std::string("parallel.virtual-stages 2 does not go with parallel.schedule 1f1b"),
-        std::string("--layers is no option of trireme train; did you mean --model.layers?"),
+        std::string("parallel.virtual-stages 2 needs --parallel.schedule interleaved, not 1f1b"),
+        std::string("--layers is not an option of trireme train; did you mean --model.layers?"),
         std::string("nearest are 32 (accumulation 2) or 48 (accumulation 3)"),
         std::string("model.hidden 768 does not divide"), std::string("did you mean gpt2-124m?"),
         std::string("optimizer.decay-fraction has no effect"), std::string("'stray'"),
@@ -192,7 +193,7 @@ TEST(RunArguments, AScheduleFileIsReadOnceAndThePlanHasItFromThenOn) {
   }
   ASSERT_FALSE(std::filesystem::exists(path));
   EXPECT_THAT(complete(config, {}, 2, true), IsEmpty());
-  EXPECT_THAT(layout_line(config), HasSubstr("pipeline " + path + ", 4 micro-batches a replica: bubble"));
+  EXPECT_THAT(layout_line(config), HasSubstr("pipeline " + path + ", 4 micro-batches per replica: bubble"));
   EXPECT_EQ(training_schedule(config.parallel, 4).actions_of_stage[1].size(), 12u + 8);
   EXPECT_TRUE(has_split_backward(config.parallel.schedule));
   config.parallel.pipeline = 1;  // has no use for it
@@ -208,7 +209,7 @@ TEST(RunArguments, OneFaultIsOneSentence) {
 TEST(RunArguments, BatchArithmeticNamesWhatWorks) {
   EXPECT_THAT(
       fault_of({"--data.text", "a", "--train.micro-batch", "5", "--train.global-batch", "12"}, 2),
-      AllOf(HasSubstr("12 is no multiple of train.micro-batch 5 x 2 data ranks = 10"),
+      AllOf(HasSubstr("12 is not a multiple of train.micro-batch 5 x 2 data-parallel ranks = 10"),
             HasSubstr("10 (accumulation 1) or 20 (accumulation 2)"), HasSubstr("--train.micro-batch 3")));
   EXPECT_THAT(fault_of({"--data.text", "a", "--train.micro-batch", "8", "--train.global-batch", "3"}),
               AllOf(HasSubstr("nearest are 8 (accumulation 1)"), HasSubstr("--train.micro-batch 3")));
@@ -285,18 +286,18 @@ TEST(RunArguments, OtherChecksAcrossOptions) {
   EXPECT_THAT(fault_of({"--data.text", "a", "--optimizer.lr", "1e-4", "--optimizer.min-lr", "1e-3"}),
               HasSubstr("is above"));
   EXPECT_THAT(fault_of({"--data.tokens", "a.bin", "--data.tokenizer", "bpe"}),
-              HasSubstr("is made from a text"));
+              HasSubstr("is built from text"));
   EXPECT_THAT(fault_of({"--data.tokens", "a.bin", "--data.format", "jsonl"}),
               HasSubstr("data.format jsonl is one of text"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--data.format", "nanogpt"}),
-              HasSubstr("data.format nanogpt is one of token files"));
+              HasSubstr("data.format nanogpt is a token format"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--data.format", "numpy"}), HasSubstr("one of auto, text"));
   const Args named{"--data.tokens", "a.bin", "--data.format", "nanogpt"};
   EXPECT_EQ(parse_run_arguments(train_rules(), named, 1).config.data.format, "nanogpt");
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "self"}, 2),
               HasSubstr("run.backend self is for one rank"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "nccl", "--run.device", "cpu"}),
-              HasSubstr("nccl is for GPUs"));
+              HasSubstr("nccl needs GPUs"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.backend", "mpi", "--run.nccl-ctas", "8"}),
               HasSubstr("--run.backend is mpi"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--run.device", "cpu", "--run.share-device"}),
@@ -314,7 +315,7 @@ TEST(RunArguments, AGraphIsRefusedWhereTheHostDecidesWithinAStep) {
   };
   EXPECT_EQ(fault({"--train.precision", "bf16", "--zero", "3"}, 2), "no fault");
   EXPECT_THAT(fault({"--run.device", "cpu"}), HasSubstr("run.cuda-graph on: run.device cpu"));
-  EXPECT_THAT(fault({"--model.preset", "mixtral-tiny"}), HasSubstr("how many rows each expert gets"));
+  EXPECT_THAT(fault({"--model.preset", "mixtral-tiny"}), HasSubstr("how many tokens each expert gets"));
   EXPECT_THAT(fault({"--pp", "2"}, 2), HasSubstr("use --pp 1"));
   EXPECT_THAT(fault({"--run.backend", "mpi"}, 2), HasSubstr("use nccl"));
   EXPECT_EQ(fault({"--run.backend", "mpi"}), "no fault") << "one rank sends nothing";
@@ -431,7 +432,7 @@ TEST(RunArguments, PrecisionOptionsThatDoNotGoTogether) {
   EXPECT_THAT(fault({"--train.master", "none", "--train.precision", "fp16"}),
               HasSubstr("use --train.precision bf16"));
   EXPECT_THAT(fault({"--train.precision", "fp16", "--train.nonfinite", "stop"}),
-              HasSubstr("a dynamic loss scale finds its value"));
+              HasSubstr("a dynamic loss scale relies on overflows"));
   EXPECT_THAT(fault({"--train.loss-scale-start", "8"}), HasSubstr("--train.loss-scale dynamic"));
   EXPECT_THAT(fault({"--train.max-skips", "8"}), HasSubstr("--train.nonfinite is stop"));
   EXPECT_THAT(fault({"--parallel.grad-dtype", "bf16"}), HasSubstr("no gradients are sent"));
@@ -441,4 +442,4 @@ TEST(RunArguments, PrecisionOptionsThatDoNotGoTogether) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using test::expect_error;
@@ -85,9 +85,8 @@ TEST(DataCommand, SaysWhatItReadAndWhatIsMissing) {
   options.input.files = {folder.write("lines.json", "{\"text\":\"ab\"}\n{\"text\":\"ba\"}\n")};
   const auto build = [&] { return printed([&](std::FILE* out) { run_data_build(options, out); }); };
   options.tokenizer = "char";
-  EXPECT_THAT(build(),
-              testing::AllOf(HasSubstr("2 documents (2 from JSON lines)"),
-                             HasSubstr("no end-of-text token that is known"), HasSubstr("--end-of-text")));
+  EXPECT_THAT(build(), testing::AllOf(HasSubstr("2 documents (2 from JSON lines)"),
+                                      HasSubstr("no known end-of-text token"), HasSubstr("--end-of-text")));
   options.tokenizer = "byte";
   EXPECT_THAT(build(), testing::Not(HasSubstr("end-of-text")));
   options.input.format = TextFormat::plain;
@@ -110,8 +109,8 @@ TEST(DataCommand, FailuresLeaveNoTokenFile) {
   expect_error(ExitCode::bad_input, {"validation.tok would be empty"}, build);
   EXPECT_FALSE(std::filesystem::exists(folder.path("made/train.tok")));
   options.out_dir = options.input.files[0] + "/sub";
-  expect_error(ExitCode::usage, {"cannot make the folder"}, build);
+  expect_error(ExitCode::usage, {"cannot create the directory"}, build);
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -50,7 +50,7 @@ TEST(Program, HelpAndVersion) {
 TEST(Program, AnUnknownCommand) {
   const Outcome outcome = run("trian");
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_THAT(outcome.output, HasSubstr("trireme: error: 'trian' is no command; did you mean train?"));
+  EXPECT_THAT(outcome.output, HasSubstr("trireme: error: unknown command 'trian'; did you mean train?"));
 }
 
 TEST(Program, WrongOptionsAreListedAtOnceWithExitCodeTwo) {
@@ -98,7 +98,7 @@ TEST(Program, ADryRunNeedsNoDataAndPrintsARunnableConfig) {
   EXPECT_EQ(outcome.code, 0);
   EXPECT_THAT(
       outcome.output,
-      AllOf(HasSubstr("global batch 32 = micro-batch 8 x accumulation 1 x 4 data ranks"),
+      AllOf(HasSubstr("global batch 32 = micro-batch 8 x gradient accumulation 1 x 4 data-parallel ranks"),
             HasSubstr("124,439,808"), HasSubstr("predicted"), HasSubstr("\n[model]\npreset = gpt2-124m")));
 }
 
@@ -133,7 +133,7 @@ TEST(Program, DataIsBuiltAndInspected) {
   EXPECT_EQ(built.code, 0) << built.output;
   const Outcome inspected = run("data inspect " + where + "/tokens/train.tok --show 4");
   EXPECT_EQ(inspected.code, 0) << inspected.output;
-  EXPECT_EQ(run("data inspect " + where + "/a.txt").code, 3) << "text is no token file";
+  EXPECT_EQ(run("data inspect " + where + "/a.txt").code, 3) << "text is not a token file";
   std::filesystem::remove_all(folder);
 }
 
@@ -145,7 +145,7 @@ TEST(Program, VerifyRefusesWhatItCannotCompare) {
   const Outcome weights = run("verify --tp 2 --model.load weights.safetensors");
   EXPECT_EQ(weights.code, 2) << weights.output;
   EXPECT_THAT(weights.output, HasSubstr("--verify.full on"));
-  EXPECT_THAT(run("verify --tp 2 --run.profile-step 3").output, HasSubstr("measures no time"));
+  EXPECT_THAT(run("verify --tp 2 --run.profile-step 3").output, HasSubstr("does not profile"));
   const Outcome graph = run("verify --tp 2 --run.cuda-graph");
   EXPECT_EQ(graph.code, 2) << graph.output;
   EXPECT_THAT(graph.output, HasSubstr("leave it out"));
@@ -160,9 +160,9 @@ TEST(Program, BenchMeasuresOpsAndCollectives) {
   EXPECT_EQ(alone.code, 0) << alone.output;
   EXPECT_THAT(alone.output, AllOf(HasSubstr("busbw"), HasSubstr("1 rank(s) over self")));
   EXPECT_THAT(run("bench ops --device cpu --deterministic off").output,
-              HasSubstr("run.deterministic off is for cuDNN's attention, and this run has no GPU"));
+              HasSubstr("run.deterministic off applies to cuDNN attention, but this run has no GPU"));
   EXPECT_THAT(run("bench colectives").output, HasSubstr("did you mean collectives?"));
-  EXPECT_THAT(run("bench ops --only nothing-like-it").output, HasSubstr("in no op's name"));
+  EXPECT_THAT(run("bench ops --only nothing-like-it").output, HasSubstr("matches no op's name"));
   EXPECT_THAT(run("bench collectives --op gather --factor 1").output, HasSubstr("2 errors"));
   EXPECT_EQ(run("bench").code, 0);
 }

@@ -10,7 +10,7 @@
 #include "tests/support/printed.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using test::expect_error;
@@ -42,7 +42,7 @@ TEST(ScheduleCommand, SaysBubblePeaksAndProof) {
   EXPECT_THAT(said, HasSubstr("1f1b: 4 stages, 8 micro-batches"));
   EXPECT_THAT(said, HasSubstr("bubble   27.3 % of 33 time units"));
   EXPECT_THAT(said, HasSubstr("      0    27.3 %                 4\n"));
-  EXPECT_THAT(said, HasSubstr("proof    complete"));
+  EXPECT_THAT(said, HasSubstr("checked  complete"));
   EXPECT_THAT(said, Not(HasSubstr("receive activation")));
   options.list = true;
   EXPECT_THAT(printed(options), HasSubstr("      1  send activation 0 to stage 1\n"));
@@ -105,7 +105,7 @@ TEST(ScheduleCommand, WrongArgumentsNameWhatWouldWork) {
   expect_error(ExitCode::usage, {"--pp has no effect with --file"}, [] {
     run({"--pp=2", "--file", "s.txt"});
   });
-  expect_error(ExitCode::usage, {"'s.txt' stands alone"}, [] { run({"s.txt"}); });
+  expect_error(ExitCode::usage, {"unexpected argument 's.txt'"}, [] { run({"s.txt"}); });
   expect_error(ExitCode::usage, {"--list is a switch", "'yes'"}, [] { run({"--list=yes"}); });
   expect_error(ExitCode::usage, {"--pp 4096 x --micro-batches 4096"}, [] {
     run({"--pp", "4096", "--micro-batches", "4096"});
@@ -116,4 +116,4 @@ TEST(ScheduleCommand, WrongArgumentsNameWhatWouldWork) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -7,7 +7,7 @@
 
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 int threads_of(std::vector<std::string> args) { return named_threads(args); }
@@ -45,4 +45,4 @@ TEST(SpinBound, TheThreadsThatAFileNames) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

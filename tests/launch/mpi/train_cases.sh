@@ -43,7 +43,7 @@ layouts() {
   train 2 "${tiny[@]}" --run.dir two || complain "two ranks: $(cat out)"
   train 4 "${tiny[@]}" --run.dir four || complain "four ranks: $(cat out)"
   train 2 "${tiny[@]}" --tp 2 --run.dir tensor --run.profile-step 3 || complain "two tensor ranks: $(cat out)"
-  for words in 'where step 3 went' 'which computed longest' 'waiting for tensor'; do
+  for words in 'profile of step 3' 'which computed the longest' 'waiting for tensor'; do
     grep -q "$words" out || complain "no '$words' in the profile: $(cat out)"
   done
   # All ops are there; of the table's longest ones nobody knows which they will be.
@@ -105,7 +105,7 @@ faults() {
   fails 2 'train.seq-len 32 does not divide by 2 x parallel.context 3 = 6' 3 "${tiny[@]}" --cp 3
   fails 2 'parallel.shard 3 does not divide the 4 ranks' 4 "${tiny[@]}" --zero 1 --parallel.shard 3
   fails 2 'moe.experts 4 does not divide by parallel.expert 3: nearest are --parallel.expert 2 or 4' 3 "${mixture[@]}" --ep 3
-  fails 2 'parallel.expert 2 has no effect on a model without experts' 2 "${tiny[@]}" --ep 2
+  fails 2 'parallel.expert 2 has no effect on a dense model' 2 "${tiny[@]}" --ep 2
   fails 2 'moe.top-k has no effect' 2 "${tiny[@]}" --moe.top-k 1
   fails 2 'global-batch' 2 "${tiny[@]}" --train.global-batch 7
   fails 3 'no-such-file.txt' 2 "${tiny[@]}" --data.text no-such-file.txt
@@ -126,7 +126,7 @@ faults() {
   first_update=$(grep -n '"loss"' scaled/metrics.jsonl | grep -v '"skipped"' | head -1 | cut -d: -f1) # line 1 is step 0
   [[ $(lr_of scaled "$first_update") == $(lr_of scaled 2) && $(lr_of scaled 13) != $(lr_of scaled 2) ]] || complain "skipped steps moved the schedule: $(cat scaled/metrics.jsonl)"
   [[ -e scaled/model.safetensors ]] || complain "no model after skipped steps"
-  fails 5 'the floor, still overflows' 2 "${tiny[@]}" --train.precision fp16 --train.loss-scale-start 16777216 --train.loss-scale-floor 16777216
+  fails 5 'still overflow at the minimum loss scale' 2 "${tiny[@]}" --train.precision fp16 --train.loss-scale-start 16777216 --train.loss-scale-floor 16777216
   fails 5 '--train.nonfinite is stop' 2 "${tiny[@]}" --train.precision fp16 --train.loss-scale 16777216 --run.dir stopped
   [[ -e stopped/model.safetensors ]] && complain "a model of a stopped run"
 

@@ -6,7 +6,7 @@
 
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 namespace fs = std::filesystem;
@@ -66,4 +66,4 @@ TEST_F(AvailableMemoryTest, FilesThatMakeNoSense) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

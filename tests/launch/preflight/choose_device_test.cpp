@@ -4,7 +4,7 @@
 #include "runtime/device/cuda/cuda_device.h"
 #include "tests/support/expect_error.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using test::expect_error;
@@ -38,7 +38,7 @@ TEST(ChooseDevice, BackendsFollowTheDevices) {
     asked = {};
     asked.*setting = 2;
     EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), BackendKind::nccl);
-    expect_error(ExitCode::usage, {"are NCCL's", "talk by mpi here"},
+    expect_error(ExitCode::usage, {"apply to NCCL", "communicates by mpi"},
                  [&] { choose_backend(asked, kSharedGpu, 4); });
     expect_error(ExitCode::usage, {"talk by self here"}, [&] { choose_backend(asked, kOwnGpu, 1); });
   }
@@ -46,7 +46,7 @@ TEST(ChooseDevice, BackendsFollowTheDevices) {
   asked.cuda_graph = true;
   EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), BackendKind::nccl);
   EXPECT_EQ(choose_backend(asked, kOwnGpu, 1), BackendKind::self);
-  expect_error(ExitCode::usage, {"run.cuda-graph on", "a GPU of its own"},
+  expect_error(ExitCode::usage, {"run.cuda-graph on", "its own GPU"},
                [&] { choose_backend(asked, kSharedGpu, 4); });
 }
 
@@ -59,11 +59,10 @@ TEST(ChooseDevice, TheCpuNeedsNoLookAndIsNotShared) {
   for (const DeviceKind device : {DeviceKind::cpu, DeviceKind::automatic}) {
     run.device = device;
     run.share_device = true;
-    expect_error(ExitCode::usage, {"run.share-device on is for GPUs"},
-                 [&] { choose_device(run, *world, 0); });
+    expect_error(ExitCode::usage, {"run.share-device on needs GPUs"}, [&] { choose_device(run, *world, 0); });
     run.share_device = false;
     run.cuda_graph = true;
-    expect_error(ExitCode::usage, {"run.cuda-graph on is for GPUs"}, [&] { choose_device(run, *world, 0); });
+    expect_error(ExitCode::usage, {"run.cuda-graph on needs GPUs"}, [&] { choose_device(run, *world, 0); });
     run.cuda_graph = false;
   }
 }
@@ -81,4 +80,4 @@ TEST(ChooseDevice, AGpuThatIsNotThereIsRefusedOrLeftOut) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

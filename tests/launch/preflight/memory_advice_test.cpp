@@ -13,7 +13,7 @@
 #include "models/cost/memory_estimate.h"
 #include "models/families/presets.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::HasSubstr;
@@ -37,7 +37,7 @@ TEST(MemoryAdvice, OffersWhatFitsFirst) {
   RunConfig half = config;
   half.train.micro_batch = 8;
   const std::string advice = memory_advice(config, 1, predicted(half));
-  EXPECT_THAT(advice, HasSubstr("by prediction a rank: --train.micro-batch 8 ("));
+  EXPECT_THAT(advice, HasSubstr("predicted per rank: --train.micro-batch 8 ("));
   EXPECT_THAT(advice, MatchesRegex(".*--train.micro-batch 8 \\([0-9.]+ GiB, which fits\\).*"));
   EXPECT_THAT(memory_advice(config, 1, 1), Not(HasSubstr("which fits"))) << "nothing fits a byte";
   EXPECT_THAT(memory_advice(config, 1, 0), Not(HasSubstr("which fits"))) << "not known";
@@ -97,4 +97,4 @@ TEST(MemoryAdvice, SaysNothingOfAnUnknownVocabulary) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

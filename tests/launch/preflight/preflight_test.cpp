@@ -7,7 +7,7 @@
 #include "models/families/presets.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::AllOf;
@@ -63,4 +63,4 @@ TEST(CheckRoom, RefusesWhatNoDiskHolds) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

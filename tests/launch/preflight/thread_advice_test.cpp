@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::AllOf;
@@ -72,18 +72,18 @@ TEST(ThreadAdvice, TheWarningHasTheNumbersAndWhatToSet) {
   const RankThreads ranks[] = {rank(7, 2, 0b11, 2), rank(7, 2, 0b11, 2)};
   EXPECT_EQ(
       thread_warning(host_threads(ranks)),
-      "2 ranks of the host of rank 0 ask for 4 threads, and it has 2 cores: they take turns, and a step "
-      "takes longer. --run.threads 1 fits");
+      "2 ranks of the host of rank 0 use 4 threads, but it has 2 cores: cores are oversubscribed and steps "
+      "are slower. --run.threads 1 fits");
 }
 
 TEST(ThreadAdvice, TheWarningNamesTheLimitThatBinds) {
   const RankThreads bound[] = {rank(7, 3, 0b11, 8)};
   EXPECT_THAT(thread_warning(host_threads(bound)),
-              AllOf(HasSubstr("1 rank of"), HasSubstr("3 threads, and they may use 2 cores of its 8"),
+              AllOf(HasSubstr("1 rank of"), HasSubstr("3 threads, but they may use 2 cores of its 8"),
                     HasSubstr("--run.threads 2 fits, or bind")));
   const RankThreads limited[] = {rank(7, 3, 0b1111, 4, 2.5)};
   EXPECT_THAT(thread_warning(host_threads(limited)),
-              AllOf(HasSubstr("3 threads, and its control group grants 2.5 cores of"),
+              AllOf(HasSubstr("3 threads, but its control group allows 2.5 cores"),
                     HasSubstr("--run.threads 2 fits")));
   const RankThreads three[] = {rank(7, 1, 0b11, 2), rank(7, 1, 0b11, 2), rank(7, 1, 0b11, 2)};
   EXPECT_THAT(thread_warning(host_threads(three)), HasSubstr("Start at most 2 with --run.threads 1"));
@@ -93,8 +93,8 @@ TEST(ThreadAdvice, OfManyHostsTheFirstIsNamed) {
   const RankThreads ranks[] = {rank(1, 4, 0b1111), rank(2, 5, 0b1111), rank(3, 5, 0b1111),
                                rank(4, 6, 0b1111)};
   EXPECT_THAT(thread_warning(host_threads(ranks)),
-              AllOf(HasSubstr("the host of rank 1"), HasSubstr("so do 2 other hosts")));
+              AllOf(HasSubstr("the host of rank 1"), HasSubstr("2 other hosts are oversubscribed too")));
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

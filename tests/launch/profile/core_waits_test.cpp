@@ -7,7 +7,7 @@
 #include "runtime/base/parallel_for.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 TEST(CoreWaits, AreThoseOfTheThreadThatWaitsLongest) {
@@ -44,4 +44,4 @@ TEST(CoreWaits, ATeamMayLoseThreads) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -9,7 +9,7 @@
 #include "runtime/io/json/json_file.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 constexpr double kShort = 1;  // FLOPs of a run: a few products are measured
@@ -67,4 +67,4 @@ TEST(GemmPeak, OneRankOfAHostKeepsWhatIsSure) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::AllOf;
@@ -106,21 +106,21 @@ TEST(RisingPeak, IsMeasuredAgainAFewTimesOnly) {
 TEST(PeakText, SaysWhereThePeakComesFromAndWhatItIsWorth) {
   const std::string of = "bf16 GEMM rate of 2 rank(s)";
   EXPECT_EQ(peak_text({.flops = 3.123e11}, of),
-            "MFU is against 0.312 TFLOP/s: the bf16 GEMM rate of 2 rank(s), measured just now");
+            "MFU is against 0.312 TFLOP/s: the bf16 GEMM rate of 2 rank(s), just measured");
   EXPECT_THAT(
       peak_text({.flops = 3e11, .source = PeakSource::stored, .share = 0.433}, of),
       AllOf(HasSubstr("stored by an earlier run"), HasSubstr("43 % of the time"), Not(HasSubstr("?"))));
   EXPECT_THAT(peak_text({.flops = 3e11, .source = PeakSource::stored, .share = 0.99}, of),
-              AllOf(HasSubstr("products are slower now"), Not(HasSubstr("busy"))));
+              AllOf(HasSubstr("matrix products are slower now"), Not(HasSubstr("busy"))));
   EXPECT_THAT(peak_text({.flops = 3e11, .source = PeakSource::unsure, .share = 0.1}, of),
-              AllOf(HasSubstr("not sure (MFU is marked ?)"), HasSubstr("10 % of the time")));
+              AllOf(HasSubstr("uncertain (MFU is marked ?)"), HasSubstr("10 % of the time")));
   EXPECT_THAT(peak_text({.flops = 3e11, .source = PeakSource::unsure, .share = 0.95}, of),
               AllOf(HasSubstr("differed too much"), Not(HasSubstr("busy"))));
   EXPECT_THAT(peak_text({.flops = 3e11, .source = PeakSource::raised}, of),
-              AllOf(HasSubstr("what a step reached"), HasSubstr("not sure (MFU is marked ?)")));
+              AllOf(HasSubstr("the rate a step reached"), HasSubstr("uncertain (MFU is marked ?)")));
   EXPECT_THAT(peak_text({.flops = 3e11, .is_capped = true}, of), HasSubstr("more threads than cores"));
   EXPECT_EQ(to_string(PeakSource::stored), "stored");
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

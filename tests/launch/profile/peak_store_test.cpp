@@ -8,7 +8,7 @@
 #include "runtime/io/json/json_file.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 namespace fs = std::filesystem;
@@ -57,4 +57,4 @@ TEST_F(PeakStoreTest, APlaceThatTakesNothingIsNoError) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

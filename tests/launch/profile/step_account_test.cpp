@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::HasSubstr;
@@ -70,7 +70,7 @@ TEST(StepAccount, TheTable) {
       text,
       HasSubstr("the step                              20.000  100.0 %                         10.000\n"));
   EXPECT_THAT(text, HasSubstr("the longest 1 of 5 ops:\n"));
-  EXPECT_THAT(text, HasSubstr("at 2.00 TFLOP/s and memory traffic at 100.0 GB/s"));
+  EXPECT_THAT(text, HasSubstr("at 2.00 TFLOP/s and 100.0 GB/s"));
 }
 
 TEST(StepAccount, AStepWithoutOpsIsAllBetween) {
@@ -90,4 +90,4 @@ TEST(StepAccount, JsonHoldsAllOfIt) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -13,6 +13,8 @@
 namespace trireme::test {
 namespace {
 
+using namespace launch;
+
 using testing::HasSubstr;
 using testing::Not;
 
@@ -32,7 +34,7 @@ TEST(StepProfile, HasTheOpsAndWaitsOfEveryRank) {
     texts[static_cast<size_t>(world.rank())] = profile.finish({1e12, 1e11}, path);
   });
   EXPECT_THAT(texts[0], HasSubstr("ms by rank:\n"));
-  EXPECT_THAT(texts[0], HasSubstr("which computed longest:\n"));
+  EXPECT_THAT(texts[0], HasSubstr("which computed the longest:\n"));
   EXPECT_THAT(texts[0], HasSubstr("  waiting for world "));
   EXPECT_EQ(texts[1] + texts[2], "");
 
@@ -77,7 +79,7 @@ TEST(StepProfile, OfManyRanksTheBusiestAndTheIdlest) {
   for (int rank = 0; rank < 20; ++rank) accounts.push_back(account_with(100, 10 + (rank * 7) % 20));
   const std::string text = profile_text(accounts);
   EXPECT_THAT(text, HasSubstr("the 8 busiest and the 8 idlest of 20 ranks"));
-  EXPECT_THAT(text, HasSubstr("rank 17, which computed longest:\n")) << "17 * 7 % 20 = 19";
+  EXPECT_THAT(text, HasSubstr("rank 17, which computed the longest:\n")) << "17 * 7 % 20 = 19";
   EXPECT_THAT(text, HasSubstr("\n    17    100.000     29.000"));
   EXPECT_THAT(text, Not(HasSubstr("\n     4    100.000"))) << "4 * 7 % 20 = 8, in the middle";
 }

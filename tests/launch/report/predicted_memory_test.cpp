@@ -6,7 +6,7 @@
 #include "models/families/family.h"
 #include "models/families/presets.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::HasSubstr;
@@ -42,4 +42,4 @@ TEST(PredictedMemory, SaysTheMostOfAnUnevenLoadWhereItIsMore) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -11,7 +11,7 @@
 #include "launch/report/number_text.h"
 #include "models/families/presets.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::AllOf;
@@ -76,7 +76,7 @@ TEST(Progress, ANarrowTerminalGetsTheFieldsThatMatterMost) {
 TEST(Progress, AMeanOverNothingIsSaid) {
   StepMetrics m = step(0);
   m.val_loss = std::nan("");
-  EXPECT_THAT(evaluation_line(m, 5), AllOf(HasSubstr("no number"), Not(HasSubstr("0.0000"))));
+  EXPECT_THAT(evaluation_line(m, 5), AllOf(HasSubstr("val loss is NaN"), Not(HasSubstr("0.0000"))));
 }
 
 TEST(Progress, AScreenThatFailsIsToldOnceInTheLog) {
@@ -87,7 +87,7 @@ TEST(Progress, AScreenThatFailsIsToldOnceInTheLog) {
   EXPECT_EQ(progress.failure(), "No space left on device");
   EXPECT_EQ(log.size(), 5u);
   EXPECT_THAT(log[1],
-              HasSubstr("standard output cannot be written: No space left on device; the run goes on"));
+              HasSubstr("standard output cannot be written: No space left on device; the run continues"));
 }
 
 TEST(Progress, TheStepLineSaysWhatIsUnusual) {
@@ -158,8 +158,8 @@ TEST(Banner, SaysWhatIsInForce) {
   const std::string text = banner(some_run("gpt2-124m"), place);
   for (const char* part :
        {"trireme 0.1.0", "2 ranks on 2 hosts: node1 x 1, node2 x 1", "data 2 x tensor 1", "124,439,808",
-        "global batch 32 = micro-batch 8 x accumulation 2 x 2 data ranks", "32,768 a step",
-        "communication by mpi", "2 threads a rank", "weights 475 MiB", "lr 0.0006 cosine to 0", "runs/x"}) {
+        "global batch 32 = micro-batch 8 x gradient accumulation 2 x 2 data-parallel ranks", "32,768 a step",
+        "communication by mpi", "2 threads per rank", "weights 475 MiB", "lr 0.0006 cosine to 0", "runs/x"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
 }
@@ -169,17 +169,17 @@ TEST(Banner, SaysWhatNcclTakesOfAGpu) {
   config.run.nccl_ctas = 8;
   const RunPlace place{{{"node1", 2}}, "cuda:0", "nccl", 1, "runs/x"};
   EXPECT_THAT(banner(config, place),
-              HasSubstr("communication by nccl (8 blocks of a GPU a collective, 4 a message)"));
+              HasSubstr("communication by nccl (8 CTAs per collective, 4 per message)"));
 }
 
 TEST(Banner, ZeroDividesThePrediction) {
   RunConfig config = some_run("gpt2-124m");
   config.parallel.zero_stage = 2;
-  EXPECT_THAT(banner(config, {}), HasSubstr("ZeRO 2: optimizer state and gradients divided by 2 (gradients "
-                                            "stay whole while micro-batches accumulate)"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("ZeRO 2: optimizer state and gradients divided by 2 (full "
+                                            "gradients during accumulation)"));
   EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 475 MiB"));
   config.train.micro_batch = 16;
-  EXPECT_THAT(banner(config, {}), Not(HasSubstr("stay whole")));
+  EXPECT_THAT(banner(config, {}), Not(HasSubstr("full gradients")));
   config.parallel.zero_stage = 1;
   EXPECT_THAT(banner(config, {}), HasSubstr("weights 475 MiB, gradients 475 MiB, optimizer 475 MiB"));
 }
@@ -188,11 +188,10 @@ TEST(Banner, SaysWhatIsRecomputed) {
   RunConfig config = some_run("gpt2-124m");
   EXPECT_THAT(banner(config, {}), Not(HasSubstr("recompute")));
   config.train.recomputation = {RecomputeMode::full, 5};
-  EXPECT_THAT(banner(config, {}),
-              HasSubstr("recompute  full: 3 of 12 blocks, each from its input; 5.9 % more"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("recompute  full: 3 of 12 blocks; 5.9 % more"));
   config.train.recomputation = {RecomputeMode::selective};
   EXPECT_THAT(banner(config, {}),
-              HasSubstr("recompute  selective: attention's core of every block; 2.4 % more"));
+              HasSubstr("recompute  selective: core attention of every block; 2.4 % more"));
 }
 
 TEST(Banner, ZeroThreeAndShardsSayWhoHoldsWhat) {
@@ -201,23 +200,23 @@ TEST(Banner, ZeroThreeAndShardsSayWhoHoldsWhat) {
   config.train.global_batch = 64;
   config.parallel.zero_stage = 3;
   EXPECT_THAT(banner(config, {}),
-              HasSubstr("ZeRO 3: optimizer state, gradients and weights divided by 8, the "
-                        "next layer gathered ahead"));
+              HasSubstr("ZeRO 3: optimizer state, gradients and weights divided by 8, the next layer "
+                        "prefetched"));
   // 474.7 MiB / 8, the vectors' 0.5, and of the matrices of table, positions and a layer 150.2 + 27.0.
   EXPECT_THAT(banner(config, {}), HasSubstr("weights 237 MiB"));
   config.parallel.shard = 4;
   config.parallel.overlap = false;
-  EXPECT_THAT(banner(config, {}), HasSubstr("weights divided by 4, in 2 copies, each layer waits"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights divided by 4, in 2 copies, no prefetch"));
   EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 237 MiB"));
 }
 
 TEST(Banner, AVocabularyThatIsNotKnownYet) {
   RunConfig config = some_run("gpt2-tiny");
   config.data.tokenizer = "char";
-  EXPECT_THAT(banner(config, {}), HasSubstr("826,112 + 128 for each token of the vocabulary"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("826,112 + 128 per token of the vocabulary"));
   config.data.tokenizer = "bpe";
   EXPECT_THAT(banner(config, {}), HasSubstr("1,350,400 ("));
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

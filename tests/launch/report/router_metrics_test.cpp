@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 RouterLoad load_of(std::vector<double> chosen, double dropped = 0) {
@@ -52,4 +52,4 @@ TEST(RouterMetrics, AStepWithoutTokensHasNoLoad) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

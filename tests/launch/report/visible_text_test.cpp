@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::AllOf;
@@ -40,4 +40,4 @@ TEST(VisibleText, LongLinesOfMessagesAreCut) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

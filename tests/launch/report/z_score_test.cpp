@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 // 1 and 3 in turns: mean 2, standard deviation 1.
@@ -43,4 +43,4 @@ TEST(ZScore, Forgets) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 TEST(TrainingSamples, ReplicasTakeEverySampleOfAStepOnce) {
@@ -90,4 +90,4 @@ TEST(EvaluationBatches, ABoundNeverWraps) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

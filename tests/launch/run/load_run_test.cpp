@@ -12,7 +12,7 @@
 #include "runtime/base/error.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::HasSubstr;
@@ -61,4 +61,4 @@ TEST_F(LoadRun, ADirectoryWithoutWeightsIsNoRunThatHasEnded) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

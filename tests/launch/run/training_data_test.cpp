@@ -11,7 +11,7 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using test::expect_error;
@@ -76,14 +76,14 @@ TEST(TrainingData, NoTextIsNamed) {
 TEST(TrainingData, TheFormatCanBeNamed) {
   const TemporaryFolder folder;
   DataConfig config = text_config(folder.write("t.json", "[{\"text\":\"a\"}]"));
-  expect_error(ExitCode::bad_input, {"t.json", "not one object a line"}, [&] { load(config); });
+  expect_error(ExitCode::bad_input, {"t.json", "not one object per line"}, [&] { load(config); });
   config.format = "text";
   EXPECT_THAT(load(config).description, HasSubstr("plain text: 14 bytes"));
   DataConfig tokens = token_config(folder.write("t.ids", counting_ids(1000, 50)));
   expect_error(ExitCode::bad_input, {"t.ids", "does not end in .bin"}, [&] { load(tokens, 50); });
   tokens.format = "nanogpt";
   EXPECT_EQ(load(tokens, 50).train->num_tokens(), 900);
-  EXPECT_THAT(load(tokens, 50).description, HasSubstr("so by --data.format"));
+  EXPECT_THAT(load(tokens, 50).description, HasSubstr("as --data.format says"));
 }
 
 TEST(TrainingData, KnowsWhatEndsDocumentsThatAreKeptApart) {
@@ -123,4 +123,4 @@ TEST(TrainingData, IdsBeyondTheVocabularyAreFoundBeforeTheRun) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -12,7 +12,7 @@
 #include "tests/support/planted_faults.h"
 #include "tests/support/tier.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 VerifyReport verify_on_threads(const RunConfig& config) {
@@ -116,4 +116,4 @@ INSTANTIATE_TEST_SUITE_P(Drawn, PlantedFaults, testing::ValuesIn(fault_seeds()),
 INSTANTIATE_TEST_SUITE_P(Drawn, DrawnVerify, testing::ValuesIn(seeds()), testing::PrintToStringParamName());
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -8,7 +8,7 @@
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/launch/verify/tiny_run.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::HasSubstr;
@@ -95,4 +95,4 @@ TEST(MuonVerify, ItIsVerifiedInF32First) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -6,8 +6,8 @@
 namespace trireme::test {
 
 /// A GPT-2 of `layers` blocks that trains in milliseconds: four samples of 8 tokens a step, three steps.
-inline RunConfig tiny_run(const ParallelPlan& plan, int64_t layers = 3) {
-  RunConfig config;
+inline launch::RunConfig tiny_run(const ParallelPlan& plan, int64_t layers = 3) {
+  launch::RunConfig config;
   config.model.vocab_size = 37;
   config.model.num_layers = layers;
   config.model.hidden_size = 24;

@@ -9,7 +9,7 @@
 #include "models/transformer/transformer.h"
 #include "runtime/base/philox.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::HasSubstr;
@@ -143,4 +143,4 @@ TEST_F(UpdateCheckTest, WeightsKeptInBf16AreRoundedUpOrDown) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -19,7 +19,7 @@
 #include "runtime/ops/host_copy.h"
 #include "tests/launch/verify/tiny_run.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using test::tiny_run;
@@ -129,7 +129,7 @@ TEST(Verify, AForwardPassThatDiffersIsNamed) {
   // The second micro-batch of the second replica is the fourth of the step.
   ASSERT_FALSE(report.errors.empty());
   EXPECT_THAT(report.errors.front(),
-              HasSubstr("step 1: what comes out of layers.2, in the forward pass of micro-batch 3 differs"));
+              HasSubstr("step 1: the output of layers.2, in the forward pass of micro-batch 3 differs"));
 }
 
 TEST(Verify, ABackwardPassThatDiffersIsNamedWithTheFirstGradient) {
@@ -165,10 +165,10 @@ TEST(Verify, MissingAndNonFiniteTensorsDiffer) {
   EXPECT_THAT(errors_of(config, [&](RecordedStep& s) { s.loss = std::numeric_limits<double>::quiet_NaN(); }),
               testing::Contains(HasSubstr("the loss differs")));
   EXPECT_THAT(errors_of(config, [&](RecordedStep& s) { s.grad_norm *= 1.001; }),
-              testing::Contains(HasSubstr("the gradient norm is")));
-  EXPECT_THAT(
-      errors_of(config, [&](RecordedStep& s) { s.trace.unlike = {1}; }),
-      testing::Contains(AllOf(HasSubstr("layers.0"), HasSubstr("is not the same on the tensor ranks"))));
+              testing::Contains(HasSubstr("the reported gradient norm is")));
+  EXPECT_THAT(errors_of(config, [&](RecordedStep& s) { s.trace.unlike = {1}; }),
+              testing::Contains(
+                  AllOf(HasSubstr("layers.0"), HasSubstr("differs between the tensor-parallel ranks"))));
 }
 
 TEST(Verify, WhatIsFiniteOnNeitherSideEndsTheComparison) {
@@ -187,9 +187,8 @@ TEST(Verify, TheCommandThrowsWhereTheLayoutPartsAndOnlyThere) {
   EXPECT_NO_THROW(verify(config, *self, {}, out));
   EXPECT_GT(std::ftell(out), 100);
   Disturber disturber("layers.1", 0, true);
-  EXPECT_THAT(
-      [&] { verify(tiny_run({.data = 1}), *self, {}, out, &disturber); },
-      testing::ThrowsMessage<UserError>(HasSubstr("step 1: what comes out of layers.1, in the forward")));
+  EXPECT_THAT([&] { verify(tiny_run({.data = 1}), *self, {}, out, &disturber); },
+              testing::ThrowsMessage<UserError>(HasSubstr("step 1: the output of layers.1, in the forward")));
   std::fclose(out);
 }
 
@@ -252,7 +251,7 @@ TEST(Verify, ChoicesThatRoundingExplainsAreFollowedAndOthersAreFaults) {
   EXPECT_GT(reference.one.differences.widest, 0);
   // It went where it was told, and what it would have chosen by is far apart.
   EXPECT_THAT(compare_step(reference.one, reference, config).errors,
-              testing::Contains(HasSubstr("goes to another expert")));
+              testing::Contains(HasSubstr("is routed to another expert")));
 }
 
 std::string text_of(const TracePlace& place) {
@@ -303,4 +302,4 @@ TEST(SmallRun, LeavesASmallModelAlone) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -47,7 +47,7 @@ TEST(MoeConfig, FaultsNameTheNearestAndRoomIsRoundedUp) {
   moe = {.num_experts = 8, .experts_per_token = 1};
   EXPECT_THAT(errors_of(moe, 4), ElementsAre(HasSubstr("--moe.normalize off")));
   moe = {.num_experts = 8, .first_block = 4};
-  EXPECT_THAT(errors_of(moe, 4), ElementsAre(HasSubstr("no block would have experts")));
+  EXPECT_THAT(errors_of(moe, 4), ElementsAre(HasSubstr("none would be an MoE block")));
   for (const double jitter : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN()}) {
     moe = {.num_experts = 8, .jitter = jitter};
     EXPECT_THAT(errors_of(moe, 4), ElementsAre(HasSubstr("moe.jitter is")));
@@ -99,8 +99,8 @@ TEST(ModelConfig, SharingNeedsFewerGroupsThanLayersAndLayersAlike) {
   }
   config.share = 12;
   EXPECT_THAT(errors_of(config),
-              ElementsAre(HasSubstr("model.share is 12: with model.layers 12 no layer would "
-                                    "use the weights of another; 1 to 11 do")));
+              ElementsAre(HasSubstr("model.share is 12: with model.layers 12 no layers would "
+                                    "share weights; use 1 to 11")));
   config.moe = {.num_experts = 4, .every = 3};
   for (const int64_t share : {3, 6, 9}) {
     config.share = share;
@@ -134,7 +134,7 @@ TEST(ModelConfig, RotaryPairsNeedAnEvenHead) {
   ModelConfig config;
   apply_family(config, ModelFamily::llama);
   config.hidden_size = 60;
-  EXPECT_THAT(errors_of(config), ElementsAre(AllOf(HasSubstr("= 5 numbers a head"), HasSubstr("48 or 72"))));
+  EXPECT_THAT(errors_of(config), ElementsAre(AllOf(HasSubstr("= head size 5"), HasSubstr("48 or 72"))));
   apply_family(config, ModelFamily::gpt2);
   EXPECT_THAT(errors_of(config), testing::IsEmpty());
 }

@@ -28,13 +28,14 @@ TEST(Validate, AllFaultsAtOnce) {
   model.num_heads = model.num_kv_heads = 3;
   model.hidden_size = 24;
   const ParallelPlan plan{.data = 2, .tensor = 2, .pipeline = 9, .expert = 2, .virtual_stages = 2};
-  EXPECT_THAT(validate(model, plan, {2, 4096, 6}),
-              ElementsAre(HasSubstr("train.seq-len 4096 is more than model.max-positions"),
-                          HasSubstr("parallel.virtual-stages 2 does not go with parallel.schedule 1f1b"),
-                          HasSubstr("model.heads 3 does not divide by parallel.tensor 2"),
-                          HasSubstr("parallel.expert 2 has no effect on a model without experts"),
-                          HasSubstr("train.global-batch 6 is no multiple"),
-                          HasSubstr("but the model has only 5 layers to place")));
+  EXPECT_THAT(
+      validate(model, plan, {2, 4096, 6}),
+      ElementsAre(HasSubstr("train.seq-len 4096 is more than model.max-positions"),
+                  HasSubstr("parallel.virtual-stages 2 needs --parallel.schedule interleaved, not 1f1b"),
+                  HasSubstr("model.heads 3 does not divide by parallel.tensor 2"),
+                  HasSubstr("parallel.expert 2 has no effect on a dense model"),
+                  HasSubstr("train.global-batch 6 is not a multiple"),
+                  HasSubstr("but the model has only 5 layers to place")));
 }
 
 TEST(Validate, WhatIsNotKnownIsNotLookedAt) {
@@ -48,7 +49,7 @@ TEST(Validate, WhatIsNotKnownIsNotLookedAt) {
 
 TEST(Validate, WhatWouldWrapIsAnsweredAlone) {
   EXPECT_THAT(validate(small_model(), {.data = 1 << 20, .tensor = 1 << 20}, {1, 8, 8}),
-              ElementsAre(HasSubstr("at most are 1048576")));
+              ElementsAre(HasSubstr("the maximum is 1048576")));
   ModelConfig model = small_model();
   model.ffn_size = int64_t{1} << 60;
   EXPECT_THAT(validate(model, {.data = 1, .tensor = 7}, {1, 8, 8}),

@@ -243,21 +243,21 @@ TEST(ExpertExtremes, TheSlowestRankIsAtLeastTheMean) {
 TEST(ExpertExtremes, WhatDoesNotDivideIsRefusedWithTheNearest) {
   EXPECT_THAT(expert_parallel_errors({.num_experts = 6}, 4),
               testing::ElementsAre(testing::HasSubstr("--parallel.expert 3 or 6")));
-  EXPECT_THAT(expert_parallel_errors({}, 2), testing::ElementsAre(testing::HasSubstr("without experts")));
+  EXPECT_THAT(expert_parallel_errors({}, 2), testing::ElementsAre(testing::HasSubstr("on a dense model")));
   ParallelPlan plan{.data = 6, .expert = 4};
   EXPECT_THAT(resolve(plan, 6), testing::ElementsAre(testing::HasSubstr("--parallel.expert 3 or 6")));
   ParallelPlan wide{.data = 2, .tensor = 4, .expert_tensor = 3};
   EXPECT_THAT(resolve(wide, 8), testing::ElementsAre(testing::HasSubstr("--parallel.expert-tensor 2 or 4")));
   ParallelPlan folded{.data = 1, .tensor = 4, .expert = 4, .expert_tensor = 2};
   EXPECT_THAT(resolve(folded, 4),
-              testing::ElementsAre(
-                  testing::AllOf(testing::HasSubstr("2 ranks that see different tokens (data 1 x context 1 x "
-                                                    "tensor 4 / expert-tensor 2)"),
-                                 testing::HasSubstr("--parallel.expert 2"))));
+              testing::ElementsAre(testing::AllOf(
+                  testing::HasSubstr("2 ranks that process different tokens (data 1 x context 1 x "
+                                     "tensor 4 / expert-tensor 2)"),
+                  testing::HasSubstr("--parallel.expert 2"))));
   EXPECT_THAT(expert_parallel_errors({.num_experts = 8}, 4, 3),
               testing::ElementsAre(testing::HasSubstr("a rank holds 2 experts")));
   ParallelPlan chunked{.data = 2, .expert_chunks = 2};
-  EXPECT_THAT(resolve(chunked, 2), testing::ElementsAre(testing::HasSubstr("no rows travel")));
+  EXPECT_THAT(resolve(chunked, 2), testing::ElementsAre(testing::HasSubstr("without expert parallelism")));
   ParallelPlan sharded{.data = 12, .expert = 4, .zero_stage = 1, .shard = 6};
   EXPECT_THAT(resolve(sharded, 12), testing::ElementsAre(testing::HasSubstr("neither divides the other")));
 }

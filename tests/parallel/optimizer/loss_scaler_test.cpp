@@ -43,7 +43,7 @@ TEST(LossScaler, StopsAtAnOverflowAtTheFloor) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(scaler.count(false), "") << i;
   EXPECT_EQ(scaler.scale(), 4);
   EXPECT_EQ(scaler.count(true), "");
-  EXPECT_THAT(scaler.count(false), HasSubstr("a loss scale of 4, the floor"));
+  EXPECT_THAT(scaler.count(false), HasSubstr("gradients still overflow at the minimum loss scale 4"));
 }
 
 TEST(LossScaler, StopsAfterTooManySkipsInARow) {

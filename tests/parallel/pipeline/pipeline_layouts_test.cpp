@@ -141,7 +141,7 @@ TEST(PipelineParallel, AScheduleFileForAnotherJobIsRefusedWithAllNumbers) {
   const ParallelPlan plan{.data = 1, .pipeline = 2, .schedule = read(path)};
   const auto errors = pipeline_errors(plan, 5, 4);
   ASSERT_EQ(errors.size(), 2u);
-  EXPECT_THAT(errors[0], testing::HasSubstr("for 3 stages, the job has 2: ask for --parallel.pipeline 3"));
+  EXPECT_THAT(errors[0], testing::HasSubstr("for 3 stages, the job has 2: use --parallel.pipeline 3"));
   EXPECT_THAT(errors[1], testing::HasSubstr("for 5 micro-batches, the job has 4"));
 }
 
@@ -149,7 +149,7 @@ TEST(PipelineParallel, AScheduleFileThatDeadlocksIsRefused) {
   const TemporaryFolder folder;
   const std::string path = folder.path("mine.txt");
   write_schedule(parse_schedule("F0 B0 F1 B1\nF1 B1 F0 B0\n", "mine"), path);
-  expect_error(ExitCode::bad_input, {"no schedule that can be run", "waits for ever"},
+  expect_error(ExitCode::bad_input, {"is not a valid schedule", "waits forever"},
                [&] { training_schedule({.data = 1, .pipeline = 2, .schedule = read(path)}, 2); });
 }
 

@@ -225,9 +225,9 @@ TEST(CheckSchedule, ACircleIsReportedWhereItStands) {
   derive_transfers(s);
   EXPECT_THAT(
       check_schedule(s),
-      testing::ElementsAre("stage 0, action 2 (receive gradient 0 from stage 1) waits for ever: stage 1, "
+      testing::ElementsAre("stage 0, action 2 (receive gradient 0 from stage 1) waits forever: stage 1, "
                            "action 2 (receive activation 1 from stage 0) waits too",
-                           "stage 1, action 2 (receive activation 1 from stage 0) waits for ever: stage 0, "
+                           "stage 1, action 2 (receive activation 1 from stage 0) waits forever: stage 0, "
                            "action 2 (receive gradient 0 from stage 1) waits too"));
 }
 

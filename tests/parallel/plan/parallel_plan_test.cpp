@@ -54,7 +54,7 @@ TEST(ParallelPlan, VirtualStagesAndScheduleMustFit) {
   EXPECT_THAT(resolve(interleaved, 2), ElementsAre(HasSubstr("needs --parallel.virtual-stages 2 or more")));
   ParallelPlan plain{.pipeline = 2, .schedule = ScheduleKind::zb_h1, .virtual_stages = 3};
   EXPECT_THAT(resolve(plain, 2),
-              ElementsAre(HasSubstr("virtual-stages 3 does not go with parallel.schedule zb-h1")));
+              ElementsAre(HasSubstr("virtual-stages 3 needs --parallel.schedule interleaved, not zb-h1")));
   ParallelPlan nameless{.pipeline = 2, .schedule = ScheduleSpec::named("")};
   EXPECT_THAT(resolve(nameless, 2), ElementsAre(HasSubstr("parallel.schedule is empty")));
 }

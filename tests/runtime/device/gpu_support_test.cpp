@@ -35,7 +35,7 @@ TEST(GpuSupport, CodeRunsWhereCudaSaysThatItDoes) {
 
 TEST(GpuSupport, EveryReasonHasItsWords) {
   EXPECT_EQ(why_no_gpu({0, 13000, "CUDA driver version is insufficient for CUDA runtime version"}),
-            "there is no NVIDIA driver here (CUDA driver version is insufficient for CUDA runtime version)");
+            "there is no NVIDIA driver (CUDA driver version is insufficient for CUDA runtime version)");
   EXPECT_THAT(
       why_no_gpu({12040, 13000, "insufficient"}),
       AllOf(HasSubstr("too old"), HasSubstr("CUDA 12.4"), HasSubstr("CUDA 13.0"), HasSubstr("driver 580")));
@@ -49,7 +49,7 @@ TEST(GpuSupport, EveryReasonHasItsWords) {
 TEST(GpuSupport, TwoCopiesOfALibraryAreNamed) {
   EXPECT_THAT(
       duplicate_libraries({"/usr/lib/libnccl.so.2", "/usr/lib/libcublas.so.13", "/usr/lib/libcublasLt.so.13",
-                         "/usr/lib/libcudnn.so.9", "/usr/lib/libcudnn_graph.so.9", "/usr/lib/libz.so.1"}),
+                           "/usr/lib/libcudnn.so.9", "/usr/lib/libcudnn_graph.so.9", "/usr/lib/libz.so.1"}),
       IsEmpty());
   EXPECT_THAT(
       duplicate_libraries({"/a/libnccl.so.2", "/a/libcudart.so.13", "/b/libcudart.so.12.4", "/b/libnccl.so"}),

@@ -18,9 +18,9 @@ class AsyncCopies {
   /// shared memory.
   void add(void* to, const void* from, size_t bytes, bool is_there);
   void commit();
-  /// Until at most `running` groups are under way.
+  /// Until at most `running` groups are in flight.
   void wait(size_t running);
-  /// Throws InternalError where copies are under way; drops them.
+  /// Throws InternalError where copies are in flight; drops them.
   void finish();
 
  private:

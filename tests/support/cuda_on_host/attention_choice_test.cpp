@@ -15,6 +15,8 @@
 namespace trireme::test {
 namespace {
 
+using namespace launch;
+
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -47,9 +49,8 @@ TEST_F(AttentionChoiceOnHost, OptionsBecomeSettings) {
   EXPECT_EQ(settings.attention, AttentionChoice::automatic);
   EXPECT_EQ(settings.attention_workspace, 256 * kMib);
   EXPECT_TRUE(settings.deterministic);
-  EXPECT_EQ(
-      attention_text(config.run, why_no_cudnn(config)),
-      "cuDNN 0.0.0 where it serves, with at most 256 MiB of workspace, else own kernels; deterministic");
+  EXPECT_EQ(attention_text(config.run, why_no_cudnn(config)),
+            "cuDNN 0.0.0 where it can, with at most 256 MiB of workspace, else own kernels; deterministic");
   config = parse(
       {"--run.attention", "cudnn", "--run.attention-workspace-mib", "8192", "--run.deterministic", "off"});
   settings = choose_op_settings(config.run, kGpu);
@@ -65,21 +66,21 @@ TEST_F(AttentionChoiceOnHost, OptionsBecomeSettings) {
   EXPECT_EQ(attention_text(config.run, why_no_cudnn(config)), "own kernels, deterministic");
   config = parse({"--train.precision", "fp32"});
   EXPECT_EQ(attention_text(config.run, why_no_cudnn(config)),
-            "own kernels (cuDNN's attention has no fp32), deterministic");
+            "own kernels (cuDNN attention has no fp32), deterministic");
   config = parse({"--model.window", "64"});
   EXPECT_EQ(attention_text(config.run, why_no_cudnn(config)),
-            "own kernels (cuDNN is not asked for a window), deterministic");
+            "own kernels (cuDNN attention is not used with sliding windows), deterministic");
   config = parse({"--model.window", "64", "--model.window-pattern", "2"});  // it serves every other block
-  EXPECT_THAT(attention_text(config.run, why_no_cudnn(config)), HasSubstr("where it serves"));
+  EXPECT_THAT(attention_text(config.run, why_no_cudnn(config)), HasSubstr("where it can"));
 }
 
 TEST_F(AttentionChoiceOnHost, WhatCudnnCannotServeIsRefusedBeforeTheRun) {
   expect_fault({"--run.attention", "cudnn", "--run.device", "cpu"},
                {"run.attention cudnn: run.device is cpu"});
   expect_fault({"--run.attention", "cudnn", "--train.precision", "fp32"}, {"run.attention cudnn", "no fp32"});
-  expect_fault({"--run.attention", "cudnn", "--model.heads", "4"}, {"heads of 8, 16, ... 128"});
+  expect_fault({"--run.attention", "cudnn", "--model.heads", "4"}, {"head sizes 8, 16, ... 128"});
   expect_fault({"--run.attention", "cudnn", "--model.window", "64", "--model.window-pattern", "2"},
-               {"run.attention cudnn", "which some blocks have (model.window)"});
+               {"run.attention cudnn", "not used with sliding windows (model.window)"});
   expect_error(ExitCode::usage, {"run.attention cudnn", "more keys than queries"}, [] {
     parse_run_arguments({"train", all_options(), {}, false},
                         std::vector<std::string>{"--preset", "gpt2-124m", "--train.precision", "bf16", "--cp",
@@ -137,7 +138,8 @@ TEST_F(AttentionChoiceOnHost, TheBannerSaysWhatIsInForce) {
   RunPlace place;
   EXPECT_THAT(banner(config, place), Not(HasSubstr("\n  attention ")));
   place.attention = attention_text(config.run, why_no_cudnn(config));
-  EXPECT_THAT(banner(config, place), HasSubstr("\n  attention  cuDNN 0.0.0 where it serves"));
+  EXPECT_THAT(banner(config, place), HasSubstr("\n"
+                                               "  attention  cuDNN 0.0.0 where it can"));
 }
 
 /// GPT-2 124M, micro-batches of 16 x 1024: 384 MiB for each score's gradient, 48 MiB for those of queries.

@@ -81,7 +81,7 @@ TEST(AttentionPlans, CudnnAloneIsAnErrorWithItsReason) {
   refused(
       backward_of(kShape),
       {"run.attention cudnn", "the backward pass of batch 1, 2/1 heads of 64, 256 queries", "3.0 MiB",
-       "run.attention-workspace-mib allows 2.0; --run.deterministic off takes less", "--run.attention auto"});
+       "run.attention-workspace-mib allows 2.0; --run.deterministic off needs less", "--run.attention auto"});
   refused(backward_of(kShape), {"3.0 MiB"});
   EXPECT_EQ(asked, 1);
   refused(backward_of(kShape), {"multiples of 16 bytes"}, false);
@@ -93,17 +93,17 @@ TEST(AttentionPlans, CudnnAloneIsAnErrorWithItsReason) {
   refused(backward_of(other), {"heads of 136", "128 alone"});
   other = kShape;
   other.window = 16;
-  refused(backward_of(other), {"causal, window 16, bf16", "not asked for a window"});
+  refused(backward_of(other), {"causal, window 16, bf16", "not used with sliding windows"});
   other = kShape;
   other.soft_cap = 50;
-  refused(backward_of(other), {"causal, soft cap 50, bf16", "not asked for a soft cap"});
+  refused(backward_of(other), {"causal, soft cap 50, bf16", "not used with logit soft-capping"});
   std::vector<int32_t> first_keys(256, 0);
   other = kShape;
   other.first_key = Tensor::borrow(first_keys.data(), {1, 256}, DType::i32);
-  refused(backward_of(other), {"causal, first keys, bf16", "not asked for first keys"});
+  refused(backward_of(other), {"causal, first keys, bf16", "not used with packed documents"});
   other = kShape;
   other.shift = 256;
-  refused(backward_of(other), {"at the places of the keys"});
+  refused(backward_of(other), {"at the positions of the keys"});
   AttentionProblem wide = backward_of(kShape);
   wide.dtype = DType::f32;
   wide.is_backward = false;
@@ -231,7 +231,7 @@ TEST_F(AttentionByCudnn, BeyondTheLimitOwnKernelsGoBack) {
   EXPECT_EQ(cudnn().last_workspace, 2 * 256 * 64 * 4);
   settings.deterministic = true;
   settings.attention = AttentionChoice::cudnn;
-  expect_error(ExitCode::usage, {"0.2 MiB", "--run.deterministic off takes less"},
+  expect_error(ExitCode::usage, {"0.2 MiB", "--run.deterministic off needs less"},
                [&] { both_passes(settings, kShape); });
 }
 

@@ -94,7 +94,7 @@ Block::Block(unsigned num_threads) : warps_((num_threads + kWarp - 1) / kWarp) {
   }
 }
 
-// Fibers wait between two turns, and stuck ones inside a kernel: all of them go on, to end.
+// Fibers wait between two turns, and stuck ones inside a kernel: all of them continue, to end.
 Block::~Block() {
   is_ending_ = true;
   for (unsigned number = 0; number < threads_.size(); ++number) {

@@ -41,8 +41,8 @@ void allow([[maybe_unused]] std::byte* begin, [[maybe_unused]] size_t bytes) {
 
 }  // namespace
 
-/// A range of addresses, filled from its begin; it starts anew when all of it was given back. A page that
-/// nobody may touch lies before each block and behind it.
+/// A range of addresses, filled from its begin; it starts again when all of it was given back. A page that
+/// nobody may touch lies before each block and after it.
 class Arena {
  public:
   Arena() {
@@ -249,7 +249,7 @@ DeviceAccess::DeviceAccess(std::initializer_list<const void*> pointers) {
   for (const void* pointer : pointers) {
     if (Arena* arena = device().find(pointer)) arenas_.push_back(arena);
   }
-  std::ranges::sort(arenas_);  // one order for all, so that nobody waits for ever
+  std::ranges::sort(arenas_);  // one order for all, so that nobody waits forever
   arenas_.erase(std::ranges::unique(arenas_).begin(), arenas_.end());
   open();
 }

@@ -39,7 +39,7 @@ class Capture {
   };
   struct Member {
     Stream* stream;
-    size_t num_commands = 0, num_awaited = 0;  // of its commands stream 0 has waited for the first so many
+    size_t num_commands = 0, num_awaited = 0;  // of its commands stream 0 has waited for the first this many
   };
   struct Mark {
     size_t stream, num_commands;

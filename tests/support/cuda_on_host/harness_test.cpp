@@ -98,7 +98,7 @@ TEST_F(CudaOnHost, SharedMemoryThatNobodyWroteIsFound) {
 enum class CopyFault { none, no_wait, too_short_wait, no_barrier, used_again, left, uncommitted };
 
 /// out = the elements of `in` in reverse, sixteen bytes a thread, as a group behind which another one
-/// follows; for two inputs, one behind the other, through one place in shared memory.
+/// follows; for two inputs, one after the other, through one place in shared memory.
 __global__ void copied_reverse_kernel(const float* in, float* out, CopyFault fault) {
   auto* tile = shared_memory<float>();
   const unsigned own = threadIdx.x * 4, elements = blockDim.x * 4;

@@ -77,7 +77,7 @@ TEST_P(StepGraphOverNccl, ComputesTheSameBits) {
   });
 }
 
-/// Other sizes are captured anew, and so are the first ones when they come back.
+/// Other sizes are captured again, and so are the first ones when they come back.
 TEST(StepGraphOverNccl, FollowsTheSizesOfItsBatches) {
   on_ranks(2, [](Communicator& world) {
     const auto run = [&](Way way) {
@@ -89,7 +89,7 @@ TEST(StepGraphOverNccl, FollowsTheSizesOfItsBatches) {
   });
 }
 
-/// Passes of other sizes do not run as a graph, while the update behind them does.
+/// Passes of other sizes do not run as a graph, while the update after them does.
 TEST(StepGraphOverNccl, AnEvaluationBehindPassesWithoutAGraphHasNewWeights) {
   on_ranks(2, [](Communicator& world) {
     const auto run = [&](Way way) {

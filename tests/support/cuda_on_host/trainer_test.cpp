@@ -26,6 +26,8 @@
 namespace trireme::test {
 namespace {
 
+using namespace launch;
+
 // For all tests of this program, which is started once.
 [[maybe_unused]] const bool kComparesOrders = cuda_on_host::compares_orders = whole_tier();
 
@@ -35,7 +37,7 @@ TEST(ChooseDeviceOnHost, RanksOfOneGpuHaveToBeAllowed) {
   EXPECT_EQ(choose_device(run, *self, 0).device, (Device{DeviceType::cuda, 0}));
   EXPECT_FALSE(choose_device(run, *self, 3).is_shared);
   run_thread_ranks(3, [&](Communicator& world) {
-    expect_error(ExitCode::usage, {"ranks 0 and 1 would use one GPU", "--run.share-device"},
+    expect_error(ExitCode::usage, {"ranks 0 and 1 would share a GPU", "--run.share-device"},
                  [&] { choose_device(run, world, world.rank()); });
     RunOptions shared = run;
     shared.share_device = true;
@@ -132,7 +134,7 @@ std::pair<std::string, size_t> run_until_overflow(const std::string& folder, con
   return {why.substr(0, why.find(", element")), num_steps};
 }
 
-/// On a device the host hears of it when the next step is under way.
+/// On a device the host hears of it when the next step is in flight.
 TEST(TrainerOnHost, AStepThatIsNotFiniteEndsTheRunAsOnTheCpu) {
   const TemporaryFolder folder;
   folder.write("text", std::string(kText));

@@ -139,13 +139,12 @@ TEST(NcclLauncher, AGroupThatIsNotCompleteInTimeIsGivenUp) {
     const auto group = launcher.make_group(NcclGroup::Kind::collectives, "data", 2, 0);
     (void)group->make_id();
     launcher.connect(group, std::make_shared<HasCome>());
-    expect_error(ExitCode::resources,
-                 {"ncclCommInitRankConfig", "'data', rank 0 of 2", "some rank did not come"},
+    expect_error(ExitCode::resources, {"ncclCommInitRankConfig", "'data', rank 0 of 2", "a rank is missing"},
                  [&] { launcher.run(group, [] { FAIL() << "there is no group"; }); });
   });
 }
 
-/// Rank 1 comes to the second group only when it has a message that rank 0 sends behind its first collective
+/// Rank 1 comes to the second group only when it has a message that rank 0 sends after its first collective
 /// there; both directions begin with a receive.
 TEST(NcclCommunicator, MessagesPassAGroupThatIsStillBeingMade) {
   run_nccl_ranks(2, [](Communicator& world) {

@@ -206,7 +206,7 @@ void run_collective(Shared& shared, int rank, uint64_t number, const Operation& 
   if (++round.num_left == size) shared.rounds.erase(number);
 }
 
-// All messages of a group are under way together; the group ends when all were taken.
+// All messages of a group are in flight together; the group ends when all were taken.
 void run_messages(Shared& shared, int rank, const std::vector<Operation>& operations) {
   std::vector<std::shared_ptr<Message>> sent;
   for (const Operation& operation : operations) {

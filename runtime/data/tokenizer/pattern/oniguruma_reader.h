@@ -1,5 +1,5 @@
 // Reads a pattern in Oniguruma's syntax: the place in it, escapes and classes. OnigurumaPattern's translator
-// goes on from here to groups and repeats.
+// resumes from here to groups and repeats.
 #pragma once
 
 #include <cctype>

@@ -73,7 +73,7 @@ class Pretokenizer::Pattern {
       }
       const size_t begin = range[0], end = range[1];
       TRIREME_CHECK(begin >= from && end >= begin, "match {} to {} after {}", begin, end, from);
-      if (end == begin && has_matched && end == done) {  // an empty match right behind a match is none
+      if (end == begin && has_matched && end == done) {  // an empty match right after a match is none
         from = next_character(text, from);
         continue;
       }

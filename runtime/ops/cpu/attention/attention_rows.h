@@ -6,7 +6,7 @@
 namespace trireme::ops::cpu::attention_rows {
 
 /// Turns scores[0, n) into exp(score - max), sets scores[n, width) to zero and returns the sum of exponents;
-/// `max` receives the largest score. n >= 1. May write up to the next multiple of 16 behind n.
+/// `max` receives the largest score. n >= 1. May write up to the next multiple of 16 after n.
 float exponentials(float* scores, int64_t n, int64_t width, float& max);
 
 /// p = exp(score - lse), gradient = p * (gradient - delta) * scale, for the first n; both are zero from n to

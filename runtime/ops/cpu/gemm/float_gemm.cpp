@@ -19,8 +19,8 @@ constexpr int64_t kDepth = 384;
 constexpr int64_t kTileRows = 192;
 /// Rows that two threads are worth dividing.
 constexpr int64_t kLeastRows = 96;
-/// Floats of b that are packed before they are multiplied by: so many stay in the cache of a core. Where a is
-/// packed too, for each of these parts again, fewer and larger parts are better.
+/// Floats of b that are packed before they are multiplied by: this many stay in the cache of a core. Where a
+/// is packed too, for each of these parts again, fewer and larger parts are better.
 constexpr int64_t kPacked = int64_t{1} << 18, kPackedBesideA = int64_t{1} << 20;
 /// Packed rows and panels lie this many floats further apart than they are long: at distances of a multiple
 /// of 4 KiB they would compete for few sets of the cache.

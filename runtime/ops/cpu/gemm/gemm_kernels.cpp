@@ -55,7 +55,7 @@ struct Kernels {
     }
   }
 
-  // c[kTile, kVectors * kWidth] = start + a · panel. c comes into the cache while the sums are under way: a
+  // c[kTile, kVectors * kWidth] = start + a · panel. c comes into the cache while the sums are in flight: a
   // row at a time, as all at once would hold up the loads of a and b.
   template <int kTile, int kVectors, class A>
   TRIREME_INLINE static void tile(int64_t k, const A& a, const float* __restrict panel,

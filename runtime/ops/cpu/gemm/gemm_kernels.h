@@ -22,7 +22,7 @@ struct GemmKernels {
   /// panel[k, columns] = alpha * b, zero from column n on; b is [k, n], or [n, k] where it is transposed.
   void (*pack_b)(bool transposed, const FloatRows& b, int64_t k, int64_t n, float alpha, float* panel);
 
-  /// Panels [k, rows] of a transposed a[k, m] one after the other, each `panel_stride` floats behind the
+  /// Panels [k, rows] of a transposed a[k, m] one after the other, each `panel_stride` floats after the
   /// last.
   void (*pack_transposed_a)(const FloatRows& a, int64_t k, int64_t m, int64_t panel_stride, float* panels);
 

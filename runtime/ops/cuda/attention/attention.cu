@@ -270,7 +270,7 @@ __global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in,
 /// Calls body with the number of columns a lane takes care of.
 template <class Body>
 void with_columns_a_lane(const char* op, int64_t head_dim, Body&& body) {
-  TRIREME_CHECK(head_dim <= 256, "{}: head_dim is {}, CUDA kernels know up to 256", op, head_dim);
+  TRIREME_CHECK(head_dim <= 256, "{}: head_dim is {}, CUDA kernels support up to 256", op, head_dim);
   if (head_dim <= 32) return body(std::integral_constant<int, 1>());
   if (head_dim <= 64) return body(std::integral_constant<int, 2>());
   if (head_dim <= 128) return body(std::integral_constant<int, 4>());

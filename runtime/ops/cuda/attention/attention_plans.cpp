@@ -27,10 +27,9 @@ AttentionAnswer AttentionPlans::ask(const AttentionProblem& problem) {
   constexpr double kMib = 1 << 20;
   return {nullptr,
           fmt::format(
-              "it wants a workspace of {:.1f} MiB, and run.attention-workspace-mib allows "
-              "{:.1f}{}",
+              "it needs a workspace of {:.1f} MiB, but run.attention-workspace-mib allows {:.1f}{}",
               static_cast<double>(bytes) / kMib, static_cast<double>(most) / kMib,
-              problem.is_backward && problem.is_deterministic ? "; --run.deterministic off takes less" : "")};
+              problem.is_backward && problem.is_deterministic ? "; --run.deterministic off needs less" : "")};
 }
 
 const AttentionPlan* AttentionPlans::refuse(const AttentionProblem& problem, const std::string& why) const {
@@ -38,8 +37,8 @@ const AttentionPlan* AttentionPlans::refuse(const AttentionProblem& problem, con
   const bool is_single = s.q_len == 1 && s.kv_len == 1;
   if (settings_.attention != AttentionChoice::cudnn || is_single) return nullptr;
   throw_usage(
-      "run.attention cudnn: cuDNN does not serve the {} of {}: {}; use --run.attention auto, by which the "
-      "own kernels serve what it does not",
+      "run.attention cudnn: cuDNN does not support the {} of {}: {}; use --run.attention auto, which "
+      "falls back to own kernels",
       problem.is_backward ? "backward pass" : "forward pass", describe(s, problem.dtype), why);
 }
 

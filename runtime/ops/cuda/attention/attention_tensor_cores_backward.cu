@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) dq_kernel(AttentionInputs<T> 
     dq.add(dp, k);
   }
   if (visible.begin >=
-      visible.end) {  // nobody has waited, and rows that others fetch are about to be used anew
+      visible.end) {  // nobody has waited, and rows that others fetch are about to be used again
     wait_for_copies();
     __syncthreads();
   }

@@ -42,7 +42,7 @@ class CudnnPlan final : public AttentionPlan {
         {kQ, p.q}, {kK, p.k}, {kV, p.v}, {kOut, p.out}, {kLse, p.lse}};
     if (p.dout != nullptr) pointers.insert({{kDout, p.dout}, {kDq, p.dq}, {kDk, p.dk}, {kDv, p.dv}});
     if (auto status = graph_.execute(handle_, pointers, workspace); status.is_bad()) {
-      throw_environment("cuDNN's attention failed: {}", status.get_message());
+      throw_environment("cuDNN attention failed: {}", status.get_message());
     }
   }
 

@@ -15,8 +15,8 @@ void expect_float8(Context& ctx) {
   const auto& device = ctx.service<ComputeCapability>();
   if (device.major() * 10 + device.minor() < 89) {
     throw_environment(
-        "8-bit products need a device of compute capability 8.9 or newer (Ada, Hopper); {} has {}.{}: choose "
-        "bf16",
+        "FP8 matrix products need a GPU of compute capability 8.9 or newer (Ada, Hopper); {} has "
+        "{}.{}: use bf16",
         to_string(ctx.device()), device.major(), device.minor());
   }
 }

@@ -201,7 +201,7 @@ class Plans {
 };
 
 /// Whether epilogues with GELU or sums are worth it. Others measured that on Hopper and data-centre Blackwell
-/// they are part of the kernels, and on older and small devices run behind them, slower than our own
+/// they are part of the kernels, and on older and small devices run after them, slower than our own
 /// (docs/gpu.md).
 bool fuses_epilogues(Context& ctx) {
   const int major = ctx.service<ComputeCapability>().major();
@@ -212,7 +212,7 @@ bool fuses_epilogues(Context& ctx) {
 
 void matmul(Context& ctx, const Matmul& p) {
   if (const char* why_not = ctx.service<Plans>().run(ctx, p)) {
-    throw_environment("cuBLASLt knows no way to multiply {} by {} {} into {} {}: {}",
+    throw_environment("cuBLASLt has no algorithm to multiply {} by {} {} into {} {}: {}",
                       to_string(p.a.matrix.shape()), to_string(p.b.shape()), to_string(p.b.dtype()),
                       to_string(p.c.dtype()), to_string(p.c.matrix.shape()), why_not);
   }

@@ -76,7 +76,7 @@ struct RoundingRanges {
   }
 };
 
-/// Calls launch(first, end, some) for runs of elements that together are [0, numel): each goes on from where
+/// Calls launch(first, end, some) for runs of elements that together are [0, numel): each resumes from where
 /// the one before it ended to the end of its last range, or of the tensors.
 template <class Launch>
 void for_each_launch(std::span<const ElementRange> ranges, int64_t numel, const Launch& launch) {

@@ -1,5 +1,6 @@
 #include "launch/cli/options/names_elsewhere.h"
 
+#include <algorithm>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -15,7 +16,7 @@
 #include "runtime/base/error.h"
 #include "tests/support/folders.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::HasSubstr;
@@ -26,17 +27,21 @@ TEST(NamesElsewhere, EachStandsForAnOptionAndIsNoneItself) {
     keys.insert(option.key());
     if (!option.alias.empty()) taken.insert(option.alias);
   }
-  std::set<std::string_view> seen;
+  std::set<std::string> seen;
   for (const NameElsewhere& other : names_elsewhere()) {
     EXPECT_TRUE(keys.contains(std::string(other.key))) << other.key;
     EXPECT_FALSE(taken.contains(std::string(other.name))) << other.name;
-    EXPECT_TRUE(seen.insert(other.name).second) << other.name << " stands for two options";
+    std::string dashed(other.name);
+    std::ranges::replace(dashed, '_', '-');
+    EXPECT_TRUE(seen.insert(dashed).second) << other.name << " stands for two options";
   }
   EXPECT_GT(seen.size(), 100u);
 }
 
 TEST(NamesElsewhere, AnswerAWrongOption) {
   EXPECT_EQ(explain_name_elsewhere("num_layers"), "; Megatron-LM's --num_layers is --model.layers here");
+  EXPECT_EQ(explain_name_elsewhere("parallelism.tensor-parallel-degree"),
+            "; torchtitan's --parallelism.tensor-parallel-degree is --parallel.tensor here");
   EXPECT_EQ(explain_name_elsewhere("model.layers"), "");
   const std::vector<std::string> args = {"--data.text", "x",        "--tensor-model-parallel-size",
                                          "2",           "--n_embd", "64"};
@@ -58,4 +63,4 @@ TEST(OptionsPage, DocsHaveIt) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 TEST(NearestName, Distances) {
@@ -28,4 +28,4 @@ TEST(NearestName, FindsTypingErrorsAndForgottenSections) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

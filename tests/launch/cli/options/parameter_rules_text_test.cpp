@@ -9,7 +9,7 @@
 #include "launch/config/optimizer_choice.h"
 #include "runtime/base/error.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::ElementsAre;
@@ -66,8 +66,8 @@ TEST(OptimizerChoice, RulesHaveToFitTheModel) {
   EXPECT_THAT(errors_of_rules("layers.12.*: frozen=on"),
               ElementsAre(HasSubstr("layers.12.* is no parameter")));
   EXPECT_THAT(errors_of_rules("@router: frozen=on"), ElementsAre(HasSubstr("@router is no parameter")));
-  EXPECT_THAT(errors_of_rules("*: optimizer=muon"), ElementsAre(HasSubstr("which is no matrix")));
-  EXPECT_THAT(errors_of_rules("*: frozen=on"), ElementsAre(HasSubstr("nothing would be trained")));
+  EXPECT_THAT(errors_of_rules("*: optimizer=muon"), ElementsAre(HasSubstr("which is not a matrix")));
+  EXPECT_THAT(errors_of_rules("*: frozen=on"), ElementsAre(HasSubstr("there is nothing to train")));
 }
 
 std::string refusal_of(std::vector<std::string> args) {
@@ -97,4 +97,4 @@ TEST(OptimizerChoice, OptionsOfMuonNeedMuon) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -11,7 +11,7 @@
 
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 namespace fs = std::filesystem;
@@ -66,4 +66,4 @@ TEST_F(ContinueRecords, EveryConfigStays) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

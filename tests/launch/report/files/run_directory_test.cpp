@@ -10,7 +10,7 @@
 #include "runtime/base/error.h"
 #include "runtime/io/json/json_file.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 namespace fs = std::filesystem;
@@ -197,4 +197,4 @@ TEST_F(RunDirectoryTest, AFullDisk) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -4,7 +4,7 @@
 
 #include "launch/report/files/tensorboard_event.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 std::string hex(std::string_view bytes) {
@@ -54,4 +54,4 @@ TEST(TensorboardEvent, BytesOfAScalar) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -76,7 +76,7 @@ TEST(Manifest, RefusesWithFileAndKey) {
        },
        "\"state.data\" is [1,2]: expected an object"},
       {[](json& m) { m["state"]["data"].erase("epoch"); }, "\"state.data\" has no \"epoch\""},
-      {[](json& m) { m["state"]["config"]["x"] = 1; }, "\"state.config.x\" is 1: expected a text"},
+      {[](json& m) { m["state"]["config"]["x"] = 1; }, "\"state.config.x\" is 1: expected a string"},
       {[](json& m) { m["state"]["loss_scaler"]["scale"] = 0; }, "\"state.loss_scaler.scale\" is 0"},
       {[](json& m) { m["state"]["router_biases"]["r"] = {1e300}; }, "\"state.router_biases.r[0]\" is beyond"},
       {[](json& m) { m["proof"] = "12"; }, "\"proof\" is \"12\": expected 32 hexadecimal digits"},
@@ -99,11 +99,11 @@ TEST(Manifest, RefusesWithFileAndKey) {
       {[](json& m) {
          m["tensors"]["w"]["slices"][0][3] = {3, 6};
        },
-       "\"tensors.w.slices[0]\" is no part"},
+       "\"tensors.w.slices[0]\" is not part"},
       {[](json& m) {
          m["tensors"]["w"]["slices"][0][3] = {0, 4};
        },
-       "\"tensors.w.slices[0]\" is no part"},
+       "\"tensors.w.slices[0]\" is not part"},
       {[](json& m) { m["tensors"]["w"]["slices"][0][1] = 140; }, "has 48 bytes from byte 140"},
       {[](json& m) { m["tensors"]["w"]["slices"][1][1] = 104; }, "there is a gap"},
       {[](json& m) { m["tensors"]["w"]["slices"][2][1] = 108; }, "it overlaps another"},
@@ -149,7 +149,7 @@ TEST(Manifest, VeryManySlicesAreCheckedInLinearTime) {
   }
   check_stored(stored, "manifest");
   stored.slices[77'777].slice.box.offset = {77'776 / kColumns, 77'776 % kColumns};
-  test::expect_error(ExitCode::checkpoint, {"\"tensors.w\" is not whole"},
+  test::expect_error(ExitCode::checkpoint, {"\"tensors.w\" is incomplete"},
                      [&] { check_stored(stored, "manifest"); });
 }
 

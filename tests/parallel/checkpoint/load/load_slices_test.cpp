@@ -148,7 +148,7 @@ TEST(LoadPlan, WhatTheCheckpointDoesNotHaveIsNamed) {
                                            {whole_slice("b", DType::f32, {4}), 0, 0, {}}};
   test::expect_error(
       ExitCode::checkpoint,
-      {"the/path does not have", "c is missing", "a is [4], [5] is wanted", "b is of f32, bf16 is wanted"},
+      {"the/path does not have", "c is missing", "a is [4], [5] is wanted", "b is of f32, expected bf16"},
       [&] {
         make_load_plan(stored,
                        {{whole_slice("c", DType::f32, {4})},

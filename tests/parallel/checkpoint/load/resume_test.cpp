@@ -90,7 +90,7 @@ TEST_F(Resume, TheNewestThatIsWhole) {
   EXPECT_THAT(warnings_[0], IsEmpty());
   damage(30, "rank-00001.safetensors", 300);
   EXPECT_EQ(resume(), 20);
-  EXPECT_THAT(warnings_[2], ElementsAre(testing::AllOf(HasSubstr("step-00000030 is passed over: rank "),
+  EXPECT_THAT(warnings_[2], ElementsAre(testing::AllOf(HasSubstr("step-00000030 is skipped: rank "),
                                                        HasSubstr("rank-00001.safetensors is damaged"))));
   damage(20, "manifest.json", 100);
   std::filesystem::remove(folder_.path("step-00000010/rank-00002.safetensors"));
@@ -105,7 +105,7 @@ TEST_F(Resume, TwoRunsInVainLeadToTheOneBefore) {
   EXPECT_EQ(resume(), 20);
   EXPECT_EQ(resume(), 20);
   EXPECT_EQ(resume(), 10);
-  EXPECT_THAT(warnings_[1], ElementsAre(HasSubstr("step-00000020 is passed over: 2 runs went on from it")));
+  EXPECT_THAT(warnings_[1], ElementsAre(HasSubstr("step-00000020 is skipped: 2 runs resumed from it")));
   save(20);  // the run came to it again
   EXPECT_EQ(resume(), 20);
   std::filesystem::remove_all(folder_.path("step-00000010"));
@@ -129,7 +129,7 @@ TEST_F(Resume, RanksThatReadAnotherManifestSayIt) {
       std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
   run_thread_ranks(2, [&](Communicator& world) {
     const std::string path = (world.rank() == 0 ? folder_ : other).path(checkpoint_name(10));
-    test::expect_error(ExitCode::checkpoint, {"rank 1: ", "not the one that the first rank reads"},
+    test::expect_error(ExitCode::checkpoint, {"rank 1: ", "differs from what rank 0 reads"},
                        [&] { read_manifest_together(world, path); });
   });
 }

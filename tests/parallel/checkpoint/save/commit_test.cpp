@@ -247,7 +247,7 @@ TEST(Commit, ADirectoryThatNotAllRanksSeeIsFoundBeforehand) {
   run_thread_ranks(3, [&](Communicator& world) {
     check_shared_directory(kernel, world, here.path("new"));
     const std::string own = world.rank() == 2 ? there.path() : here.path();
-    test::expect_error(ExitCode::usage, {"not all ranks see", "rank 2", "file system that all hosts share"},
+    test::expect_error(ExitCode::usage, {"not all ranks see", "rank 2", "file system shared by all hosts"},
                        [&] { check_shared_directory(kernel, world, own); });
     test::expect_error(ExitCode::checkpoint, {"cannot be written: rank 0", "/nowhere"},
                        [&] { check_shared_directory(kernel, world, "/nowhere/at/all"); });
@@ -279,7 +279,7 @@ TEST(Commit, StateThatIsNotWholeDoesNotCount) {
   run_thread_ranks(2, [&](Communicator& world) {
     Snapshot snapshot;
     snapshot.take(world.rank(), test::sources_of({slices[static_cast<size_t>(world.rank())]}, 0));
-    test::expect_error(ExitCode::checkpoint, {"\"tensors.w\" is not whole", "overlap"}, [&] {
+    test::expect_error(ExitCode::checkpoint, {"\"tensors.w\" is incomplete", "overlap"}, [&] {
       commit_checkpoint(kernel, world, {folder.path(), {}, snapshot.proof(), {}},
                         [&](const std::string& to) { return snapshot.write(kernel, to); });
     });

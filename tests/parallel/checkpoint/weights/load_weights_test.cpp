@@ -201,22 +201,22 @@ TEST(LoadWeights, WhatDoesNotFitIsNamed) {
   };
   ModelConfig other = dense;
   other.vocab_size = 41;
-  expect(other, file, false, {file, "[37, 24], the model's is [41, 24]"});
+  expect(other, file, false, {file, "[37, 24], in the model [41, 24]"});
   other = dense;
   other.num_layers = 2;
-  expect(other, file, false, {"no place for layers.2."});
+  expect(other, file, false, {"no parameter layers.2."});
   other = dense;
   other.moe.num_experts = 4;
   expect(other, file, false, {"is missing", "more", "--moe.upcycle"});
   other.moe.expert_ffn_size = 20;
-  expect(other, file, true, {"layers.0.ffn.gate.weight is [40, 24], the model's is [20, 24]"});
+  expect(other, file, true, {"layers.0.ffn.gate.weight is [40, 24], in the model [20, 24]"});
   other.moe = {.num_experts = 4, .shared_ffn_size = 8};
   expect(other, file, true, {"ffn.shared", "no shared expert"});
   expect(mixture(), of_mixture, true, {"layers.1.ffn.gate.weight is missing"});
   ModelConfig gpt2 = tiny_model(ModelFamily::gpt2);
   const std::string with_biases = one_rank_file(folder, gpt2);
   gpt2.moe.num_experts = 4;
-  expect(gpt2, with_biases, true, {"no place for layers.0.ffn.down.bias", "without biases there"});
+  expect(gpt2, with_biases, true, {"no parameter layers.0.ffn.down.bias", "no biases there"});
 }
 
 TEST(LoadWeights, BiasesOfAnotherNumberOfExpertsAreRefused) {
@@ -230,7 +230,7 @@ TEST(LoadWeights, BiasesOfAnotherNumberOfExpertsAreRefused) {
   }
   const auto self = make_self_communicator();
   Rank rank(*self, mixture(), {}, 8);
-  expect_error(ExitCode::bad_input, {"router.bias is [6] of f32, the model's is [4]"},
+  expect_error(ExitCode::bad_input, {"router.bias is [6] of f32, in the model [4]"},
                [&] { load_router_biases(SafetensorsReader(path), rank.session.checkpointed()); });
 }
 

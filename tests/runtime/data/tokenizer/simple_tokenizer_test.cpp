@@ -91,8 +91,8 @@ TEST(SimpleTokenizers, BrokenFilesAreRefused) {
   refuses(R"({"type":3})", "\"type\" must be a string");
   refuses(R"({"type":"trireme-char","version":1,"char)", "not JSON at byte 41");
   refuses("", "not JSON");
-  refuses("[1]", "is no tokenizer");
-  refuses(R"({"a":0,"b":1})", "is no tokenizer");
+  refuses("[1]", "is not a tokenizer");
+  refuses(R"({"a":0,"b":1})", "is not a tokenizer");
 }
 
 TEST(LoadTokenizer, SaysWhatWouldWork) {

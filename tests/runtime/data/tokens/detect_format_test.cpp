@@ -95,7 +95,7 @@ TEST(DetectTokenFormat, OtherFilesAreCalledByTheirNames) {
   const auto path = folder.write("ids.txt", drawn_ids<uint16_t>(500, 50257));
   expect_error(ExitCode::bad_input, {path, "does not end in .bin"}, [&] { TokenFile::open(path); });
   const auto megatron = folder.write("c4_text_document.bin", drawn_ids<uint16_t>(500, 50257));
-  expect_error(ExitCode::bad_input, {megatron, "c4_text_document.idx is not there"},
+  expect_error(ExitCode::bad_input, {megatron, "c4_text_document.idx is missing"},
                [&] { TokenFile::open(megatron); });
 }
 
@@ -170,13 +170,13 @@ TEST(DetectTextFormat, GoesByContent) {
 TEST(DetectTextFormat, OtherFilesAreCalledByTheirNames) {
   const TemporaryFolder folder;
   auto files = signed_files();
-  files.push_back({"[\n  {\"text\": \"a\"}\n]\n", "not one object a line"});
-  files.push_back({"{\n  \"text\": \"a\"\n}\n", "not one object a line"});
+  files.push_back({"[\n  {\"text\": \"a\"}\n]\n", "not one object per line"});
+  files.push_back({"{\n  \"text\": \"a\"\n}\n", "not one object per line"});
   files.push_back({"h\0e\0l\0l\0o\0"s, "zero bytes"});
   files.push_back({"TRIREMET" + std::string(100, '\1'), "--data.tokens"});
   for (const auto& [bytes, name] : files) {
     for (const char* file : {"f.txt", "f.jsonl"}) {
-      if (file == "f.jsonl"s && name == "not one object a line") continue;
+      if (file == "f.jsonl"s && name == "not one object per line") continue;
       const auto path = folder.write(file, bytes);
       expect_error(ExitCode::bad_input, {path, name}, [&] { format_of(path); });
     }

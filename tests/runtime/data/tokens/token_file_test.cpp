@@ -276,7 +276,7 @@ TEST(TokenFile, NamesWhatCannotBeOpened) {
   expect_error(ExitCode::bad_input, {"none.tok", "No such file"},
                [&] { TokenFile::open(folder.path("none.tok")); });
   expect_error(ExitCode::bad_input, {"is a directory"}, [&] { TokenFile::open(folder.path()); });
-  expect_error(ExitCode::bad_input, {"d.idx", "name the .bin"},
+  expect_error(ExitCode::bad_input, {"d.idx", "give the .bin"},
                [&] { TokenFile::open(folder.path("d.idx")); });
   folder.write("d.bin", "");
   expect_error(ExitCode::bad_input, {"d.idx", "No such file"},

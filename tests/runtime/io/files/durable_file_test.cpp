@@ -84,7 +84,7 @@ TEST(DurableFile, ShortWritesAndInterruptionsGoOn) {
   EXPECT_EQ(read_text_file(folder.path("x")), "other text");
   EXPECT_THAT(folder.names(), ElementsAre("x"));
   OneFails zero("zero", 0);
-  test::expect_error(ExitCode::resources, {"takes no more bytes"},
+  test::expect_error(ExitCode::resources, {"accepts no more bytes"},
                      [&] { replace_file(zero, folder.path("x"), "never"); });
   EXPECT_EQ(read_text_file(folder.path("x")), "other text");
 }

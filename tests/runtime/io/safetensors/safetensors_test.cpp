@@ -186,7 +186,7 @@ TEST_F(SafetensorsTest, MessagesNameTensorAndNumbers) {
       {"{" + good + "}", "end at byte 4"},
       {"{" + good + R"(,"b":{"dtype":"U8","shape":[5],"data_offsets":[3,8]}})", "\"b\" begins at byte 3"},
       {"{" + good + R"(,"b":{"dtype":"U8","shape":[3],"data_offsets":[5,8]}})", "there is a gap"},
-      {R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"__metadata__":{"n":1}})", "no string"},
+      {R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"__metadata__":{"n":1}})", "not a string"},
       {R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"__metadata__":[]})", "not an object"},
   };
   for (const Case& c : cases) {
