@@ -31,8 +31,8 @@ void evaluate(Communicator& world, const std::string& directory, const std::vect
                             reader.order().samples_per_epoch(), config.train.micro_batch);
   const BatchTotals totals = session.step().evaluate_from([&] { return batches.next(4); });
   if (world.rank() == 0) {
-    std::printf("%lld tokens, loss %.6f nats, perplexity %.3f\n", static_cast<long long>(totals.num_targets),
-                totals.mean_loss(), std::exp(totals.mean_loss()));
+    std::printf("%.0f tokens, loss %.6f nats, perplexity %.3f\n", totals.weight, totals.mean_loss(),
+                std::exp(totals.mean_loss()));
   }
 }
 

@@ -1,6 +1,5 @@
 #include "launch/verify/recorded_run.h"
 
-#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -78,7 +77,7 @@ RecordedStep RecordedRun::run_passes(double loss_scale) {
   recorded.loss = totals.mean_objective();
   recorded.grad_norm = numbers.gradient_norm();
   recorded.loss_scale = loss_scale;
-  recorded.mean = 1.0 / (loss_scale * static_cast<double>(std::max<int64_t>(totals.num_targets, 1)));
+  recorded.mean = 1.0 / (loss_scale * totals.divisor());
   recorded.trace = trace_.take(ctx_, loss_scale);
   recorded.choices = choices_.take(ctx_);
   recorded.differences = choices_.differences();

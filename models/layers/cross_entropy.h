@@ -11,7 +11,7 @@ class CrossEntropy final : public Objective {
   explicit CrossEntropy(const LossConfig& config) : config_(config) {}
 
   /// sums.loss is the plain cross-entropy; sums.added what z-loss and smoothing add to it.
-  void apply(Context& ctx, const TensorParallel& tensor, const RowLogits& logits, const Tensor& targets,
+  void apply(Context& ctx, const TensorParallel& tensor, const RowLogits& logits, const RowTargets& targets,
              float gradient_scale, const LossSums& sums, const ops::Columns& dlogits) const override;
 
  private:

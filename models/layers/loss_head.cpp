@@ -37,8 +37,8 @@ Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Sa
   }
   const RowLogits logits = head_.logits(ctx, y, mb, state.head);
   if (mb.training) state.dlogits = logits.columns;
-  objective_->apply(ctx, tensor_, logits, mb.targets, mb.gradient_scale, {mb.loss_sum, mb.added_sum},
-                    state.dlogits);
+  objective_->apply(ctx, tensor_, logits, {mb.targets, mb.target_weights}, mb.gradient_scale,
+                    {mb.loss_sum, mb.added_sum}, state.dlogits);
   return Tensor();
 }
 
@@ -46,13 +46,14 @@ Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Sa
 Tensor LossHead::run_in_parts(Context& ctx, const MicroBatch& mb, const Tensor& y) const {
   const int64_t rows = mb.rows(), at_once = config_.rows_at_once(rows, head_.bytes_a_row(y.dtype()));
   const bool sharded_rows = tensor_.shards_rows(mb);
+  const RowTargets targets{mb.targets, mb.target_weights};
   const Tensor all = tensor_.gather(ctx, y, sharded_rows);
   const Tensor dy = mb.training ? Tensor::empty(ctx, all.shape(), all.dtype()) : Tensor();
   for (int64_t begin = 0; begin < rows; begin += at_once) {
     const int64_t end = std::min(rows, begin + at_once);
     const Tensor part = all.slice(begin, end);
     const RowLogits logits = head_.logits_of_rows(ctx, part);
-    objective_->apply(ctx, tensor_, logits, mb.targets.slice(begin, end), mb.gradient_scale,
+    objective_->apply(ctx, tensor_, logits, targets.slice(begin, end), mb.gradient_scale,
                       {mb.loss_sum, mb.added_sum}, mb.training ? logits.columns : ops::Columns());
     if (mb.training) head_.backward_of_rows(ctx, logits.columns, part, dy.slice(begin, end));
   }

@@ -13,6 +13,17 @@ struct RowLogits {
   float soft_cap = 0;  ///< of what is in `columns`; 0: none
 };
 
+/// What they are to learn.
+struct RowTargets {
+  Tensor ids;      ///< [rows] i32; ops::kIgnoredTarget counts for nothing
+  Tensor weights;  ///< [rows] f32: factors on the rows' losses; absent: 1 each
+
+  /// Rows [begin, end).
+  RowTargets slice(int64_t begin, int64_t end) const {
+    return {ids.slice(begin, end), weights ? weights.slice(begin, end) : Tensor()};
+  }
+};
+
 /// What an objective adds to, each [1] f64 or absent.
 struct LossSums {
   Tensor loss;   ///< cross-entropies: what is shown, and compared with that of an evaluation
@@ -24,11 +35,11 @@ struct LossSums {
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// Adds the rows' losses to `sums`, equal on all tensor-parallel ranks, which call it together. dlogits
-  /// (absent, or laid out as the logits, or those themselves) becomes gradient_scale times the gradient of
-  /// all that is minimised, summed over rows. targets: [rows] i32, ops::kIgnoredTarget counts for nothing.
+  /// Adds the rows' losses, each times its weight, to `sums`, equal on all tensor-parallel ranks, which call
+  /// it together. dlogits (absent, or laid out as the logits, or those themselves) becomes gradient_scale
+  /// times the gradient of all that is minimised, summed over rows with their weights.
   virtual void apply(Context& ctx, const TensorParallel& tensor, const RowLogits& logits,
-                     const Tensor& targets, float gradient_scale, const LossSums& sums,
+                     const RowTargets& targets, float gradient_scale, const LossSums& sums,
                      const ops::Columns& dlogits) const = 0;
 };
 

@@ -161,7 +161,7 @@ std::vector<int64_t> Router::gather_counts(Context& ctx, const ContextShare& sha
 Router::Terms Router::balance_terms(const MicroBatch& mb, int64_t seq_len,
                                     const std::vector<int64_t>& chosen) const {
   Terms terms;
-  if (mb.targets_of_sequence.empty() || (config_.aux_loss == 0 && config_.z_loss == 0)) return terms;
+  if (mb.weight_of_sequence.empty() || (config_.aux_loss == 0 && config_.z_loss == 0)) return terms;
   const auto num_experts = static_cast<size_t>(config_.num_experts),
              num_sequences = static_cast<size_t>(mb.batch);
   const auto length = static_cast<double>(seq_len);
@@ -175,7 +175,7 @@ Router::Terms Router::balance_terms(const MicroBatch& mb, int64_t seq_len,
   const double even =
       static_cast<double>(config_.experts_per_token) * length / static_cast<double>(num_experts);
   for (size_t s = 0; s < num_sequences; ++s) {
-    const double weight = static_cast<double>(mb.targets_of_sequence[s]) / length;
+    const double weight = mb.weight_of_sequence[s] / length;
     for (size_t e = 0; e < num_experts; ++e) {
       const double f = config_.aux_scope == BalanceScope::sequence ? load[s * num_experts + e] / even
                                                                    : balance_->last_load[e];

@@ -9,8 +9,12 @@
 
 namespace trireme {
 
-StepwiseRun::StepwiseRun(TrainingSession& session, const BatchShape& shape, SampleReader read_sample)
-    : session_(session), shape_(shape), read_sample_(std::move(read_sample)) {}
+StepwiseRun::StepwiseRun(TrainingSession& session, const BatchShape& shape, SampleReader read_sample,
+                         WeightReader read_weights)
+    : session_(session),
+      shape_(shape),
+      read_sample_(std::move(read_sample)),
+      read_weights_(std::move(read_weights)) {}
 
 std::vector<MicroBatch> StepwiseRun::read() {
   const Communicator& data = session_.parallel().data();
@@ -19,14 +23,16 @@ std::vector<MicroBatch> StepwiseRun::read() {
   const int64_t num_micro_batches = shape_.global_batch / (n * data.size());
   std::vector<MicroBatch> out;
   std::vector<int32_t> inputs(static_cast<size_t>(n * shape_.seq_len)), targets(inputs.size());
+  std::vector<float> weights(read_weights_ ? inputs.size() : 0);
   for (int64_t m = 0; m < num_micro_batches; ++m) {
     const int64_t first = begin + (m * data.size() + data.rank()) * n;
     for (int64_t b = 0; b < n; ++b) {
       const int64_t to = b * shape_.seq_len;
       read_sample_(first + b, inputs.data() + to, targets.data() + to);
+      if (read_weights_) read_weights_(first + b, weights.data() + to);
     }
-    out.push_back(
-        make_micro_batch(session_.context(), n, shape_.seq_len, inputs, targets, share, shape_.end_of_text));
+    out.push_back(make_micro_batch(session_.context(), n, shape_.seq_len, inputs, targets, share,
+                                   shape_.end_of_text, weights));
     out.back().first_sample = first;
   }
   return out;

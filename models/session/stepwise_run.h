@@ -23,10 +23,15 @@ struct BatchShape {
 /// Writes `seq_len` inputs and targets of a sample, which depend on its number alone.
 using SampleReader = std::function<void(int64_t sample, int32_t* inputs, int32_t* targets)>;
 
+/// Likewise the weights of its targets.
+using WeightReader = std::function<void(int64_t sample, float* weights)>;
+
 class StepwiseRun {
  public:
   /// `session` outlives the run. All ranks of its world make one, and make the calls below together.
-  StepwiseRun(TrainingSession& session, const BatchShape& shape, SampleReader read_sample);
+  /// Without `read_weights` all targets weigh the same.
+  StepwiseRun(TrainingSession& session, const BatchShape& shape, SampleReader read_sample,
+              WeightReader read_weights = {});
 
   /// Number of the step that read() and run_passes() are about; the first is 0.
   int64_t number() const { return number_; }
@@ -48,6 +53,7 @@ class StepwiseRun {
   TrainingSession& session_;
   BatchShape shape_;
   SampleReader read_sample_;
+  WeightReader read_weights_;
   std::optional<PendingStep> pending_;
   int64_t number_ = 0;
 };

@@ -233,8 +233,8 @@ MicroBatch BatchPrefetcher::describe(const SampleRun& run, RowFacts facts) const
   mb.seq_len = rows_.rows_a_sample();
   mb.first_sample = run.first;
   mb.context_parts = rows_.share().size;
-  mb.num_targets = facts.num_targets;
-  mb.targets_of_sequence = std::move(facts.targets_of_sample);
+  mb.weight = static_cast<double>(facts.num_targets);
+  mb.weight_of_sequence.assign(facts.targets_of_sample.begin(), facts.targets_of_sample.end());
   mb.chunk_first_keys = std::move(facts.chunk_first_keys);
   mb.positions = positions_.slice(0, mb.rows());
   if (rows_.separates_documents()) mb.places = mb.positions;

@@ -33,9 +33,10 @@ struct TokenBatch {
 struct MicroBatch : TokenBatch {
   uint64_t seed = 0;  ///< random seed for its tokens (router jitter)
   Tensor targets;  ///< [rows] i32; ops::kIgnoredTarget does not count. Absent when only logits are asked for
-  int64_t num_targets = 0;                   ///< targets that count
-  std::vector<int64_t> targets_of_sequence;  ///< targets of each sequence that count, on all context-parallel
-                                             ///< ranks; empty where targets are absent
+  Tensor target_weights;  ///< [rows] f32, at least 0: the weight of each target's loss; absent: 1
+  double weight = 0;      ///< sum of the weights of this rank's targets that count
+  std::vector<double> weight_of_sequence;  ///< of each sequence, on all context-parallel ranks; empty where
+                                           ///< targets are absent
   Tensor loss_sum;   ///< [1] f64: the last stage adds the sum of the rows' cross-entropies. May be absent
   Tensor added_sum;  ///< [1] f64: and of what the objective adds to them. May be absent
   float gradient_scale = 1;  ///< factor on the loss in the backward pass

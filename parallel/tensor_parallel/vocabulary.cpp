@@ -13,9 +13,9 @@ ops::Columns empty_logits(Context& ctx, const TensorParallel& tensor, int64_t vo
 void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
                               const ops::Columns& logits, const Tensor& targets,
                               const ops::CrossEntropyOptions& options, const Tensor& loss,
-                              const ops::Columns& dlogits, const Tensor& added) {
+                              const ops::Columns& dlogits, const Tensor& added, const Tensor& weights) {
   if (tensor.size() == 1) {  // one pass fewer over the logits
-    return ops::cross_entropy(ctx, logits, targets, options, loss, dlogits, added);
+    return ops::cross_entropy(ctx, logits, targets, options, loss, dlogits, added, weights);
   }
   const int64_t rows = logits.rows();
   const ops::TablePart part{tensor.part(vocab_size).begin, vocab_size};
@@ -24,7 +24,7 @@ void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_
   const Tensor own = all.slice(tensor.rank(), tensor.rank() + 1).view({rows, ops::kCrossEntropyStatistics});
   ops::cross_entropy_statistics(ctx, logits, targets, part, options, own);
   tensor.group().all_gather(ctx.stream(), own, all);
-  ops::cross_entropy_of_part(ctx, logits, targets, part, options, all, loss, dlogits, added);
+  ops::cross_entropy_of_part(ctx, logits, targets, part, options, all, loss, dlogits, added, weights);
 }
 
 Tensor gather_logits(Context& ctx, const TensorParallel& tensor, int64_t vocab_size, const Tensor& logits) {

@@ -19,7 +19,8 @@ ops::Columns empty_logits(Context& ctx, const TensorParallel& tensor, int64_t vo
 void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
                               const ops::Columns& logits, const Tensor& targets,
                               const ops::CrossEntropyOptions& options, const Tensor& loss,
-                              const ops::Columns& dlogits, const Tensor& added = {});
+                              const ops::Columns& dlogits, const Tensor& added = {},
+                              const Tensor& weights = {});
 
 /// All vocab_size columns on every rank, from each one's own: for generation and for those who compare, not
 /// for training.

@@ -15,24 +15,22 @@ Tensor zero_sums(Context& ctx, int64_t count) {
 }  // namespace
 
 BatchSums::BatchSums(Context& ctx, const ParallelContext& parallel)
-    : parallel_(parallel), num_targets_(zero_sums(ctx, 1)) {}
+    : parallel_(parallel), weight_(zero_sums(ctx, 1)) {}
 
 void BatchSums::begin(Context& ctx) { losses_ = zero_sums(ctx, 2); }
 
-int64_t BatchSums::targets_of(std::span<const MicroBatch> micro_batches) const {
+double BatchSums::weight_of(std::span<const MicroBatch> micro_batches) const {
   if (parallel_.pipeline().rank() != parallel_.pipeline().size() - 1) return 0;
-  int64_t num_targets = 0;
-  for (const MicroBatch& mb : micro_batches) num_targets += mb.num_targets;
-  return num_targets;
+  double weight = 0;
+  for (const MicroBatch& mb : micro_batches) weight += mb.weight;
+  return weight;
 }
 
-void BatchSums::set_targets(Context& ctx, int64_t num_targets) {
-  ops::fill(ctx, num_targets_, static_cast<double>(num_targets));
-}
+void BatchSums::set_weight(Context& ctx, double weight) { ops::fill(ctx, weight_, weight); }
 
 void BatchSums::sum(Context& ctx, const Tensor& totals) const {
   ops::copy(ctx, losses_, totals.slice(0, 2));
-  ops::copy(ctx, num_targets_, totals.slice(2, 3));
+  ops::copy(ctx, weight_, totals.slice(2, 3));
   parallel_.gradients().all_reduce(ctx.stream(), totals);
   parallel_.pipeline().all_reduce(ctx.stream(), totals);
 }

@@ -1,4 +1,4 @@
-// BatchSums: losses and targets of the global batch, summed where the losses are computed.
+// BatchSums: losses and targets' weights of the global batch, summed where the losses are computed.
 #pragma once
 
 #include <span>
@@ -20,18 +20,18 @@ class BatchSums {
   /// For MicroBatch::loss_sum and added_sum, [1] f64.
   Tensor losses() const { return losses_.slice(0, 1); }
   Tensor added() const { return losses_.slice(1, 2); }
-  /// The targets of micro-batches that count, on the ranks of the last stage; 0 on the others.
-  int64_t targets_of(std::span<const MicroBatch> micro_batches) const;
-  /// This rank's number of targets.
-  void set_targets(Context& ctx, int64_t num_targets);
-  /// `totals` ([kNumTotals] f64) becomes the sums of losses, of what is added, and of targets over all ranks,
+  /// The weight of all targets of micro-batches, on the ranks of the last stage; 0 on the others.
+  double weight_of(std::span<const MicroBatch> micro_batches) const;
+  /// This rank's.
+  void set_weight(Context& ctx, double weight);
+  /// `totals` ([kNumTotals] f64) becomes the sums of losses, of what is added, and of weights over all ranks,
   /// which all call it.
   void sum(Context& ctx, const Tensor& totals) const;
 
  private:
   const ParallelContext& parallel_;
-  Tensor losses_;       // [2] f64
-  Tensor num_targets_;  // [1] f64: this rank's
+  Tensor losses_;  // [2] f64
+  Tensor weight_;  // [1] f64: this rank's
 };
 
 }  // namespace trireme

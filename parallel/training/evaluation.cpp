@@ -10,7 +10,7 @@ Evaluation::Evaluation(Context& ctx, const ParallelContext& parallel, ModelPart&
 
 BatchTotals Evaluation::run(Context& ctx, const MicroBatchSource& next) {
   sums_.begin(ctx);  // of all that is handed out
-  int64_t num_counted = 0;
+  double weight = 0;
   for (auto some = next(); !some.empty(); some = next()) {
     for (MicroBatch& mb : some) {
       mb.training = false;
@@ -19,10 +19,10 @@ BatchTotals Evaluation::run(Context& ctx, const MicroBatchSource& next) {
       mb.added_sum = Tensor();
     }
     executor_.run(ctx, evaluation_schedule(parallel_.plan(), static_cast<int>(some.size())), some);
-    num_counted += sums_.targets_of(some);
+    weight += sums_.weight_of(some);
   }
   const Tensor totals = Tensor::empty(ctx, {BatchSums::kNumTotals}, DType::f64, MemoryCategory::buffers);
-  sums_.set_targets(ctx, num_counted);
+  sums_.set_weight(ctx, weight);
   sums_.sum(ctx, totals);
   return with_sums({}, ops::to_host<double>(ctx, totals));
 }

@@ -26,7 +26,7 @@ class StepNumbers {
   StepNumbers(ops::HostCopy<double> numbers, const BatchTotals& known)
       : numbers_(std::move(numbers)), known_(known) {}
 
-  ops::HostCopy<double> numbers_;  // sums of losses, of what is added, of targets; norm
+  ops::HostCopy<double> numbers_;  // sums of losses, of what is added, of weights; norm
   BatchTotals known_;
 };
 

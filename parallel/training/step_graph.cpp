@@ -9,12 +9,14 @@ namespace {
 
 bool same_sizes(const MicroBatch& a, const MicroBatch& b) {
   return a.batch == b.batch && a.seq_len == b.seq_len && a.context_parts == b.context_parts &&
-         static_cast<bool>(a.first_key) == static_cast<bool>(b.first_key);
+         static_cast<bool>(a.first_key) == static_cast<bool>(b.first_key) &&
+         static_cast<bool>(a.target_weights) == static_cast<bool>(b.target_weights);
 }
 
 // What of a micro-batch lies on the device and is another in each step.
-constexpr Tensor MicroBatch::*kTensors[] = {&MicroBatch::tokens, &MicroBatch::targets, &MicroBatch::positions,
-                                            &MicroBatch::first_key, &MicroBatch::places};
+constexpr Tensor MicroBatch::*kTensors[] = {&MicroBatch::tokens,         &MicroBatch::targets,
+                                            &MicroBatch::target_weights, &MicroBatch::positions,
+                                            &MicroBatch::first_key,      &MicroBatch::places};
 
 MicroBatch with_own_tensors(Context& ctx, MicroBatch mb) {
   for (const auto tensor : kTensors) {

@@ -30,7 +30,7 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
 
 PendingStep TrainingStep::forward_backward(std::span<MicroBatch> micro_batches, double loss_scale) {
   TRIREME_CHECK(!is_pending_, "step {} was neither applied nor skipped when the next one began", num_begun_);
-  sums_.set_targets(ctx_, sums_.targets_of(micro_batches));
+  sums_.set_weight(ctx_, sums_.weight_of(micro_batches));
   const auto passes = [&](std::span<MicroBatch> own) { make_numbers(own, loss_scale); };
   if (use_graph_) {
     part_.storage->forget_whole_weights();  // what an evaluation has left is not there the next time

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/drawn_layout.h"
+#include "tests/support/run_differences.h"
 #include "tests/support/tier.h"
 
 namespace trireme::test {
@@ -16,7 +17,7 @@ TEST_P(RandomLayouts, FollowOneRank) {
   plain.recomputation = {};
   const LayoutResult one = run_on_one_rank(plain);
   EXPECT_EQ(one.losses.size(), static_cast<size_t>(run.num_steps()));
-  expect_follows(run_on_threads(run.plan.world_size(), run), one);
+  expect_follows_or_drifts(run_on_threads(run.plan.world_size(), run), one, plain);
 }
 
 // Another TRIREME_TEST_SEED draws other layouts.

@@ -96,15 +96,15 @@ std::string text_of(const LayoutRun& run) {
   const ParallelPlan& p = run.plan;
   return fmt::format(
       "{} {} layers sharing the weights of {}, vocabulary {}, {} experts; dp {} tp {}{} /{} pp {} {} "
-      "x{} cp {} ep {} x {} in {}, ZeRO {} shard {}; recompute {}/{}; micro-batch {} of {}{}; buckets "
+      "x{} cp {} ep {} x {} in {}, ZeRO {} shard {}; recompute {}/{}; micro-batch {} of {}{}{}; buckets "
       "{}{}",
       to_string(run.model.family), run.model.num_layers,
       run.model.share > 0 ? run.model.share : run.model.num_layers, run.model.vocab_size,
       run.model.moe.num_experts, p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline,
       p.schedule.text(), p.virtual_stages, p.context, p.expert, p.expert_tensor_ranks(), p.expert_chunks,
       p.zero_stage, p.shard, static_cast<int>(run.recomputation.mode), run.recomputation.every,
-      run.micro_batch, run.global_batch, run.unequal_targets ? " unequal" : "", p.bucket_bytes(),
-      p.overlap ? "" : " no overlap");
+      run.micro_batch, run.global_batch, run.unequal_targets ? " unequal" : "",
+      run.weighted ? " weighted" : "", p.bucket_bytes(), p.overlap ? "" : " no overlap");
 }
 
 }  // namespace trireme::test

@@ -31,6 +31,10 @@ struct LayoutRun {
   bool float8 = false;
   LossConfig loss = {};
   std::optional<int32_t> end_of_text = {};  ///< ends every fourth token's document, which sees itself alone
+  /// Above 0: each initial weight is moved by one unit in its last place, up, down or not at all as this seed
+  /// draws. The run then parts from the other as far as rounding takes it. Of one rank alone.
+  uint64_t nudge = 0;
+  bool weighted = false;  ///< targets have weights: of some 0, of whole samples too
   int64_t steps = 20;
   int64_t seq_len = 12;
   int64_t micro_batch = 1;

@@ -26,16 +26,20 @@ struct SmallTraining {
   bool master = true;
   RecomputeMode recomputation = RecomputeMode::none;
   std::vector<ParameterRule> rules = {};
+  bool weighted = false;  ///< targets have weights, of some 0
 };
 inline void PrintTo(const SmallTraining& c, std::ostream* out) { *out << c.name; }
 
 // How many targets count differs from step to step.
-inline MicroBatch batch_of(Context& ctx, const ContextShare& share, int64_t number) {
+inline MicroBatch batch_of(Context& ctx, const ContextShare& share, int64_t number, bool weighted = false) {
   std::vector<int32_t> tokens(17);
   for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>((7 * i + number) % 37);
   std::vector<int32_t> targets(tokens.begin() + 1, tokens.end());
   for (int64_t i = 0; i < number % 4; ++i) targets[static_cast<size_t>(3 * i + 1)] = ops::kIgnoredTarget;
-  return make_micro_batch(ctx, 2, 8, std::span(tokens).first(16), targets, share);
+  std::vector<float> weights;
+  for (size_t i = 0; weighted && i < targets.size(); ++i)
+    weights.push_back(0.25f * static_cast<float>((5 * i + static_cast<size_t>(number)) % 7));
+  return make_micro_batch(ctx, 2, 8, std::span(tokens).first(16), targets, share, std::nullopt, weights);
 }
 
 enum class Way { at_once, late, as_graph };
@@ -44,6 +48,7 @@ class Training {
  public:
   Training(Communicator& world, const SmallTraining& c, Way way)
       : way_(way),
+        weighted_(c.weighted),
         session_(ctx_, world, with_small_buckets(c.plan), tiny_model(c.family),
                  {.max_seq_len = 8,
                   .precision = c.precision,
@@ -58,7 +63,7 @@ class Training {
     for (int64_t i = 0; i < num_steps; ++i, ++steps_) {
       std::vector<MicroBatch> batches;
       for (int64_t m = 0; m < num_batches; ++m)
-        batches.push_back(batch_of(ctx_, session_.share(), 3 * steps_ + m));
+        batches.push_back(batch_of(ctx_, session_.share(), 3 * steps_ + m, weighted_));
       const double lr = 1e-2 / static_cast<double>(steps_ + 1);
       PendingStep pending = session_.step().forward_backward(batches);
       StepNumbers now = pending.numbers();
@@ -99,6 +104,7 @@ class Training {
   }
 
   Way way_;
+  bool weighted_;
   Context ctx_{test_device(), 1, test_settings()};
   TrainingSession session_;
   int64_t steps_ = 0;

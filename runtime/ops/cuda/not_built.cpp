@@ -50,11 +50,12 @@ void attention_backward(Context&, const AttentionShape&, CC, CC, CC, CT, CT, CT,
   missing("attention_backward");
 }
 void merge_attention(Context&, CT, CT, int64_t, CT, CT) { missing("merge_attention"); }
-void cross_entropy(Context&, CC, CT, const CrossEntropyOptions&, CT, CC, CT) { missing("cross_entropy"); }
+void cross_entropy(Context&, CC, CT, const CrossEntropyOptions&, CT, CC, CT, CT) { missing("cross_entropy"); }
 void cross_entropy_statistics(Context&, CC, CT, const TablePart&, const CrossEntropyOptions&, CT) {
   missing("cross_entropy_statistics");
 }
-void cross_entropy_of_part(Context&, CC, CT, const TablePart&, const CrossEntropyOptions&, CT, CT, CC, CT) {
+void cross_entropy_of_part(Context&, CC, CT, const TablePart&, const CrossEntropyOptions&, CT, CT, CC, CT,
+                           CT) {
   missing("cross_entropy_of_part");
 }
 void fill(Context&, CT, double) { missing("fill"); }

@@ -10,13 +10,14 @@ struct ClipOptions {
   double clip = 0;        ///< largest norm; 0: no clipping
 };
 
-/// Of gradients that are sums over num_targets [1] tokens, and of the sum of their squares [1]: norm [1] =
-/// the L2 norm of their mean, 0 without tokens; factor [1] = what turns them into a mean clipped to
+/// Of gradients that are sums over tokens of this weight [1] together (their number, where each counts once),
+/// and of the sum of their squares [1]: norm [1] = the L2 norm of their mean, 0 where no token counts (a
+/// weight of 0); factor [1] = what turns them into a mean clipped to
 /// options.clip. A norm that is not finite makes the factor NaN, and a factor that is not finite on entry
 /// stays so. factor: f32, all else f64. Pascanu et al., arXiv 1211.5063.
-void clip_factor(Context& ctx, const ClipOptions& options, const Tensor& num_targets, const Tensor& squares,
+void clip_factor(Context& ctx, const ClipOptions& options, const Tensor& weight, const Tensor& squares,
                  const Tensor& norm, const Tensor& factor);
-TRIREME_OP_BODIES(clip_factor, Context& ctx, const ClipOptions& options, const Tensor& num_targets,
+TRIREME_OP_BODIES(clip_factor, Context& ctx, const ClipOptions& options, const Tensor& weight,
                   const Tensor& squares, const Tensor& norm, const Tensor& factor)
 
 }  // namespace trireme::ops

@@ -6,8 +6,8 @@ namespace trireme::ops {
 
 namespace {
 
-void check_inputs(const char* op, const Columns& logits, const Tensor& targets,
-                  const CrossEntropyOptions& o) {
+void check_inputs(const char* op, const Columns& logits, const Tensor& targets, const CrossEntropyOptions& o,
+                  const Tensor& weights = {}) {
   TRIREME_CHECK(o.soft_cap >= 0 && std::isfinite(o.soft_cap), "{}: a soft cap of {}", op, o.soft_cap);
   TRIREME_CHECK(o.z_loss >= 0 && std::isfinite(o.z_loss), "{}: a z-loss of {}", op, o.z_loss);
   TRIREME_CHECK(o.label_smoothing >= 0 && o.label_smoothing < 1, "{}: label smoothing of {}", op,
@@ -16,6 +16,9 @@ void check_inputs(const char* op, const Columns& logits, const Tensor& targets,
   expect_compute_type(op, "logits", logits.matrix);
   expect_shape(op, "targets", targets, {logits.rows()});
   expect_dtype(op, "targets", targets, DType::i32);
+  if (!weights) return;
+  expect_shape(op, "weights", weights, {logits.rows()});
+  expect_dtype(op, "weights", weights, DType::f32);
 }
 
 void check_outputs(const char* op, const Columns& logits, const Tensor& loss, const Columns& dlogits,
@@ -40,11 +43,11 @@ void check_part(const char* op, const Columns& logits, const TablePart& part) {
 
 void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets,
                    const CrossEntropyOptions& options, const Tensor& loss, const Columns& dlogits,
-                   const Tensor& added) {
-  check_inputs("cross_entropy", logits, targets, options);
+                   const Tensor& added, const Tensor& weights) {
+  check_inputs("cross_entropy", logits, targets, options, weights);
   check_outputs("cross_entropy", logits, loss, dlogits, added);
   if (logits.rows() == 0) return;
-  TRIREME_DISPATCH(cross_entropy, ctx, logits, targets, options, loss, dlogits, added);
+  TRIREME_DISPATCH(cross_entropy, ctx, logits, targets, options, loss, dlogits, added, weights);
 }
 
 void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor& targets,
@@ -61,9 +64,9 @@ void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor&
 
 void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
                            const CrossEntropyOptions& options, const Tensor& statistics, const Tensor& loss,
-                           const Columns& dlogits, const Tensor& added) {
+                           const Columns& dlogits, const Tensor& added, const Tensor& weights) {
   const char* op = "cross_entropy_of_part";
-  check_inputs(op, logits, targets, options);
+  check_inputs(op, logits, targets, options, weights);
   check_part(op, logits, part);
   check_outputs(op, logits, loss, dlogits, added);
   TRIREME_CHECK(statistics && statistics.shape().rank() == 3 && statistics.dim(0) >= 1,
@@ -72,7 +75,7 @@ void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& ta
   expect_dtype(op, "statistics", statistics, DType::f32);
   if (logits.rows() == 0) return;
   TRIREME_DISPATCH(cross_entropy_of_part, ctx, logits, targets, part, options, statistics, loss, dlogits,
-                   added);
+                   added, weights);
 }
 
 }  // namespace trireme::ops

@@ -25,12 +25,14 @@ struct CrossEntropyOptions {
 /// z-loss and smoothing add to it in what is minimised; it may be absent. logits: [N,V] compute type,
 /// targets: [N] i32, loss, added: [N] f32. dlogits ([N,V], compute type; may be absent or logits itself) =
 /// gradient_scale times the gradient of the *sum* of loss and added; rows of ignored targets are zero.
+/// weights: [N] f32, finite; loss, added and dlogits of a row are times its weight, and a target of weight 0
+/// is an ignored one. Absent: 1 each, with the same bits.
 void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets,
                    const CrossEntropyOptions& options, const Tensor& loss, const Columns& dlogits,
-                   const Tensor& added = {});
+                   const Tensor& added = {}, const Tensor& weights = {});
 TRIREME_OP_BODIES(cross_entropy, Context& ctx, const Columns& logits, const Tensor& targets,
                   const CrossEntropyOptions& options, const Tensor& loss, const Columns& dlogits,
-                  const Tensor& added)
+                  const Tensor& added, const Tensor& weights)
 
 /// Cross-entropy over a sharded vocabulary, first half. logits [N,V] are the columns `part` of rows whose
 /// other columns lie elsewhere; targets [N] i32 count over all columns. statistics [N,4] f32 receives for
@@ -44,13 +46,14 @@ TRIREME_OP_BODIES(cross_entropy_statistics, Context& ctx, const Columns& logits,
                   const TablePart& part, const CrossEntropyOptions& options, const Tensor& statistics)
 /// Second half: statistics [P,N,4] f32 of all P parts of the vocabulary. loss and added [N] f32 as in
 /// cross_entropy, the same bits wherever they are computed; dlogits ([N,V]; may be absent or logits itself)
-/// are this part's columns of its dlogits. The options are those of the first half.
+/// are this part's columns of its dlogits. The options are those of the first half, weights as in
+/// cross_entropy.
 void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
                            const CrossEntropyOptions& options, const Tensor& statistics, const Tensor& loss,
-                           const Columns& dlogits, const Tensor& added = {});
+                           const Columns& dlogits, const Tensor& added = {}, const Tensor& weights = {});
 TRIREME_OP_BODIES(cross_entropy_of_part, Context& ctx, const Columns& logits, const Tensor& targets,
                   const TablePart& part, const CrossEntropyOptions& options, const Tensor& statistics,
-                  const Tensor& loss, const Columns& dlogits, const Tensor& added)
+                  const Tensor& loss, const Columns& dlogits, const Tensor& added, const Tensor& weights)
 
 /// Numbers in a row of statistics.
 inline constexpr int64_t kCrossEntropyStatistics = 4;
@@ -61,22 +64,23 @@ struct CrossEntropyGradient {
   float factor, uniform, at_target;
 };
 
-/// `sum` of exp(logit - max) over all `num_columns`, and log_sum = log Z. Without z-loss and smoothing no
-/// rounding beside that of the division.
-constexpr CrossEntropyGradient cross_entropy_gradient(const CrossEntropyOptions& o, double sum,
+/// Of a row of this weight. `sum` of exp(logit - max) over all `num_columns`, and log_sum = log Z. Without
+/// z-loss and smoothing no rounding beside that of the division.
+constexpr CrossEntropyGradient cross_entropy_gradient(const CrossEntropyOptions& o, float weight, double sum,
                                                       double log_sum, int64_t num_columns) {
-  const double scale = o.gradient_scale, steep = 1 + 2.0 * double{o.z_loss} * log_sum,
+  const double scale = double{o.gradient_scale} * double{weight},
+               steep = 1 + 2.0 * double{o.z_loss} * log_sum,
                uniform = scale * double{o.label_smoothing} / static_cast<double>(num_columns);
   return {static_cast<float>(scale * steep / sum), static_cast<float>(uniform),
           static_cast<float>(scale * (1 - double{o.label_smoothing}) + uniform)};
 }
 
-/// Of a row whose logits have this sum, `total`, over all columns (used with smoothing alone).
-constexpr float cross_entropy_added(const CrossEntropyOptions& o, double log_sum, double at_target,
-                                    double total, int64_t num_columns) {
-  return static_cast<float>(double{o.z_loss} * log_sum * log_sum +
-                            double{o.label_smoothing} *
-                                (at_target - total / static_cast<double>(num_columns)));
+/// Of a row of this weight whose logits have this sum, `total`, over all columns (used with smoothing alone).
+constexpr float cross_entropy_added(const CrossEntropyOptions& o, float weight, double log_sum,
+                                    double at_target, double total, int64_t num_columns) {
+  return static_cast<float>(
+      double{weight} * (double{o.z_loss} * log_sum * log_sum +
+                        double{o.label_smoothing} * (at_target - total / static_cast<double>(num_columns))));
 }
 
 }  // namespace trireme::ops

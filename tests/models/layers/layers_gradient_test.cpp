@@ -162,11 +162,16 @@ class SharedBlocks final : public Layer {
   std::vector<std::unique_ptr<Layer>> blocks_;
 };
 
-void check(Layer& layer, int64_t batch, int64_t seq_len, int64_t width) {
+void check(Layer& layer, const MicroBatch& mb, int64_t width) {
   Context ctx;
   const test::RandomParameters parameters(ctx, layer, 0.3f);
-  const Tensor x = width > 0 ? test::random_tensor(ctx, {batch * seq_len, width}, DType::f32, 5) : Tensor();
-  test::check_gradients(ctx, layer, micro_batch(ctx, batch, seq_len), x);
+  const Tensor x = width > 0 ? test::random_tensor(ctx, {mb.rows(), width}, DType::f32, 5) : Tensor();
+  test::check_gradients(ctx, layer, mb, x);
+}
+
+void check(Layer& layer, int64_t batch, int64_t seq_len, int64_t width) {
+  Context ctx;
+  check(layer, micro_batch(ctx, batch, seq_len), width);
 }
 
 TEST(LayerGradients, Norms) {
@@ -281,6 +286,17 @@ TEST(LayerGradients, LossHeadWithZLossAndLabelSmoothing) {
       LossHead with_cap = of(capped).head(nullptr, config);
       check(with_cap, 2, 5, 6);
     }
+  }
+}
+
+TEST(LayerGradients, LossHeadWithWeightsOfTargets) {
+  Context ctx;
+  const std::vector<float> weights{1, 0.5f, 0, 2, 0.1f, 0, 0, 1.5f, 3, 0.7f};
+  const MicroBatch weighted =
+      make_micro_batch(ctx, 2, 5, pattern(10, 17, 7), pattern(10, 17, 5), {}, std::nullopt, weights);
+  for (const LossConfig& loss : {LossConfig{}, LossConfig{0.05, 0.3}, LossConfig{0.05, 0.3, 4}}) {
+    LossHead head = of(small(ModelFamily::llama, 1, 1, 6)).head(nullptr, loss);
+    check(head, weighted, 6);
   }
 }
 

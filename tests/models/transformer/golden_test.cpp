@@ -116,8 +116,8 @@ class GoldenModel : public testing::TestWithParam<ModelFamily> {
     return make_micro_batch(ctx, 2, 13, tokens, targets);
   }
 
-  void expect_gradient(const std::string& name, std::vector<float> gradient, int64_t num_targets) const {
-    for (float& g : gradient) g /= static_cast<float>(num_targets);
+  void expect_gradient(const std::string& name, std::vector<float> gradient, double weight) const {
+    for (float& g : gradient) g /= static_cast<float>(weight);
     if (name.ends_with("key.bias")) {  // exactly zero but for rounding
       for (const float g : gradient) EXPECT_NEAR(g, 0, 1e-7) << name;
     } else {
@@ -157,10 +157,10 @@ TEST_P(GoldenModel, LogitsLossAndEveryGradientAgree) {
             1e-5);
   const PendingStep pending = one_.step().forward_backward({&batch_, 1});
   const BatchTotals totals = pending.totals();
-  EXPECT_EQ(totals.num_targets, 25);
+  EXPECT_EQ(totals.weight, 25);
   EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
   for (const ParameterView& view : one_.storage().parameters()) {
-    expect_gradient(view.parameter->name, test::to_vector(view.gradient), totals.num_targets);
+    expect_gradient(view.parameter->name, test::to_vector(view.gradient), totals.weight);
   }
 }
 
@@ -181,7 +181,7 @@ TEST_P(GoldenModel, TensorParallelRanksAgreeToo) {
       EXPECT_NEAR(totals.mean_loss(), golden_.read("loss")[0], 1e-5 * golden_.read("loss")[0]);
       for (const ParameterView& view : session.storage().parameters()) {
         const Tensor whole = gather_parameter(ctx, world, *view.parameter, view.gradient);
-        if (whole) expect_gradient(view.parameter->name, test::to_vector(whole), totals.num_targets);
+        if (whole) expect_gradient(view.parameter->name, test::to_vector(whole), totals.weight);
       }
       const double norm = golden_.read("grad_norms")[0];
       EXPECT_NEAR(pending.gradient_norm(), norm, 1e-5 * norm);

@@ -90,7 +90,7 @@ void expect_golden_step(Communicator& world, const ParallelPlan& plan) {
   for (const ParameterView& view : session.storage().parameters()) {
     const auto whole = golden.read("grad/" + view.parameter->name);
     std::vector<float> gradient = test::to_vector(view.gradient), expected(gradient.size());
-    for (float& g : gradient) g /= static_cast<float>(totals.num_targets);
+    for (float& g : gradient) g /= static_cast<float>(totals.weight);
     test::for_each_element(*view.parameter, [&](size_t i, size_t global) { expected[i] = whole[global]; });
     EXPECT_LT(relative_difference(gradient, expected), 1e-5) << view.parameter->name;
   }

@@ -92,8 +92,8 @@ class BatchPrefetcherTest : public testing::Test {
     MicroBatch mb = make_micro_batch(ctx_, run.count, kSeqLen, tokens, targets, share, end_of_text_);
     if (!run.is_counted) {
       ops::fill(ctx_, mb.targets, ops::kIgnoredTarget);
-      mb.num_targets = 0;
-      mb.targets_of_sequence.assign(static_cast<size_t>(run.count), 0);
+      mb.weight = 0;
+      mb.weight_of_sequence.assign(static_cast<size_t>(run.count), 0);
     }
     mb.first_sample = run.first;
     return mb;
@@ -103,8 +103,8 @@ class BatchPrefetcherTest : public testing::Test {
     EXPECT_EQ(mb.seq_len, other.seq_len);
     EXPECT_EQ(mb.first_sample, other.first_sample);
     EXPECT_EQ(mb.context_parts, other.context_parts);
-    EXPECT_EQ(mb.num_targets, other.num_targets);
-    EXPECT_EQ(mb.targets_of_sequence, other.targets_of_sequence);
+    EXPECT_EQ(mb.weight, other.weight);
+    EXPECT_EQ(mb.weight_of_sequence, other.weight_of_sequence);
     EXPECT_EQ(mb.chunk_first_keys, other.chunk_first_keys);
     constexpr Tensor MicroBatch::*kTensors[] = {&MicroBatch::tokens, &MicroBatch::targets,
                                                 &MicroBatch::positions, &MicroBatch::first_key,

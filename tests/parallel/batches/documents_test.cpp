@@ -55,8 +55,8 @@ TEST(Documents, ContextRanksHoldTheirShareAndKnowWhereAllChunksBegin) {
   EXPECT_EQ(first.first_key.shape(), (Shape{2, 4}));
   EXPECT_THAT(host(first.places_in_sequence()), ElementsAre(0, 1, 6, 7, 0, 1, 6, 7));
   EXPECT_THAT(host(first.targets), ElementsAre(kEnd, -1, 6, 7, 2, 3, 8, kEnd));
-  EXPECT_EQ(first.num_targets, 7);
-  EXPECT_THAT(first.targets_of_sequence, ElementsAre(6, 8)) << "of both ranks";
+  EXPECT_EQ(first.weight, 7);
+  EXPECT_THAT(first.weight_of_sequence, ElementsAre(6, 8)) << "of both ranks";
   const MicroBatch second = make_micro_batch(ctx, 2, 8, tokens, targets, {1, 2}, kEnd);
   EXPECT_THAT(host(second.positions), ElementsAre(0, 1, 2, 3, 2, 3, 4, 5));
   EXPECT_THAT(host(second.first_key), ElementsAre(2, 2, 2, 2, 0, 0, 0, 0));
@@ -70,7 +70,7 @@ TEST(Documents, ThatAttendHaveNoBoundaries) {
       make_micro_batch(ctx, 1, 4, std::vector<int32_t>{1, kEnd, 2, 3}, std::vector<int32_t>{kEnd, 2, 3, 4});
   EXPECT_FALSE(mb.first_key);
   EXPECT_THAT(ops::to_host<int32_t>(ctx, mb.positions), ElementsAre(0, 1, 2, 3));
-  EXPECT_EQ(mb.num_targets, 4);
+  EXPECT_EQ(mb.weight, 4);
 }
 
 }  // namespace

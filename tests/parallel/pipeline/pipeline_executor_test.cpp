@@ -23,9 +23,9 @@ class Affine final : public Layer {
 
   Tensor forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) override {
     EXPECT_EQ(static_cast<bool>(x), !is_first_);
-    saved.emplace<int64_t>() = mb.num_targets;
-    const float value = x ? 2 * to_vector(x)[0] + 1 : static_cast<float>(mb.num_targets);
-    notes_.push_back(fmt::format("F {}: {}", mb.num_targets, value));
+    saved.emplace<int64_t>() = mb.batch;
+    const float value = x ? 2 * to_vector(x)[0] + 1 : static_cast<float>(mb.batch);
+    notes_.push_back(fmt::format("F {}: {}", mb.batch, value));
     return is_last_ ? Tensor() : filled(ctx, mb.rows(), value);
   }
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override {
@@ -56,7 +56,7 @@ std::vector<MicroBatch> micro_batches(int num) {
   std::vector<MicroBatch> out(static_cast<size_t>(num));
   for (int m = 0; m < num; ++m) {
     auto& mb = out[static_cast<size_t>(m)];
-    mb.batch = mb.num_targets = m + 1;
+    mb.batch = m + 1;
     mb.seq_len = 1;
   }
   return out;

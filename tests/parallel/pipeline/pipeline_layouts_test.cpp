@@ -183,12 +183,12 @@ TEST(PipelineParallel, EvaluationAndLogitsAreThoseOfOneRank) {
                                      batches.begin() + static_cast<ptrdiff_t>(at));
     });
     EXPECT_EQ(streamed.loss_sum, whole.loss_sum);
-    EXPECT_EQ(streamed.num_targets, whole.num_targets);
+    EXPECT_EQ(streamed.weight, whole.weight);
     return whole;
   };
   std::vector<float> expected;
   const BatchTotals one = run(*self, {.data = 1}, expected);
-  EXPECT_EQ(one.num_targets, 21);
+  EXPECT_EQ(one.weight, 21);
   for (const int virtual_stages : {1, 2}) {
     run_thread_ranks(2, [&](Communicator& world) {
       std::vector<float> logits;
@@ -196,7 +196,7 @@ TEST(PipelineParallel, EvaluationAndLogitsAreThoseOfOneRank) {
       if (virtual_stages > 1) plan.schedule = ScheduleKind::interleaved;
       const BatchTotals totals = run(world, plan, logits);
       EXPECT_EQ(totals.loss_sum, one.loss_sum);
-      EXPECT_EQ(totals.num_targets, one.num_targets);
+      EXPECT_EQ(totals.weight, one.weight);
       EXPECT_EQ(logits, expected);
     });
   }

@@ -107,7 +107,7 @@ TEST_F(PendingStep, NumbersOutliveTheStep) {
   step_.apply(passes(2), 1e-3);
   EXPECT_EQ(numbers.gradient_norm(), norm);
   EXPECT_EQ(numbers.totals().mean_loss(), loss);
-  EXPECT_EQ(numbers.totals().num_targets, 8);
+  EXPECT_EQ(numbers.totals().weight, 8);
 }
 
 TEST_F(PendingStep, ANormThatIsNotFiniteHaltsUntilASkip) {

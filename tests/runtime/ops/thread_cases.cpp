@@ -277,11 +277,13 @@ std::vector<Tensor> cross_entropy(Context& ctx, Draw draw) {
   const Tensor added = Tensor::empty(ctx, {rows}, DType::f32),
                part_added = Tensor::empty(ctx, {rows}, DType::f32);
   ops::cross_entropy(ctx, logits, targets, options, loss, draw.coin() ? dlogits : ops::Columns(), added);
+  const Tensor weights = draw.tensor(ctx, {rows});
   const ops::TablePart part{cut, vocab};
   const ops::Columns here = {logits.matrix, logits.begin + cut, vocab - cut};
   const ops::Columns dhere = draw.columns(ctx, rows, vocab - cut, dtype);
   ops::cross_entropy_statistics(ctx, here, targets, part, options, statistics.view({rows, 4}));
-  ops::cross_entropy_of_part(ctx, here, targets, part, options, statistics, part_loss, dhere, part_added);
+  ops::cross_entropy_of_part(ctx, here, targets, part, options, statistics, part_loss, dhere, part_added,
+                             weights);
   return {loss, added, dlogits.matrix, statistics, part_loss, part_added, dhere.matrix};
 }
 

@@ -99,30 +99,53 @@ struct RowLoss {
   float loss = 0, added = 0;
 };
 
+// What a row is to learn.
+struct RowTarget {
+  int32_t id;
+  float weight;
+  bool counts() const { return id != kIgnoredTarget && weight != 0; }
+};
+
+class RowTargets {
+ public:
+  RowTargets(const Tensor& targets, const Tensor& weights, int64_t num_columns)
+      : ids_(targets.data<int32_t>()), weights_(weights ? weights.data<float>() : nullptr) {
+    for (int64_t r = 0; r < targets.numel(); ++r) {
+      TRIREME_CHECK(ids_[r] == kIgnoredTarget || (ids_[r] >= 0 && ids_[r] < num_columns),
+                    "cross_entropy: targets[{}] is {}, the logits have {} columns", r, ids_[r], num_columns);
+    }
+  }
+  RowTarget operator[](int64_t r) const { return {ids_[r], weights_ != nullptr ? weights_[r] : 1.0f}; }
+
+ private:
+  const int32_t* ids_;
+  const float* weights_;  // or null: 1 each
+};
+
 // One row. dx may be x or null.
 template <class T, class Logit>
-TRIREME_INLINE RowLoss row_of(const T* x, int64_t n, int32_t target, const CrossEntropyOptions& o, T* dx,
-                              const Logit& logit) {
-  if (target == kIgnoredTarget) {
+TRIREME_INLINE RowLoss row_of(const T* x, int64_t n, const RowTarget& target, const CrossEntropyOptions& o,
+                              T* dx, const Logit& logit) {
+  if (!target.counts()) {
     for (int64_t i = 0; dx != nullptr && i < n; ++i) store(dx + i, 0.0f);
     return {};
   }
-  const float max = logit(max_of(x, n)), raw = x[target], at_target = logit(raw);
+  const float max = logit(max_of(x, n)), raw = x[target.id], at_target = logit(raw);
   const double sum = sum_of_exponents(x, n, max, logit), log_sum = std::log(sum) + static_cast<double>(max);
   const double total = o.label_smoothing > 0 ? sum_of_logits(x, n, logit) : 0;
   if (dx != nullptr) {
-    const CrossEntropyGradient g = cross_entropy_gradient(o, sum, log_sum, n);
+    const CrossEntropyGradient g = cross_entropy_gradient(o, target.weight, sum, log_sum, n);
     gradient_of(x, n, max, g, dx, logit);
-    store(dx + target, (g.factor * fast_exp(at_target - max) - g.at_target) * logit.slope(raw));
+    store(dx + target.id, (g.factor * fast_exp(at_target - max) - g.at_target) * logit.slope(raw));
   }
-  return {static_cast<float>(std::log(sum) + (static_cast<double>(max) - at_target)),
-          cross_entropy_added(o, log_sum, at_target, total, n)};
+  return {static_cast<float>(target.weight * (std::log(sum) + (static_cast<double>(max) - at_target))),
+          cross_entropy_added(o, target.weight, log_sum, at_target, total, n)};
 }
 
-#define TRIREME_ROW_OF(T, Logit)                                                                             \
-  TRIREME_VECTORIZED RowLoss row(const T* x, int64_t n, int32_t target, const CrossEntropyOptions& o, T* dx, \
-                                 const Logit& l) {                                                           \
-    return row_of(x, n, target, o, dx, l);                                                                   \
+#define TRIREME_ROW_OF(T, Logit)                                                        \
+  TRIREME_VECTORIZED RowLoss row(const T* x, int64_t n, const RowTarget& target,        \
+                                 const CrossEntropyOptions& o, T* dx, const Logit& l) { \
+    return row_of(x, n, target, o, dx, l);                                              \
   }
 #define TRIREME_ROW(T) TRIREME_ROW_OF(T, Plain) TRIREME_ROW_OF(T, SoftCap)
 TRIREME_EACH_COMPUTE_TYPE(TRIREME_ROW)
@@ -177,9 +200,9 @@ struct WholeRow {
     }
   }
   double log_sum() const { return std::log(sum) + static_cast<double>(max); }
-  RowLoss loss(const CrossEntropyOptions& o, int64_t num_columns) const {
-    return {static_cast<float>(std::log(sum) + (static_cast<double>(max) - target)),
-            cross_entropy_added(o, log_sum(), target, total, num_columns)};
+  RowLoss loss(const CrossEntropyOptions& o, float weight, int64_t num_columns) const {
+    return {static_cast<float>(weight * (std::log(sum) + (static_cast<double>(max) - target))),
+            cross_entropy_added(o, weight, log_sum(), target, total, num_columns)};
   }
 };
 
@@ -188,28 +211,19 @@ void store_loss(const RowLoss& row, int64_t r, const Tensor& loss, const Tensor&
   if (added) added.data<float>()[r] = row.added;
 }
 
-void check_targets(const Tensor& targets, int64_t num_columns) {
-  const int32_t* t = targets.data<int32_t>();
-  for (int64_t r = 0; r < targets.numel(); ++r) {
-    TRIREME_CHECK(t[r] == kIgnoredTarget || (t[r] >= 0 && t[r] < num_columns),
-                  "cross_entropy: targets[{}] is {}, the logits have {} columns", r, t[r], num_columns);
-  }
-}
-
 }  // namespace
 
 void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets,
                    const CrossEntropyOptions& options, const Tensor& loss, const Columns& dlogits,
-                   const Tensor& added) {
+                   const Tensor& added, const Tensor& weights) {
   const int64_t v = logits.count;
-  const int32_t* t = targets.data<int32_t>();
-  check_targets(targets, v);
+  const RowTargets rows(targets, weights, v);
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     with_soft_cap(options.soft_cap, [&](const auto& logit) {
       parallel_for(ctx.num_threads(), logits.rows(), row_grain(v), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r) {
           T* dx = dlogits ? dlogits.row<T>(r) : nullptr;
-          store_loss(row(logits.row<T>(r), v, t[r], options, dx, logit), r, loss, added);
+          store_loss(row(logits.row<T>(r), v, rows[r], options, dx, logit), r, loss, added);
         }
       });
     });
@@ -220,8 +234,7 @@ void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor&
                               const TablePart& part, const CrossEntropyOptions& options,
                               const Tensor& statistics) {
   const int64_t v = logits.count;
-  const int32_t* t = targets.data<int32_t>();
-  check_targets(targets, part.total);
+  const RowTargets target_of(targets, {}, part.total);
   auto* rows = reinterpret_cast<RowStatistics*>(statistics.data<float>());
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     with_soft_cap(options.soft_cap, [&](const auto& logit) {
@@ -229,8 +242,8 @@ void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor&
         for (int64_t r = begin; r < end; ++r) {
           const T* x = logits.row<T>(r);
           statistics_row(x, v, &rows[r].max, &rows[r].sum, logit);
-          const int64_t column = t[r] - part.first;
-          const bool here = t[r] != kIgnoredTarget && column >= 0 && column < v;
+          const int64_t column = target_of[r].id - part.first;
+          const bool here = target_of[r].counts() && column >= 0 && column < v;
           rows[r].target = here ? logit(x[column]) : 0.0f;
           rows[r].total = options.label_smoothing > 0 ? static_cast<float>(total_row(x, v, logit)) : 0.0f;
         }
@@ -241,26 +254,26 @@ void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor&
 
 void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
                            const CrossEntropyOptions& options, const Tensor& statistics, const Tensor& loss,
-                           const Columns& dlogits, const Tensor& added) {
+                           const Columns& dlogits, const Tensor& added, const Tensor& weights) {
   const int64_t n = logits.rows(), v = logits.count;
-  const int32_t* t = targets.data<int32_t>();
-  check_targets(targets, part.total);
+  const RowTargets target_of(targets, weights, part.total);
   const auto* parts = reinterpret_cast<const RowStatistics*>(statistics.data<float>());
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     parallel_for(ctx.num_threads(), n, row_grain(v), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
-        const bool counts = t[r] != kIgnoredTarget;
+        const RowTarget target = target_of[r];
         const WholeRow whole(parts + r, statistics.dim(0), n);
-        store_loss(counts ? whole.loss(options, part.total) : RowLoss(), r, loss, added);
+        store_loss(target.counts() ? whole.loss(options, target.weight, part.total) : RowLoss(), r, loss,
+                   added);
         if (!dlogits) continue;
         T* dx = dlogits.row<T>(r);
-        if (!counts) {
+        if (!target.counts()) {
           std::fill_n(dx, v, T{});
           continue;
         }
         const CrossEntropyGradient g =
-            cross_entropy_gradient(options, whole.sum, whole.log_sum(), part.total);
-        const int64_t column = t[r] - part.first;
+            cross_entropy_gradient(options, target.weight, whole.sum, whole.log_sum(), part.total);
+        const int64_t column = target.id - part.first;
         const T* x = logits.row<T>(r);
         const bool here = column >= 0 && column < v;
         with_soft_cap(options.soft_cap, [&](const auto& logit) {

@@ -109,25 +109,28 @@ struct Logits {
   int64_t rows, width, stride, dx_stride;
   int64_t first, total;  // the first of the columns here, and how many there are
   const int32_t* targets;
+  const float* weights;  // or null: 1 each
   CrossEntropyOptions options;
   float* loss;
   float* added;  // or null
 
   __device__ const T* row(int64_t r) const { return x + r * stride; }
   __device__ T* gradient(int64_t r) const { return dx == nullptr ? nullptr : dx + r * dx_stride; }
-  /// The target's column here, which may lie outside, or -1 for a target that does not count.
+  __device__ float weight(int64_t r) const { return weights == nullptr ? 1.0f : weights[r]; }
   __device__ bool counts(int64_t r) const {
     if (targets[r] != kIgnoredTarget) expect_index(targets[r], total);
-    return targets[r] != kIgnoredTarget;
+    return targets[r] != kIgnoredTarget && weight(r) != 0;
   }
+  /// The target's column here, which may lie outside.
   __device__ int64_t column(int64_t r) const { return targets[r] - first; }
   __device__ SoftCap capped() const { return {options.soft_cap}; }
 
   /// Of a row whose exponents, less the largest logit, have this sum.
   __device__ void store_loss(int64_t r, float max, double sum, double at_target, double all_logits) const {
-    loss[r] = static_cast<float>(log(sum) + (double{max} - at_target));
+    loss[r] = static_cast<float>(double{weight(r)} * (log(sum) + (double{max} - at_target)));
     if (added != nullptr)
-      added[r] = cross_entropy_added(options, log(sum) + double{max}, at_target, all_logits, total);
+      added[r] =
+          cross_entropy_added(options, weight(r), log(sum) + double{max}, at_target, all_logits, total);
   }
   /// Of a row whose target does not count.
   __device__ void store_nothing(int64_t r) const {
@@ -139,8 +142,8 @@ struct Logits {
   }
   __device__ void store_gradient_of(int64_t r, float max, double sum) const {
     if (dx == nullptr) return;
-    const CrossEntropyGradient of_row =
-        cross_entropy_gradient(options, sum, options.z_loss > 0 ? log(sum) + double{max} : 0.0, total);
+    const CrossEntropyGradient of_row = cross_entropy_gradient(
+        options, weight(r), sum, options.z_loss > 0 ? log(sum) + double{max} : 0.0, total);
     store_gradient(row(r), width, capped(), max, of_row, column(r), gradient(r));
   }
 };
@@ -213,18 +216,10 @@ __global__ void __launch_bounds__(kMostThreads)
 template <class T>
 Logits<T> logits_of(const Columns& logits, const Tensor& targets, const TablePart& part,
                     const CrossEntropyOptions& options, const Tensor& loss = {}, const Columns& dlogits = {},
-                    const Tensor& added = {}) {
-  return {logits.data<T>(),
-          data_or_null<T>(dlogits),
-          logits.rows(),
-          logits.count,
-          logits.stride(),
-          dlogits ? dlogits.stride() : 0,
-          part.first,
-          part.total,
-          targets.data<int32_t>(),
-          options,
-          data_or_null<float>(loss),
+                    const Tensor& added = {}, const Tensor& weights = {}) {
+  return {logits.data<T>(),          data_or_null<T>(dlogits),       logits.rows(), logits.count,
+          logits.stride(),           dlogits ? dlogits.stride() : 0, part.first,    part.total,
+          targets.data<int32_t>(),   data_or_null<float>(weights),   options,       data_or_null<float>(loss),
           data_or_null<float>(added)};
 }
 
@@ -240,10 +235,10 @@ RowStatistics* rows_of(const Tensor& statistics) {
 
 void cross_entropy(Context& ctx, const Columns& logits, const Tensor& targets,
                    const CrossEntropyOptions& options, const Tensor& loss, const Columns& dlogits,
-                   const Tensor& added) {
+                   const Tensor& added, const Tensor& weights) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     launch(ctx, loss_kernel<T>, num_blocks(logits.rows()), threads_of(logits), kScratchBytes,
-           logits_of<T>(logits, targets, {0, logits.count}, options, loss, dlogits, added));
+           logits_of<T>(logits, targets, {0, logits.count}, options, loss, dlogits, added, weights));
   });
 }
 
@@ -258,10 +253,10 @@ void cross_entropy_statistics(Context& ctx, const Columns& logits, const Tensor&
 
 void cross_entropy_of_part(Context& ctx, const Columns& logits, const Tensor& targets, const TablePart& part,
                            const CrossEntropyOptions& options, const Tensor& statistics, const Tensor& loss,
-                           const Columns& dlogits, const Tensor& added) {
+                           const Columns& dlogits, const Tensor& added, const Tensor& weights) {
   with_compute_type(logits.dtype(), [&]<class T>(T) {
     launch(ctx, loss_of_part_kernel<T>, num_blocks(logits.rows()), threads_of(logits), 0,
-           logits_of<T>(logits, targets, part, options, loss, dlogits, added), rows_of(statistics),
+           logits_of<T>(logits, targets, part, options, loss, dlogits, added, weights), rows_of(statistics),
            statistics.dim(0));
   });
 }

@@ -13,10 +13,10 @@ struct Clipped {
   float factor;
 };
 
-Clipped clip(const ops::ClipOptions& options, double num_targets, double squares, float factor = 0) {
+Clipped clip(const ops::ClipOptions& options, double weight, double squares, float factor = 0) {
   Context ctx(test_device());
   const Tensor numbers = Tensor::empty(ctx, {3}, DType::f64), out = full(ctx, {1}, DType::f32, factor);
-  write<double>(numbers, {num_targets, squares, -1});
+  write<double>(numbers, {weight, squares, -1});
   ops::clip_factor(ctx, options, numbers.slice(0, 1), numbers.slice(1, 2), numbers.slice(2, 3), out);
   return {read<double>(numbers)[2], read<float>(out)[0]};
 }
@@ -34,6 +34,12 @@ TEST(Clip, DividesByTokensAndScaleAndShortensWhatIsLonger) {
     EXPECT_EQ(shortened.norm, 3);
     EXPECT_EQ(shortened.factor, static_cast<float>(1 / (100 * scale) * (0.7 / 3)));
   }
+}
+
+TEST(Clip, TokensMayWeighLessThanOneTogether) {
+  const Clipped light = clip({}, 0.125, 9);
+  EXPECT_EQ(light.norm, 24);
+  EXPECT_EQ(light.factor, 8);
 }
 
 TEST(Clip, WithoutTokensTheNormIsZero) {

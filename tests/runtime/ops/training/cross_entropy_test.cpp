@@ -26,17 +26,24 @@ Tensor make_targets(Context& ctx, const std::vector<int32_t>& values) {
   return t;
 }
 
+// Absent where there are none.
+Tensor make_weights(Context& ctx, const std::vector<float>& values) {
+  return values.empty() ? Tensor() : make_tensor(ctx, {std::ssize(values)}, DType::f32, values);
+}
+
 struct Result {
   std::vector<float> loss, gradient, added = {};
   friend bool operator==(const Result&, const Result&) = default;
 };
 
 Result run(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets,
-           const ops::CrossEntropyOptions& options, bool in_place = false) {
+           const ops::CrossEntropyOptions& options, bool in_place = false,
+           const std::vector<float>& weights = {}) {
   const Tensor loss = Tensor::empty(ctx, {logits.dim(0)}, DType::f32),
                added = Tensor::empty(ctx, {logits.dim(0)}, DType::f32);
   const Tensor gradient = in_place ? logits : Tensor::empty(ctx, logits.shape(), logits.dtype());
-  ops::cross_entropy(ctx, logits, make_targets(ctx, targets), options, loss, gradient, added);
+  ops::cross_entropy(ctx, logits, make_targets(ctx, targets), options, loss, gradient, added,
+                     make_weights(ctx, weights));
   return {to_vector(loss), to_vector(gradient), to_vector(added)};
 }
 
@@ -46,9 +53,10 @@ Result run(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targe
 }
 
 void expect_definition(const Tensor& logits, const std::vector<int32_t>& targets,
-                       const ops::CrossEntropyOptions& o, const Result& got) {
+                       const ops::CrossEntropyOptions& o, const Result& got,
+                       const std::vector<float>& weights = {}) {
   const int64_t v = logits.dim(1);
-  const double cap = o.soft_cap, scale = o.gradient_scale, z = o.z_loss, smoothing = o.label_smoothing;
+  const double cap = o.soft_cap, z = o.z_loss, smoothing = o.label_smoothing;
   const auto raw = to_vector(logits);
   std::vector<double> x(raw.begin(), raw.end());
   if (cap > 0) {
@@ -64,13 +72,15 @@ void expect_definition(const Tensor& logits, const std::vector<int32_t>& targets
     const double max = *std::max_element(row, row + v), total = std::accumulate(row, row + v, 0.0);
     double sum = 0;
     for (int64_t i = 0; i < v; ++i) sum += std::exp(row[i] - max);
+    const double weight = weights.empty() ? 1.0 : double{weights[r]}, scale = o.gradient_scale * weight;
     const bool counts = targets[r] != ops::kIgnoredTarget;
     const double log_sum = std::log(sum) + max, at_target = counts ? row[targets[r]] : 0;
-    const double loss = counts ? log_sum - at_target : 0.0;
+    const double loss = counts ? weight * (log_sum - at_target) : 0.0;
     const double added =
-        counts ? z * log_sum * log_sum + smoothing * (at_target - total / static_cast<double>(v)) : 0.0;
+        counts ? weight * (z * log_sum * log_sum + smoothing * (at_target - total / static_cast<double>(v)))
+               : 0.0;
     ASSERT_NEAR(got.loss[r], loss, exact * std::max(1.0, loss)) << "row " << r;
-    ASSERT_NEAR(got.added[r], added, exact * std::max(1.0, std::abs(at_target))) << "row " << r;
+    ASSERT_NEAR(got.added[r], added, exact * std::max(1.0, weight * std::abs(at_target))) << "row " << r;
     for (int64_t i = 0; i < v; ++i) {
       const double p = std::exp(row[i] - max) / sum;
       const double slope = cap > 0 ? 1 - (row[i] / cap) * (row[i] / cap) : 1;
@@ -155,7 +165,8 @@ TEST_P(CrossEntropy, ZLossAndLabelSmoothingMatchDoublePrecision) {
 
 // Cuts the columns, runs both halves on each part, and puts the gradients side by side.
 Result run_in_parts(Context& ctx, const Tensor& logits, const std::vector<int32_t>& targets,
-                    const ops::CrossEntropyOptions& options, const std::vector<int64_t>& cuts) {
+                    const ops::CrossEntropyOptions& options, const std::vector<int64_t>& cuts,
+                    const std::vector<float>& weights = {}) {
   const int64_t rows = logits.dim(0), v = logits.dim(1), num_parts = static_cast<int64_t>(cuts.size()) - 1;
   const Tensor statistics = Tensor::empty(ctx, {num_parts, rows, 4}, DType::f32);
   std::vector<Tensor> parts;
@@ -171,7 +182,7 @@ Result run_in_parts(Context& ctx, const Tensor& logits, const std::vector<int32_
   Result first;
   for (int64_t p = 0; p < num_parts; ++p) {
     ops::cross_entropy_of_part(ctx, parts[p], make_targets(ctx, targets), {cuts[p], v}, options, statistics,
-                               loss, parts[p], added);
+                               loss, parts[p], added, make_weights(ctx, weights));
     ops::copy_columns(ctx, {parts[p], 0, columns(p)}, {gradient, cuts[p], columns(p)});
     const Result here{to_vector(loss), {}, to_vector(added)};
     if (p == 0) first = here;
@@ -244,6 +255,25 @@ TEST_P(CrossEntropy, RowsMayLieFurtherApartThanTheyAreLong) {
   }
 }
 
+TEST_P(CrossEntropy, RowsHaveWeights) {
+  Context ctx(test::test_device());
+  const int64_t rows = 12, v = 37;
+  const Tensor logits = random_tensor(ctx, {rows, v}, GetParam(), 7, 4.0f);
+  const std::vector<int32_t> targets = drawn_targets(rows, v, 5);
+  const std::vector<float> weights = {1, 0, 0.25f, 3, 0.7f, 1, 0, 0, 1e-3f, 2, 1.5f, 0.1f};
+  for (ops::CrossEntropyOptions options : kAdded) {
+    SCOPED_TRACE(fmt::format("z {}, smoothing {}", options.z_loss, options.label_smoothing));
+    const Result got = run(ctx, logits, targets, options, false, weights),
+                 parts = run_in_parts(ctx, logits, targets, options, {0, 9, 18, 37}, weights);
+    expect_definition(logits, targets, options, got, weights);
+    expect_definition(logits, targets, options, parts, weights);
+    const std::vector<float> ones(rows, 1.0f);
+    EXPECT_EQ(run(ctx, logits, targets, options, false, ones), run(ctx, logits, targets, options));
+    EXPECT_EQ(run_in_parts(ctx, logits, targets, options, {0, 9, 37}, ones),
+              run_in_parts(ctx, logits, targets, options, {0, 9, 37}));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, CrossEntropy, testing::Values(DType::f32, DType::bf16, DType::f16),
                          [](const auto& types) { return std::string(to_string(types.param)); });
 
@@ -297,6 +327,26 @@ TEST(CrossEntropyEdges, TheLossComesWithoutAGradientToo) {
   const Tensor logits = random_tensor(ctx, {4, 9}, DType::f32, 1), loss = Tensor::empty(ctx, {4}, DType::f32);
   ops::cross_entropy(ctx, logits, make_targets(ctx, {0, 8, -1, 4}), {}, loss, {});
   EXPECT_EQ(to_vector(loss), run(ctx, logits, {0, 8, -1, 4}, 1.0f).loss);
+}
+
+TEST(CrossEntropyEdges, WithoutAWeightALogitThatIsNoNumberCountsForNothing) {
+  Context ctx(test::test_device());
+  const Tensor logits = make_tensor(ctx, {2, 4}, DType::f32, {std::nanf(""), INFINITY, 1, 1, 0, 0, 0, 0});
+  for (const Result& got : {run(ctx, logits, {1, 2}, {}, false, {0, 2}),
+                            run_in_parts(ctx, logits, {1, 2}, {}, {0, 1, 4}, {0, 2})}) {
+    EXPECT_EQ(got.loss[0], 0);
+    EXPECT_FLOAT_EQ(got.loss[1], 2 * std::log(4.0f));
+    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(got.gradient[i], 0) << i;
+    EXPECT_FLOAT_EQ(got.gradient[4], 0.5f);
+    EXPECT_FLOAT_EQ(got.gradient[6], -1.5f);
+  }
+}
+
+TEST(CrossEntropyEdges, RefusesWeightsOfOtherRows) {
+  Context ctx(test::test_device());
+  const Tensor logits = random_tensor(ctx, {2, 9}, DType::f32, 1);
+  EXPECT_THROW(run(ctx, logits, {0, 1}, {}, false, {1, 1, 1}), InternalError);
+  EXPECT_THROW(run_in_parts(ctx, logits, {0, 1}, {}, {0, 4, 9}, {1}), InternalError);
 }
 
 TEST(CrossEntropyEdges, RefusesATargetOutsideTheVocabulary) {
