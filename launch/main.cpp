@@ -89,9 +89,10 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
 
 int main(int argc, char** argv) {
   trireme::launch::bound_spinning(argv);
-  trireme::launch::prepare_process();
   const std::vector<std::string> args(argv + 1, argv + argc);
   const std::string command = args.empty() ? "--help" : args[0];
+  // A run alone knows what a signal leads to, once it has read its options.
+  trireme::launch::prepare_process(command == "train");
   trireme::launch::RunLog log;
   try {
     if (trireme::launched_under_mpi()) {

@@ -35,17 +35,22 @@ pieces=(
   "mutations-3|third quarter"
   "mutations-4|last quarter"
   "fuzz|readers of checkpoints' files on any bytes, ten minutes each"
-  "checkpoints|runs killed and resumed: all layouts, steps and kill points"
+  "checkpoints|checkpoints: signals, damage, memory, refusals, runs of one rank killed after each step"
+  "checkpoints-layouts|checkpoints: every layout goes on from every other"
   "faults|faults around the program, each with what is promised then"
   "quickstart|README's first command, in a clone of its own"
   "package|installed, and as a part of another project, with GCC and clang"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
 
+for piece in 1 2 3 4 5 6 7 8; do pieces+=("checkpoints-ranks-$piece|runs of ranks killed after each step, $piece of 8"); done
+for piece in 1 2 3; do pieces+=("checkpoints-kills-$piece|SIGKILL at each call of a save on each rank, $piece of 3"); done
+for piece in 1 2 3 4; do pieces+=("checkpoints-errors-$piece|each call of a save on each rank fails, short writes, $piece of 4"); done
+
 seed=$(date +%Y%m%d) again='' wanted=()
 while (($#)); do
   case $1 in
-    --list) printf '%s\n' "${pieces[@]}" | awk -F'|' '{ printf "%-16s %s\n", $1, $2 }'; exit 0 ;;
+    --list) printf '%s\n' "${pieces[@]}" | awk -F'|' '{ printf "%-21s %s\n", $1, $2 }'; exit 0 ;;
     --again) again=yes ;;
     --seed)
       seed=${2:?nightly: --seed wants a number}
@@ -78,6 +83,16 @@ whole() {
 release() { configure release release -DTRIREME_BENCH=ON; }
 asan() { configure asan asan -DTRIREME_SANITIZE_ALL=ON && whole asan "$@"; }
 
+# checkpoints I/N PART...: whole runs; what each part has found goes to the piece's .says, a line each.
+checkpoints() {
+  local part said
+  release && targets release trireme || return 1
+  for part in "${@:2}"; do
+    said=$(tests/checkpoints/run.py "$out/release/trireme" mpirun "$part" --whole --seed "$seed" --piece "$1") || { echo "$said"; return 1; }
+    echo "$part: $said" | tee -a "$out/$piece.says"
+  done
+}
+
 run_piece() {
   case $1 in
     lint) release && tests/lint/run.sh --all --build "$out/release" && python3 tests/mutation/run.py --check ;;
@@ -93,10 +108,11 @@ run_piece() {
     tsan) configure tsan tsan && whole tsan tests_of_runtime tests_of_parallel ;;
     mutations-?) python3 tests/mutation/run.py --folder "$out/mutation" --piece "${1#mutations-}/4" ;;
     fuzz) launch/setup.sh fuzz && tests/fuzz/run.sh 600 "$out/fuzz" ;;
-    checkpoints)
-      release && targets release trireme && for part in same-layout same-layout-of-ranks across-layouts mixtures-across-layouts chain kill-points signals damage memory refusals; do
-        tests/checkpoints/run.py "$out/release/trireme" mpirun "$part" --whole --seed "$seed" || return 1
-      done ;;
+    checkpoints) checkpoints 1/1 same-layout chain signals signals-at-start damage memory refusals ;;
+    checkpoints-layouts) checkpoints 1/1 across-layouts mixtures-across-layouts ;;
+    checkpoints-ranks-?) checkpoints "${1##*-}/8" same-layout-of-ranks ;;
+    checkpoints-kills-?) checkpoints "${1##*-}/3" kill-points ;;
+    checkpoints-errors-?) checkpoints "${1##*-}/4" call-errors ;;
     faults) release && targets release trireme && tests/faults/run.sh "$out/release/trireme" mpirun --all ;;
     quickstart)
       rm -rf "$out/clone" && git clone -q . "$out/clone" && (cd "$out/clone" && ./launch/quickstart.sh --train.steps 100) ;;
@@ -122,11 +138,11 @@ try_piece() {
 write_table() {
   local name what result seconds at
   {
-    echo "| piece | what | result | seconds | commit | seed |"
-    echo "|---|---|---|---|---|---|"
+    echo "| piece | what | result | seconds | commit | seed | it says |"
+    echo "|---|---|---|---|---|---|---|"
     while IFS='|' read -r name what; do
       IFS=$'\t' read -r _ result seconds at at_seed < <(grep -P "^$name\t" "$out/results.tsv" | tail -n 1)
-      echo "| $name | $what | ${result:-not run} | ${seconds:-} | ${at:-} | ${at_seed:-} |"
+      echo "| $name | $what | ${result:-not run} | ${seconds:-} | ${at:-} | ${at_seed:-} | $(paste -sd ';' "$out/$name.says" 2>/dev/null) |"
       result='' seconds='' at='' at_seed=''
     done < <(printf '%s\n' "${pieces[@]}")
   } >"$out/table.md"
@@ -142,6 +158,7 @@ for piece in "${wanted[@]}"; do
     continue
   fi
   begin=$SECONDS
+  rm -f "$out/$piece.says"
   echo "nightly: $piece (log: build-nightly/$piece.log)"
   result=passed
   if ! step "$piece" try_piece "$piece" >"$out/$piece.log" 2>&1; then result=FAILED; fi

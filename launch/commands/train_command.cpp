@@ -7,7 +7,9 @@
 #include "launch/commands/commands.h"
 #include "launch/commands/rank_world.h"
 #include "launch/commands/run_facts.h"
+#include "launch/process/stop_request.h"
 #include "launch/report/banner.h"
+#include "launch/run/end_at_start.h"
 #include "launch/run/trainer.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 
@@ -56,6 +58,7 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
   if (place.rank == 0) {
     for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
   }
+  const StopRequest stop(place.rank, end_at_start(arguments.config, place.rank, place.log));
   const RankWorld ranks =
       make_world(arguments.config.run, place, config_facts(arguments.config, rules.options));
   Job job;

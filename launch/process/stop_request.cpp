@@ -1,14 +1,18 @@
 #include "launch/process/stop_request.h"
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <iterator>
 #include <mutex>
+#include <semaphore>
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include <fcntl.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 namespace trireme::launch {
@@ -17,7 +21,7 @@ namespace {
 
 // A handler has nothing else to write to.
 std::atomic<int> first_signal{0};
-std::atomic<bool> is_deferred{false}, speaks{false};
+std::atomic<bool> is_deferred{false}, speaks{false}, has_end{false};
 static_assert(std::atomic<int>::is_always_lock_free);
 
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -25,10 +29,28 @@ std::mutex installing;  // for what follows
 int num_alive = 0;
 struct sigaction actions_before[std::size(kSignals)], pipe_action_before;
 
+// Of the thread that ends the job at its start. Of semaphores a handler may post this kind alone.
+sem_t asked;
+std::thread ender;
+std::mutex ending;     // or deferring
+bool is_over = false;  // so that nothing is ended any more
+
+std::binary_semaphore are_taken{0};  // the signals, by their thread
+std::atomic<bool> is_released{false};
+
+void take_signals() {
+  if (!is_released.exchange(true)) are_taken.release();
+}
+
 void note_signal(int signal) {
   int none = 0;
+  const bool is_first = first_signal.compare_exchange_strong(none, signal);
+  if (is_first && has_end && !is_deferred) {
+    ::sem_post(&asked);
+    return;
+  }
   const bool waits = is_deferred || signal == SIGUSR1 || signal == SIGUSR2;
-  if (first_signal.compare_exchange_strong(none, signal) && waits) return;
+  if (is_first && waits) return;
   if (speaks && !is_deferred) {
     constexpr std::string_view kMessage =
         "\ntrireme: error: ended by a signal before the first step: nothing is saved\n";
@@ -38,14 +60,31 @@ void note_signal(int signal) {
   std::raise(signal);  // takes effect when this handler returns
 }
 
+void wait_to_end(int rank, const EndAtStart& end) {
+  using std::chrono::milliseconds;
+  while (::sem_wait(&asked) != 0) {
+  }
+  // Launchers pass signals on to all ranks, and one message is enough. A launcher that ends the others of a
+  // job sends TERM, and kills a second later.
+  if (rank != 0 && first_signal != 0)
+    std::this_thread::sleep_for(first_signal == SIGTERM ? milliseconds(1500) : milliseconds(300));
+  const std::lock_guard lock(ending);
+  if (!is_over && !is_deferred && first_signal != 0) end(first_signal);
+}
+
 }  // namespace
 
-StopRequest::StopRequest(int rank) {
+StopRequest::StopRequest(int rank, EndAtStart end) {
   const std::lock_guard lock(installing);
   if (num_alive++ > 0) return;
   first_signal = 0;
-  is_deferred = false;
+  is_deferred = is_over = false;
   speaks = rank == 0;
+  has_end = end != nullptr;
+  if (end) {
+    ::sem_init(&asked, 0, 0);
+    ender = std::thread([rank, end = std::move(end)] { wait_to_end(rank, end); });
+  }
   struct sigaction action = {};
   action.sa_handler = note_signal;
   action.sa_flags = SA_RESTART;
@@ -56,6 +95,7 @@ StopRequest::StopRequest(int rank) {
   }
   action.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &action, &pipe_action_before);
+  take_signals();
 }
 
 StopRequest::~StopRequest() {
@@ -63,9 +103,20 @@ StopRequest::~StopRequest() {
   if (--num_alive > 0) return;
   for (size_t i = 0; i < std::size(kSignals); ++i) ::sigaction(kSignals[i], &actions_before[i], nullptr);
   ::sigaction(SIGPIPE, &pipe_action_before, nullptr);
+  if (!ender.joinable()) return;
+  {
+    const std::lock_guard end(ending);
+    is_over = true;
+  }
+  ::sem_post(&asked);
+  ender.join();
+  ::sem_destroy(&asked);
 }
 
-void StopRequest::defer() noexcept { is_deferred = true; }
+void StopRequest::defer() {
+  const std::lock_guard lock(ending);
+  is_deferred = true;
+}
 
 int StopRequest::signal() noexcept { return first_signal; }
 
@@ -92,24 +143,29 @@ namespace {
 /// interrupts, and oneDNN's generated kernels may have their data where that thread's stack pointer points
 /// (Debian's 2.6: products in f32 with AVX-512), which the frame would overwrite. Threads inherit what is
 /// blocked here.
-void take_signals_on_a_thread_of_their_own() {
+void take_signals_on_a_thread_of_their_own(bool holds) {
+  static constexpr auto kLongest = std::chrono::seconds(10);  // another of the job's processes may never come
+  sigset_t signals, before;
+  ::sigemptyset(&signals);
+  for (const int signal : kSignals) ::sigaddset(&signals, signal);
+  ::pthread_sigmask(SIG_BLOCK, &signals, &before);
   try {
-    std::thread([] {
+    std::thread([holds, before] {
+      if (holds) [[maybe_unused]]
+        const bool in_time = are_taken.try_acquire_for(kLongest);
+      ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
       while (true) ::pause();
     }).detach();
   } catch (const std::system_error&) {
-    return;  // no thread to be had: the run will say so where it needs one
+    ::pthread_sigmask(SIG_SETMASK, &before,
+                      nullptr);  // no thread to be had: the run will say so where it needs one
   }
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  for (const int signal : kSignals) ::sigaddset(&signals, signal);
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
 }  // namespace
 
-void prepare_process() {
-  take_signals_on_a_thread_of_their_own();
+void prepare_process(bool holds) {
+  take_signals_on_a_thread_of_their_own(holds);
   for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor) {
     if (::fcntl(descriptor, F_GETFD) >= 0) continue;
     // The lowest that is free, which is this one.

@@ -55,7 +55,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
 }
 
 void Trainer::start() {
-  StopRequest::defer();
+  if (!config_.checkpoint.is_on()) StopRequest::defer();
   peak_.emplace(ctx_, world_, config_.train.precision, PeakStore(PeakStore::default_path()));
   claim_directory();
   identify_data();
@@ -70,6 +70,8 @@ void Trainer::start() {
   if (config_.run.profile_step > 0) rates_.bytes = ops::measure_memory_rate(ctx_);
   ctx_.allocator().trim();  // training does not need the tensors of those measurements
   ctx_.allocator().reset_peaks();
+  StopRequest::defer();
+  if (resumes_before_) note_resumes(*resumes_before_ + 1);
 }
 
 void Trainer::check_memory() {

@@ -73,6 +73,7 @@ class Trainer {
   void take_checkpoint(const std::string& path, const Manifest& manifest);
   void check_proof(const std::string& path, const Manifest& manifest, bool is_other_state);
   void continue_from(const std::string& path, const TrainingState& state);
+  void note_resumes(int64_t number);  // on the main rank: runs that resumed from the checkpoint of this one
   void check_checkpoint_room();
   void open_directory();
   void set_log(const std::string& path);  // where what ends the run is kept, whichever rank it befalls
@@ -153,6 +154,7 @@ class Trainer {
   TextMap identity_;                                     // of the data, on the first rank
   std::vector<std::string> start_notes_, resume_notes_;  // to be said once there is a screen and a log
   std::optional<int64_t> resumed_step_;
+  std::optional<int64_t> resumes_before_;  // from the same checkpoint, where --resume auto has chosen it
   std::optional<DirectoryLock> lock_, checkpoints_lock_;  // on the main rank
   std::optional<RunDirectory> directory_;                 // on the main rank
   std::optional<Progress> progress_;

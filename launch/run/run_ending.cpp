@@ -77,7 +77,9 @@ void Trainer::finish_run() {
     throw AgreedEnd(end.code(), fmt::format("{}. Nothing is saved", end.what()));
   }
   is_saved_ = true;
-  if (config_.checkpoint.is_on()) {
+  // A run whose last checkpoint failed is not finished: the next attempt does the steps behind the one
+  // before.
+  if (config_.checkpoint.is_on() && checkpoints_->failure().empty()) {
     together(world_, [&] {
       if (is_main()) mark_finished(run_path_, config_.train.steps);
     });

@@ -96,6 +96,8 @@ void Trainer::end_resumably(int64_t step, const std::string& why) {
                     fmt::format("ended by {} after step {} of {}. {}. {}", why, step, config_.train.steps,
                                 checkpoints_->failure(), save_unfinished()));
   }
+  // An end that was asked for does not speak against the checkpoint.
+  if (resumes_before_ && steps_done_ == resumed_step_) note_resumes(*resumes_before_);
   throw AgreedEnd(ExitCode::resumable,
                   fmt::format("ended by {} after step {} of {}. The checkpoint is {}; {} from there", why,
                               step, config_.train.steps, checkpoints_->last_place(), resume));

@@ -126,10 +126,13 @@ void Trainer::resume_newest() {
   std::vector<std::string> warnings;
   const std::vector<int64_t> steps = agreed_steps(world_, directory);
   const auto resumed = load_newest(
-      checkpoints_->calls(), world_, directory, steps,
+      world_, directory, steps,
       [&](const std::string& path, const Manifest& manifest) { take_checkpoint(path, manifest); }, warnings);
   for (const std::string& warning : warnings) start_notes_.push_back("warning: " + warning);
-  if (resumed) return continue_from(resumed->path, resumed->manifest.state);
+  if (resumed) {
+    resumes_before_ = resumed->resumes_before;
+    return continue_from(resumed->path, resumed->manifest.state);
+  }
   if (!steps.empty()) {
     throw AgreedEnd(ExitCode::checkpoint, fmt::format("none of the checkpoints in {} can be loaded:\n"
                                                       "  {}\n"
@@ -217,6 +220,16 @@ void Trainer::continue_from(const std::string& path, const TrainingState& state)
   });
   start_notes_.push_back(fmt::format("resumed from {} after step {}", path, state.step));
   start_notes_.insert(start_notes_.end(), resume_notes_.begin(), resume_notes_.end());
+}
+
+// A note that cannot be written is no reason not to train.
+void Trainer::note_resumes(int64_t number) {
+  if (!is_main()) return;
+  try {
+    trireme::note_resumes(checkpoints_->calls(), checkpoints_->directory(), *resumed_step_, number);
+  } catch (const Error& error) {
+    progress_->note(fmt::format("warning: {}", error.what()));
+  }
 }
 
 void Trainer::check_checkpoint_room() {

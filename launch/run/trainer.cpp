@@ -11,6 +11,7 @@
 #include "launch/process/stop_request.h"
 #include "launch/report/files/run_directory.h"
 #include "launch/report/number_text.h"
+#include "launch/run/end_at_start.h"
 #include "launch/run/rank_trainer.h"
 #include "models/cost/memory_estimate.h"
 #include "runtime/base/error.h"
@@ -41,7 +42,8 @@ bool is_finished(const RunConfig& config, const Job& job, std::FILE* out) {
 }  // namespace
 
 void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out) {
-  const StopRequest stop(job.world->rank());
+  const int rank = job.world->rank();
+  const StopRequest stop(rank, end_at_start(config, rank, job.log));
   if (is_finished(config, job, out)) return;
   std::optional<Trainer> trainer;
   const auto ended = [&](const std::string& message) { return trainer ? trainer->end_by(message) : message; };

@@ -30,6 +30,9 @@ struct Job {
 /// A step whose loss or gradient norm is not finite is skipped, or ends the run (numerics), as
 /// config.train.nonfinite and loss_scale say; no file is written with weights that are not finite.
 ///
+/// Until the first step a signal ends the job of a run that saves checkpoints with exit 75, wherever its
+/// ranks are: there is nothing to save.
+///
 /// However a run ends, weights of steps that were done are not lost without a word. SIGINT, SIGTERM and a
 /// step that ends the run leave them in model-unfinished-step-N.safetensors, on all ranks by AgreedEnd; so
 /// does an error of another kind where one rank is the world. The message says where they are, or that

@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "parallel/checkpoint/format/manifest.h"
@@ -17,6 +18,7 @@ namespace trireme {
 /// "optimizer.first_moment.layers.3.attention.query.weight". Weights have the parameter's own name, and are
 /// the masters where there are some: what layers compute with follows from these by rounding.
 std::string state_name(const std::string& state, const std::string& parameter);
+inline bool is_optimizer_state(std::string_view name) { return name.starts_with("optimizer."); }
 
 /// What this rank saves: its own ranges of weights and optimizer state as boxes of the whole tensors, of
 /// replicas an even share. Over all ranks each element of each tensor is in one slice. Buffers outlive the
@@ -26,9 +28,10 @@ std::vector<SliceSource> slice_sources(Context& ctx, const ParallelContext& para
 
 /// What is loaded of a checkpoint.
 enum class LoadedState {
-  weights,               ///< weights and masters alone
-  all,                   ///< with every state of the optimizer
-  all_but_new_optimizer  ///< states of the optimizer that the checkpoint lacks keep their values
+  weights,                 ///< weights and masters alone
+  weights_of_dense_model,  ///< the same of a dense model, for a mixture of experts (stored_name())
+  all,                     ///< with every state of the optimizer
+  all_but_new_optimizer    ///< states of the optimizer that the checkpoint lacks keep their values
 };
 
 /// Loads the tensors of the checkpoint `directory` into weights, masters and optimizer state, whatever the

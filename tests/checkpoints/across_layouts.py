@@ -1,5 +1,4 @@
 """Across layouts: any layout goes on from the checkpoint of any other, with the same proof hash and the same losses."""
-import random
 import re
 
 from runs import MIXTURE, SAVED, expect, expect_close_runs, manifest
@@ -50,29 +49,30 @@ def run_pairs(bench, pairs, mixture):
             raise
 
 
-def run_kind(bench, seed, whole, mixture):
-    draw = random.Random(seed + mixture)
-    all_pairs = [(a, b) for a in range(len(LAYOUTS)) for b in range(len(LAYOUTS)) if a != b]
-    sources = draw.sample(range(len(LAYOUTS)), 2)
-    chosen = all_pairs if whole else draw.sample([pair for pair in all_pairs if pair[0] in sources], 6)
+def run_kind(bench, cases, mixture):
+    pairs = [(a, b) for a in range(len(LAYOUTS)) for b in range(len(LAYOUTS)) if a != b]
+    if not cases.whole:
+        sources = cases.draw.sample(range(len(LAYOUTS)), 2)
+        pairs = [pair for pair in pairs if pair[0] in sources]
+    chosen = cases.choose(pairs, 6)
     run_pairs(bench, chosen, mixture)
     print(f"{len(chosen)} pairs of layouts")
 
 
-def run_dense(bench, seed, whole):
-    run_kind(bench, seed, whole, False)
+def run_dense(bench, cases):
+    run_kind(bench, cases, False)
 
 
-def run_mixtures(bench, seed, whole):
-    run_kind(bench, seed, whole, True)
+def run_mixtures(bench, cases):
+    run_kind(bench, cases, True)
 
 
-def run_chain(bench, seed, whole):
+def run_chain(bench, cases):
     """1, 2, 4, 8 and 3 ranks in one run: steps, tokens and losses are those of one rank that was never stopped.
 
     Layers share their weights, which Muon updates: a checkpoint has both once, whoever holds copies.
     """
-    del seed, whole
+    del cases
     batch = ["--train.micro-batch", "1", "--train.global-batch", "24", "--train.steps", "10", "--model.share", "1",
              "--optimizer.kind", "muon"]
     bench.run(1, [*batch, "--run.dir", "one"])

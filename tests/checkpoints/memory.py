@@ -12,8 +12,8 @@ def resident(process):
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 
-def run(bench, seed, whole):
-    del seed, whole
+def run(bench, cases):
+    del cases
     process = bench.start(1, RUN)
     sizes = {}
     while process.poll() is None:

@@ -7,8 +7,8 @@ from runs import SAVED, expect, last_step
 RUN = ["--train.micro-batch", "1", "--train.global-batch", "4", "--train.steps", "6"]
 
 
-def run(bench, seed, whole):
-    del seed, whole
+def run(bench, cases):
+    del cases
     resume = ["--run.dir", "run", "--resume"]
     printed = bench.run(1, [*RUN, *resume, "must"], 4)
     expect("there is no checkpoint" in printed, printed)

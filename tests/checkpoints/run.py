@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Checks what docs/checkpoints.md promises of whole runs: they are killed, resumed and compared.
 
-usage: tests/checkpoints/run.py PROGRAM MPIRUN PART [--whole] [--seed N]
+usage: tests/checkpoints/run.py PROGRAM MPIRUN PART [--whole] [--seed N] [--piece I/N]
 
-Drawn cases, or with --whole all of them. Prints nothing of the machine's speed: only what was checked.
+Drawn cases, or with --whole all of them, of which --piece takes every N-th. Prints nothing of the machine's speed: only what
+was checked.
 """
 import argparse
 import sys
@@ -16,6 +17,7 @@ import refusals
 import runs
 import same_layout
 import signals
+import start_signals
 
 PARTS = {
     "same-layout": same_layout.run_alone,
@@ -23,12 +25,21 @@ PARTS = {
     "across-layouts": across_layouts.run_dense,
     "mixtures-across-layouts": across_layouts.run_mixtures,
     "chain": across_layouts.run_chain,
-    "kill-points": kill_points.run,
+    "kill-points": kill_points.run_kills,
+    "call-errors": kill_points.run_errors,
     "signals": signals.run,
+    "signals-at-start": start_signals.run,
     "damage": damage.run,
     "memory": memory.run,
     "refusals": refusals.run,
 }
+
+
+def piece(text):
+    number, count = (int(part) for part in text.split("/"))
+    if not 1 <= number <= count:
+        raise ValueError(text)
+    return number, count
 
 
 def main():
@@ -38,10 +49,12 @@ def main():
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--seed", type=int, default=18)
+    parser.add_argument("--piece", type=piece, default=(1, 1))
     arguments = parser.parse_args()
+    cases = runs.Cases(arguments.seed, arguments.whole, *arguments.piece)
     with runs.Bench(arguments.program, arguments.mpirun) as bench:
         try:
-            PARTS[arguments.part](bench, arguments.seed, arguments.whole)
+            PARTS[arguments.part](bench, cases)
         except runs.Failure as failure:
             print(f"FAILED: {failure}")
             return 1

@@ -3,7 +3,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -14,8 +13,10 @@ SMALL = ["--data.text", "t.txt", "--train.seq-len", "16", "--train.steps", "20",
 MIXTURE = ["--model.family", "llama", "--moe.experts", "4", "--moe.ffn", "24", "--moe.bias-rate", "0.01",
            "--moe.aux-scope", "batch"]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-               "OMPI_MCA_btl_tcp_if_include": "lo", "OMPI_MCA_oob_tcp_if_include": "lo"}
+               "OMPI_MCA_btl_tcp_if_include": "lo", "OMPI_MCA_oob_tcp_if_include": "lo",
+               "OMPI_MCA_odls_base_sigkill_timeout": "0"}
 SAVED = 75
+LIMIT = 300  # seconds that a run of a busy machine may take
 
 
 class Failure(Exception):
@@ -25,6 +26,19 @@ class Failure(Exception):
 def expect(holds, words):
     if not holds:
         raise Failure(words)
+
+
+class Cases:
+    """Which of the cases of a part are run: drawn ones, or every N-th of all."""
+
+    def __init__(self, seed, whole, number=1, count=1):
+        self.draw, self.whole, self.number, self.count = random.Random(seed), whole, number, count
+
+    def choose(self, cases, drawn):
+        """All of the cases that are in this piece; or `drawn` of them, in their order."""
+        if self.whole:
+            return cases[self.number - 1::self.count]
+        return [cases[i] for i in sorted(self.draw.sample(range(len(cases)), drawn))]
 
 
 class Bench:
@@ -57,18 +71,18 @@ class Bench:
         start = [] if ranks == 1 else [self.mpirun, "--oversubscribe", "-np", str(ranks)]
         return start + [self.program, "train", *SMALL, *options]
 
-    def start(self, ranks, options, before=()):
+    def start(self, ranks, options, before=(), more=None):
         """Begins a run; what it prints goes to the file "out" of the folder."""
-        return self.start_command([*before, *self.command(ranks, options)])
+        return self.start_command([*before, *self.command(ranks, options)], more=more)
 
-    def start_command(self, command, out="out"):
+    def start_command(self, command, out="out", more=None):
         with open(self.path(out), "w") as file:
             return subprocess.Popen(command, cwd=self.folder, stdout=file, stderr=subprocess.STDOUT,
-                                    env={**os.environ, **ENVIRONMENT}, start_new_session=True)
+                                    env={**os.environ, **ENVIRONMENT, **(more or {})}, start_new_session=True)
 
     def run_command(self, command, code=0):
         """Carries out a command beside a run, which ends with exit code `code`: what it printed."""
-        status = self.start_command(command, "tool").wait(timeout=120)
+        status = self.start_command(command, "tool").wait(timeout=LIMIT)
         with open(self.path("tool"), errors="replace") as out:
             printed = out.read()
         expect(status == code, f"exit {status}, expected {code}: {' '.join(command)}\n{printed[-3000:]}")
@@ -76,7 +90,7 @@ class Bench:
 
     def run(self, ranks, options, code=0, before=()):
         """Carries out a run, which ends with exit code `code` (None: any): what it printed."""
-        status = self.start(ranks, options, before).wait(timeout=120)
+        status = self.start(ranks, options, before).wait(timeout=LIMIT)
         printed = self.printed()
         expect(code is None or status == code,
                f"exit {status}, expected {code}: {ranks} x {' '.join(options)}\n{printed[-3000:]}")
@@ -101,21 +115,18 @@ class Bench:
                 continue
         return sorted(found)
 
+    def preload(self, source):
+        """Compiles a C file beside this one to a library, once: where it is."""
+        library = self.path(source.replace(".c", ".so"))
+        if not os.path.exists(library):
+            here = os.path.dirname(os.path.abspath(__file__))
+            subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, os.path.join(here, source), "-ldl"], check=True)
+        return library
+
     def run_and_kill(self, ranks, options, step):
-        """Starts a run and kills its processes once it has written the metrics of a step."""
-        directory = options[options.index("--run.dir") + 1]
-        process = self.start(ranks, options)
-        end = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < end:
-            if last_step(self.path(directory)) >= step:
-                for one in self.processes_of(process.pid):
-                    try:
-                        os.kill(one, signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
-                break
-            time.sleep(0.002)
-        status = process.wait(timeout=60)
+        """Starts a run, which is killed when it has written the metrics of a step, at that very call."""
+        process = self.start(ranks, options, more={"LD_PRELOAD": self.preload("kill_after_step.c"), "KILL_AFTER_STEP": str(step)})
+        status = process.wait(timeout=LIMIT)
         while self.processes_of(process.pid):
             time.sleep(0.01)
         return status

@@ -1,59 +1,70 @@
-"""Same layout: a run that is killed after any step and resumed ends bit for bit like one that was not."""
-import random
+"""Same layout: a run that is killed after any step and resumed ends bit for bit like one that was not.
+
+The product of precisions, batches, optimizers, ways to save and what a number of ranks can be made of. In the whole tier each is
+killed after the first step, goes on, is killed after the second, and so on to the last but one: what a resume changed would stay.
+"""
+import itertools
 
 from runs import MIXTURE, expect, expect_equal_runs
 
-BATCH = ["--train.micro-batch", "1", "--train.global-batch", "4"]
-CASES = {
-    "fp32": (1, BATCH),
-    "fp32-sync": (1, [*BATCH, "--checkpoint.async", "off"]),
-    "bf16": (1, [*BATCH, "--train.precision", "bf16"]),
-    "bf16-no-masters": (1, [*BATCH, "--train.precision", "bf16", "--train.master", "none"]),
-    "fp16": (1, [*BATCH, "--train.precision", "fp16", "--train.loss-scale-interval", "3"]),
-    "muon": (1, [*BATCH, "--optimizer.kind", "muon"]),
-    "mixture": (1, [*BATCH, *MIXTURE]),
-    "zero0": (2, BATCH),
-    "zero1-bf16": (2, [*BATCH, "--zero", "1", "--train.precision", "bf16"]),
-    "zero2": (2, [*BATCH, "--zero", "2"]),
-    "zero3-bf16": (2, [*BATCH, "--zero", "3", "--train.precision", "bf16"]),
-    "zero1-muon": (2, [*BATCH, "--zero", "1", "--optimizer.kind", "muon"]),
-    "tensor": (2, [*BATCH, "--tp", "2"]),
-    "context": (2, [*BATCH, "--cp", "2"]),
-    "pipeline": (2, [*BATCH, "--pp", "2", "--parallel.schedule", "1f1b"]),
-    "zero-bubble": (2, [*BATCH, "--pp", "2", "--parallel.schedule", "zb-h1", "--train.precision", "bf16"]),
-    "experts": (2, [*BATCH, *MIXTURE, "--ep", "2", "--zero", "1"]),
-    "three": (3, ["--train.micro-batch", "1", "--train.global-batch", "6", "--zero", "2"]),
-}
-SAVES = ["--checkpoint.every", "1", "--checkpoint.keep", "2"]
+STEPS = 20
+PRECISIONS = [[], ["--train.precision", "bf16"], ["--train.precision", "bf16", "--train.master", "none"],
+              ["--train.precision", "fp16", "--train.loss-scale-interval", "3"]]
+BATCHES = [["--train.micro-batch", "1", "--train.global-batch", "6"], ["--train.micro-batch", "3", "--train.global-batch", "6"]]
+OPTIMIZERS = [[], ["--optimizer.kind", "muon"]]
+SAVES = [[], ["--checkpoint.async", "off"]]
+ALONE = [(1, []), (1, MIXTURE)]
+OF_RANKS = [
+    (2, []), (2, ["--zero", "1"]), (2, ["--zero", "2"]), (2, ["--zero", "3"]), (2, ["--tp", "2"]), (2, ["--cp", "2"]),
+    (2, ["--pp", "2", "--parallel.schedule", "gpipe"]), (2, ["--pp", "2", "--parallel.schedule", "1f1b"]),
+    (2, ["--pp", "2", "--parallel.schedule", "interleaved", "--parallel.virtual-stages", "2", "--model.layers", "4"]),
+    (2, ["--pp", "2", "--parallel.schedule", "zb-h1"]), (2, [*MIXTURE, "--ep", "2", "--zero", "1"]),
+    (3, ["--zero", "2"]), (4, ["--pp", "2", "--zero", "1"]),
+]
+EVERY_STEP = ["--checkpoint.every", "1", "--checkpoint.keep", "2"]
 
 
-def run_kind(bench, seed, whole, names, count):
-    draw = random.Random(seed)
-    chosen = [(name, step) for name in names for step in range(1, 20)] if whole else [
-        (name, draw.randrange(1, 20)) for name in draw.sample(names, count)]
-    reference = None
-    for name, step in chosen:
-        ranks, options = CASES[name]
-        if reference != name:
-            bench.remove("whole")
-            bench.run(ranks, [*options, *SAVES, "--run.dir", "whole"])
-            reference = name
-        bench.remove("killed")
-        killed = [*options, *SAVES, "--run.dir", "killed", "--resume", "auto"]
-        bench.run_and_kill(ranks, killed, step)
-        printed = bench.run(ranks, killed)
-        expect("resumed from" in printed or "is neither a checkpoint" in printed or "are done" in printed, printed[-2000:])
+def product(layouts):
+    """(ranks, options) of all cases. A step has a row of samples for every rank, or an optimizer that cannot be refuses it."""
+    found = []
+    for (ranks, layout), precision, batch, optimizer, saves in itertools.product(layouts, PRECISIONS, BATCHES, OPTIMIZERS, SAVES):
+        data_ranks = 1 if "--zero" not in layout and layout and layout is not MIXTURE else ranks
+        if batch is BATCHES[1] and (data_ranks == 3 or "--pp" in layout):
+            batch = ["--train.micro-batch", "1", "--train.global-batch", "12"]
+        found.append((ranks, [*batch, *layout, *precision, *optimizer, *saves, *EVERY_STEP]))
+    return found
+
+
+def run_case(bench, ranks, options, stops):
+    """The run without a stop, and the one that is killed after each of `stops`: they are the same."""
+    for name in ("whole", "killed"):
+        bench.remove(name)
+    bench.run(ranks, [*options, "--run.dir", "whole"])
+    killed = [*options, "--run.dir", "killed", "--resume", "auto"]
+    for step in stops:
+        expect(bench.run_and_kill(ranks, killed, step) != 0, f"was not killed after step {step}: {bench.printed()[-2000:]}")
+    printed = bench.run(ranks, killed)
+    expect("resumed from" in printed or "is no checkpoint" in printed or "is neither a checkpoint" in printed, printed[-2000:])
+    expect_equal_runs(bench.path("whole"), bench.path("killed"), STEPS)
+
+
+def run_kind(bench, cases, layouts, drawn):
+    chosen = cases.choose(product(layouts), drawn)
+    num_kills = 0
+    for ranks, options in chosen:
+        stops = range(1, STEPS) if cases.whole else [cases.draw.randrange(1, STEPS)]
+        num_kills += len(stops)
         try:
-            expect_equal_runs(bench.path("whole"), bench.path("killed"), 20)
+            run_case(bench, ranks, options, stops)
         except Exception:
-            print(f"case {name}, killed after step {step}")
+            print(f"{ranks} x {' '.join(options)}, killed after {list(stops)}")
             raise
-    print(f"{len(chosen)} runs were killed and resumed")
+    print(f"{len(chosen)} runs were killed {num_kills} times and resumed")
 
 
-def run_alone(bench, seed, whole):
-    run_kind(bench, seed, whole, [name for name, case in CASES.items() if case[0] == 1], 7)
+def run_alone(bench, cases):
+    run_kind(bench, cases, ALONE, 7)
 
 
-def run_ranks(bench, seed, whole):
-    run_kind(bench, seed, whole, [name for name, case in CASES.items() if case[0] > 1], 5)
+def run_ranks(bench, cases):
+    run_kind(bench, cases, OF_RANKS, 5)

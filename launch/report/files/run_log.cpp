@@ -8,6 +8,7 @@
 namespace trireme::launch {
 
 void RunLog::append(std::string_view line) const noexcept {
+  const std::lock_guard lock(mutex_);
   if (path_.empty()) return;
   const FileDescriptor file(::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
   if (file.get() < 0) return;

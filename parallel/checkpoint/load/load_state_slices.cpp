@@ -9,6 +9,7 @@
 #include "parallel/checkpoint/load/load_slices.h"
 #include "parallel/checkpoint/state_slices.h"
 #include "parallel/checkpoint/vote.h"
+#include "parallel/checkpoint/weights/load_weights.h"
 #include "parallel/module/local_ranges.h"
 #include "runtime/base/error.h"
 #include "runtime/base/half.h"
@@ -32,7 +33,7 @@ std::vector<Destination> destinations_of(ModelPart& part, std::span<const StateB
     all.push_back({&group, group.weights, ""});
     if (group.master && group.master.raw() != group.weights.raw()) all.push_back({&group, group.master, ""});
   }
-  if (what == LoadedState::weights) return all;
+  if (what == LoadedState::weights || what == LoadedState::weights_of_dense_model) return all;
   for (const StateBuffer& state : optimizer) {
     if (state.group->experts == of_experts) all.push_back({state.group, state.values, state.name});
   }
@@ -112,9 +113,11 @@ PartSink into_buffer(Context& ctx, const Box& box, DType stored, DType type, std
 /// Loads what belongs to one kind of parameters.
 class KindLoader {
  public:
-  /// `may_lack`: tensors of the optimizer's state that the checkpoint has not are left out.
-  KindLoader(Context& ctx, std::vector<Destination> destinations, const Manifest& manifest, bool may_lack)
-      : ctx_(ctx), destinations_(std::move(destinations)), may_lack_(may_lack) {
+  KindLoader(Context& ctx, std::vector<Destination> destinations, const Manifest& manifest, LoadedState what)
+      : ctx_(ctx),
+        destinations_(std::move(destinations)),
+        may_lack_(what == LoadedState::all_but_new_optimizer),
+        upcycle_(what == LoadedState::weights_of_dense_model) {
     for (const StoredSlice& stored : manifest.stored.slices)
       types_.emplace(stored.slice.name, stored.slice.dtype);
   }
@@ -141,7 +144,9 @@ class KindLoader {
       // Neighbours have the shards one after the other.
       for (const LocalRange& range :
            held_ranges(group, extent_of(group, to.buffer), rank % group.num_shards)) {
-        const std::string name = state_name(to.state, range.parameter->name);
+        const std::string parameter = stored_name(*range.parameter, upcycle_);
+        if (parameter.empty()) continue;
+        const std::string name = state_name(to.state, parameter);
         const auto it = types_.find(name);
         if (it == types_.end() && may_lack_ && !to.state.empty()) {
           lacking_.insert(to.state);
@@ -161,7 +166,8 @@ class KindLoader {
 
   Context& ctx_;
   std::vector<Destination> destinations_;
-  bool may_lack_;
+  bool may_lack_;  // tensors of the optimizer's state, which are left out then
+  bool upcycle_;
   std::set<std::string> lacking_;
   std::map<std::string, DType, std::less<>> types_;
 };
@@ -176,8 +182,7 @@ std::vector<std::string> load_state(Context& ctx, const ParallelContext& paralle
     std::string failure;
     try {
       std::vector<Destination> destinations = destinations_of(part, optimizer, of_experts, what);
-      const bool may_lack = what == LoadedState::all_but_new_optimizer;
-      KindLoader loader(ctx, std::move(destinations), manifest, may_lack);
+      KindLoader loader(ctx, std::move(destinations), manifest, what);
       loader.load(parallel.replicas(of_experts ? ParameterKind::expert : ParameterKind::dense).all(),
                   directory, manifest);
       lacking.insert(loader.lacking().begin(), loader.lacking().end());

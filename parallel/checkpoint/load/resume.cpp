@@ -71,7 +71,11 @@ Manifest read_manifest_together(Communicator& ranks, const std::string& path) {
   return manifest;
 }
 
-std::optional<Resumed> load_newest(FileCalls& calls, Communicator& ranks, const std::string& directory,
+void note_resumes(FileCalls& calls, const std::string& directory, int64_t step, int64_t number) {
+  replace_file(calls, directory + "/" + kResumedName, fmt::format("{} {}\n", checkpoint_name(step), number));
+}
+
+std::optional<Resumed> load_newest(Communicator& ranks, const std::string& directory,
                                    const std::vector<int64_t>& steps, const LoadCheckpoint& load,
                                    std::vector<std::string>& warnings) {
   for (size_t i = 0; i < steps.size(); ++i) {
@@ -83,16 +87,8 @@ std::optional<Resumed> load_newest(FileCalls& calls, Communicator& ranks, const 
       continue;
     }
     try {
-      Resumed resumed{path, read_manifest_together(ranks, path)};
+      Resumed resumed{path, read_manifest_together(ranks, path), before};
       load(path, resumed.manifest);
-      // A note that cannot be written is no reason not to train.
-      if (ranks.rank() == 0) {
-        const std::string failure = failure_of([&] {
-          replace_file(calls, directory + "/" + kResumedName,
-                       fmt::format("{} {}\n", checkpoint_name(steps[i]), before + 1));
-        });
-        if (!failure.empty()) warnings.push_back(failure);
-      }
       return resumed;
     } catch (const UserError& error) {
       if (error.code() != ExitCode::checkpoint) throw;

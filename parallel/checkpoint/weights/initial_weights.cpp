@@ -1,6 +1,8 @@
 #include "parallel/checkpoint/weights/initial_weights.h"
 
 #include <filesystem>
+#include <functional>
+#include <map>
 
 #include "parallel/checkpoint/format/checkpoint_directory.h"
 #include "parallel/checkpoint/load/resume.h"
@@ -33,14 +35,15 @@ void load_initial_weights(Context& ctx, const ParallelContext& parallel, const C
                           const std::string& path, bool upcycle) {
   const std::string found = find_initial_weights(path);
   if (!fs::is_directory(found)) return load_weights(ctx, model, found, upcycle);
-  if (upcycle) {
-    throw_usage(
-        "--moe.upcycle needs a weight file, but {} is a checkpoint: convert it by trireme checkpoint "
-        "export",
-        found);
-  }
   const Manifest manifest = read_manifest_together(parallel.world(), found);
-  load_state(ctx, parallel, model.part, {}, found, manifest, LoadedState::weights);
+  std::map<std::string, StoredKind, std::less<>> kinds;
+  for (const StoredSlice& stored : manifest.stored.slices) {
+    if (!is_optimizer_state(stored.slice.name))
+      kinds.insert({stored.slice.name, {stored.slice.shape, stored.slice.dtype}});
+  }
+  check_weights_fit(kinds, found, model.layers, upcycle);
+  load_state(ctx, parallel, model.part, {}, found, manifest,
+             upcycle ? LoadedState::weights_of_dense_model : LoadedState::weights);
   set_router_states({manifest.state.router_biases, {}}, model.part);
 }
 

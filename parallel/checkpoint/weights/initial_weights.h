@@ -15,7 +15,7 @@ namespace trireme {
 std::string find_initial_weights(const std::string& path);
 
 /// Loads them, biases of routers too (load_weights(), load_state()). All ranks call it. UserError for what
-/// those throw, and for a checkpoint with `upcycle`.
+/// those throw.
 void load_initial_weights(Context& ctx, const ParallelContext& parallel, const CheckpointedModel& model,
                           const std::string& path, bool upcycle);
 

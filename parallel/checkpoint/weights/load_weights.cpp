@@ -14,56 +14,7 @@ namespace trireme {
 
 namespace {
 
-/// Where in the file a parameter comes from; empty: it keeps its value.
-std::string source_of(const Parameter& p, bool upcycle) {
-  if (!upcycle) return p.name;
-  if (p.expert < 0) return p.name.ends_with(kRouterWeight) ? "" : p.name;
-  const std::string part = fmt::format(".experts.{}", p.expert);
-  std::string name = p.name;
-  return name.erase(name.find(part), part.size());
-}
-
 bool is_bias_of_router(const std::string& name) { return name.ends_with(kRouterBias); }
-
-void check_fits(const SafetensorsReader& file, const std::vector<std::vector<Parameter>>& layers,
-                bool upcycle) {
-  constexpr size_t kMost = 5;
-  std::vector<std::string> errors;
-  std::set<std::string, std::less<>> known;
-  bool lacks_experts = false;
-  for (const auto& layer : layers) {
-    for (const Parameter& p : layer) {
-      const std::string source = source_of(p, upcycle);
-      if (source.empty()) continue;
-      const auto it = file.tensors().find(source);
-      if (!known.insert(source).second) continue;
-      if (it == file.tensors().end()) {
-        errors.push_back(fmt::format("{} is missing", source));
-        lacks_experts = lacks_experts || p.expert >= 0;
-      } else if (it->second.shape != p.global_shape) {
-        errors.push_back(fmt::format("{} is {}, in the model {}", source, to_string(it->second.shape),
-                                     to_string(p.global_shape)));
-      } else if (!is_compute_type(it->second.dtype)) {
-        errors.push_back(
-            fmt::format("{} is of type {}: f32, bf16 or f16 are read", source, to_string(it->second.dtype)));
-      }
-    }
-  }
-  for (const auto& [name, unused] : file.tensors()) {
-    if (!known.contains(name) && !is_bias_of_router(name))
-      errors.push_back(fmt::format("the model has no parameter {}", name));
-  }
-  if (errors.empty()) return;
-  const size_t num_errors = errors.size();
-  errors.resize(std::min(num_errors, kMost));
-  if (num_errors > kMost) errors.push_back(fmt::format("{} more", num_errors - kMost));
-  const char* hint = upcycle         ? "; moe.upcycle needs a dense model with the same feed-forward "
-                                       "size and no biases there, and no shared expert"
-                     : lacks_experts ? "; to start an MoE model from a dense one, add --moe.upcycle on"
-                                     : "";
-  throw_user(ExitCode::bad_input, "{} does not fit the model: {}{}", file.path(), fmt::join(errors, "; "),
-             hint);
-}
 
 /// The parameter's block of the stored tensor.
 std::vector<std::byte> block_of(const StoredTensor& stored, const Parameter& p) {
@@ -81,11 +32,60 @@ std::vector<std::byte> block_of(const StoredTensor& stored, const Parameter& p) 
 
 }  // namespace
 
+std::string stored_name(const Parameter& p, bool upcycle) {
+  if (!upcycle) return p.name;
+  if (p.expert < 0) return p.name.ends_with(kRouterWeight) ? "" : p.name;
+  const std::string part = fmt::format(".experts.{}", p.expert);
+  std::string name = p.name;
+  return name.erase(name.find(part), part.size());
+}
+
+void check_weights_fit(const std::map<std::string, StoredKind, std::less<>>& stored, const std::string& path,
+                       const std::vector<std::vector<Parameter>>& layers, bool upcycle) {
+  constexpr size_t kMost = 5;
+  std::vector<std::string> errors;
+  std::set<std::string, std::less<>> known;
+  bool lacks_experts = false;
+  for (const auto& layer : layers) {
+    for (const Parameter& p : layer) {
+      const std::string source = stored_name(p, upcycle);
+      if (source.empty()) continue;
+      const auto it = stored.find(source);
+      if (!known.insert(source).second) continue;
+      if (it == stored.end()) {
+        errors.push_back(fmt::format("{} is missing", source));
+        lacks_experts = lacks_experts || p.expert >= 0;
+      } else if (it->second.shape != p.global_shape) {
+        errors.push_back(fmt::format("{} is {}, in the model {}", source, to_string(it->second.shape),
+                                     to_string(p.global_shape)));
+      } else if (!is_compute_type(it->second.dtype)) {
+        errors.push_back(
+            fmt::format("{} is of type {}: f32, bf16 or f16 are read", source, to_string(it->second.dtype)));
+      }
+    }
+  }
+  for (const auto& [name, unused] : stored) {
+    if (!known.contains(name) && !is_bias_of_router(name))
+      errors.push_back(fmt::format("the model has no parameter {}", name));
+  }
+  if (errors.empty()) return;
+  const size_t num_errors = errors.size();
+  errors.resize(std::min(num_errors, kMost));
+  if (num_errors > kMost) errors.push_back(fmt::format("{} more", num_errors - kMost));
+  const char* hint = upcycle         ? "; moe.upcycle needs a dense model with the same feed-forward "
+                                       "size and no biases there, and no shared expert"
+                     : lacks_experts ? "; to start an MoE model from a dense one, add --moe.upcycle on"
+                                     : "";
+  throw_user(ExitCode::bad_input, "{} does not fit the model: {}{}", path, fmt::join(errors, "; "), hint);
+}
+
 void load_weights(Context& ctx, const CheckpointedModel& model, const std::string& path, bool upcycle) {
   const SafetensorsReader file(path);
-  check_fits(file, model.layers, upcycle);
+  std::map<std::string, StoredKind, std::less<>> kinds;
+  for (const auto& [name, tensor] : file.tensors()) kinds.insert({name, {tensor.shape, tensor.dtype}});
+  check_weights_fit(kinds, path, model.layers, upcycle);
   model.part.storage->set(ctx, [&](const Parameter& p, const Tensor& values) {
-    const std::string source = source_of(p, upcycle);
+    const std::string source = stored_name(p, upcycle);
     if (source.empty()) return false;
     const StoredTensor& stored = file.at(source);
     std::vector<std::byte> bytes = block_of(stored, p);

@@ -10,6 +10,7 @@
 #include "parallel/checkpoint/format/slice_file.h"
 #include "parallel/checkpoint/save/commit.h"
 #include "parallel/checkpoint/snapshot.h"
+#include "parallel/checkpoint/state_slices.h"
 #include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/base/error.h"
 #include "runtime/base/half.h"
@@ -38,8 +39,6 @@ std::vector<std::byte> as_f32(std::vector<std::byte> bytes, DType type) {
   if (type == DType::f16) return widened<fp16>(bytes);
   return bytes;
 }
-
-bool is_weight(const std::string& name) { return !name.starts_with("optimizer."); }
 
 }  // namespace
 
@@ -77,7 +76,7 @@ std::vector<std::byte> WholeTensors::read(std::string_view name) const {
 void export_weights(const WholeTensors& from, const std::string& file) {
   std::vector<TensorSpec> specs;
   for (const auto& [name, tensor] : from.tensors()) {
-    if (is_weight(name)) specs.push_back({name, DType::f32, tensor.shape});
+    if (!is_optimizer_state(name)) specs.push_back({name, DType::f32, tensor.shape});
   }
   const size_t num_weights = specs.size();
   std::vector<const std::vector<float>*> biases;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <string_view>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -49,6 +50,18 @@ std::string read_holder(int fd) {
   return holder;
 }
 
+/// A call may take a part only. errno says why not all of it is there.
+bool write_whole(int fd, std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const ssize_t written = ::pwrite(fd, text.data() + at, text.size() - at, static_cast<off_t>(at));
+    if (written < 0 && errno == EINTR) continue;
+    if (written == 0) errno = ENOSPC;
+    if (written <= 0) return false;
+    at += static_cast<size_t>(written);
+  }
+  return true;
+}
+
 }  // namespace
 
 DirectoryLock::DirectoryLock(const std::string& directory) {
@@ -66,9 +79,7 @@ DirectoryLock::DirectoryLock(const std::string& directory) {
                 read_holder(fd));
   }
   const std::string holder = this_process() + "\n";
-  if (::ftruncate(fd, 0) != 0 ||
-      ::pwrite(fd, holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size()))
-    fail("write");
+  if (::ftruncate(fd, 0) != 0 || !write_whole(fd, holder)) fail("write");
   if (lock_byte(fd, kTurn, F_UNLCK, F_OFD_SETLK) != 0) fail("unlock");
 }
 

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2034,SC2154 # in_ci is read by run.sh, tiny comes from support.sh
 in_ci+=(term_in_a_step signals_spare_what_computes ctrl_c_before_the_first_step nonfinite_step full_disk_of_metrics
   closed_descriptors full_stdout no_room_for_the_model directory_removed prompt_is_tried root_as_run_directory
-  write_that_returns_0)
+  write_that_returns_0 job_script_goes_on)
 
 # long_run RUN SIGNAL: starts an endless run and sends it the signal once it has done some steps; leaves its exit status in $status.
 long_run() {
@@ -123,7 +123,7 @@ case_second_signal() {
 case_signal_in_evaluation() {
   text 60000 >t.txt
   "$TRIREME" train --data.text t.txt --model.layers 2 --model.hidden 128 --model.heads 2 --train.seq-len 64 --data.valid-fraction 0.9 \
-    --train.steps 10 --run.threads 1 --run.dir r >out 2>&1 &
+    --train.steps 10 --run.threads 1 --checkpoint.keep 0 --run.dir r >out 2>&1 &
   local pid=$!
   until [[ -s r/log.txt ]]; do sleep 0.05; done
   sleep 1.5
@@ -167,7 +167,8 @@ case_term_of_mpirun() {
 # A signal while the weights are saved: they are complete under their name, no text follows, exit 143
 case_signal_while_saving() {
   text 300 >t.txt
-  local model=(--model.layers 2 --model.hidden 512 --model.heads 2 --train.seq-len 16 --train.micro-batch 1 --data.valid-fraction 0 --run.threads 1)
+  local model=(--model.layers 2 --model.hidden 512 --model.heads 2 --train.seq-len 16 --train.micro-batch 1 --data.valid-fraction 0 --run.threads 1
+    --checkpoint.keep 0)
   "$TRIREME" train --data.text t.txt "${model[@]}" --train.steps 2 --train.sample-tokens 100000 --run.dir r >out 2>&1 &
   local pid=$!
   until compgen -G 'r/model.safetensors*' >/dev/null; do sleep 0.01; done
@@ -359,7 +360,12 @@ case_full_pipe() {
   exec 9<>pipe
   "$TRIREME" train --data.text t.txt "${tiny[@]}" --train.steps 100000000 --train.log-every 1 --run.dir r >pipe 2>out &
   local pid=$!
-  sleep 3 # the pipe is full by then
+  local before=-1 now=0
+  until ((now >= 4 && now == before)); do # the pipe is full: nothing goes on
+    before=$now
+    sleep 1
+    now=$(grep -c . r/metrics.jsonl 2>/dev/null)
+  done
   kill -TERM $pid
   wait $pid
   status=$?
@@ -407,4 +413,28 @@ case_bad_token_in_the_middle() {
   says 'The weights after step'
   ends_with 'model-unfinished-step-' r/log.txt
   whole_metrics r 1
+}
+
+# The job script: a job that is queued again finds its run, in a directory of its own or the one it is told; exit 75 is passed on
+case_job_script_goes_on() {
+  local script=$here/../../cluster/slurm/train.sbatch
+  cat >srun <<'END'
+#!/bin/sh
+if [ "$1" = --mpi=list ]; then echo pmix; exit; fi
+echo "$@" >>calls
+exit 75
+END
+  printf '#!/bin/sh\n' >program
+  chmod +x srun program
+  printf '[checkpoint]\ndir = elsewhere\n[run]\ndir =\n' >unnamed.ini
+  printf '[run]\ndir = runs/mine\n' >named.ini
+  local job=(env "PATH=$PWD:$PATH" TRIREME=./program SLURM_JOB_ID=17 SLURM_JOB_NAME=try "$BASH" "$script")
+  expect 75 "${job[@]}" unnamed.ini --train.steps 5
+  says 'scontrol requeue 17'
+  expect 75 "${job[@]}" named.ini
+  expect 75 "${job[@]}" unnamed.ini --run.dir there --resume must
+  says 'train --config unnamed.ini --resume auto --run.dir runs/try-17 --train.steps 5' calls
+  says 'train --config named.ini --resume auto' calls
+  if [[ $(grep -c 'named.ini --resume auto$' calls) != 1 ]]; then cat calls; exit 1; fi
+  says 'train --config unnamed.ini --resume auto --run.dir there --resume must' calls
 }

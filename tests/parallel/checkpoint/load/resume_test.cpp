@@ -55,8 +55,10 @@ class Resume : public testing::Test {
       const auto load = [&](const std::string& path, const Manifest& manifest) {
         load_slices(world, path, manifest, make_load_plan(manifest.stored.slices, slices_, path), targets);
       };
-      const auto resumed = load_newest(kernel_, world, folder_.path(), agreed_steps(world, folder_.path()),
-                                       load, warnings_[rank]);
+      const auto resumed =
+          load_newest(world, folder_.path(), agreed_steps(world, folder_.path()), load, warnings_[rank]);
+      if (resumed && rank == 0)
+        note_resumes(kernel_, folder_.path(), resumed->manifest.state.step, resumed->resumes_before + 1);
       found[rank] = resumed ? resumed->manifest.state.step : -1;
       for (size_t i = 0; resumed && i < own.size(); ++i)
         EXPECT_EQ(memory[i], test::bytes_of(own[i], static_cast<uint64_t>(found[rank])));
@@ -106,6 +108,9 @@ TEST_F(Resume, TwoRunsInVainLeadToTheOneBefore) {
   EXPECT_EQ(resume(), 20);
   EXPECT_EQ(resume(), 10);
   EXPECT_THAT(warnings_[1], ElementsAre(HasSubstr("step-00000020 is skipped: 2 runs resumed from it")));
+  note_resumes(kernel_, folder_.path(), 20, 1);  // the second was asked to end
+  EXPECT_EQ(resume(), 20);
+  EXPECT_EQ(resume(), 10);
   save(20);  // the run came to it again
   EXPECT_EQ(resume(), 20);
   std::filesystem::remove_all(folder_.path("step-00000010"));

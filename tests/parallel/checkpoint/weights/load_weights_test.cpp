@@ -7,6 +7,9 @@
 #include <gtest/gtest.h>
 
 #include "models/session/training_session.h"
+#include "parallel/checkpoint/save/commit.h"
+#include "parallel/checkpoint/snapshot.h"
+#include "parallel/checkpoint/weights/initial_weights.h"
 #include "parallel/checkpoint/weights/router_biases.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/base/error.h"
@@ -166,6 +169,71 @@ TEST(LoadWeights, AMixtureMadeOfADenseModelBeginsAsThatModel) {
       });
     }
   }
+}
+
+// Saves the state of a rank as a checkpoint of step 1, the only rank's of its world.
+std::string checkpoint_of(Rank& rank, Communicator& world, const TemporaryFolder& folder) {
+  FileCalls kernel;
+  Snapshot snapshot;
+  snapshot.take(0, rank.session.state_slices());
+  CommitRequest request{folder.path(), {}, snapshot.proof(), {}};
+  request.state.step = 1;
+  commit_checkpoint(kernel, world, request,
+                    [&](const std::string& to) { return snapshot.write(kernel, to); });
+  return folder.path(checkpoint_name(1));
+}
+
+TEST(LoadWeights, AMixtureIsMadeOfADenseCheckpointAsOfItsFile) {
+  const TemporaryFolder folder, checkpoints;
+  const ModelConfig dense = tiny_model(ModelFamily::llama);
+  const std::string file = one_rank_file(folder, dense);
+  const auto self = make_self_communicator();
+  Rank original(*self, dense, {}, 3);
+  const std::string checkpoint = checkpoint_of(original, *self, checkpoints);
+  ModelConfig config = dense;
+  config.moe = {.num_experts = 4, .experts_per_token = 2, .every = 2};
+  for (const DType precision : {DType::f32, DType::bf16}) {
+    for (const ParallelPlan& plan : {ParallelPlan{.data = 1},
+                                     {.data = 1, .tensor = 2, .pipeline = 2},
+                                     {.data = 2, .expert = 2, .zero_stage = 3}}) {
+      run_thread_ranks(plan.world_size(), [&](Communicator& world) {
+        Rank of_file(world, config, plan, 8, precision), of_checkpoint(world, config, plan, 8, precision);
+        of_file.load(file, true);
+        load_initial_weights(of_checkpoint.ctx, of_checkpoint.session.parallel(),
+                             of_checkpoint.session.checkpointed(), checkpoint, true);
+        EXPECT_EQ(to_vector(logits(of_checkpoint)), to_vector(logits(of_file)));
+        for (size_t i = 0; i < of_file.session.storage().parameters().size(); ++i) {
+          const ParameterView &a = of_file.session.storage().parameters()[i],
+                              &b = of_checkpoint.session.storage().parameters()[i];
+          EXPECT_EQ(to_vector(a.master), to_vector(b.master)) << a.parameter->name;
+        }
+      });
+    }
+  }
+}
+
+TEST(LoadWeights, WhatDoesNotFitInACheckpointIsNamed) {
+  const TemporaryFolder checkpoints;
+  const ModelConfig dense = tiny_model(ModelFamily::llama);
+  const auto self = make_self_communicator();
+  Rank original(*self, dense, {}, 3);
+  const std::string checkpoint = checkpoint_of(original, *self, checkpoints);
+  const auto expect = [&](const ModelConfig& config, bool upcycle,
+                          std::initializer_list<std::string_view> parts) {
+    Rank rank(*self, config, {}, 8);
+    expect_error(ExitCode::bad_input, parts, [&] {
+      load_initial_weights(rank.ctx, rank.session.parallel(), rank.session.checkpointed(), checkpoint,
+                           upcycle);
+    });
+  };
+  ModelConfig other = dense;
+  other.num_layers = 2;
+  expect(other, false, {checkpoint, "no place for layers.2."});
+  other = dense;
+  other.moe.num_experts = 4;
+  expect(other, false, {"is missing", "--moe.upcycle"});
+  other.moe.expert_ffn_size = 20;
+  expect(other, true, {"layers.0.ffn.gate.weight is [40, 24], the model's is [20, 24]"});
 }
 
 TEST(LoadWeights, UpcyclingLeavesTheRoutersOfTheSeed) {
