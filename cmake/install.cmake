@@ -9,7 +9,7 @@ install(TARGETS trireme_flags trireme_runtime trireme_parallel trireme_models tr
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 # Headers that want those of a vendor, and those of the bodies of ops, are private.
 install(DIRECTORY runtime parallel models launch DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/trireme FILES_MATCHING PATTERN "*.h"
-  PATTERN "ops/cpu" EXCLUDE PATTERN "cuda" EXCLUDE PATTERN "nccl" EXCLUDE PATTERN "mpi_group.h" EXCLUDE
+  PATTERN "ops/cpu" EXCLUDE PATTERN "cuda" EXCLUDE PATTERN "nccl" EXCLUDE PATTERN "python" EXCLUDE PATTERN "mpi_group.h" EXCLUDE
   PATTERN "mpi_progress.h" EXCLUDE)
 install(FILES ${PROJECT_BINARY_DIR}/include/trireme/trireme.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/trireme)
 

@@ -25,6 +25,10 @@ if(TRIREME_PRECOMPILE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(
     "$<$<COMPILE_LANGUAGE:CXX>:-Wno-array-bounds;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-restrict>")
 endif()
+# One set of objects serves programs and what Python loads. CMake's own POSITION_INDEPENDENT_CODE says -fPIE for programs, which
+# then could not use the precompiled headers of libraries. A function may be inlined all the same: nobody puts another in its place.
+add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fPIC> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fPIC>
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-semantic-interposition>)
 target_link_libraries(trireme_flags INTERFACE fmt::fmt OpenMP::OpenMP_CXX Threads::Threads)
 if(TRIREME_SANITIZE)
   target_compile_options(trireme_flags INTERFACE -fsanitize=${TRIREME_SANITIZE} -fno-omit-frame-pointer
@@ -98,7 +102,7 @@ endfunction()
 
 function(trireme_room name folder)
   file(GLOB_RECURSE sources RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${folder}/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "/(cuda|nccl)/|/main\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "/(cuda|nccl|python)/|/main\\.cpp$")
   if(TRIREME_UNITY)
     trireme_put_together(sources ${name})
   endif()

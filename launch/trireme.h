@@ -22,4 +22,5 @@
 
 // Runs of the program: their configuration and their data.
 #include "launch/run/load_run.h"
+#include "launch/run/text_loss.h"
 #include "launch/run/training_data.h"

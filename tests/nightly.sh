@@ -80,7 +80,7 @@ whole() {
   targets "$1" "${@:2}" && TRIREME_TEST_TIER=whole TRIREME_TEST_USAGE=$out/usage.tsv ctest --test-dir "$out/$1" --output-on-failure \
     --no-tests=error -j "$jobs" -L "^($(IFS='|'; shift; echo "${*#tests_of_}"))\$"
 }
-release() { configure release release -DTRIREME_BENCH=ON; }
+release() { configure release release -DTRIREME_BENCH=ON -DTRIREME_PYTHON=AUTO; }
 asan() { configure asan asan -DTRIREME_SANITIZE_ALL=ON && whole asan "$@"; }
 
 # checkpoints I/N PART...: whole runs; what each part has found goes to the piece's .says, a line each.
@@ -150,7 +150,7 @@ write_table() {
 
 echo "nightly: commit $commit, seed $seed"
 touch "$out/results.tsv"
-launch/setup.sh build text tests || exit 1
+launch/setup.sh build python text tests || exit 1
 watch_memory 16
 for piece in "${wanted[@]}"; do
   if [[ ! $again && $commit != *-changed ]] && grep -qP "^$piece\tpassed\t\d+\t$commit\t$seed\$" "$out/results.tsv"; then

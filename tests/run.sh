@@ -56,8 +56,8 @@ if [[ $changed ]]; then
 fi
 
 watch_memory 16
-step packages launch/setup.sh build text tests || exit 1
-build_and_test release build "${release_labels[@]}" -- "${release_options[@]}"
+step packages launch/setup.sh build python text tests || exit 1
+build_and_test release build "${release_labels[@]}" -- -DTRIREME_PYTHON=AUTO "${release_options[@]}"
 if [[ $sanitizers ]]; then
   if ((${#asan_labels[@]})); then build_and_test asan build-asan "${asan_labels[@]}" --; fi
   if ((${#tsan_labels[@]})); then build_and_test tsan build-tsan "${tsan_labels[@]}" --; fi

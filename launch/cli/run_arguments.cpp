@@ -33,7 +33,11 @@ class Sources {
       keys.push_back(option.key());
       if (!option.alias.empty()) keys.push_back(option.alias);
     }
-    take(read_command_line(args, keys), keys, true);
+    Settings given = read_command_line(args, keys);
+    if (!rules.given_by.empty()) {
+      for (Setting& setting : given.list) setting.where = rules.given_by;
+    }
+    take(std::move(given), keys, true);
     if (config_.empty()) return;
     keys.clear();
     for (const Option& option : rules.options) keys.push_back(option.key());
@@ -44,15 +48,15 @@ class Sources {
 
  private:
   void take(Settings settings, std::span<const std::string> keys, bool is_command_line) {
+    const std::string_view dashes = is_command_line && rules_.given_by.empty() ? "--" : "";
     errors_.insert(errors_.end(), settings.errors.begin(), settings.errors.end());
     for (const std::string& argument : settings.arguments) {
       errors_.push_back(fmt::format("command line: unexpected argument '{}'", argument));
     }
     for (Setting& setting : settings.list) {
       if (std::ranges::find(keys, setting.key) == keys.end()) {
-        errors_.push_back(fmt::format("{}: {}{} is not an option of trireme {}{}", setting.where,
-                                      is_command_line ? "--" : "", setting.key, rules_.command,
-                                      meant_by(setting.key, keys, is_command_line ? "--" : "")));
+        errors_.push_back(fmt::format("{}: {}{} is not an option of trireme {}{}", setting.where, dashes,
+                                      setting.key, rules_.command, meant_by(setting.key, keys, dashes)));
       } else if (is_command_line && setting.key == "config") {
         if (!setting.text) errors_.push_back("command line: --config needs a FILE");
         config_ = setting.text.value_or("");

@@ -17,6 +17,7 @@ struct ArgumentRules {
   std::vector<std::string> switches;  ///< "dry-run": options of the command alone, without a value
   bool needs_data = false;            ///< the configuration must name something to train on
   bool simulates_ranks = false;       ///< started alone it stands for all ranks of any layout
+  std::string given_by = {};  ///< where the arguments come from, for messages; empty: the command line
 };
 
 struct RunArguments {

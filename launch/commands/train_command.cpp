@@ -5,13 +5,11 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
-#include "launch/commands/rank_world.h"
-#include "launch/commands/run_facts.h"
+#include "launch/commands/rank_job.h"
 #include "launch/process/stop_request.h"
 #include "launch/report/banner.h"
 #include "launch/run/end_at_start.h"
 #include "launch/run/trainer.h"
-#include "runtime/comm/mpi/mpi_environment.h"
 
 namespace trireme::launch {
 
@@ -59,18 +57,8 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
     for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
   }
   const StopRequest stop(place.rank, end_at_start(arguments.config, place.rank, place.log));
-  const RankWorld ranks =
-      make_world(arguments.config.run, place, config_facts(arguments.config, rules.options));
-  Job job;
-  job.world = ranks.world.get();
-  job.device = ranks.device;
-  job.log = place.log;
-  for (const Option& option : rules.options) job.options[option.key()] = option.value.get(arguments.config);
-  if (place.mpi != nullptr) {
-    for (const MpiHost& host : place.mpi->hosts()) job.hosts.push_back({host.name, host.num_ranks});
-    job.local_size = place.mpi->local_size();
-  }
-  train(arguments.config, config_ini, job, stdout);
+  const RankJob ranks(arguments.config, place);
+  train(arguments.config, config_ini, ranks.job, stdout);
 }
 
 }  // namespace trireme::launch

@@ -9,7 +9,8 @@
 
 namespace trireme::launch {
 
-RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size) {
+RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size,
+                   const std::string& given_by) {
   const std::filesystem::path folder(directory);
   for (const char* name : {"config.ini", "model.safetensors"}) {
     if (!std::filesystem::exists(folder / name)) {
@@ -18,7 +19,9 @@ RunConfig load_run(const std::string& directory, std::span<const std::string> ar
   }
   std::vector<std::string> all = {"--config", (folder / "config.ini").string(), "--parallel.data", "0"};
   all.insert(all.end(), arguments.begin(), arguments.end());
-  RunConfig config = parse_run_arguments({"train", all_options(), {}, true}, all, world_size).config;
+  const ArgumentRules rules{
+      .command = "train", .options = all_options(), .switches = {}, .needs_data = true, .given_by = given_by};
+  RunConfig config = parse_run_arguments(rules, all, world_size).config;
   config.start = {.file = (folder / "model.safetensors").string()};
   return config;
 }

@@ -11,7 +11,9 @@ namespace trireme::launch {
 /// The configuration of the run in `directory` (its config.ini), with `arguments` in place of what it says
 /// ("--tp", "2"), complete for `world_size` ranks: the data-parallel degree is what the other degrees leave
 /// of them, unless an argument says another. start.file is its model.safetensors. UserError as trireme train
-/// has for its command line, and for a directory without these files.
-RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size);
+/// has for its command line, which messages call `given_by` where that says something, and for a directory
+/// without these files.
+RunConfig load_run(const std::string& directory, std::span<const std::string> arguments, int world_size,
+                   const std::string& given_by = "");
 
 }  // namespace trireme::launch

@@ -33,7 +33,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       out_(out),
       ctx_(job.device, threads_of_rank(config, job), choose_op_settings(config.run, job.device)),
       loss_scaler_(config.train.loss_scale),
-      runs_ahead_(can_run_ahead()) {
+      runs_ahead_(!job.is_stepped && can_run_ahead()) {
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
   reader_.emplace(data_.train, training_order(config_, data_), data_.vocab_size, data_.end_of_text);
@@ -167,8 +167,16 @@ std::optional<double> Trainer::evaluate() {
 }
 
 void Trainer::train_steps() {
+  begin_steps();
+  while (!is_done()) {
+    begin_next_step();
+    end_next_step();
+  }
+}
+
+void Trainer::begin_steps() {
+  steps_begin_ = Clock::now();
   const TrainConfig& t = config_.train;
-  const auto begin = Clock::now();
   const int64_t ahead = config_.data.prefetch;
   batches_.emplace(
       ctx_, *reader_, replica_.share,
@@ -184,40 +192,46 @@ void Trainer::train_steps() {
   }
   check_signal(steps_done_);
   core_waits_.emplace(is_on_cpu() ? ctx_.num_threads() : 1);
-  std::optional<StepInFlight> before;
-  for (int64_t step = steps_done_; step < t.steps; ++step) {
-    const bool is_evaluated = step + 1 == t.steps || (t.eval_every > 0 && (step + 1) % t.eval_every == 0);
-    const auto end_before = [&] {
-      if (before) report(end_step(*std::exchange(before, std::nullopt)));
-    };
-    std::optional<StepProfile> profile;
-    if (step + 1 == config_.run.profile_step) {
-      end_before();  // or its end would be in the profile
-      profile.emplace(ctx_, session_->parallel());
-    }
-    StepInFlight now = begin_step(step, profile ? &*profile : nullptr);
-    end_before();
-    if (runs_ahead_ && !is_evaluated && !profile) {
-      before = std::move(now);
-      const bool ends = agreed_signal() != 0 || step + 1 == t.stop_after;
-      const bool saves = checkpoints_ && checkpoints_->is_due(step + 1);
-      if (ends || saves) end_before();
-      if (signal_ != 0) end_by_signal(step + 1);
-      save_if_due(step + 1, nullptr);
-      measure_peak_again();
-      continue;
-    }
-    StepMetrics m = end_step(std::move(now));
-    const std::string account = profile ? finish(*profile) : "";
-    if (is_evaluated) m.val_loss = evaluate();
-    report(m);
-    if (!account.empty()) progress_->note(account);
-    if (step + 1 < t.steps) check_signal(step + 1);
-    save_if_due(step + 1, &m);
-    if (step + 1 < t.steps) measure_peak_again();
-    if (is_evaluated) core_waits_->take();  // of the evaluation
+  steps_begun_ = steps_done_;
+}
+
+void Trainer::begin_next_step() {
+  const int64_t step = steps_begun_++;
+  if (step + 1 == config_.run.profile_step) {
+    end_step_before();  // or its end would be in the profile
+    profile_.emplace(ctx_, session_->parallel());
   }
-  seconds_ = seconds_since(begin);
+  now_ = begin_step(step, profile_ ? &*profile_ : nullptr);
+}
+
+void Trainer::end_step_before() {
+  if (before_) report(end_step(*std::exchange(before_, std::nullopt)));
+}
+
+void Trainer::end_next_step() {
+  const TrainConfig& t = config_.train;
+  const int64_t step = steps_begun_;
+  end_step_before();
+  const bool is_evaluated = step == t.steps || (t.eval_every > 0 && step % t.eval_every == 0);
+  if (runs_ahead_ && !is_evaluated && !profile_) {
+    before_ = std::exchange(now_, std::nullopt);
+    const bool ends = agreed_signal() != 0 || step == t.stop_after;
+    const bool saves = checkpoints_ && checkpoints_->is_due(step);
+    if (ends || saves) end_step_before();
+    if (signal_ != 0) end_by_signal(step);
+    save_if_due(step, nullptr);
+    return measure_peak_again();
+  }
+  StepMetrics m = end_step(*std::exchange(now_, std::nullopt));
+  const std::string account = profile_ ? finish(*profile_) : "";
+  if (is_evaluated) m.val_loss = evaluate();
+  report(m);
+  if (!account.empty()) progress_->note(account);
+  if (step < t.steps) check_signal(step);
+  save_if_due(step, &m);
+  if (step < t.steps) measure_peak_again();
+  if (is_evaluated) core_waits_->take();  // of the evaluation
+  profile_.reset();
 }
 
 std::string Trainer::finish(StepProfile& profile) {
@@ -231,6 +245,7 @@ std::string Trainer::finish(StepProfile& profile) {
 }
 
 void Trainer::report(const StepMetrics& m) {
+  last_ = m;
   if (!is_main()) return;
   directory_->write(m);
   if (m.skipped) progress_->note(notice_);

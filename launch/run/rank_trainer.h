@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -46,6 +47,11 @@ struct StepInFlight {
   StepMetrics metrics;                 ///< as far as they are known
 };
 
+/// In a handler of what a run threw: throws the same with what `ended` makes of its message (end_by()), and
+/// with advice where memory ran out.
+[[noreturn]] void rethrow_ended(const RunConfig& config, const Job& job,
+                                const std::function<std::string(const std::string&)>& ended);
+
 /// One rank's part of a run.
 class Trainer {
  public:
@@ -53,6 +59,35 @@ class Trainer {
 
   Trainer(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out);
   void run();
+
+  // What run() is made of, for SteppedRun. All ranks make the same calls: start(), begin_steps(), then until
+  // is_done() begin_next_step() and end_next_step(), and finish_run().
+  void start();
+  void begin_steps();
+  bool is_done() const { return steps_begun_ >= config_.train.steps; }
+  /// The passes of the next step. Unless steps overlap, gradients are there until it ends.
+  void begin_next_step();
+  /// Its update, and all that follows it: evaluation, metrics, a checkpoint that is due.
+  void end_next_step();
+  void finish_run();
+  void save_checkpoint(bool waits);
+  void end_log(const std::string& message) noexcept;
+
+  const RunConfig& config() const { return config_; }
+  const TrainingData& data() const { return data_; }
+  TrainingSession& session() { return *session_; }
+  Context& context() { return ctx_; }
+  const std::string& directory() const { return run_path_; }
+  int64_t steps_done() const { return steps_done_; }
+  /// Of the next step, as far as is known: one that is skipped changes it.
+  double learning_rate() const { return schedule_.at(steps_done_ - loss_scaler_.state().skips); }
+  double loss_scale() const { return loss_scaler_.scale(); }
+  const RunCheckpoints* checkpoints() const { return checkpoints_ ? &*checkpoints_ : nullptr; }
+  /// The step that has begun and not ended; null: none.
+  const StepInFlight* in_flight() const { return now_ ? &*now_ : nullptr; }
+  /// Of the last step that has ended, or of the evaluation before the first.
+  const StepMetrics& last_metrics() const { return last_; }
+
   /// Saves what can be saved after an error that happened on this rank alone, and says what became of it in
   /// `message`, with which the log ends.
   std::string end_by(std::string message) noexcept;
@@ -61,7 +96,6 @@ class Trainer {
   bool is_main() const { return world_.rank() == 0; }
   bool is_on_cpu() const { return ctx_.device().type == DeviceType::cpu; }
   void check_memory();
-  void start();
   void claim_directory();  // and its lock; all ranks take part, as in all of these
   std::string checkpoints_path() const;
   bool starts_fresh();  // no checkpoint will be loaded
@@ -80,18 +114,16 @@ class Trainer {
   void share_log();                       // all ranks take part
   std::optional<double> evaluate();
   void train_steps();
-  void finish_run();
+  void end_step_before();
   // The signal that any rank has got, equal on all, which call it together; 0: none.
   int agreed_signal();
   void check_signal(int64_t step);
   [[noreturn]] void end_by_signal(int64_t step);
   TrainingState training_state();
-  void save_checkpoint(bool waits);
   void save_if_due(int64_t step, const StepMetrics* evaluated);
   void handle_failure();        // of a save, as --checkpoint.failure says
   bool save_last_checkpoint();  // of the steps that are done; false: failure() says why not
   [[noreturn]] void end_resumably(int64_t step, const std::string& why);
-  void end_log(const std::string& message) noexcept;
   std::string save_unfinished() noexcept;  // as save_model(); a sentence on where the weights are
   /// Whether a step is applied, and the next one begun, before its numbers are there: a skipped step changes
   /// neither loss scale nor learning rate of the next, and nothing else waits for the device.
@@ -137,7 +169,7 @@ class Trainer {
   const bool runs_ahead_;
   std::optional<WaitTimes> wait_times_;
   double seconds_in_steps_ = 0, seconds_ = 0;  // the second: of all steps and evaluations
-  Clock::time_point last_end_;                 // of a step
+  Clock::time_point steps_begin_, last_end_;   // the second: of a step
   ZScore loss_z_, grad_norm_z_;
   std::string notice_;            // of the step that was skipped last
   ops::DeviceRates rates_;        // of this rank; bytes only where a step is profiled
@@ -146,7 +178,10 @@ class Trainer {
   bool is_peak_due_ = false;  // on any rank, equal on all
   int64_t tokens_seen_ = 0;
   int64_t samples_seen_ = 0;  // of the training data's order
-  int64_t steps_done_ = 0;
+  int64_t steps_done_ = 0, steps_begun_ = 0;
+  std::optional<StepInFlight> before_, now_;  // the first: of steps that overlap, the one before
+  std::optional<StepProfile> profile_;        // of the step under way
+  StepMetrics last_;
   bool is_updating_ = false;  // weights may be of two steps
   bool is_saved_ = false;     // the model of all steps
   int signal_ = 0;            // that the ranks have agreed on

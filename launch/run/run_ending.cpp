@@ -68,6 +68,7 @@ void Trainer::run() {
 }
 
 void Trainer::finish_run() {
+  seconds_ = seconds_since(steps_begin_);
   const MemoryStats stats =
       ctx_.allocator().stats();  // of training: a whole tensor may be gathered to be saved
   if (config_.checkpoint.is_on()) save_last_checkpoint();

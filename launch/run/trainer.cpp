@@ -1,6 +1,7 @@
 #include "launch/run/trainer.h"
 
 #include <exception>
+#include <functional>
 #include <new>
 #include <optional>
 
@@ -41,15 +42,10 @@ bool is_finished(const RunConfig& config, const Job& job, std::FILE* out) {
 
 }  // namespace
 
-void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out) {
-  const int rank = job.world->rank();
-  const StopRequest stop(rank, end_at_start(config, rank, job.log));
-  if (is_finished(config, job, out)) return;
-  std::optional<Trainer> trainer;
-  const auto ended = [&](const std::string& message) { return trainer ? trainer->end_by(message) : message; };
+void rethrow_ended(const RunConfig& config, const Job& job,
+                   const std::function<std::string(const std::string&)>& ended) {
   try {
-    trainer.emplace(config, config_ini, job, out);
-    trainer->run();
+    throw;
   } catch (const AgreedEnd&) {
     throw;
   } catch (const OutOfMemory& error) {
@@ -68,6 +64,20 @@ void train(const RunConfig& config, std::string_view config_ini, const Job& job,
     throw EnvironmentError(ended("out of memory"));
   } catch (const std::exception& error) {
     throw InternalError(ended(error.what()));
+  }
+}
+
+void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out) {
+  const int rank = job.world->rank();
+  const StopRequest stop(rank, end_at_start(config, rank, job.log));
+  if (is_finished(config, job, out)) return;
+  std::optional<Trainer> trainer;
+  try {
+    trainer.emplace(config, config_ini, job, out);
+    trainer->run();
+  } catch (const std::exception&) {
+    rethrow_ended(config, job,
+                  [&](const std::string& message) { return trainer ? trainer->end_by(message) : message; });
   }
 }
 

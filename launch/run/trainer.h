@@ -21,6 +21,7 @@ struct Job {
   Device device;                ///< of this rank
   RunLog* log = nullptr;        ///< gets the path of the run's log.txt, on every rank
   TextMap options = {};         ///< all options by their keys, for checkpoints to keep and compare
+  bool is_stepped = false;      ///< somebody looks at each step before the next (SteppedRun): none overlap
 };
 
 /// Trains as the complete configuration says; every rank of the world calls it. Rank 0 writes the banner, the

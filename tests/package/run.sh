@@ -53,6 +53,14 @@ for layout in "1" "2" "2 --tp 2"; do
   is_near "$loss" "$trained" || fail "evaluate_run on $layout: $loss, in training $trained"
 done
 
+# The module for Python, where it was built.
+if [[ -d $folder/root/lib/python ]]; then
+  python=$(sed -n 's/^python_executable:INTERNAL=//p' "$build/CMakeCache.txt")
+  cp -r examples/python README.md "$folder/"
+  (cd "$folder" && PYTHONPATH=$folder/root/lib/python quietly "$python" python/train.py README.md --steps 3 &&
+    PYTHONPATH=$folder/root/lib/python quietly "$python" python/read_run.py runs/*) || fail "the module for Python"
+fi
+
 mkdir "$folder/parent"
 cat >"$folder/parent/CMakeLists.txt" <<END
 cmake_minimum_required(VERSION 3.25)

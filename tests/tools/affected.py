@@ -31,8 +31,8 @@ LABELS = {
     "cuda_training": r"runtime/|parallel/|models/|launch/(?!bench/|verify/)|tests/(models/transformer/|gpu/|gpu(_bundle)?\.sh$)",
     "parallel": r"(runtime|parallel|models)/(?!.*/(cuda|nccl)/)|tests/parallel/(?!mpi/)",
     "models": r"(runtime|parallel|models)/(?!.*/(cuda|nccl)/)|tests/models/",
-    "launch": r"(runtime|parallel|models|launch|cluster)/(?!.*/(cuda|nccl)/)|tests/launch/(?!mpi/)",
-    "mpi": r"(runtime|parallel|models|launch)/(?!.*/(cuda|nccl)/)|examples/|tests/.*/mpi/|tests/package/",
+    "launch": r"(runtime|parallel|models|launch|cluster)/(?!.*/(cuda|nccl)/)|tests/launch/(?!mpi/|python/)",
+    "mpi": r"(runtime|parallel|models|launch)/(?!.*/(cuda|nccl)/)|examples/|tests/.*/mpi/|tests/launch/python/|tests/package/",
 }
 NO_PROGRAM = re.compile(r"docs/|[^/]*\.md$|\.clang-format$|\.gitignore$|\.ci/|tests/(lint|tools|mutation|golden/.*\.py|bench)/?"
                         r"|tests/(run|nightly)\.sh$|cluster/")

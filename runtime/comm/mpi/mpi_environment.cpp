@@ -47,20 +47,27 @@ struct MpiEnvironment::Control {
 };
 
 MpiEnvironment::MpiEnvironment() : uncaught_(std::uncaught_exceptions()) {
-  int level = MPI_THREAD_SINGLE;
-  mpi::check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level), "MPI_Init_thread", "world", 0);
+  int level = MPI_THREAD_SINGLE, is_started = 0;
+  MPI_Initialized(&is_started);
+  is_ours_ = is_started == 0;
+  if (is_ours_) {
+    mpi::check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level), "MPI_Init_thread", "world", 0);
+  } else {
+    MPI_Query_thread(&level);
+  }
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
   try {
     if (level < MPI_THREAD_MULTIPLE)
-      throw_environment("this MPI ({}) was built without MPI_THREAD_MULTIPLE", version());
+      throw_environment("this MPI ({}) was {} without MPI_THREAD_MULTIPLE", version(),
+                        is_ours_ ? "built" : "started");
     check_launcher(size_);
     control_ = std::make_unique<Control>();
     mpi::check(MPI_Comm_dup(MPI_COMM_WORLD, &control_->comm), "MPI_Comm_dup", "control", rank_);
     find_hosts();
   } catch (const UserError&) {
-    MPI_Finalize();  // every rank is a world of its own
+    if (is_ours_) MPI_Finalize();  // every rank is a world of its own
     throw;
   }
 }
@@ -70,7 +77,7 @@ MpiEnvironment::~MpiEnvironment() {
   MPI_Finalized(&finalized);
   if (finalized != 0) return;
   if (std::uncaught_exceptions() > uncaught_) abort(ExitCode::internal);
-  MPI_Finalize();
+  if (is_ours_) MPI_Finalize();
 }
 
 MpiMeeting MpiEnvironment::meet(const MpiArrival& arrival, double seconds) const {

@@ -43,7 +43,8 @@ enum class MpiMeeting {
 };
 
 /// One per process. Starts MPI so that any thread may call it, with errors returned, not fatal. Works without
-/// mpirun, as one rank.
+/// mpirun, as one rank. Where somebody else has started MPI in this process (mpi4py) it is taken as it is, if
+/// any thread may call it, and whoever started it finalizes it.
 ///
 /// The destructor finalizes MPI when the process is healthy; while an exception unwinds it ends the whole
 /// job, since other ranks may wait for this one forever. So main() catches while this object lives, and
@@ -100,6 +101,7 @@ class MpiEnvironment {
   int local_size_ = 1;
   std::vector<MpiHost> hosts_;
   int uncaught_ = 0;
+  bool is_ours_ = true;  // started here
 };
 
 }  // namespace trireme
