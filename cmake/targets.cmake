@@ -20,6 +20,10 @@ if(TRIREME_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # An unnamed namespace of a source is one of a header's to GCC.
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
 endif()
+if(TRIREME_UNITY AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  # To clang a local name shadows that of another source's unnamed namespace.
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-shadow>)
+endif()
 if(TRIREME_PRECOMPILE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 forgets which lines of a precompiled header are the library's, and warns of std::string's own.
   add_compile_options(

@@ -40,6 +40,7 @@ pieces=(
   "faults|faults around the program, each with what is promised then"
   "quickstart|README's first command, in a clone of its own"
   "package|installed, and as a part of another project, with GCC and clang"
+  "extend|docs/extending.md followed on a copy of the sources, built and trained"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
 
@@ -119,6 +120,7 @@ run_piece() {
     package)
       release && targets release trireme && tests/package/run.sh --whole "$out/release" mpirun c++ &&
         tests/package/run.sh --whole "$out/release" mpirun clang++-14 ;;
+    extend) tests/extend/run.py "$out/extend" mpirun -DTRIREME_UNITY=ON ;;
     bundle) tests/gpu_bundle.sh && tests/gpu/bare_root.sh build-gpu-bundle/trireme-gpu.tar.xz ;;
   esac
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "launch/cli/help_text.h"
+#include "launch/cli/options/former_names.h"
 #include "launch/cli/options/names_elsewhere.h"
 #include "launch/cli/options/option_table.h"
 
@@ -27,6 +28,9 @@ std::string_view dashes(std::string_view program) {
 
 std::string others_of(const std::string& key) {
   std::string out;
+  for (const FormerName& former : former_names()) {
+    if (former.key == key) out += fmt::format("`{}` (before)", former.name);
+  }
   for (const NameElsewhere& other : names_elsewhere()) {
     if (other.key == key)
       out += fmt::format("{}`{}{}` ({})", out.empty() ? "" : ", ", dashes(other.program), other.name,

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "launch/cli/command_line.h"
 #include "launch/cli/ini_file.h"
+#include "launch/cli/options/former_names.h"
 #include "launch/cli/options/names_elsewhere.h"
 #include "launch/cli/options/nearest_name.h"
 #include "launch/config/complete_config.h"
@@ -54,6 +57,7 @@ class Sources {
       errors_.push_back(fmt::format("command line: unexpected argument '{}'", argument));
     }
     for (Setting& setting : settings.list) {
+      take_former_name(setting, keys, is_command_line ? "--" : "");
       if (std::ranges::find(keys, setting.key) == keys.end()) {
         errors_.push_back(fmt::format("{}: {}{} is not an option of trireme {}{}", setting.where, dashes,
                                       setting.key, rules_.command, meant_by(setting.key, keys, dashes)));
@@ -70,6 +74,15 @@ class Sources {
         (is_command_line ? command_line : file).push_back(std::move(setting));
       }
     }
+  }
+
+  /// Gives the setting today's name where the command has that and not the other.
+  void take_former_name(Setting& setting, std::span<const std::string> keys, std::string_view prefix) {
+    const std::string_view now = todays_name(setting.key);
+    if (now.empty() || std::ranges::find(keys, now) == keys.end()) return;
+    result_.warnings.push_back(fmt::format("{}: {}{} is the former name of {}{}, which it will need one day",
+                                           setting.where, prefix, setting.key, prefix, now));
+    setting.key = now;
   }
 
   const ArgumentRules& rules_;
@@ -170,6 +183,11 @@ void throw_errors(const std::vector<std::string>& errors, const std::string& com
     for (size_t i = 0; i < errors.size(); ++i) message += fmt::format("\n  {}. {}", i + 1, errors[i]);
   }
   throw_usage("{}\nall options: trireme {} --help", message, command);
+}
+
+void print_notes(const RunArguments& arguments) {
+  for (const std::string& warning : arguments.warnings) fmt::print("warning: {}\n", warning);
+  for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
 }
 
 bool asks_for_help(std::span<const std::string> args) {

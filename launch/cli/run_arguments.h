@@ -21,8 +21,9 @@ struct ArgumentRules {
 };
 
 struct RunArguments {
-  RunConfig config;                ///< complete
-  std::set<std::string> switches;  ///< those that were given
+  RunConfig config;                   ///< complete
+  std::set<std::string> switches;     ///< those that were given
+  std::vector<std::string> warnings;  ///< former names of options, one sentence each
   std::vector<std::string>
       notes;  ///< keys of the file that the command line left without effect, one sentence each
 };
@@ -32,6 +33,9 @@ struct RunArguments {
 /// Throws one UserError (usage) with all errors as a numbered list.
 RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std::string> args,
                                  int world_size);
+
+/// Prints warnings and notes.
+void print_notes(const RunArguments& arguments);
 
 /// True when -h or --help is among the arguments.
 bool asks_for_help(std::span<const std::string> args);

@@ -49,13 +49,11 @@ void run_train(std::span<const std::string> args, const RankPlace& place) {
   const std::string config_ini = write_config(arguments.config);
   if (arguments.switches.contains("dry-run")) {
     if (place.rank != 0) return;
-    for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
+    print_notes(arguments);
     fmt::print("{}\n{}", banner(arguments.config, {}), config_ini);
     return;
   }
-  if (place.rank == 0) {
-    for (const std::string& note : arguments.notes) fmt::print("note: {}\n", note);
-  }
+  if (place.rank == 0) print_notes(arguments);
   const StopRequest stop(place.rank, end_at_start(arguments.config, place.rank, place.log));
   const RankJob ranks(arguments.config, place);
   train(arguments.config, config_ini, ranks.job, stdout);

@@ -102,6 +102,7 @@ void run_verify(std::span<const std::string> args, const RankPlace& place) {
                 num_ranks, kMostThreads, num_ranks);
   }
   if (place.rank == 0) {
+    print_notes(arguments);
     fmt::print("model   {}\nbatch   {}\nlayout  {} against one rank, {}\n", model_line(config.model),
                batch_line(config), layout_line(config),
                place.world_size == num_ranks ? "as processes" : "as threads of this process");

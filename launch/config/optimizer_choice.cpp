@@ -38,11 +38,12 @@ void check_rules(const RunConfig& config, Errors& errors) {
   for (const ParameterInfo& row : rows) {
     const ParameterSettings settings = settings_of(row.name, row.shape.rank(), row.expert >= 0, rules);
     trains = trains || !settings.frozen;
-    if (row.shape.rank() == 2 || settings.optimizer != OptimizerKind::muon) continue;
+    const OptimizerTraits& optimizer = traits_of(settings.optimizer);
+    if (row.shape.rank() == 2 || optimizer.unit != UpdateUnit::matrix) continue;
     errors.push_back(
-        fmt::format("optimizer.rules assign Muon to {}, which is not a matrix: match only matrices, such as "
+        fmt::format("optimizer.rules assign {} to {}, which is not a matrix: match only matrices, such as "
                     "@matrix",
-                    row.name));
+                    optimizer.name, row.name));
     break;
   }
   if (!trains) errors.push_back("optimizer.rules freeze all parameters: there is nothing to train");
@@ -51,8 +52,7 @@ void check_rules(const RunConfig& config, Errors& errors) {
 }  // namespace
 
 std::vector<ParameterRule> optimizer_rules(const OptimizerConfig& config) {
-  std::vector<ParameterRule> rules =
-      config.kind == OptimizerKind::muon ? muon_rules() : std::vector<ParameterRule>();
+  std::vector<ParameterRule> rules = rules_of(config.kind);
   rules.insert(rules.end(), config.rules.begin(), config.rules.end());
   return rules;
 }

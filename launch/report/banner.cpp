@@ -95,6 +95,8 @@ std::string optimizer_text(const RunConfig& config) {
   std::string text =
       fmt::format("AdamW, {}, warm-up {}, betas {:g} {:g}, weight decay {:g}, {}", rate, o.warmup, o.beta1,
                   o.beta2, o.weight_decay, o.clip > 0 ? fmt::format("clip {:g}", o.clip) : "no clipping");
+  if (o.kind != OptimizerKind::adamw && o.kind != OptimizerKind::muon)
+    text += fmt::format("; {} for the linear layers' matrices", to_string(o.kind));
   if (uses_muon(o)) {
     text += fmt::format("; Muon{}, lr {:g}, momentum {:g}{}, {} Newton-Schulz iterations in {}",
                         o.kind == OptimizerKind::muon ? " for the linear layers' matrices" : "", muon_lr(o),
@@ -109,11 +111,9 @@ std::string optimizer_text(const RunConfig& config) {
 std::string loss_text(const LossConfig& loss) {
   if (!loss.adds_terms()) return "cross-entropy";
   std::string added;
-  const auto add = [&](double factor, const char* what) {
-    if (factor > 0) added += fmt::format("{}{} {:g}", added.empty() ? "" : " and ", what, factor);
-  };
-  add(loss.z_loss, "z-loss");
-  add(loss.label_smoothing, "label smoothing");
+  for (const auto& [what, number] : loss.terms()) {
+    if (number > 0) added += fmt::format("{}{} {:g}", added.empty() ? "" : " and ", what, number);
+  }
   return fmt::format("cross-entropy, plus {} (shown as objective)", added);
 }
 

@@ -60,7 +60,7 @@ TextLoss text_loss(TrainingSession& session, Communicator& world, std::span<cons
     batches.push_back(micro_batch_of(ctx, session.share(), all, first, size, samples));
     return batches;
   });
-  return {totals.mean_loss(), totals.num_targets};
+  return {totals.mean_loss(), static_cast<int64_t>(totals.weight)};
 }
 
 }  // namespace trireme::launch

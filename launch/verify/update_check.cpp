@@ -101,6 +101,9 @@ std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& g
         const int64_t rows = p.global_shape[0], columns = p.global_shape[1];
         const MuonExpectation expected = muon_update(config_, rows, columns, settings, w, g, mean * clip, m);
         here = muon_error(config_, expected, rows, columns, w, now, of_weights);
+      } else if (settings.optimizer != OptimizerKind::adamw) {
+        here = fmt::format("is by {}, whose equations are not in launch/verify/update_check.cpp",
+                           to_string(settings.optimizer));
       } else {
         auto& v = v_[p.name];
         v.resize(w.size(), 0.0f);

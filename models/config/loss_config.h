@@ -2,7 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <string_view>
+#include <utility>
 
 namespace trireme {
 
@@ -13,7 +16,16 @@ struct LossConfig {
 
   static constexpr int64_t kChunkBytes = int64_t{256} << 20;
 
-  bool adds_terms() const { return z_loss > 0 || label_smoothing > 0; }
+  /// What changes the objective, by name; 0: it does not.
+  auto terms() const {
+    return std::to_array<std::pair<std::string_view, double>>({
+        {"z-loss", z_loss},
+        {"label smoothing", label_smoothing},
+    });
+  }
+  bool adds_terms() const {
+    return std::ranges::any_of(terms(), [](const auto& term) { return term.second > 0; });
+  }
   /// Rows per chunk for `rows` whose logits take `bytes_a_row` each: all if they fit, else chunks as even as
   /// possible.
   int64_t rows_at_once(int64_t rows, int64_t bytes_a_row) const {

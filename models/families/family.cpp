@@ -14,8 +14,9 @@ const Family& family_of(ModelFamily family) {
 }
 
 std::span<const Family> families() {
-  static const std::vector<Family> all = {gpt2_family(), llama_family(), qwen3_family(), gemma2_family(),
-                                          mistral_family()};
+#define TRIREME_MAKE_FAMILY(name) name##_family(),
+  static const std::vector<Family> all = {TRIREME_FAMILIES(TRIREME_MAKE_FAMILY)};
+#undef TRIREME_MAKE_FAMILY
   return all;
 }
 

@@ -1,5 +1,5 @@
-// Families of models: what each fixes of a config, and its presets. A family is one file and a line of the
-// table.
+// Families of models: what each fixes of a config, and its presets. A family is one file and its
+// name in TRIREME_FAMILIES.
 #pragma once
 
 #include <cstdint>

@@ -1,15 +1,14 @@
 // The table of families, one entry per file.
 #pragma once
 
+#include "models/config/kinds.h"
 #include "models/families/family.h"
 
 namespace trireme {
 
-Family gpt2_family();
-Family llama_family();
-Family qwen3_family();
-Family gemma2_family();
-Family mistral_family();
+#define TRIREME_DECLARE_FAMILY(name) Family name##_family();
+TRIREME_FAMILIES(TRIREME_DECLARE_FAMILY)
+#undef TRIREME_DECLARE_FAMILY
 
 /// Mixtures of experts, of several families.
 std::vector<Preset> mixture_presets();

@@ -2,8 +2,7 @@
 
 #include <utility>
 
-#include "models/layers/gated_activation.h"
-#include "runtime/ops/activation.h"
+#include "models/layers/activation.h"
 
 namespace trireme {
 
@@ -28,14 +27,15 @@ Tensor FeedForward::forward(Context& ctx, const TokenBatch& batch, const Tensor&
   auto& state = saved.emplace<FeedForwardState>();
   const bool sharded_rows = tensor_.shards_rows(batch);
   Tensor a;
-  if (is_gated(activation_)) {
-    state.h = up_.forward(ctx, x, sharded_rows, state.up_linear);
-    a = Tensor::empty(ctx, {batch.rows(), state.h.dim(1) / 2}, x.dtype());
-    gated_activation(ctx, activation_, state.h, a);
-  } else {
+  if (activation_ == ActivationKind::gelu) {  // GPUs have it in the product's epilogue
     state.h = Tensor::empty(ctx, {batch.rows(), parameters_->up.weight.weight.dim(0)}, x.dtype());
     a = Tensor::empty(ctx, state.h.shape(), x.dtype());
     up_.forward_gelu(ctx, x, sharded_rows, state.h, a, state.up_linear);
+  } else {
+    state.h = up_.forward(ctx, x, sharded_rows, state.up_linear);
+    const int64_t width = state.h.dim(1) / (is_gated(activation_) ? 2 : 1);
+    a = Tensor::empty(ctx, {batch.rows(), width}, x.dtype());
+    activation(ctx, activation_, state.h, a);
   }
   return down_.forward(ctx, a, sharded_rows, state.down_linear);
 }
@@ -43,12 +43,12 @@ Tensor FeedForward::forward(Context& ctx, const TokenBatch& batch, const Tensor&
 Tensor FeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {
   auto& state = saved.get<FeedForwardState>();
   Tensor dh;
-  if (is_gated(activation_)) {
-    const Tensor da = down_.backward_input(ctx, dy, state.down_linear);
-    dh = state.h;  // in place: h is not needed again
-    gated_activation_backward(ctx, activation_, state.h, da, dh);
-  } else {
+  if (activation_ == ActivationKind::gelu) {
     dh = down_.backward_input_gelu(ctx, dy, state.h, state.down_linear);
+  } else {
+    const Tensor da = down_.backward_input(ctx, dy, state.down_linear);
+    dh = is_gated(activation_) ? state.h : da;  // in place: neither is needed again
+    activation_backward(ctx, activation_, state.h, da, dh);
   }
   state.h = Tensor();
   return up_.backward_input(ctx, dh, state.up_linear);

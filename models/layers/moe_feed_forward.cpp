@@ -2,9 +2,8 @@
 
 #include <utility>
 
-#include "models/layers/gated_activation.h"
+#include "models/layers/activation.h"
 #include "parallel/expert_parallel/token_exchange.h"
-#include "runtime/ops/activation.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/gemm/grouped_gemm.h"
 #include "runtime/ops/permute.h"
@@ -103,11 +102,7 @@ void MoeFeedForward::compute(Context& ctx, int chunk, const MoeState& state, con
   const Tensor h = rows_of(state.h, there), a = rows_of(state.a, there);
   ops::grouped_linear(ctx, rows_of(state.rows, there), exchange.counts(chunk),
                       experts_of(up_, exchange, chunk), h);
-  if (is_gated(activation_)) {
-    gated_activation(ctx, activation_, h, a);
-  } else {
-    ops::gelu(ctx, h, a);
-  }
+  activation(ctx, activation_, h, a);
   ops::grouped_linear(ctx, a, exchange.counts(chunk), experts_of(down_, exchange, chunk),
                       rows_of(made, there));
 }
@@ -156,11 +151,7 @@ void MoeFeedForward::compute_backward(Context& ctx, int chunk, const MoeState& s
   const Tensor h = rows_of(state.h, there), da_here = rows_of(da, there);
   ops::grouped_linear_backward_input(ctx, rows_of(state.dout, there), exchange.counts(chunk),
                                      experts_of(down_, exchange, chunk), da_here);
-  if (is_gated(activation_)) {
-    gated_activation_backward(ctx, activation_, h, da_here, h);
-  } else {
-    ops::gelu_backward(ctx, h, da_here, da_here);
-  }
+  activation_backward(ctx, activation_, h, da_here, rows_of(state.dh, there));
   ops::grouped_linear_backward_input(ctx, rows_of(state.dh, there), exchange.counts(chunk),
                                      experts_of(up_, exchange, chunk), rows_of(drows, there));
 }

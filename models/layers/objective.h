@@ -8,7 +8,7 @@ namespace trireme {
 
 /// Of some rows of a micro-batch, as a head makes them.
 struct RowLogits {
-  ops::Columns columns;  ///< this tensor-parallel rank's share of the vocabulary
+  ops::Columns columns;  ///< this tensor-parallel rank's share of the vocabulary: tensor.part(vocab_size)
   int64_t vocab_size = 0;
   float soft_cap = 0;  ///< of what is in `columns`; 0: none
 };
@@ -26,7 +26,7 @@ struct RowTargets {
 
 /// What an objective adds to, each [1] f64 or absent.
 struct LossSums {
-  Tensor loss;   ///< cross-entropies: what is shown, and compared with that of an evaluation
+  Tensor loss;   ///< what is shown, and compared with that of an evaluation: cross-entropies, or one's own
   Tensor added;  ///< all else that is minimised
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,8 @@
 #include "runtime/tensor/dtype.h"
 
 namespace trireme {
+
+class Objective;
 
 struct SessionOptions {
   int64_t max_seq_len = 0;       ///< longest sequence; 0: the model's max_positions
@@ -24,6 +27,8 @@ struct SessionOptions {
   std::string weights = {};               ///< safetensors file to begin with; empty: initial weights
   bool upcycle = false;  ///< a mixture begins with the weights of a dense model (load_weights())
   LossConfig loss = {};  ///< what is minimised
+  /// One's own in its place (models/layers/objective.h); null: that of `loss`.
+  std::shared_ptr<const Objective> objective = nullptr;
   TrainingStepOptions step = {};
 };
 

@@ -32,7 +32,8 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
               .sharding = parallel_.sharding(options.master, options.rules),
               .recomputation = options.recomputation,
               .float8 = options.float8,
-              .loss = options.loss}),
+              .loss = options.loss,
+              .objective = options.objective}),
       step_(ctx, parallel_, model_.part(), options.step) {
   storage().initialize(ctx, options.seed);
   if (!options.weights.empty())

@@ -6,7 +6,7 @@
 
 #include "models/config/validate.h"
 #include "models/cost/layer_placement.h"
-#include "models/layers/cross_entropy.h"
+#include "models/layers/make_objective.h"
 #include "models/layers/rotary_table.h"
 #include "models/spec/describe.h"
 #include "models/transformer/block.h"
@@ -64,8 +64,7 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
 std::unique_ptr<Layer> Transformer::make_layer(Context& ctx, int place) {
   if (place == 0) return std::make_unique<Embedding>(spec_.embedding, parameters_->embedding(), tensor_);
   if (place <= spec_.num_blocks()) return make_block(ctx, place - 1);
-  std::shared_ptr<const Objective> objective = options_.objective;
-  if (!objective) objective = std::make_shared<CrossEntropy>(options_.loss);
+  auto objective = options_.objective ? options_.objective : make_objective(options_.loss);
   auto layer = std::make_unique<LossHead>(spec_.head, parameters_->head(), parameters_->token_table(),
                                           tensor_, std::move(objective), options_.loss);
   head_ = layer.get();

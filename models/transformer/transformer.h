@@ -32,7 +32,7 @@ struct TransformerOptions {
   /// The linear layers of the blocks (not experts, routers or the head) multiply in 8 bits (MatmulPolicies).
   bool float8 = false;
   LossConfig loss = {};
-  /// What is minimised in place of the CrossEntropy that `loss` describes; null: that.
+  /// What is minimised in place of what `loss` describes; null: that.
   std::shared_ptr<const Objective> objective = nullptr;
 };
 

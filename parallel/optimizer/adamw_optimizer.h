@@ -22,7 +22,6 @@ class AdamWOptimizer final : public Optimizer {
   AdamWOptimizer(Context& ctx, ParameterStorage& storage, const AdamWConfig& config);
 
   OptimizerKind kind() const override { return OptimizerKind::adamw; }
-  UpdateUnit unit() const override { return UpdateUnit::element; }
   void begin(Context& ctx, double lr, int64_t number) override;
   void update(Context& ctx, const Tensor& gradient_scale, const BucketUpdated& updated) override;
   std::vector<StateBuffer> state() const override;

@@ -7,11 +7,14 @@ namespace trireme {
 ModelOptimizer::ModelOptimizer(Context& ctx, const ParallelContext& parallel, ParameterStorage& storage,
                                const AdamWConfig& adamw, const MuonConfig& muon)
     : storage_(storage) {
-  optimizers_.push_back(std::make_unique<AdamWOptimizer>(ctx, storage, adamw));
   // By the rules, which all ranks share: a stage without such matrices has its part in making groups of
   // ranks.
-  const auto names_muon = [](const ParameterRule& rule) { return rule.optimizer == OptimizerKind::muon; };
-  if (std::ranges::any_of(storage.sharding().rules, names_muon))
+  const auto is_named = [&](OptimizerKind kind) {
+    return std::ranges::any_of(storage.sharding().rules,
+                               [&](const ParameterRule& rule) { return rule.optimizer == kind; });
+  };
+  optimizers_.push_back(std::make_unique<AdamWOptimizer>(ctx, storage, adamw));
+  if (is_named(OptimizerKind::muon))
     optimizers_.push_back(std::make_unique<MuonOptimizer>(ctx, parallel, storage, muon));
 }
 

@@ -37,7 +37,6 @@ class MuonOptimizer final : public Optimizer {
                 const MuonConfig& config);
 
   OptimizerKind kind() const override { return OptimizerKind::muon; }
-  UpdateUnit unit() const override { return UpdateUnit::matrix; }
   void begin(Context& ctx, double lr, int64_t number) override;
   void update(Context& ctx, const Tensor& gradient_scale, const BucketUpdated& updated) override;
   std::vector<StateBuffer> state() const override;

@@ -12,10 +12,6 @@ namespace trireme {
 /// Told that this rank's shard of a bucket has its new weights.
 using BucketUpdated = std::function<void(const ParameterGroup&, const ParameterBucket&)>;
 
-/// What an update has to see of a parameter at once. An element at a time fits any sharding; whole matrices
-/// have to be brought together where ranks hold pieces of them.
-enum class UpdateUnit { element, matrix };
-
 /// What an optimizer keeps beside a group: f32, a number for each element, as a sharded buffer of the group
 /// (BufferExtent::sharded), padding zero. own_ranges() says which elements of the model these are.
 struct StateBuffer {
@@ -30,7 +26,6 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   virtual OptimizerKind kind() const = 0;
-  virtual UpdateUnit unit() const = 0;
   /// Begins update `number`, counted from 1: gives the device what follows from it and from the learning
   /// rate, of which each group's settings have a factor.
   virtual void begin(Context& ctx, double lr, int64_t number) = 0;

@@ -27,9 +27,14 @@ bool fits(std::string_view pattern, std::string_view text) {
 
 }  // namespace
 
-std::string_view to_string(OptimizerKind kind) {
-  constexpr std::string_view kNames[] = {"adamw", "muon"};
-  return kNames[static_cast<size_t>(kind)];
+std::span<const EnumName<OptimizerKind>> names_of(OptimizerKind) {
+  static const std::vector<EnumName<OptimizerKind>> names = [] {
+    std::vector<EnumName<OptimizerKind>> all;
+    for (const OptimizerTraits& traits : kOptimizers)
+      all.push_back({static_cast<OptimizerKind>(all.size()), traits.name});
+    return all;
+  }();
+  return names;
 }
 
 std::string_view to_string(ParameterRole role) {
@@ -64,17 +69,17 @@ ParameterSettings settings_of(std::string_view name, int num_dims, bool is_of_ex
   return settings;
 }
 
-std::vector<ParameterRule> muon_rules() {
+std::vector<ParameterRule> rules_of(OptimizerKind kind) {
+  if (kind == OptimizerKind::adamw) return {};
   std::vector<ParameterRule> rules(2);
   rules[0].role = ParameterRole::matrix;
   rules[1].role = ParameterRole::expert;
-  for (ParameterRule& rule : rules) rule.optimizer = OptimizerKind::muon;
+  for (ParameterRule& rule : rules) rule.optimizer = kind;
   return rules;
 }
 
 int optimizer_state_floats(const ParameterSettings& settings) {
-  if (settings.frozen) return 0;
-  return settings.optimizer == OptimizerKind::adamw ? 2 : 1;
+  return settings.frozen ? 0 : traits_of(settings.optimizer).state_floats;
 }
 
 }  // namespace trireme

@@ -8,10 +8,30 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/base/enum_names.h"
+
 namespace trireme {
 
 enum class OptimizerKind : uint8_t { adamw, muon };
-std::string_view to_string(OptimizerKind kind);
+
+/// What an update has to see of a parameter at once. An element at a time fits any sharding and any
+/// parameter; whole matrices have to be brought together where ranks hold pieces of them.
+enum class UpdateUnit : uint8_t { element, matrix };
+
+struct OptimizerTraits {
+  std::string_view name;  ///< of --optimizer.kind, and "optimizer=" of rules
+  UpdateUnit unit;
+  int state_floats;  ///< f32 numbers that it keeps for each element, masters aside
+};
+/// In the order of the kinds. AdamW keeps two moments, Muon a momentum.
+inline constexpr OptimizerTraits kOptimizers[] = {
+    {"adamw", UpdateUnit::element, 2},
+    {"muon", UpdateUnit::matrix, 1},
+};
+constexpr const OptimizerTraits& traits_of(OptimizerKind kind) {
+  return kOptimizers[static_cast<size_t>(kind)];
+}
+std::span<const EnumName<OptimizerKind>> names_of(OptimizerKind);
 
 /// What a parameter is for. Matrices are those of linear layers, vectors their biases.
 enum class ParameterRole : uint8_t { matrix, expert, router, embedding, head, norm, vector };
@@ -48,12 +68,12 @@ struct ParameterSettings {
 ParameterSettings settings_of(std::string_view name, int num_dims, bool is_of_expert,
                               std::span<const ParameterRule> rules);
 
-/// Muon for the matrices of linear layers, those of experts among them; not for routers, embeddings and the
-/// head.
-std::vector<ParameterRule> muon_rules();
+/// This optimizer for the matrices of linear layers, those of experts among them; not for routers,
+/// embeddings and the head, which stay AdamW's.
+std::vector<ParameterRule> rules_of(OptimizerKind kind);
+inline std::vector<ParameterRule> muon_rules() { return rules_of(OptimizerKind::muon); }
 
-/// f32 numbers that the optimizer keeps for each element of such a parameter, masters aside: AdamW's two
-/// moments, Muon's momentum.
+/// OptimizerTraits::state_floats of such a parameter; of a frozen one 0.
 int optimizer_state_floats(const ParameterSettings& settings);
 
 }  // namespace trireme

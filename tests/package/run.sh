@@ -44,6 +44,15 @@ while read -r loss; do
 done < <(ranks 4 "$folder/examples/own_family" | awk '{ print $NF }')
 ((num == 3)) || fail "own_family: $num layouts on 4 ranks"
 
+hinge=$("$folder/examples/own_objective" | awk '{ print $NF; exit }')
+awk -v a="$hinge" 'BEGIN { exit !(a > 0 && a < 20) }' || fail "own_objective: $hinge, where it begins at about 60"
+num=0
+while read -r loss; do
+  is_near "$loss" "$hinge" || fail "own_objective: $loss on 2 ranks, $hinge on one"
+  num=$((num + 1))
+done < <(ranks 2 "$folder/examples/own_objective" | awk '{ print $NF }')
+((num == 2)) || fail "own_objective: $num layouts on 2 ranks"
+
 quietly "$folder/root/bin/trireme" train --data.text README.md --model.layers 2 --model.hidden 32 --model.heads 2 \
   --train.seq-len 32 --train.micro-batch 4 --train.global-batch 8 --train.steps 3 --train.sample-tokens 0 --run.dir "$folder/run"
 trained=$(sed -n 's/.*"val_loss":\([0-9.]*\).*/\1/p' "$folder/run/metrics.jsonl" | tail -n 1)

@@ -85,13 +85,6 @@ std::string needs_scaling(const RunConfig& config) {
 }
 
 /// Sets the same field; written by its new name alone.
-OptionValue former_name_of_init_from() {
-  OptionValue value = text(
-      [](auto& c) -> auto& { return c.start.file; }, "FILE");
-  value.get = [](const RunConfig&) { return std::string(); };
-  return value;
-}
-
 }  // namespace
 
 std::vector<Option> model_options() {
@@ -189,7 +182,6 @@ std::vector<Option> model_options() {
        "start from these weights at step 0, as for fine-tuning: a checkpoint, a run directory or "
        "a weight file such as its model.safetensors",
        "random, from train.seed"},
-      {section, "load", "", former_name_of_init_from(), "deprecated name of model.init-from", "none"},
   };
 }
 

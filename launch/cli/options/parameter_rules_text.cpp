@@ -31,19 +31,30 @@ bool set_switch(std::string_view value, std::optional<bool>& field) {
   return value == "on" || value == "off";
 }
 
-template <class Enum>
-bool set_name(std::string_view value, Enum last, std::optional<Enum>& field) {
-  for (int i = 0; i <= static_cast<int>(last); ++i) {
-    if (to_string(static_cast<Enum>(i)) != value) continue;
-    field = static_cast<Enum>(i);
+bool set_role(std::string_view value, std::optional<ParameterRole>& field) {
+  for (int i = 0; i <= static_cast<int>(ParameterRole::vector); ++i) {
+    if (to_string(static_cast<ParameterRole>(i)) != value) continue;
+    field = static_cast<ParameterRole>(i);
     return true;
   }
   return false;
 }
 
+std::string optimizer_names() {
+  std::string names;
+  for (const OptimizerTraits& optimizer : kOptimizers) {
+    names += names.empty() ? "" : "|";
+    names += optimizer.name;
+  }
+  return names;
+}
+
 std::string set_key(std::string_view setting, ParameterRule& rule) {
   const std::string_view whole = setting, key = take_until(setting, "="), value = setting;
-  if (key == "optimizer" && set_name(value, OptimizerKind::muon, rule.optimizer)) return "";
+  if (const auto kind = parse_enum<OptimizerKind>(value); key == "optimizer" && kind) {
+    rule.optimizer = kind;
+    return "";
+  }
   if (key == "decay" && set_switch(value, rule.decays)) return "";
   if (key == "frozen" && set_switch(value, rule.frozen)) return "";
   const auto factor = option_values::parse_number<double>(value);
@@ -51,8 +62,8 @@ std::string set_key(std::string_view setting, ParameterRule& rule) {
     rule.lr_factor = factor;
     return "";
   }
-  return fmt::format(
-      "'{}' is none of optimizer=adamw|muon, lr=FACTOR (0 or more), decay=on|off and frozen=on|off", whole);
+  return fmt::format("'{}' is none of optimizer={}, lr=FACTOR (0 or more), decay=on|off and frozen=on|off",
+                     whole, optimizer_names());
 }
 
 std::string parse_rule(std::string_view text, ParameterRule& rule) {
@@ -61,7 +72,7 @@ std::string parse_rule(std::string_view text, ParameterRule& rule) {
   if (pattern.empty() || text.empty())
     return fmt::format("'{}' is no PATTERN: KEY=VALUE ...", trimmed(whole));
   if (pattern.starts_with('@')) {
-    if (!set_name(pattern.substr(1), ParameterRole::vector, rule.role)) {
+    if (!set_role(pattern.substr(1), rule.role)) {
       return fmt::format("'{}' is none of @matrix, @expert, @router, @embedding, @head, @norm and @vector",
                          pattern);
     }

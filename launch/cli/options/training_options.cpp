@@ -174,9 +174,7 @@ std::vector<Option> optimizer_options() {
   const std::string section = "optimizer";
   using Kind = LrScheduleKind;
   std::vector<Option> options = {
-      {section, "kind", "",
-       choice<OptimizerKind>([](auto& c) -> auto& { return c.optimizer.kind; },
-                             {{"adamw", OptimizerKind::adamw}, {"muon", OptimizerKind::muon}}),
+      {section, "kind", "", named<OptimizerKind>([](auto& c) -> auto& { return c.optimizer.kind; }),
        "adamw; or muon: Muon for the matrices of linear layers, AdamW for all other parameters", ""},
       {section, "lr", "",
        real(

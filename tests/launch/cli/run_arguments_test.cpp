@@ -56,6 +56,20 @@ class ConfigFile {
   std::filesystem::path path_;
 };
 
+TEST(RunArguments, FormerNamesAreTakenWithAWarning) {
+  const RunArguments given = parse({"--model.load", "w.safetensors"});
+  EXPECT_EQ(given.config.start.file, "w.safetensors");
+  EXPECT_THAT(given.warnings, ElementsAre(AllOf(HasSubstr("--model.load"), HasSubstr("--model.init-from"))));
+  const ConfigFile file("[model]\nload = a.safetensors\n");
+  const RunArguments of_file = parse({"--config", file.path()});
+  EXPECT_EQ(of_file.config.start.file, "a.safetensors");
+  EXPECT_THAT(of_file.warnings,
+              ElementsAre(AllOf(HasSubstr(".ini:2: model.load"), HasSubstr(" model.init-from"))));
+  EXPECT_THAT(write_config(of_file.config), AllOf(HasSubstr("init-from ="), Not(HasSubstr("\nload ="))));
+  EXPECT_EQ(parse({"--config", file.path(), "--init-from", "b.safetensors"}).config.start.file,
+            "b.safetensors");
+}
+
 TEST(RunArguments, TheLossIsWhatIsAskedFor) {
   EXPECT_EQ(parse({}).config.loss, LossConfig());
   EXPECT_THAT(banner(parse({}).config, {}), HasSubstr("loss       cross-entropy\n"));
