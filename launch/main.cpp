@@ -72,6 +72,7 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
       trireme::throw_environment("standard output cannot be written");
     return ExitCode::ok;
   } catch (const trireme::AgreedEnd& end) {
+    trireme::launch::ignore_late_requests();
     report(end.what(), place, true, end.code() != ExitCode::resumable);
     return end.code();
   } catch (const trireme::Error& error) {

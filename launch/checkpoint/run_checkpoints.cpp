@@ -9,11 +9,12 @@
 
 namespace trireme::launch {
 
-RunCheckpoints::RunCheckpoints(const CheckpointConfig& config, Communicator& world, std::string directory)
+RunCheckpoints::RunCheckpoints(const CheckpointConfig& config, Communicator& world, Device device,
+                               std::string directory)
     : config_(config),
       world_(world),
       directory_(std::move(directory)),
-      saver_(calls_, world.split(0, world.rank(), "checkpoints")) {
+      saver_(calls_, world.split(0, world.rank(), "checkpoints"), device) {
   check_shared_directory(calls_, world_, directory_);
 }
 
@@ -25,12 +26,25 @@ RunCheckpoints::Requests RunCheckpoints::requests() const {
 
 void RunCheckpoints::agree(const Requests& of_all) {
   const auto [is_time, is_saving, has_failed] = of_all;
+  is_saving_ = is_saving > 0;
   if (has_failed > 0) finish();
-  is_due_by_clock_ = is_time > 0 && !(is_saving > 0);
+  is_due_by_clock_ = is_time > 0 && !is_saving_;
 }
 
 bool RunCheckpoints::is_due(int64_t step) const {
-  return is_due_by_clock_ || (config_.every > 0 && step % config_.every == 0);
+  const bool is_by_steps = config_.every > 0 && step % config_.every == 0;
+  return is_due_by_clock_ || (is_by_steps && !is_skipped(step));
+}
+
+bool RunCheckpoints::is_skipped(int64_t step) const {
+  return config_.overlap == SaveOverlap::skip && is_saving_ && config_.every > 0 && step % config_.every == 0;
+}
+
+void RunCheckpoints::skip(int64_t step) {
+  ++num_skipped_;
+  news_.push_back(
+      fmt::format("no checkpoint of step {}: that of step {} is still being written (--checkpoint.overlap skip)",
+                  step, last_step_));
 }
 
 bool RunCheckpoints::is_new_best(int64_t step, double loss) {
@@ -51,24 +65,38 @@ Retention RunCheckpoints::retention() const {
   return retention;
 }
 
-void RunCheckpoints::save(TrainingState state, std::span<const SliceSource> sources, bool waits) {
-  finish();
+void RunCheckpoints::count_stop(Clock::time_point begin) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  seconds_stopped_ += seconds;
+  seconds_unreported_ += seconds;
+}
+
+void RunCheckpoints::save(TrainingState state, std::vector<SliceSource> sources, Stream& compute,
+                          bool waits) {
   const auto begin = Clock::now();
+  finish();
   last_begin_ = begin;
   last_step_ = state.step;
   state.best = best_;
   is_due_by_clock_ = false;
   is_reported_ = false;
   failure_.clear();
-  saver_.save({directory_, std::move(state), {}, retention()}, sources);
-  seconds_stopped_ = std::chrono::duration<double>(Clock::now() - begin).count();
-  if (waits || !config_.async) {
-    finish();
-    seconds_stopped_ = std::chrono::duration<double>(Clock::now() - begin).count();
-  }
+  seconds_stopped_ = 0;
+  saver_.save({directory_, std::move(state), retention()}, std::move(sources), compute);
+  const bool is_done = waits || !config_.async;
+  if (is_done) wait();
+  count_stop(begin);
+  if (is_done) report();
 }
 
-void RunCheckpoints::finish() {
+void RunCheckpoints::release(Stream& compute) {
+  const auto begin = Clock::now();
+  saver_.release(compute);
+  count_stop(begin);
+}
+
+void RunCheckpoints::wait() {
+  is_saving_ = false;
   try {
     saver_.wait();
   } catch (const SaveFailed& error) {
@@ -79,13 +107,20 @@ void RunCheckpoints::finish() {
   }
 }
 
+void RunCheckpoints::finish() {
+  wait();
+  report();
+}
+
+void RunCheckpoints::report() {
+  if (std::exchange(is_reported_, true) || !saver_.last()) return;
+  news_.push_back(
+      fmt::format("checkpoint {}; training paused for {:.0f} ms", last_place(), 1e3 * seconds_stopped_));
+  for (const std::string& warning : saver_.last()->warnings) news_.push_back("warning: " + warning);
+}
+
 std::vector<std::string> RunCheckpoints::take_messages() {
-  if (!is_reported_ && !saver_.is_saving() && !saver_.has_failed() && saver_.last()) {
-    is_reported_ = true;
-    news_.push_back(
-        fmt::format("checkpoint {}; training paused for {:.0f} ms", last_place(), 1e3 * seconds_stopped_));
-    for (const std::string& warning : saver_.last()->warnings) news_.push_back("warning: " + warning);
-  }
+  if (!saver_.is_saving() && !saver_.has_failed()) report();
   return std::exchange(news_, {});
 }
 

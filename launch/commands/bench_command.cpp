@@ -81,7 +81,7 @@ std::vector<PlainOption> collectives_options(BenchOptions& o) {
   operations.insert(operations.end(), collective_names().begin(), collective_names().end());
   CollectivesBenchOptions& c = o.collectives;
   std::vector<PlainOption> options = {
-      {"op", "NAME", fmt::format("{}", fmt::join(operations, ", ")), "all",
+      {"op", "NAME", fmt::format("collective: {}", fmt::join(operations, ", ")), "all",
        one_of(c.operation, same(operations))},
       {"min-bytes", "N", "smallest message, by the larger of a rank's input and output",
        fmt::to_string(c.min_bytes), whole_into(c.min_bytes, 8, int64_t{1} << 36)},
@@ -96,9 +96,9 @@ std::vector<PlainOption> collectives_options(BenchOptions& o) {
                                {"f16", DType::f16},
                                {"i32", DType::i32},
                                {"i64", DType::i64}})},
-      {"redop", "sum|max|min", "of reductions", "sum",
+      {"redop", "sum|max|min", "reduction operation", "sum",
        one_of<ReduceOp>(c.op, {{"sum", ReduceOp::sum}, {"max", ReduceOp::max}, {"min", ReduceOp::min}})},
-      {"warmup", "N", "untimed calls first", fmt::to_string(c.warmup), whole_into(c.warmup, 0, 1 << 20)},
+      {"warmup", "N", "untimed warm-up calls", fmt::to_string(c.warmup), whole_into(c.warmup, 0, 1 << 20)},
       {"iterations", "N", "timed calls", fmt::to_string(c.iterations), whole_into(c.iterations, 1, 1 << 20)},
       {"backend", "auto|mpi|nccl", "communication backend; auto: nccl if each rank has its own GPU, else mpi",
        "auto", one_of<BackendKind>(o.run.backend, named<BackendKind>(BackendKind::self))},
@@ -117,7 +117,7 @@ std::vector<PlainOption> collectives_options(BenchOptions& o) {
 
 std::vector<PlainOption> ops_options(BenchOptions& o) {
   std::vector<PlainOption> options = {
-      {"dtype", "f32|bf16|f16", "of the tensors", "bf16",
+      {"dtype", "f32|bf16|f16", "dtype of the tensors", "bf16",
        one_of<DType>(o.dtype, {{"f32", DType::f32}, {"bf16", DType::bf16}, {"f16", DType::f16}})},
       {"tokens", "N", "tokens: rows of the activations", fmt::to_string(o.tokens),
        whole_into(o.tokens, 1, 1 << 24)},

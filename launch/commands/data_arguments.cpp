@@ -44,7 +44,7 @@ std::vector<PlainOption> build_options(DataBuildOptions& o) {
        o.tokenizer, text_into(o.tokenizer)},
       {"format", "auto|text|jsonl", "format of the files; auto: detect it from the content of each", "auto",
        format},
-      {"end-of-text", "TOKEN", "end-of-document token of a tokenizer file", "known by its name",
+      {"end-of-text", "TOKEN", "end-of-document token of a tokenizer file", "detected by name",
        text_into(o.end_of_text)},
       {"bpe-vocab", "N", "vocabulary size of the BPE tokenizer trained here", fmt::to_string(o.bpe_vocab),
        whole_into(o.bpe_vocab, 257, 1 << 24)},
@@ -52,7 +52,7 @@ std::vector<PlainOption> build_options(DataBuildOptions& o) {
        fmt::to_string(o.validation_fraction), fraction},
       {"json-field", "NAME", "field of a JSONL object that holds the text", o.input.json_field,
        text_into(o.input.json_field)},
-      {"threads", "N", "that tokenize", "all cores", whole_into(o.num_threads, 1, 4096)},
+      {"threads", "N", "threads to tokenize with", "all cores", whole_into(o.num_threads, 1, 4096)},
   };
 }
 

@@ -48,7 +48,8 @@ std::vector<PlainOption> schedule_options(ScheduleOptions& o) {
     return fmt::format("{}{}", fmt::join(kinds, ", "), did_you_mean(text, kinds));
   };
   return {
-      {"kind", "NAME", fmt::format("{}", fmt::join(kinds, ", ")), std::string(to_string(o.kind)), kind},
+      {"kind", "NAME", fmt::format("schedule: {}", fmt::join(kinds, ", ")), std::string(to_string(o.kind)),
+       kind},
       {"pp", "N", "pipeline stages", fmt::to_string(o.num_stages), whole_into(o.num_stages, 1, 4096)},
       {"micro-batches", "N", "micro-batches per step", fmt::to_string(o.num_micro_batches),
        whole_into(o.num_micro_batches, 1, kMostCells)},

@@ -102,8 +102,9 @@ struct CheckpointConfig {
   int64_t keep = 3;        ///< newest checkpoints to keep; 0: save none
   int64_t keep_every = 0;  ///< keep those of multiples of this step for good; 0: none
   bool best = false;       ///< save at each lowest validation loss, and keep the best
-  bool async = true;       ///< write in the background
+  bool async = true;       ///< copy and write in the background
   SaveFailurePolicy failure = SaveFailurePolicy::warn;
+  SaveOverlap overlap = SaveOverlap::wait;
   std::string dir;  ///< empty: "checkpoints" in the run directory
 
   bool is_on() const { return keep > 0; }

@@ -25,6 +25,16 @@ inline std::span<const EnumName<SaveFailurePolicy>> names_of(SaveFailurePolicy) 
   return kNames;
 }
 
+/// What to do when a save by steps is due while the one before is still being written: wait for that one, or
+/// skip this one.
+enum class SaveOverlap : uint8_t { wait, skip };
+
+inline std::span<const EnumName<SaveOverlap>> names_of(SaveOverlap) {
+  using enum SaveOverlap;
+  static constexpr EnumName<SaveOverlap> kNames[] = {{wait, "wait"}, {skip, "skip"}};
+  return kNames;
+}
+
 /// Communication backend. automatic: nccl if each rank has its own GPU, else mpi; self with one rank.
 enum class BackendKind : uint8_t { automatic, self, mpi, nccl };
 

@@ -29,9 +29,11 @@ std::mutex installing;  // for what follows
 int num_alive = 0;
 struct sigaction actions_before[std::size(kSignals)], pipe_action_before;
 
-// Of the thread that ends the job at its start. Of semaphores a handler may post this kind alone.
+// Of the thread that ends the job at its start. Of semaphores a handler may post this kind alone. Neither is
+// ever destroyed: a handler may be late, and a process that is ended by exit() joins nobody.
 sem_t asked;
-std::thread ender;
+bool is_made = false;
+std::thread* ender = nullptr;
 std::mutex ending;     // or deferring
 bool is_over = false;  // so that nothing is ended any more
 
@@ -82,8 +84,10 @@ StopRequest::StopRequest(int rank, EndAtStart end) {
   speaks = rank == 0;
   has_end = end != nullptr;
   if (end) {
-    ::sem_init(&asked, 0, 0);
-    ender = std::thread([rank, end = std::move(end)] { wait_to_end(rank, end); });
+    if (!std::exchange(is_made, true)) ::sem_init(&asked, 0, 0);
+    while (::sem_trywait(&asked) == 0) {
+    }
+    ender = new std::thread([rank, end = std::move(end)] { wait_to_end(rank, end); });
   }
   struct sigaction action = {};
   action.sa_handler = note_signal;
@@ -103,14 +107,14 @@ StopRequest::~StopRequest() {
   if (--num_alive > 0) return;
   for (size_t i = 0; i < std::size(kSignals); ++i) ::sigaction(kSignals[i], &actions_before[i], nullptr);
   ::sigaction(SIGPIPE, &pipe_action_before, nullptr);
-  if (!ender.joinable()) return;
+  if (ender == nullptr) return;
   {
     const std::lock_guard end(ending);
     is_over = true;
   }
   ::sem_post(&asked);
-  ender.join();
-  ::sem_destroy(&asked);
+  ender->join();
+  delete std::exchange(ender, nullptr);
 }
 
 void StopRequest::defer() {
@@ -135,6 +139,10 @@ std::string signal_name(int signal) {
   }
 }
 
+void ignore_late_requests() {
+  for (const int signal : {SIGUSR1, SIGUSR2}) std::signal(signal, SIG_IGN);
+}
+
 ExitCode exit_code_of_signal(int signal) { return static_cast<ExitCode>(128 + signal); }
 
 namespace {
@@ -151,14 +159,13 @@ void take_signals_on_a_thread_of_their_own(bool holds) {
   ::pthread_sigmask(SIG_BLOCK, &signals, &before);
   try {
     std::thread([holds, before] {
-      if (holds) [[maybe_unused]]
-        const bool in_time = are_taken.try_acquire_for(kLongest);
+      if (holds) (void)are_taken.try_acquire_for(kLongest);
       ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
       while (true) ::pause();
     }).detach();
   } catch (const std::system_error&) {
-    ::pthread_sigmask(SIG_SETMASK, &before,
-                      nullptr);  // no thread to be had: the run will say so where it needs one
+    // No thread to be had: the run will say so where it needs one.
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 }
 

@@ -39,6 +39,9 @@ std::string signal_name(int signal);
 /// 128 + signal, as shells say it.
 ExitCode exit_code_of_signal(int signal);
 
+/// For a process that ends because of a signal: a launcher may pass the same on to it late.
+void ignore_late_requests();
+
 /// What a process does before anything else, while it has one thread: these signals go to a thread that
 /// does nothing else, since a handler's frame on the stack of one that computes may overwrite its data (with
 /// `holds` it takes them from the first StopRequest on, or after ten seconds without one);

@@ -12,7 +12,7 @@ struct Passes {
       : loss(numbers.totals().mean_loss()),
         objective(numbers.totals().mean_objective()),
         grad_norm(numbers.gradient_norm()),
-        num_targets(numbers.totals().num_targets) {}
+        num_targets(static_cast<int64_t>(numbers.totals().weight)) {}
 
   double loss, objective, grad_norm;
   int64_t num_targets;

@@ -93,7 +93,8 @@ StepMetrics Run::step() {
 
 std::vector<WholeParameter> Run::weights(const Wanted& wanted) {
   const std::lock_guard lock(calls_);
-  return gather(readable().trainer().session(), *job_->job.world, ParameterState::master, 1, wanted);
+  TrainingSession& session = readable().trainer().session();
+  return gather(session, *job_->job.world, ParameterState::master, 1, wanted);
 }
 
 std::vector<WholeParameter> Run::gradients(const Wanted& wanted) {
@@ -102,7 +103,7 @@ std::vector<WholeParameter> Run::gradients(const Wanted& wanted) {
   if (trainer.in_flight() == nullptr)
     throw_usage("gradients are there between forward_backward() and update()");
   const BatchTotals totals = trainer.in_flight()->numbers.totals();
-  const auto factor = static_cast<float>(1 / (static_cast<double>(totals.num_targets) * totals.loss_scale));
+  const auto factor = static_cast<float>(1 / (totals.divisor() * totals.loss_scale));
   return gather(trainer.session(), *job_->job.world, ParameterState::gradient, factor, wanted);
 }
 

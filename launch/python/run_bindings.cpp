@@ -44,6 +44,21 @@ auto arrays(std::vector<WholeParameter> (Class::*method)(const Wanted&)) {
   };
 }
 
+/// What a model of bytes writes need not be UTF-8.
+template <class Class>
+auto written() {
+  return [](Class& self, const std::string& prompt, int64_t num_tokens, double temperature, uint64_t seed) {
+    std::string text;
+    {
+      const NativeCall call;
+      text = self.sample(prompt, num_tokens, temperature, seed);
+    }
+    PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), std::ssize(text), "replace");
+    if (decoded == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::str>(decoded);
+  };
+}
+
 template <class Class>
 void bind_text(py::class_<Class, std::shared_ptr<Class>>& type) {
   type.def("weights", arrays(&Class::weights), py::arg("names") = py::none(), py::kw_only(),
@@ -57,7 +72,7 @@ void bind_text(py::class_<Class, std::shared_ptr<Class>>& type) {
            "The mean loss per token of a text under this model, with the run's tokenizer. The "
            "text is cut in samples of train.seq-len tokens, each without view of those before "
            "it. All ranks call it, and get the same; the first rank's text counts.")
-      .def("sample", native(&Class::sample), py::arg("prompt"), py::kw_only(), py::arg("num_tokens") = 100,
+      .def("sample", written<Class>(), py::arg("prompt"), py::kw_only(), py::arg("num_tokens") = 100,
            py::arg("temperature") = 0.8, py::arg("seed") = 0,
            "The prompt and tokens after it, drawn from the model; equal seeds give equal text. "
            "All ranks call it; the first gets the text, the others an empty one.")

@@ -246,8 +246,8 @@ std::string batch_line(const RunConfig& config) {
       "global batch {} = micro-batch {} x gradient accumulation {} x {}; sequence length {}, {} "
       "tokens per step, {} steps",
       config.train.global_batch, config.train.micro_batch, config.accumulation(),
-      counted(config.parallel.data, "data rank"), config.train.seq_len, grouped(config.tokens_per_step()),
-      config.train.steps);
+      counted(config.parallel.data, "data-parallel rank"), config.train.seq_len,
+      grouped(config.tokens_per_step()), config.train.steps);
 }
 
 std::string size_lines(const RunConfig& config, int threads) {
@@ -265,8 +265,8 @@ std::string size_lines(const RunConfig& config, int threads) {
   return line("parameters", parameters) +
          line("memory", "predicted " + predicted_memory_line(memory_inputs(config, threads)) +
                             (model.vocab_size == 0 ? "; plus what the vocabulary takes" : "")) +
-         line("arithmetic", fmt::format("{:.4g} MFLOP per token, {:.4g} GFLOP per step", token_flops * 1e-6,
-                                        token_flops * static_cast<double>(config.tokens_per_step()) * 1e-9));
+         line("FLOPs", fmt::format("{:.4g} MFLOP per token, {:.4g} GFLOP per step", token_flops * 1e-6,
+                                   token_flops * static_cast<double>(config.tokens_per_step()) * 1e-9));
 }
 
 std::string banner(const RunConfig& config, const RunPlace& place) {

@@ -23,6 +23,10 @@ struct StepMetrics {
   double step_ms = 0;       ///< wall time of the step
   double comm_wait_ms = 0;  ///< of it, waiting for communication (Communicator::seconds_waited), this rank
   double data_wait_ms = 0;  ///< of it, waiting for its batch to be read, this rank
+  /// Standing still for checkpoints, this rank: in the step and, which step_ms is without, since the one
+  /// before.
+  double checkpoint_wait_ms = 0;
+  int64_t checkpoints_skipped = 0;  ///< by --checkpoint.overlap skip, since this start of the program
   int64_t dispatch_bytes =
       0;                    ///< of rows of tokens that this rank has sent to other ranks' experts, and back
   double tok_s = 0;         ///< over all ranks

@@ -36,6 +36,7 @@ StepInFlight Trainer::begin_step(int64_t step, StepProfile* profile) {
 }
 
 void Trainer::apply(StepInFlight& in_flight) {
+  if (checkpoints_) checkpoints_->release(ctx_.stream());
   is_updating_ = true;
   session_->step().apply(std::move(*std::exchange(in_flight.pending, std::nullopt)), in_flight.metrics.lr);
   is_updating_ = false;
@@ -70,6 +71,10 @@ StepMetrics Trainer::end_step(StepInFlight in_flight) {
   last_end_ = Clock::now();
   seconds_in_steps_ += m.step_ms * 1e-3;
   m.comm_wait_ms += wait_times_->stop() * 1e3;
+  if (checkpoints_) {
+    m.checkpoint_wait_ms = checkpoints_->take_seconds_stopped() * 1e3;
+    m.checkpoints_skipped = checkpoints_->num_skipped();
+  }
   m.time = unix_time();
   m.tok_s = static_cast<double>(config_.tokens_per_step()) / m.step_ms * 1e3;
   const double flops = training_flops_per_token(config_.model, config_.train.seq_len) * m.tok_s;

@@ -51,8 +51,7 @@ void Trainer::save_checkpoint(bool waits) {
                     fmt::format("no checkpoint is saved: a value is not finite, {}. The run ends. {}",
                                 describe(*bad), save_unfinished()));
   }
-  const std::vector<SliceSource> slices = session_->state_slices();
-  checkpoints_->save(training_state(), slices, waits);
+  checkpoints_->save(training_state(), session_->state_slices(), ctx_.stream(), waits);
   handle_failure();
 }
 
@@ -63,7 +62,13 @@ void Trainer::save_if_due(int64_t step, const StepMetrics* evaluated) {
       evaluated != nullptr && evaluated->val_loss && checkpoints_->is_new_best(step, *evaluated->val_loss);
   if (step == config_.train.stop_after)
     end_resumably(step, fmt::format("--train.stop-after {}", config_.train.stop_after));
-  if (step < config_.train.steps && (is_best || checkpoints_->is_due(step))) save_checkpoint(false);
+  if (step == config_.train.steps) return;  // the last one is saved at the end
+  if (is_best || checkpoints_->is_due(step)) {
+    save_checkpoint(false);
+  } else if (checkpoints_->is_skipped(step)) {
+    checkpoints_->skip(step);
+    handle_failure();  // says it
+  }
 }
 
 void Trainer::handle_failure() {

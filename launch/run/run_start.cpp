@@ -86,7 +86,7 @@ void Trainer::identify_data() {
 
 void Trainer::open_checkpoints() {
   if (!config_.checkpoint.is_on() && !config_.resumes()) return;
-  checkpoints_.emplace(config_.checkpoint, world_, checkpoints_path());
+  checkpoints_.emplace(config_.checkpoint, world_, ctx_.device(), checkpoints_path());
   together(world_, [&] {
     if (is_main()) remove_unfinished(checkpoints_->calls(), checkpoints_->directory());
   });
@@ -183,7 +183,7 @@ void Trainer::check_proof(const std::string& path, const Manifest& manifest, boo
     return option_in(manifest.state.config, key) == option_in(job_.options, key);
   };
   if (is_other_state || !same("train.precision") || !same("train.master")) return;
-  const ProofHash proof = trireme::sum_over_ranks(world_, proof_of(session_->state_slices()));
+  const ProofHash proof = trireme::sum_over_ranks(world_, proof_of(ctx_.stream(), session_->state_slices()));
   if (proof != manifest.proof) {
     throw_user(ExitCode::checkpoint, "{}: its state has proof hash {}, the loaded state {}", path,
                to_string(manifest.proof), to_string(proof));

@@ -41,7 +41,7 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
 }
 
 std::vector<SliceSource> TrainingSession::state_slices() {
-  return slice_sources(ctx_, parallel_, part(), step_.optimizer_state());
+  return slice_sources(parallel_, part(), step_.optimizer_state());
 }
 
 std::vector<std::string> TrainingSession::load_checkpoint(const std::string& directory,

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "parallel/checkpoint/format/manifest.h"
-#include "parallel/checkpoint/snapshot.h"
+#include "parallel/checkpoint/slice_source.h"
 #include "parallel/module/model_part.h"
 #include "parallel/optimizer/optimizer.h"
 #include "parallel/plan/parallel_context.h"
@@ -23,7 +23,7 @@ inline bool is_optimizer_state(std::string_view name) { return name.starts_with(
 /// What this rank saves: its own ranges of weights and optimizer state as boxes of the whole tensors, of
 /// replicas an even share. Over all ranks each element of each tensor is in one slice. Buffers outlive the
 /// sources, which read them when they are asked.
-std::vector<SliceSource> slice_sources(Context& ctx, const ParallelContext& parallel, ModelPart& part,
+std::vector<SliceSource> slice_sources(const ParallelContext& parallel, ModelPart& part,
                                        std::span<const StateBuffer> optimizer);
 
 /// What is loaded of a checkpoint.

@@ -11,15 +11,23 @@
 #include <ctime>
 #include <filesystem>
 #include <functional>
+#include <random>
+#include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "parallel/checkpoint/load/load_slices.h"
 #include "parallel/checkpoint/save/checkpoint_saver.h"
 #include "parallel/checkpoint/save/commit.h"
 #include "parallel/checkpoint/snapshot.h"
 #include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/device/cpu/cpu_device.h"
+#include "runtime/io/digest/xxh3.h"
 #include "runtime/io/files/durable_file.h"
 
 #include "tests/support/state_of_ranks.h"
@@ -54,13 +62,18 @@ double best_of(int times, const std::function<void()>& work, Clock clock = secon
   return best;
 }
 
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
 void bench_hashes() {
   constexpr int64_t kBytes = 256 << 20;
   std::vector<std::byte> bytes(kBytes, std::byte{3}), copy(kBytes);
   const auto rate = [&](const std::function<void()>& work) {
     return kBytes / best_of(7, work, processor_seconds) / 1e9;
   };
-  fmt::print("one core, 256 MiB, GB/s: memcpy {:.1f}, XXH3-128 {:.1f}",
+  fmt::print("one core, 256 MiB, GB/s of processor time: memcpy {:.1f}, XXH3-128 {:.1f}",
              rate([&] { std::memcpy(copy.data(), bytes.data(), kBytes); }), rate([&] { xxh3_128(bytes); }));
   for (const DType dtype : {DType::f32, DType::bf16, DType::u8}) {
     const Slice slice = whole_slice("w", dtype, {kBytes / static_cast<int64_t>(size_of(dtype))});
@@ -68,11 +81,11 @@ void bench_hashes() {
                rate([&] { ProofHash().add(slice, 0, bytes); }));
   }
   const Slice slice = whole_slice("w", DType::f32, {kBytes / 4});
-  const SliceSource source{slice, [&](int64_t begin, std::span<std::byte> to) {
-                             std::memcpy(to.data(), bytes.data() + begin, to.size());
+  const SliceSource source{slice, [&](Stream& stream, int64_t begin, std::span<std::byte> to) {
+                             stream.copy(to.data(), bytes.data() + begin, to.size());
                            }};
   Snapshot snapshot;
-  fmt::print(", all three {:.1f}\n", rate([&] { snapshot.take(0, std::span(&source, 1)); }));
+  fmt::print(", all three {:.1f}\n", rate([&] { snapshot.take(0, {source}); }));
 }
 
 std::vector<LogicalTensor> large_tensors(int64_t mib) {
@@ -82,81 +95,140 @@ std::vector<LogicalTensor> large_tensors(int64_t mib) {
   return tensors;
 }
 
-std::vector<SliceSource> constant_sources(const std::vector<Slice>& slices) {
-  std::vector<SliceSource> sources;
-  for (const Slice& slice : slices)
-    sources.push_back({slice, [](int64_t begin, std::span<std::byte> to) {
-                         std::memset(to.data(), static_cast<int>(begin >> 18), to.size());
-                       }});
-  return sources;
-}
-
-void load(const std::string& path, const std::vector<LogicalTensor>& tensors, int ranks, int kind) {
-  const Manifest manifest = read_manifest(path);
-  const auto wanted = test::wanted_slices(tensors, ranks, kind);
-  run_thread_ranks(ranks, [&](Communicator& world) {
-    std::vector<std::vector<std::byte>> memory;
-    std::vector<SliceTarget> targets;
-    for (const Slice& slice : wanted[static_cast<size_t>(world.rank())]) {
-      memory.emplace_back(static_cast<size_t>(slice.bytes()));
-      targets.push_back({slice, into_memory(slice.box, slice.dtype, memory.back())});
+/// Slices of a rank in memory, as a training holds them.
+class HeldSlices {
+ public:
+  HeldSlices(std::vector<Slice> slices, unsigned seed) : slices_(std::move(slices)) {
+    std::mt19937 random(seed);
+    for (const Slice& slice : slices_) {
+      auto& values = memory_.emplace_back(static_cast<size_t>(slice.bytes()) / sizeof(uint32_t));
+      for (uint32_t& value : values) value = static_cast<uint32_t>(random());
     }
-    load_slices(world, path, manifest, make_load_plan(manifest.stored.slices, wanted, path), targets);
-  });
-}
-
-void bench_disk(const std::string& directory, int64_t mib) {
-  FileCalls kernel;
-  const auto tensors = large_tensors(mib);
-  const auto slices = test::owned_slices(tensors, 2, 0);
-  Snapshot snapshots[2];
-  int64_t bytes = 0;
-  for (const int rank : {0, 1}) {  // memory is there
-    snapshots[rank].take(rank, constant_sources(slices[static_cast<size_t>(rank)]));
-    bytes += snapshots[rank].bytes();
   }
-  const std::vector<std::byte> block(8 << 20, std::byte{7});
-  const double plain = best_of(3, [&] {
-    const std::string path = directory + "/plain";
-    DurableFile file(kernel, path);
-    for (int64_t at = 0; at < bytes; at += std::ssize(block)) file.write(block);
-    file.sync();
-    file.close();
-    remove_file(kernel, path);
+  std::vector<SliceSource> sources() const {
+    std::vector<SliceSource> sources;
+    for (size_t i = 0; i < slices_.size(); ++i) {
+      const auto* memory = reinterpret_cast<const std::byte*>(memory_[i].data());
+      sources.push_back({slices_[i], [memory](Stream& stream, int64_t begin, std::span<std::byte> to) {
+                           stream.copy(to.data(), memory + begin, to.size());
+                         }});
+    }
+    return sources;
+  }
+  std::vector<SliceTarget> targets() {
+    std::vector<SliceTarget> targets;
+    for (size_t i = 0; i < slices_.size(); ++i) {
+      const auto memory = std::as_writable_bytes(std::span(memory_[i]));
+      targets.push_back({slices_[i], into_memory(slices_[i].box, slices_[i].dtype, memory)});
+    }
+    return targets;
+  }
+
+ private:
+  std::vector<Slice> slices_;
+  std::vector<std::vector<uint32_t>> memory_;
+};
+
+std::vector<HeldSlices> held_by(const std::vector<std::vector<Slice>>& slices) {
+  std::vector<HeldSlices> held;
+  for (const auto& of_rank : slices) held.emplace_back(of_rank, static_cast<unsigned>(held.size()));
+  return held;
+}
+
+/// Of the files' pages; what is not on the disk yet stays.
+void drop_from_cache(const std::string& directory) {
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const int fd = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+    ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    ::close(fd);
+  }
+}
+
+/// How long dd takes to write so many bytes; `flags` are more operands of it.
+double seconds_of_dd(const std::string& directory, int64_t bytes, const char* flags) {
+  const std::string path = directory + "/dd";
+  const std::string command = fmt::format("dd if=/dev/zero of={} bs=8M count={} iflag=count_bytes {} 2>/dev/null",
+                                          path, bytes, flags);
+  const double seconds = seconds_of([&] {
+    if (std::system(command.c_str()) != 0) throw_environment("dd failed: {}", command);
   });
-  const double save = best_of(3, [&] {
-    run_thread_ranks(2, [&](Communicator& world) {
-      const auto rank = static_cast<size_t>(world.rank());
-      snapshots[rank].take(world.rank(), constant_sources(slices[rank]));
-      commit_checkpoint(kernel, world, {directory + "/checkpoints", {}, snapshots[rank].proof(), {}},
-                        [&](const std::string& to) { return snapshots[rank].write(kernel, to); });
-    });
-  });
-  double stall = 1e9;  // until the state may change
+  std::filesystem::remove(path);
+  return seconds;
+}
+
+void bench_save(const std::string& directory, int64_t mib) {
+  FileCalls kernel;
+  const std::vector<HeldSlices> held = held_by(test::owned_slices(large_tensors(mib), 2, 0));
+  std::vector<double> buffered, direct, saves, ratios;
   run_thread_ranks(2, [&](Communicator& world) {
+    const auto stream = cpu::make_compute_stream();
     CheckpointSaver saver(kernel, world.split(0, world.rank(), "checkpoint"));
-    const auto sources = constant_sources(slices[static_cast<size_t>(world.rank())]);
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 10; ++i) {
+      if (world.rank() == 0) buffered.push_back(seconds_of_dd(directory, mib << 20, "conv=fsync"));
+      if (world.rank() == 0) direct.push_back(seconds_of_dd(directory, mib << 20, "conv=fsync oflag=direct"));
+      world.barrier(*stream);
       const double seconds = seconds_of([&] {
-        saver.save({directory + "/checkpoints", {}, {}, {}}, sources);
+        saver.save({directory + "/checkpoints", {}, {}}, held[static_cast<size_t>(world.rank())].sources(),
+                   *stream);
+        saver.wait();
       });
-      if (world.rank() == 0 && i > 0) stall = std::min(stall, seconds);
-      saver.wait();
+      if (world.rank() == 0) saves.push_back(seconds);
     }
   });
-  const std::string path = directory + "/checkpoints/" + checkpoint_name(0);
-  const double same = best_of(3, [&] { load(path, tensors, 2, 0); });
-  const double other = best_of(3, [&] { load(path, tensors, 2, 2); });
-  const double three = best_of(3, [&] { load(path, tensors, 3, 1); });
-  const double verify = best_of(3, [&] { find_damage(path, false); });
-  const auto rate = [&](double seconds) { return static_cast<double>(bytes) / seconds / 1e9; };
+  for (auto* times : {&buffered, &direct, &saves}) times->erase(times->begin());  // the first takes memory
+  for (size_t i = 0; i < saves.size(); ++i) ratios.push_back(buffered[i] / saves[i]);
+  const auto rate = [&](const std::vector<double>& times) {
+    return static_cast<double>(mib << 20) / median(times) / 1e9;
+  };
   fmt::print(
-      "{} MB on two ranks, GB/s: plain write and fsync {:.2f}, save {:.2f} ({:.0f} %), beside the "
-      "caller's work it waits {:.0f} % of that; from the page cache: "
-      "load "
-      "{:.2f}, as columns {:.2f}, on three ranks {:.2f}; verify {:.2f}\n",
-      bytes / 1'000'000, rate(plain), rate(save), 100 * plain / save, 100 * stall / save, rate(same),
-      rate(other), rate(three), rate(verify));
+      "{} MiB on two ranks, medians of {} in turns, GB/s: dd with fsync {:.2f}, with O_DIRECT too {:.2f}, a save "
+      "that is waited for {:.2f}: {:.0f} % of the first ({:.0f} to {:.0f}), {:.0f} % of the second\n",
+      mib, saves.size(), rate(buffered), rate(direct), rate(saves), 100 * median(ratios),
+      100 * *std::ranges::min_element(ratios), 100 * *std::ranges::max_element(ratios),
+      100 * rate(saves) / rate(direct));
+}
+
+/// Of the checkpoint that bench_save has left.
+void bench_load(const std::string& directory, int64_t mib) {
+  const auto tensors = large_tensors(mib);
+  const std::string path = directory + "/checkpoints/" + checkpoint_name(0);
+  const Manifest manifest = read_manifest(path);
+  struct Case {
+    const char* name;
+    int ranks, kind;
+    std::vector<double> cold, cached;
+  };
+  std::vector<Case> cases = {{"the same layout", 2, 0, {}, {}},
+                             {"as rows", 2, 1, {}, {}},
+                             {"as columns", 2, 2, {}, {}},
+                             {"on three ranks", 3, 1, {}, {}},
+                             {"all on each of two", 2, 4, {}, {}}};
+  for (int i = 0; i < 7; ++i) {
+    for (Case& c : cases) {
+      const auto wanted = test::wanted_slices(tensors, c.ranks, c.kind);
+      std::vector<HeldSlices> held = held_by(wanted);
+      const auto load = [&] {
+        run_thread_ranks(c.ranks, [&](Communicator& world) {
+          const auto targets = held[static_cast<size_t>(world.rank())].targets();
+          load_slices(world, path, manifest, make_load_plan(manifest.stored.slices, wanted, path), targets);
+        });
+      };
+      drop_from_cache(path);
+      c.cold.push_back(seconds_of(load));
+      c.cached.push_back(seconds_of(load));
+    }
+  }
+  const double cold = median(cases[0].cold), cached = median(cases[0].cached);
+  for (const Case& c : cases)
+    fmt::print("load {}: from the disk {:.3f} s ({:.2f} of the same layout), from the page cache {:.3f} s ({:.2f})\n",
+               c.name, median(c.cold), median(c.cold) / cold, median(c.cached), median(c.cached) / cached);
+  std::vector<std::byte> half(static_cast<size_t>(mib << 19), std::byte{3});  // a rank's
+  const double xxh3 = best_of(5, [&] { xxh3_128(half); }, processor_seconds);
+  const Slice slice = whole_slice("w", DType::f32, {std::ssize(half) / 4});
+  const double proof = best_of(5, [&] { ProofHash().add(slice, 0, half); }, processor_seconds);
+  fmt::print("of the load from the disk: XXH3-128 of a rank's bytes {:.1f} %, the proof hash behind it {:.1f} %\n",
+             100 * xxh3 / cold, 100 * proof / cold);
+  FileCalls kernel;
   remove_directory(kernel, directory + "/checkpoints");
 }
 
@@ -188,7 +260,7 @@ void keep_one(const std::string& directory) {
   run_thread_ranks(3, [&](Communicator& world) {
     Snapshot snapshot;
     snapshot.take(world.rank(), test::sources_of(slices[static_cast<size_t>(world.rank())], 1));
-    commit_checkpoint(kernel, world, {directory, {}, snapshot.proof(), {}},
+    commit_checkpoint(kernel, world, {directory, {}, {}},
                       [&](const std::string& to) { return snapshot.write(kernel, to); });
   });
   fmt::print("{}/{}\n", directory, checkpoint_name(0));
@@ -203,6 +275,9 @@ int main(int argc, char** argv) {
     return 0;
   }
   trireme::bench_hashes();
-  for (const int ranks : {500, 1000, 2000}) trireme::bench_plan(ranks);
-  trireme::bench_disk(argc > 1 ? argv[1] : ".", argc > 2 ? std::atoll(argv[2]) : 512);
+  for (const int ranks : {100, 300, 1000, 3000}) trireme::bench_plan(ranks);
+  const std::string directory = argc > 1 ? argv[1] : ".";
+  const int64_t mib = argc > 2 ? std::atoll(argv[2]) : 512;
+  trireme::bench_save(directory, mib);
+  trireme::bench_load(directory, mib);
 }

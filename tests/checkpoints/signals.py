@@ -5,9 +5,9 @@ import time
 
 from runs import LIMIT, SAVED, expect, expect_equal_runs, last_step
 
-STEPS = 400
-RUN = ["--train.micro-batch", "1", "--train.global-batch", "4", "--train.steps", str(STEPS), "--train.eval-every", "100",
-       "--checkpoint.every", "50"]
+STEPS = 120
+RUN = ["--train.micro-batch", "1", "--train.global-batch", "4", "--train.steps", str(STEPS), "--train.eval-every", "40",
+       "--checkpoint.every", "25"]
 
 
 def send(bench, process, ranks, number, draw):

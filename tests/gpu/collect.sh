@@ -48,7 +48,7 @@ collect_libraries() {
 }
 
 collect_files() {
-  cp --parents tests/gpu.sh tests/gpu/*.sh tests/bench/peers/*.py tests/golden/*.safetensors docs/*.md "$bundle/"
+  cp --parents tests/gpu.sh tests/gpu/*.sh tests/bench/peers/*.py tests/bench/checkpoint_runs.py tests/golden/*.safetensors docs/*.md "$bundle/"
   local commit
   commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
   if [[ $(git status --porcelain 2>/dev/null) ]]; then commit+=-changed; fi

@@ -82,7 +82,8 @@ stage_ncu() {
 stage_golden() {
   suite "golden models" 40 "$bin/cuda_training_tests" '*GoldenModel*'
   suite "step graphs" 40 "$bin/cuda_training_tests" '*Graph*'
-  suite "layouts: ranks as threads" 60 "$bin/cuda_training_tests" '-*GoldenModel*:*Graph*'
+  suite "checkpoints beside steps" 30 "$bin/cuda_training_tests" 'DeviceCheckpoints.*'
+  suite "layouts: ranks as threads" 60 "$bin/cuda_training_tests" '-*GoldenModel*:*Graph*:DeviceCheckpoints.*'
 }
 
 stage_peer() {

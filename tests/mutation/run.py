@@ -131,7 +131,7 @@ class Copy:
             return 124
 
     def configure(self):
-        return self.run(["cmake", "--preset", "release", "-DTRIREME_CUDA=OFF", "-DTRIREME_TESTS=ON"], 300)
+        return self.run(["cmake", "--preset", "release", "-DTRIREME_CUDA=OFF", "-DTRIREME_TESTS=ON", "-DTRIREME_PYTHON=AUTO"], 300)
 
     def make(self, targets):
         return self.run(["cmake", "--build", self.build, "--target", *targets], 3000)

@@ -6,6 +6,16 @@
 
 namespace trireme::test {
 
+namespace {
+
+/// What is written before a fault: a half, in whole blocks where it is that large, as direct writes want it.
+size_t half_of(size_t size) {
+  constexpr size_t kBlock = 4096;
+  return size < 2 * kBlock ? size / 2 : size / 2 / kBlock * kBlock;
+}
+
+}  // namespace
+
 bool FaultyCalls::fails(const char* name) {
   calls_.emplace_back(name);
   if (fault_.kind == PlannedFault::Kind::none || num_calls_++ != fault_.at) return false;
@@ -23,9 +33,9 @@ ssize_t FaultyCalls::pwrite(int fd, const void* bytes, size_t size, off_t offset
   if (!fails("pwrite")) return FileCalls::pwrite(fd, bytes, size, offset);
   if (fault_.kind == PlannedFault::Kind::zero_write) return 0;
   if (fault_.kind == PlannedFault::Kind::short_write && size > 1)
-    return FileCalls::pwrite(fd, bytes, size / 2, offset);
+    return FileCalls::pwrite(fd, bytes, half_of(size), offset);
   // An error comes after part of it has been written.
-  if (FileCalls::pwrite(fd, bytes, size / 2, offset) < 0) return -1;
+  if (FileCalls::pwrite(fd, bytes, half_of(size), offset) < 0) return -1;
   errno = fault_.error;
   return -1;
 }

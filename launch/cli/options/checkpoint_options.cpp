@@ -12,6 +12,13 @@ std::string needs_checkpoints(const RunConfig& config) {
   return config.checkpoint.is_on() ? "" : "--checkpoint.keep is 0: nothing is saved on the way";
 }
 
+/// Saves by the clock begin when none is under way, and the best and the last one wait.
+std::string needs_overlap(const RunConfig& config) {
+  if (!config.checkpoint.is_on()) return needs_checkpoints(config);
+  if (!config.checkpoint.async) return "--checkpoint.async is off: no save is under way when another begins";
+  return config.checkpoint.every > 0 ? "" : "--checkpoint.every is 0: none is due by steps";
+}
+
 }  // namespace
 
 std::vector<Option> checkpoint_options() {
@@ -42,8 +49,11 @@ std::vector<Option> checkpoint_options() {
          return "";
        }},
       {section, "async", "", on_off([](auto& c) -> auto& { return c.checkpoint.async; }),
-       "write checkpoints in the background while training continues; off: wait for each write", "",
+       "copy and write checkpoints in the background while training continues; off: wait for each write", "",
        needs_checkpoints},
+      {section, "overlap", "", named<SaveOverlap>([](auto& c) -> auto& { return c.checkpoint.overlap; }),
+       "when a save by steps is due while another is still being written: wait for that one, or skip this one",
+       "", needs_overlap},
       {section, "failure", "",
        named<SaveFailurePolicy>([](auto& c) -> auto& { return c.checkpoint.failure; }),
        "when a checkpoint cannot be saved: warn and retry at the next one, or stop the run", "",

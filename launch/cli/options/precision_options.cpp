@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
 #include "parallel/optimizer/loss_scaler.h"
@@ -19,7 +21,7 @@ bool is_power_of_two(double x) {
 template <class Field>
 OptionValue power_of_two(Field field, double least, double most) {
   OptionValue value = real(field, least, most * 2);
-  value.range = fmt::format("powers of two, {} to {}", least, most);
+  value.range = fmt::format("powers of two, 2^{} to 2^{}", std::ilogb(least), std::ilogb(most));
   value.set = [=, set = value.set](RunConfig& config, const std::string& text) -> std::string {
     RunConfig tried = config;
     if (!set(tried, text).empty() || !is_power_of_two(field(tried))) {

@@ -93,6 +93,7 @@ std::string to_json_line(const StepMetrics& m) {
                                  {"step_ms", m.step_ms},
                                  {"comm_wait_ms", m.comm_wait_ms},
                                  {"data_wait_ms", m.data_wait_ms},
+                                 {"checkpoint_wait_ms", m.checkpoint_wait_ms},
                                  {"tok_s", m.tok_s},
                                  {"tflops", m.tflops},
                                  {"mfu", m.mfu},
@@ -104,6 +105,7 @@ std::string to_json_line(const StepMetrics& m) {
                                  {"skips", m.skips}};
   if (m.objective) json["objective"] = *m.objective;
   if (m.skipped) json["skipped"] = true;
+  if (m.checkpoints_skipped > 0) json["checkpoints_skipped"] = m.checkpoints_skipped;
   if (m.loss_z) json["loss_z"] = *m.loss_z;
   if (m.grad_norm_z) json["grad_norm_z"] = *m.grad_norm_z;
   if (m.val_loss) json["val_loss"] = *m.val_loss;
@@ -189,6 +191,7 @@ void RunDirectory::write(const StepMetrics& m) {
       {"speed/step_ms", single(m.step_ms)},
       {"speed/comm_wait_ms", single(m.comm_wait_ms)},
       {"speed/data_wait_ms", single(m.data_wait_ms)},
+      {"speed/checkpoint_wait_ms", single(m.checkpoint_wait_ms)},
       {"speed/tokens_per_second", single(m.tok_s)},
       {"speed/tflops", single(m.tflops)},
       {"speed/mfu", single(m.mfu)},

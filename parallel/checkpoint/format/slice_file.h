@@ -27,7 +27,8 @@ class SliceFile {
   void check_head() const;
   /// Reads a slice once from its beginning to its end, in pieces of kPieceBytes (the last may be shorter)
   /// that `take` sees before it is known whether they are right. Then UserError (checkpoint) naming file and
-  /// tensor where they are not, or cannot be read. `buffer` is scratch.
+  /// tensor where they are not, or cannot be read. Each piece is
+  /// all of `buffer`, which `take` may move away.
   void read_slice(const StoredSlice& slice, std::vector<std::byte>& buffer, const SliceBytes& take) const;
 
  private:

@@ -8,6 +8,7 @@
 
 #include "parallel/checkpoint/format/cut_range.h"
 #include "parallel/checkpoint/format/slice_file.h"
+#include "parallel/checkpoint/load/slice_reader.h"
 #include "parallel/checkpoint/vote.h"
 #include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
@@ -22,13 +23,12 @@ class Loader {
   Loader(Communicator& group, const std::string& directory, const Manifest& manifest, const LoadPlan& plan,
          std::span<const SliceTarget> targets)
       : group_(group),
-        directory_(directory),
         stored_(manifest.stored),
         plan_(plan),
         targets_(targets),
         stream_(cpu::make_compute_stream()),
         targets_of_(plan.wanted_by.size()),
-        is_checked_(stored_.files.size()) {
+        reader_(directory, stored_, reads_of(plan, group.rank())) {
     const auto& own = plan.box_of[static_cast<size_t>(group.rank())];
     TRIREME_CHECK(own.size() == targets.size(), "{} targets, {} in the plan", targets.size(), own.size());
     for (size_t i = 0; i < own.size(); ++i) targets_of_[own[i]].push_back(i);
@@ -43,6 +43,7 @@ class Loader {
       }
     }
     while (!sent_.empty()) finish_oldest();
+    if (failure_.empty()) failure_ = reader_.failure();
     const std::string failure = first_failure(group_, failure_);
     if (!failure.empty()) throw UserError(ExitCode::checkpoint, failure);
   }
@@ -98,6 +99,14 @@ class Loader {
     });
   }
 
+  static std::vector<size_t> reads_of(const LoadPlan& plan, int rank) {
+    std::vector<size_t> slices;
+    for (const PlannedRead& read : plan.reads) {
+      if (read.reader == rank) slices.push_back(read.slice);
+    }
+    return slices;
+  }
+
   bool is_of_others(const Delivery& delivery) const {
     const auto& ranks = plan_.wanted_by[delivery.wanted];
     return ranks.size() > 1 || ranks.front() != group_.rank();
@@ -125,21 +134,12 @@ class Loader {
   }
 
   void read_and_send(const PlannedRead& read) {
-    const StoredSlice& slice = stored_.slices[read.slice];
-    int64_t done = 0;
-    attempt([&] {
-      const SliceFile file(directory_, stored_.files[slice.file]);
-      if (!is_checked_[slice.file]) file.check_head();
-      is_checked_[slice.file] = true;
-      file.read_slice(slice, buffer_, [&](int64_t begin, std::span<const std::byte> bytes) {
-        done = begin + std::ssize(bytes);
-        deliver_piece(read, begin, bytes);
-      });
-    });
-    // What could not be read: the others wait for it.
-    for (int64_t rest = slice.slice.bytes(); done < rest; done += std::ssize(buffer_)) {
-      buffer_.assign(static_cast<size_t>(std::min(SliceFile::kPieceBytes, rest - done)), std::byte{0});
-      deliver_piece(read, done, buffer_);
+    const int64_t bytes = stored_.slices[read.slice].slice.bytes();
+    for (int64_t at = 0; at < bytes;) {
+      std::vector<std::byte> piece = reader_.next();
+      deliver_piece(read, at, piece);
+      at += std::ssize(piece);
+      reader_.give_back(std::move(piece));
     }
   }
 
@@ -164,17 +164,16 @@ class Loader {
   }
 
   Communicator& group_;
-  const std::string& directory_;
   const StoredFiles& stored_;
   const LoadPlan& plan_;
   std::span<const SliceTarget> targets_;
   std::unique_ptr<Stream> stream_;
   std::vector<std::vector<size_t>> targets_of_;  // of each wanted box: numbers of this rank's targets
-  std::vector<bool> is_checked_;                 // the head of each file, by this rank
   std::vector<std::byte> buffer_;
   std::deque<Sent> sent_;
   std::vector<std::vector<std::byte>> spare_;
   std::string failure_;
+  SliceReader reader_;  // goes first
 };
 
 }  // namespace

@@ -62,13 +62,19 @@ void BackgroundJob::run() {
   }
 }
 
-CheckpointSaver::CheckpointSaver(FileCalls& calls, std::unique_ptr<Communicator> ranks)
-    : calls_(calls), ranks_(std::move(ranks)) {}
+CheckpointSaver::CheckpointSaver(FileCalls& calls, std::unique_ptr<Communicator> ranks, Device device)
+    : calls_(calls), ranks_(std::move(ranks)), snapshot_(device) {}
 
-void CheckpointSaver::save(CommitRequest request, std::span<const SliceSource> sources) {
+void CheckpointSaver::wait() {
+  hashing_.wait();
   job_.wait();
-  const std::string failure = failure_of([&] { snapshot_.take(ranks_->rank(), sources); });
-  request.proof = snapshot_.proof();
+}
+
+void CheckpointSaver::save(CommitRequest request, std::vector<SliceSource> sources, Stream& compute) {
+  wait();
+  const std::string failure =
+      failure_of([&] { snapshot_.begin(ranks_->rank(), std::move(sources), compute); });
+  if (failure.empty()) hashing_.start([this] { snapshot_.hash(); });
   job_.start([this, request = std::move(request), failure] {
     last_ = commit_checkpoint(calls_, *ranks_, request, [&](const std::string& directory) {
       if (!failure.empty()) throw EnvironmentError(failure);

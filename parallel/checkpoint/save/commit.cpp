@@ -52,12 +52,13 @@ class Commit {
         unfinished_(request.directory + "/" + unfinished_name(request.state.step)),
         path_(request.directory + "/" + checkpoint_name(request.state.step)) {}
 
-  Committed run(const std::function<StoredFiles(const std::string&)>& write) {
+  Committed run(const std::function<WrittenPart(const std::string&)>& write) {
     together([&] { prepare(); });
     Hash128 part;
-    every_rank([&] { part = write_part(write); });
+    ProofHash proof;
+    every_rank([&] { part = write_part(write, proof); });
     const std::vector<Hash128> parts = gather_hashes(ranks_, part);
-    Committed committed{path_, sum_over_ranks(ranks_, request_.proof), {}};
+    Committed committed{path_, sum_over_ranks(ranks_, proof), {}};
     together([&] { write_manifest(parts, committed.proof); });
     together([&] { publish(); });
     if (is_first()) {
@@ -102,8 +103,11 @@ class Commit {
     make_directory(calls_, unfinished_);
   }
 
-  Hash128 write_part(const std::function<StoredFiles(const std::string&)>& write) {
-    const std::string text = seal_json(to_json(write(unfinished_)));
+  /// Returns the hash of what the part's file says.
+  Hash128 write_part(const std::function<WrittenPart(const std::string&)>& write, ProofHash& proof) {
+    const WrittenPart part = write(unfinished_);
+    proof = part.proof;
+    const std::string text = seal_json(to_json(part.stored));
     write_durably(calls_, unfinished_ + "/" + part_name(ranks_.rank()), text);
     // On network file systems each host syncs the names that it made.
     sync_directory(calls_, unfinished_);
@@ -163,7 +167,7 @@ class Commit {
 }  // namespace
 
 Committed commit_checkpoint(FileCalls& calls, Communicator& ranks, const CommitRequest& request,
-                            const std::function<StoredFiles(const std::string& directory)>& write) {
+                            const std::function<WrittenPart(const std::string& directory)>& write) {
   return Commit(calls, ranks, request).run(write);
 }
 

@@ -8,6 +8,7 @@
 
 #include "parallel/checkpoint/format/checkpoint_directory.h"
 #include "parallel/checkpoint/format/manifest.h"
+#include "parallel/checkpoint/snapshot.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/io/files/file_calls.h"
@@ -23,7 +24,6 @@ class SaveFailed : public EnvironmentError {
 struct CommitRequest {
   std::string directory;  ///< in which the checkpoints lie; made where it is missing, its parent is there
   TrainingState state;
-  ProofHash proof;  ///< of what this rank writes
   Retention retention;
 };
 
@@ -47,7 +47,7 @@ struct Committed {
 /// Ranks exchange 24 bytes each and, where one fails, its message. A failure on any rank up to 4 throws
 /// SaveFailed on all of them, and the unfinished directory is removed.
 Committed commit_checkpoint(FileCalls& calls, Communicator& ranks, const CommitRequest& request,
-                            const std::function<StoredFiles(const std::string& directory)>& write);
+                            const std::function<WrittenPart(const std::string& directory)>& write);
 
 /// Whether all ranks see one directory, with what the others wrote: to be asked before training. Makes it
 /// where it is missing. All ranks call it; UserError (usage) on all of them where it is not so, SaveFailed

@@ -34,10 +34,9 @@ void add(const ParallelContext& parallel, const ParameterGroup& group, const Ten
   }
 }
 
-SliceSource source_of(Context& ctx, Slice slice, const std::byte* memory) {
-  return {std::move(slice), [&ctx, memory](int64_t begin, std::span<std::byte> to) {
-            ctx.stream().copy(to.data(), memory + begin, to.size());
-            ctx.stream().synchronize();
+SliceSource source_of(Slice slice, const std::byte* memory) {
+  return {std::move(slice), [memory](Stream& stream, int64_t begin, std::span<std::byte> to) {
+            stream.copy(to.data(), memory + begin, to.size());
           }};
 }
 
@@ -47,7 +46,7 @@ std::string state_name(const std::string& state, const std::string& parameter) {
   return state.empty() ? parameter : "optimizer." + state + "." + parameter;
 }
 
-std::vector<SliceSource> slice_sources(Context& ctx, const ParallelContext& parallel, ModelPart& part,
+std::vector<SliceSource> slice_sources(const ParallelContext& parallel, ModelPart& part,
                                        std::span<const StateBuffer> optimizer) {
   std::vector<SliceSource> sources;
   for (const bool of_experts : {false, true}) {
@@ -67,7 +66,7 @@ std::vector<SliceSource> slice_sources(Context& ctx, const ParallelContext& para
       Slice slice = held.slices[shared.slice];
       slice.box = shared.box;
       const auto begin = shared.begin * static_cast<int64_t>(size_of(slice.dtype));
-      sources.push_back(source_of(ctx, std::move(slice), held.memory[shared.slice] + begin));
+      sources.push_back(source_of(std::move(slice), held.memory[shared.slice] + begin));
     }
   }
   return sources;

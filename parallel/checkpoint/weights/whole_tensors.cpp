@@ -9,6 +9,7 @@
 #include "parallel/checkpoint/format/cut_range.h"
 #include "parallel/checkpoint/format/slice_file.h"
 #include "parallel/checkpoint/save/commit.h"
+#include "parallel/checkpoint/planned_file.h"
 #include "parallel/checkpoint/snapshot.h"
 #include "parallel/checkpoint/state_slices.h"
 #include "parallel/checkpoint/weights/router_biases.h"
@@ -100,7 +101,7 @@ std::string consolidate(const WholeTensors& from, const std::string& directory) 
   std::vector<Slice> slices;
   for (const auto& [name, tensor] : from.tensors()) slices.push_back(tensor);
   const Retention all{.keep = std::numeric_limits<int64_t>::max()};
-  const CommitRequest request{directory, from.manifest().state, from.manifest().proof, all};
+  const CommitRequest request{directory, from.manifest().state, all};
   return commit_checkpoint(
              calls, *self, request,
              [&](const std::string& unfinished) {
@@ -125,7 +126,7 @@ std::string consolidate(const WholeTensors& from, const std::string& directory) 
                if (proof != from.manifest().proof)
                  throw_user(ExitCode::checkpoint,
                             "{}: the proof hash of its tensors is not that of its manifest", from.path());
-               return stored;
+               return WrittenPart{stored, proof};
              })
       .path;
 }

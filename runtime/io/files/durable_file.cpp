@@ -52,10 +52,34 @@ DurableFile::~DurableFile() {
   if (fd_ >= 0) calls_.close(fd_);
 }
 
+/// How many of these bytes may go past the page cache: a system wants memory, place and size in whole blocks.
+size_t DurableFile::direct_prefix(std::span<const std::byte> bytes) const {
+  constexpr size_t kLeast = size_t{64} << 10;  // a call of its own waits for the disk
+  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+  const bool is_aligned = address % kBlockBytes == 0 && static_cast<size_t>(size_) % kBlockBytes == 0;
+  if (!can_be_direct_ || !is_aligned || bytes.size() < kLeast) return 0;
+  return bytes.size() / kBlockBytes * kBlockBytes;
+}
+
+void DurableFile::set_direct(bool is_direct) {
+  if (is_direct == is_direct_) return;
+  const int flags = ::fcntl(fd_, F_GETFL);
+  const bool is_set =
+      flags >= 0 && ::fcntl(fd_, F_SETFL, is_direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+  if (is_set) is_direct_ = is_direct;
+  if (!is_set && is_direct) can_be_direct_ = false;
+}
+
 void DurableFile::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t wrote =
-        uninterrupted([&] { return calls_.pwrite(fd_, bytes.data(), bytes.size(), size_); });
+    const size_t direct = direct_prefix(bytes);
+    set_direct(direct > 0);
+    const size_t size = is_direct_ ? direct : bytes.size();
+    const ssize_t wrote = uninterrupted([&] { return calls_.pwrite(fd_, bytes.data(), size, size_); });
+    if (wrote < 0 && errno == EINVAL && is_direct_) {
+      can_be_direct_ = false;  // some file systems say so only now
+      continue;
+    }
     if (wrote < 0) fail_call("write", path_, errno);
     if (wrote == 0)
       throw_environment("cannot write {}: the system accepts no more bytes and gives no reason", path_);

@@ -16,8 +16,14 @@ namespace trireme {
 /// A new file, written from its beginning to its end. It may be gone after a power cut until sync() has
 /// returned, and its name until its directory was synced. Without close() the destructor closes it and says
 /// nothing of errors.
+///
+/// Large pieces that lie in memory at a multiple of kBlockBytes, and go to one of the file, are written past
+/// the page cache where the file system can do that (O_DIRECT): it takes the processor less, drops nobody
+/// else's pages, and leaves little to sync.
 class DurableFile {
  public:
+  static constexpr size_t kBlockBytes = 4096;
+
   /// Fails where `path` exists.
   DurableFile(FileCalls& calls, std::string path);
   ~DurableFile();
@@ -34,10 +40,14 @@ class DurableFile {
   void close();
 
  private:
+  size_t direct_prefix(std::span<const std::byte> bytes) const;
+  void set_direct(bool is_direct);
+
   FileCalls& calls_;
   std::string path_;
   int fd_ = -1;
   int64_t size_ = 0;
+  bool can_be_direct_ = true, is_direct_ = false;
 };
 
 /// Fails where it exists.

@@ -12,25 +12,25 @@ namespace {
 
 constexpr uint64_t kStep = 0x9e3779b97f4a7c15ull;
 
-/// Three sums that do not carry into one another: of the low and the high halves of x, and of y.
+/// Of x: modulo 2^64, and of the high halves, which together give the sum modulo 2^96. Of y before its product,
+/// which is of the sum as it is of each.
 struct Sums {
-  uint64_t low = 0, middle = 0, high = 0;
+  uint64_t x = 0, halves = 0, y = 0;
 };
 
 template <class T>
 TRIREME_INLINE Sums sum_of(const T* bits, int64_t count, uint64_t position, uint64_t second) {
   Sums sums;
-  for (int64_t i = 0; i < count; ++i) {
-    uint64_t x = (position + static_cast<uint64_t>(i) * kStep) ^ static_cast<uint64_t>(bits[i]);
+  for (int64_t i = 0; i < count; ++i, position += kStep) {
+    uint64_t x = position ^ static_cast<uint64_t>(bits[i]);
     x *= 0xbf58476d1ce4e5b9ull;
     x ^= x >> 32;
     x *= 0x94d049bb133111ebull;
     x ^= x >> 29;
-    uint64_t y = x + second;
-    y = (y ^ (y >> 31)) * 0xd6e8feb86659fd93ull;
-    sums.low += x & 0xffffffffull;
-    sums.middle += x >> 32;
-    sums.high += y;
+    const uint64_t y = x + second;
+    sums.x += x;
+    sums.halves += x >> 32;
+    sums.y += y ^ (y >> 31);
   }
   return sums;
 }
@@ -77,9 +77,10 @@ Sum128 hash_elements(const ElementHashKey& key, int64_t first_index, std::span<c
     const uint64_t position = key.first + static_cast<uint64_t>(first_index + begin) * kStep;
     const Sums sums = sum_block(bytes.data() + static_cast<size_t>(begin) * element_size, element_size,
                                 std::min(kBlock, count - begin), position, key.second);
-    sum += {0, sums.low};
-    sum += {sums.middle >> 32, sums.middle << 32};
-    sum += {sums.high, 0};
+    const uint64_t low = sums.x - (sums.halves << 32);  // the sum of the low halves
+    sum += {0, low};
+    sum += {sums.halves >> 32, sums.halves << 32};
+    sum += {sums.y * 0xd6e8feb86659fd93ull, 0};
   }
   return sum;
 }

@@ -182,6 +182,21 @@ TEST(RunArguments, AllFaultsAtOnceWithPlaceAndNumbers) {
   EXPECT_THAT(fault, AllOf(HasSubstr("12 errors:"), HasSubstr("\n  12. "), Not(HasSubstr("\n  13. "))));
 }
 
+TEST(RunArguments, FaultsNameWhereTheArgumentsComeFrom) {
+  ArgumentRules rules = train_rules();
+  rules.given_by = "config";
+  const Args args = {"--data.text=a.txt", "--model.laers=3", "--train.steps=many"};
+  try {
+    parse_run_arguments(rules, args, 1);
+    FAIL();
+  } catch (const UserError& error) {
+    EXPECT_THAT(
+        error.what(),
+        AllOf(HasSubstr("1. config: model.laers is no option of trireme train; did you mean model.layers?"),
+              HasSubstr("config: train.steps is 'many'; allowed:"), Not(HasSubstr("command line"))));
+  }
+}
+
 TEST(RunArguments, NearestLayoutsAreThoseThatWork) {
   EXPECT_THAT(fault_of({"--data.text", "a", "--model.preset", "gpt2-124m", "--tp", "5", "--dp", "2"}, 8),
               AllOf(HasSubstr("model.heads 12 does not divide by parallel.tensor 5"),
@@ -248,6 +263,9 @@ TEST(RunArguments, OptionsWithoutEffectAreFaults) {
       {{"--model.window-pattern", "2"}, "--model.window above 0"},
       {{"--model.window-pattern", "3", "--model.family", "mistral", "--model.window", "0"},
        "--model.window above 0"},
+      {{"--checkpoint.overlap", "skip"}, "--checkpoint.every is 0"},
+      {{"--checkpoint.overlap", "skip", "--checkpoint.every", "5", "--checkpoint.async", "off"},
+       "--checkpoint.async is off"},
       {{"--model.rotary-theta", "500000"}, "--model.family llama"},
       {{"--model.rotary-original-positions", "64", "--model.family", "llama"},
        "--model.rotary-scaling above 1"}};

@@ -42,7 +42,7 @@ class OneRank(FolderTest):
 
     def test_gradients_are_what_the_optimizer_takes(self):
         rate, eps, decay = 1e-2, 1e-3, {"optimizer.weight-decay": 0, "optimizer.clip": 0}
-        config = small_run(self.folder, **{"optimizer.lr": rate, "optimizer.eps": eps, "optimizer.schedule": "constant"}, **decay)
+        config = small_run(self.folder, **{"optimizer.lr": rate, "optimizer.eps": eps, "optimizer.schedule": "constant", "train.precision": "fp16", "train.loss-scale": 64}, **decay)
         with trireme.Run(config) as run:
             before = run.weights()
             passes = run.forward_backward()

@@ -13,6 +13,7 @@
 #include "launch/preflight/choose_device.h"
 #include "launch/run/trainer.h"
 #include "models/families/family.h"
+#include "parallel/checkpoint/format/checkpoint_directory.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/json/json_file.h"
@@ -181,6 +182,36 @@ TEST(TrainerOnHost, ARunOfGraphsWritesWhatOneWithoutWrites) {
   ASSERT_EQ(plain.losses.size(), 3);
   EXPECT_EQ(graphs.losses, plain.losses);
   EXPECT_EQ(graphs.weights, plain.weights);
+}
+
+/// Saves behind each step, which the next ones, given to the device at once, do not change.
+TEST(TrainerOnHost, ARunThatIsStoppedAndResumedEndsAsOneThatIsNot) {
+  const TemporaryFolder folder;
+  folder.write("text", std::string(kText));
+  for (const bool use_graph : {false, true}) {
+    RunConfig config = small_config(folder.path(), 1);
+    config.train.steps = 6;
+    config.checkpoint.every = 1;
+    config.run.cuda_graph = use_graph;
+    const std::set<std::string> given = {"model.ffn", "model.kv-heads", "model.max-positions"};
+    ASSERT_THAT(complete(config, given, 1, true), testing::IsEmpty());
+    const auto run = [&](const std::string& name, int64_t stop_after) {
+      config.run.dir = fmt::format("{}/{}{}", folder.path(), name, use_graph);
+      config.train.stop_after = stop_after;
+      train_on(config, 1, {DeviceType::cuda, 0});
+    };
+    run("whole", 0);
+    config.run.resume = "auto";
+    expect_error(ExitCode::resumable, {"--train.stop-after 4"}, [&] { run("stopped", 4); });
+    run("stopped", 0);
+    const auto proof_of = [&](const char* name, int64_t step) {
+      return read_manifest(fmt::format("{}/{}{}/checkpoints/{}", folder.path(), name, use_graph,
+                                       checkpoint_name(step)))
+          .proof;
+    };
+    for (const int64_t step : {4, 5, 6}) EXPECT_EQ(proof_of("stopped", step), proof_of("whole", step)) << step;
+    EXPECT_NE(proof_of("whole", 5), proof_of("whole", 6));
+  }
 }
 
 /// The losses of a run on this thread, and what its log says of attention.

@@ -34,6 +34,7 @@ StepMetrics some_step() {
           .step_ms = 12.5,
           .comm_wait_ms = 2.5,
           .data_wait_ms = 0.5,
+          .checkpoint_wait_ms = 7.5,
           .tok_s = 8000,
           .tflops = 0.25,
           .mfu = 0.22,
@@ -99,6 +100,7 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
   metrics.loss_scale = 32768;
   metrics.skipped = true;
   metrics.skips = 2;
+  metrics.checkpoints_skipped = 1;
   metrics.grad_norm_z = -4.5;
   run.write(metrics);
   std::istringstream lines(content(run.path() / "metrics.jsonl"));
@@ -107,7 +109,7 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
   std::getline(lines, second);
   EXPECT_EQ(
       first,
-      R"({"step":3,"time":1500000000.0,"tokens":300,"loss":4.25,"grad_norm":1.5,"lr":0.0006,"step_ms":12.5,"comm_wait_ms":2.5,"data_wait_ms":0.5,)"
+      R"({"step":3,"time":1500000000.0,"tokens":300,"loss":4.25,"grad_norm":1.5,"lr":0.0006,"step_ms":12.5,"comm_wait_ms":2.5,"data_wait_ms":0.5,"checkpoint_wait_ms":7.5,)"
       R"("tok_s":8000.0,"tflops":0.25,"mfu":0.22,"mfu_sure":false,"peak_tflops":1.125,"mem_bytes":1048576,"reserved_bytes":2097152,"loss_scale":1.0,"skips":0})");
   const auto parsed = parse_json(second, "metrics");
   EXPECT_EQ(parsed["val_loss"], 2.5);
@@ -115,6 +117,7 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
   EXPECT_EQ(parsed["loss_scale"], 32768);
   EXPECT_EQ(parsed["skipped"], true);
   EXPECT_EQ(parsed["skips"], 2);
+  EXPECT_EQ(parsed["checkpoints_skipped"], 1);
   EXPECT_EQ(parsed["grad_norm_z"], -4.5);
   EXPECT_FALSE(parsed.contains("loss_z"));
 }

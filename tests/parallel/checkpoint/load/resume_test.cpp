@@ -31,7 +31,7 @@ class Resume : public testing::Test {
       Snapshot snapshot;
       snapshot.take(world.rank(), test::sources_of(slices_[static_cast<size_t>(world.rank())],
                                                    static_cast<uint64_t>(step)));
-      CommitRequest request{folder_.path(), {}, snapshot.proof(), {}};
+      CommitRequest request{folder_.path(), {}, {}};
       request.state.step = step;
       commit_checkpoint(kernel_, world, request,
                         [&](const std::string& to) { return snapshot.write(kernel_, to); });

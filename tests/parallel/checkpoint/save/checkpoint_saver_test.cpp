@@ -3,16 +3,20 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <condition_variable>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <stdexcept>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
+#include "runtime/device/cpu/cpu_device.h"
 
 #include "tests/support/expect_error.h"
 #include "tests/support/recorded_calls.h"
@@ -51,8 +55,8 @@ TEST(BackgroundJob, OneAtATimeAndErrorsComeOnce) {
 struct RankState {
   explicit RankState(const Slice& s) : slice(s), values(static_cast<size_t>(s.box.numel())) {}
   SliceSource source() {
-    return {slice, [this](int64_t begin, std::span<std::byte> to) {
-              std::memcpy(to.data(), reinterpret_cast<const std::byte*>(values.data()) + begin, to.size());
+    return {slice, [this](Stream& stream, int64_t begin, std::span<std::byte> to) {
+              stream.copy(to.data(), reinterpret_cast<const std::byte*>(values.data()) + begin, to.size());
             }};
   }
   Slice slice;
@@ -67,11 +71,13 @@ ProofHash proof_of_step(const Shape& shape, int64_t step) {
   return proof;
 }
 
-TEST(CheckpointSaver, WhatIsSavedIsTheStateOfTheCallWhateverChangesAfterwards) {
+/// Some of it is copied by the saver's thread and the rest in release(), by chance.
+TEST(CheckpointSaver, WhatIsSavedIsTheStateOfTheCallWhateverChangesAfterItsRelease) {
   const test::TemporaryFolder folder;
   const Shape shape = {1001, 130};
   FileCalls kernel;
   run_thread_ranks(2, [&](Communicator& world) {
+    const auto stream = cpu::make_compute_stream();
     CheckpointSaver saver(kernel, world.split(0, world.rank(), "checkpoint"));
     RankState state(
         {"w", DType::f32, shape, {{world.rank() * 500, 0}, {world.rank() == 0 ? 500 : 501, 130}}});
@@ -81,7 +87,8 @@ TEST(CheckpointSaver, WhatIsSavedIsTheStateOfTheCallWhateverChangesAfterwards) {
       request.directory = folder.path();
       request.state.step = step;
       request.retention.keep = 4;
-      saver.save(request, std::vector<SliceSource>{state.source()});
+      saver.save(request, {state.source()}, *stream);
+      saver.release(*stream);
       std::ranges::fill(state.values, -1.0f);  // the next step
     }
     saver.wait();
@@ -96,30 +103,72 @@ TEST(CheckpointSaver, WhatIsSavedIsTheStateOfTheCallWhateverChangesAfterwards) {
   }
 }
 
+/// The saver's thread is held up in its first copy: all others are made in release(), each once.
+TEST(CheckpointSaver, ReleaseCopiesWhatIsNotCopiedYet) {
+  const test::TemporaryFolder folder;
+  FileCalls kernel;
+  const auto self = make_self_communicator();
+  const auto stream = cpu::make_compute_stream();
+  RankState state(whole_slice("w", DType::f32, {1 << 20}));  // 16 pieces
+  std::ranges::fill(state.values, 1.0f);
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_begun = false, may_end = false;
+  std::atomic<int> num_others = 0;
+  const auto caller = std::this_thread::get_id();
+  SliceSource source = state.source();
+  source.copy = [&, copy = source.copy](Stream& on, int64_t begin, std::span<std::byte> to) {
+    if (std::this_thread::get_id() != caller) {
+      std::unique_lock lock(mutex);
+      is_begun = true;
+      changed.notify_all();
+      changed.wait(lock, [&] { return may_end; });
+    } else if (++num_others == 15) {
+      const std::lock_guard lock(mutex);
+      may_end = true;
+      changed.notify_all();
+    }
+    copy(on, begin, to);
+  };
+  CheckpointSaver saver(kernel, self->split(0, 0, "checkpoint"));
+  saver.save({folder.path(), {}, {}}, {source}, *stream);
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return is_begun; });
+  }
+  saver.release(*stream);
+  std::ranges::fill(state.values, -1.0f);
+  saver.wait();
+  EXPECT_EQ(num_others, 15);
+  EXPECT_EQ(saver.last()->proof, proof_of_step({1 << 20}, 1));
+  EXPECT_THAT(find_damage(saver.last()->path, true), IsEmpty());
+}
+
 TEST(CheckpointSaver, AFailureComesWithTheNextCallOnAllRanksAndThenItGoesOn) {
   const test::TemporaryFolder folder;
   test::FaultyCalls full({test::PlannedFault::Kind::error, 1, ENOSPC}), healthy;
   run_thread_ranks(2, [&](Communicator& world) {
     FileCalls& calls = world.rank() == 1 ? static_cast<FileCalls&>(full) : healthy;
+    const auto stream = cpu::make_compute_stream();
     CheckpointSaver saver(calls, world.split(0, world.rank(), "checkpoint"));
     RankState state({"w", DType::f32, {4, 8}, {{world.rank() * 2, 0}, {2, 8}}});
     const std::vector<SliceSource> sources = {state.source()};
     CommitRequest request;
     request.directory = folder.path();
     request.state.step = 1;
-    saver.save(request, sources);
+    saver.save(request, sources, *stream);
     request.state.step = 2;
     test::expect_error(ExitCode::checkpoint,
                        {"step 1 was not saved: rank 1", "No space left on device (ENOSPC)"},
-                       [&] { saver.save(request, sources); });
-    saver.save(request, sources);
+                       [&] { saver.save(request, sources, *stream); });
+    saver.save(request, sources, *stream);
     saver.wait();
     EXPECT_EQ(std::filesystem::path(saver.last()->path).filename(), checkpoint_name(2));
     // A source that fails on one rank.
     request.state.step = 3;
     const std::vector<SliceSource> wrong = {
-        {state.slice, [&](int64_t, std::span<std::byte>) { throw_environment("the device is gone"); }}};
-    saver.save(request, world.rank() == 0 ? wrong : sources);
+        {state.slice, [&](Stream&, int64_t, std::span<std::byte>) { throw_environment("the device is gone"); }}};
+    saver.save(request, world.rank() == 0 ? wrong : sources, *stream);
     test::expect_error(ExitCode::checkpoint, {"step 3 was not saved: rank 0: the device is gone"},
                        [&] { saver.wait(); });
   });
@@ -140,6 +189,7 @@ TEST(CheckpointSaver, AHundredSavesTakeNoMoreMemoryThanTwo) {
   FileCalls kernel;
   const int64_t num_saves = test::whole_tier() ? 100 : 25;
   run_thread_ranks(2, [&](Communicator& world) {
+    const auto stream = cpu::make_compute_stream();
     CheckpointSaver saver(kernel, world.split(0, world.rank(), "checkpoint"));
     std::vector<RankState> states;  // 60 tensors, 4 MiB a rank
     std::vector<SliceSource> sources;
@@ -152,7 +202,7 @@ TEST(CheckpointSaver, AHundredSavesTakeNoMoreMemoryThanTwo) {
       CommitRequest request;
       request.directory = folder.path();
       request.state.step = step;
-      saver.save(request, sources);
+      saver.save(request, sources, *stream);
       saver.wait();
       if (step == 2) after_two = resident_memory();
     }

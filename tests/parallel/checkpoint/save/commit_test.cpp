@@ -43,7 +43,7 @@ class Job {
       Snapshot snapshot;
       snapshot.take(world.rank(), test::sources_of(slices_[static_cast<size_t>(world.rank())],
                                                    static_cast<uint64_t>(step)));
-      CommitRequest request{directory_, {}, snapshot.proof(), retention};
+      CommitRequest request{directory_, {}, retention};
       request.state.step = step;
       FileCalls& calls = calls_of(world.rank());
       try {
@@ -264,7 +264,7 @@ TEST(Commit, RanksThatSeeAnotherDirectoryDoNotCommit) {
     request.directory = (world.rank() == 0 ? here : there).path();
     std::filesystem::create_directories(there.path(unfinished_name(0)));
     test::expect_error(ExitCode::checkpoint, {"rank 0: cannot open", "part-00001.json"}, [&] {
-      commit_checkpoint(kernel, world, request, [](const std::string&) { return StoredFiles(); });
+      commit_checkpoint(kernel, world, request, [](const std::string&) { return WrittenPart(); });
     });
   });
   EXPECT_THAT(here.names(), IsEmpty());
@@ -280,7 +280,7 @@ TEST(Commit, StateThatIsNotWholeDoesNotCount) {
     Snapshot snapshot;
     snapshot.take(world.rank(), test::sources_of({slices[static_cast<size_t>(world.rank())]}, 0));
     test::expect_error(ExitCode::checkpoint, {"\"tensors.w\" is incomplete", "overlap"}, [&] {
-      commit_checkpoint(kernel, world, {folder.path(), {}, snapshot.proof(), {}},
+      commit_checkpoint(kernel, world, {folder.path(), {}, {}},
                         [&](const std::string& to) { return snapshot.write(kernel, to); });
     });
   });

@@ -1,9 +1,17 @@
 #include "runtime/io/files/durable_file.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -87,6 +95,59 @@ TEST(DurableFile, ShortWritesAndInterruptionsGoOn) {
   test::expect_error(ExitCode::resources, {"accepts no more bytes"},
                      [&] { replace_file(zero, folder.path("x"), "never"); });
   EXPECT_EQ(read_text_file(folder.path("x")), "other text");
+}
+
+/// Notes of each write how many bytes went past the page cache; refuses those where it is told to.
+class DirectWrites final : public FileCalls {
+ public:
+  ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset) override {
+    const bool is_direct = (::fcntl(fd, F_GETFL) & O_DIRECT) != 0;
+    if (is_direct && refuses) {
+      errno = EINVAL;
+      return -1;
+    }
+    writes.emplace_back(is_direct, size);
+    // What the system takes of it at once.
+    return FileCalls::pwrite(fd, bytes, std::min(size, most), offset);
+  }
+  bool refuses = false;
+  size_t most = size_t{1} << 30;
+  std::vector<std::pair<bool, size_t>> writes;
+};
+
+TEST(DurableFile, LargePiecesInWholeBlocksGoPastThePageCacheAndAllElseDoesNot) {
+  const test::TemporaryFolder folder;
+  constexpr size_t kBlock = DurableFile::kBlockBytes, kLarge = 32 * kBlock;
+  const std::unique_ptr<char, void (*)(void*)> memory(
+      static_cast<char*>(std::aligned_alloc(kBlock, 2 * kLarge)), std::free);
+  for (size_t i = 0; i < 2 * kLarge; ++i) memory.get()[i] = static_cast<char>(i * i >> 7);
+  const std::string_view all(memory.get(), kLarge + 1234);
+  const auto write = [&](DirectWrites& calls, std::string_view name, std::string_view first) {
+    DurableFile file(calls, folder.path(name));
+    file.write(first);
+    file.write(all);
+    file.sync();
+    file.close();
+    EXPECT_EQ(read_text_file(folder.path(name)), std::string(first) + std::string(all)) << name;
+  };
+  DirectWrites plain;
+  write(plain, "plain", "");
+  // Not every file system can: the bits are the same there.
+  const bool can = plain.writes[0].first;
+  if (can) {
+    EXPECT_THAT(plain.writes, ElementsAre(std::pair(true, kLarge), std::pair(false, size_t{1234})));
+  }
+  DirectWrites moved;
+  write(moved, "moved", "x");
+  EXPECT_THAT(moved.writes, ElementsAre(std::pair(false, size_t{1}), std::pair(false, all.size())));
+  DirectWrites refused;
+  refused.refuses = true;
+  write(refused, "refused", "");
+  EXPECT_THAT(refused.writes, ElementsAre(std::pair(false, all.size())));
+  DirectWrites in_parts;
+  in_parts.most = kBlock;
+  write(in_parts, "in parts", "");
+  EXPECT_GT(in_parts.writes.size(), 2);
 }
 
 TEST(DurableFile, IsNeverPutOverAnotherFile) {

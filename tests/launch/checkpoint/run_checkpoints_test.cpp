@@ -1,0 +1,103 @@
+#include "launch/checkpoint/run_checkpoints.h"
+
+#include <condition_variable>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/comm/self/self_communicator.h"
+#include "runtime/device/cpu/cpu_device.h"
+
+#include "tests/support/temporary_folder.h"
+
+namespace trireme {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+/// A run of one rank whose state is four floats, and whose copies can be held up.
+class RunCheckpointsTest : public testing::Test {
+ protected:
+  RunCheckpoints make(int64_t every, SaveOverlap overlap = SaveOverlap::wait) {
+    CheckpointConfig config;
+    config.every = every;
+    config.overlap = overlap;
+    return RunCheckpoints(config, *self_, {}, folder_.path("checkpoints"));
+  }
+  void save(RunCheckpoints& checkpoints, int64_t step, bool waits) {
+    TrainingState state;
+    state.step = step;
+    SliceSource source{whole_slice("w", DType::f32, {4}), [this](Stream&, int64_t, std::span<std::byte> to) {
+                         std::unique_lock lock(mutex_);
+                         changed_.wait(lock, [&] { return !is_held_up_; });
+                         std::memset(to.data(), 1, to.size());
+                       }};
+    checkpoints.save(std::move(state), {std::move(source)}, *stream_, waits);
+  }
+  void hold_up(bool is_held_up) {
+    const std::lock_guard lock(mutex_);
+    is_held_up_ = is_held_up;
+    changed_.notify_all();
+  }
+
+  const test::TemporaryFolder folder_;
+  const std::unique_ptr<Communicator> self_ = make_self_communicator();
+  const std::unique_ptr<Stream> stream_ = cpu::make_compute_stream();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_held_up_ = false;
+};
+
+/// Also where nobody has asked for news between its end and the next save.
+TEST_F(RunCheckpointsTest, EverySaveIsToldOnce) {
+  RunCheckpoints checkpoints = make(1);
+  save(checkpoints, 1, false);
+  checkpoints.release(*stream_);
+  save(checkpoints, 2, false);
+  checkpoints.finish();
+  save(checkpoints, 3, true);
+  EXPECT_THAT(checkpoints.take_messages(),
+              ElementsAre(HasSubstr("step-00000001 (proof"), HasSubstr("step-00000002 (proof"),
+                          testing::AllOf(HasSubstr("step-00000003 (proof"), HasSubstr("stood still for"))));
+  EXPECT_THAT(checkpoints.take_messages(), IsEmpty());
+  EXPECT_GT(checkpoints.take_seconds_stopped(), 0);
+  EXPECT_EQ(checkpoints.take_seconds_stopped(), 0);
+}
+
+TEST_F(RunCheckpointsTest, OneThatMeetsAnotherIsSkippedWhereThePolicySaysSo) {
+  for (const SaveOverlap overlap : {SaveOverlap::skip, SaveOverlap::wait}) {
+    const bool skips = overlap == SaveOverlap::skip;
+    RunCheckpoints checkpoints = make(2, overlap);
+    hold_up(true);
+    save(checkpoints, 2, false);
+    EXPECT_EQ(checkpoints.requests(), (RunCheckpoints::Requests{0, 1, 0}));
+    checkpoints.agree({1, 1, 0});
+    EXPECT_FALSE(checkpoints.is_due(3)) << "by the clock none is while another is under way";
+    EXPECT_FALSE(checkpoints.is_skipped(3));
+    EXPECT_EQ(checkpoints.is_due(4), !skips);
+    EXPECT_EQ(checkpoints.is_skipped(4), skips);
+    if (skips) checkpoints.skip(4);
+    EXPECT_EQ(checkpoints.num_skipped(), skips ? 1 : 0);
+    if (skips) {
+      EXPECT_THAT(checkpoints.take_messages(),
+                  ElementsAre("no checkpoint of step 4: that of step 2 is still being written "
+                              "(--checkpoint.overlap skip)"));
+    }
+    hold_up(false);
+    checkpoints.finish();
+    EXPECT_TRUE(checkpoints.is_due(4)) << "nothing is under way";
+    checkpoints.agree({0, 0, 0});
+    EXPECT_TRUE(checkpoints.is_due(6));
+  }
+}
+
+}  // namespace
+}  // namespace trireme
