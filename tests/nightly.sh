@@ -118,7 +118,7 @@ run_piece() {
     quickstart)
       rm -rf "$out/clone" && git clone -q . "$out/clone" && (cd "$out/clone" && ./launch/quickstart.sh --train.steps 100) ;;
     package)
-      release && targets release trireme && tests/package/run.sh --whole "$out/release" mpirun c++ &&
+      release && targets release tests_of_mpi && tests/package/run.sh --whole "$out/release" mpirun c++ &&
         tests/package/run.sh --whole "$out/release" mpirun clang++-14 ;;
     extend) tests/extend/run.py "$out/extend" mpirun -DTRIREME_UNITY=ON ;;
     bundle) tests/gpu_bundle.sh && tests/gpu/bare_root.sh build-gpu-bundle/trireme-gpu.tar.xz ;;

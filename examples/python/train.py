@@ -19,7 +19,7 @@ config = {
     "data.text": args.text,
     "model": {"family": "llama", "layers": 2, "hidden": 64, "heads": 4},
     "train": {"steps": args.steps, "seq-len": 64, "micro-batch": 4, "global-batch": 8, "sample-tokens": 0},
-    "optimizer": {"lr": 3e-3, "warmup": 10},
+    "optimizer": {"lr": 3e-3, "warmup": min(10, args.steps // 2)},
     "parallel.tensor": args.tensor,
 }
 say = print if trireme.rank() == 0 else lambda *words: None

@@ -42,9 +42,9 @@ bool RunCheckpoints::is_skipped(int64_t step) const {
 
 void RunCheckpoints::skip(int64_t step) {
   ++num_skipped_;
-  news_.push_back(
-      fmt::format("no checkpoint of step {}: that of step {} is still being written (--checkpoint.overlap skip)",
-                  step, last_step_));
+  news_.push_back(fmt::format(
+      "no checkpoint of step {}: that of step {} is still being written (--checkpoint.overlap skip)", step,
+      last_step_));
 }
 
 bool RunCheckpoints::is_new_best(int64_t step, double loss) {

@@ -50,8 +50,8 @@ class RunCheckpoints {
   bool is_skipped(int64_t step) const;
   void skip(int64_t step);
 
-  /// Begins a save of what the sources are when `compute` has done what it was given so far. All ranks call it,
-  /// with equal states (the first rank's is written). It waits for the one before. With `waits`, or
+  /// Begins a save of what the sources are when `compute` has done what it was given so far. All ranks call
+  /// it, with equal states (the first rank's is written). It waits for the one before. With `waits`, or
   /// --checkpoint.async off, it is done when this returns.
   void save(TrainingState state, std::vector<SliceSource> sources, Stream& compute, bool waits);
   /// To be called before work that changes the state is given to `compute`: CheckpointSaver::release.

@@ -5,12 +5,8 @@
 namespace trireme::launch::python {
 
 ArgumentRules config_rules() {
-  return {.command = "train",
-          .options = all_options(),
-          .switches = {},
-          .needs_data = true,
-          .simulates_ranks = true,
-          .given_by = kGivenBy};
+  return {
+      .command = "train", .options = all_options(), .switches = {}, .needs_data = true, .given_by = kGivenBy};
 }
 
 RunArguments parse_config(const std::vector<std::string>& arguments, int world_size) {

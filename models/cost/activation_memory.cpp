@@ -56,6 +56,7 @@ class Layers {
             .recomputes_core = in.recomputation.of_attention(),
             .float8 = in.float8,
             .loss = in.loss,
+            .separate_documents = in.separate_documents,
             .threads = in.threads,
             .attention_workspace = in.attention_workspace,
             .deterministic_attention = in.deterministic_attention,

@@ -104,7 +104,7 @@ void Attention::core_backward(int64_t length, int64_t batch) const {
 
 // Keys and values come round, gradients follow them (parallel/context_parallel/ring_attention.cpp).
 void Attention::ring_backward() const {
-  if (window_ > 0) return limited_ring_backward();
+  if (window_ > 0 || s_.conditions.separate_documents) return limited_ring_backward();
   const int64_t rows = s_.sizes.rows, q = heads_.queries(), kv = 2 * heads_.keys(), ranks = s_.sizes.context;
   const DType type = s_.sizes.type;
   const bool rounds = type != DType::f32;
@@ -132,23 +132,61 @@ void Attention::ring_backward() const {
   const Held narrow = s_.buffer(rows, kv, type);
 }
 
-// Under a window (parallel/context_parallel/limited_ring.cpp): the rank that takes the most.
+// Rows that a rank takes of others in the steps of a limited ring, and gives them.
+struct LimitedRing {
+  int64_t ranks, chunk, steps;
+  int64_t of_window;  // 0: no window, and documents as long as their sequences
+
+  // Without a window both chunks of a rank behind it, and one of a rank before.
+  int64_t takes(int64_t r, int64_t step) const {
+    return of_window > 0 ? of_window : r < step ? 2 * chunk : chunk;
+  }
+  int64_t gives(int64_t r, int64_t step) const {
+    return of_window > 0 ? of_window : r + step >= ranks ? 2 * chunk : chunk;
+  }
+  // The most at once on the way back. Sums are in f32, `wide` times as many bytes.
+  int64_t most(int64_t r, int64_t wide) const {
+    int64_t rows = 0;
+    for (int64_t step = 1; step <= steps; ++step) {
+      const int64_t now = takes(r, step) * (1 + wide),
+                    next = step < steps ? takes(r, step + 1) + gives(r, step + 1) : 0,
+                    before = step > 1 ? (takes(r, step - 1) + gives(r, step - 1)) * wide : 0;
+      rows = std::max(rows, now + next + before);
+    }
+    return rows;
+  }
+  int64_t fullest(int64_t wide) const {
+    int64_t rank = 0;
+    for (int64_t r = 1; r < ranks; ++r) rank = most(r, wide) > most(rank, wide) ? r : rank;
+    return rank;
+  }
+};
+
+// Under a window or first keys (parallel/context_parallel/limited_ring.cpp): the rank that takes the most.
+// How long documents will be nobody knows; no longer than their sequence.
 void Attention::limited_ring_backward() const {
   const int64_t rows = s_.sizes.rows, q = heads_.queries(), kv = 2 * heads_.keys(), ranks = s_.sizes.context;
   const int64_t chunk = s_.sizes.length / 2;
   const DType type = s_.sizes.type;
-  // The most that a rank takes of another one are the keys in the window before one of its chunks, where the
+  // The most that a rank takes under a window are the keys in it before one of its chunks, where the
   // other rank's chunks are neighbours. A window that ends within the chunk before takes of the ranks on both
   // sides alone.
-  const int64_t taken = s_.sizes.batch * std::min(window_ - 1, 2 * chunk);
-  const int64_t steps = window_ == 1 ? 0 : window_ <= chunk + 1 ? std::min<int64_t>(2, ranks - 1) : ranks - 1;
+  const bool is_wide = window_ == 0 || window_ > chunk + 1;
+  const int64_t steps = window_ == 1 ? 0 : is_wide ? ranks - 1 : std::min<int64_t>(2, ranks - 1);
+  const int64_t of_window = window_ == 0 ? 0 : s_.sizes.batch * std::min(window_ - 1, 2 * chunk);
+  const LimitedRing ring{ranks, s_.sizes.batch * chunk, steps, of_window};
+  const int64_t rank = ring.fullest(type == DType::f32 ? 1 : 2);
   const auto look = [&] {
     const Held dq = s_.buffer(chunk, q, type), dkv = s_.buffer(chunk, kv, type),
                lse = s_.buffer(chunk, heads_.heads);
     core_backward(chunk, 1);
   };
   Held own = s_.buffer(rows, kv, type);
-  Held outgoing = s_.buffer(taken, kv, type), incoming = s_.buffer(taken, kv, type);
+  Held outgoing, incoming;
+  if (steps > 0) {
+    outgoing = s_.buffer(ring.gives(rank, 1), kv, type);
+    incoming = s_.buffer(ring.takes(rank, 1), kv, type);
+  }
   const Held dq_sum = s_.buffer(rows, q), dkv_own = s_.buffer(rows, kv);
   look();
   Held sums, sums_incoming;
@@ -156,14 +194,15 @@ void Attention::limited_ring_backward() const {
     const Held pieces = incoming;
     outgoing = incoming = nullptr;
     if (step < steps) {
-      outgoing = s_.buffer(taken, kv, type), incoming = s_.buffer(taken, kv, type);
+      outgoing = s_.buffer(ring.gives(rank, step + 1), kv, type);
+      incoming = s_.buffer(ring.takes(rank, step + 1), kv, type);
     } else {
       own = nullptr;
     }
-    const Held theirs = s_.buffer(taken, kv);
+    const Held theirs = s_.buffer(ring.takes(rank, step), kv);
     look();
     sums = sums_incoming = nullptr;
-    sums = theirs, sums_incoming = s_.buffer(taken, kv);
+    sums = theirs, sums_incoming = s_.buffer(ring.gives(rank, step), kv);
   }
   own = sums = sums_incoming = nullptr;
   if (type == DType::f32) return;

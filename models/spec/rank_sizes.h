@@ -19,6 +19,7 @@ struct LayerConditions {
   bool recomputes_core = false;  ///< of attention
   bool float8 = false;           ///< linear layers of the blocks multiply in fp8
   LossConfig loss = {};
+  bool separate_documents = false;  ///< attention is told first keys
   int threads = 1;
   int64_t attention_workspace = 0;  ///< the most bytes that cuDNN's attention may take; 0: it serves nothing
   bool deterministic_attention = true;

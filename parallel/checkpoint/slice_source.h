@@ -19,7 +19,8 @@ struct SliceSource {
   std::function<void(Stream& stream, int64_t begin, std::span<std::byte> to)> copy;
 };
 
-/// Of the slices as they are now, as this rank's part: what a save would count. Copies by `stream`, and waits.
+/// Of the slices as they are now, as this rank's part: what a save would count. Copies by `stream`, and
+/// waits.
 ProofHash proof_of(Stream& stream, std::span<const SliceSource> sources);
 
 }  // namespace trireme

@@ -206,11 +206,11 @@ void Snapshot::release(Stream& compute) {
 void Snapshot::wait_for_bytes(const std::byte* end) {
   // The first piece that is not before it.
   const auto behind = std::ranges::partition_point(
-      pieces_, [&](const std::byte* begin) { return begin < end; }, [](const Piece& p) { return p.to.data(); });
+      pieces_, [&](const std::byte* begin) { return begin < end; },
+      [](const Piece& p) { return p.to.data(); });
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] {
-    return !failure_.empty() || copied_ >= static_cast<size_t>(behind - pieces_.begin());
-  });
+  changed_.wait(
+      lock, [&] { return !failure_.empty() || copied_ >= static_cast<size_t>(behind - pieces_.begin()); });
   if (!failure_.empty()) throw EnvironmentError(failure_);
 }
 

@@ -27,17 +27,17 @@ struct WrittenPart {
   ProofHash proof;  ///< of its slices
 };
 
-/// Copies, hashes and writes at the same time, each in a thread of its own: hash() and write() run beside each
-/// other and beside the caller's work, who calls release() before the sources change. On a GPU the copies go to
-/// pinned memory on a stream of their own. Memory of the host is used again and again: a save takes no more of
-/// it than the largest one before.
+/// Copies, hashes and writes at the same time, each in a thread of its own: hash() and write() run beside
+/// each other and beside the caller's work, who calls release() before the sources change. On a GPU the
+/// copies go to pinned memory on a stream of their own. Memory of the host is used again and again: a save
+/// takes no more of it than the largest one before.
 class Snapshot {
  public:
   /// Of sources on `device`.
   explicit Snapshot(Device device = {});
 
-  /// Begins one, in place of the one before, whose hash() and write() have returned. It is of what the sources
-  /// are when `compute` has done what it was given so far. `rank` is the world rank.
+  /// Begins one, in place of the one before, whose hash() and write() have returned. It is of what the
+  /// sources are when `compute` has done what it was given so far. `rank` is the world rank.
   void begin(int rank, std::vector<SliceSource> sources, Stream& compute);
   /// Copies what is not copied yet, and hashes. What a source throws write() throws.
   void hash();

@@ -11,7 +11,6 @@
 #include <ctime>
 #include <filesystem>
 #include <functional>
-#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,18 +29,13 @@
 #include "runtime/io/digest/xxh3.h"
 #include "runtime/io/files/durable_file.h"
 
+#include "tests/bench/checkpoint_state.h"
 #include "tests/support/state_of_ranks.h"
 
 namespace trireme {
 namespace {
 
 using test::LogicalTensor;
-
-double seconds_of(const std::function<void()>& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 /// Of this thread's processor: other programs do not count.
 double processor_seconds(const std::function<void()>& work) {
@@ -60,11 +54,6 @@ double best_of(int times, const std::function<void()>& work, Clock clock = secon
   double best = 1e9;
   for (int i = 0; i < times; ++i) best = std::min(best, clock(work));
   return best;
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
 }
 
 void bench_hashes() {
@@ -88,53 +77,6 @@ void bench_hashes() {
   fmt::print(", all three {:.1f}\n", rate([&] { snapshot.take(0, {source}); }));
 }
 
-std::vector<LogicalTensor> large_tensors(int64_t mib) {
-  std::vector<LogicalTensor> tensors;
-  for (int64_t i = 0; i < mib / 4; ++i)
-    tensors.push_back({fmt::format("layers.{}.weight", i), DType::f32, {1009, 1039}});
-  return tensors;
-}
-
-/// Slices of a rank in memory, as a training holds them.
-class HeldSlices {
- public:
-  HeldSlices(std::vector<Slice> slices, unsigned seed) : slices_(std::move(slices)) {
-    std::mt19937 random(seed);
-    for (const Slice& slice : slices_) {
-      auto& values = memory_.emplace_back(static_cast<size_t>(slice.bytes()) / sizeof(uint32_t));
-      for (uint32_t& value : values) value = static_cast<uint32_t>(random());
-    }
-  }
-  std::vector<SliceSource> sources() const {
-    std::vector<SliceSource> sources;
-    for (size_t i = 0; i < slices_.size(); ++i) {
-      const auto* memory = reinterpret_cast<const std::byte*>(memory_[i].data());
-      sources.push_back({slices_[i], [memory](Stream& stream, int64_t begin, std::span<std::byte> to) {
-                           stream.copy(to.data(), memory + begin, to.size());
-                         }});
-    }
-    return sources;
-  }
-  std::vector<SliceTarget> targets() {
-    std::vector<SliceTarget> targets;
-    for (size_t i = 0; i < slices_.size(); ++i) {
-      const auto memory = std::as_writable_bytes(std::span(memory_[i]));
-      targets.push_back({slices_[i], into_memory(slices_[i].box, slices_[i].dtype, memory)});
-    }
-    return targets;
-  }
-
- private:
-  std::vector<Slice> slices_;
-  std::vector<std::vector<uint32_t>> memory_;
-};
-
-std::vector<HeldSlices> held_by(const std::vector<std::vector<Slice>>& slices) {
-  std::vector<HeldSlices> held;
-  for (const auto& of_rank : slices) held.emplace_back(of_rank, static_cast<unsigned>(held.size()));
-  return held;
-}
-
 /// Of the files' pages; what is not on the disk yet stays.
 void drop_from_cache(const std::string& directory) {
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
@@ -147,8 +89,8 @@ void drop_from_cache(const std::string& directory) {
 /// How long dd takes to write so many bytes; `flags` are more operands of it.
 double seconds_of_dd(const std::string& directory, int64_t bytes, const char* flags) {
   const std::string path = directory + "/dd";
-  const std::string command = fmt::format("dd if=/dev/zero of={} bs=8M count={} iflag=count_bytes {} 2>/dev/null",
-                                          path, bytes, flags);
+  const std::string command = fmt::format(
+      "dd if=/dev/zero of={} bs=8M count={} iflag=count_bytes {} 2>/dev/null", path, bytes, flags);
   const double seconds = seconds_of([&] {
     if (std::system(command.c_str()) != 0) throw_environment("dd failed: {}", command);
   });
@@ -181,7 +123,8 @@ void bench_save(const std::string& directory, int64_t mib) {
     return static_cast<double>(mib << 20) / median(times) / 1e9;
   };
   fmt::print(
-      "{} MiB on two ranks, medians of {} in turns, GB/s: dd with fsync {:.2f}, with O_DIRECT too {:.2f}, a save "
+      "{} MiB on two ranks, medians of {} in turns, GB/s: dd with fsync {:.2f}, with O_DIRECT too {:.2f}, a "
+      "save "
       "that is waited for {:.2f}: {:.0f} % of the first ({:.0f} to {:.0f}), {:.0f} % of the second\n",
       mib, saves.size(), rate(buffered), rate(direct), rate(saves), 100 * median(ratios),
       100 * *std::ranges::min_element(ratios), 100 * *std::ranges::max_element(ratios),
@@ -220,14 +163,19 @@ void bench_load(const std::string& directory, int64_t mib) {
   }
   const double cold = median(cases[0].cold), cached = median(cases[0].cached);
   for (const Case& c : cases)
-    fmt::print("load {}: from the disk {:.3f} s ({:.2f} of the same layout), from the page cache {:.3f} s ({:.2f})\n",
-               c.name, median(c.cold), median(c.cold) / cold, median(c.cached), median(c.cached) / cached);
+    fmt::print(
+        "load {}: from the disk {:.3f} s ({:.2f} of the same layout), from the page cache {:.3f} s "
+        "({:.2f})\n",
+        c.name, median(c.cold), median(c.cold) / cold, median(c.cached), median(c.cached) / cached);
   std::vector<std::byte> half(static_cast<size_t>(mib << 19), std::byte{3});  // a rank's
-  const double xxh3 = best_of(5, [&] { xxh3_128(half); }, processor_seconds);
+  const double xxh3 = best_of(
+      5, [&] { xxh3_128(half); }, processor_seconds);
   const Slice slice = whole_slice("w", DType::f32, {std::ssize(half) / 4});
-  const double proof = best_of(5, [&] { ProofHash().add(slice, 0, half); }, processor_seconds);
-  fmt::print("of the load from the disk: XXH3-128 of a rank's bytes {:.1f} %, the proof hash behind it {:.1f} %\n",
-             100 * xxh3 / cold, 100 * proof / cold);
+  const double proof = best_of(
+      5, [&] { ProofHash().add(slice, 0, half); }, processor_seconds);
+  fmt::print(
+      "of the load from the disk: XXH3-128 of a rank's bytes {:.1f} %, the proof hash behind it {:.1f} %\n",
+      100 * xxh3 / cold, 100 * proof / cold);
   FileCalls kernel;
   remove_directory(kernel, directory + "/checkpoints");
 }

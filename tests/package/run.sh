@@ -44,7 +44,7 @@ while read -r loss; do
 done < <(ranks 4 "$folder/examples/own_family" | awk '{ print $NF }')
 ((num == 3)) || fail "own_family: $num layouts on 4 ranks"
 
-hinge=$("$folder/examples/own_objective" | awk '{ print $NF; exit }')
+hinge=$("$folder/examples/own_objective" | awk '{ print $NF }')
 awk -v a="$hinge" 'BEGIN { exit !(a > 0 && a < 20) }' || fail "own_objective: $hinge, where it begins at about 60"
 num=0
 while read -r loss; do

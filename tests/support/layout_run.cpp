@@ -31,8 +31,10 @@ int64_t num_targets(const LayoutRun& run, int64_t index) {
 void read_sample(const LayoutRun& run, int64_t index, int32_t* inputs, int32_t* targets) {
   const auto token = [&](int64_t t) {
     const auto bits = philox4x32(99, static_cast<uint64_t>(index), static_cast<uint64_t>(t));
-    if (run.end_of_text && bits[1] % 4 == 0) return *run.end_of_text;
-    return static_cast<int32_t>(bits[0] % static_cast<uint32_t>(run.model.vocab_size));
+    const auto drawn = static_cast<int32_t>(bits[0] % static_cast<uint32_t>(run.model.vocab_size));
+    if (!run.end_of_text) return drawn;
+    if (run.tokens_a_document == 0) return drawn == *run.end_of_text ? drawn - 1 : drawn;
+    return bits[1] % run.tokens_a_document == 0 ? *run.end_of_text : drawn;
   };
   for (int64_t t = 0; t < run.seq_len; ++t) {
     inputs[t] = token(t);

@@ -30,7 +30,8 @@ struct LayoutRun {
   Recomputation recomputation;
   bool float8 = false;
   LossConfig loss = {};
-  std::optional<int32_t> end_of_text = {};  ///< ends every fourth token's document, which sees itself alone
+  std::optional<int32_t> end_of_text = {};  ///< ends documents, which see themselves alone
+  uint32_t tokens_a_document = 4;           ///< on average; 0: a sample is one document
   /// Above 0: each initial weight is moved by one unit in its last place, up, down or not at all as this seed
   /// draws. The run then parts from the other as far as rounding takes it. Of one rank alone.
   uint64_t nudge = 0;

@@ -52,7 +52,8 @@ std::vector<Option> checkpoint_options() {
        "copy and write checkpoints in the background while training continues; off: wait for each write", "",
        needs_checkpoints},
       {section, "overlap", "", named<SaveOverlap>([](auto& c) -> auto& { return c.checkpoint.overlap; }),
-       "when a save by steps is due while another is still being written: wait for that one, or skip this one",
+       "when a save by steps is due while another is still being written: wait for that one, or skip this "
+       "one",
        "", needs_overlap},
       {section, "failure", "",
        named<SaveFailurePolicy>([](auto& c) -> auto& { return c.checkpoint.failure; }),

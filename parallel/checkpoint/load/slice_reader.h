@@ -13,8 +13,8 @@
 
 namespace trireme {
 
-/// A thread that reads slices one after the other, each once, and checks their hashes, while another one passes
-/// pieces on, copies them or waits for other ranks. It is kMostAhead pieces ahead at the most.
+/// A thread that reads slices one after the other, each once, and checks their hashes, while another one
+/// passes pieces on, copies them or waits for other ranks. It is kMostAhead pieces ahead at the most.
 class SliceReader {
  public:
   static constexpr size_t kMostAhead = 8;
@@ -26,8 +26,8 @@ class SliceReader {
   SliceReader(const SliceReader&) = delete;
   SliceReader& operator=(const SliceReader&) = delete;
 
-  /// The next piece of the slices, in their order: SliceFile::kPieceBytes, the last of a slice may be shorter.
-  /// Waits for it. What cannot be read is zeros, as many as it should be.
+  /// The next piece of the slices, in their order: SliceFile::kPieceBytes, the last of a slice may be
+  /// shorter. Waits for it. What cannot be read is zeros, as many as it should be.
   std::vector<std::byte> next();
   /// Memory of a piece, for a later one.
   void give_back(std::vector<std::byte> piece);

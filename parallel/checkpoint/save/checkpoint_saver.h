@@ -64,8 +64,8 @@ class CheckpointSaver {
   /// own too.
   bool has_failed() const { return job_.has_failed(); }
   /// Begins a save, when the one before is done, of what `sources` are once `compute` has done what it was
-  /// given so far. All ranks call it, with equal requests. Throws SaveFailed of the save before, on all ranks,
-  /// and begins none. What a source throws ends this save on all ranks.
+  /// given so far. All ranks call it, with equal requests. Throws SaveFailed of the save before, on all
+  /// ranks, and begins none. What a source throws ends this save on all ranks.
   void save(CommitRequest request, std::vector<SliceSource> sources, Stream& compute);
   /// Work given to `compute` from now on may change the sources (Snapshot::release). This rank alone; where
   /// nothing is copied it does nothing.

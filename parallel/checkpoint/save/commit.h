@@ -39,8 +39,7 @@ struct Committed {
 ///   1. the first rank makes "step-N.tmp";
 ///   2. every rank writes its files and "part-RANK.json", which says what they hold, and syncs them;
 ///   3. the first rank reads the parts, checks that every element is there once, writes and syncs the
-///   manifest,
-///      removes the parts, and syncs the directory;
+///      manifest, removes the parts, and syncs the directory;
 ///   4. it renames "step-N.tmp" to "step-N" (exchanging it for one that is there), and syncs the parent;
 ///   5. only now it counts: "latest" is written, and old checkpoints go. What fails here is a warning.
 ///

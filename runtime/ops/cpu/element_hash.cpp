@@ -12,8 +12,8 @@ namespace {
 
 constexpr uint64_t kStep = 0x9e3779b97f4a7c15ull;
 
-/// Of x: modulo 2^64, and of the high halves, which together give the sum modulo 2^96. Of y before its product,
-/// which is of the sum as it is of each.
+/// Of x: modulo 2^64, and of the high halves, which together give the sum modulo 2^96. Of y before its
+/// product, which is of the sum as it is of each.
 struct Sums {
   uint64_t x = 0, halves = 0, y = 0;
 };

@@ -66,7 +66,7 @@ case_evaluation_streams() {
   expect 0 "$TRIREME" train --data.text t.txt --data.valid-fraction 0.8 --model.layers 1 --model.hidden 32 --model.heads 2 \
     --train.seq-len 16 --train.micro-batch 64 --train.steps 2 --train.log-every 1 --train.sample-tokens 0 --run.threads 1 --run.dir r
   local predicted measured
-  predicted=$(sed -n 's/.*predicted \([0-9]*\) KiB a rank.*/\1/p' out)
+  predicted=$(sed -n 's/.*predicted \([0-9]*\) KiB per rank.*/\1/p' out)
   measured=$(sed -n 's/.*"mem_bytes":\([0-9]*\),.*/\1/p' r/metrics.jsonl | tail -n 1)
   if ((measured > 1024 * predicted * 11 / 10 || measured == 0)); then
     echo "predicted $predicted KiB, measured $measured bytes"

@@ -14,7 +14,7 @@
 
 #include "tests/support/temporary_folder.h"
 
-namespace trireme {
+namespace trireme::launch {
 namespace {
 
 using testing::ElementsAre;
@@ -66,7 +66,7 @@ TEST_F(RunCheckpointsTest, EverySaveIsToldOnce) {
   save(checkpoints, 3, true);
   EXPECT_THAT(checkpoints.take_messages(),
               ElementsAre(HasSubstr("step-00000001 (proof"), HasSubstr("step-00000002 (proof"),
-                          testing::AllOf(HasSubstr("step-00000003 (proof"), HasSubstr("stood still for"))));
+                          testing::AllOf(HasSubstr("step-00000003 (proof"), HasSubstr("paused for"))));
   EXPECT_THAT(checkpoints.take_messages(), IsEmpty());
   EXPECT_GT(checkpoints.take_seconds_stopped(), 0);
   EXPECT_EQ(checkpoints.take_seconds_stopped(), 0);
@@ -100,4 +100,4 @@ TEST_F(RunCheckpointsTest, OneThatMeetsAnotherIsSkippedWhereThePolicySaysSo) {
 }
 
 }  // namespace
-}  // namespace trireme
+}  // namespace trireme::launch

@@ -173,7 +173,7 @@ TEST(RunArguments, AllFaultsAtOnceWithPlaceAndNumbers) {
         path + ":5: 'lr 3' is neither",
         std::string("parallel.virtual-stages 2 needs --parallel.schedule interleaved, not 1f1b"),
         std::string("--layers is not an option of trireme train; did you mean --model.layers?"),
-        std::string("nearest are 32 (accumulation 2) or 48 (accumulation 3)"),
+        std::string("nearest are 32 (gradient accumulation 2) or 48 (gradient accumulation 3)"),
         std::string("model.hidden 768 does not divide"), std::string("did you mean gpt2-124m?"),
         std::string("optimizer.decay-fraction has no effect"), std::string("'stray'"),
         std::string("optimizer.beta1 needs a value"), std::string("nothing to train on")}) {
@@ -192,8 +192,9 @@ TEST(RunArguments, FaultsNameWhereTheArgumentsComeFrom) {
   } catch (const UserError& error) {
     EXPECT_THAT(
         error.what(),
-        AllOf(HasSubstr("1. config: model.laers is no option of trireme train; did you mean model.layers?"),
-              HasSubstr("config: train.steps is 'many'; allowed:"), Not(HasSubstr("command line"))));
+        AllOf(
+            HasSubstr("1. config: model.laers is not an option of trireme train; did you mean model.layers?"),
+            HasSubstr("config: train.steps is 'many'; allowed:"), Not(HasSubstr("command line"))));
   }
 }
 
@@ -236,12 +237,13 @@ TEST(RunArguments, OneFaultIsOneSentence) {
 }
 
 TEST(RunArguments, BatchArithmeticNamesWhatWorks) {
+  EXPECT_THAT(fault_of({"--data.text", "a", "--train.micro-batch", "5", "--train.global-batch", "12"}, 2),
+              AllOf(HasSubstr("12 is not a multiple of train.micro-batch 5 x 2 data-parallel ranks = 10"),
+                    HasSubstr("10 (gradient accumulation 1) or 20 (gradient accumulation 2)"),
+                    HasSubstr("--train.micro-batch 3")));
   EXPECT_THAT(
-      fault_of({"--data.text", "a", "--train.micro-batch", "5", "--train.global-batch", "12"}, 2),
-      AllOf(HasSubstr("12 is not a multiple of train.micro-batch 5 x 2 data-parallel ranks = 10"),
-            HasSubstr("10 (accumulation 1) or 20 (accumulation 2)"), HasSubstr("--train.micro-batch 3")));
-  EXPECT_THAT(fault_of({"--data.text", "a", "--train.micro-batch", "8", "--train.global-batch", "3"}),
-              AllOf(HasSubstr("nearest are 8 (accumulation 1)"), HasSubstr("--train.micro-batch 3")));
+      fault_of({"--data.text", "a", "--train.micro-batch", "8", "--train.global-batch", "3"}),
+      AllOf(HasSubstr("nearest are 8 (gradient accumulation 1)"), HasSubstr("--train.micro-batch 3")));
   const RunConfig config = parse({"--train.micro-batch", "3", "--train.global-batch", "12"}, 2).config;
   EXPECT_EQ(config.accumulation(), 2);
   EXPECT_EQ(config.tokens_per_step(), 12 * 1024);
@@ -320,7 +322,7 @@ TEST(RunArguments, OtherChecksAcrossOptions) {
   EXPECT_THAT(fault_of({"--data.tokens", "a.bin", "--data.tokenizer", "bpe"}),
               HasSubstr("is built from text"));
   EXPECT_THAT(fault_of({"--data.tokens", "a.bin", "--data.format", "jsonl"}),
-              HasSubstr("data.format jsonl is one of text"));
+              HasSubstr("data.format jsonl is a text format"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--data.format", "nanogpt"}),
               HasSubstr("data.format nanogpt is a token format"));
   EXPECT_THAT(fault_of({"--data.text", "a", "--data.format", "numpy"}), HasSubstr("one of auto, text"));

@@ -115,7 +115,7 @@ TEST(Program, InfoShowsMachinePresetsAndTables) {
   const Outcome model = run("info --preset llama3-405b --params");
   EXPECT_EQ(model.code, 0);
   EXPECT_THAT(model.output, AllOf(HasSubstr("405,853,388,800"), HasSubstr("layers.125.ffn.gate.weight")));
-  EXPECT_EQ(run("info --optimizer.lr 1").code, 2) << "no option of info";
+  EXPECT_EQ(run("info --optimizer.lr 1").code, 2) << "is not an option of info";
 }
 
 TEST(Program, OutputThatCannotBeWritten) {

@@ -106,7 +106,7 @@ TEST(ScheduleCommand, WrongArgumentsNameWhatWouldWork) {
     run({"--pp=2", "--file", "s.txt"});
   });
   expect_error(ExitCode::usage, {"unexpected argument 's.txt'"}, [] { run({"s.txt"}); });
-  expect_error(ExitCode::usage, {"--list is a switch", "'yes'"}, [] { run({"--list=yes"}); });
+  expect_error(ExitCode::usage, {"--list takes no value", "'yes'"}, [] { run({"--list=yes"}); });
   expect_error(ExitCode::usage, {"--pp 4096 x --micro-batches 4096"}, [] {
     run({"--pp", "4096", "--micro-batches", "4096"});
   });

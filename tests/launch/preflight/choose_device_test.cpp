@@ -40,7 +40,7 @@ TEST(ChooseDevice, BackendsFollowTheDevices) {
     EXPECT_EQ(choose_backend(asked, kOwnGpu, 4), BackendKind::nccl);
     expect_error(ExitCode::usage, {"apply to NCCL", "communicates by mpi"},
                  [&] { choose_backend(asked, kSharedGpu, 4); });
-    expect_error(ExitCode::usage, {"talk by self here"}, [&] { choose_backend(asked, kOwnGpu, 1); });
+    expect_error(ExitCode::usage, {"communicates by self"}, [&] { choose_backend(asked, kOwnGpu, 1); });
   }
   asked = {};
   asked.cuda_graph = true;

@@ -29,9 +29,10 @@ TEST(MemoryFault, ComparesTheRanksOfAHostWithWhatThereIs) {
   const RunConfig config = run_of(1, 2);
   const int64_t one = estimate_memory(memory_inputs(config, 1)).total();
   EXPECT_EQ(memory_error(config, 1, 2, {2 * one, "this machine"}), "");
-  EXPECT_THAT(memory_error(config, 1, 2, {2 * one - 1, "the control group /job"}),
-              AllOf(HasSubstr("the 2 ranks here take"), HasSubstr("the control group /job has"),
-                    HasSubstr("--train.recompute"), HasSubstr("--run.check-memory off")));
+  EXPECT_THAT(
+      memory_error(config, 1, 2, {2 * one - 1, "the control group /job"}),
+      AllOf(HasSubstr("the 2 ranks here are predicted to need"), HasSubstr("the control group /job has"),
+            HasSubstr("--train.recompute"), HasSubstr("--run.check-memory off")));
   EXPECT_EQ(memory_error(config, 1, 1, {one, "the device"}), "");
   EXPECT_EQ(memory_error(config, 1, 2, {0, ""}), "") << "not known";
   RunConfig unchecked = config;

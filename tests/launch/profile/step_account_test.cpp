@@ -69,7 +69,7 @@ TEST(StepAccount, TheTable) {
   EXPECT_THAT(
       text,
       HasSubstr("the step                              20.000  100.0 %                         10.000\n"));
-  EXPECT_THAT(text, HasSubstr("the longest 1 of 5 ops:\n"));
+  EXPECT_THAT(text, HasSubstr("the 1 slowest of 5 ops:\n"));
   EXPECT_THAT(text, HasSubstr("at 2.00 TFLOP/s and 100.0 GB/s"));
 }
 

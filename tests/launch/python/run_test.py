@@ -79,7 +79,7 @@ class OneRank(FolderTest):
         def start(**more):
             return lambda: trireme.Run(small_run(self.folder, **more))
 
-        self.assert_refused(trireme.UserError, "config: model.laers is no option of trireme train; did you mean model.layers?", start(**{"model.laers": 3}), 2)
+        self.assert_refused(trireme.UserError, "config: model.laers is not an option of trireme train; did you mean model.layers?", start(**{"model.laers": 3}), 2)
         self.assert_refused(ValueError, "config: model.layers is 'two'; allowed:", start(**{"model.layers": "two"}), 2)
         self.assert_refused(trireme.UserError, "run.dir is given twice", lambda: trireme.Run({"run.dir": "a", "run": {"dir": "b"}}), 2)
         self.assert_refused(trireme.UserError, "is None, a NoneType", start(**{"model.preset": None}), 2)
@@ -141,7 +141,7 @@ class OneRank(FolderTest):
                 self.assertEqual(error.code, 4)
                 damaged += 1
         self.assertEqual(damaged, 1)
-        self.assert_refused(trireme.UserError, "is no checkpoint", lambda: trireme.Checkpoint(self.folder), 4)
+        self.assert_refused(trireme.UserError, "neither a checkpoint nor a run", lambda: trireme.Checkpoint(self.folder), 4)
         self.assert_refused(trireme.UserError, "has no config.ini", lambda: trireme.RunFiles(self.folder), 2)
 
     def test_bfloat16(self):

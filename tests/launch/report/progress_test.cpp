@@ -158,8 +158,9 @@ TEST(Banner, SaysWhatIsInForce) {
   const std::string text = banner(some_run("gpt2-124m"), place);
   for (const char* part :
        {"trireme 0.1.0", "2 ranks on 2 hosts: node1 x 1, node2 x 1", "data 2 x tensor 1", "124,439,808",
-        "global batch 32 = micro-batch 8 x gradient accumulation 2 x 2 data-parallel ranks", "32,768 a step",
-        "communication by mpi", "2 threads per rank", "weights 475 MiB", "lr 0.0006 cosine to 0", "runs/x"}) {
+        "global batch 32 = micro-batch 8 x gradient accumulation 2 x 2 data-parallel ranks",
+        "32,768 tokens per step", "communication by mpi", "2 threads per rank", "weights 475 MiB",
+        "lr 0.0006 cosine to 0", "runs/x"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
 }
@@ -175,8 +176,9 @@ TEST(Banner, SaysWhatNcclTakesOfAGpu) {
 TEST(Banner, ZeroDividesThePrediction) {
   RunConfig config = some_run("gpt2-124m");
   config.parallel.zero_stage = 2;
-  EXPECT_THAT(banner(config, {}), HasSubstr("ZeRO 2: optimizer state and gradients divided by 2 (full "
-                                            "gradients during accumulation)"));
+  EXPECT_THAT(banner(config, {}),
+              HasSubstr("ZeRO 2: optimizer state and gradients sharded over 2 ranks (full "
+                        "gradients during accumulation)"));
   EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 475 MiB"));
   config.train.micro_batch = 16;
   EXPECT_THAT(banner(config, {}), Not(HasSubstr("full gradients")));
@@ -200,13 +202,13 @@ TEST(Banner, ZeroThreeAndShardsSayWhoHoldsWhat) {
   config.train.global_batch = 64;
   config.parallel.zero_stage = 3;
   EXPECT_THAT(banner(config, {}),
-              HasSubstr("ZeRO 3: optimizer state, gradients and weights divided by 8, the next layer "
+              HasSubstr("ZeRO 3: optimizer state, gradients and weights sharded over 8 ranks, the next layer "
                         "prefetched"));
   // 474.7 MiB / 8, the vectors' 0.5, and of the matrices of table, positions and a layer 150.2 + 27.0.
   EXPECT_THAT(banner(config, {}), HasSubstr("weights 237 MiB"));
   config.parallel.shard = 4;
   config.parallel.overlap = false;
-  EXPECT_THAT(banner(config, {}), HasSubstr("weights divided by 4, in 2 copies, no prefetch"));
+  EXPECT_THAT(banner(config, {}), HasSubstr("weights sharded over 4 ranks, 2 replicas, no prefetch"));
   EXPECT_THAT(banner(config, {}), HasSubstr("optimizer 237 MiB"));
 }
 

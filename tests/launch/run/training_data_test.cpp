@@ -56,7 +56,7 @@ TEST(TrainingData, SaysWhatWasRead) {
   EXPECT_THAT(load(text_config(lines)).description,
               AllOf(HasSubstr("JSON lines: 6 bytes in 2 documents"), testing::Not(HasSubstr("note"))));
   EXPECT_THAT(load(text_config(lines, "char")).description,
-              AllOf(HasSubstr("no end-of-text token"), HasSubstr("--data.end-of-text")));
+              AllOf(HasSubstr("no known end-of-text token"), HasSubstr("--data.end-of-text")));
   EXPECT_THAT(load(token_config(folder.write("t.bin", counting_ids(1000, 50))), 50).description,
               HasSubstr("nanogpt format, 1,000 tokens of 16 bits (no header"));
 }
@@ -94,7 +94,8 @@ TEST(TrainingData, KnowsWhatEndsDocumentsThatAreKeptApart) {
   text.documents = DocumentsKind::separate;
   EXPECT_EQ(load(text).end_of_text, 256);
   text.tokenizer = "char";
-  expect_error(ExitCode::usage, {"--data.documents separate", "char", "no end-of-text token", "byte, bpe"},
+  expect_error(ExitCode::usage,
+               {"--data.documents separate", "char", "no known end-of-text token", "byte, bpe"},
                [&] { load(text); });
 
   DataConfig tokens = token_config(folder.write("t.bin", counting_ids(1000, 50)));

@@ -1,6 +1,8 @@
 // Predicted memory: by hand, and against the allocators of real runs.
 #include "models/cost/memory_estimate.h"
 
+#include <utility>
+
 #include <gtest/gtest.h>
 
 #include "models/cost/model_size.h"
@@ -250,6 +252,31 @@ TEST(MemoryOfLogitsInParts, IsAsPredictedWithin5Percent) {
     const double logits = run.micro_batch * run.seq_len * run.model.vocab_size *
                           static_cast<double>(size_of(run.precision)) / c.tensor;
     EXPECT_LT(measured, logits) << "of all rows alone";
+  }
+}
+
+// A document as long as its sequence takes what is predicted, short ones less: what goes round depends on
+// them.
+TEST(MemoryOfPackedRings, IsThatOfTheLongestDocuments) {
+  for (const int ranks : {2, 4}) {
+    LayoutRun run;
+    run.model = tiny_model(ModelFamily::llama);
+    run.model.num_layers = 1;
+    run.model.num_heads = run.model.num_kv_heads = 2;
+    run.model.hidden_size = 128;
+    run.plan = {.data = 1, .context = ranks};
+    run.seq_len = run.model.max_positions = 1024 * ranks;
+    run.micro_batch = run.global_batch = 2;
+    run.end_of_text = 5;
+    const auto buffers = [&](uint32_t tokens_a_document) {
+      run.tokens_a_document = tokens_a_document;
+      const MemoryComparison memory = compare_memory(run);
+      return std::pair(static_cast<double>(memory.measured[MemoryCategory::buffers]),
+                       static_cast<double>(memory.predicted[MemoryCategory::buffers]));
+    };
+    const auto [longest, predicted] = buffers(0);
+    EXPECT_NEAR(predicted, longest, 0.05 * longest) << ranks << " ranks";
+    EXPECT_LT(buffers(8).first, 0.8 * longest) << ranks << " ranks";
   }
 }
 

@@ -289,6 +289,40 @@ TEST(LayerGradients, LossHeadWithZLossAndLabelSmoothing) {
   }
 }
 
+struct HeadResult {
+  double in_training = 0, in_evaluation = 0;
+  std::vector<float> dx;
+};
+
+HeadResult run_head(const LossConfig& config) {
+  Context ctx;
+  LossHead head = of(small(ModelFamily::llama, 1, 1, 6)).head(nullptr, config);
+  const test::RandomParameters parameters(ctx, head, 0.3f);
+  const Tensor x = test::random_tensor(ctx, {10, 6}, DType::f32, 5);
+  HeadResult result;
+  MicroBatch mb = micro_batch(ctx, 2, 5);
+  Saved saved;
+  mb.loss_sum = Tensor::borrow(&result.in_training, {1}, DType::f64);
+  head.forward(ctx, mb, x, saved);
+  result.dx = test::to_vector(head.backward_input(ctx, {}, saved));
+  head.backward_weight(ctx, saved);
+  mb.training = false;
+  mb.loss_sum = Tensor::borrow(&result.in_evaluation, {1}, DType::f64);
+  head.forward(ctx, mb, x, saved);
+  return result;
+}
+
+// Finite differences do not see rows that loss and gradient leave out alike.
+TEST(LayerGradients, LossHeadInPartsLeavesOutNoRow) {
+  const HeadResult whole = run_head({});
+  for (const int64_t chunk_tokens : {1, 3, 4, 9}) {
+    const HeadResult parts = run_head({.chunk_tokens = chunk_tokens});
+    EXPECT_NEAR(parts.in_training, whole.in_training, 1e-5) << chunk_tokens;
+    EXPECT_NEAR(parts.in_evaluation, whole.in_training, 1e-5) << chunk_tokens;
+    for (size_t i = 0; i < whole.dx.size(); ++i) ASSERT_NEAR(parts.dx[i], whole.dx[i], 1e-5) << chunk_tokens;
+  }
+}
+
 TEST(LayerGradients, LossHeadWithWeightsOfTargets) {
   Context ctx;
   const std::vector<float> weights{1, 0.5f, 0, 2, 0.1f, 0, 0, 1.5f, 3, 0.7f};

@@ -155,11 +155,11 @@ TEST(PipelineParallel, AScheduleFileThatDeadlocksIsRefused) {
 
 TEST(PipelineParallel, MoreStagesThanLayersAreRefused) {
   EXPECT_THAT(pipeline_errors({.data = 1, .pipeline = 8}, 5, 4),
-              testing::ElementsAre(testing::HasSubstr("ask for at most --parallel.pipeline 5")));
+              testing::ElementsAre(testing::HasSubstr("use at most --parallel.pipeline 5")));
   EXPECT_THAT(
       pipeline_errors({.data = 1, .pipeline = 2, .schedule = ScheduleKind::interleaved, .virtual_stages = 4},
                       7, 4),
-      testing::ElementsAre(testing::HasSubstr("ask for at most --parallel.virtual-stages 3")));
+      testing::ElementsAre(testing::HasSubstr("use at most --parallel.virtual-stages 3")));
 }
 
 TEST(PipelineParallel, EvaluationAndLogitsAreThoseOfOneRank) {

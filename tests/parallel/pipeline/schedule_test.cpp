@@ -193,7 +193,7 @@ TEST(CheckSchedule, AMissingBackwardIsNamed) {
   auto split = make_schedule(ScheduleKind::zb_h1, 4, 6);
   erase(split, 1, position_of(split, 1, backward_weight, 5));
   EXPECT_THAT(check_schedule(split),
-              testing::ElementsAre(AllOf(HasSubstr("stage 1 lacks W5"), HasSubstr("weight part"))));
+              testing::ElementsAre(AllOf(HasSubstr("stage 1 lacks W5"), HasSubstr("weight gradient"))));
 }
 
 TEST(CheckSchedule, SwappedReceivesAreNamed) {

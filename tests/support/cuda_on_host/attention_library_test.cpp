@@ -90,7 +90,7 @@ TEST(AttentionPlans, CudnnAloneIsAnErrorWithItsReason) {
   refused(backward_of(other), {"as many queries as keys"});
   other = kShape;
   other.head_dim = 136;
-  refused(backward_of(other), {"heads of 136", "128 alone"});
+  refused(backward_of(other), {"heads of 136", "head sizes 8, 16, ... 128"});
   other = kShape;
   other.window = 16;
   refused(backward_of(other), {"causal, window 16, bf16", "not used with sliding windows"});

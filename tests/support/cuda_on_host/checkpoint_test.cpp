@@ -1,5 +1,5 @@
-// Checkpoints of a training on the tests' device, a GPU or the host's stand-in for one: copied to pinned memory
-// beside the steps that follow.
+// Checkpoints of a training on the tests' device, a GPU or the host's stand-in for one: copied to pinned
+// memory beside the steps that follow.
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,9 +43,7 @@ class SavedTraining {
     saver_.save(request, session_.state_slices(), ctx_.stream());
   }
   void finish() { saver_.wait(); }
-  ProofHash proof() {
-    return sum_over_ranks(world_, proof_of(ctx_.stream(), session_.state_slices()));
-  }
+  ProofHash proof() { return sum_over_ranks(world_, proof_of(ctx_.stream(), session_.state_slices())); }
   void load(int64_t step) {
     const std::string path = folder_ + "/" + checkpoint_name(step);
     session_.load_checkpoint(path, read_manifest(path), LoadedState::all);

@@ -31,6 +31,11 @@ INSTANTIATE_TEST_SUITE_P(
         SmallTraining{"Llama_bf16", 1, ModelFamily::llama, {}, DType::bf16},
         SmallTraining{
             "Llama_f16_recomputed", 1, ModelFamily::llama, {}, DType::f16, true, RecomputeMode::full},
+        SmallTraining{.name = "Llama_bf16_muon",
+                      .ranks = 1,
+                      .family = ModelFamily::llama,
+                      .precision = DType::bf16,
+                      .rules = muon_rules()},
         SmallTraining{.name = "Llama_weighted", .ranks = 1, .family = ModelFamily::llama, .weighted = true},
         SmallTraining{"Gpt2_without_masters", 1, ModelFamily::gpt2, {}, DType::bf16, false}),
     [](const auto& test_info) { return test_info.param.name; });

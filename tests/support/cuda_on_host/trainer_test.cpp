@@ -205,11 +205,12 @@ TEST(TrainerOnHost, ARunThatIsStoppedAndResumedEndsAsOneThatIsNot) {
     expect_error(ExitCode::resumable, {"--train.stop-after 4"}, [&] { run("stopped", 4); });
     run("stopped", 0);
     const auto proof_of = [&](const char* name, int64_t step) {
-      return read_manifest(fmt::format("{}/{}{}/checkpoints/{}", folder.path(), name, use_graph,
-                                       checkpoint_name(step)))
+      return read_manifest(
+                 fmt::format("{}/{}{}/checkpoints/{}", folder.path(), name, use_graph, checkpoint_name(step)))
           .proof;
     };
-    for (const int64_t step : {4, 5, 6}) EXPECT_EQ(proof_of("stopped", step), proof_of("whole", step)) << step;
+    for (const int64_t step : {4, 5, 6})
+      EXPECT_EQ(proof_of("stopped", step), proof_of("whole", step)) << step;
     EXPECT_NE(proof_of("whole", 5), proof_of("whole", 6));
   }
 }

@@ -146,15 +146,16 @@ TEST(LoadPlan, EachSliceIsReadOnceAndByOneWhoWantsIt) {
 TEST(LoadPlan, WhatTheCheckpointDoesNotHaveIsNamed) {
   const std::vector<StoredSlice> stored = {{whole_slice("a", DType::f32, {4}), 0, 0, {}},
                                            {whole_slice("b", DType::f32, {4}), 0, 0, {}}};
-  test::expect_error(
-      ExitCode::checkpoint,
-      {"the/path does not have", "c is missing", "a is [4], [5] is wanted", "b is of f32, expected bf16"},
-      [&] {
-        make_load_plan(stored,
-                       {{whole_slice("c", DType::f32, {4})},
-                        {whole_slice("a", DType::f32, {5}), whole_slice("b", DType::bf16, {4})}},
-                       "the/path");
-      });
+  test::expect_error(ExitCode::checkpoint,
+                     {"the/path does not fit this run", "c is missing", "a is [4], expected [5]",
+                      "b is of f32, expected bf16"},
+                     [&] {
+                       make_load_plan(
+                           stored,
+                           {{whole_slice("c", DType::f32, {4})},
+                            {whole_slice("a", DType::f32, {5}), whole_slice("b", DType::bf16, {4})}},
+                           "the/path");
+                     });
 }
 
 // Each flip and truncation is found, by verifying and by loading, and names the file.

@@ -166,8 +166,9 @@ TEST(CheckpointSaver, AFailureComesWithTheNextCallOnAllRanksAndThenItGoesOn) {
     EXPECT_EQ(std::filesystem::path(saver.last()->path).filename(), checkpoint_name(2));
     // A source that fails on one rank.
     request.state.step = 3;
-    const std::vector<SliceSource> wrong = {
-        {state.slice, [&](Stream&, int64_t, std::span<std::byte>) { throw_environment("the device is gone"); }}};
+    const std::vector<SliceSource> wrong = {{state.slice, [&](Stream&, int64_t, std::span<std::byte>) {
+                                               throw_environment("the device is gone");
+                                             }}};
     saver.save(request, world.rank() == 0 ? wrong : sources, *stream);
     test::expect_error(ExitCode::checkpoint, {"step 3 was not saved: rank 0: the device is gone"},
                        [&] { saver.wait(); });

@@ -176,7 +176,7 @@ std::string checkpoint_of(Rank& rank, Communicator& world, const TemporaryFolder
   FileCalls kernel;
   Snapshot snapshot;
   snapshot.take(0, rank.session.state_slices());
-  CommitRequest request{folder.path(), {}, snapshot.proof(), {}};
+  CommitRequest request{folder.path(), {}, {}};
   request.state.step = 1;
   commit_checkpoint(kernel, world, request,
                     [&](const std::string& to) { return snapshot.write(kernel, to); });
@@ -228,12 +228,12 @@ TEST(LoadWeights, WhatDoesNotFitInACheckpointIsNamed) {
   };
   ModelConfig other = dense;
   other.num_layers = 2;
-  expect(other, false, {checkpoint, "no place for layers.2."});
+  expect(other, false, {checkpoint, "the model has no parameter layers.2."});
   other = dense;
   other.moe.num_experts = 4;
   expect(other, false, {"is missing", "--moe.upcycle"});
   other.moe.expert_ffn_size = 20;
-  expect(other, true, {"layers.0.ffn.gate.weight is [40, 24], the model's is [20, 24]"});
+  expect(other, true, {"layers.0.ffn.gate.weight is [40, 24], in the model [20, 24]"});
 }
 
 TEST(LoadWeights, UpcyclingLeavesTheRoutersOfTheSeed) {

@@ -110,7 +110,7 @@ TEST(TokFile, EveryHeaderFieldIsChecked) {
   refuses(0, "X", "TRIREMET");
   refuses(8, packed(u32{2}), "version 2");
   refuses(12, packed(u32{4}), "5 tokens of 4 bytes");
-  refuses(12, packed(u32{3}), "3 bytes a token");
+  refuses(12, packed(u32{3}), "3 bytes per token");
   refuses(16, packed(uint64_t{0}), "vocabulary of 0");
   refuses(16, packed(uint64_t{65537}), "vocabulary of 65537");
   refuses(24, packed(uint64_t{6}), "6 tokens");

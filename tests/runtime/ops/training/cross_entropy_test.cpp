@@ -346,7 +346,7 @@ TEST(CrossEntropyEdges, RefusesWeightsOfOtherRows) {
   Context ctx(test::test_device());
   const Tensor logits = random_tensor(ctx, {2, 9}, DType::f32, 1);
   EXPECT_THROW(run(ctx, logits, {0, 1}, {}, false, {1, 1, 1}), InternalError);
-  EXPECT_THROW(run_in_parts(ctx, logits, {0, 1}, {}, {0, 4, 9}, {1}), InternalError);
+  EXPECT_THROW(run_in_parts(ctx, logits, {0, 1}, ops::CrossEntropyOptions{}, {0, 4, 9}, {1}), InternalError);
 }
 
 TEST(CrossEntropyEdges, RefusesATargetOutsideTheVocabulary) {
