@@ -138,7 +138,7 @@ void run_all(int64_t num_steps, int64_t num_rounds) {
 
 int main(int argc, char** argv) {
   try {
-    trireme::run_all(argc > 1 ? std::atoll(argv[1]) : 30, argc > 2 ? std::atoll(argv[2]) : 3);
+    trireme::launch::run_all(argc > 1 ? std::atoll(argv[1]) : 30, argc > 2 ? std::atoll(argv[2]) : 3);
     return 0;
   } catch (const trireme::Error& error) {
     fmt::print(stderr, "reading_bench: {}\n", error.what());

@@ -192,7 +192,7 @@ int run_all(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return trireme::run_all(argc, argv);
+    return trireme::launch::run_all(argc, argv);
   } catch (const trireme::Error& error) {
     fmt::print(stderr, "training_step_bench: {}\n", error.what());
     return static_cast<int>(error.code());
