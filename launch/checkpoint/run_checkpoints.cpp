@@ -75,6 +75,7 @@ void RunCheckpoints::save(TrainingState state, std::vector<SliceSource> sources,
                           bool waits) {
   const auto begin = Clock::now();
   finish();
+  if (!failure_.empty() && !waits && config_.failure == SaveFailurePolicy::stop) return;
   last_begin_ = begin;
   last_step_ = state.step;
   state.best = best_;

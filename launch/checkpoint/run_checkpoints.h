@@ -35,8 +35,8 @@ class RunCheckpoints {
   Requests requests() const;
   /// The largest of all ranks' requests: hears of a save that failed, on all ranks together.
   void agree(const Requests& of_all);
-  /// Whether a checkpoint is to be saved after this step. By the clock none is while the one before is under
-  /// way.
+  /// Whether a checkpoint is to be saved after this step. By the clock none is while the one before is in
+  /// flight.
   bool is_due(int64_t step) const;
 
   /// Notes an evaluation; true: it is the best so far, and --checkpoint.best asks for a checkpoint of it.
@@ -52,7 +52,8 @@ class RunCheckpoints {
 
   /// Begins a save of what the sources are when `compute` has done what it was given so far. All ranks call
   /// it, with equal states (the first rank's is written). It waits for the one before. With `waits`, or
-  /// --checkpoint.async off, it is done when this returns.
+  /// --checkpoint.async off, it is done when this returns. Where the one before failed, --checkpoint.failure
+  /// is stop and this one does not wait, it begins none and leaves failure() as it is.
   void save(TrainingState state, std::vector<SliceSource> sources, Stream& compute, bool waits);
   /// To be called before work that changes the state is given to `compute`: CheckpointSaver::release.
   void release(Stream& compute);

@@ -33,8 +33,8 @@ std::string others_of(const std::string& key) {
   }
   for (const NameElsewhere& other : names_elsewhere()) {
     if (other.key == key)
-      out += fmt::format("{}`{}{}` ({})", out.empty() ? "" : ", ", dashes(other.program), other.name,
-                         other.program);
+      out += fmt::format("{}{}`{}{}` ({})", out.empty() ? "" : ", ", other.differs ? "near " : "",
+                         dashes(other.program), other.name, other.program);
   }
   return out;
 }
@@ -51,13 +51,15 @@ std::string row(const Option& option) {
 
 std::string options_page() {
   std::string out =
-      "# Options\n\nWritten by `trireme info --options`. All are options of `trireme train`; `trireme "
-      "verify` takes "
-      "those of the last section\ntoo. Each is also a key of an INI file (`--config`), in the section named "
-      "before "
-      "the dot. The last column has the names\nof other programs: `trireme train` answers one of them with "
-      "the "
-      "option to use here.\n";
+      "# Options\n\n"
+      "Written by `trireme info --options`. All are options of `trireme train`; `trireme verify` takes those "
+      "of the last section\n"
+      "too. Each is also a key of an INI file (`--config`), in the section named before the dot. The last "
+      "column has the names\n"
+      "of other programs: `trireme train` answers one of them with the option to use here. Where it says "
+      "near, "
+      "values mean another\n"
+      "thing there: another unit, the contrary, or one of the things that ours chooses from.\n";
   std::vector<Option> options = all_options();
   for (Option& option : verify_options()) options.push_back(std::move(option));
   for (const OptionSection& section : option_sections()) {

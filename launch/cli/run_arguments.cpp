@@ -19,10 +19,16 @@ namespace {
 
 using Errors = std::vector<std::string>;
 
-/// What an unknown key may stand for: a name of another program, or a slip of the finger.
+/// What an unknown key may stand for: a name of another program, also in a section of ours, or a slip of the
+/// finger, as the wrong section of a name of ours is.
 std::string meant_by(const std::string& key, std::span<const std::string> keys, std::string_view prefix) {
-  const std::string elsewhere = explain_name_elsewhere(key);
-  return elsewhere.empty() ? did_you_mean(key, keys, prefix) : elsewhere;
+  const std::string elsewhere = explain_name_elsewhere(key, prefix);
+  if (!elsewhere.empty()) return elsewhere;
+  const std::string in_section = key.substr(key.rfind('.') + 1);
+  const bool is_ours =
+      std::ranges::any_of(keys, [&](const std::string& known) { return known.ends_with("." + in_section); });
+  const std::string of_another = is_ours ? "" : explain_name_elsewhere(in_section, prefix);
+  return of_another.empty() ? did_you_mean(key, keys, prefix) : of_another;
 }
 
 /// The settings of each source, by the keys of the table.
@@ -57,7 +63,7 @@ class Sources {
       errors_.push_back(fmt::format("command line: unexpected argument '{}'", argument));
     }
     for (Setting& setting : settings.list) {
-      take_former_name(setting, keys, is_command_line ? "--" : "");
+      take_former_name(setting, keys, dashes);
       if (std::ranges::find(keys, setting.key) == keys.end()) {
         errors_.push_back(fmt::format("{}: {}{} is not an option of trireme {}{}", setting.where, dashes,
                                       setting.key, rules_.command, meant_by(setting.key, keys, dashes)));

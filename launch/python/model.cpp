@@ -5,8 +5,6 @@
 #include "launch/checkpoint/agreed.h"
 #include "launch/config/attention_choice.h"
 #include "launch/config/session_options.h"
-#include "launch/python/run_arguments.h"
-#include "launch/run/load_run.h"
 #include "launch/run/rank_trainer.h"
 #include "runtime/base/error.h"
 #include "runtime/data/tokenizer/tokenizer_factory.h"
@@ -24,9 +22,8 @@ struct Known {
 
 }  // namespace
 
-Model::Model(std::shared_ptr<Ranks> ranks, const std::string& directory,
-             const std::vector<std::string>& arguments)
-    : ranks_(std::move(ranks)), config_(load_run(directory, arguments, ranks_->size(), kGivenBy)) {
+Model::Model(std::shared_ptr<Ranks> ranks, const std::string& directory, const RunConfig& config)
+    : ranks_(std::move(ranks)), config_(config) {
   job_ = std::make_unique<RankJob>(config_, ranks_->place());
   const Job& job = job_->job;
   Communicator& world = *job.world;

@@ -17,9 +17,8 @@ namespace trireme::launch::python {
 /// All ranks make the same calls; from any thread, one at a time.
 class Model {
  public:
-  /// Of load_run(), with `arguments` in place of what the run was told; its tokenizer.json, if it has one.
-  Model(std::shared_ptr<Ranks> ranks, const std::string& directory,
-        const std::vector<std::string>& arguments);
+  /// `config`: of load_run() for these ranks. The run's tokenizer.json, if it has one.
+  Model(std::shared_ptr<Ranks> ranks, const std::string& directory, const RunConfig& config);
 
   std::vector<WholeParameter> weights(const Wanted& wanted);
   TextLoss evaluate(const std::string& text);

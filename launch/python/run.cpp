@@ -1,17 +1,13 @@
 #include "launch/python/run.h"
 
 #include "launch/cli/config_file.h"
-#include "launch/python/run_arguments.h"
 #include "launch/python/text.h"
 #include "runtime/base/error.h"
 
 namespace trireme::launch::python {
 
-Run::Run(std::shared_ptr<Ranks> ranks, const std::vector<std::string>& arguments, bool screen)
-    : ranks_(std::move(ranks)) {
-  const RunArguments given = parse_config(arguments, ranks_->size());
-  config_ = given.config;
-  config_ini_ = write_config(config_);
+Run::Run(std::shared_ptr<Ranks> ranks, const RunArguments& given, bool screen)
+    : ranks_(std::move(ranks)), config_(given.config), config_ini_(write_config(config_)) {
   if (!screen) nowhere_.reset(std::fopen("/dev/null", "w"));
   std::FILE* out = nowhere_ ? nowhere_.get() : stdout;
   if (screen && ranks_->rank() == 0) {
@@ -30,7 +26,7 @@ SteppedRun& Run::readable() {
 
 SteppedRun& Run::between() {
   SteppedRun& run = readable();
-  if (run.is_under_way()) throw_usage("a step is under way: update() ends it");
+  if (run.is_in_flight()) throw_usage("a step is in flight: update() ends it");
   return run;
 }
 
@@ -47,7 +43,7 @@ bool Run::is_open() {
 
 bool Run::is_done() {
   const std::lock_guard lock(calls_);
-  return readable().is_done() && !run_->is_under_way();
+  return readable().is_done() && !run_->is_in_flight();
 }
 
 int64_t Run::steps_done() {
@@ -79,7 +75,7 @@ Passes Run::forward_backward() {
 
 StepMetrics Run::update() {
   const std::lock_guard lock(calls_);
-  if (!readable().is_under_way()) throw_usage("no step is under way: forward_backward() begins one");
+  if (!readable().is_in_flight()) throw_usage("no step is in flight: forward_backward() begins one");
   return run_->update();
 }
 
@@ -147,7 +143,8 @@ void Run::close() {
   const std::lock_guard lock(calls_);
   if (run_ && !run_->has_ended()) {
     run_->trainer().end_log(fmt::format("closed after step {} of {}; what was saved by then stays",
-                                        run_->trainer().steps_done(), num_steps()));
+                                        run_->trainer().steps_done(), num_steps()),
+                            false);
   }
   run_.reset();
   job_.reset();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/cli/run_arguments.h"
 #include "launch/commands/rank_job.h"
 #include "launch/python/passes.h"
 #include "launch/python/ranks.h"
@@ -22,7 +23,8 @@ namespace trireme::launch::python {
 /// is in trireme/_core.pyi. UserError (usage) for one that does not fit the state of the run.
 class Run {
  public:
-  Run(std::shared_ptr<Ranks> ranks, const std::vector<std::string>& arguments, bool screen);
+  /// `given`: of parse_config() for these ranks; its warnings are the caller's.
+  Run(std::shared_ptr<Ranks> ranks, const RunArguments& given, bool screen);
   ~Run();
 
   bool is_done();
@@ -52,7 +54,7 @@ class Run {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
   SteppedRun& readable();  // neither closed nor ended by an error
-  SteppedRun& between();   // and has no step under way
+  SteppedRun& between();   // and has no step in flight
   SteppedRun& open();      // and is not finished
 
   std::shared_ptr<Ranks> ranks_;

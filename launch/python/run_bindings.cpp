@@ -8,6 +8,7 @@
 #include "launch/python/native_call.h"
 #include "launch/python/run.h"
 #include "launch/python/run_arguments.h"
+#include "launch/run/load_run.h"
 
 namespace trireme::launch::python {
 
@@ -16,6 +17,13 @@ namespace py = pybind11;
 namespace {
 
 using Names = std::optional<std::vector<std::string>>;
+
+/// Warnings about former names of options, for the caller of what is one Python function above this.
+void warn(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) {
+    if (PyErr_WarnEx(PyExc_FutureWarning, warning.c_str(), 2) != 0) throw py::error_already_set();
+  }
+}
 
 /// A method that runs without Python.
 template <class Class, class Result, class... Args>
@@ -87,17 +95,20 @@ void bind_run(py::module_& module) {
       "parse_config",
       [](const std::vector<std::string>& arguments, int world_size) {
         py::dict out;
-        const RunConfig config = parse_config(arguments, world_size).config;
+        const RunArguments given = parse_config(arguments, world_size);
+        warn(given.warnings);
         for (const Option& option : config_rules().options) {
-          out[py::str(option.key())] = option.value.get(config);
+          out[py::str(option.key())] = option.value.get(given.config);
         }
         return out;
       },
       py::arg("arguments"), py::arg("world_size"));
   py::class_<Run, std::shared_ptr<Run>> type(module, "Run");
   type.def(py::init([](std::shared_ptr<Ranks> ranks, const std::vector<std::string>& arguments, bool screen) {
+             const RunArguments given = parse_config(arguments, ranks->size());
+             warn(given.warnings);
              const NativeCall call;
-             return std::make_shared<Run>(std::move(ranks), arguments, screen);
+             return std::make_shared<Run>(std::move(ranks), given, screen);
            }),
            py::arg("ranks"), py::arg("arguments"), py::arg("screen"))
       .def_property_readonly("is_done", native(&Run::is_done),
@@ -127,7 +138,8 @@ void bind_run(py::module_& module) {
            "parameters have zeros.")
       .def("save_checkpoint", native(&Run::save_checkpoint),
            "Saves the state of the training now, and waits for it: the checkpoint's path. A run "
-           "with run.resume goes on from it.")
+           "with run.resume goes on from it. MachineError where it could not be saved; the run "
+           "has not ended, unless checkpoint.failure is stop.")
       .def("save_weights", native(&Run::save_weights), py::arg("path"),
            "Writes the f32 weights to a safetensors file, as a run's model.safetensors.")
       .def("finish", native(&Run::finish),
@@ -140,8 +152,11 @@ void bind_model(py::module_& module) {
   py::class_<Model, std::shared_ptr<Model>> type(module, "Model");
   type.def(py::init([](std::shared_ptr<Ranks> ranks, const std::string& directory,
                        const std::vector<std::string>& arguments) {
+             std::vector<std::string> warnings;
+             const RunConfig config = load_run(directory, arguments, ranks->size(), kGivenBy, &warnings);
+             warn(warnings);
              const NativeCall call;
-             return std::make_shared<Model>(std::move(ranks), directory, arguments);
+             return std::make_shared<Model>(std::move(ranks), directory, config);
            }),
            py::arg("ranks"), py::arg("directory"), py::arg("arguments"));
   bind_text(type);

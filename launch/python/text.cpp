@@ -31,6 +31,7 @@ TextLoss evaluate_text(const TextModel& model, const std::string& text) {
 }
 
 std::string sample_of(const TextModel& model, const TextSampleOptions& options) {
+  if (options.num_tokens < 0) throw_usage("num_tokens is {}; allowed: 0 or more", options.num_tokens);
   encode(model, options.prompt);
   if (!(options.temperature > 0)) throw_usage("temperature is {}; allowed: above 0", options.temperature);
   const ParallelContext& parallel = model.session.parallel();

@@ -22,7 +22,8 @@ struct TextModel {
 /// The first rank's text counts. All ranks call these. AgreedEnd (usage, bad_input) where there is no
 /// tokenizer, or it cannot take the text.
 TextLoss evaluate_text(const TextModel& model, const std::string& text);
-/// On the first rank; elsewhere nothing.
+/// On the first rank; elsewhere nothing. UserError (usage) for fewer than no tokens, or a temperature that is
+/// not above 0.
 std::string sample_of(const TextModel& model, const TextSampleOptions& options);
 
 }  // namespace trireme::launch::python

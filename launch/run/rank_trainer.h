@@ -71,7 +71,9 @@ class Trainer {
   void end_next_step();
   void finish_run();
   void save_checkpoint(bool waits);
-  void end_log(const std::string& message) noexcept;
+  /// The last line of log.txt, unless the job has a log of its own: of an error, or of an end that was asked
+  /// for.
+  void end_log(const std::string& message, bool is_error) noexcept;
 
   const RunConfig& config() const { return config_; }
   const TrainingData& data() const { return data_; }
@@ -180,7 +182,7 @@ class Trainer {
   int64_t samples_seen_ = 0;  // of the training data's order
   int64_t steps_done_ = 0, steps_begun_ = 0;
   std::optional<StepInFlight> before_, now_;  // the first: of steps that overlap, the one before
-  std::optional<StepProfile> profile_;        // of the step under way
+  std::optional<StepProfile> profile_;        // of the step in flight
   StepMetrics last_;
   bool is_updating_ = false;  // weights may be of two steps
   bool is_saved_ = false;     // the model of all steps

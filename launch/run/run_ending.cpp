@@ -41,19 +41,21 @@ std::string Trainer::end_by(std::string message) noexcept {
   if (is_saved_) {
     if (is_main()) message += fmt::format("\n  The weights are complete in {}", directory_->path().string());
   } else if (world_.size() == 1 && !is_updating_ && directory_) {
+    failure_of([&] { end_step_before(); });  // the weights are of that step already
     message += fmt::format("\n  {}", save_unfinished());
   } else if (steps_done_ > 0) {
     message += is_updating_ ? "\n"
                               "  Nothing is saved: an update of the weights was in progress"
                             : "\n  Nothing is saved: ranks that wait for this one cannot send their weights";
   }
-  end_log(message);
+  end_log(message, true);
   return message;
 }
 
 // Whoever has given the job a log adds the message there himself.
-void Trainer::end_log(const std::string& message) noexcept {
-  if (directory_ && job_.log == nullptr) directory_->log(visible_message("trireme: error: " + message));
+void Trainer::end_log(const std::string& message, bool is_error) noexcept {
+  if (!directory_ || job_.log != nullptr) return;
+  directory_->log(visible_message(fmt::format("trireme: {}{}", is_error ? "error: " : "", message)));
 }
 
 void Trainer::run() {
@@ -62,7 +64,7 @@ void Trainer::run() {
     train_steps();
     finish_run();
   } catch (const AgreedEnd& end) {
-    end_log(end.what());
+    end_log(end.what(), end.code() != ExitCode::resumable);
     throw;
   }
 }

@@ -76,6 +76,7 @@ void Trainer::handle_failure() {
     for (const std::string& line : checkpoints_->take_messages()) progress_->note(line);
   }
   if (checkpoints_->failure().empty() || config_.checkpoint.failure == SaveFailurePolicy::warn) return;
+  end_step_before();  // the weights are of that step already
   throw AgreedEnd(ExitCode::checkpoint, fmt::format("{}. The run ends: --checkpoint.failure is stop. {}",
                                                     checkpoints_->failure(), save_unfinished()));
 }

@@ -183,7 +183,7 @@ void Trainer::check_proof(const std::string& path, const Manifest& manifest, boo
     return option_in(manifest.state.config, key) == option_in(job_.options, key);
   };
   if (is_other_state || !same("train.precision") || !same("train.master")) return;
-  const ProofHash proof = trireme::sum_over_ranks(world_, proof_of(ctx_.stream(), session_->state_slices()));
+  const ProofHash proof = trireme::sum_over_ranks(world_, proof_of(ctx_, session_->state_slices()));
   if (proof != manifest.proof) {
     throw_user(ExitCode::checkpoint, "{}: its state has proof hash {}, the loaded state {}", path,
                to_string(manifest.proof), to_string(proof));

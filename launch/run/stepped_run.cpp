@@ -1,6 +1,7 @@
 #include "launch/run/stepped_run.h"
 
 #include "parallel/checkpoint/format/checkpoint_directory.h"
+#include "parallel/checkpoint/save/commit.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 
@@ -22,7 +23,7 @@ void SteppedRun::attempt(Part&& part) {
     part();
   } catch (const AgreedEnd& end) {
     has_failed_ = true;
-    if (trainer_) trainer_->end_log(end.what());
+    if (trainer_) trainer_->end_log(end.what(), end.code() != ExitCode::resumable);
     throw;
   } catch (const std::exception&) {
     has_failed_ = true;
@@ -41,27 +42,28 @@ SteppedRun::SteppedRun(const RunConfig& config, std::string_view config_ini, con
 }
 
 StepNumbers SteppedRun::forward_backward() {
-  TRIREME_CHECK(!is_done() && !is_under_way(), "no step can begin now");
+  TRIREME_CHECK(!is_done() && !is_in_flight(), "no step can begin now");
   attempt([&] { trainer_->begin_next_step(); });
   return trainer_->in_flight()->numbers;
 }
 
 StepMetrics SteppedRun::update() {
-  TRIREME_CHECK(is_under_way(), "no step has begun");
+  TRIREME_CHECK(is_in_flight(), "no step has begun");
   attempt([&] { trainer_->end_next_step(); });
   return trainer_->last_metrics();
 }
 
 std::string SteppedRun::save_checkpoint() {
   if (!config_.checkpoint.is_on()) throw_usage("--checkpoint.keep is 0: this run keeps no checkpoints");
-  if (is_under_way()) throw_usage("a step is under way: checkpoints are saved between steps");
+  if (is_in_flight()) throw_usage("a step is in flight: checkpoints are saved between steps");
   attempt([&] { trainer_->save_checkpoint(true); });
   const RunCheckpoints& checkpoints = *trainer_->checkpoints();
+  if (!checkpoints.failure().empty()) throw SaveFailed(checkpoints.failure());
   return checkpoints.directory() + "/" + checkpoint_name(checkpoints.last_step());
 }
 
 void SteppedRun::finish() {
-  TRIREME_CHECK(is_done() && !is_under_way(), "not all steps are done");
+  TRIREME_CHECK(is_done() && !is_in_flight(), "not all steps are done");
   attempt([&] { trainer_->finish_run(); });
   is_finished_ = true;
 }

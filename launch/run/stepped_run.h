@@ -21,8 +21,8 @@ namespace trireme::launch {
 ///   run.finish();
 ///
 /// All ranks make the same calls; signals are the caller's. Errors are those of train(), and what they say of
-/// the weights is so. After one that left a call of this class the run has ended: no other call is made but
-/// the destructor's.
+/// the weights is so. After one that left a call of this class, where that does not say another thing, the
+/// run has ended: no other call is made but the destructor's.
 class SteppedRun {
  public:
   /// Begins, or goes on as config.run.resume says, and evaluates.
@@ -33,7 +33,7 @@ class SteppedRun {
   bool has_ended() const { return has_failed_ || is_finished_; }
   bool has_failed() const { return has_failed_; }
   /// Between forward_backward() and update().
-  bool is_under_way() const { return trainer_->in_flight() != nullptr; }
+  bool is_in_flight() const { return trainer_->in_flight() != nullptr; }
 
   /// The passes of the next step, and its loss and norm. Until update() gradients are there
   /// (TrainingStep::for_each_parameter).
@@ -41,7 +41,8 @@ class SteppedRun {
   /// Changes the weights, or skips as train.nonfinite says; evaluates, writes metrics, saves what is due.
   StepMetrics update();
   /// Saves the state, beside what is due, and waits for it: the checkpoint's path. UserError (usage) where
-  /// the run keeps none, or a step is under way.
+  /// the run keeps none, or a step is in flight. SaveFailed where it could not be saved: earlier checkpoints
+  /// are kept, and the run has not ended, unless config.checkpoint.failure is stop.
   std::string save_checkpoint();
   /// After the last step: the last checkpoint, model.safetensors, the summary.
   void finish();

@@ -3,22 +3,49 @@
 #include <algorithm>
 #include <vector>
 
+#include "runtime/base/parallel_for.h"
+
 namespace trireme {
 
-ProofHash proof_of(Stream& stream, std::span<const SliceSource> sources) {
-  constexpr int64_t kChunkBytes = int64_t{1} << 18;  // hashed while they are in the cache
-  ProofHash proof;
-  std::vector<std::byte> chunk(static_cast<size_t>(kChunkBytes));
+namespace {
+
+struct Chunk {
+  const SliceSource* source;
+  int64_t begin, bytes;
+};
+
+std::vector<Chunk> chunks_of(std::span<const SliceSource> sources, int64_t most) {
+  std::vector<Chunk> chunks;
   for (const SliceSource& source : sources) {
     const int64_t bytes = source.slice.bytes();
-    const auto element = static_cast<int64_t>(size_of(source.slice.dtype));
-    for (int64_t at = 0; at < bytes; at += kChunkBytes) {
-      const auto part = std::span(chunk).first(static_cast<size_t>(std::min(kChunkBytes, bytes - at)));
-      source.copy(stream, at, part);
-      stream.synchronize();
-      proof.add(source.slice, at / element, part);
-    }
+    for (int64_t at = 0; at < bytes; at += most) chunks.push_back({&source, at, std::min(most, bytes - at)});
   }
+  return chunks;
+}
+
+}  // namespace
+
+ProofHash proof_of(Context& ctx, std::span<const SliceSource> sources) {
+  constexpr int64_t kChunkBytes = int64_t{1} << 18;  // hashed while they are in the cache
+  const std::vector<Chunk> chunks = chunks_of(sources, kChunkBytes);
+  // A device's stream takes one copy after the other.
+  const int64_t num_threads = ctx.device().type == DeviceType::cpu ? ctx.num_threads() : 1;
+  std::vector<ProofHash> proofs(static_cast<size_t>(num_threads));
+  std::vector<std::byte> memory(static_cast<size_t>(num_threads * kChunkBytes));
+  parallel_for(static_cast<int>(num_threads), num_threads, 1, [&](int64_t thread, int64_t) {
+    const auto count = std::ssize(chunks);
+    for (int64_t i = count * thread / num_threads; i < count * (thread + 1) / num_threads; ++i) {
+      const auto& [source, begin, bytes] = chunks[static_cast<size_t>(i)];
+      const auto part =
+          std::span(memory).subspan(static_cast<size_t>(thread * kChunkBytes), static_cast<size_t>(bytes));
+      source->copy(ctx.stream(), begin, part);
+      ctx.stream().synchronize();
+      proofs[static_cast<size_t>(thread)].add(
+          source->slice, begin / static_cast<int64_t>(size_of(source->slice.dtype)), part);
+    }
+  });
+  ProofHash proof;
+  for (const ProofHash& of_thread : proofs) proof += of_thread;
   return proof;
 }
 

@@ -8,7 +8,7 @@
 
 #include "parallel/checkpoint/format/proof_hash.h"
 #include "parallel/checkpoint/format/slice.h"
-#include "runtime/device/stream.h"
+#include "runtime/device/context.h"
 
 namespace trireme {
 
@@ -19,8 +19,8 @@ struct SliceSource {
   std::function<void(Stream& stream, int64_t begin, std::span<std::byte> to)> copy;
 };
 
-/// Of the slices as they are now, as this rank's part: what a save would count. Copies by `stream`, and
-/// waits.
-ProofHash proof_of(Stream& stream, std::span<const SliceSource> sources);
+/// Of the slices as they are now, as this rank's part: what a save would count. Copies by the context's stream,
+/// and waits; on the host with its threads.
+ProofHash proof_of(Context& ctx, std::span<const SliceSource> sources);
 
 }  // namespace trireme

@@ -157,6 +157,15 @@ void Snapshot::obtain(size_t piece, size_t& submitted) {
 }
 
 void Snapshot::hash() {
+  note_failure(failure_of([&] { hash_pieces(); }));
+  {
+    const std::lock_guard lock(mutex_);
+    is_hashed_ = true;
+  }
+  changed_.notify_all();
+}
+
+void Snapshot::hash_pieces() {
   ProofHash proof;
   std::vector<Hash128> hashes;
   Xxh3Stream stream;
@@ -176,13 +185,9 @@ void Snapshot::hash() {
     hashes.push_back(stream.digest());
     stream.reset();
   }
-  {
-    const std::lock_guard lock(mutex_);
-    for (size_t i = 0; i < hashes.size(); ++i) part_.stored.slices[i].hash = hashes[i];
-    part_.proof = proof;
-    is_hashed_ = true;
-  }
-  changed_.notify_all();
+  const std::lock_guard lock(mutex_);
+  for (size_t i = 0; i < hashes.size(); ++i) part_.stored.slices[i].hash = hashes[i];
+  part_.proof = proof;
 }
 
 void Snapshot::release(Stream& compute) {

@@ -39,7 +39,7 @@ class Snapshot {
   /// Begins one, in place of the one before, whose hash() and write() have returned. It is of what the
   /// sources are when `compute` has done what it was given so far. `rank` is the world rank.
   void begin(int rank, std::vector<SliceSource> sources, Stream& compute);
-  /// Copies what is not copied yet, and hashes. What a source throws write() throws.
+  /// Copies what is not copied yet, and hashes. What a source, or hashing, throws write() throws.
   void hash();
   /// Work that is given to `compute` from now on may change the sources. On the host it copies what is not
   /// copied yet and returns when all is; on a device `compute` waits, and the caller does not.
@@ -75,6 +75,7 @@ class Snapshot {
   bool claim(size_t piece);
   void copy(size_t piece);
   void obtain(size_t piece, size_t& submitted);
+  void hash_pieces();
   void note_copied(size_t piece);
   void wait_for(size_t piece);
   void wait_for_bytes(const std::byte* end);

@@ -77,23 +77,31 @@ def go_on(bench, name, newest):
     expect_equal_runs(bench.path(f"all-{name}"), bench.path("cut"), steps)
 
 
+def is_met(bench, case):
+    """Whether the call of the case was made, and killed or failed: its trace says so."""
+    with open(bench.path("trace"), errors="replace") as trace:
+        return re.search(r"\(INJECTED\)|killed by SIGKILL", trace.read()) is not None
+
+
 def run_case(bench, case):
-    """Runs a case; true: it was cut short."""
+    """Runs a case: whether it was cut short, and whether the call was met."""
     ranks, _, options = options_of(case.run)
     bench.remove("cut")
-    trace = f"-o /dev/null -e trace={case.call} -e inject={case.call}:{case.what}:when={case.place}"
+    trace = f"-o trace -e trace={case.call} -e inject={case.call}:{case.what}:when={case.place}"
     command = traced_command(bench, ranks, [*options, "--run.dir", "cut", "--resume", "auto"], trace, case.rank)
     status = bench.start_command(command).wait(timeout=LIMIT)
-    is_killed = case.what.startswith("signal")  # where the number of calls varies, now and then the last is not reached
+    is_killed = case.what.startswith("signal")
     expect(is_killed or status in (0, 4, 7), f"exit {status}: {bench.printed()[-2000:]}")
+    met = is_met(bench, case)  # where the number of calls varies, now and then the last is not reached
+    expect(not is_killed or met == (status != 0), f"exit {status} of a run that was {'' if met else 'not '}killed")
     if not os.path.isdir(bench.path("cut")):
-        return True
+        return status != 0, met
     newest = expect_whole_checkpoints(bench, case.run)
     if status == 0:
         expect(exact_metrics(bench.path("cut")) == exact_metrics(bench.path(f"all-{case.run}")), "metrics differ")
     else:
         go_on(bench, case.run, newest)
-    return status != 0
+    return status != 0, met
 
 
 def prepare(bench, name):
@@ -119,18 +127,23 @@ def run_cases(bench, cases, kinds_of, drawn, always=()):
     chosen = cases.choose(found, drawn) + [case for case in always if not cases.whole]
     for name in {case.run: None for case in chosen}:
         prepare(bench, name)
-    num_cut = 0
+    num_cut = num_met = 0
     for case in chosen:
         try:
-            num_cut += run_case(bench, case)
+            is_cut, met = run_case(bench, case)
         except Exception:
             print(f"{case.run}, rank {case.rank}: {case.what} at call {case.place} of {case.call}")
             raise
+        expect(case not in always or is_cut, f"{case} did not cut the run short")
+        num_cut, num_met = num_cut + is_cut, num_met + met
+    expect(4 * num_met >= 3 * len(chosen), f"{num_met} of {len(chosen)} calls were met")
     return len(chosen), num_cut
 
 
 def run_kills(bench, cases):
-    print("%d kill points, %d runs cut short" % run_cases(bench, cases, lambda call: ["signal=SIGKILL"], 13))
+    num, num_cut = run_cases(bench, cases, lambda call: ["signal=SIGKILL"], 13)
+    expect(4 * num_cut >= 3 * num, f"{num_cut} of {num} runs were killed")
+    print(f"{num} kill points, {num_cut} runs cut short")
 
 
 def run_short_writes(bench, name):

@@ -29,7 +29,11 @@ def run_case(bench, ranks, options, number, step, draw):
     status = process.wait(timeout=LIMIT)
     expect(status in (SAVED, 0), f"{signal.Signals(number).name}: exit {status}\n{bench.printed()[-2000:]}")
     if status == SAVED:
-        bench.run(ranks, options)
+        first = bench.printed()
+        then = bench.run(ranks, options)
+        # With no step there is nothing to save, and with all of them nothing to do.
+        is_between = "before the first step" not in first and "after the last step" not in first
+        expect(("resumed from cut/checkpoints/step-" in then) == is_between, f"{first[-1000:]}\n{then[-2000:]}")
     expect_equal_runs(bench.path(f"whole{ranks}"), bench.path("cut"), STEPS)
     return status == SAVED
 

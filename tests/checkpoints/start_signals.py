@@ -1,4 +1,4 @@
-"""Signals where no step is under way: at the start, in evaluations, while text is sampled, loaded or saved.
+"""Signals where no step is in flight: at the start, in evaluations, while text is sampled, loaded or saved.
 
 A run ends with 75 wherever it is, soon, and the one that goes on comes to the same end.
 """
@@ -167,4 +167,4 @@ def run(bench, cases):
         except Exception:
             print(f"{moment.__name__}, {ranks} ranks, {signal.Signals(number).name}")
             raise
-    print(f"{len(chosen)} signals where no step was under way")
+    print(f"{len(chosen)} signals where no step was in flight")

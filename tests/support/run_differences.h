@@ -22,6 +22,8 @@ RunDifferences differences(const LayoutResult& a, const LayoutResult& b);
 RunDifferences allowed(const Tolerance& tolerance, const RunDifferences& of);
 /// Allows `factor` times what `drift` has come to by each step, where that is more.
 void widen(RunDifferences& most, const RunDifferences& drift, double factor);
+/// Allows no more than `bound` of anything.
+void bound(RunDifferences& most, double bound);
 /// What of `d` is more than allowed, a line each.
 std::string beyond(const RunDifferences& d, const RunDifferences& most);
 
@@ -29,7 +31,7 @@ std::string beyond(const RunDifferences& d, const RunDifferences& most);
 /// step), and then no layout follows one rank any closer than one rank follows itself. Where the result is
 /// out of the tolerance `of_one`, of which `one` is the result, runs three more times with its first weights
 /// moved by units in the last place, and each number may differ by four times the most that those have
-/// differed by until then.
+/// differed by until then, but by no more than a tenth.
 void expect_follows_or_drifts(const LayoutResult& result, const LayoutResult& one, LayoutRun of_one);
 
 }  // namespace trireme::test

@@ -12,10 +12,10 @@ std::string needs_checkpoints(const RunConfig& config) {
   return config.checkpoint.is_on() ? "" : "--checkpoint.keep is 0: nothing is saved on the way";
 }
 
-/// Saves by the clock begin when none is under way, and the best and the last one wait.
+/// Saves by the clock begin when none is in flight, and the best and the last one wait.
 std::string needs_overlap(const RunConfig& config) {
   if (!config.checkpoint.is_on()) return needs_checkpoints(config);
-  if (!config.checkpoint.async) return "--checkpoint.async is off: no save is under way when another begins";
+  if (!config.checkpoint.async) return "--checkpoint.async is off: no save is in flight when another begins";
   return config.checkpoint.every > 0 ? "" : "--checkpoint.every is 0: none is due by steps";
 }
 

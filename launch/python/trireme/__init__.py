@@ -5,7 +5,7 @@
     with trireme.Run({"data.text": "book.txt", "model": {"preset": "gpt2-3m"}, "train.steps": 500}) as run:
         for step in run:
             print(step.step, step.loss)
-    print(trireme.read_metrics(run_directory)["loss"])
+    print(trireme.read_metrics("runs/gpt2-3m-book")["loss"])
 
 docs/python.md has more; under ``mpirun -n 2 python3 script.py`` every rank runs the whole script.
 """

@@ -1,16 +1,17 @@
 """The ranks of this job: MPI from the first call that needs it to the end of the interpreter."""
 
 import atexit
+import contextlib
 import os
 import sys
 import traceback
 import weakref
-from typing import Optional
+from typing import List, Optional
 
 from . import _core
 
 _ranks: Optional[_core.Ranks] = None
-_open = weakref.WeakSet()  # runs and models, which go before MPI does
+_open: List[weakref.ref] = []  # runs and models in the order of their making, which go before MPI does
 
 
 def ranks() -> _core.Ranks:
@@ -34,14 +35,18 @@ def world_size() -> int:
 
 
 def keep(closable):
-    _open.add(closable)
+    _open.append(weakref.ref(closable, _open.remove))
     return closable
 
 
 def _end():
+    """Closes what is open, the last one first, as all ranks have to alike."""
     global _ranks
-    for closable in list(_open):
-        closable.close()
+    with contextlib.ExitStack() as closing:
+        for reference in list(_open):
+            closable = reference()
+            if closable is not None:
+                closing.callback(closable.close)
     _open.clear()
     _ranks = None
 
@@ -53,7 +58,8 @@ def _end_job_with_rank():
 
     def hook(kind, error, trace):
         sys.stdout.flush()
-        code = 130 if issubclass(kind, KeyboardInterrupt) else getattr(error, "code", 1)
+        code = error.code if isinstance(error, _core.Error) else 1  # others may have a code that is no exit code
+        code = 130 if issubclass(kind, KeyboardInterrupt) else code
         by_all = issubclass(kind, _core.AgreedEnd)
         if not by_all and issubclass(kind, _core.UserError):
             by_all = ranks().is_of_all(str(error))

@@ -155,6 +155,7 @@ std::vector<std::string> find_damage(const std::string& path, bool proof) {
       SliceFile file(path, manifest.stored.files[slice.file]);
       file.read_slice(slice, buffer, [&](int64_t begin, std::span<const std::byte> bytes) {
         if (proof) found.add(slice.slice, begin / static_cast<int64_t>(size_of(slice.slice.dtype)), bytes);
+        return true;
       });
     });
   }

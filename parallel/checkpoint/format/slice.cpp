@@ -43,6 +43,17 @@ Slice whole_slice(std::string name, DType dtype, const Shape& shape) {
   return {std::move(name), dtype, shape, {Shape(zeros), shape}};
 }
 
+std::optional<int64_t> place_of_run(const Box& part, const Box& box) {
+  int64_t place = 0;
+  bool is_cut = false;  // some dim so far has more than one element of the part
+  for (int i = 0; i < box.extent.rank(); ++i) {
+    if (is_cut && part.extent[i] != box.extent[i]) return std::nullopt;
+    is_cut = is_cut || part.extent[i] > 1;
+    place = place * box.extent[i] + part.offset[i] - box.offset[i];
+  }
+  return place;
+}
+
 void copy_box(const Box& part, size_t element_size, const Box& from_box, const std::byte* from,
               const Box& to_box, std::byte* to) {
   const int rank = part.offset.rank();

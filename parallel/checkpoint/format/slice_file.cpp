@@ -64,7 +64,7 @@ void SliceFile::read_slice(const StoredSlice& slice, std::vector<std::byte>& buf
     const std::span<std::byte> piece(buffer);
     read(slice.begin + at, piece);
     stream.update(piece);
-    take(at, piece);
+    if (!take(at, piece)) return;
   }
   if (stream.digest() != slice.hash) {
     throw_user(ExitCode::checkpoint, "{} is damaged: tensor {} has the XXH3-128 {}, the manifest says {}",

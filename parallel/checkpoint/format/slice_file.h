@@ -12,8 +12,8 @@
 
 namespace trireme {
 
-/// Sees the bytes of a slice from number `begin` on.
-using SliceBytes = std::function<void(int64_t begin, std::span<const std::byte> bytes)>;
+/// Sees the bytes of a slice from number `begin` on; false: the rest is not wanted.
+using SliceBytes = std::function<bool(int64_t begin, std::span<const std::byte> bytes)>;
 
 class SliceFile {
  public:
@@ -27,8 +27,8 @@ class SliceFile {
   void check_head() const;
   /// Reads a slice once from its beginning to its end, in pieces of kPieceBytes (the last may be shorter)
   /// that `take` sees before it is known whether they are right. Then UserError (checkpoint) naming file and
-  /// tensor where they are not, or cannot be read. Each piece is
-  /// all of `buffer`, which `take` may move away.
+  /// tensor where they are not, or cannot be read. Where `take` does not want the rest it returns at once,
+  /// and nothing is known. Each piece is all of `buffer`, which `take` may move away.
   void read_slice(const StoredSlice& slice, std::vector<std::byte>& buffer, const SliceBytes& take) const;
 
  private:

@@ -42,16 +42,23 @@ class Loader {
         receive(read);
       }
     }
-    while (!sent_.empty()) finish_oldest();
+    while (!in_flight_.empty()) finish_oldest();
     if (failure_.empty()) failure_ = reader_.failure();
     const std::string failure = first_failure(group_, failure_);
     if (!failure.empty()) throw UserError(ExitCode::checkpoint, failure);
   }
 
  private:
-  struct Sent {
-    std::vector<std::byte> bytes;
-    WorkPtr work;
+  using Piece = std::shared_ptr<std::vector<std::byte>>;
+
+  /// A message to other ranks, or from one for a delivery.
+  struct Message {
+    std::vector<std::byte> bytes = {};
+    std::vector<WorkPtr> works = {};
+    Piece piece = nullptr;  // that it is a part of, where it has no bytes of its own
+    const Delivery* received_for = nullptr;
+    Box part = {};
+    size_t size = 0;  // of the part
   };
 
   /// The first failure stays; whatever happens the others get their messages, worthless as they are.
@@ -62,9 +69,20 @@ class Loader {
   }
 
   void finish_oldest() {
-    sent_.front().work->wait();
-    spare_.push_back(std::move(sent_.front().bytes));
-    sent_.pop_front();
+    Message& oldest = in_flight_.front();
+    for (const WorkPtr& work : oldest.works) work->wait();
+    if (oldest.received_for != nullptr) 
+      give(*oldest.received_for, oldest.part, oldest.part, std::span(oldest.bytes).first(oldest.size));
+    if (!oldest.bytes.empty()) spare_.push_back(std::move(oldest.bytes));
+    in_flight_.pop_front();
+  }
+
+  /// Ranks put messages in flight in the order of the plan, and wait for those before it only: so the oldest
+  /// of all has both its ends, and nobody waits in a circle.
+  void put_in_flight(Message message) {
+    constexpr size_t kMaxInFlight = 8;
+    in_flight_.push_back(std::move(message));
+    if (in_flight_.size() > kMaxInFlight) finish_oldest();
   }
 
   /// Calls `take(part, delivery, box)`, in one order on all ranks, for what deliveries have of each box of a
@@ -83,18 +101,23 @@ class Loader {
       attempt([&] { targets_[i].take(part, around, bytes); });
   }
 
-  void deliver_piece(const PlannedRead& read, int64_t begin, std::span<const std::byte> bytes) {
+  void deliver_piece(const PlannedRead& read, int64_t begin, const Piece& piece) {
     const size_t element = size_of(stored_.slices[read.slice].slice.dtype);
     const int64_t first = begin / static_cast<int64_t>(element);
-    const int64_t end = first + static_cast<int64_t>(bytes.size() / element);
+    const int64_t end = first + static_cast<int64_t>(piece->size() / element);
     for_each_part(read, first, end, [&](const Box& part, const Delivery& delivery, const BoxOfRun& box) {
-      const auto from = bytes.subspan(static_cast<size_t>(box.begin) * element,
-                                      static_cast<size_t>(box.box.numel()) * element);
+      const auto from = std::span(*piece).subspan(static_cast<size_t>(box.begin) * element,
+                                                  static_cast<size_t>(box.box.numel()) * element);
       give(delivery, part, box.box, from);
-      if (is_of_others(delivery)) {
-        std::vector<std::byte> packed = take_spare(static_cast<size_t>(part.numel()) * element);
+      if (!is_of_others(delivery)) return;
+      const auto size = static_cast<size_t>(part.numel()) * element;
+      if (const auto place = place_of_run(part, box.box)) {
+        send(delivery, from.subspan(static_cast<size_t>(*place) * element, size), {.piece = piece});
+      } else {
+        std::vector<std::byte> packed = take_spare(size);
         copy_box(part, element, box.box, from.data(), part, packed.data());
-        send(delivery, std::move(packed));
+        const std::span<std::byte> bytes(packed.data(), size);
+        send(delivery, bytes, {.bytes = std::move(packed)});
       }
     });
   }
@@ -112,34 +135,37 @@ class Loader {
     return ranks.size() > 1 || ranks.front() != group_.rank();
   }
 
+  /// At least so many bytes: a vector that grows and shrinks would be filled with zeros each time.
   std::vector<std::byte> take_spare(size_t size) {
     std::vector<std::byte> bytes;
     if (!spare_.empty()) bytes = std::move(spare_.back()), spare_.pop_back();
-    bytes.resize(size);
+    if (bytes.size() < size) bytes.resize(size);
     return bytes;
   }
 
-  void send(const Delivery& delivery, std::vector<std::byte> packed) {
-    constexpr size_t kMaxInFlight = 8;
-    const auto& ranks = plan_.wanted_by[delivery.wanted];
-    // All but the last get it at once from here, the last one while this continues.
-    std::vector<WorkPtr> works;
-    const Tensor message = Tensor::borrow(packed.data(), {std::ssize(packed)}, DType::u8);
-    for (const int rank : ranks) {
-      if (rank != group_.rank()) works.push_back(group_.send_async(*stream_, message, rank, "slice"));
+  /// `message` keeps the bytes alive.
+  void send(const Delivery& delivery, std::span<std::byte> bytes, Message message) {
+    const Tensor sent = Tensor::borrow(bytes.data(), {std::ssize(bytes)}, DType::u8);
+    for (const int rank : plan_.wanted_by[delivery.wanted]) {
+      if (rank != group_.rank()) message.works.push_back(group_.send_async(*stream_, sent, rank, "slice"));
     }
-    for (size_t i = 0; i + 1 < works.size(); ++i) works[i]->wait();
-    sent_.push_back({std::move(packed), std::move(works.back())});
-    if (sent_.size() > kMaxInFlight) finish_oldest();
+    put_in_flight(std::move(message));
+  }
+
+  /// The reader's next, which gets its memory back from the last who holds it.
+  Piece next_piece() {
+    return {new std::vector<std::byte>(reader_.next()), [this](std::vector<std::byte>* piece) {
+              reader_.give_back(std::move(*piece));
+              delete piece;
+            }};
   }
 
   void read_and_send(const PlannedRead& read) {
     const int64_t bytes = stored_.slices[read.slice].slice.bytes();
     for (int64_t at = 0; at < bytes;) {
-      std::vector<std::byte> piece = reader_.next();
+      const Piece piece = next_piece();
       deliver_piece(read, at, piece);
-      at += std::ssize(piece);
-      reader_.give_back(std::move(piece));
+      at += std::ssize(*piece);
     }
   }
 
@@ -154,11 +180,15 @@ class Loader {
       for_each_part(read, first, std::min(first + piece, count),
                     [&](const Box& part, const Delivery& delivery, const BoxOfRun&) {
                       if (targets_of_[delivery.wanted].empty()) return;
-                      buffer_.resize(static_cast<size_t>(part.numel()) * element);
-                      group_.receive(*stream_,
-                                     Tensor::borrow(buffer_.data(), {std::ssize(buffer_)}, DType::u8),
-                                     read.reader, "slice");
-                      give(delivery, part, part, buffer_);
+                      const int64_t size = part.numel() * static_cast<int64_t>(element);
+                      std::vector<std::byte> bytes = take_spare(static_cast<size_t>(size));
+                      const Tensor message = Tensor::borrow(bytes.data(), {size}, DType::u8);
+                      WorkPtr work = group_.receive_async(*stream_, message, read.reader, "slice");
+                      put_in_flight({.bytes = std::move(bytes),
+                                     .works = {std::move(work)},
+                                     .received_for = &delivery,
+                                     .part = part,
+                                     .size = static_cast<size_t>(size)});
                     });
     }
   }
@@ -169,11 +199,10 @@ class Loader {
   std::span<const SliceTarget> targets_;
   std::unique_ptr<Stream> stream_;
   std::vector<std::vector<size_t>> targets_of_;  // of each wanted box: numbers of this rank's targets
-  std::vector<std::byte> buffer_;
-  std::deque<Sent> sent_;
   std::vector<std::vector<std::byte>> spare_;
   std::string failure_;
-  SliceReader reader_;  // goes first
+  SliceReader reader_;
+  std::deque<Message> in_flight_;  // goes first: its pieces are the reader's
 };
 
 }  // namespace

@@ -72,7 +72,7 @@ void SliceReader::read(const StoredSlice& slice) {
     is_checked_[slice.file] = true;
     file.read_slice(slice, buffer_, [&](int64_t, std::span<const std::byte> piece) {
       done += std::ssize(piece);
-      is_wanted = is_wanted && put(buffer_);
+      return is_wanted = put(buffer_);
     });
   });
   while (done < bytes && is_wanted) {

@@ -29,12 +29,13 @@ bool BackgroundJob::has_failed() const {
 
 void BackgroundJob::start(std::function<void()> job) {
   wait();
+  // Before there is a job: where the system has no thread left nothing is in flight.
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   {
     const std::lock_guard lock(mutex_);
     job_ = std::move(job);
   }
   changed_.notify_all();
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
 
 void BackgroundJob::wait() {
@@ -72,9 +73,11 @@ void CheckpointSaver::wait() {
 
 void CheckpointSaver::save(CommitRequest request, std::vector<SliceSource> sources, Stream& compute) {
   wait();
-  const std::string failure =
-      failure_of([&] { snapshot_.begin(ranks_->rank(), std::move(sources), compute); });
-  if (failure.empty()) hashing_.start([this] { snapshot_.hash(); });
+  // What fails here fails on this rank alone: the others hear of it in the commit.
+  const std::string failure = failure_of([&] {
+    snapshot_.begin(ranks_->rank(), std::move(sources), compute);
+    hashing_.start([this] { snapshot_.hash(); });
+  });
   job_.start([this, request = std::move(request), failure] {
     last_ = commit_checkpoint(calls_, *ranks_, request, [&](const std::string& directory) {
       if (!failure.empty()) throw EnvironmentError(failure);

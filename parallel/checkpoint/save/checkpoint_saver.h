@@ -32,7 +32,8 @@ class BackgroundJob {
   bool is_busy() const;
   /// Whether the last one threw, and nobody has heard of it yet.
   bool has_failed() const;
-  /// Waits until nothing is, then begins. Throws what the one before threw, and begins nothing.
+  /// Waits until nothing is, then begins. Throws what the one before threw, or std::system_error where the
+  /// system has no thread left, and begins nothing.
   void start(std::function<void()> job);
   /// Waits until nothing is in flight. Throws what it threw, once.
   void wait();

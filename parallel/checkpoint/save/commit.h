@@ -43,8 +43,8 @@ struct Committed {
 ///   4. it renames "step-N.tmp" to "step-N" (exchanging it for one that is there), and syncs the parent;
 ///   5. only now it counts: "latest" is written, and old checkpoints go. What fails here is a warning.
 ///
-/// Ranks exchange 24 bytes each and, where one fails, its message. A failure on any rank up to 4 throws
-/// SaveFailed on all of them, and the unfinished directory is removed.
+/// Ranks exchange 48 bytes each, votes of 8 and, where one fails, its message. A failure on any rank up to 4
+/// throws SaveFailed on all of them, and the unfinished directory is removed.
 Committed commit_checkpoint(FileCalls& calls, Communicator& ranks, const CommitRequest& request,
                             const std::function<WrittenPart(const std::string& directory)>& write);
 

@@ -69,6 +69,7 @@ std::vector<std::byte> WholeTensors::read(std::string_view name) const {
         const std::byte* from = piece.data() + static_cast<size_t>(run.begin) * size;
         copy_box(run.box, size, run.box, from, whole.box, bytes.data());
       }
+      return true;
     });
   }
   return bytes;

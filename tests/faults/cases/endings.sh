@@ -1,7 +1,7 @@
 # How a run ends: signals, steps that are not finite, disks that are full, directories and readers that have gone.
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # in_ci is read by run.sh, tiny comes from support.sh
-in_ci+=(term_in_a_step signals_spare_what_computes ctrl_c_before_the_first_step nonfinite_step full_disk_of_metrics
+in_ci+=(term_in_a_step usr_in_a_step signals_spare_what_computes ctrl_c_before_the_first_step nonfinite_step full_disk_of_metrics
   closed_descriptors full_stdout no_room_for_the_model directory_removed prompt_is_tried root_as_run_directory
   write_that_returns_0 job_script_goes_on)
 
@@ -38,6 +38,17 @@ case_term_in_a_step() {
   loads "$model"
 }
 
+# USR1 and USR2 in a step, as TERM: exit 138 and 140
+case_usr_in_a_step() {
+  local name
+  for name in USR1=138 USR2=140; do
+    long_run "r-$name" "${name%=*}"
+    expect_status "${name#*=}"
+    says "ended by SIG${name%=*} after step"
+    ends_with 'model-unfinished-step-' "r-$name/log.txt"
+  done
+}
+
 # TERM at forty moments of a run: never anything but exit 143
 case_term_at_any_moment() {
   local i
@@ -48,7 +59,7 @@ case_term_at_any_moment() {
 }
 limit_term_at_any_moment=120
 
-# SIGINT and SIGTERM interrupt one thread of a rank, which computes nothing: a handler's frame may overwrite what a thread computes
+# INT, TERM, USR1 and USR2 interrupt one thread of a rank, which computes nothing: a handler's frame may overwrite what a thread computes
 case_signals_spare_what_computes() {
   text 300 >t.txt
   "$MPIRUN" --oversubscribe -np 2 "$TRIREME" train --data.text t.txt "${tiny[@]}" --run.threads 2 --train.steps 100000000 --run.dir r >out 2>&1 &
@@ -57,7 +68,7 @@ case_signals_spare_what_computes() {
   rank=$(pgrep -P $pid -f "$TRIREME train" | tail -n 1)
   while read -r blocked; do
     ((++threads))
-    if (((blocked & 0x4002) != 0x4002)); then ((++open)); fi # bits of signals 2 and 15
+    if (((blocked & 0x4a02) != 0x4a02)); then ((++open)); fi # bits of signals 2, 10, 12 and 15
   done < <(sed -n 's/^SigBlk:\t/0x/p' "/proc/$rank"/task/*/status)
   kill -TERM "$rank"
   wait $pid

@@ -12,6 +12,7 @@
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/device/cpu/cpu_device.h"
 
+#include "tests/support/long_names.h"
 #include "tests/support/temporary_folder.h"
 
 namespace trireme::launch {
@@ -29,6 +30,11 @@ class RunCheckpointsTest : public testing::Test {
     config.every = every;
     config.overlap = overlap;
     return RunCheckpoints(config, *self_, {}, folder_.path("checkpoints"));
+  }
+  RunCheckpoints make_failing(SaveFailurePolicy failure) {
+    CheckpointConfig config;
+    config.failure = failure;
+    return RunCheckpoints(config, *self_, {}, test::directory_of_too_long_names(folder_));
   }
   void save(RunCheckpoints& checkpoints, int64_t step, bool waits) {
     TrainingState state;
@@ -72,6 +78,22 @@ TEST_F(RunCheckpointsTest, EverySaveIsToldOnce) {
   EXPECT_EQ(checkpoints.take_seconds_stopped(), 0);
 }
 
+/// Also where it becomes known in the next save alone, which waits for it.
+TEST_F(RunCheckpointsTest, AFailedSaveStopsTheRunWhereThePolicySaysSo) {
+  RunCheckpoints stops = make_failing(SaveFailurePolicy::stop);
+  save(stops, 1, false);
+  save(stops, 2, false);
+  EXPECT_THAT(stops.failure(), HasSubstr("the checkpoint of step 1 was not saved"));
+  save(stops, 3, true);  // the last one is tried
+  EXPECT_THAT(stops.failure(), HasSubstr("the checkpoint of step 3 was not saved"));
+  RunCheckpoints goes_on = make_failing(SaveFailurePolicy::warn);
+  save(goes_on, 1, false);
+  save(goes_on, 2, false);
+  goes_on.finish();
+  EXPECT_THAT(goes_on.take_messages(),
+              ElementsAre(HasSubstr("of step 1 was not saved"), HasSubstr("of step 2")));
+}
+
 TEST_F(RunCheckpointsTest, OneThatMeetsAnotherIsSkippedWhereThePolicySaysSo) {
   for (const SaveOverlap overlap : {SaveOverlap::skip, SaveOverlap::wait}) {
     const bool skips = overlap == SaveOverlap::skip;
@@ -80,7 +102,7 @@ TEST_F(RunCheckpointsTest, OneThatMeetsAnotherIsSkippedWhereThePolicySaysSo) {
     save(checkpoints, 2, false);
     EXPECT_EQ(checkpoints.requests(), (RunCheckpoints::Requests{0, 1, 0}));
     checkpoints.agree({1, 1, 0});
-    EXPECT_FALSE(checkpoints.is_due(3)) << "by the clock none is while another is under way";
+    EXPECT_FALSE(checkpoints.is_due(3)) << "by the clock none is while another is in flight";
     EXPECT_FALSE(checkpoints.is_skipped(3));
     EXPECT_EQ(checkpoints.is_due(4), !skips);
     EXPECT_EQ(checkpoints.is_skipped(4), skips);
@@ -93,7 +115,7 @@ TEST_F(RunCheckpointsTest, OneThatMeetsAnotherIsSkippedWhereThePolicySaysSo) {
     }
     hold_up(false);
     checkpoints.finish();
-    EXPECT_TRUE(checkpoints.is_due(4)) << "nothing is under way";
+    EXPECT_TRUE(checkpoints.is_due(4)) << "nothing is in flight";
     checkpoints.agree({0, 0, 0});
     EXPECT_TRUE(checkpoints.is_due(6));
   }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What ranks_test.py starts under mpirun: each rank runs it. Usage: ranks_script.py CASE FOLDER [KEY=VALUE...]"""
+import ctypes
 import json
 import pathlib
 import sys
@@ -37,13 +38,21 @@ elif case == "one_fails":
     with trireme.Run(config) as run:
         run.step()
         if trireme.rank() == 1:
-            raise RuntimeError("rank 1 has had enough")
+            error = RuntimeError("rank 1 has had enough")
+            error.code = 7  # of another library, and no exit code
+            raise error
         for _ in run:
             pass
 elif case == "all_refuse":
     trireme.Run(config)
 elif case == "metrics_alone":  # no MPI is needed for them
     assert trireme.read_metrics(pathlib.Path(folder, "run"))["step"].size > 1
+    started = ctypes.CDLL(trireme._core.__file__).MPI_Initialized  # of what the module is linked with
+    is_started = ctypes.c_int(-1)
+    assert started(ctypes.byref(is_started)) == 0
+    assert is_started.value == 0, "reading metrics has started MPI"
+    trireme.rank()
+    assert started(ctypes.byref(is_started)) == 0 and is_started.value == 1
 elif case == "model":
     with trireme.Model(pathlib.Path(folder, "run"), {"parallel.tensor": 2}) as model:
         loss = model.evaluate(pathlib.Path(folder, "text.txt").read_text()[:999])

@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """Runs of one rank: the same as the program's, and what can be read of them."""
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
 import unittest
+import warnings
 
 import numpy as np
 import trireme
 
-from common import SENTENCE, SEQ_LEN, STEPS, FolderTest, arguments, lines_of, run_program, small_run
+from common import SENTENCE, SEQ_LEN, STEPS, FolderTest, arguments, lines_of, run_program, run_script, small_run
 
 
 class OneRank(FolderTest):
@@ -62,13 +64,13 @@ class OneRank(FolderTest):
 
     def test_calls_that_do_not_fit_are_refused(self):
         with trireme.Run(small_run(self.folder, **{"train.steps": 1, "checkpoint.keep": 0})) as run:
-            self.assert_refused(trireme.UserError, "no step is under way", run.update, 2)
+            self.assert_refused(trireme.UserError, "no step is in flight", run.update, 2)
             self.assert_refused(trireme.UserError, "between forward_backward() and update()", run.gradients, 2)
             self.assert_refused(trireme.UserError, "checkpoint.keep is 0", run.save_checkpoint, 2)
             self.assert_refused(trireme.UserError, "0 of 1 steps are done", run.finish, 2)
             run.forward_backward()
-            self.assert_refused(trireme.UserError, "a step is under way", run.step, 2)
-            self.assert_refused(trireme.UserError, "a step is under way", lambda: run.evaluate("text"), 2)
+            self.assert_refused(trireme.UserError, "a step is in flight", run.step, 2)
+            self.assert_refused(trireme.UserError, "a step is in flight", lambda: run.evaluate("text"), 2)
             self.assert_refused(trireme.UserError, "did you mean embedding.tokens.weight", lambda: run.weights(["embedding.token.weight"]), 2)
             run.update()
             self.assert_refused(trireme.UserError, "all 1 steps are done", run.step, 2)
@@ -80,6 +82,7 @@ class OneRank(FolderTest):
             return lambda: trireme.Run(small_run(self.folder, **more))
 
         self.assert_refused(trireme.UserError, "config: model.laers is not an option of trireme train; did you mean model.layers?", start(**{"model.laers": 3}), 2)
+        self.assert_refused(trireme.UserError, "config: n_layer is not an option of trireme train; nanoGPT's n_layer is model.layers here", start(n_layer=3), 2)
         self.assert_refused(ValueError, "config: model.layers is 'two'; allowed:", start(**{"model.layers": "two"}), 2)
         self.assert_refused(trireme.UserError, "run.dir is given twice", lambda: trireme.Run({"run.dir": "a", "run": {"dir": "b"}}), 2)
         self.assert_refused(trireme.UserError, "is None, a NoneType", start(**{"model.preset": None}), 2)
@@ -122,6 +125,81 @@ class OneRank(FolderTest):
         self.assertEqual((metrics["loss"].dtype, metrics["tokens"].dtype), (np.float64, np.int64))
         self.assertTrue(np.isnan(metrics["loss"][0]) and metrics["val_loss"][0] > 0)
         self.assertEqual(trireme.RunFiles(self.folder / "run").checkpoints()[0].state["step"], STEPS)
+
+    def test_a_save_that_fails_is_told_and_the_run_goes_on(self):
+        limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with trireme.Run(small_run(self.folder)) as run:
+            run.step()
+            earlier = run.save_checkpoint()
+            run.step()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # Python ignores the signal
+            try:
+                self.assert_refused(trireme.MachineError, "the checkpoint of step 2 was not saved", run.save_checkpoint, 4)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            self.assertTrue(run.is_open)
+            self.assertEqual([c.path for c in trireme.RunFiles(run.directory).checkpoints()], [earlier])
+            run.step()
+            self.assertEqual(trireme.Checkpoint(run.save_checkpoint()).state["step"], 3)
+
+    def test_what_is_closed_early_is_no_error_in_the_log(self):
+        with trireme.Run(small_run(self.folder)) as run:
+            run.step()
+        log = trireme.RunFiles(self.folder / "run").log
+        self.assertTrue(log.endswith(f"trireme: closed after step 1 of {STEPS}; what was saved by then stays\n"), log)
+        self.assertNotIn("error", log)
+
+    def test_former_names_of_options_are_warned_of(self):
+        trireme.Run(small_run(self.folder, **{"train.steps": 1})).train()
+        start = {"model.load": self.folder / "run", "run.dir": self.folder / "next"}
+        words = "config: model.load is the former name of model.init-from"
+        with self.assertWarnsRegex(FutureWarning, words) as warned:
+            self.assertEqual(trireme.resolve(small_run(self.folder, **start), world_size=1)["model.init-from"], str(self.folder / "run"))
+        self.assertEqual(warned.filename, __file__)
+        with self.assertWarnsRegex(FutureWarning, words) as warned:
+            trireme.Run(small_run(self.folder, **start)).close()
+        self.assertEqual(warned.filename, __file__)
+        with self.assertWarnsRegex(FutureWarning, words) as warned:
+            trireme.Model(self.folder / "run", {"model.load": self.folder / "run"}).close()
+        self.assertEqual(warned.filename, __file__)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with self.assertRaises(FutureWarning):
+                trireme.Run(small_run(self.folder, **start))
+            trireme.resolve(small_run(self.folder), world_size=1)
+
+    def test_metrics_of_experts(self):
+        config = small_run(self.folder, **{"train.steps": 2, "moe.experts": 4, "moe.every": 2})
+        with trireme.Run(config) as run:
+            run.train()
+        metrics = trireme.read_metrics(self.folder / "run")
+        self.assertEqual(list(metrics["experts.layer"]), [0])
+        load = metrics["experts.load"]
+        self.assertEqual((load.shape, metrics["experts.imbalance"].shape), ((3, 1, 4), (3, 1)))
+        self.assertTrue(np.isnan(load[0]).all(), "before the first step")
+        lines = lines_of(self.folder / "run")
+        for step in (1, 2):
+            np.testing.assert_array_equal(load[step, 0], lines[step]["experts"][0]["load"])
+            self.assertAlmostEqual(metrics["experts.imbalance"][step, 0], lines[step]["experts"][0]["imbalance"])
+            self.assertAlmostEqual(load[step, 0].sum(), 1, places=4)
+
+    def test_what_is_open_at_the_end_is_closed_the_last_one_first(self):
+        script = self.folder / "script.py"
+        script.write_text(
+            "import trireme\n"
+            "from trireme._ranks import keep\n"
+            "class Open:\n"
+            "    def __init__(self, number):\n"
+            "        self.number = number\n"
+            "    def close(self):\n"
+            "        print(self.number)\n"
+            "trireme.rank()\n"
+            "kept = [keep(Open(number)) for number in range(12)]\n"
+            "del kept[5]\n"
+        )
+        done = run_script(script)
+        self.assert_ok(done)
+        self.assertEqual(done.stdout.split(), [str(number) for number in range(11, -1, -1) if number != 5])
 
     def test_damage_is_told(self):
         with trireme.Run(small_run(self.folder, **{"train.steps": 1})) as run:
@@ -178,6 +256,8 @@ class OneRank(FolderTest):
             written = model.sample("The ", num_tokens=8, seed=3)
             self.assertEqual(written, model.sample("The ", num_tokens=8, seed=3))
             self.assertTrue(written.startswith("The "))
+            self.assertEqual(model.sample("The ", num_tokens=0), "The ")
+            self.assert_refused(trireme.UserError, "num_tokens is -1; allowed: 0 or more", lambda: model.sample("The ", num_tokens=-1), 2)
         self.assert_refused(trireme.UserError, "model is closed", lambda: model.evaluate("text"), 2)
 
     def test_other_threads_run_meanwhile(self):

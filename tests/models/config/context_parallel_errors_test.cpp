@@ -10,14 +10,14 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-TEST(ContextParallelFaults, LengthsThatWork) {
+TEST(ContextParallelErrors, LengthsThatWork) {
   EXPECT_THAT(context_parallel_errors(7, 8, 1), IsEmpty());
   EXPECT_THAT(context_parallel_errors(4, 8, 2), IsEmpty());
   EXPECT_THAT(context_parallel_errors(6, 8, 3), IsEmpty());
   EXPECT_THAT(context_parallel_errors(1024, 1024, 512), IsEmpty());
 }
 
-TEST(ContextParallelFaults, OthersNameTheNearestLengthsAndDegrees) {
+TEST(ContextParallelErrors, OthersNameTheNearestLengthsAndDegrees) {
   EXPECT_THAT(
       context_parallel_errors(100, 1024, 3),
       ElementsAre(AllOf(HasSubstr("train.seq-len 100"), HasSubstr("2 x parallel.context 3 = 6"),
@@ -28,7 +28,7 @@ TEST(ContextParallelFaults, OthersNameTheNearestLengthsAndDegrees) {
       ElementsAre(AllOf(HasSubstr("--train.seq-len 8 or 16,"), HasSubstr("--parallel.context 3 or 6"))));
 }
 
-TEST(ContextParallelFaults, NothingIsProposedThatDoesNotWork) {
+TEST(ContextParallelErrors, NothingIsProposedThatDoesNotWork) {
   EXPECT_THAT(context_parallel_errors(100, 101, 3), ElementsAre(HasSubstr("--train.seq-len 96,")));
   EXPECT_THAT(context_parallel_errors(5, 1024, 4),
               ElementsAre(AllOf(HasSubstr("--train.seq-len 8,"), testing::EndsWith("--parallel.context 1"))));

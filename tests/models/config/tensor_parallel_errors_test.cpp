@@ -18,7 +18,7 @@ ModelConfig model(int64_t heads, int64_t kv_heads) {
   return c;
 }
 
-TEST(TensorParallelFaults, DegreesThatWork) {
+TEST(TensorParallelErrors, DegreesThatWork) {
   for (const int tensor : {1, 2, 3, 4, 6, 12})
     EXPECT_THAT(tensor_parallel_errors(model(12, 12), tensor), IsEmpty());
   for (const int tensor : {1, 2, 4, 8, 16, 32})
@@ -26,19 +26,19 @@ TEST(TensorParallelFaults, DegreesThatWork) {
   EXPECT_THAT(tensor_parallel_errors(model(4, 1), 4), IsEmpty());
 }
 
-TEST(TensorParallelFaults, HeadsThatDoNotDivide) {
+TEST(TensorParallelErrors, HeadsThatDoNotDivide) {
   EXPECT_THAT(tensor_parallel_errors(model(3, 3), 2),
               ElementsAre(AllOf(HasSubstr("model.heads 3"), HasSubstr("parallel.tensor 2"),
                                 HasSubstr("--parallel.tensor 1 or 3"))));
   EXPECT_THAT(tensor_parallel_errors(model(12, 12), 13), ElementsAre(HasSubstr("--parallel.tensor 12")));
 }
 
-TEST(TensorParallelFaults, KeyValueHeadsThatNeitherDivideNorAreDivided) {
+TEST(TensorParallelErrors, KeyValueHeadsThatNeitherDivideNorAreDivided) {
   EXPECT_THAT(tensor_parallel_errors(model(12, 3), 2),
               ElementsAre(AllOf(HasSubstr("model.kv-heads 3"), HasSubstr("--parallel.tensor 1 or 3"))));
 }
 
-TEST(TensorParallelFaults, NothingIsLeftForSomeRank) {
+TEST(TensorParallelErrors, NothingIsLeftForSomeRank) {
   ModelConfig c = model(8, 8);
   c.ffn_size = 5;
   c.vocab_size = 3;
@@ -49,7 +49,7 @@ TEST(TensorParallelFaults, NothingIsLeftForSomeRank) {
   EXPECT_THAT(tensor_parallel_errors(c, 4), IsEmpty());
 }
 
-TEST(SequenceParallelFaults, RowsThatDoNotDivideNameTheNearest) {
+TEST(SequenceParallelErrors, RowsThatDoNotDivideNameTheNearest) {
   EXPECT_THAT(sequence_parallel_errors(1, 12, 4), IsEmpty());
   EXPECT_THAT(sequence_parallel_errors(2, 6, 4), IsEmpty());
   EXPECT_THAT(sequence_parallel_errors(3, 6, 4),
@@ -57,7 +57,7 @@ TEST(SequenceParallelFaults, RowsThatDoNotDivideNameTheNearest) {
                                 HasSubstr("--train.seq-len 4 or 8"))));
 }
 
-TEST(SequenceParallelFaults, RowsAreThoseOfAContextRank) {
+TEST(SequenceParallelErrors, RowsAreThoseOfAContextRank) {
   EXPECT_THAT(sequence_parallel_errors(2, 12, 4, 3), IsEmpty());
   EXPECT_THAT(sequence_parallel_errors(1, 12, 4, 3), IsEmpty());
   EXPECT_THAT(sequence_parallel_errors(1, 12, 4, 2),

@@ -127,6 +127,25 @@ TEST(Slice, RunsAreTheBoxInOrder) {
   }
 }
 
+TEST(Slice, PartsThatAreNeighboursInABoxAreKnown) {
+  int num_runs = 0, num_others = 0;
+  for (uint64_t number = 0; number < 600; ++number) {
+    const auto [shape, box] = draw_block(number);
+    const auto other = draw_block(number + 1000).block;
+    if (other.extent.rank() != shape.rank()) continue;
+    const auto part = intersection(box, other);
+    if (!part) continue;
+    const auto of_box = indices_of(box, shape), of_part = indices_of(*part, shape);
+    const auto found = std::ranges::search(of_box, of_part);
+    const auto place = place_of_run(*part, box);
+    ASSERT_EQ(place.has_value(), !found.empty()) << number;
+    EXPECT_EQ(place.value_or(-1), found.empty() ? -1 : found.begin() - of_box.begin()) << number;
+    ++(place ? num_runs : num_others);
+  }
+  EXPECT_GT(num_runs, 50);
+  EXPECT_GT(num_others, 10);
+}
+
 TEST(Slice, BoxesAreCopiedElementByElement) {
   for (uint64_t number = 0; number < 300; ++number) {
     const auto [shape, a] = draw_block(number);

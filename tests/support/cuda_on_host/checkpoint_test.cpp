@@ -43,7 +43,7 @@ class SavedTraining {
     saver_.save(request, session_.state_slices(), ctx_.stream());
   }
   void finish() { saver_.wait(); }
-  ProofHash proof() { return sum_over_ranks(world_, proof_of(ctx_.stream(), session_.state_slices())); }
+  ProofHash proof() { return sum_over_ranks(world_, proof_of(ctx_, session_.state_slices())); }
   void load(int64_t step) {
     const std::string path = folder_ + "/" + checkpoint_name(step);
     session_.load_checkpoint(path, read_manifest(path), LoadedState::all);

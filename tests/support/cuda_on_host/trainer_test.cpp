@@ -21,6 +21,7 @@
 #include "tests/support/cuda_on_host/attention_library.h"
 #include "tests/support/cuda_on_host/launch.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/long_names.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/tier.h"
 
@@ -213,6 +214,48 @@ TEST(TrainerOnHost, ARunThatIsStoppedAndResumedEndsAsOneThatIsNot) {
       EXPECT_EQ(proof_of("stopped", step), proof_of("whole", step)) << step;
     EXPECT_NE(proof_of("whole", 5), proof_of("whole", 6));
   }
+}
+
+std::map<std::string, std::vector<std::byte>> weights_of(const std::string& path) {
+  std::map<std::string, std::vector<std::byte>> weights;
+  const SafetensorsReader file(path);
+  for (const auto& [name, tensor] : file.tensors())
+    weights[name].assign(tensor.bytes.begin(), tensor.bytes.end());
+  return weights;
+}
+
+/// The host hears of it when a later step has changed the weights already.
+TEST(TrainerOnHost, ASaveThatFailsEndsTheRunWithWeightsOfTheStepThatIsNamed) {
+  const TemporaryFolder folder;
+  folder.write("text", std::string(kText));
+  RunConfig config = small_config(folder.path(), 1);
+  config.optimizer.schedule = LrScheduleKind::constant;
+  config.train.sample_tokens = 0;
+  config.train.steps = 40;
+  config.run.dir = folder.path("run");
+  config.checkpoint.every = 10;
+  config.checkpoint.failure = SaveFailurePolicy::stop;
+  config.checkpoint.dir = directory_of_too_long_names(folder);
+  const std::set<std::string> given = {"model.ffn", "model.kv-heads", "model.max-positions"};
+  ASSERT_THAT(complete(config, given, 1, true), testing::IsEmpty());
+  std::string why;
+  try {
+    train_on(config, 1, {DeviceType::cuda, 0});
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::checkpoint);
+    why = error.what();
+  }
+  const std::string words = "The weights after step ";
+  const size_t at = why.find(words);
+  ASSERT_NE(at, why.npos) << why;
+  const int64_t step = std::stoll(why.substr(at + words.size()));
+  const auto left = weights_of(fmt::format("{}/model-unfinished-step-{}.safetensors", config.run.dir, step));
+  config.checkpoint = CheckpointConfig();
+  config.checkpoint.keep = 0;
+  config.train.steps = step;
+  config.run.dir = folder.path("same");
+  train_on(config, 1, {DeviceType::cuda, 0});
+  EXPECT_EQ(left, weights_of(config.run.dir + "/model.safetensors"));
 }
 
 /// The losses of a run on this thread, and what its log says of attention.

@@ -14,7 +14,9 @@
 #include "launch/cli/options_page.h"
 #include "launch/cli/run_arguments.h"
 #include "runtime/base/error.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/folders.h"
+#include "tests/support/temporary_folder.h"
 
 namespace trireme::launch {
 namespace {
@@ -39,10 +41,14 @@ TEST(NamesElsewhere, EachStandsForAnOptionAndIsNoneItself) {
 }
 
 TEST(NamesElsewhere, AnswerAWrongOption) {
-  EXPECT_EQ(explain_name_elsewhere("num_layers"), "; Megatron-LM's --num_layers is --model.layers here");
-  EXPECT_EQ(explain_name_elsewhere("parallelism.tensor-parallel-degree"),
+  EXPECT_EQ(explain_name_elsewhere("num_layers", "--"),
+            "; Megatron-LM's --num_layers is --model.layers here");
+  EXPECT_EQ(explain_name_elsewhere("parallelism.tensor-parallel-degree", "--"),
             "; torchtitan's --parallelism.tensor-parallel-degree is --parallel.tensor here");
-  EXPECT_EQ(explain_name_elsewhere("model.layers"), "");
+  EXPECT_EQ(explain_name_elsewhere("model.layers", "--"), "");
+  EXPECT_EQ(explain_name_elsewhere("n_layer", ""), "; nanoGPT's n_layer is model.layers here");
+  EXPECT_EQ(explain_name_elsewhere("train-samples", "--"),
+            "; nearest to Megatron-LM's --train-samples is --train.steps, which counts otherwise");
   const std::vector<std::string> args = {"--data.text", "x",        "--tensor-model-parallel-size",
                                          "2",           "--n_embd", "64"};
   try {
@@ -53,6 +59,26 @@ TEST(NamesElsewhere, AnswerAWrongOption) {
                 HasSubstr("Megatron-LM's --tensor-model-parallel-size is --parallel.tensor here"));
     EXPECT_THAT(error.what(), HasSubstr("nanoGPT's --n_embd is --model.hidden here"));
   }
+}
+
+/// Without dashes, which are the command line's.
+TEST(NamesElsewhere, AnswerAKeyOfAFileOrADict) {
+  const test::TemporaryFolder folder;
+  folder.write("run.ini", "n_layer = 2\n[data]\ntext = x\n[optimizer]\nlr-warmup-fraction = 0.1\n");
+  ArgumentRules rules{"train", all_options(), {}, true};
+  const std::vector<std::string> in_file = {"--config", folder.path("run.ini")};
+  test::expect_error(
+      ExitCode::usage,
+      {"run.ini:1: n_layer is not an option of trireme train; nanoGPT's n_layer is model.layers",
+       "run.ini:5: optimizer.lr-warmup-fraction is not an option of trireme train; nearest to "
+       "Megatron-LM's lr-warmup-fraction is optimizer.warmup, which counts otherwise"},
+      [&] { parse_run_arguments(rules, in_file, 1); });
+  rules.given_by = "config";
+  const std::vector<std::string> in_dict = {"--data.text=x", "--n_layer=2"};
+  test::expect_error(
+      ExitCode::usage,
+      {"config: n_layer is not an option of trireme train; nanoGPT's n_layer is model.layers here"},
+      [&] { parse_run_arguments(rules, in_dict, 1); });
 }
 
 TEST(OptionsPage, DocsHaveIt) {

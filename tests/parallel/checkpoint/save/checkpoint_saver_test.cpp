@@ -8,10 +8,12 @@
 #include <fstream>
 #include <mutex>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include "runtime/comm/self/self_communicator.h"
@@ -49,6 +51,37 @@ TEST(BackgroundJob, OneAtATimeAndErrorsComeOnce) {
   EXPECT_EQ(done, 50);
   job.wait();
   job.start([] { throw std::runtime_error("lost"); });
+}
+
+/// While one lives the system makes no thread: each would need a stack larger than memory can be addressed.
+class NoThreads {
+ public:
+  NoThreads() {
+    ::pthread_getattr_default_np(&before_);
+    pthread_attr_t none = before_;
+    ::pthread_attr_setstacksize(&none, size_t{1} << 48);
+    EXPECT_EQ(::pthread_setattr_default_np(&none), 0);
+  }
+  ~NoThreads() { ::pthread_setattr_default_np(&before_); }
+  NoThreads(const NoThreads&) = delete;
+  NoThreads& operator=(const NoThreads&) = delete;
+
+ private:
+  pthread_attr_t before_;
+};
+
+TEST(BackgroundJob, WhereNoThreadCanBeMadeNothingIsInFlight) {
+  BackgroundJob job;
+  int done = 0;
+  {
+    const NoThreads none;
+    EXPECT_THROW(job.start([&] { ++done; }), std::system_error);
+  }
+  EXPECT_FALSE(job.is_busy());
+  job.wait();
+  job.start([&] { ++done; });
+  job.wait();
+  EXPECT_EQ(done, 1);
 }
 
 /// State of a rank that training changes: floats that all have the value of the step.
