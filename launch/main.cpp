@@ -71,6 +71,8 @@ ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
       trireme::throw_environment("standard output cannot be written");
     return ExitCode::ok;
+  } catch (const trireme::launch::PassedOn& ended) {
+    return ended.code;
   } catch (const trireme::AgreedEnd& end) {
     trireme::launch::ignore_late_requests();
     report(end.what(), place, true, end.code() != ExitCode::resumable);
@@ -96,13 +98,20 @@ int main(int argc, char** argv) {
   trireme::launch::prepare_process(command == "train");
   trireme::launch::RunLog log;
   try {
-    if (trireme::launched_under_mpi()) {
+    if (trireme::launch::starts_ranks(command)) {
+      trireme::check_started_once("trireme " + command);
+    } else if (trireme::launched_under_mpi()) {
       const trireme::MpiEnvironment mpi;
       return static_cast<int>(run(args, {mpi.rank(), mpi.size(), &mpi, command, &log}));
+    } else {
+      trireme::check_launcher(1);
+      if (trireme::launch::runs_as_ranks(args)) trireme::check_batch_script();
     }
-    trireme::check_launcher(1);
   } catch (const trireme::Error& error) {
-    return static_cast<int>(fail(error.what(), error.code(), {}));
+    // Each task finds the same: the first says it, before a launcher ends the others.
+    const int rank = trireme::launched_rank();
+    if (rank != 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    return static_cast<int>(fail(error.what(), error.code(), {.rank = rank}));
   }
   return static_cast<int>(run(args, {.command = command, .log = &log}));
 }

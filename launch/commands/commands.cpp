@@ -1,11 +1,13 @@
 #include "launch/commands/commands.h"
 
+#include <algorithm>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "launch/cli/help_text.h"
 #include "launch/cli/options/nearest_name.h"
+#include "launch/cli/run_arguments.h"
 #include "launch/process/build_info.h"
 #include "runtime/base/error.h"
 
@@ -14,6 +16,7 @@ namespace trireme::launch {
 std::span<const Command> commands() {
   static constexpr Command kCommands[] = {
       {"train", "train a model", run_train},
+      {"launch", "start a job: locally, on hosts or under Slurm; show where its ranks land", run_launch},
       {"verify", "compare the training of a parallel layout with a single-rank run", run_verify},
       {"data", "build token files and tokenizers from text; inspect token files", run_data},
       {"checkpoint", "list, verify, compare, export and consolidate checkpoints", run_checkpoint},
@@ -35,8 +38,16 @@ std::string program_help() {
       "       mpirun -n RANKS trireme train [options]\n\n{}\n"
       "exit codes: 0 success, 1 internal error, 2 usage, 3 bad input file, 4 checkpoint, 5 numerics, "
       "6 hang,\n"
-      "            7 resources, 75 checkpoint saved: resume the run, 128 + N ended by signal N\n",
+      "            7 resources, 75 checkpoint saved: resume the run, 93 restarts without progress,\n"
+      "            128 + N ended by signal N\n",
       help_lines(lines));
+}
+
+bool starts_ranks(std::string_view command) { return command == "launch"; }
+
+bool runs_as_ranks(std::span<const std::string> args) {
+  if (args.empty() || asks_for_help(args) || std::ranges::find(args, "--dry-run") != args.end()) return false;
+  return args[0] == "train" || (args[0] == "bench" && args.size() > 1 && args[1] == "collectives");
 }
 
 void run_program(std::span<const std::string> args, const RankPlace& place) {

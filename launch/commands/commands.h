@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/base/error.h"
+
 namespace trireme {
 class MpiEnvironment;
 }
@@ -23,6 +25,11 @@ struct RankPlace {
   RunLog* log = nullptr;                ///< where errors are kept beside the screen
 };
 
+/// What a command throws to end the program with the exit code of another, which has said why.
+struct PassedOn {
+  ExitCode code;
+};
+
 struct Command {
   std::string_view name;
   std::string_view summary;
@@ -33,11 +40,16 @@ struct Command {
 std::span<const Command> commands();
 /// What `trireme` says about itself.
 std::string program_help();
+/// True for commands that start ranks themselves, and are none.
+bool starts_ranks(std::string_view command);
+/// True for what is started as many ranks, which work together: a training run, a benchmark of collectives.
+bool runs_as_ranks(std::span<const std::string> args);
 /// Runs the command that args[0] names, or prints help or the version. UserError (usage) with the nearest
 /// name when there is no such command. Only rank 0 prints.
 void run_program(std::span<const std::string> args, const RankPlace& place);
 
 void run_train(std::span<const std::string> args, const RankPlace& place);
+void run_launch(std::span<const std::string> args, const RankPlace& place);
 void run_verify(std::span<const std::string> args, const RankPlace& place);
 void run_data(std::span<const std::string> args, const RankPlace& place);
 void run_checkpoint(std::span<const std::string> args, const RankPlace& place);

@@ -71,7 +71,7 @@ DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local
   if (without != all.end()) {
     const auto rank = without - all.begin();
     const std::string why = rank == world.rank() ? fmt::format(" ({})", cuda::why_no_device()) : "";
-    throw_usage("run.device {}: rank {} has no GPU{}{}; use --run.device cpu", to_string(run.device), rank,
+    throw_usage("run.device {}: rank {} has no GPU{}{}; use --run.device cpu", trireme::to_string(run.device), rank,
                 why, some_have ? ", but other ranks have" : "");
   }
   const auto [a, b] = first_sharing(all);
@@ -96,7 +96,7 @@ BackendKind choose_backend(const RunOptions& run, const DeviceChoice& choice, in
       throw_usage(
           "run.nccl-ctas {} and run.nccl-channel-ctas {} apply to NCCL, but this run communicates by "
           "{}: leave them out",
-          run.nccl_ctas, run.nccl_channel_ctas, to_string(backend));
+          run.nccl_ctas, run.nccl_channel_ctas, trireme::to_string(backend));
     }
     return backend;
   };

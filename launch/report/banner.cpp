@@ -166,7 +166,7 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
   if (config.run.cuda_graph) text += ", CUDA graphs";
   if (place.backend.empty()) return text;
   text += ", communication by " + place.backend;
-  if (place.backend == to_string(BackendKind::nccl)) {
+  if (place.backend == trireme::to_string(BackendKind::nccl)) {
     text += fmt::format(" ({} CTAs per collective, {} per message)", config.run.nccl_ctas,
                         config.run.nccl_channel_ctas);
   }

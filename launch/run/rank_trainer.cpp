@@ -34,6 +34,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       ctx_(job.device, threads_of_rank(config, job), choose_op_settings(config.run, job.device)),
       loss_scaler_(config.train.loss_scale),
       runs_ahead_(!job.is_stepped && can_run_ahead()) {
+  count_restart();
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
   reader_.emplace(data_.train, training_order(config_, data_), data_.vocab_size, data_.end_of_text);

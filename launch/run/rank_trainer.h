@@ -97,6 +97,7 @@ class Trainer {
  private:
   bool is_main() const { return world_.rank() == 0; }
   bool is_on_cpu() const { return ctx_.device().type == DeviceType::cpu; }
+  void count_restart();  // AgreedEnd (no_progress) where others before came to nothing
   void check_memory();
   void claim_directory();  // and its lock; all ranks take part, as in all of these
   std::string checkpoints_path() const;

@@ -8,6 +8,7 @@
 
 #include "launch/checkpoint/agreed.h"
 #include "launch/checkpoint/finished_run.h"
+#include "launch/checkpoint/restarts.h"
 #include "launch/checkpoint/run_changes.h"
 #include "launch/preflight/preflight.h"
 #include "launch/report/number_text.h"
@@ -37,6 +38,19 @@ bool is_step(const std::string& resume) {
 }
 
 }  // namespace
+
+void Trainer::count_restart() {
+  if (!config_.checkpoint.is_on() || !config_.resumes()) return;
+  const bool by_itself = config_.run.resume == "auto" || config_.run.resume == "must";
+  together(world_, [&] {
+    if (!is_main()) return;
+    const std::string directory = wanted_directory(config_).string();
+    const std::string checkpoints = config_.checkpoint.dir.empty()
+                                        ? (fs::path(directory) / "checkpoints").string()
+                                        : config_.checkpoint.dir;
+    by_itself ? launch::count_restart(directory, checkpoints) : forget_restarts(checkpoints);
+  });
+}
 
 void Trainer::claim_directory() {
   together(world_, [&] {

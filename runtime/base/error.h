@@ -19,6 +19,7 @@ enum class ExitCode : int {
   hang = 6,        ///< a rank that did not answer in time
   resources = 7,   ///< memory, disk, devices, or the machine's libraries
   resumable = 75,  ///< no fault: the run ended where it can be resumed (EX_TEMPFAIL)
+  no_progress = 93,  ///< restarts in succession have committed no new step: another would not either
 };
 
 class Error : public std::runtime_error {

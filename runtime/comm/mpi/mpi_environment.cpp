@@ -51,6 +51,9 @@ MpiEnvironment::MpiEnvironment() : uncaught_(std::uncaught_exceptions()) {
   MPI_Initialized(&is_started);
   is_ours_ = is_started == 0;
   if (is_ours_) {
+#ifdef OPEN_MPI
+    check_plugin();
+#endif
     mpi::check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level), "MPI_Init_thread", "world", 0);
   } else {
     MPI_Query_thread(&level);

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2034,SC2154 # in_ci is read by run.sh, tiny comes from support.sh
 in_ci+=(term_in_a_step usr_in_a_step signals_spare_what_computes ctrl_c_before_the_first_step nonfinite_step full_disk_of_metrics
   closed_descriptors full_stdout no_room_for_the_model directory_removed prompt_is_tried root_as_run_directory
-  write_that_returns_0 job_script_goes_on)
+  write_that_returns_0)
 
 # long_run RUN SIGNAL: starts an endless run and sends it the signal once it has done some steps; leaves its exit status in $status.
 long_run() {
@@ -424,28 +424,4 @@ case_bad_token_in_the_middle() {
   says 'The weights after step'
   ends_with 'model-unfinished-step-' r/log.txt
   whole_metrics r 1
-}
-
-# The job script: a job that is queued again finds its run, in a directory of its own or the one it is told; exit 75 is passed on
-case_job_script_goes_on() {
-  local script=$here/../../cluster/slurm/train.sbatch
-  cat >srun <<'END'
-#!/bin/sh
-if [ "$1" = --mpi=list ]; then echo pmix; exit; fi
-echo "$@" >>calls
-exit 75
-END
-  printf '#!/bin/sh\n' >program
-  chmod +x srun program
-  printf '[checkpoint]\ndir = elsewhere\n[run]\ndir =\n' >unnamed.ini
-  printf '[run]\ndir = runs/mine\n' >named.ini
-  local job=(env "PATH=$PWD:$PATH" TRIREME=./program SLURM_JOB_ID=17 SLURM_JOB_NAME=try "$BASH" "$script")
-  expect 75 "${job[@]}" unnamed.ini --train.steps 5
-  says 'scontrol requeue 17'
-  expect 75 "${job[@]}" named.ini
-  expect 75 "${job[@]}" unnamed.ini --run.dir there --resume must
-  says 'train --config unnamed.ini --resume auto --run.dir runs/try-17 --train.steps 5' calls
-  says 'train --config named.ini --resume auto' calls
-  if [[ $(grep -c 'named.ini --resume auto$' calls) != 1 ]]; then cat calls; exit 1; fi
-  says 'train --config unnamed.ini --resume auto --run.dir there --resume must' calls
 }

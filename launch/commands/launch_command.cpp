@@ -1,0 +1,210 @@
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "launch/cli/options/option_table.h"
+#include "launch/cli/run_arguments.h"
+#include "launch/commands/commands.h"
+#include "launch/commands/launch_arguments.h"
+#include "launch/commands/spin_bound.h"
+#include "launch/preflight/thread_advice.h"
+#include "launch/start/choose_start.h"
+#include "launch/start/failed_hosts.h"
+#include "launch/start/find_program.h"
+#include "launch/start/physical_cores.h"
+#include "launch/start/rank_coordinates.h"
+#include "launch/start/supervise.h"
+#include "runtime/device/cuda/cuda_device.h"
+
+namespace trireme::launch {
+
+namespace {
+
+ThisMachine this_machine(bool in_slurm_job) {
+  ThisMachine machine;
+  char name[256] = "localhost";
+  ::gethostname(name, sizeof name - 1);
+  machine.name = name;
+  machine.cores = num_physical_cores();
+  const double quota = cores_given().quota.cores;
+  if (quota > 0) machine.cores = std::max(1, std::min(machine.cores, static_cast<int>(quota)));
+  machine.gpus = cuda::num_devices();
+  if (in_slurm_job) machine.has_pmix = srun_has_pmix();
+  return machine;
+}
+
+/// The layout of a training run of so many ranks, whose options are checked by that; nothing for other
+/// commands.
+std::vector<Coordinates> coordinates_of(const std::vector<std::string>& command, int num_ranks) {
+  if (command[0] != "train") return {};
+  const ArgumentRules rules{"train", all_options(), {"dry-run"}, true};
+  const std::vector<std::string> options(command.begin() + 1, command.end());
+  try {
+    return rank_coordinates(parse_run_arguments(rules, options, num_ranks).config.parallel);
+  } catch (const UserError& error) {
+    throw UserError(error.code(), fmt::format("of {} ranks (trireme launch --ranks N): {}", num_ranks, error.what()));
+  }
+}
+
+void check_command(const std::vector<std::string>& command) {
+  for (const Command& one : commands()) {
+    if (one.name == command[0] && !starts_ranks(one.name)) return;
+  }
+  throw_usage("'{}' behind -- is no command that ranks run: -- train [options of train]", command[0]);
+}
+
+/// Open MPI starts nothing as root unless it is told twice.
+void check_root(const LaunchArguments& a, const Variables& variables) {
+  const bool told = !text_of(variables, "OMPI_ALLOW_RUN_AS_ROOT").empty() &&
+                    !text_of(variables, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM").empty();
+  if (::geteuid() != 0 || told || a.allow_root) return;
+  throw_usage(
+      "mpirun starts no ranks as root: where that is meant, as in a container, --allow-root (or "
+      "OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1)");
+}
+
+JobCommand job_of(const LaunchArguments& a, const StartChoice& choice, const std::string& program,
+                  const Variables& variables) {
+  JobCommand job{choice.starter, {program}, choice.placement};
+  job.names_hosts = choice.names_hosts;
+  job.knows_tasks = choice.knows_tasks;
+  job.cpus_per_task = choice.cpus_per_task;
+  job.allows_root = a.allow_root;
+  if (choice.names_hosts) job.passed_on = for_other_hosts(variables);
+  job.program.insert(job.program.end(), a.command.begin(), a.command.end());
+  if (choice.starter != Starter::mpirun && !a.mpirun.empty())
+    throw_usage("--mpirun '{}' has no effect: ranks are started {}", a.mpirun,
+                choice.starter == Starter::srun ? "by srun (--launcher mpirun)" : "by themselves (--launcher mpirun)");
+  if (choice.starter != Starter::srun && !a.slurm.empty())
+    throw_usage("--slurm '{}' has no effect: ranks are started by {} here, not by srun or sbatch", a.slurm,
+                starter_name(choice.starter));
+  if (choice.starter == Starter::mpirun) check_root(a, variables);
+  const bool by_srun = choice.starter == Starter::srun;
+  job.extra = by_srun ? split_words(a.slurm, "--slurm") : split_words(a.mpirun, "--mpirun");
+  // Slurm may give a task some of the host's cores without binding it to them.
+  const std::span<const std::string> options = std::span(a.command).subspan(1);
+  if (by_srun && a.command[0] == "train" && choice.cpus_per_task > 0 && named_threads(options) == 0)
+    job.program.insert(job.program.end(), {"--run.threads", fmt::to_string(choice.cpus_per_task)});
+  return job;
+}
+
+void print_plan(const StartChoice& choice, const JobCommand& job, const std::vector<Coordinates>& coordinates) {
+  fmt::print("{}\n{}\n{}\n", choice.where, placement_table(choice.placement, coordinates),
+             shell_text(command_words(job)));
+}
+
+/// What people should know before the ranks begin; nothing for most.
+void print_start_notes(const StartChoice& choice) {
+  const Placement& placement = choice.placement;
+  for (const HostPart& host : placement.hosts) {
+    if (placement.oversubscribed && host.num_ranks > host.offer.cores) {
+      fmt::print(stderr, "note: {} ranks on the {} cores of {}: cores are oversubscribed, and no rank is bound\n",
+                 host.num_ranks, host.offer.cores, host.offer.name);
+    }
+    if (host.offer.gpus > 0 && host.num_ranks > host.offer.gpus) {
+      fmt::print(stderr, "note: {} ranks on the {} GPUs of {}: they share them, which --run.share-device allows\n",
+                 host.num_ranks, host.offer.gpus, host.offer.name);
+    }
+  }
+}
+
+int ranks_on(const Placement& placement, const std::string& host) {
+  for (const HostPart& part : placement.hosts) {
+    if (part.offer.name == host) return part.num_ranks;
+  }
+  return placement.hosts.size() == 1 ? placement.num_ranks() : 0;
+}
+
+/// Notes the host of the rank that failed, and says what no rank has said.
+void report_failure(const LaunchArguments& a, const SupervisedEnd& end, const StartChoice& choice,
+                    const Variables& variables) {
+  if (end.signal != 0 || end.code == 0 || end.code == static_cast<int>(ExitCode::resumable)) return;
+  RankFailure failure = end.failure.value_or(RankFailure{});
+  const auto& ranks = choice.placement.ranks;
+  if (failure.host.empty() && failure.rank >= 0 && failure.rank < static_cast<int>(ranks.size())) {
+    const RankSpot& spot = ranks[static_cast<size_t>(failure.rank)];
+    failure.host = choice.placement.hosts[static_cast<size_t>(spot.host)].offer.name;
+  }
+  if (!a.failed_hosts.empty() && !failure.host.empty() && may_be_of_host(end.code)) {
+    add_failed_host(a.failed_hosts, {failure.host, text_of(variables, "SLURM_JOB_ID"), end.code, failure.rank,
+                                     failure.cause});
+  }
+  if (end.has_error) return;
+  const std::string who = failure.rank >= 0 ? fmt::format("rank {}", failure.rank) : std::string("the job");
+  fmt::print(stderr, "trireme: error: {}{} ended with exit code {}{}\n", who,
+             failure.host.empty() ? "" : " on " + failure.host, end.code,
+             failure.cause.empty() ? "" : ": " + failure.cause);
+}
+
+[[noreturn]] void run_job(const LaunchArguments& a, const StartChoice& choice, const JobCommand& job,
+                          const ThisMachine& machine, const Variables& variables) {
+  print_start_notes(choice);
+  SupervisedJob supervised{command_words(job), without_place(variables), job.program[0]};
+  if (choice.starter != Starter::alone) supervised.num_local_ranks = ranks_on(choice.placement, machine.name);
+  if (choice.starter == Starter::srun) supervised.mark = "SLURM_JOB_ID=" + text_of(variables, "SLURM_JOB_ID");
+  const SupervisedEnd end = supervise(supervised);
+  report_failure(a, end, choice, variables);
+  throw PassedOn{static_cast<ExitCode>(end.code)};
+}
+
+void submit(LaunchArguments a, const std::string& program, Variables variables) {
+  if (a.command[0] != "train") throw_usage("only train is submitted: --submit -- train [options of train]");
+  BatchCommand batch;
+  batch.script = find_batch_script(program);
+  batch.extra = split_words(a.slurm, "--slurm");
+  batch.arguments.assign(a.command.begin() + 1, a.command.end());
+  batch.num_ranks = a.ranks;
+  batch.cores_per_rank = a.cores;
+  batch.gpus_per_node = std::max(0, a.gpus);
+  const std::string list = a.failed_hosts.empty() ? "failed-hosts.txt" : a.failed_hosts;
+  batch.excluded = read_failed_hosts(list);
+  variables["TRIREME"] = program;
+  variables["TRIREME_FAILED_HOSTS"] = list;
+  const std::vector<std::string> words = batch_words(batch);
+  const std::string settings[] = {"TRIREME=" + program, "TRIREME_FAILED_HOSTS=" + list};
+  const std::string text = fmt::format("{} {}", shell_text(settings), shell_text(words));
+  if (!a.submit || a.dry_run) {
+    fmt::print("{}{}\n", a.dry_run || a.submit ? "" : "this host submits to Slurm: run this, or say --submit (--launcher mpirun: ranks on this host)\n", text);
+    return;
+  }
+  const SupervisedEnd end = supervise({words, without_place(variables), program});
+  throw PassedOn{static_cast<ExitCode>(end.code)};
+}
+
+}  // namespace
+
+void run_launch(std::span<const std::string> args, const RankPlace&) {
+  const auto dashes = std::ranges::find(args, "--");
+  if (args.empty() || asks_for_help({args.begin(), dashes})) {
+    fmt::print("{}", launch_help());
+    return;
+  }
+  const LaunchArguments a = parse_launch_arguments(args);
+  if (!a.dry_run) note_stop_requests();
+  check_command(a.command);
+  const Variables variables = own_variables();
+  const std::string program = own_program();
+  const bool in_job = slurm_job(variables).has_value();
+  const bool stays_here = in_job || !a.hosts.empty() || a.launcher == "mpirun";
+  if (a.submit && in_job) throw_usage("--submit: this is a Slurm job already ({})", text_of(variables, "SLURM_JOB_ID"));
+  if (a.submit || (!stays_here && has_slurm())) return submit(a, program, variables);
+  StartRequest request{a.ranks, a.cores, a.gpus, {}, a.launcher};
+  if (!a.hosts.empty()) request.hosts = read_hosts(a.hosts);
+  if (request.cores == 0) request.cores = named_threads(std::span(a.command).subspan(1));
+  const ThisMachine machine = this_machine(in_job);
+  const StartChoice choice = choose_start(request, machine, variables);
+  const JobCommand job = job_of(a, choice, program, variables);
+  const std::vector<Coordinates> coordinates =
+      asks_for_help(a.command) ? std::vector<Coordinates>() : coordinates_of(a.command, choice.placement.num_ranks());
+  if (a.dry_run) {
+    print_plan(choice, job, coordinates);
+    print_start_notes(choice);
+    return;
+  }
+  run_job(a, choice, job, machine, variables);
+}
+
+}  // namespace trireme::launch
