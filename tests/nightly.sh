@@ -38,6 +38,8 @@ pieces=(
   "checkpoints|checkpoints: signals, damage, memory, refusals, runs of one rank killed after each step"
   "checkpoints-layouts|checkpoints: every layout goes on from every other"
   "faults|faults around the program, each with what is promised then"
+  "cluster-launches|mpirun over hosts, sbatch + mpirun, sbatch + srun: the same bit for bit"
+  "cluster-stops|Slurm jobs stopped by scancel and by their time: saved, queued again, bit for bit; a sweep as an array"
   "quickstart|README's first command, in a clone of its own"
   "package|installed, and as a part of another project, with GCC and clang"
   "extend|docs/extending.md followed on a copy of the sources, built and trained"
@@ -94,6 +96,9 @@ checkpoints() {
   done
 }
 
+# cluster PART...: runs on a cluster on this machine.
+cluster() { launch/setup.sh cluster && release && targets release trireme && tests/cluster/run.py "$out/release/trireme" mpirun "$@"; }
+
 run_piece() {
   case $1 in
     lint) release && tests/lint/run.sh --all --build "$out/release" && python3 tests/mutation/run.py --check ;;
@@ -115,6 +120,8 @@ run_piece() {
     checkpoints-kills-?) checkpoints "${1##*-}/3" kill-points ;;
     checkpoints-errors-?) checkpoints "${1##*-}/4" call-errors ;;
     faults) release && targets release trireme && tests/faults/run.sh "$out/release/trireme" mpirun --all ;;
+    cluster-launches) cluster hosts slurm ;;
+    cluster-stops) cluster slurm-stops sweep ;;
     quickstart)
       rm -rf "$out/clone" && git clone -q . "$out/clone" && (cd "$out/clone" && ./launch/quickstart.sh --train.steps 100) ;;
     package)

@@ -128,8 +128,8 @@ double seconds_of_call(Context& ctx, Communicator& comm, const CollectivesBenchO
   return max_over_ranks(ctx, comm, seconds / options.iterations);
 }
 
-// Elements of all ranks that are wrong after one call on fresh inputs.
-int64_t count_wrong(Context& ctx, Communicator& comm, const Case& c) {
+// Elements of each rank that are wrong after one call on fresh inputs.
+std::vector<int64_t> count_wrong(Context& ctx, Communicator& comm, const Case& c) {
   c.call();
   int64_t num_wrong = 0;
   with_element_type(c.out.dtype(), [&]<class T>(T) {
@@ -138,8 +138,10 @@ int64_t count_wrong(Context& ctx, Communicator& comm, const Case& c) {
       num_wrong += from_element(values[i]) != c.expected(static_cast<int64_t>(i));
     }
   });
-  comm.all_reduce(ctx.host_stream(), Tensor::borrow(&num_wrong, {1}, DType::i64));
-  return num_wrong;
+  std::vector<int64_t> by_rank(static_cast<size_t>(comm.size()));
+  comm.all_gather(ctx.host_stream(), Tensor::borrow(&num_wrong, {1}, DType::i64),
+                  Tensor::borrow(by_rank.data(), {comm.size()}, DType::i64));
+  return by_rank;
 }
 
 }  // namespace
@@ -161,7 +163,11 @@ std::vector<CollectiveTime> run_collectives_bench(Context& ctx, Communicator& co
       const Case timed = make_case(ctx, comm, options, operation, bytes);
       t.bytes = std::max(timed.in.bytes(), timed.out.bytes());
       t.count = std::min(timed.in.numel(), timed.out.numel());
-      t.num_wrong = count_wrong(ctx, comm, timed);
+      const std::vector<int64_t> wrong = count_wrong(ctx, comm, timed);
+      for (size_t rank = 0; rank < wrong.size(); ++rank) {
+        t.num_wrong += wrong[rank];
+        if (wrong[rank] > 0) t.wrong_ranks.push_back(static_cast<int>(rank));
+      }
       t.seconds = seconds_of_call(ctx, comm, options, timed);
       t.algorithm_bandwidth = static_cast<double>(t.bytes) / t.seconds;
       t.bus_bandwidth = t.algorithm_bandwidth * timed.bus_factor;

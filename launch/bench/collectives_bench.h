@@ -35,7 +35,8 @@ struct CollectiveTime {
   /// What each link would have to carry, so that sizes of groups compare: of an all-reduce 2 (n - 1) / n of
   /// it, of a gather, a reduce-scatter and an all-to-all (n - 1) / n.
   double bus_bandwidth = 0;
-  int64_t num_wrong = 0;  ///< elements of all ranks that are not what they should be
+  int64_t num_wrong = 0;              ///< elements of all ranks that are not what they should be
+  std::vector<int> wrong_ranks = {};  ///< ranks that have such elements
 };
 
 /// Times each size and checks the results of one more call. Every rank calls it and gets the same.

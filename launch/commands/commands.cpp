@@ -22,6 +22,7 @@ std::span<const Command> commands() {
       {"checkpoint", "list, verify, compare, export and consolidate checkpoints", run_checkpoint},
       {"schedule", "draw and check a pipeline schedule; print its bubble and peak activations", run_schedule},
       {"bench", "measure collectives and ops", run_bench},
+      {"doctor", "check this machine, or all hosts of a job: libraries, binding, disks, network", run_doctor},
       {"info", "show this machine, the presets and the size of a model", run_info},
   };
   return kCommands;

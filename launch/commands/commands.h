@@ -55,6 +55,7 @@ void run_data(std::span<const std::string> args, const RankPlace& place);
 void run_checkpoint(std::span<const std::string> args, const RankPlace& place);
 void run_schedule(std::span<const std::string> args, const RankPlace& place);
 void run_bench(std::span<const std::string> args, const RankPlace& place);
+void run_doctor(std::span<const std::string> args, const RankPlace& place);
 void run_info(std::span<const std::string> args, const RankPlace& place);
 
 }  // namespace trireme::launch

@@ -12,12 +12,6 @@ namespace trireme::launch {
 
 namespace {
 
-std::string host_name() {
-  char name[256] = "unknown";
-  ::gethostname(name, sizeof name - 1);
-  return name;
-}
-
 std::unique_ptr<Communicator> make_agreed_world(const RankPlace& place, std::span<const Fact> facts) {
   if (place.mpi == nullptr) return make_self_communicator();
   place.mpi->meet_ready(place.command);
@@ -29,6 +23,12 @@ std::unique_ptr<Communicator> make_agreed_world(const RankPlace& place, std::spa
 }
 
 }  // namespace
+
+std::string host_name() {
+  char name[256] = "unknown";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
 
 RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<const Fact> facts) {
   RankWorld ranks;

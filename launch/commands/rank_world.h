@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 
 #include "launch/commands/commands.h"
 #include "launch/config/run_config.h"
@@ -15,6 +16,9 @@ struct RankWorld {
   std::unique_ptr<Communicator> world;
   Device device;
 };
+
+/// The name of this machine.
+std::string host_name();
 
 /// What run.device and run.backend mean here; every rank calls it. First the ranks meet: one whose arguments
 /// are wrong has said so, and all run one command. Then they compare their builds and `facts`

@@ -1,6 +1,7 @@
-// Stands in for cuda_device.cpp in a program built without CUDA.
+// Stands in for cuda_device.cpp and versions.cpp in a program built without CUDA.
 #include "runtime/base/error.h"
 #include "runtime/device/cuda/cuda_device.h"
+#include "runtime/device/cuda/versions.h"
 
 namespace trireme::cuda {
 
@@ -29,5 +30,7 @@ std::unique_ptr<MemorySource> make_pinned_memory_source(int index) {
 void copy_and_wait(int index, void*, const void*, size_t) {
   throw_environment("no device cuda:{}: {}", index, why_no_device());
 }
+Versions versions() { return {}; }
+std::string pci_bus_id(int) { return ""; }
 
 }  // namespace trireme::cuda
