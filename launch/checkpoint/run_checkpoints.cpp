@@ -6,15 +6,27 @@
 #include <fmt/format.h>
 
 #include "parallel/checkpoint/save/commit.h"
+#include "runtime/comm/record/call_site.h"
 
 namespace trireme::launch {
+
+namespace {
+
+// Of a thread that saves while the rank trains.
+std::unique_ptr<Communicator> group_of_saver(Communicator& world) {
+  auto group = world.split(0, world.rank(), "checkpoints");
+  group->record_as(Phase::save);
+  return group;
+}
+
+}  // namespace
 
 RunCheckpoints::RunCheckpoints(const CheckpointConfig& config, Communicator& world, Device device,
                                std::string directory)
     : config_(config),
       world_(world),
       directory_(std::move(directory)),
-      saver_(calls_, world.split(0, world.rank(), "checkpoints"), device) {
+      saver_(calls_, group_of_saver(world), device) {
   check_shared_directory(calls_, world_, directory_);
 }
 

@@ -12,10 +12,17 @@ namespace trireme::launch {
 
 namespace {
 
-std::unique_ptr<Communicator> make_agreed_world(const RankPlace& place, std::span<const Fact> facts) {
-  if (place.mpi == nullptr) return make_self_communicator();
+std::unique_ptr<Communicator> make_recorded_world(const RankPlace& place, Recorder& recorder) {
+  auto world = place.mpi == nullptr ? make_self_communicator() : place.mpi->make_world();
+  world->set_recorder(&recorder);
+  return world;
+}
+
+std::unique_ptr<Communicator> make_agreed_world(const RankPlace& place, Recorder& recorder,
+                                                std::span<const Fact> facts) {
+  if (place.mpi == nullptr) return make_recorded_world(place, recorder);
   place.mpi->meet_ready(place.command);
-  auto world = place.mpi->make_world();
+  auto world = make_recorded_world(place, recorder);
   std::vector<Fact> all = build_facts(place);
   all.insert(all.end(), facts.begin(), facts.end());
   check_agreement(*world, all, host_name());
@@ -32,7 +39,8 @@ std::string host_name() {
 
 RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<const Fact> facts) {
   RankWorld ranks;
-  ranks.world = make_agreed_world(place, facts);
+  ranks.recorder = std::make_unique<Recorder>(run.record_calls);
+  ranks.world = make_agreed_world(place, *ranks.recorder, facts);
   const int local_rank = place.mpi != nullptr ? place.mpi->local_rank() : 0;
   const DeviceChoice choice = choose_device(run, *ranks.world, local_rank);
   ranks.device = choice.device;
@@ -40,6 +48,7 @@ RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<co
     ranks.world = make_nccl_world(std::move(ranks.world), ranks.device,
                                   {.collective_ctas = run.nccl_ctas, .channel_ctas = run.nccl_channel_ctas});
   }
+  if (run.check_collectives) ranks.world->set_call_check(CallCheck::step);
   return ranks;
 }
 

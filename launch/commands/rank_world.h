@@ -9,10 +9,12 @@
 #include "launch/config/run_config.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/record/recorder.h"
 
 namespace trireme::launch {
 
 struct RankWorld {
+  std::unique_ptr<Recorder> recorder;  ///< of all that the world and its groups carry
   std::unique_ptr<Communicator> world;
   Device device;
 };

@@ -127,6 +127,8 @@ struct RunOptions {
   int64_t attention_workspace_mib = 256;                   ///< maximum workspace of cuDNN attention
   bool deterministic = true;  ///< off: cuDNN attention may sum gradients in any order
   int64_t profile_step = 0;   ///< step to profile op by op, counted from 1; 0: none
+  int64_t record_calls = 256;       ///< last calls to keep of each communicator (Recorder)
+  bool check_collectives = false;   ///< ranks compare their collectives before data moves
   bool check_memory = true;   ///< refuse a run predicted to need more memory than there is
   int threads = 0;            ///< CPU threads per rank; 0: default_threads()
 

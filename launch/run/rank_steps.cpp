@@ -8,6 +8,7 @@
 #include "models/cost/model_size.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
+#include "runtime/comm/record/recorder.h"
 
 namespace trireme::launch {
 
@@ -15,6 +16,10 @@ StepInFlight Trainer::begin_step(int64_t step, StepProfile* profile) {
   const auto begin = Clock::now();
   wait_times_->start();
   const double data_waited = batches_->seconds_waited();
+  if (ctx_.recorder() != nullptr) {
+    ctx_.recorder()->set_step(step + 1);
+    ctx_.recorder()->enter(Phase::data);
+  }
   if (profile != nullptr) profile->begin_wait(ctx_.stream(), "data", "next_batch");
   auto micro_batches = batches_->next(config_.accumulation());
   if (profile != nullptr) profile->end_wait(ctx_.stream());

@@ -117,6 +117,7 @@ class Trainer {
   void share_log();                       // all ranks take part
   std::optional<double> evaluate();
   void train_steps();
+  void enter_teardown() noexcept;  // for the recorder
   void end_step_before();
   // The signal that any rank has got, equal on all, which call it together; 0: none.
   int agreed_signal();

@@ -11,6 +11,7 @@
 #include "launch/run/text_sample.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
+#include "runtime/comm/record/recorder.h"
 
 namespace trireme::launch {
 
@@ -38,6 +39,7 @@ std::string Trainer::save_unfinished() noexcept {
 }
 
 std::string Trainer::end_by(std::string message) noexcept {
+  enter_teardown();
   if (is_saved_) {
     if (is_main()) message += fmt::format("\n  The weights are complete in {}", directory_->path().string());
   } else if (world_.size() == 1 && !is_updating_ && directory_) {
@@ -64,12 +66,18 @@ void Trainer::run() {
     train_steps();
     finish_run();
   } catch (const AgreedEnd& end) {
+    enter_teardown();
     end_log(end.what(), end.code() != ExitCode::resumable);
     throw;
   }
 }
 
+void Trainer::enter_teardown() noexcept {
+  if (ctx_.recorder() != nullptr) ctx_.recorder()->enter(Phase::teardown);
+}
+
 void Trainer::finish_run() {
+  enter_teardown();
   seconds_ = seconds_since(steps_begin_);
   const MemoryStats stats =
       ctx_.allocator().stats();  // of training: a whole tensor may be gathered to be saved
@@ -107,6 +115,7 @@ void Trainer::finish_run() {
 }
 
 void Trainer::save_model(const std::string& name) {
+  const ScopedPhase phase(ctx_.recorder(), Phase::save);
   std::string path;
   if (is_main()) {
     path = (directory_->path() / name).string();
@@ -136,6 +145,7 @@ void Trainer::save_model(const std::string& name) {
 
 std::string Trainer::sample_of_text() {
   if (config_.train.sample_tokens == 0) return "";
+  const ScopedPhase phase(ctx_.recorder(), Phase::sample);
   const TextSampleOptions options{config_.train.sample_prompt, config_.train.sample_tokens, 0.8,
                                   config_.train.seed, [] { return StopRequest::signal() != 0; }};
   return sample_text(ctx_, session_->parallel(), session_->model(),

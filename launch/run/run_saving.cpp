@@ -6,6 +6,7 @@
 #include "launch/run/rank_trainer.h"
 #include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/comm/agreed_end.h"
+#include "runtime/comm/record/recorder.h"
 
 namespace trireme::launch {
 
@@ -46,6 +47,7 @@ TrainingState Trainer::training_state() {
 }
 
 void Trainer::save_checkpoint(bool waits) {
+  const ScopedPhase phase(ctx_.recorder(), Phase::save);
   if (const auto bad = session_->step().find_nonfinite_weight()) {
     throw AgreedEnd(ExitCode::numerics,
                     fmt::format("no checkpoint is saved: a value is not finite, {}. The run ends. {}",
@@ -82,6 +84,7 @@ void Trainer::handle_failure() {
 }
 
 bool Trainer::save_last_checkpoint() {
+  const ScopedPhase phase(ctx_.recorder(), Phase::save);
   checkpoints_->finish();
   if (checkpoints_->last_step() != steps_done_) save_checkpoint(true);
   if (is_main()) {

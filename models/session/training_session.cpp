@@ -35,6 +35,7 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
               .loss = options.loss,
               .objective = options.objective}),
       step_(ctx, parallel_, model_.part(), options.step) {
+  if (world.recorder() != nullptr) ctx.set_recorder(world.recorder());
   storage().initialize(ctx, options.seed);
   if (!options.weights.empty())
     load_initial_weights(ctx, parallel_, checkpointed(), options.weights, options.upcycle);

@@ -24,7 +24,8 @@ namespace trireme {
 class TrainingSession {
  public:
   /// `plan` is resolved here (data 0: what the other degrees leave of the world). `ctx` and `world` outlive
-  /// the session. All ranks of `world` make one, with equal arguments. Throws UserError with the errors of
+  /// the session; where `world` has a recorder, it is told where the rank is. All ranks of `world` make one,
+  /// with equal arguments. Throws UserError with the errors of
   /// plan and model, or of the file of weights.
   TrainingSession(Context& ctx, Communicator& world, const ParallelPlan& plan, const ModelConfig& model,
                   const SessionOptions& options);

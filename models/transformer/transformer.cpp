@@ -49,7 +49,7 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
     const auto stage = static_cast<size_t>(chunk * pipeline_.size() + pipeline_.rank());
     std::vector<std::unique_ptr<Layer>> layers;
     for (int i = placement_[stage]; i < placement_[stage + 1]; ++i) layers.push_back(make_layer(ctx, i));
-    part_.chunks.emplace_back(std::move(layers));
+    part_.chunks.emplace_back(std::move(layers), placement_[stage] - 1);  // the first is the embedding
   }
   part_.holders = holders_->sets();
   part_.storage =

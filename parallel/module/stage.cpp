@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "parallel/module/distinct_blocks.h"
+#include "runtime/comm/record/recorder.h"
 
 namespace trireme {
 
@@ -29,7 +30,24 @@ std::string common_name(std::span<ParameterBlock* const> blocks) {
 
 }  // namespace
 
-Stage::Stage(std::vector<std::unique_ptr<Layer>> layers) : layers_(std::move(layers)) {
+/// A rank is at a layer of a stage while this lives, and then at none.
+class Stage::At {
+ public:
+  At(const Context& ctx, const Stage& stage, size_t layer) : recorder_(ctx.recorder()) {
+    if (recorder_ != nullptr) recorder_->set_layer(stage.first_layer_ + static_cast<int32_t>(layer));
+  }
+  ~At() {
+    if (recorder_ != nullptr) recorder_->set_layer(-1);
+  }
+  At(const At&) = delete;
+  At& operator=(const At&) = delete;
+
+ private:
+  Recorder* recorder_;
+};
+
+Stage::Stage(std::vector<std::unique_ptr<Layer>> layers, int first_layer)
+    : first_layer_(first_layer), layers_(std::move(layers)) {
   for (const auto& layer : layers_) {
     auto& blocks = blocks_of_layer_.emplace_back();
     layer->collect(blocks);
@@ -59,6 +77,7 @@ Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor&
   saved.resize(layers_.size());
   Tensor x = input;
   for (size_t i = 0; i < layers_.size(); ++i) {
+    const At at(ctx, *this, i);
     const ScopedWeights held = hold_for_forward(ctx, i);
     tell(i, &StageObserver::before_forward, ctx);
     x = layers_[i]->forward(ctx, micro_batch, x, saved[i]);
@@ -70,6 +89,7 @@ Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor&
 Tensor Stage::infer(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, size_t num_layers) {
   Tensor x = input;
   for (size_t i = 0; i < num_layers; ++i) {
+    const At at(ctx, *this, i);
     const ScopedWeights held = hold_for_forward(ctx, i);
     Saved dropped;
     x = layers_[i]->forward(ctx, micro_batch, x, dropped);
@@ -90,6 +110,7 @@ Tensor Stage::backward(Context& ctx, const Tensor& doutput, StageSaved& saved, c
                        const GradientsExpected& expected) {
   Tensor dy = doutput;
   for (size_t i = layers_.size(); i-- > 0;) {
+    const At at(ctx, *this, i);
     if (expected) expected(used_by_layer_[i]);
     dy = backward_input_of(ctx, i, dy, saved[i]);
     layers_[i]->backward_weight(ctx, saved[i]);
@@ -103,6 +124,7 @@ Tensor Stage::backward_input(Context& ctx, const Tensor& doutput, StageSaved& sa
                              const GradientsExpected& expected) {
   Tensor dy = doutput;
   for (size_t i = layers_.size(); i-- > 0;) {
+    const At at(ctx, *this, i);
     if (expected) expected(used_by_layer_[i]);
     dy = backward_input_of(ctx, i, dy, saved[i]);
   }
@@ -111,6 +133,7 @@ Tensor Stage::backward_input(Context& ctx, const Tensor& doutput, StageSaved& sa
 
 void Stage::backward_weight(Context& ctx, StageSaved& saved, const GradientsReady& ready) {
   for (size_t i = layers_.size(); i-- > 0;) {
+    const At at(ctx, *this, i);
     layers_[i]->backward_weight(ctx, saved[i]);
     tell(i, &StageObserver::after_backward_weight, ctx);
     if (ready) ready(blocks_of_layer_[i]);

@@ -17,7 +17,8 @@ using StageSaved = std::vector<Saved>;
 /// Runs layers in order and knows nothing of what they compute.
 class Stage {
  public:
-  explicit Stage(std::vector<std::unique_ptr<Layer>> layers);
+  /// `first_layer`: the number of the first one in the model, as CallSite::layer counts them.
+  explicit Stage(std::vector<std::unique_ptr<Layer>> layers, int first_layer = 0);
 
   /// From now on layers run between calls of `access`, which outlives their use. Null, as at first: weights
   /// are always there.
@@ -60,8 +61,10 @@ class Stage {
             Context& ctx, const Arguments&... arguments) {
     for (StageObserver* observer : observers_) (observer->*event)(ctx, observed_[layer], arguments...);
   }
+  class At;
   Tensor backward_input_of(Context& ctx, size_t layer, const Tensor& dy, Saved& saved);
 
+  int first_layer_;
   WeightAccess* access_ = nullptr;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::vector<std::vector<ParameterBlock*>> blocks_of_layer_;

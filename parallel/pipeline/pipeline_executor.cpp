@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/comm/record/recorder.h"
+
 namespace trireme {
 
 namespace {
@@ -17,6 +19,12 @@ using Clock = std::chrono::steady_clock;
 using Place = std::pair<int, int>;  // micro-batch, chunk
 
 double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+/// Of a step that trains.
+Phase phase_of(ActionKind kind) {
+  return kind == forward || kind == receive_activation || kind == send_activation ? Phase::forward
+                                                                                  : Phase::backward;
+}
 
 Tensor take(std::map<Place, Tensor>& tensors, const Place& place) {
   const auto node = tensors.extract(place);
@@ -41,6 +49,7 @@ class Run {
     Clock::duration compute_time{};
     for (size_t i = 0; i < actions_.size(); ++i) {
       const Action& action = actions_[i];
+      enter(action);
       if (is_compute(action.kind)) {
         post_receives(i);
         drop_sent();
@@ -67,13 +76,26 @@ class Run {
   MicroBatch& micro_batch_of(const Action& a) { return micro_batches_[static_cast<size_t>(a.micro_batch)]; }
   Stage& stage_of(const Action& a) { return part_.chunks[static_cast<size_t>(a.chunk)]; }
 
+  // An evaluation's passes belong to its phase.
+  void enter(const Action& action) {
+    if (recorder_ == nullptr) return;
+    CallSite site = recorder_->site();
+    if (micro_batch_of(action).training) site.phase = phase_of(action.kind);
+    site.micro_batch = action.micro_batch;
+    recorder_->enter(site);
+  }
+
   // The receives of the computation at `position` were posted when the one before it began, if not at once.
   void post_receives(size_t position) {
     for (size_t i = std::max(posted_, position + 1); i < actions_.size() && !is_compute(actions_[i].kind);
          ++i) {
-      if (is_receive(actions_[i].kind)) post(actions_[i]);
+      if (is_receive(actions_[i].kind)) {
+        enter(actions_[i]);
+        post(actions_[i]);
+      }
       posted_ = i + 1;
     }
+    enter(actions_[position]);
   }
 
   /// What a message is, as its receiver sees it: a receive that gets another is an error.
@@ -159,6 +181,7 @@ class Run {
   }
 
   Context& ctx_;
+  Recorder* const recorder_ = ctx_.recorder();
   Communicator& pipeline_;
   ModelPart& part_;
   const Schedule& schedule_;

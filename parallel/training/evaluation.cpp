@@ -1,6 +1,7 @@
 #include "parallel/training/evaluation.h"
 
 #include "parallel/pipeline/plan_schedule.h"
+#include "runtime/comm/record/recorder.h"
 #include "runtime/ops/host_copy.h"
 
 namespace trireme {
@@ -9,6 +10,7 @@ Evaluation::Evaluation(Context& ctx, const ParallelContext& parallel, ModelPart&
     : parallel_(parallel), seed_(seed), sums_(ctx, parallel), executor_(parallel.pipeline(), part) {}
 
 BatchTotals Evaluation::run(Context& ctx, const MicroBatchSource& next) {
+  const ScopedPhase phase(ctx.recorder(), Phase::evaluation);
   sums_.begin(ctx);  // of all that is handed out
   double weight = 0;
   for (auto some = next(); !some.empty(); some = next()) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "parallel/pipeline/plan_schedule.h"
+#include "runtime/comm/record/recorder.h"
 
 namespace trireme {
 
@@ -56,6 +57,7 @@ void TrainingPasses::run(Context& ctx, std::span<MicroBatch> micro_batches, doub
       [&](std::span<ParameterBlock* const> blocks) { complete(ctx, blocks); }};
   shared_.begin();
   executor_.run(ctx, *schedule_, micro_batches, hooks);
+  if (ctx.recorder() != nullptr) ctx.recorder()->enter(Phase::reduction);
   const auto held = shared_.held_elsewhere();
   reducer_.expect(ctx, std::vector<const ParameterBlock*>(held.begin(), held.end()));
   shared_.sum(ctx);

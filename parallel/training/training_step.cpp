@@ -5,6 +5,7 @@
 
 #include "parallel/optimizer/gradient_norm.h"
 #include "runtime/base/error.h"
+#include "runtime/comm/record/recorder.h"
 #include "runtime/ops/training/clip.h"
 #include "runtime/ops/zeros.h"
 
@@ -30,6 +31,7 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
 
 PendingStep TrainingStep::forward_backward(std::span<MicroBatch> micro_batches, double loss_scale) {
   TRIREME_CHECK(!is_pending_, "step {} was neither applied nor skipped when the next one began", num_begun_);
+  if (ctx_.recorder() != nullptr) ctx_.recorder()->enter(Phase::forward);
   sums_.set_weight(ctx_, sums_.weight_of(micro_batches));
   const auto passes = [&](std::span<MicroBatch> own) { make_numbers(own, loss_scale); };
   if (use_graph_) {
@@ -78,6 +80,7 @@ PendingStep::Content TrainingStep::take(PendingStep& pending) {
 
 void TrainingStep::apply(PendingStep pending, double lr) {
   TRIREME_CHECK(take(pending).has_gradients, "a step that was searched for a value that is not finite");
+  if (ctx_.recorder() != nullptr) ctx_.recorder()->enter(Phase::update);
   optimizer_.begin(ctx_, lr);
   if (use_graph_) {
     graph_.run_update(ctx_, [this] { update(); });

@@ -6,13 +6,6 @@
 
 namespace trireme {
 
-std::string_view to_string(CommKind kind) {
-  constexpr std::string_view kNames[] = {"all_reduce", "all_gather",   "reduce_scatter", "broadcast",
-                                         "all_to_all", "all_to_all_v", "send",           "receive",
-                                         "barrier",    "split"};
-  return kNames[static_cast<size_t>(kind)];
-}
-
 CommSignature signature_of(const CommCall& call) {
   CommSignature s{.kind = static_cast<int64_t>(call.kind)};
   if (call.in) s.dtype = static_cast<int64_t>(call.in.dtype());
@@ -20,8 +13,38 @@ CommSignature signature_of(const CommCall& call) {
   if (call.kind == CommKind::all_reduce || call.kind == CommKind::reduce_scatter)
     s.op = static_cast<int64_t>(call.op);
   if (call.kind == CommKind::broadcast) s.root = call.peer;
+  const auto record = call.recorded.record();
+  if (!record) return s;
+  const CallSite& site = record->site;
+  s.rank = call.recorded.world_rank();
+  s.sequence = record->sequence;
+  s.at_step = site.step;
+  s.at_phase = static_cast<int64_t>(site.phase);
+  s.at_micro_batch = site.micro_batch;
+  s.at_layer = site.layer;
+  if (call.check != CallCheck::backend) s.step = s.at_step;
+  if (call.check == CallCheck::site) {
+    s.phase = s.at_phase;
+    s.micro_batch = s.at_micro_batch;
+    s.layer = s.at_layer;
+  }
   return s;
 }
+
+namespace {
+
+// " in layer 11, backward of step 7, micro-batch 2".
+std::string site_text(const CommSignature& s) {
+  if (s.at_phase < 0) return "";
+  std::string text = " in ";
+  if (s.at_layer >= 0) text += fmt::format("layer {}, ", s.at_layer);
+  text += to_string(static_cast<Phase>(s.at_phase));
+  if (s.at_step >= 0) text += fmt::format(" of step {}", s.at_step);
+  if (s.at_micro_batch >= 0) text += fmt::format(", micro-batch {}", s.at_micro_batch);
+  return text;
+}
+
+}  // namespace
 
 std::string to_string(const CommSignature& s) {
   std::vector<std::string> arguments;
@@ -29,7 +52,8 @@ std::string to_string(const CommSignature& s) {
   if (s.root >= 0) arguments.push_back(fmt::format("root {}", s.root));
   if (s.dtype >= 0) arguments.emplace_back(to_string(static_cast<DType>(s.dtype)));
   if (s.count >= 0) arguments.push_back(fmt::format("{} elements", s.count));
-  return fmt::format("{}({})", to_string(static_cast<CommKind>(s.kind)), fmt::join(arguments, ", "));
+  return fmt::format("{}({}){}", to_string(static_cast<CommKind>(s.kind)), fmt::join(arguments, ", "),
+                     site_text(s));
 }
 
 MessageHeader header_of(const CommCall& call) {
@@ -56,16 +80,19 @@ std::string describe_mismatch(const std::string& name, std::span<const CommSigna
   std::vector<bool> told(by_rank.size(), false);
   for (size_t r = 0; r < by_rank.size(); ++r) {
     if (told[r]) continue;
-    std::vector<size_t> ranks;
+    std::vector<int64_t> ranks;
     for (size_t other = r; other < by_rank.size(); ++other) {
       if (by_rank[other] != by_rank[r]) continue;
       told[other] = true;
-      ranks.push_back(other);
+      const int64_t of_world = by_rank[other].rank;
+      ranks.push_back(of_world >= 0 ? of_world : static_cast<int64_t>(other));
     }
     groups.push_back(fmt::format("rank{} {}: {}", ranks.size() > 1 ? "s" : "", fmt::join(ranks, ", "),
                                  to_string(by_rank[r])));
   }
-  return fmt::format("calls do not match on communicator '{}': {}", name, fmt::join(groups, "; "));
+  const int64_t sequence = by_rank[0].sequence;
+  return fmt::format("calls do not match on communicator '{}'{}: {}", name,
+                     sequence < 0 ? "" : fmt::format(", collective {}", sequence), fmt::join(groups, "; "));
 }
 
 std::string describe_count_mismatch(const std::string& name, std::span<const int64_t> counts,

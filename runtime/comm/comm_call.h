@@ -3,25 +3,13 @@
 
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "runtime/comm/communicator.h"
+#include "runtime/comm/record/call_ring.h"
 
 namespace trireme {
-
-enum class CommKind : uint8_t {
-  all_reduce,
-  all_gather,
-  reduce_scatter,
-  broadcast,
-  all_to_all,
-  all_to_all_v,
-  send,
-  receive,
-  barrier,
-  split
-};
-std::string_view to_string(CommKind kind);
 
 struct CommCall {
   CommKind kind;
@@ -33,21 +21,36 @@ struct CommCall {
   std::vector<int64_t> send_counts = {};     ///< of both kinds of all-to-all: elements, one a rank
   std::vector<int64_t> receive_counts = {};  ///< as send_counts
 
-  bool is_point_to_point() const { return kind == CommKind::send || kind == CommKind::receive; }
+  /// What the backend tells when it begins the call and, where wait() does not mean that it is done, when it
+  /// has ended.
+  RecordedCall recorded = {};
+  CallCheck check = CallCheck::backend;
+
+  bool is_point_to_point() const { return trireme::is_point_to_point(kind); }
 };
 
-/// What has to be equal on all ranks of a collective: plain integers, so that it can be sent.
+/// What a rank says of a collective: plain integers, so that it can be sent. Equal are those of which the
+/// first part is, up to the layer; -1 there: it does not matter.
 struct CommSignature {
   int64_t kind = 0;
   int64_t dtype = -1;
   int64_t op = -1;
   int64_t root = -1;
   int64_t count = -1;  ///< elements passed in by each rank; -1 where ranks may differ
+  int64_t step = -1, phase = -1, micro_batch = -1, layer = -1;  ///< as far as CommCall::check compares them
+  /// Of the recorded call, for messages; -1 in a call that is not recorded. The rank is one of the world.
+  int64_t rank = -1, sequence = -1, at_step = -1, at_phase = -1, at_micro_batch = -1, at_layer = -1;
 
-  friend bool operator==(const CommSignature&, const CommSignature&) = default;
+  friend bool operator==(const CommSignature& a, const CommSignature& b) {
+    const auto compared = [](const CommSignature& s) {
+      return std::tie(s.kind, s.dtype, s.op, s.root, s.count, s.step, s.phase, s.micro_batch, s.layer);
+    };
+    return compared(a) == compared(b);
+  }
 };
 CommSignature signature_of(const CommCall& call);
-/// "all_reduce(sum, f32, 1000 elements)".
+/// "all_reduce(sum, f32, 1000 elements) in layer 11, backward of step 7, micro-batch 2", the second part of
+/// recorded calls.
 std::string to_string(const CommSignature& signature);
 
 /// What a message says of itself ahead of its contents; as plain bytes, so that it can be sent.

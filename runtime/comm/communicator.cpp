@@ -4,7 +4,9 @@
 #include <chrono>
 #include <numeric>
 
+#include "runtime/base/philox.h"
 #include "runtime/comm/comm_call.h"
+#include "runtime/comm/record/recorder.h"
 
 namespace trireme {
 
@@ -133,6 +135,9 @@ CommCall message_call(CommKind kind, const Communicator& comm, const Stream& str
   return {.kind = kind, .in = t, .out = t, .peer = peer, .label = std::string(label)};
 }
 
+/// Whether wait() means that an operation is done, and not only that the stream comes after it.
+bool is_of_host(const Stream& stream) { return stream.device().type == DeviceType::cpu; }
+
 }  // namespace
 
 /// How a group waits, and for how long it has.
@@ -155,18 +160,29 @@ struct Communicator::Waits {
 
 class Communicator::CountedWork final : public Work {
  public:
-  CountedWork(WorkPtr work, Stream& stream, CommKind operation, std::shared_ptr<Waits> waits)
-      : work_(std::move(work)), stream_(stream), operation_(operation), waits_(std::move(waits)) {}
+  CountedWork(WorkPtr work, Stream& stream, CommKind operation, std::shared_ptr<Waits> waits,
+              RecordedCall recorded)
+      : work_(std::move(work)),
+        stream_(stream),
+        operation_(operation),
+        waits_(std::move(waits)),
+        recorded_(std::move(recorded)) {}
   void wait() override {
     waits_->count(stream_, operation_, [&] { work_->wait(); });
+    if (is_of_host(stream_)) recorded_.end();
   }
-  bool is_done() override { return work_->is_done(); }
+  bool is_done() override {
+    const bool is_done = work_->is_done();
+    if (is_done) recorded_.end();
+    return is_done;
+  }
 
  private:
   WorkPtr work_;
   Stream& stream_;
   CommKind operation_;
   std::shared_ptr<Waits> waits_;
+  RecordedCall recorded_;
 };
 
 Communicator::Communicator(int rank, int size, std::string name)
@@ -184,16 +200,51 @@ void Communicator::count_bytes(const CommCall& call) {
   bytes_exchanged_ += (call.in.numel() - own) * static_cast<int64_t>(size_of(call.in.dtype()));
 }
 
+void Communicator::set_recorder(Recorder* recorder) {
+  recorder_ = recorder;
+  ring_ = nullptr;
+  if (recorder != nullptr) make_ring(hash_name(name_), world_ranks());
+}
+
+void Communicator::record_as(Phase phase) {
+  recorded_phase_ = static_cast<int>(phase);
+  call_check_ = CallCheck::backend;  // which step it is depends on how far the other thread has come
+}
+
+void Communicator::make_ring(uint64_t id, std::vector<int> members) {
+  ring_ = recorder_->make_ring({name_, std::string(backend()), id, std::move(members), rank_});
+}
+
+void Communicator::record(CommCall& call) const {
+  if (ring_ == nullptr) return;
+  CallRecord record{.kind = call.kind, .op = call.op, .peer = call.peer, .site = recorder_->site()};
+  if (recorded_phase_ >= 0) record.site.phase = static_cast<Phase>(recorded_phase_);
+  if (call.in) {
+    record.dtype = call.in.dtype();
+    record.count = call.in.numel();
+  }
+  call.label.copy(record.label, sizeof record.label - 1);
+  record.enqueued_ns = steady_ns();
+  call.recorded = RecordedCall(ring_, record);
+  call.check = call_check_;
+}
+
 void Communicator::run_counted(Stream& stream, CommCall call) {
   count_bytes(call);
+  record(call);
   const CommKind operation = call.kind;
+  const RecordedCall recorded = call.recorded;
   waits_->count(stream, operation, [&] { run(stream, std::move(call)); });
+  if (is_of_host(stream)) recorded.end();
 }
 
 WorkPtr Communicator::start_counted(Stream& stream, CommCall call) {
   count_bytes(call);
+  record(call);
   const CommKind operation = call.kind;
-  return std::make_shared<CountedWork>(start(stream, std::move(call)), stream, operation, waits_);
+  RecordedCall recorded = call.recorded;
+  return std::make_shared<CountedWork>(start(stream, std::move(call)), stream, operation, waits_,
+                                       std::move(recorded));
 }
 
 void Communicator::all_reduce(Stream& stream, const Tensor& t, ReduceOp op) {
@@ -260,7 +311,21 @@ void Communicator::barrier(Stream& stream) { run_counted(stream, {.kind = CommKi
 
 std::unique_ptr<Communicator> Communicator::split(int color, int key, std::string name) {
   TRIREME_CHECK(color >= 0, "split of communicator '{}' by color {}", name_, color);
-  return split_into(color, key, std::move(name));
+  CommCall call{.kind = CommKind::split};
+  record(call);
+  call.recorded.start();
+  auto part = split_into(color, key, std::move(name));
+  call.recorded.end();
+  ++num_splits_;
+  if (ring_ == nullptr) return part;
+  const uint64_t id = stream_key(ring_->group().id, fmt::format("{} {}", num_splits_, color));
+  // A group of one may be of another kind, which knows itself alone.
+  std::vector<int> members = part->world_ranks();
+  if (part->size() == 1) members = {ring_->world_rank()};
+  part->recorder_ = recorder_;
+  part->call_check_ = call_check_;
+  part->make_ring(id, std::move(members));
+  return part;
 }
 
 }  // namespace trireme

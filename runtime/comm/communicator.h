@@ -7,20 +7,26 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/base/error.h"
+#include "runtime/comm/comm_kind.h"
 #include "runtime/tensor/tensor.h"
 
 namespace trireme {
 
-enum class ReduceOp : uint8_t { sum, max, min };
-
-constexpr std::string_view to_string(ReduceOp op) {
-  constexpr std::string_view kNames[] = {"sum", "max", "min"};
-  return kNames[static_cast<size_t>(op)];
-}
+/// What ranks compare of a collective before its data moves, beyond what the backend does by itself: kind,
+/// types, counts and root on all but NCCL, where any but `backend` compares these too.
+enum class CallCheck : uint8_t {
+  backend,
+  step,  ///< and the step in which the call is made (CallSite)
+  site,  ///< and the phase, micro-batch and layer: where all ranks of the group run the same layers
+};
 
 struct CommCall;
+class CallRing;
+class Recorder;
+enum class Phase : uint8_t;
 
 /// An operation in flight. It keeps the storage of its tensors alive; borrowed memory is the caller's to
 /// keep.
@@ -80,6 +86,8 @@ class Communicator {
   const std::string& name() const { return name_; }
   /// "self", "mpi", "threads" or "nccl".
   virtual std::string_view backend() const = 0;
+  /// The group's ranks as ranks of the job, in the order of the group. Waits for nobody.
+  virtual std::vector<int> world_ranks() const = 0;
 
   /// t = the reduction over all ranks, in place.
   void all_reduce(Stream& stream, const Tensor& t, ReduceOp op = ReduceOp::sum);
@@ -138,6 +146,20 @@ class Communicator {
   double seconds_waited() const;
   /// Calls `observer` on every wait from now on; null: none. It must outlive its registration.
   void observe_waits(WaitObserver* observer);
+
+  /// Records every call of this communicator, and of all that are split from it, from now on; null: none. All
+  /// ranks do so at the same call of theirs, so that their records have equal numbers. The recorder outlives
+  /// them.
+  void set_recorder(Recorder* recorder);
+  Recorder* recorder() const { return recorder_; }
+  /// How the collectives of this communicator are checked from now on, and those of all that are split from
+  /// it; equal on all ranks, which have a recorder. A mismatch throws InternalError on all of them, which says
+  /// who calls what, and where. Costs an exchange of 24 bytes (NCCL: 100 bytes a rank through the host).
+  void set_call_check(CallCheck check) { call_check_ = check; }
+  CallCheck call_check() const { return call_check_; }
+  /// Calls are recorded in this phase from now on, wherever the thread that computes is: for a communicator
+  /// of another thread.
+  void record_as(Phase phase);
   /// Bytes this rank has sent in all-to-alls of both kinds so far, without its own part.
   int64_t bytes_exchanged() const { return bytes_exchanged_; }
 
@@ -159,6 +181,8 @@ class Communicator {
   struct Waits;
   class CountedWork;
   void count_bytes(const CommCall& call);
+  void make_ring(uint64_t id, std::vector<int> members);
+  void record(CommCall& call) const;
   void run_counted(Stream& stream, CommCall call);
   WorkPtr start_counted(Stream& stream, CommCall call);
 
@@ -167,6 +191,11 @@ class Communicator {
   std::string name_;
   std::shared_ptr<Waits> waits_;  // of works that outlive the communicator too
   int64_t bytes_exchanged_ = 0;
+  Recorder* recorder_ = nullptr;
+  std::shared_ptr<CallRing> ring_;  // null: calls are not recorded
+  int recorded_phase_ = -1;         // record_as(); -1: that of the recorder
+  int64_t num_splits_ = 0;
+  CallCheck call_check_ = CallCheck::backend;
 };
 
 }  // namespace trireme

@@ -38,7 +38,11 @@ void HostStaging::copy(const Tensor& from, const Tensor& to) {
 void HostStaging::collective(Event& ready, const CommCall& call, int rank,
                              const std::function<void(const CommCall&)>& carry_out) {
   ready.synchronize();
-  if (is_on_host(call)) return carry_out(call);
+  call.recorded.start();
+  if (is_on_host(call)) {
+    carry_out(call);
+    return call.recorded.end();
+  }
   CommCall on_host = call;
   on_host.in = host_buffer(call.in);
   on_host.out = call.out.raw() == call.in.raw() && call.out.bytes() == call.in.bytes()
@@ -47,20 +51,24 @@ void HostStaging::collective(Event& ready, const CommCall& call, int rank,
   if (reads(call, rank)) copy(call.in, on_host.in);
   carry_out(on_host);
   copy(on_host.out, call.out);
+  call.recorded.end();
 }
 
-class HostStaging::ReceiveWork final : public Work {
+class HostStaging::MessageWork final : public Work {
  public:
-  ReceiveWork(std::shared_ptr<HostStaging> staging, WorkPtr work, Tensor on_host, Tensor on_device,
-              std::shared_ptr<Event> ready)
+  /// `on_host` and `on_device` are undefined for a send.
+  MessageWork(std::shared_ptr<HostStaging> staging, WorkPtr work, RecordedCall recorded, Tensor on_host,
+              Tensor on_device, std::shared_ptr<Event> ready)
       : staging_(std::move(staging)),
         work_(std::move(work)),
+        recorded_(std::move(recorded)),
         on_host_(std::move(on_host)),
         on_device_(std::move(on_device)),
         ready_(std::move(ready)) {}
 
   void wait() override {
     work_->wait();
+    recorded_.end();
     if (!on_host_) return;
     ready_->synchronize();  // what was there before may still be read
     staging_->copy(on_host_, on_device_);
@@ -71,14 +79,17 @@ class HostStaging::ReceiveWork final : public Work {
  private:
   std::shared_ptr<HostStaging> staging_;
   WorkPtr work_;
+  RecordedCall recorded_;
   Tensor on_host_, on_device_;
   std::shared_ptr<Event> ready_;
 };
 
 WorkPtr HostStaging::message(Stream& stream, CommCall call, const std::function<WorkPtr(CommCall)>& post) {
   const auto ready = stream.record();
+  const RecordedCall recorded = call.recorded;
   if (is_on_host(call)) {
     ready->synchronize();
+    recorded.start();
     return post(std::move(call));
   }
   const Tensor on_device = call.in;
@@ -86,10 +97,14 @@ WorkPtr HostStaging::message(Stream& stream, CommCall call, const std::function<
   if (call.kind == CommKind::send) {
     ready->synchronize();
     copy(on_device, call.in);
-    return post(std::move(call));
+    recorded.start();
+    return std::make_shared<MessageWork>(shared_from_this(), post(std::move(call)), recorded, Tensor(),
+                                         Tensor(), nullptr);
   }
   const Tensor on_host = call.in;
-  return std::make_shared<ReceiveWork>(shared_from_this(), post(std::move(call)), on_host, on_device, ready);
+  recorded.start();
+  return std::make_shared<MessageWork>(shared_from_this(), post(std::move(call)), recorded, on_host,
+                                       on_device, ready);
 }
 
 }  // namespace trireme

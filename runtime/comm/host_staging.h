@@ -25,7 +25,7 @@ class HostStaging : public std::enable_shared_from_this<HostStaging> {
   WorkPtr message(Stream& stream, CommCall call, const std::function<WorkPtr(CommCall)>& post);
 
  private:
-  class ReceiveWork;
+  class MessageWork;
   /// Pinned memory for the elements of a tensor; made at the first call of either kind, with the stream.
   Tensor host_buffer(const Tensor& on_device);
   void copy(const Tensor& from, const Tensor& to);  // and waits

@@ -15,6 +15,7 @@
 namespace trireme {
 
 class OpObserver;
+class Recorder;
 
 class Context {
  public:
@@ -38,6 +39,9 @@ class Context {
   /// Calls `observer` on every op from now on; null: none. It must outlive its registration.
   void observe_ops(OpObserver* observer) { op_observer_ = observer; }
   OpObserver* op_observer() const { return op_observer_; }
+  /// What is told where in its work this rank is; null: nobody. It must outlive the context's use.
+  void set_recorder(Recorder* recorder) { recorder_ = recorder; }
+  Recorder* recorder() const { return recorder_; }
 
   /// The context's own object of type T, made as T(context) at the first call: what a library needs once per
   /// device, such as a handle. Lives as long as the context; one thread at a time.
@@ -53,6 +57,7 @@ class Context {
   int num_threads_;
   OpSettings settings_;
   OpObserver* op_observer_ = nullptr;
+  Recorder* recorder_ = nullptr;
   std::unique_ptr<Allocator> allocator_, host_allocator_;
   std::unique_ptr<Stream> stream_, host_stream_;
   std::map<std::type_index, std::shared_ptr<void>> services_;  // the first to go

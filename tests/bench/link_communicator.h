@@ -47,6 +47,7 @@ class LinkCommunicator final : public Communicator {
       : Communicator(ranks.rank(), ranks.size(), ranks.name()), ranks_(ranks), link_(link) {}
 
   std::string_view backend() const override { return ranks_.backend(); }
+  std::vector<int> world_ranks() const override { return ranks_.world_ranks(); }
   void abort(std::string_view reason, ExitCode code) noexcept override { ranks_.abort(reason, code); }
 
   /// How long the link was used, and for how much of that the host stood in Work::wait(): without the time

@@ -205,6 +205,7 @@ class FaultOfRank::Ranks final : public Communicator {
   Ranks(std::unique_ptr<Communicator> owned, Part& part) : Ranks(*owned, part) { owned_ = std::move(owned); }
 
   std::string_view backend() const override { return ranks_.backend(); }
+  std::vector<int> world_ranks() const override { return ranks_.world_ranks(); }
   void abort(std::string_view reason, ExitCode code) noexcept override { ranks_.abort(reason, code); }
 
  private:

@@ -212,6 +212,17 @@ std::vector<Option> run_options() {
        "profile this step on every rank, op by op; choose 3 or later, as the first two include "
        "warm-up; 0: none",
        ""},
+      {section, "record-calls", "",
+       whole(
+           [](auto& c) -> auto& { return c.run.record_calls; }, 16, 32768),
+       "last calls to record of each process group (operation, count, layer, phase, step, times), which "
+       "name the culprit of a hang; 96 bytes each",
+       ""},
+      {section, "check-collectives", "", on_off([](auto& c) -> auto& { return c.run.check_collectives; }),
+       "compare what the ranks of a group call, and from which layer, phase and step, before a collective "
+       "moves data; a mismatch is reported instead of wrong results or a hang; costs an exchange per "
+       "collective",
+       ""},
       {section, "check-memory", "", on_off([](auto& c) -> auto& { return c.run.check_memory; }),
        "refuse a run predicted to need more memory than the host, control group or GPU has", ""},
       {section, "threads", "",

@@ -98,6 +98,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   std::string_view backend() const override { return "mpi"; }
+  std::vector<int> world_ranks() const override { return group_->world_ranks(); }
 
   void abort(std::string_view reason, ExitCode code) noexcept override {
     const std::string line = fmt::format("communicator '{}', rank {}: {}\n", name(), rank(), reason);

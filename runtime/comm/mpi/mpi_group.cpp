@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "runtime/base/philox.h"
@@ -66,6 +67,19 @@ MpiGroup::MpiGroup(MPI_Comm comm, std::string name, const MpiOptions& options)
   progress_ = std::make_unique<MpiProgress>(comm_, kProgressTag);
 }
 
+std::vector<int> MpiGroup::world_ranks() const {
+  std::vector<int> ranks(static_cast<size_t>(size_)), of_world(ranks.size());
+  std::iota(ranks.begin(), ranks.end(), 0);
+  MPI_Group world = MPI_GROUP_NULL, own = MPI_GROUP_NULL;
+  check(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
+  check(MPI_Comm_group(comm_, &own), "MPI_Comm_group");
+  check(MPI_Group_translate_ranks(own, size_, ranks.data(), world, of_world.data()),
+        "MPI_Group_translate_ranks");
+  MPI_Group_free(&own);
+  MPI_Group_free(&world);
+  return of_world;
+}
+
 int MpiGroup::tag_of(Traffic traffic, int64_t bytes) const {
   return kFirstTagOfLengths + 2 * static_cast<int>(bytes % num_lengths_) + (traffic == Traffic::message);
 }
@@ -82,7 +96,7 @@ void MpiGroup::for_pieces(int64_t n, int64_t element, F&& f) const {
 }
 
 void MpiGroup::collective(const CommCall& call) {
-  if (options_.check_calls) compare(call);
+  if (options_.check_calls || call.check != CallCheck::backend) compare(call);
   switch (call.kind) {
     case CommKind::all_reduce:
       return all_reduce(call);
@@ -118,8 +132,9 @@ void MpiGroup::collective(const CommCall& call) {
 // and so come to the same conclusion.
 void MpiGroup::compare(const CommCall& call) {
   const CommSignature signature = signature_of(call);
-  const uint64_t h =
-      hash_of({signature.kind, signature.dtype, signature.op, signature.root, signature.count});
+  uint64_t h = hash_of({signature.kind, signature.dtype, signature.op, signature.root, signature.count});
+  if (call.check != CallCheck::backend)
+    h ^= hash_of({signature.step, signature.phase, signature.micro_batch, signature.layer});
   uint64_t balance = 0;
   if (call.kind == CommKind::all_to_all_v) {
     for (int r = 0; r < size_; ++r) {

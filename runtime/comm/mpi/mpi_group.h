@@ -24,6 +24,8 @@ class MpiGroup {
   int rank() const { return rank_; }
   int size() const { return size_; }
   const std::string& name() const { return name_; }
+  /// Of MPI_COMM_WORLD, in the order of the group.
+  std::vector<int> world_ranks() const;
   void check(int code, const char* call) const { mpi::check(code, call, name_, rank_); }
 
   void collective(const CommCall& call);

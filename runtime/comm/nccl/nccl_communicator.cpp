@@ -20,7 +20,9 @@ class Link {
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
-  WorkPtr start(Stream& stream, CommCall call) { return launcher_->start(group_, stream, std::move(call)); }
+  WorkPtr start(Stream& stream, CommCall call, std::shared_ptr<CallComparison> comparison = nullptr) {
+    return launcher_->start(group_, stream, std::move(call), std::move(comparison));
+  }
   void synchronize() {
     launcher_->run(group_, [this] {
       group_->synchronize();
@@ -54,6 +56,7 @@ class NcclCommunicator final : public Communicator {
         launcher_(std::move(launcher)) {}
 
   std::string_view backend() const override { return "nccl"; }
+  std::vector<int> world_ranks() const override { return host_->world_ranks(); }
 
   // The group is made now, since it is about to be used. The result may outlive the communicator.
   std::shared_ptr<void> register_buffer(const Tensor& t) override {
@@ -80,7 +83,13 @@ class NcclCommunicator final : public Communicator {
 
   WorkPtr start(Stream& stream, CommCall call) override {
     if (call.in.device().type == DeviceType::cpu) return start_on_host(stream, call);
-    if (!call.is_point_to_point()) return collectives().start(stream, std::move(call));
+    if (!call.is_point_to_point()) {
+      Link& link = collectives();
+      std::shared_ptr<CallComparison> comparison;
+      if (call.check != CallCheck::backend)
+        comparison = std::make_shared<CallComparison>(*host_, *host_stream_, call);
+      return link.start(stream, std::move(call), std::move(comparison));
+    }
     if (call.in.numel() == 0) return std::make_shared<DoneWork>();
     return channel(call).start(stream, std::move(call));
   }
@@ -154,7 +163,12 @@ std::unique_ptr<Communicator> make_nccl_world(std::unique_ptr<Communicator> host
                                               const NcclOptions& options) {
   TRIREME_CHECK(device.type == DeviceType::cuda, "NCCL on {}", to_string(device));
   auto launcher = std::make_shared<NcclLauncher>(device, options, *host);
-  return std::make_unique<NcclCommunicator>(std::move(host), std::move(launcher));
+  // What goes through the host is recorded once, as the call that was made.
+  Recorder* const recorder = host->recorder();
+  host->set_recorder(nullptr);
+  auto world = std::make_unique<NcclCommunicator>(std::move(host), std::move(launcher));
+  world->set_recorder(recorder);
+  return world;
 }
 
 }  // namespace trireme

@@ -187,6 +187,12 @@ std::shared_ptr<Event> NcclGroup::launch(const CommCall& call, Event& ready) {
   return stream_->record();
 }
 
+bool NcclGroup::is_captured() const {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  cuda::check(cudaStreamIsCapturing(cuda::raw_stream(*stream_), &status), "cudaStreamIsCapturing");
+  return status != cudaStreamCaptureStatusNone;
+}
+
 void NcclGroup::issue(const CommCall& call) {
   const Tensor &in = call.in, &out = call.out;
   const auto count = [](const Tensor& t) { return static_cast<size_t>(t.numel()); };

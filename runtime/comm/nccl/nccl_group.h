@@ -47,6 +47,8 @@ class NcclGroup {
 
   /// Gives the call to the device, to be carried out after `ready`; the event is done when it was.
   std::shared_ptr<Event> launch(const CommCall& call, Event& ready);
+  /// Whether what was launched last went into a graph, instead of to the device.
+  bool is_captured() const;
   void synchronize() { stream_->synchronize(); }
   /// Lets NCCL prepare the memory of a tensor, which is kept until deregister_buffer() or close().
   void register_buffer(const Tensor& t);

@@ -14,11 +14,21 @@ namespace trireme {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kPause = std::chrono::milliseconds(500);
+constexpr auto kPauseOfComparison = std::chrono::microseconds(50);
 
 struct NcclLauncher::Item {
   std::shared_ptr<NcclGroup> group;
   bool is_message;
   std::packaged_task<void()> task;
+  std::shared_ptr<CallComparison> comparison;  // that it waits for; null: for none
+
+  bool is_being_compared() const { return comparison != nullptr && !comparison->is_done(); }
+};
+
+/// An operation that the device has been given, until it is seen to be done.
+struct NcclLauncher::OnDevice {
+  std::shared_ptr<Event> done;
+  RecordedCall recorded;
 };
 
 struct NcclLauncher::State {
@@ -31,8 +41,12 @@ struct NcclLauncher::State {
   std::vector<std::shared_ptr<NcclGroup>> to_abort;
   Clock::time_point next_look = Clock::now() + kPause;
   std::thread thread;
+  std::list<OnDevice> on_device;  // of the launcher's thread alone
 
   void serve();
+  /// In the launcher's thread: records what has begun, and what has ended meanwhile.
+  void record(NcclGroup& group, const std::shared_ptr<Event>& done, const RecordedCall& recorded);
+  void record_ended() noexcept;
   // Under the lock:
   std::list<Item> take_next();
   Clock::time_point next_deadline() const;
@@ -140,17 +154,22 @@ void NcclLauncher::connect(const std::shared_ptr<NcclGroup>& group, WorkPtr id_a
   }).detach();
 }
 
-WorkPtr NcclLauncher::start(const std::shared_ptr<NcclGroup>& group, Stream& stream, CommCall call) {
+WorkPtr NcclLauncher::start(const std::shared_ptr<NcclGroup>& group, Stream& stream, CommCall call,
+                            std::shared_ptr<CallComparison> comparison) {
   const bool is_message = call.is_point_to_point();
   auto operation = std::make_shared<LaunchedWork::Operation>(
       LaunchedWork::Operation{std::move(call), stream.record(), nullptr});
   // Until it lies on its stream, where the allocator sees it, it is announced: it may wait here for its
   // group.
   auto launched = push(group, is_message,
-                       [group, operation, announced = cuda::announce_communication(device_.index)]() mutable {
+                       [group, operation, comparison, state = state_,
+                        announced = cuda::announce_communication(device_.index)]() mutable {
+                         if (comparison) comparison->check();
                          operation->done = group->launch(operation->call, *operation->ready);
                          announced.reset();
-                       });
+                         state->record(*group, operation->done, operation->call.recorded);
+                       },
+                       comparison);
   return std::make_shared<LaunchedWork>(group, stream, std::move(operation), std::move(launched));
 }
 
@@ -175,7 +194,8 @@ void NcclLauncher::abort() noexcept {
 }
 
 std::future<void> NcclLauncher::push(std::shared_ptr<NcclGroup> group, bool is_message,
-                                     std::function<void()> task) {
+                                     std::function<void()> task,
+                                     std::shared_ptr<CallComparison> comparison) {
   std::packaged_task<void()> checked([group, work = std::move(task)] {
     group->check_health();
     work();
@@ -183,7 +203,7 @@ std::future<void> NcclLauncher::push(std::shared_ptr<NcclGroup> group, bool is_m
   auto future = checked.get_future();
   {
     const std::lock_guard lock(state_->mutex);
-    state_->items.push_back({std::move(group), is_message, std::move(checked)});
+    state_->items.push_back({std::move(group), is_message, std::move(checked), std::move(comparison)});
   }
   state_->changed.notify_all();
   return future;
@@ -196,7 +216,7 @@ std::list<NcclLauncher::Item> NcclLauncher::State::take_next() {
   std::list<Item> next;
   for (auto item = items.begin(); item != items.end(); ++item) {
     const bool stays = item->group->is_being_made() || behind.contains(item->group.get()) ||
-                       (collectives_are_behind && !item->is_message);
+                       (collectives_are_behind && !item->is_message) || item->is_being_compared();
     if (!stays) {
       next.splice(next.end(), items, item);
       return next;
@@ -205,6 +225,29 @@ std::list<NcclLauncher::Item> NcclLauncher::State::take_next() {
     if (!item->is_message) collectives_are_behind = true;
   }
   return next;
+}
+
+// What goes into a graph is done as far as this call is concerned: the graph's launches are others.
+void NcclLauncher::State::record(NcclGroup& group, const std::shared_ptr<Event>& done,
+                                 const RecordedCall& recorded) {
+  if (!recorded) return;
+  recorded.start();
+  if (group.is_captured()) return recorded.end();
+  record_ended();
+  on_device.push_back({done, recorded});
+}
+
+// Streams are not ordered to one another: each operation is asked, of which few are in flight.
+void NcclLauncher::State::record_ended() noexcept {
+  try {
+    std::erase_if(on_device, [](const OnDevice& operation) {
+      if (!operation.done->is_done()) return false;
+      operation.recorded.end();
+      return true;
+    });
+  } catch (const std::exception&) {  // the device has failed, and whoever waits for it says so
+    on_device.clear();
+  }
 }
 
 void NcclLauncher::State::serve() {
@@ -227,6 +270,8 @@ void NcclLauncher::State::serve() {
 
 Clock::time_point NcclLauncher::State::next_deadline() const {
   auto first = next_look;
+  if (std::ranges::any_of(items, [](const Item& item) { return item.comparison != nullptr; }))
+    first = Clock::now() + kPauseOfComparison;
   for (const auto& weak : groups) {
     const auto group = weak.lock();
     if (group && group->is_being_made()) first = std::min(first, group->deadline());
@@ -239,7 +284,10 @@ Clock::time_point NcclLauncher::State::next_deadline() const {
 void NcclLauncher::State::look_after_groups() {
   const auto now = Clock::now();
   bool must_look = now >= next_look;
-  if (must_look) next_look = now + kPause;
+  if (must_look) {
+    next_look = now + kPause;
+    record_ended();
+  }
   for (const auto& weak : groups) {
     const auto group = weak.lock();
     if (!group) continue;

@@ -5,6 +5,7 @@
 #include <future>
 #include <memory>
 
+#include "runtime/comm/nccl/call_comparison.h"
 #include "runtime/comm/nccl/nccl_group.h"
 
 namespace trireme {
@@ -31,8 +32,10 @@ class NcclLauncher {
   std::shared_ptr<NcclGroup> make_group(NcclGroup::Kind kind, std::string name, int size, int rank);
   /// Begins to make the group when its id has come; called once, first.
   void connect(const std::shared_ptr<NcclGroup>& group, WorkPtr id_arrives);
-  /// Starts the call after what `stream` was given so far.
-  WorkPtr start(const std::shared_ptr<NcclGroup>& group, Stream& stream, CommCall call);
+  /// Starts the call after what `stream` was given so far and, where there is a `comparison`, when that is
+  /// done and finds nothing.
+  WorkPtr start(const std::shared_ptr<NcclGroup>& group, Stream& stream, CommCall call,
+                std::shared_ptr<CallComparison> comparison = nullptr);
   /// Runs `task` in its turn, and returns when it has run; throws what it throws. Not when the group has
   /// failed.
   void run(const std::shared_ptr<NcclGroup>& group, std::function<void()> task);
@@ -43,8 +46,10 @@ class NcclLauncher {
 
  private:
   struct Item;
+  struct OnDevice;
   struct State;
-  std::future<void> push(std::shared_ptr<NcclGroup> group, bool is_message, std::function<void()> task);
+  std::future<void> push(std::shared_ptr<NcclGroup> group, bool is_message, std::function<void()> task,
+                         std::shared_ptr<CallComparison> comparison = nullptr);
 
   int uncaught_ = std::uncaught_exceptions();
   Device device_;

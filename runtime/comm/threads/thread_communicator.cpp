@@ -38,6 +38,7 @@ class ThreadCommunicator final : public Communicator {
   }
 
   std::string_view backend() const override { return "threads"; }
+  std::vector<int> world_ranks() const override { return group_->world_ranks(); }
 
   void abort(std::string_view reason, ExitCode) noexcept override {
     group_->job().abort(group_->world_rank(rank()), reason);

@@ -47,6 +47,7 @@ class ThreadGroup {
   int size() const { return static_cast<int>(world_ranks_.size()); }
   const std::string& name() const { return name_; }
   int world_rank(int rank) const { return world_ranks_[static_cast<size_t>(rank)]; }
+  const std::vector<int>& world_ranks() const { return world_ranks_; }
   ThreadJob& job() { return *job_; }
 
   /// Carries out a collective for `rank`; called by all ranks.
