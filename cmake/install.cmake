@@ -13,6 +13,9 @@ install(DIRECTORY runtime parallel models launch DESTINATION ${CMAKE_INSTALL_INC
   PATTERN "mpi_progress.h" EXCLUDE)
 install(FILES ${PROJECT_BINARY_DIR}/include/trireme/trireme.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/trireme)
 
+# Job scripts, for trireme launch --submit and to be copied.
+install(DIRECTORY cluster/slurm cluster/mpi DESTINATION ${CMAKE_INSTALL_DATADIR}/trireme)
+
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/Trireme)
 install(EXPORT TriremeTargets NAMESPACE Trireme:: DESTINATION ${package_folder})
 configure_package_config_file(cmake/TriremeConfig.cmake.in ${PROJECT_BINARY_DIR}/TriremeConfig.cmake

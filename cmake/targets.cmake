@@ -118,7 +118,8 @@ function(trireme_room name folder)
 endfunction()
 
 trireme_room(runtime runtime nlohmann_json::nlohmann_json)
-target_link_libraries(trireme_runtime PRIVATE MPI::MPI_C DNNL::dnnl ${PCRE2_LIBRARY} ${XXHASH_LIBRARY})
+target_link_libraries(trireme_runtime PRIVATE MPI::MPI_C DNNL::dnnl OpenSSL::Crypto ${PCRE2_LIBRARY} ${XXHASH_LIBRARY}
+  ${CMAKE_DL_LIBS})
 target_include_directories(trireme_runtime PRIVATE ${PCRE2_INCLUDE_DIR} ${XXHASH_INCLUDE_DIR})
 # The C interface alone: mpi.h otherwise pulls in the removed C++ bindings.
 target_compile_definitions(trireme_runtime PRIVATE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
@@ -177,4 +178,5 @@ add_library(trireme_library INTERFACE)
 add_library(Trireme::trireme ALIAS trireme_library)
 target_include_directories(trireme_library INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include> $<INSTALL_INTERFACE:include>)
 target_link_libraries(trireme_library INTERFACE trireme_launch)
-set_target_properties(trireme PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+# Exported symbols are what stacks have names from.
+set_target_properties(trireme PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR} ENABLE_EXPORTS ON)

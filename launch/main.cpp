@@ -10,10 +10,12 @@
 #include <fmt/format.h>
 
 #include "launch/commands/commands.h"
+#include "launch/commands/rank_watch.h"
 #include "launch/commands/spin_bound.h"
 #include "launch/process/stop_request.h"
 #include "launch/report/files/run_log.h"
 #include "launch/report/visible_text.h"
+#include "launch/start/supervise.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/comm/launcher.h"
@@ -57,6 +59,8 @@ ExitCode fail(const std::string& message, ExitCode code, const RankPlace& place)
   constexpr auto kOthersSpeak = std::chrono::milliseconds(200);
   const bool may_be_of_all = code == ExitCode::usage || code == ExitCode::bad_input;
   const bool by_all = may_be_of_all && is_of_all(message, place);
+  // Before it is said, so that the others take what follows for no accident.
+  if (place.watch != nullptr && !by_all) place.watch->fail(message, code);
   report(message, place, by_all);
   if (place.mpi == nullptr || by_all) return code;
   std::this_thread::sleep_for(kOthersSpeak);  // more ranks may have failed, each in its way
@@ -66,6 +70,7 @@ ExitCode fail(const std::string& message, ExitCode code, const RankPlace& place)
 ExitCode run(const std::vector<std::string>& args, const RankPlace& place) {
   try {
     trireme::launch::run_program(args, place);
+    if (place.watch != nullptr) place.watch->enter_teardown();
     if (place.mpi != nullptr) place.mpi->meet_ended(place.command);
     // The indicator tells of lines that were lost on the way, too.
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
@@ -94,15 +99,17 @@ int main(int argc, char** argv) {
   trireme::launch::bound_spinning(argv);
   const std::vector<std::string> args(argv + 1, argv + argc);
   const std::string command = args.empty() ? "--help" : args[0];
+  if (trireme::launch::starts_ranks(command)) trireme::launch::note_stop_requests();
   // A run alone knows what a signal leads to, once it has read its options.
   trireme::launch::prepare_process(command == "train");
   trireme::launch::RunLog log;
+  trireme::launch::RankWatch watch(&log);  // until MPI has ended
   try {
     if (trireme::launch::starts_ranks(command)) {
       trireme::check_started_once("trireme " + command);
     } else if (trireme::launched_under_mpi()) {
       const trireme::MpiEnvironment mpi;
-      return static_cast<int>(run(args, {mpi.rank(), mpi.size(), &mpi, command, &log}));
+      return static_cast<int>(run(args, {mpi.rank(), mpi.size(), &mpi, command, &log, &watch}));
     } else {
       trireme::check_launcher(1);
       if (trireme::launch::runs_as_ranks(args)) trireme::check_batch_script();
@@ -113,5 +120,5 @@ int main(int argc, char** argv) {
     if (rank != 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
     return static_cast<int>(fail(error.what(), error.code(), {.rank = rank}));
   }
-  return static_cast<int>(run(args, {.command = command, .log = &log}));
+  return static_cast<int>(run(args, {.command = command, .log = &log, .watch = &watch}));
 }

@@ -37,8 +37,11 @@ pieces=(
   "fuzz|readers of checkpoints' files on any bytes, ten minutes each"
   "checkpoints|checkpoints: signals, damage, memory, refusals, runs of one rank killed after each step"
   "checkpoints-layouts|checkpoints: every layout goes on from every other"
+  "hangs-crashes|jobs that lose a rank, 20 of each way, over layouts of up to three axes; no false alarms in ten minutes"
+  "hangs|jobs that hang, 20 of each way, over layouts of up to three axes"
+  "hangs-defaults|one of each at the limits that the program has by itself: about ten minutes each"
   "faults|faults around the program, each with what is promised then"
-  "cluster-launches|mpirun over hosts, sbatch + mpirun, sbatch + srun: the same bit for bit"
+  "cluster-launches|mpirun over hosts, sbatch + mpirun, sbatch + srun: the same bit for bit; doctor finds a slow host"
   "cluster-stops|Slurm jobs stopped by scancel and by their time: saved, queued again, bit for bit; a sweep as an array"
   "quickstart|README's first command, in a clone of its own"
   "package|installed, and as a part of another project, with GCC and clang"
@@ -96,6 +99,17 @@ checkpoints() {
   done
 }
 
+# hangs FAULT...: jobs that hang or lose a rank; the rows for the table of docs/reliability.md go to build-nightly/hangs.md.
+hangs() {
+  local fault said
+  release && targets release trireme hang_job || return 1
+  for fault in "$@"; do
+    said=$(tests/hangs/run.py "$out/release/trireme" mpirun "$out/release/tests/hang_job" "$fault" "${how[@]}" --seed "$seed" \
+      --table "$out/hangs.md") || { echo "$said"; return 1; }
+    echo "$said"
+  done
+}
+
 # cluster PART...: runs on a cluster on this machine.
 cluster() { launch/setup.sh cluster && release && targets release trireme && tests/cluster/run.py "$out/release/trireme" mpirun "$@"; }
 
@@ -119,8 +133,11 @@ run_piece() {
     checkpoints-ranks-?) checkpoints "${1##*-}/8" same-layout-of-ranks ;;
     checkpoints-kills-?) checkpoints "${1##*-}/3" kill-points ;;
     checkpoints-errors-?) checkpoints "${1##*-}/4" call-errors ;;
+    hangs-crashes) how=(--whole) && hangs kill segv uncaught exit changed memory launcher clean ;;
+    hangs) how=(--whole) && hangs stop loop skip link ;;
+    hangs-defaults) how=(--limit default) && hangs stop skip ;;
     faults) release && targets release trireme && tests/faults/run.sh "$out/release/trireme" mpirun --all ;;
-    cluster-launches) cluster hosts slurm ;;
+    cluster-launches) cluster hosts doctor slurm ;;
     cluster-stops) cluster slurm-stops sweep ;;
     quickstart)
       rm -rf "$out/clone" && git clone -q . "$out/clone" && (cd "$out/clone" && ./launch/quickstart.sh --train.steps 100) ;;

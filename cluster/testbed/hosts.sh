@@ -38,14 +38,22 @@ pid_of() {
   [[ $(cat "/proc/$pid/comm" 2>/dev/null) == sleep ]] || fail "host $1 of $TRIREME_TESTBED is down"
   echo "$pid"
 }
-# within NAME COMMAND...: in all namespaces of a holder, or with its network alone (network NAME COMMAND...).
-enter() {
-  local user=()
-  if [[ -f $TRIREME_TESTBED/unprivileged ]]; then user=(--user --preserve-credentials); fi
-  nsenter --target "$(pid_of "$1")" "${user[@]}" --net "${@:2}"
+# into NAME: sets `into` to a command that enters the namespaces of a user, if need be, and the network of a holder.
+into() {
+  local pid
+  pid=$(pid_of "$1")
+  into=(nsenter --target "$pid" --net)
+  if [[ ! /proc/self/ns/user -ef /proc/$pid/ns/user ]]; then into+=(--user --preserve-credentials); fi
 }
-within() { enter "$1" --uts --mount --ipc "${@:2}"; }
-network() { enter "$1" "${@:2}"; }
+# network NAME COMMAND...: with the network of a holder; within HOST COMMAND...: with all that makes a host.
+network() {
+  into "$1"
+  "${into[@]}" "${@:2}"
+}
+within() {
+  into "$1"
+  "${into[@]}" --uts --mount --ipc "${@:2}"
+}
 
 # hold NAME COMMAND...: starts a holder by a command that ends in "unshare OPTION...".
 hold() {
@@ -68,11 +76,9 @@ hold() {
 }
 
 add_host() {
-  local name=h$1 user=()
-  if [[ -f $TRIREME_TESTBED/unprivileged ]]; then
-    user=(nsenter --target "$(pid_of switch)" --user --preserve-credentials)
-  fi
-  hold "$name" "${user[@]}" unshare --net --uts --mount --ipc
+  local name=h$1
+  into switch
+  hold "$name" "${into[@]}" unshare --net --uts --mount --ipc
   network switch ip link add "port$1" type veth peer name eth0 netns "$(pid_of "$name")"
   network switch ip link set "port$1" master bridge up
   # shellcheck disable=SC2016 # the host's shell expands it
@@ -108,10 +114,7 @@ up() {
   if [[ -f $TRIREME_TESTBED/switch.pid ]]; then fail "$TRIREME_TESTBED has hosts already: hosts.sh down"; fi
   trap down EXIT
   local user=()
-  if ((EUID != 0)); then
-    touch "$TRIREME_TESTBED/unprivileged"
-    user=(--user --map-root-user)
-  fi
+  if ((EUID != 0)); then user=(--user --map-root-user); fi
   hold switch unshare "${user[@]}" --net
   network switch ip link add bridge type bridge
   network switch ip link set bridge up
@@ -133,15 +136,10 @@ on_host() {
   export OMPI_MCA_plm_rsh_agent=$TRIREME_TESTBED/agent OMPI_MCA_orte_default_hostfile=$TRIREME_TESTBED/hostfile
   export OMPI_MCA_btl_tcp_if_include=eth0 OMPI_MCA_oob_tcp_if_include=eth0 OMPI_MCA_orte_tmpdir_base=$TRIREME_TESTBED/tmp
   export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}  # the hosts share this machine's cores
+  into "$host"
   # Entering a mount namespace leads to its root folder.
   # shellcheck disable=SC2016 # the host's shell expands it
-  enter_and_exec "$host" sh -c 'cd "$0" && exec "$@"' "$PWD" "${@:2}"
-}
-enter_and_exec() {
-  local user=() pid
-  pid=$(pid_of "$1")
-  if [[ -f $TRIREME_TESTBED/unprivileged ]]; then user=(--user --preserve-credentials); fi
-  exec nsenter --target "$pid" "${user[@]}" --net --uts --mount --ipc "${@:2}"
+  exec "${into[@]}" --uts --mount --ipc sh -c 'cd "$0" && exec "$@"' "$PWD" "${@:2}"
 }
 
 link() {

@@ -1,6 +1,7 @@
 #include "launch/checkpoint/restarts.h"
 
 #include <charconv>
+#include <exception>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
@@ -33,6 +34,12 @@ bool was_started(const std::string& run_directory) {
   return fs::exists(fs::path(run_directory) / "log.txt", error);
 }
 
+void write_restarts(const std::string& checkpoints, const Restarts& restarts) {
+  FileCalls calls;
+  replace_file(calls, note_of(checkpoints),
+               fmt::format("{} {} {}\n", text_of_step(restarts.step), restarts.number, restarts.requested));
+}
+
 }  // namespace
 
 Restarts read_restarts(const std::string& checkpoints) {
@@ -43,11 +50,13 @@ Restarts read_restarts(const std::string& checkpoints) {
   if (space == std::string::npos) return {};
   Restarts restarts;
   const std::string_view name = std::string_view(text).substr(0, space);
-  const std::string_view number = std::string_view(text).substr(space + 1);
-  std::from_chars(number.data(), number.data() + number.size(), restarts.number);
+  const char* const end = text.data() + text.size();
+  const auto number = std::from_chars(text.data() + space + 1, end, restarts.number);
+  if (number.ptr != end) std::from_chars(number.ptr + 1, end, restarts.requested);
   if (name.starts_with(kStepPrefix))
     std::from_chars(name.data() + kStepPrefix.size(), name.data() + name.size(), restarts.step);
-  const bool is_one = restarts.number >= 0 && (name == kNoStep || restarts.step >= 0);
+  const bool is_one =
+      restarts.number >= 0 && restarts.requested >= 0 && (name == kNoStep || restarts.step >= 0);
   return is_one ? restarts : Restarts{};
 }
 
@@ -59,20 +68,29 @@ void count_restart(const std::string& run_directory, const std::string& checkpoi
   if (fs::is_directory(checkpoints, error)) steps = checkpoint_steps(checkpoints);
   const int64_t newest = steps.empty() ? -1 : steps.front();
   Restarts restarts = read_restarts(checkpoints);
-  if (newest > restarts.step) restarts = {newest, 0};
-  if (restarts.number >= kMostRestarts) {
+  if (newest > restarts.step) restarts = {newest, 0, 0};
+  const int64_t both = restarts.number + restarts.requested;
+  if (restarts.number >= kMostRestarts || both >= kMostWithRequested) {
     throw_user(ExitCode::no_progress,
                "{}: {} restarts in succession have committed no step after {}: see {}/log.txt for why they "
                "ended; --resume STEP, or without {}, the run starts again",
-               run_directory, restarts.number,
-               restarts.step < 0 ? "the start" : "step " + std::to_string(restarts.step), run_directory,
-               note_of(checkpoints));
+               run_directory, both, restarts.step < 0 ? "the start" : "step " + std::to_string(restarts.step),
+               run_directory, note_of(checkpoints));
   }
   ++restarts.number;
   fs::create_directories(checkpoints);
-  FileCalls calls;
-  replace_file(calls, note_of(checkpoints),
-               fmt::format("{} {}\n", text_of_step(restarts.step), restarts.number));
+  write_restarts(checkpoints, restarts);
+}
+
+void excuse_restart(const std::string& checkpoints) noexcept {
+  try {
+    Restarts restarts = read_restarts(checkpoints);
+    if (restarts.number == 0) return;
+    --restarts.number;
+    ++restarts.requested;
+    write_restarts(checkpoints, restarts);
+  } catch (const std::exception&) {  // it counts then
+  }
 }
 
 void forget_restarts(const std::string& checkpoints) {

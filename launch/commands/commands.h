@@ -14,6 +14,7 @@ class MpiEnvironment;
 
 namespace trireme::launch {
 
+class RankWatch;
 class RunLog;
 
 /// The rank of this process in its job.
@@ -23,6 +24,7 @@ struct RankPlace {
   const MpiEnvironment* mpi = nullptr;  ///< null: one process, started without a launcher
   std::string command = {};             ///< the first argument
   RunLog* log = nullptr;                ///< where errors are kept beside the screen
+  RankWatch* watch = nullptr;           ///< watches the ranks of the command; null: nobody does
 };
 
 /// What a command throws to end the program with the exit code of another, which has said why.

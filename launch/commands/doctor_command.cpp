@@ -19,6 +19,7 @@
 #include "launch/doctor/doctor.h"
 #include "launch/doctor/report.h"
 #include "launch/process/build_info.h"
+#include "launch/process/host_name.h"
 #include "parallel/plan/parallel_plan.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/comm/mpi/mpi_environment.h"
@@ -101,6 +102,14 @@ std::string doctor_help() {
       help_plain(doctor_options(defaults)));
 }
 
+/// Where a run would make its directory: this folder, or the nearest above it that is there.
+std::filesystem::path existing_folder(const std::string& text) {
+  std::filesystem::path folder = std::filesystem::absolute(text).lexically_normal();
+  std::error_code error;
+  while (folder.has_relative_path() && !std::filesystem::exists(folder, error)) folder = folder.parent_path();
+  return folder;
+}
+
 DoctorArguments parse_doctor(std::span<const std::string> args, int world_size) {
   DoctorArguments a;
   std::vector<std::string> errors;
@@ -111,6 +120,7 @@ DoctorArguments parse_doctor(std::span<const std::string> args, int world_size) 
   a.options.disk_bytes = a.disk_mib << 20;
   a.options.traffic_bytes = a.traffic_kib << 10;
   a.options.seconds = static_cast<double>(a.seconds);
+  a.options.directory = existing_folder(a.options.directory).string();
   std::error_code unknown;
   const std::filesystem::path temporary = std::filesystem::temp_directory_path(unknown);
   if (!unknown) a.options.temporary = temporary.string();

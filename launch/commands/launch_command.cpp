@@ -23,11 +23,13 @@ namespace trireme::launch {
 
 namespace {
 
-ThisMachine this_machine(bool in_slurm_job) {
+ThisMachine this_machine(bool in_slurm_job, const Variables& variables) {
   ThisMachine machine;
   char name[256] = "localhost";
   ::gethostname(name, sizeof name - 1);
   machine.name = name;
+  const std::string node = text_of(variables, "SLURMD_NODENAME");
+  if (in_slurm_job && !node.empty()) machine.name = node;
   machine.cores = num_physical_cores();
   const double quota = cores_given().quota.cores;
   if (quota > 0) machine.cores = std::max(1, std::min(machine.cores, static_cast<int>(quota)));
@@ -45,7 +47,9 @@ std::vector<Coordinates> coordinates_of(const std::vector<std::string>& command,
   try {
     return rank_coordinates(parse_run_arguments(rules, options, num_ranks).config.parallel);
   } catch (const UserError& error) {
-    throw UserError(error.code(), fmt::format("of {} ranks (trireme launch --ranks N): {}", num_ranks, error.what()));
+    throw UserError(error.code(),
+                    fmt::format("{}\nchecked for {}; others: trireme launch --ranks N", error.what(),
+                                num_ranks == 1 ? "1 rank" : fmt::format("{} ranks", num_ranks)));
   }
 }
 
@@ -77,7 +81,8 @@ JobCommand job_of(const LaunchArguments& a, const StartChoice& choice, const std
   job.program.insert(job.program.end(), a.command.begin(), a.command.end());
   if (choice.starter != Starter::mpirun && !a.mpirun.empty())
     throw_usage("--mpirun '{}' has no effect: ranks are started {}", a.mpirun,
-                choice.starter == Starter::srun ? "by srun (--launcher mpirun)" : "by themselves (--launcher mpirun)");
+                choice.starter == Starter::srun ? "by srun (--launcher mpirun)"
+                                                : "by themselves (--launcher mpirun)");
   if (choice.starter != Starter::srun && !a.slurm.empty())
     throw_usage("--slurm '{}' has no effect: ranks are started by {} here, not by srun or sbatch", a.slurm,
                 starter_name(choice.starter));
@@ -91,7 +96,8 @@ JobCommand job_of(const LaunchArguments& a, const StartChoice& choice, const std
   return job;
 }
 
-void print_plan(const StartChoice& choice, const JobCommand& job, const std::vector<Coordinates>& coordinates) {
+void print_plan(const StartChoice& choice, const JobCommand& job,
+                const std::vector<Coordinates>& coordinates) {
   fmt::print("{}\n{}\n{}\n", choice.where, placement_table(choice.placement, coordinates),
              shell_text(command_words(job)));
 }
@@ -99,21 +105,28 @@ void print_plan(const StartChoice& choice, const JobCommand& job, const std::vec
 /// What people should know before the ranks begin; nothing for most.
 void print_start_notes(const StartChoice& choice) {
   const Placement& placement = choice.placement;
+  const auto counted = [](int number, const char* what) {
+    return fmt::format("{} {}{}", number, what, number == 1 ? "" : "s");
+  };
   for (const HostPart& host : placement.hosts) {
-    if (placement.oversubscribed && host.num_ranks > host.offer.cores) {
-      fmt::print(stderr, "note: {} ranks on the {} cores of {}: cores are oversubscribed, and no rank is bound\n",
-                 host.num_ranks, host.offer.cores, host.offer.name);
+    const HostOffer& offer = host.offer;
+    if (placement.oversubscribed && host.num_ranks > offer.cores) {
+      fmt::print(stderr, "note: {} on {} of {}: cores are oversubscribed, and no rank is bound\n",
+                 counted(host.num_ranks, "rank"), counted(offer.cores, "core"), offer.name);
     }
-    if (host.offer.gpus > 0 && host.num_ranks > host.offer.gpus) {
-      fmt::print(stderr, "note: {} ranks on the {} GPUs of {}: they share them, which --run.share-device allows\n",
-                 host.num_ranks, host.offer.gpus, host.offer.name);
+    if (offer.gpus > 0 && host.num_ranks > offer.gpus) {
+      fmt::print(stderr, "note: {} on {} of {}: they share them, which --run.share-device allows\n",
+                 counted(host.num_ranks, "rank"), counted(offer.gpus, "GPU"), offer.name);
     }
   }
 }
 
+/// Hosts may be named with their domain or without.
 int ranks_on(const Placement& placement, const std::string& host) {
+  const auto first_name = [](const std::string& name) { return name.substr(0, name.find('.')); };
   for (const HostPart& part : placement.hosts) {
-    if (part.offer.name == host) return part.num_ranks;
+    const std::string& name = part.offer.name;
+    if (name == "localhost" || name == host || first_name(name) == first_name(host)) return part.num_ranks;
   }
   return placement.hosts.size() == 1 ? placement.num_ranks() : 0;
 }
@@ -128,7 +141,7 @@ void report_failure(const LaunchArguments& a, const SupervisedEnd& end, const St
     const RankSpot& spot = ranks[static_cast<size_t>(failure.rank)];
     failure.host = choice.placement.hosts[static_cast<size_t>(spot.host)].offer.name;
   }
-  if (!a.failed_hosts.empty() && !failure.host.empty() && may_be_of_host(end.code)) {
+  if (!a.failed_hosts.empty() && !failure.host.empty() && may_be_of_host(end.code, failure.cause)) {
     add_failed_host(a.failed_hosts, {failure.host, text_of(variables, "SLURM_JOB_ID"), end.code, failure.rank,
                                      failure.cause});
   }
@@ -167,7 +180,11 @@ void submit(LaunchArguments a, const std::string& program, Variables variables) 
   const std::string settings[] = {"TRIREME=" + program, "TRIREME_FAILED_HOSTS=" + list};
   const std::string text = fmt::format("{} {}", shell_text(settings), shell_text(words));
   if (!a.submit || a.dry_run) {
-    fmt::print("{}{}\n", a.dry_run || a.submit ? "" : "this host submits to Slurm: run this, or say --submit (--launcher mpirun: ranks on this host)\n", text);
+    fmt::print("{}{}\n",
+               a.dry_run || a.submit ? ""
+                                     : "this host submits to Slurm: run this, or say --submit (--launcher "
+                                       "mpirun: ranks on this host)\n",
+               text);
     return;
   }
   const SupervisedEnd end = supervise({words, without_place(variables), program});
@@ -183,22 +200,23 @@ void run_launch(std::span<const std::string> args, const RankPlace&) {
     return;
   }
   const LaunchArguments a = parse_launch_arguments(args);
-  if (!a.dry_run) note_stop_requests();
   check_command(a.command);
   const Variables variables = own_variables();
   const std::string program = own_program();
   const bool in_job = slurm_job(variables).has_value();
   const bool stays_here = in_job || !a.hosts.empty() || a.launcher == "mpirun";
-  if (a.submit && in_job) throw_usage("--submit: this is a Slurm job already ({})", text_of(variables, "SLURM_JOB_ID"));
+  if (a.submit && in_job)
+    throw_usage("--submit: this is a Slurm job already ({})", text_of(variables, "SLURM_JOB_ID"));
   if (a.submit || (!stays_here && has_slurm())) return submit(a, program, variables);
   StartRequest request{a.ranks, a.cores, a.gpus, {}, a.launcher};
   if (!a.hosts.empty()) request.hosts = read_hosts(a.hosts);
   if (request.cores == 0) request.cores = named_threads(std::span(a.command).subspan(1));
-  const ThisMachine machine = this_machine(in_job);
+  const ThisMachine machine = this_machine(in_job, variables);
   const StartChoice choice = choose_start(request, machine, variables);
   const JobCommand job = job_of(a, choice, program, variables);
-  const std::vector<Coordinates> coordinates =
-      asks_for_help(a.command) ? std::vector<Coordinates>() : coordinates_of(a.command, choice.placement.num_ranks());
+  const std::vector<Coordinates> coordinates = asks_for_help(a.command)
+                                                   ? std::vector<Coordinates>()
+                                                   : coordinates_of(a.command, choice.placement.num_ranks());
   if (a.dry_run) {
     print_plan(choice, job, coordinates);
     print_start_notes(choice);

@@ -1,9 +1,9 @@
 #include "launch/commands/rank_world.h"
 
-#include <unistd.h>
-
+#include "launch/commands/rank_watch.h"
 #include "launch/commands/run_facts.h"
 #include "launch/preflight/choose_device.h"
+#include "launch/process/host_name.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 #include "runtime/comm/nccl/nccl_communicator.h"
 #include "runtime/comm/self/self_communicator.h"
@@ -18,29 +18,23 @@ std::unique_ptr<Communicator> make_recorded_world(const RankPlace& place, Record
   return world;
 }
 
-std::unique_ptr<Communicator> make_agreed_world(const RankPlace& place, Recorder& recorder,
-                                                std::span<const Fact> facts) {
-  if (place.mpi == nullptr) return make_recorded_world(place, recorder);
-  place.mpi->meet_ready(place.command);
-  auto world = make_recorded_world(place, recorder);
+void make_agreed_world(const RunOptions& run, const RankPlace& place, std::span<const Fact> facts,
+                       RankWorld& ranks) {
+  if (place.mpi != nullptr) place.mpi->meet_ready(place.command);
+  ranks.world = make_recorded_world(place, *ranks.recorder);
+  if (place.watch != nullptr) place.watch->start(run, place.mpi, *ranks.world, ranks.recorder);
+  if (place.mpi == nullptr) return;
   std::vector<Fact> all = build_facts(place);
   all.insert(all.end(), facts.begin(), facts.end());
-  check_agreement(*world, all, host_name());
-  return world;
+  check_agreement(*ranks.world, all, host_name());
 }
 
 }  // namespace
 
-std::string host_name() {
-  char name[256] = "unknown";
-  ::gethostname(name, sizeof name - 1);
-  return name;
-}
-
 RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<const Fact> facts) {
   RankWorld ranks;
-  ranks.recorder = std::make_unique<Recorder>(run.record_calls);
-  ranks.world = make_agreed_world(place, *ranks.recorder, facts);
+  ranks.recorder = std::make_shared<Recorder>(run.record_calls);
+  make_agreed_world(run, place, facts, ranks);
   const int local_rank = place.mpi != nullptr ? place.mpi->local_rank() : 0;
   const DeviceChoice choice = choose_device(run, *ranks.world, local_rank);
   ranks.device = choice.device;

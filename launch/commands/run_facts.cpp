@@ -74,7 +74,9 @@ std::vector<Fact> build_facts(const RankPlace& place) {
 std::vector<Fact> config_facts(const RunConfig& config, std::span<const Option> options) {
   std::vector<Fact> facts;
   for (const Option& option : options) {
-    if (option.key() != "run.dir" && option.key() != "run.threads") facts.push_back(fact_of(option, config));
+    const std::string key = option.key();  // what may differ from host to host
+    if (key != "run.dir" && key != "run.threads" && key != "run.watch-interface")
+      facts.push_back(fact_of(option, config));
   }
   add_index(facts, "index of data.tokens", config.data.tokens);
   add_index(facts, "index of data.valid-tokens", config.data.valid_tokens);

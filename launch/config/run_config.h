@@ -19,6 +19,7 @@
 #include "runtime/device/device.h"
 #include "runtime/device/op_settings.h"
 #include "runtime/tensor/dtype.h"
+#include "runtime/watch/hang_limits.h"
 
 namespace trireme::launch {
 
@@ -125,12 +126,14 @@ struct RunOptions {
   bool cuda_graph = false;    ///< replay steps as CUDA graphs
   AttentionChoice attention = AttentionChoice::automatic;  ///< attention kernels on GPUs
   int64_t attention_workspace_mib = 256;                   ///< maximum workspace of cuDNN attention
-  bool deterministic = true;  ///< off: cuDNN attention may sum gradients in any order
-  int64_t profile_step = 0;   ///< step to profile op by op, counted from 1; 0: none
-  int64_t record_calls = 256;       ///< last calls to keep of each communicator (Recorder)
-  bool check_collectives = false;   ///< ranks compare their collectives before data moves
-  bool check_memory = true;   ///< refuse a run predicted to need more memory than there is
-  int threads = 0;            ///< CPU threads per rank; 0: default_threads()
+  bool deterministic = true;       ///< off: cuDNN attention may sum gradients in any order
+  int64_t profile_step = 0;        ///< step to profile op by op, counted from 1; 0: none
+  int64_t record_calls = 256;      ///< last calls to keep of each communicator (Recorder)
+  bool check_collectives = false;  ///< ranks compare their collectives before data moves
+  watch::HangLimits hang_limit;    ///< time without progress after which a job ends
+  std::string watch_interface;  ///< of the watchdogs: a name or an address; empty: how hosts reach each other
+  bool check_memory = true;     ///< refuse a run predicted to need more memory than there is
+  int threads = 0;              ///< CPU threads per rank; 0: default_threads()
 
   friend bool operator==(const RunOptions&, const RunOptions&) = default;
 };

@@ -144,9 +144,11 @@ void CheckTimer::expire(const std::string& name) {
 // next check.
 std::string CheckTimer::blame() {
   if (world_.size() == 1) return "";
-  const std::vector<WorkPtr> arrivals = await_others(*roll_, *watch_stream_);
+  // Of MPI's works the end waits for the message: these are kept until the job is over.
+  auto& [arrivals, answers] = last_works_;
+  arrivals = await_others(*roll_, *watch_stream_);
+  answers.resize(arrivals.size());
   std::vector<Tensor> numbers(arrivals.size());
-  std::vector<WorkPtr> answers(arrivals.size());
   const auto has_answered = [&](size_t rank) {
     // A rank that was late for an earlier check may have said so.
     if (answers[rank] && (!has_come(answers[rank]) || *numbers[rank].data<int64_t>() == number_))

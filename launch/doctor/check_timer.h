@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "runtime/comm/communicator.h"
@@ -58,8 +59,9 @@ class CheckTimer {
   Communicator& world_;
   Limits limits_;
   std::unique_ptr<Stream> stream_, watch_stream_;
-  std::unique_ptr<Communicator> roll_;     // of begin(), by the caller's thread
-  std::unique_ptr<Communicator> answers_;  // of the watching thread
+  std::unique_ptr<Communicator> roll_;                                // of begin(), by the caller's thread
+  std::unique_ptr<Communicator> answers_;                             // of the watching thread
+  std::pair<std::vector<WorkPtr>, std::vector<WorkPtr>> last_works_;  // of both, once the time is over
   std::vector<std::string> hosts_;
 
   std::mutex mutex_;

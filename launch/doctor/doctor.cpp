@@ -33,6 +33,7 @@ RankFacts measure_self(int rank, const DoctorPlace& place, const DoctorOptions& 
   facts.cores = measure_cores(options.run.threads, place.local_size);
   if (options.wants("cuda") || options.wants("binding"))
     facts.gpu = measure_gpu(options.run.device == DeviceKind::cpu, place.local_rank, facts.cores);
+  facts.gpu.may_share = options.run.share_device;
   facts.limits = measure_limits();
   facts.root = measure_root();
   measure_ptrace(facts);

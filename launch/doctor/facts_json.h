@@ -8,9 +8,10 @@
 namespace trireme::launch {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(MpiFacts, built, loaded, thread_level, launcher, pmix)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(GpuFacts, is_built, is_unwanted, toolkit, runtime, driver,
-                                                nccl_built, nccl_loaded, num_visible, num_on_bus, why_none,
-                                                index, name, uuid, bus_id, numa_node, cores_distance)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(GpuFacts, is_built, is_unwanted, may_share, toolkit, runtime,
+                                                driver, nccl_built, nccl_loaded, num_visible, num_on_bus,
+                                                why_none, index, name, uuid, bus_id, numa_node,
+                                                cores_distance)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(CoreFacts, machine_id, machine, allowed, numa_nodes, threads,
                                                 quota, load, governor, turbo_off, huge_pages)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(StaleSegment, path, bytes, age_seconds)

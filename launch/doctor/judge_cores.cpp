@@ -65,7 +65,7 @@ void judge_gpus(AllRanks ranks, Judgement& judgement) {
     const GpuFacts& gpu = rank.gpu;
     if (gpu.index < 0) continue;
     const auto [at, is_first] = owner.emplace(gpu.uuid, rank.rank);
-    if (!is_first) {
+    if (!is_first && !gpu.may_share) {
       judgement.fail(
           rank.rank, fmt::format("has the GPU of rank {} (cuda:{}, {})", at->second, gpu.index, gpu.bus_id),
           "start one rank per GPU (mpirun --map-by ppr:GPUS:node, sbatch --ntasks-per-node=GPUS), or "

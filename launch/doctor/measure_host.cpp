@@ -41,9 +41,10 @@ bool begins_with_any(std::string_view name, std::initializer_list<std::string_vi
 
 /// What mpirun and Slurm tell each rank for themselves.
 bool is_of_launcher(std::string_view name) {
-  return begins_with_any(name, {"OMPI_MCA_orte_", "OMPI_MCA_ess", "OMPI_MCA_pmix", "OMPI_MCA_shmem_",
-                                "OMPI_MCA_plm_", "OMPI_MCA_initial_wdir", "OMPI_MCA_mpi_oversubscribe",
-                                "OMPI_MCA_hwloc_", "OMPI_MCA_rmaps", "OMPI_MCA_hnp_"});
+  return begins_with_any(
+      name, {"OMPI_MCA_orte_", "OMPI_MCA_ess", "OMPI_MCA_pmix", "OMPI_MCA_shmem_", "OMPI_MCA_plm",
+             "OMPI_MCA_routed", "OMPI_MCA_initial_wdir", "OMPI_MCA_mpi_oversubscribe", "OMPI_MCA_hwloc_",
+             "OMPI_MCA_rmaps", "OMPI_MCA_hnp_"});
 }
 
 }  // namespace

@@ -22,13 +22,14 @@ struct MpiFacts {
 struct GpuFacts {
   bool is_built = false;
   bool is_unwanted = false;                                                   ///< --device cpu
+  bool may_share = false;                                                     ///< --share-device
   int toolkit = 0, runtime = 0, driver = 0, nccl_built = 0, nccl_loaded = 0;  ///< as in cuda::Versions
   int num_visible = 0;
-  int num_on_bus = 0;    ///< NVIDIA's devices that the PCI bus has
-  std::string why_none;  ///< why none is visible
+  int num_on_bus = 0;         ///< NVIDIA's devices that the PCI bus has
+  std::string why_none = {};  ///< why none is visible
   // Of this rank's own device, where one is visible:
   int index = -1;
-  std::string name, uuid, bus_id;
+  std::string name = {}, uuid = {}, bus_id = {};
   int numa_node = -1;      ///< -1: the machine does not say
   int cores_distance = 0;  ///< NUMA distance of the rank's nearest core; 10: the same node; 0: not known
 };
@@ -56,7 +57,7 @@ struct StaleSegment {
 struct ShmFacts {
   bool is_there = false;  ///< /dev/shm is a tmpfs
   int64_t bytes = 0, free_bytes = 0;
-  std::vector<StaleSegment> stale;
+  std::vector<StaleSegment> stale = {};
 };
 
 /// In bytes, or as many as they count; kUnlimited where not limited.

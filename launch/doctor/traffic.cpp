@@ -21,7 +21,7 @@ namespace {
 
 using Steady = std::chrono::steady_clock;
 
-double seconds_since(Steady::time_point begin) {
+double time_since(Steady::time_point begin) {
   return std::chrono::duration<double>(Steady::now() - begin).count();
 }
 
@@ -60,7 +60,7 @@ ClockFacts compare_clocks(Communicator& world, Stream& stream, int rank) {
     const auto begin = Steady::now();
     world.send(stream, number_in(answer), rank, "clock?");
     world.receive(stream, number_in(answer), rank, "clock");
-    const double round_trip = seconds_since(begin);
+    const double round_trip = time_since(begin);
     // In integers: nanoseconds since 1970 have more digits than a double.
     const double since_asked = static_cast<double>(answer - asked) * 1e-9;
     if (round_trip / 2 < best.bound) best = {rank, since_asked - round_trip / 2, round_trip / 2};
@@ -84,7 +84,7 @@ LinkFacts measure_link(Communicator& world, Stream& stream, int peer, int64_t by
   const auto seconds_of = [&](const Tensor& t, int count) {
     const auto begin = Steady::now();
     for (int i = 0; i < count; ++i) turn(t);
-    return seconds_since(begin) / (2 * count);
+    return time_since(begin) / (2 * count);
   };
   std::vector<uint64_t> values(static_cast<size_t>(std::max<int64_t>(bytes / 8, 1)));
   for (size_t i = 0; i < values.size(); ++i) values[i] = pattern(static_cast<int64_t>(i), is_first ? 1 : 0);
@@ -137,7 +137,7 @@ bool appears(const std::string& path, const std::string& content) {
     std::string found;
     if (std::getline(std::ifstream(path), found) && found == content) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  } while (seconds_since(begin) < kPatience);
+  } while (time_since(begin) < kPatience);
   return false;
 }
 

@@ -71,8 +71,8 @@ DeviceChoice choose_device(const RunOptions& run, Communicator& world, int local
   if (without != all.end()) {
     const auto rank = without - all.begin();
     const std::string why = rank == world.rank() ? fmt::format(" ({})", cuda::why_no_device()) : "";
-    throw_usage("run.device {}: rank {} has no GPU{}{}; use --run.device cpu", trireme::to_string(run.device), rank,
-                why, some_have ? ", but other ranks have" : "");
+    throw_usage("run.device {}: rank {} has no GPU{}{}; use --run.device cpu", trireme::to_string(run.device),
+                rank, why, some_have ? ", but other ranks have" : "");
   }
   const auto [a, b] = first_sharing(all);
   if (a != b && !run.share_device) {

@@ -71,7 +71,7 @@ void RisingPeak::replace(const Peak& measured, double reached) {
   if (!measured.is_sure() || reached > kPrecision * measured.flops) peak_.source = PeakSource::raised;
 }
 
-std::string to_string(PeakSource source) {
+std::string text_of(PeakSource source) {
   constexpr const char* kNames[] = {"measured", "stored", "unsure", "raised"};
   return kNames[static_cast<size_t>(source)];
 }

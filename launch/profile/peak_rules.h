@@ -69,7 +69,7 @@ class RisingPeak {
 };
 
 /// "measured", "stored", "unsure" or "raised".
-std::string to_string(PeakSource source);
+std::string text_of(PeakSource source);
 
 /// What people read: "MFU is against 0.312 TFLOP/s: the bf16 GEMM rate of 2 rank(s), just measured".
 /// `of` is "bf16 GEMM rate of 2 rank(s)".

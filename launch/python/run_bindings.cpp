@@ -74,8 +74,7 @@ void bind_text(py::class_<Class, std::shared_ptr<Class>>& type) {
            "The model's weights by their global names, each whole whatever the layout: float32 "
            "arrays of the parameter's shape, in the order of the forward pass; in 16-bit "
            "training the f32 masters, or without masters the weights widened. `names`: those "
-           "alone. All ranks call it; the first gets them, the others an empty dict unless "
-           "on_all_ranks.")
+           "alone. All ranks call it; the first gets them, the others an empty dict unless on_all_ranks.")
       .def("evaluate", native(&Class::evaluate), py::arg("text"),
            "The mean loss per token of a text under this model, with the run's tokenizer. The "
            "text is cut in samples of train.seq-len tokens, each without view of those before "
@@ -125,8 +124,7 @@ void bind_run(py::module_& module) {
       .def_property_readonly("config_ini", &Run::config_ini,
                              "The resolved configuration, as config.ini has it.")
       .def("forward_backward", native(&Run::forward_backward),
-           "The forward and backward passes of the next step. Gradients are there until "
-           "update().")
+           "The forward and backward passes of the next step. Gradients are there until update().")
       .def("update", native(&Run::update),
            "Updates the weights with the gradients, or skips the step as train.nonfinite says; "
            "then evaluates, writes metrics and saves what is due.")

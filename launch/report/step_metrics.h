@@ -43,6 +43,11 @@ struct StepMetrics {
   std::optional<double> loss_z = std::nullopt, grad_norm_z = std::nullopt;
   std::vector<RouterMetrics> routers = {};  ///< by layer; empty without experts
   std::optional<double> val_loss;           ///< where this step was evaluated
+  /// Of the log window that ends here, with several ranks on CPUs: the rank that computed longest beside the
+  /// median of its pipeline stage (Stragglers), and whether it has done so long enough to be called one.
+  int slowest_rank = -1;
+  double slowest_ratio = 1;
+  bool is_straggler = false;
 };
 
 }  // namespace trireme::launch

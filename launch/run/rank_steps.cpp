@@ -15,6 +15,7 @@ namespace trireme::launch {
 StepInFlight Trainer::begin_step(int64_t step, StepProfile* profile) {
   const auto begin = Clock::now();
   wait_times_->start();
+  const double waited_before = world_.seconds_waited_with_parts();
   const double data_waited = batches_->seconds_waited();
   if (ctx_.recorder() != nullptr) {
     ctx_.recorder()->set_step(step + 1);
@@ -30,7 +31,7 @@ StepInFlight Trainer::begin_step(int64_t step, StepProfile* profile) {
   m.lr = schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
   PendingStep pending = session_->step().forward_backward(micro_batches, loss_scaler_.scale());
   const StepNumbers numbers = pending.numbers();
-  StepInFlight now{begin, std::move(micro_batches), numbers, std::move(pending), std::move(m)};
+  StepInFlight now{begin, std::move(micro_batches), numbers, std::move(pending), std::move(m), waited_before};
   if (runs_ahead_) apply(now);
   now.metrics.dispatch_bytes = experts.bytes_exchanged() - bytes_before;
   for (const RouterLoad& load : session_->step().router_loads())
@@ -89,10 +90,23 @@ StepMetrics Trainer::end_step(StepInFlight in_flight) {
   constexpr double kHeldUp = 0.1;  // of the step
   const bool is_held_up = core_waits_->take() > kHeldUp * m.step_ms * 1e-3;
   m.is_mfu_sure = peak_->peak().is_sure() && !is_held_up;
+  judge_speed(m, in_flight.waited_before);
   const MemoryStats memory = ctx_.allocator().stats();
   m.mem_bytes = memory.total.peak;
   m.reserved_bytes = memory.peak_reserved;
   return m;
+}
+
+void Trainer::judge_speed(StepMetrics& m, double waited_before) {
+  if (!stragglers_) return;
+  stragglers_->add(m.step_ms * 1e-3 - (world_.seconds_waited_with_parts() - waited_before));
+  if (m.step % config_.train.log_every != 0 && m.step != config_.train.steps) return;
+  const SlowRank slow = stragglers_->end_window();
+  m.slowest_rank = slow.rank;
+  m.slowest_ratio = slow.ratio;
+  m.is_straggler = slow.is_straggler();
+  if (!is_main()) return;
+  for (const std::string& warning : stragglers_->warnings()) progress_->note(warning);
 }
 
 // All ranks come here together: the norm is finite on all or on none.

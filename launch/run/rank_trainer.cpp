@@ -10,6 +10,7 @@
 #include "launch/config/session_options.h"
 #include "launch/preflight/choose_device.h"
 #include "launch/preflight/preflight.h"
+#include "launch/process/host_name.h"
 #include "launch/process/stop_request.h"
 #include "launch/report/number_text.h"
 #include "launch/run/sample_orders.h"
@@ -193,6 +194,8 @@ void Trainer::begin_steps() {
   }
   check_signal(steps_done_);
   core_waits_.emplace(is_on_cpu() ? ctx_.num_threads() : 1);
+  if (is_on_cpu() && world_.size() > 1)
+    stragglers_.emplace(world_, session_->parallel().pipeline().rank(), host_name());
   steps_begun_ = steps_done_;
 }
 

@@ -13,6 +13,7 @@
 #include "launch/profile/core_waits.h"
 #include "launch/profile/gemm_peak.h"
 #include "launch/profile/step_profile.h"
+#include "launch/profile/stragglers.h"
 #include "launch/profile/wait_times.h"
 #include "launch/report/files/run_directory.h"
 #include "launch/report/progress.h"
@@ -45,6 +46,7 @@ struct StepInFlight {
   StepNumbers numbers;
   std::optional<PendingStep> pending;  ///< until it is applied or skipped
   StepMetrics metrics;                 ///< as far as they are known
+  double waited_before = 0;            ///< Communicator::seconds_waited_with_parts() at its beginning
 };
 
 /// In a handler of what a run threw: throws the same with what `ended` makes of its message (end_by()), and
@@ -142,6 +144,8 @@ class Trainer {
   std::string finish(StepProfile& profile);      // what to print, on the main rank
   void report(const StepMetrics& m);
   void skip_step(StepInFlight& in_flight, const StepMetrics& m);
+  /// Which rank was slowest, where a log window ends; all ranks take part.
+  void judge_speed(StepMetrics& m, double waited_before);
   void measure_peak_again();  // where a step of any rank has reached more
   double sum_over_ranks(double value);
   // Ranks that write a sample together: all that must, else those that hold the first copy.
@@ -172,6 +176,7 @@ class Trainer {
   LossScaler loss_scaler_;
   const bool runs_ahead_;
   std::optional<WaitTimes> wait_times_;
+  std::optional<StragglerWatch> stragglers_;   // of several ranks whose host computes
   double seconds_in_steps_ = 0, seconds_ = 0;  // the second: of all steps and evaluations
   Clock::time_point steps_begin_, last_end_;   // the second: of a step
   ZScore loss_z_, grad_norm_z_;

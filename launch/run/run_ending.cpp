@@ -96,7 +96,8 @@ void Trainer::finish_run() {
     });
   }
   const std::string sample = agreed_signal() == 0 && writes_sample() ? sample_of_text() : "";
-  const std::vector<std::string> shares{bubble_text(), wait_text(), data_text()};
+  const std::vector<std::string> shares{bubble_text(), wait_text(), data_text(),
+                                        stragglers_ ? stragglers_->summary() : ""};
   if (is_main()) summarize(seconds_, stats, shares, sample);
   if (agreed_signal() != 0) {
     throw AgreedEnd(
@@ -122,8 +123,7 @@ void Trainer::save_model(const std::string& name) {
     try {
       if (directory_->restore()) {
         progress_->note(fmt::format(
-            "note: {} had disappeared and was created again; metrics and log of the steps so far are "
-            "lost",
+            "note: {} had disappeared and was created again; metrics and log of the steps so far are lost",
             directory_->path().string()));
       }
     } catch (const Error&) {  // the file will say it
@@ -170,10 +170,8 @@ std::string Trainer::wait_text() {
 std::string Trainer::data_text() {
   const double percent = 100 * sum_over_ranks(batches_->seconds_waited()) / world_.size() / seconds_in_steps_;
   if (!(percent >= 0.1)) return "";  // nor where no step was done
-  return fmt::format(
-      "waiting for data, share of step time, mean over ranks: {:.1f} % "
-      "(--data.prefetch {})",
-      percent, config_.data.prefetch);
+  return fmt::format("waiting for data, share of step time, mean over ranks: {:.1f} % (--data.prefetch {})",
+                     percent, config_.data.prefetch);
 }
 
 void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vector<std::string>& shares,

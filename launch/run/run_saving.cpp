@@ -1,9 +1,11 @@
 // Checkpoints of a run: what they are of, when they are saved, and ends that can be resumed.
 #include "launch/checkpoint/agreed.h"
+#include "launch/checkpoint/restarts.h"
 #include "launch/preflight/preflight.h"
 #include "launch/process/stop_request.h"
 #include "launch/report/number_text.h"
 #include "launch/run/rank_trainer.h"
+#include "launch/run/run_paths.h"
 #include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/comm/record/recorder.h"
@@ -94,6 +96,8 @@ bool Trainer::save_last_checkpoint() {
 }
 
 void Trainer::end_resumably(int64_t step, const std::string& why) {
+  if (is_main() && counts_restarts(config_) && steps_done_ == resumed_step_.value_or(0))
+    excuse_restart(checkpoints_->directory());
   const std::string resume = fmt::format("--resume auto --run.dir {} continues", run_path_);
   if (steps_done_ == 0) {
     throw AgreedEnd(

@@ -13,6 +13,7 @@
 #include "launch/preflight/preflight.h"
 #include "launch/report/number_text.h"
 #include "launch/run/rank_trainer.h"
+#include "launch/run/run_paths.h"
 #include "parallel/checkpoint/load/resume.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/data/tokenizer_kind.h"
@@ -41,14 +42,11 @@ bool is_step(const std::string& resume) {
 
 void Trainer::count_restart() {
   if (!config_.checkpoint.is_on() || !config_.resumes()) return;
-  const bool by_itself = config_.run.resume == "auto" || config_.run.resume == "must";
   together(world_, [&] {
     if (!is_main()) return;
     const std::string directory = wanted_directory(config_).string();
-    const std::string checkpoints = config_.checkpoint.dir.empty()
-                                        ? (fs::path(directory) / "checkpoints").string()
-                                        : config_.checkpoint.dir;
-    by_itself ? launch::count_restart(directory, checkpoints) : forget_restarts(checkpoints);
+    const std::string checkpoints = checkpoints_path_of(config_, directory);
+    counts_restarts(config_) ? launch::count_restart(directory, checkpoints) : forget_restarts(checkpoints);
   });
 }
 
@@ -71,10 +69,7 @@ void Trainer::claim_directory() {
   if (!is_main()) run_path_ = fs::path(log_path_).parent_path().string();
 }
 
-std::string Trainer::checkpoints_path() const {
-  return config_.checkpoint.dir.empty() ? (fs::path(run_path_) / "checkpoints").string()
-                                        : config_.checkpoint.dir;
-}
+std::string Trainer::checkpoints_path() const { return checkpoints_path_of(config_, run_path_); }
 
 TextMap Trainer::run_facts() const {
   TextMap facts = job_.options;

@@ -57,8 +57,7 @@ std::string describe(const TokenFile& file, TokenFormat asked_for) {
   std::string text = fmt::format("{} format, {} tokens of {} bits", to_string(file.format()),
                                  grouped(file.num_tokens()), file.bits_per_token());
   if (file.format() == TokenFormat::nanogpt) {
-    text += asked_for == TokenFormat::automatic ? " (no header: guessed from the file's name and "
-                                                  "bytes)"
+    text += asked_for == TokenFormat::automatic ? " (no header: guessed from the file's name and bytes)"
                                                 : " (no header: as --data.format says)";
   }
   if (file.num_documents()) text += fmt::format(" in {} documents", grouped(*file.num_documents()));

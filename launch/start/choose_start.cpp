@@ -31,15 +31,16 @@ StartChoice start_on_hosts(const StartRequest& request, const ThisMachine& machi
   std::vector<HostOffer> offers;
   for (const HostSlots& host : request.hosts) offers.push_back({host.name, host.slots, machine.cores, gpus});
   choice.placement = place_ranks(offers, request.ranks, request.cores);
-  choice.where = fmt::format("{} named, {}, mpirun; cores and GPUs of each as this one has, or as --gpus says",
-                             plural(static_cast<int>(request.hosts.size()), "host"),
-                             plural(choice.placement.num_ranks(), "rank"));
+  choice.where = fmt::format(
+      "{} named, {}, mpirun; cores and GPUs of each as this one has, or as --gpus says",
+      plural(static_cast<int>(request.hosts.size()), "host"), plural(choice.placement.num_ranks(), "rank"));
   return choice;
 }
 
 StartChoice start_here(const StartRequest& request, const ThisMachine& machine, bool by_mpirun) {
   StartChoice choice;
-  HostOffer offer{machine.name, request.ranks, machine.cores, request.gpus >= 0 ? request.gpus : machine.gpus};
+  HostOffer offer{machine.name, request.ranks, machine.cores,
+                  request.gpus >= 0 ? request.gpus : machine.gpus};
   choice.placement = place_ranks({offer}, request.ranks, request.cores);
   const int ranks = choice.placement.num_ranks();
   choice.starter = ranks == 1 && !by_mpirun ? Starter::alone : Starter::mpirun;
@@ -47,8 +48,9 @@ StartChoice start_here(const StartRequest& request, const ThisMachine& machine, 
     choice.placement.cores_per_rank = 0;
     choice.placement.ranks[0].first_core = -1;
   }
-  choice.where = fmt::format("this machine: {}, {}, {}", plural(machine.cores, "core"), plural(offer.gpus, "GPU"),
-                             choice.starter == Starter::alone ? "one rank by itself" : plural(ranks, "rank") + " by mpirun");
+  choice.where = fmt::format(
+      "this machine: {}, {}, {}", plural(machine.cores, "core"), plural(offer.gpus, "GPU"),
+      choice.starter == Starter::alone ? "one rank by itself" : plural(ranks, "rank") + " by mpirun");
   return choice;
 }
 
@@ -59,8 +61,8 @@ std::vector<HostOffer> offers_of(const SlurmJob& job, const StartRequest& reques
     int cores = job.cpus[i] > 0 ? job.cpus[i] : machine.cores;
     // mpirun binds to cores, of which Slurm's processors may be the threads.
     if (by_mpirun) cores = std::min(cores, machine.cores);
-    offers.push_back({job.hosts[i].name, job.hosts[i].slots, cores,
-                      request.gpus >= 0 ? request.gpus : job.gpus_per_host});
+    offers.push_back(
+        {job.hosts[i].name, job.hosts[i].slots, cores, request.gpus >= 0 ? request.gpus : job.gpus_per_host});
   }
   return offers;
 }
@@ -88,15 +90,16 @@ StartChoice start_in_job(const SlurmJob& job, const StartRequest& request, const
   const int each = request.cores > 0 ? request.cores : job.cpus_per_task;
   choice.placement = place_ranks(offers_of(job, request, machine, !by_srun), ranks, each);
   if (by_srun) choice.cpus_per_task = each > 0 ? each : choice.placement.cores_per_rank;
-  choice.where = fmt::format("Slurm job {}: {}, {}, {}", job.id,
-                             plural(static_cast<int>(job.hosts.size()), "node"), plural(tasks, "task"),
-                             starter_name(choice.starter));
+  choice.where =
+      fmt::format("Slurm job {}: {}, {}, {}", job.id, plural(static_cast<int>(job.hosts.size()), "node"),
+                  plural(tasks, "task"), starter_name(choice.starter));
   return choice;
 }
 
 }  // namespace
 
-StartChoice choose_start(const StartRequest& request, const ThisMachine& machine, const Variables& variables) {
+StartChoice choose_start(const StartRequest& request, const ThisMachine& machine,
+                         const Variables& variables) {
   const std::string wanted = wanted_launcher(request, variables);
   if (request.hosts.empty()) {
     if (const auto job = slurm_job(variables)) return start_in_job(*job, request, machine, wanted);
@@ -105,7 +108,8 @@ StartChoice choose_start(const StartRequest& request, const ThisMachine& machine
     throw_usage("srun starts the tasks of a Slurm job, and {}: use mpirun, or 'trireme launch --submit'",
                 request.hosts.empty() ? "this is none" : "--hosts names hosts of your own");
   }
-  return request.hosts.empty() ? start_here(request, machine, wanted == "mpirun") : start_on_hosts(request, machine);
+  return request.hosts.empty() ? start_here(request, machine, wanted == "mpirun")
+                               : start_on_hosts(request, machine);
 }
 
 }  // namespace trireme::launch

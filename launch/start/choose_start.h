@@ -41,7 +41,6 @@ struct StartChoice {
 /// job's tasks, else mpirun; `launcher`, or the variable TRIREME_LAUNCHER, decides otherwise. Else mpirun on
 /// the hosts, or on this machine; a single rank on this machine is started without it. UserError (usage)
 /// that says what would work where the wishes do not fit each other.
-StartChoice choose_start(const StartRequest& request, const ThisMachine& machine,
-                         const Variables& variables);
+StartChoice choose_start(const StartRequest& request, const ThisMachine& machine, const Variables& variables);
 
 }  // namespace trireme::launch

@@ -28,9 +28,10 @@ std::string time_text() {
 
 }  // namespace
 
-bool may_be_of_host(int code) {
-  return code == static_cast<int>(ExitCode::hang) || code == static_cast<int>(ExitCode::resources) ||
-         code >= 128;
+bool may_be_of_host(int code, const std::string& cause) {
+  const bool was_ended = !cause.empty() && !cause.starts_with("Exited");
+  return was_ended || code == static_cast<int>(ExitCode::hang) ||
+         code == static_cast<int>(ExitCode::resources) || code >= 128;
 }
 
 void add_failed_host(const std::string& path, const FailedHost& failed) {

@@ -6,9 +6,10 @@
 
 namespace trireme::launch {
 
-/// Whether an exit code of a job may be a host's fault: a hang (6), memory, disk or device (7), or a signal's
-/// that nobody has asked for. Others would come again anywhere.
-bool may_be_of_host(int code);
+/// Whether the end of a job may be a host's fault: a hang (6), memory, disk or device (7), a signal that
+/// nobody has asked for, or a rank that by its launcher's words (`cause`) did not end by itself. Others would
+/// come again anywhere.
+bool may_be_of_host(int code, const std::string& cause);
 
 /// Adds "HOST TIME job ID exit CODE rank RANK CAUSE" to the file. EnvironmentError where it cannot be
 /// written.

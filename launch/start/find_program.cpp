@@ -38,8 +38,8 @@ bool is_in_path(const std::string& name) {
 bool has_slurm() {
   if (!is_in_path("sbatch")) return false;
   if (std::getenv("SLURM_CONF") != nullptr) return true;
-  for (const char* file : {"/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf",
-                           "/usr/local/etc/slurm.conf"}) {
+  for (const char* file : {"/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf",
+                           "/run/slurm/conf/slurm.conf", "/usr/local/etc/slurm.conf"}) {
     if (::access(file, R_OK) == 0) return true;
   }
   return false;
@@ -62,14 +62,13 @@ bool srun_has_pmix() {
 std::string find_batch_script(const std::string& program) {
   const fs::path folder = fs::path(program).parent_path();
   const fs::path places[] = {folder / "../cluster/slurm/train.sbatch",
-                             folder / "../share/trireme/cluster/slurm/train.sbatch",
-                             "cluster/slurm/train.sbatch"};
+                             folder / "../share/trireme/slurm/train.sbatch", "cluster/slurm/train.sbatch"};
   for (const fs::path& place : places) {
     std::error_code error;
     if (fs::is_regular_file(place, error)) return fs::canonical(place).string();
   }
-  throw_usage("train.sbatch is neither in {}, {} nor {}: submit from the folder of the sources", places[0].string(),
-              places[1].string(), places[2].string());
+  throw_usage("train.sbatch is neither in {}, {} nor {}: submit from the folder of the sources",
+              places[0].string(), places[1].string(), places[2].string());
 }
 
 }  // namespace trireme::launch

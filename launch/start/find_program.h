@@ -11,8 +11,8 @@ std::string own_program();
 /// Whether PATH has a program of that name.
 bool is_in_path(const std::string& name);
 
-/// Whether this host submits to a Slurm cluster: it has sbatch, and a configuration of Slurm (SLURM_CONF, or in
-/// one of its usual places).
+/// Whether this host submits to a Slurm cluster: it has sbatch, and a configuration of Slurm (SLURM_CONF, or
+/// in one of its usual places).
 bool has_slurm();
 
 /// Whether `srun --mpi=list` names pmix.

@@ -29,7 +29,8 @@ Words mpirun_words(const JobCommand& job) {
     append(words, Words{"--host", fmt::format("{}", fmt::join(hosts, ","))});
   }
   if (placement.cores_per_rank > 0) {
-    append(words, Words{"--map-by", fmt::format("slot:PE={}", placement.cores_per_rank), "--bind-to", "core"});
+    append(words,
+           Words{"--map-by", fmt::format("slot:PE={}", placement.cores_per_rank), "--bind-to", "core"});
   } else {
     append(words, Words{"--map-by", "slot", "--bind-to", "none"});
   }
@@ -55,7 +56,8 @@ Words srun_words(const JobCommand& job) {
 
 bool is_plain(const std::string& word) {
   return !word.empty() && std::ranges::all_of(word, [](unsigned char c) {
-    return std::isalnum(c) != 0 || std::string_view("-_=./:,+@%^").find(static_cast<char>(c)) != std::string_view::npos;
+    return std::isalnum(c) != 0 ||
+           std::string_view("-_=./:,+@%^").find(static_cast<char>(c)) != std::string_view::npos;
   });
 }
 

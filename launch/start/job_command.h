@@ -20,11 +20,11 @@ struct JobCommand {
   Starter starter = Starter::alone;
   std::vector<std::string> program;  ///< of a rank, with its arguments
   Placement placement = {};
-  bool names_hosts = false;     ///< mpirun: the hosts are others than this one alone
-  bool allows_root = false;     ///< mpirun
+  bool names_hosts = false;                 ///< mpirun: the hosts are others than this one alone
+  bool allows_root = false;                 ///< mpirun
   std::vector<std::string> passed_on = {};  ///< mpirun: variables for ranks on other hosts
-  bool knows_tasks = true;      ///< srun: the allocation has tasks, else a number for each node is passed
-  int cpus_per_task = 0;        ///< srun: 0: as the allocation has it
+  bool knows_tasks = true;  ///< srun: the allocation has tasks, else a number for each node is passed
+  int cpus_per_task = 0;    ///< srun: 0: as the allocation has it
   std::vector<std::string> extra = {};  ///< options of mpirun or srun, passed as they are
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <regex>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -21,8 +22,9 @@ bool is_dashes(const std::string& line) {
 /// reached) pass.
 bool is_of_a_failure(const std::string& banner) {
   for (const std::string_view words :
-       {"Primary job  terminated normally", "mpirun noticed that process rank", "MPI_ABORT was invoked on rank",
-        "mpirun has exited due to process rank", "mpirun detected that one or more processes exited",
+       {"Primary job  terminated normally", "mpirun noticed that process rank",
+        "MPI_ABORT was invoked on rank", "mpirun has exited due to process rank",
+        "mpirun detected that one or more processes exited",
         "ORTE has lost communication with a remote daemon"}) {
     if (banner.find(words) != std::string::npos) return true;
   }
@@ -37,8 +39,8 @@ bool is_about_banners(const std::string& line) {
 
 bool is_noise(const std::string& line) {
   static const std::regex daemon(R"(^slurmstepd\S*: error: (\*\*\* (STEP|JOB)| mpi/pmix))");
-  return std::regex_search(line, daemon) || line.starts_with("srun: Job step aborted") || line.starts_with("srun: Terminating StepId") ||
-         line.starts_with("srun: launch/slurm:") ||
+  return std::regex_search(line, daemon) || line.starts_with("srun: Job step aborted") ||
+         line.starts_with("srun: Terminating StepId") || line.starts_with("srun: launch/slurm:") ||
          line.starts_with("srun: Force Terminated") || line.starts_with("srun: forcing job termination") ||
          line.starts_with("mpirun: Forwarding signal");
 }
@@ -48,7 +50,8 @@ int number_in_match(const std::smatch& match, size_t group) {
 }
 
 RankFailure failure_in(const std::string& banner) {
-  static const std::regex noticed(R"(process rank (\d+) with PID \d+ on node (\S+) exited on signal \d+ \(([^)]*)\))");
+  static const std::regex noticed(
+      R"(process rank (\d+) with PID \d+ on node (\S+) exited on signal \d+ \(([^)]*)\))");
   static const std::regex aborted(R"(MPI_ABORT was invoked on rank (\d+))");
   static const std::regex lost(R"(Remote daemon:.* on node (\S+))");
   static const std::regex exited(R"(Process name: \[\[\d+,\d+\],(\d+)\])");
@@ -107,22 +110,27 @@ void LauncherOutput::end_banner() {
   note(failure_in(text));
 }
 
-// The first that is named counts; what the same rank says of itself and its launcher of it complete each other.
+// The first that is named counts; what the same rank says of itself and its launcher of it complete each
+// other.
 void LauncherOutput::note(RankFailure failure) {
   if (failure.rank < 0 && failure.host.empty()) return;
   if (!first_) {
     first_ = std::move(failure);
   } else if (first_->rank == failure.rank) {
     if (first_->host.empty()) first_->host = failure.host;
+    if (first_->cause.empty()) first_->cause = failure.cause;
   }
 }
 
 void LauncherOutput::read_own(const std::string& line) {
-  static const std::regex error(R"(^trireme: error: (?:rank (\d+)\b)?)");
-  std::smatch match;
-  if (!std::regex_search(line, match, error)) return;
+  constexpr std::string_view kError = "trireme: error: ";
+  if (!line.starts_with(kError)) return;
   has_error_ = true;
-  if (match[1].matched) note({number_in_match(match, 1), "", ""});
+  static const std::regex one_rank(R"(\brank (\d+)\b)");
+  std::smatch match;
+  if (!std::regex_search(line, match, one_rank)) return;
+  const bool is_gone = line.find(" was killed") != std::string::npos;
+  note({number_in_match(match, 1), "", is_gone ? "Killed" : ""});
 }
 
 // "srun: error: n2: task 1: Killed"; several tasks in one line: who was the first is not said.
@@ -132,6 +140,9 @@ bool LauncherOutput::read_srun(const std::string& line) {
   if (!std::regex_match(line, match, ended)) return false;
   const std::string cause = match[3];
   const bool is_one = match[2].str().find_first_not_of("0123456789") == std::string::npos;
+  constexpr std::string_view kExited = "Exited with exit code ";
+  if (!std::exchange(has_ended_tasks_, true) && cause.starts_with(kExited))
+    first_code_ = std::atoi(cause.c_str() + kExited.size());
   if (is_one && !cause.starts_with("Terminated")) note({number_in_match(match, 2), match[1], cause});
   return true;
 }

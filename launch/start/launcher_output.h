@@ -32,6 +32,9 @@ class LauncherOutput {
   /// What was held back, as it was.
   const std::string& held() const { return held_; }
   const std::optional<RankFailure>& first_failure() const { return first_; }
+  /// The exit code with which tasks of srun ended first, before it ended others for that; nothing where a
+  /// signal ended the first, or none is named.
+  std::optional<int> first_code() const { return first_code_; }
 
  private:
   void take_line(const std::string& line);
@@ -45,6 +48,8 @@ class LauncherOutput {
   std::vector<std::string> banner_;  // from its first row of dashes on
   bool has_error_ = false;
   std::optional<RankFailure> first_;
+  bool has_ended_tasks_ = false;  // srun has named some
+  std::optional<int> first_code_;
 };
 
 }  // namespace trireme::launch

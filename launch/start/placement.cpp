@@ -55,7 +55,8 @@ Placement place_ranks(const std::vector<HostOffer>& offers, int num_ranks, int c
   const int wanted = num_ranks > 0 ? num_ranks : total;
   if (wanted > total) {
     throw_usage(
-        "--ranks {}: the hosts have {} slots ({}); ask for at most {}, or give hosts more: --hosts h1:RANKS,...",
+        "--ranks {}: the hosts have {} slots ({}); ask for at most {}, or give hosts more: --hosts "
+        "h1:RANKS,...",
         wanted, total, offers_text(offers, cores_per_rank), total);
   }
   int next = 0;
@@ -66,11 +67,12 @@ Placement place_ranks(const std::vector<HostOffer>& offers, int num_ranks, int c
     next += here;
   }
   const int most = common_cores(placement.hosts);
-  placement.oversubscribed =
-      std::ranges::any_of(placement.hosts, [&](const HostPart& host) {
-        return host.offer.cores > 0 && host.num_ranks * std::max(1, cores_per_rank) > host.offer.cores;
-      });
-  placement.cores_per_rank = placement.oversubscribed ? 0 : cores_per_rank > 0 && most > 0 ? cores_per_rank : most;
+  placement.oversubscribed = std::ranges::any_of(placement.hosts, [&](const HostPart& host) {
+    return host.offer.cores > 0 && host.num_ranks * std::max(1, cores_per_rank) > host.offer.cores;
+  });
+  placement.cores_per_rank = placement.oversubscribed         ? 0
+                             : cores_per_rank > 0 && most > 0 ? cores_per_rank
+                                                              : most;
   for (size_t h = 0; h < placement.hosts.size(); ++h) {
     const HostPart& host = placement.hosts[h];
     for (int local = 0; local < host.num_ranks; ++local) {
@@ -86,16 +88,17 @@ Placement place_ranks(const std::vector<HostOffer>& offers, int num_ranks, int c
 std::string placement_table(const Placement& placement, const std::vector<Coordinates>& coordinates) {
   size_t width = 4;
   for (const HostPart& host : placement.hosts) width = std::max(width, host.offer.name.size());
-  std::string text = fmt::format("{:>6}  {:<{}}  {:>5}  {:<9}  {:<6}", "rank", "host", width, "local", "cores", "GPU");
+  std::string text =
+      fmt::format("{:>6}  {:<{}}  {:>5}  {:<9}  {:<6}", "rank", "host", width, "local", "cores", "GPU");
   if (!coordinates.empty()) {
     for (const auto& [axis, number] : coordinates.front()) text += fmt::format("  {:>3}", axis);
   }
   text += "\n";
   for (const RankSpot& spot : placement.ranks) {
     const HostPart& host = placement.hosts[static_cast<size_t>(spot.host)];
-    std::string line = fmt::format("{:>6}  {:<{}}  {:>5}  {:<9}  {:<6}", spot.rank, host.offer.name, width,
-                                   spot.local_rank, cores_column(placement, spot),
-                                   spot.gpu < 0 ? "-" : fmt::format("cuda:{}", spot.gpu));
+    std::string line =
+        fmt::format("{:>6}  {:<{}}  {:>5}  {:<9}  {:<6}", spot.rank, host.offer.name, width, spot.local_rank,
+                    cores_column(placement, spot), spot.gpu < 0 ? "-" : fmt::format("cuda:{}", spot.gpu));
     if (!coordinates.empty()) {
       for (const auto& [axis, number] : coordinates[static_cast<size_t>(spot.rank)])
         line += fmt::format("  {:>3}", number);

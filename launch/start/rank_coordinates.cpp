@@ -5,11 +5,9 @@
 namespace trireme::launch {
 
 std::vector<Coordinates> rank_coordinates(const ParallelPlan& plan) {
-  const ProcessMesh mesh({{"pipeline", plan.pipeline},
-                          {"data", plan.data},
-                          {"context", plan.context},
-                          {"tensor", plan.tensor}},
-                         plan.world_size());
+  const ProcessMesh mesh(
+      {{"pipeline", plan.pipeline}, {"data", plan.data}, {"context", plan.context}, {"tensor", plan.tensor}},
+      plan.world_size());
   const std::string stage[] = {"data", "context", "tensor"};
   const int width = plan.expert_tensor_ranks(), block = plan.expert * width;
   std::vector<Coordinates> all;

@@ -6,8 +6,8 @@
 
 namespace trireme::launch {
 
-/// dp, pp, cp and tp of every rank, and where experts are sharded ep, as ParallelContext has them. The plan is
-/// complete.
+/// dp, pp, cp and tp of every rank, and where experts are sharded ep, as ParallelContext has them. The plan
+/// is complete.
 std::vector<Coordinates> rank_coordinates(const ParallelPlan& plan);
 
 }  // namespace trireme::launch

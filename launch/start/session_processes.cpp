@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 
 pid_t number_of_process(const fs::path& entry) {
   const std::string name = entry.filename().string();
-  const bool is_number = !name.empty() && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+  const bool is_number =
+      !name.empty() && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
   return is_number ? static_cast<pid_t>(std::atol(name.c_str())) : 0;
 }
 

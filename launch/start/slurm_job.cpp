@@ -92,7 +92,9 @@ std::vector<std::string> expand_node_list(const std::string& list) {
 std::vector<int> expand_counts(const std::string& counts) {
   std::vector<int> all;
   std::string_view rest = counts;
-  const auto fail = [&] { throw_usage("'{}' is not what Slurm writes for counts a node, as 4(x2),3", counts); };
+  const auto fail = [&] {
+    throw_usage("'{}' is not what Slurm writes for counts a node, as 4(x2),3", counts);
+  };
   const auto number = [&] {
     int value = 0;
     const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
@@ -135,8 +137,9 @@ std::optional<SlurmJob> slurm_job(const Variables& variables) {
   std::vector<int> tasks = counts.empty() ? std::vector<int>(names.size(), 1) : expand_counts(counts);
   if (!job.has_tasks) tasks.assign(names.size(), std::max(1, job.gpus_per_host));
   if (tasks.size() != names.size()) {
-    throw_usage("Slurm's variables do not fit: SLURM_JOB_NODELIST={} has {} nodes, SLURM_TASKS_PER_NODE={} {}",
-                nodes, names.size(), counts, tasks.size());
+    throw_usage(
+        "Slurm's variables do not fit: SLURM_JOB_NODELIST={} has {} nodes, SLURM_TASKS_PER_NODE={} {}", nodes,
+        names.size(), counts, tasks.size());
   }
   for (size_t i = 0; i < names.size(); ++i) job.hosts.push_back({names[i], tasks[i]});
   const std::string cpus = text_of(variables, "SLURM_JOB_CPUS_PER_NODE");

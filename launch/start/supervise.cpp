@@ -84,7 +84,6 @@ class Supervision {
         }) {}
 
   SupervisedEnd run() {
-    note_stop_requests();
     if (num_requests > 0) {
       SupervisedEnd nothing;
       nothing.code = static_cast<int>(ExitCode::resumable);
@@ -162,8 +161,10 @@ class Supervision {
     if (requests == 0) return;
     if (asked_at_ == Clock::time_point()) {
       asked_at_ = Clock::now();
-      fmt::print(stderr, "trireme launch: {}: the ranks are told to save and stop; a second signal ends them at once\n",
-                 ::strsignal(first_request));
+      fmt::print(
+          stderr,
+          "trireme launch: {}: the ranks are told to save and stop; a second signal ends them at once\n",
+          ::strsignal(first_request));
     }
     if (requests > 1) return cut();
     const bool late = Clock::now() - asked_at_ > seconds(10);
@@ -215,6 +216,8 @@ class Supervision {
     end.was_cut = was_cut_;
     end.failure = output_.first_failure();
     end.code = WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_);
+    // srun says what the last task ended with: those that it ended when the first did, a moment before them.
+    if (end.code > 128 && output_.first_code()) end.code = *output_.first_code();
     if (was_cut_) end.code = 128 + end.signal;
     // It had not begun: there is nothing to save.
     if (!was_cut_ && is_passed_on_ && end.code == 128 + SIGUSR1 && !output_.has_error()) end.code = kSaved;

@@ -12,21 +12,25 @@ namespace trireme::launch {
 
 struct SupervisedJob {
   std::vector<std::string> command;
-  Variables variables;     ///< of the command
-  std::string program;     ///< the file that ranks run: they are found by it on this host
-  int num_local_ranks = 0; ///< ranks on this host beside the command; 0: the command is the rank, or not known
-  std::string mark = {};   ///< "NAME=VALUE" in the environment of ranks; empty: they are in the command's session
+  Variables variables;  ///< of the command
+  std::string program;  ///< the file that ranks run: they are found by it on this host
+  int num_local_ranks =
+      0;  ///< ranks on this host beside the command; 0: the command is the rank, or not known
+  std::string mark =
+      {};  ///< "NAME=VALUE" in the environment of ranks; empty: they are in the command's session
 };
 
 struct SupervisedEnd {
-  int code = 0;    ///< of the command; 128 + signal where one ended it; 75 where it was asked to stop and did
+  int code = 0;    ///< of the command, of srun's first task that ended; 128 + signal where one ended it; 75
+                   ///< where it was asked to stop and did
   int signal = 0;  ///< the first request to stop; 0: none came
-  bool was_cut = false;  ///< a second request ended it
+  bool was_cut = false;    ///< a second request ended it
   bool has_error = false;  ///< a rank has said why it failed
   std::optional<RankFailure> failure;
 };
 
-/// From here on requests to stop are noted for supervise(), which starts nothing where one came before.
+/// From here on requests to stop are noted for supervise(), which starts nothing where one came before. The
+/// first that a process does which will supervise.
 void note_stop_requests();
 
 /// Runs the command until it ends, in a session of its own, so that a terminal's Ctrl-C reaches this process

@@ -12,7 +12,8 @@ Variables own_variables() {
   Variables variables;
   for (char** one = environ; *one != nullptr; ++one) {
     const char* equals = std::strchr(*one, '=');
-    if (equals != nullptr) variables.emplace(std::string(*one, static_cast<size_t>(equals - *one)), equals + 1);
+    if (equals != nullptr)
+      variables.emplace(std::string(*one, static_cast<size_t>(equals - *one)), equals + 1);
   }
   return variables;
 }

@@ -17,8 +17,8 @@ std::string text_of(const Variables& variables, const std::string& name);
 /// The whole number that one begins with; 0: it is not set, or begins with something else.
 int number_of(const Variables& variables, const std::string& name);
 
-/// The names of those that ranks on other hosts need as well, which mpirun does not pass on by itself: NCCL_*,
-/// UCX_*, OMP_*, GOMP_* and TRIREME_*.
+/// The names of those that ranks on other hosts need as well, which mpirun does not pass on by itself:
+/// NCCL_*, UCX_*, OMP_*, GOMP_* and TRIREME_*.
 std::vector<std::string> for_other_hosts(const Variables& variables);
 
 /// What a launcher that is started inside a step of another may keep: all but what that other one told this

@@ -1,7 +1,7 @@
 #include "models/config/model_config.h"
 
-#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -100,8 +100,7 @@ void check_sharing(const ModelConfig& c, Errors& errors) {
   }
   const std::string both = below.empty() || above.empty() ? below + above : below + " or " + above;
   errors.add(
-      "model.share {}: MoE layers (moe.from {}, moe.every {}) would share weights with dense layers; "
-      "{}",
+      "model.share {}: MoE layers (moe.from {}, moe.every {}) would share weights with dense layers; {}",
       c.share, c.moe.first_block, c.moe.every,
       both.empty() ? "no other value works: --moe.from 0 --moe.every 1 makes all layers MoE"
                    : "nearest that work are " + both);

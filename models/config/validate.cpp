@@ -39,8 +39,7 @@ void check_magnitudes(const ModelConfig& m, const BatchSpec& batch, ErrorList& e
   if (16 * micro * seq * (token + layers * heads * seq) > kMost) {
     errors.push_back(
         fmt::format("a micro-batch would have more activations than can be counted: train.micro-batch {}, "
-                    "train.seq-len {}, "
-                    "model.layers {}, model.hidden {}",
+                    "train.seq-len {}, model.layers {}, model.hidden {}",
                     batch.micro_batch, batch.seq_len, m.num_layers, m.hidden_size));
   }
 }

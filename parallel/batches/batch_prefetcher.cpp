@@ -198,10 +198,8 @@ BatchPrefetcher::BatchPrefetcher(Context& ctx, const BatchReader& reader, const 
   try {
     thread_ = std::thread([state = state_] { state->read_all(); });
   } catch (const std::system_error& error) {
-    throw_environment(
-        "cannot start the thread that reads batches ahead: {}; --data.prefetch 0 needs "
-        "none",
-        error.what());
+    throw_environment("cannot start the thread that reads batches ahead: {}; --data.prefetch 0 needs none",
+                      error.what());
   }
 }
 

@@ -19,8 +19,8 @@ struct SliceSource {
   std::function<void(Stream& stream, int64_t begin, std::span<std::byte> to)> copy;
 };
 
-/// Of the slices as they are now, as this rank's part: what a save would count. Copies by the context's stream,
-/// and waits; on the host with its threads.
+/// Of the slices as they are now, as this rank's part: what a save would count. Copies by the context's
+/// stream, and waits; on the host with its threads.
 ProofHash proof_of(Context& ctx, std::span<const SliceSource> sources);
 
 }  // namespace trireme

@@ -84,10 +84,7 @@ class StageCheck {
       if (const auto receive = receive_before(s_, stage_, a)) {
         need(receive->kind, a.chunk, is_input ? "its gradient is received" : "its input is received");
       } else if (s_.num_stages == 1 && from >= 0 && from < s_.num_chunks) {
-        need(kind, from,
-             is_input ? "the backward of the next chunk"
-                      : "the forward of the previous "
-                        "chunk");
+        need(kind, from, is_input ? "the backward of the next chunk" : "the forward of the previous chunk");
       }
     }
     if (!is_compute(kind)) check_transfer(a);
@@ -118,10 +115,7 @@ class StageCheck {
       return true;
     };
     missing(forward, "forward");
-    if (!missing(backward_input, "backward"))
-      missing(backward_weight,
-              "weight gradient of the "
-              "backward");
+    if (!missing(backward_input, "backward")) missing(backward_weight, "weight gradient of the backward");
   }
 
   const Schedule& s_;

@@ -63,6 +63,7 @@ class Run {
       }
     }
     for (const auto& [tensor, work] : sending_) work->wait();
+    if (recorder_ != nullptr) recorder_->set_micro_batch(-1);
     return compute_time;
   }
 

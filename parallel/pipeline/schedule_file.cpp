@@ -64,8 +64,7 @@ void check_size(const Schedule& s, const std::string& name) {
   if (pairs <= longest) return;
   throw_bad_input(
       "{}: micro-batches up to {} and chunks up to {} appear, but the longest line has only {} tokens; both "
-      "are "
-      "counted from 0 without gaps",
+      "are counted from 0 without gaps",
       name, s.num_micro_batches - 1, s.num_chunks - 1, longest);
 }
 

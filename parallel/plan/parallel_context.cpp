@@ -36,6 +36,16 @@ ParallelContext::ParallelContext(Communicator& world, const ParallelPlan& plan)
       pipeline_(groups_.axis("pipeline")),
       gradients_(groups_.group({"data", "context"})),
       of_dense_(gradients_, plan.shard_ranks()) {
+  make_expert_groups(world);
+  if (world.call_check() == CallCheck::backend) return;
+  // The ranks of a stage run the same layers, so that their calls come from the same places.
+  for (Communicator* group : groups()) {
+    if (group != &pipeline_ && group != &world) group->set_call_check(CallCheck::site);
+  }
+}
+
+void ParallelContext::make_expert_groups(Communicator& world) {
+  const ParallelPlan& plan = plan_;
   const auto alone = [&](const char* name) {
     return make_self_communicator(
         name, [&world](std::string_view reason, ExitCode code) { world.abort(reason, code); });

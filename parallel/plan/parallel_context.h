@@ -49,6 +49,8 @@ class ParallelContext {
   std::vector<Communicator*> groups() const;
 
  private:
+  void make_expert_groups(Communicator& world);
+
   ParallelPlan plan_;
   MeshGroups groups_;
   Communicator &tensor_, &context_, &data_, &pipeline_, &gradients_;  // of groups_

@@ -35,8 +35,7 @@ void check_ranges(const ParallelPlan& plan, std::vector<std::string>& errors) {
   }
   if (plan.tensor_chunks > 1 && plan.tensor == 1) {
     errors.push_back(fmt::format(
-        "parallel.tensor-chunks {} has no effect without tensor parallelism: use --parallel.tensor 2 "
-        "or more",
+        "parallel.tensor-chunks {} has no effect without tensor parallelism: use --parallel.tensor 2 or more",
         plan.tensor_chunks));
   }
   if (!(plan.bucket_mib > 0)) {
@@ -118,8 +117,7 @@ void check_pipeline(const ParallelPlan& plan, std::vector<std::string>& errors) 
     errors.push_back("parallel.schedule is empty: use gpipe, 1f1b, interleaved, zb-h1 or a schedule file");
   } else if (plan.pipeline == 1 && plan.schedule != ScheduleSpec()) {
     errors.push_back(fmt::format(
-        "parallel.schedule {} has no effect without pipeline parallelism: use --parallel.pipeline 2 "
-        "or more",
+        "parallel.schedule {} has no effect without pipeline parallelism: use --parallel.pipeline 2 or more",
         plan.schedule.text()));
   }
   if (plan.pipeline == 1 && plan.virtual_stages > 1) {
@@ -143,9 +141,8 @@ std::string size_error(const ParallelPlan& plan) {
   const double data = std::max(plan.data, 1), tensor = plan.tensor, pipeline = plan.pipeline;
   if (data * tensor * pipeline * plan.context > kMost) {
     return fmt::format(
-        "data {} x tensor {} x pipeline {} x context {} is {:.0f} ranks; the maximum "
-        "is {:.0f}",
-        plan.data, plan.tensor, plan.pipeline, plan.context, data * tensor * pipeline * plan.context, kMost);
+        "data {} x tensor {} x pipeline {} x context {} is {:.0f} ranks; the maximum is {:.0f}", plan.data,
+        plan.tensor, plan.pipeline, plan.context, data * tensor * pipeline * plan.context, kMost);
   }
   if (pipeline * plan.virtual_stages > kMost) {
     return fmt::format(

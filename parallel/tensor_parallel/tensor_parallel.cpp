@@ -18,19 +18,6 @@ std::vector<Part> cut(int64_t n, int num_chunks) {
 
 }  // namespace
 
-Parameter TensorParallel::sharded(std::string name, const Shape& shape, int dim, float init_mean,
-                                  float init_std) const {
-  return Parameter::part_of(std::move(name), shape, dim, part(shape[dim]), init_mean, init_std);
-}
-
-Parameter TensorParallel::copied(std::string name, const Shape& shape, float init_mean, float init_std,
-                                 bool sees_own_rows) const {
-  Parameter p = Parameter::whole(std::move(name), shape, init_mean, init_std);
-  p.num_copies = size();
-  p.is_gradient_partial = sees_own_rows && sequence_;
-  return p;
-}
-
 bool TensorParallel::shards_rows(const TokenBatch& batch) const {
   if (!sequence_) return false;
   const bool divides = batch.rows() % size() == 0;

@@ -30,12 +30,6 @@ class TensorParallel {
   Part part(int64_t n) const { return part_of_rank(n, rank()); }
   Part part_of_rank(int64_t n, int rank) const { return {n * rank / size(), n * (rank + 1) / size()}; }
 
-  /// A parameter sharded along `dim`, and one that every rank holds whole. `sees_own_rows`: its gradient
-  /// comes from the rank's own rows alone.
-  Parameter sharded(std::string name, const Shape& shape, int dim, float init_mean, float init_std) const;
-  Parameter copied(std::string name, const Shape& shape, float init_mean, float init_std,
-                   bool sees_own_rows = false) const;
-
   /// Whether each rank holds its own rows of this micro-batch outside the parallel layers: under sequence
   /// parallelism. Rows that do not divide are held whole where nothing is trained; in training they are a
   /// defect (the configuration was checked).

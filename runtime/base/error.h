@@ -11,14 +11,14 @@ namespace trireme {
 /// Exit codes of the program. They are part of its interface: job scripts branch on them.
 enum class ExitCode : int {
   ok = 0,
-  internal = 1,    ///< a defect of the program itself
-  usage = 2,       ///< options, configuration, layouts that do not fit
-  bad_input = 3,   ///< a text, token, tokenizer or weight file that is wrong
-  checkpoint = 4,  ///< a checkpoint that cannot be read or written
-  numerics = 5,    ///< non-finite values that stopped a run
-  hang = 6,        ///< a rank that did not answer in time
-  resources = 7,   ///< memory, disk, devices, or the machine's libraries
-  resumable = 75,  ///< no fault: the run ended where it can be resumed (EX_TEMPFAIL)
+  internal = 1,      ///< a defect of the program itself
+  usage = 2,         ///< options, configuration, layouts that do not fit
+  bad_input = 3,     ///< a text, token, tokenizer or weight file that is wrong
+  checkpoint = 4,    ///< a checkpoint that cannot be read or written
+  numerics = 5,      ///< non-finite values that stopped a run
+  hang = 6,          ///< a rank that did not answer in time
+  resources = 7,     ///< memory, disk, devices, or the machine's libraries
+  resumable = 75,    ///< no fault: the run ended where it can be resumed (EX_TEMPFAIL)
   no_progress = 93,  ///< restarts in succession have committed no new step: another would not either
 };
 

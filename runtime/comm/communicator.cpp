@@ -143,7 +143,9 @@ bool is_of_host(const Stream& stream) { return stream.device().type == DeviceTyp
 /// How a group waits, and for how long it has.
 struct Communicator::Waits {
   std::string group;
-  std::atomic<int64_t> nanoseconds = 0;
+  using Nanoseconds = std::atomic<int64_t>;
+  Nanoseconds nanoseconds = 0;
+  std::shared_ptr<Nanoseconds> of_all = std::make_shared<Nanoseconds>(0);  // that were split from one
   std::atomic<WaitObserver*> observer = nullptr;
 
   template <class Wait>
@@ -153,7 +155,9 @@ struct Communicator::Waits {
     if (told != nullptr) told->begin_wait(stream, group, to_string(operation));
     const auto begin = Clock::now();
     wait();
-    nanoseconds += std::chrono::nanoseconds(Clock::now() - begin).count();
+    const int64_t waited = std::chrono::nanoseconds(Clock::now() - begin).count();
+    nanoseconds.fetch_add(waited, std::memory_order_relaxed);
+    of_all->fetch_add(waited, std::memory_order_relaxed);
     if (told != nullptr) told->end_wait(stream);
   }
 };
@@ -192,6 +196,10 @@ Communicator::Communicator(int rank, int size, std::string name)
 
 double Communicator::seconds_waited() const { return 1e-9 * static_cast<double>(waits_->nanoseconds.load()); }
 
+double Communicator::seconds_waited_with_parts() const {
+  return 1e-9 * static_cast<double>(waits_->of_all->load());
+}
+
 void Communicator::observe_waits(WaitObserver* observer) { waits_->observer = observer; }
 
 void Communicator::count_bytes(const CommCall& call) {
@@ -208,6 +216,7 @@ void Communicator::set_recorder(Recorder* recorder) {
 
 void Communicator::record_as(Phase phase) {
   recorded_phase_ = static_cast<int>(phase);
+  waits_->of_all = std::make_shared<Waits::Nanoseconds>(0);
   call_check_ = CallCheck::backend;  // which step it is depends on how far the other thread has come
 }
 
@@ -315,6 +324,7 @@ std::unique_ptr<Communicator> Communicator::split(int color, int key, std::strin
   record(call);
   call.recorded.start();
   auto part = split_into(color, key, std::move(name));
+  part->waits_->of_all = waits_->of_all;
   call.recorded.end();
   ++num_splits_;
   if (ring_ == nullptr) return part;

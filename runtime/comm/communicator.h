@@ -144,6 +144,8 @@ class Communicator {
   /// Exposed communication of this rank's host so far: time in blocking operations and in Work::wait(), late
   /// ranks included. On CUDA the stream waits, not the host.
   double seconds_waited() const;
+  /// The same of this group and of all that were split from it, but for groups of another thread (record_as).
+  double seconds_waited_with_parts() const;
   /// Calls `observer` on every wait from now on; null: none. It must outlive its registration.
   void observe_waits(WaitObserver* observer);
 
@@ -153,8 +155,8 @@ class Communicator {
   void set_recorder(Recorder* recorder);
   Recorder* recorder() const { return recorder_; }
   /// How the collectives of this communicator are checked from now on, and those of all that are split from
-  /// it; equal on all ranks, which have a recorder. A mismatch throws InternalError on all of them, which says
-  /// who calls what, and where. Costs an exchange of 24 bytes (NCCL: 100 bytes a rank through the host).
+  /// it; equal on all ranks, which have a recorder. A mismatch throws InternalError on all of them, which
+  /// says who calls what, and where. Costs an exchange of 24 bytes (NCCL: 100 bytes a rank through the host).
   void set_call_check(CallCheck check) { call_check_ = check; }
   CallCheck call_check() const { return call_check_; }
   /// Calls are recorded in this phase from now on, wherever the thread that computes is: for a communicator

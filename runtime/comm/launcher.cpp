@@ -68,9 +68,8 @@ bool launched_under_mpi() {
 }
 
 int launched_rank() {
-  for (const char* variable :
-       {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID",
-        "JSM_NAMESPACE_RANK", "FLUX_TASK_RANK"}) {
+  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK", "PMI_RANK",
+                               "SLURM_PROCID", "JSM_NAMESPACE_RANK", "FLUX_TASK_RANK"}) {
     if (has(variable)) return number_in(variable);
   }
   return has("TORCHELASTIC_RUN_ID") ? number_in("RANK") : 0;
@@ -91,7 +90,8 @@ void check_plugin() {
   const char* named = std::getenv("SLURM_MPI_TYPE");
   const std::string plugin = named != nullptr ? named : has("PMI_RANK") ? "pmi2" : "none";
   throw_usage(
-      "SLURM_STEP_NUM_TASKS={}: srun started {} tasks with its plugin '{}', and this program's MPI joins them "
+      "SLURM_STEP_NUM_TASKS={}: srun started {} tasks with its plugin '{}', and this program's MPI joins "
+      "them "
       "through PMIx; use 'srun --mpi=pmix' ('srun --mpi=list' shows what there is), or mpirun inside the "
       "allocation",
       tasks, tasks, plugin);

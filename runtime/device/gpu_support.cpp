@@ -81,15 +81,13 @@ std::string why_no_gpu(const GpuSearch& search) {
   if (search.driver_version / 1000 < search.runtime_version / 1000) {
     const int first = first_driver(search.runtime_version);
     return fmt::format(
-        "the NVIDIA driver is too old: it supports CUDA up to {}, this program is built with CUDA "
-        "{}{}{}",
+        "the NVIDIA driver is too old: it supports CUDA up to {}, this program is built with CUDA {}{}{}",
         version_text(search.driver_version), version_text(search.runtime_version),
         first > 0 ? fmt::format(", which needs driver {} or newer", first) : "", status);
   }
   if (search.visible_devices != nullptr) {
     return fmt::format(
-        "CUDA_VISIBLE_DEVICES='{}' hides all GPUs: unset it, or set it to numbers that nvidia-smi "
-        "shows{}",
+        "CUDA_VISIBLE_DEVICES='{}' hides all GPUs: unset it, or set it to numbers that nvidia-smi shows{}",
         search.visible_devices, status);
   }
   return "the driver shows no GPU" + status;

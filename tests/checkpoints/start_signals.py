@@ -125,11 +125,13 @@ def in_save(bench, ranks, number, draw):
 
 
 def in_sampling(bench, ranks, number, draw):
-    process = bench.start(ranks, [*RUN, "--train.sample-tokens", "1000000", "--run.dir", "cut"])
+    """A text of characters, which has no token that ends it."""
+    options = [*RUN, "--data.tokenizer", "char", "--run.dir", "cut"]
+    process = bench.start(ranks, [*options, "--train.sample-tokens", "1000000"])
     wait_for(process, "the end", lambda: os.path.exists(bench.path("cut", "finished")))
     send(bench, process, ranks, number, draw)
     expect_saved(bench, process)
-    printed = bench.run(ranks, [*RUN, "--run.dir", "cut", "--resume", "auto"])
+    printed = bench.run(ranks, [*options, "--resume", "auto"])
     expect("there is nothing to do" in printed, printed)
 
 

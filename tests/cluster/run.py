@@ -14,6 +14,7 @@ from testbed import Bench, Failure, TestbedError
 
 PARTS = {
     "hosts": hosts.run,
+    "doctor": hosts.run_doctor,
     "slurm": slurm.run_launches,
     "slurm-stops": slurm.run_stops,
     "sweep": slurm.run_sweep,

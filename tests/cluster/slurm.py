@@ -1,12 +1,13 @@
 """Jobs of Slurm: launched both ways they are mpirun's runs bit for bit; stopped ones save, are queued again, and go on as if nothing had
 been."""
-import shlex
+import os
+import signal
 import time
 
 from testbed import ROOT, SMALL, Slurm, expect, expect_equal
 
 SAVED = 75
-SCRIPT = ROOT / "cluster/slurm/train.sbatch"
+SCRIPTS = ROOT / "cluster/slurm"
 RUN = [*SMALL, "--train.micro-batch", "1", "--train.global-batch", "4", "--zero", "1"]
 NODES = 2
 
@@ -26,13 +27,14 @@ def whole(bench, ini):
     bench.run_command([bench.mpirun, "--oversubscribe", "-np", str(NODES), bench.program, "train", "--config", ini, "--run.dir", "whole"])
 
 
-def submit_script(bench, slurm, ini, run_dir, *sbatch):
-    return slurm.submit(f"--nodes={NODES}", "--ntasks-per-node=1", *sbatch, SCRIPT, ini, "--run.dir", run_dir, more={"TRIREME": bench.program})
+def submit_script(bench, slurm, ini, run_dir, *sbatch, launcher="srun"):
+    return slurm.submit(f"--nodes={NODES}", "--ntasks-per-node=1", *sbatch, SCRIPTS / "train.sbatch", ini, "--run.dir", run_dir,
+                        more={"TRIREME": bench.program, "TRIREME_LAUNCHER": launcher})
 
 
 def expect_end(slurm, found, state, code=0):
     expect(found["JobState"] == state and found["ExitCode"] == f"{code}:0",
-           f"job {found['JobId']} is {found['JobState']}, exit {found['ExitCode']}, not {state}, {code}:0\n{slurm.log(found)}")
+           f"job {found['JobId']} is {found['JobState']}, exit {found['ExitCode']}, not {state}, {code}:0\n{slurm.log(found)[-3000:]}")
 
 
 def run_launches(bench):
@@ -40,16 +42,11 @@ def run_launches(bench):
     ini = config(bench, "run.ini", 12)
     whole(bench, ini)
     with Slurm(bench, NODES) as slurm:
-        command = shlex.join([bench.mpirun, "-np", str(NODES), "--map-by", "node", bench.program, "train", "--config", ini, "--run.dir",
-                              "by-mpirun"])
-        by_mpirun = slurm.submit(f"--nodes={NODES}", "--ntasks-per-node=1", "--wrap", command)
-        expect_end(slurm, slurm.end_of(by_mpirun), "COMPLETED")
-        by_srun = submit_script(bench, slurm, ini, "by-srun")
-        found = slurm.end_of(by_srun)
-        expect_end(slurm, found, "COMPLETED")
-        expect(f"on {NODES} hosts" in slurm.log(found), f"the banner does not show {NODES} hosts:\n{slurm.log(found)}")
-        for run_dir in ("by-mpirun", "by-srun"):
-            expect_equal(bench, "whole", run_dir)
+        for launcher in ("mpirun", "srun"):
+            found = slurm.end_of(submit_script(bench, slurm, ini, launcher, launcher=launcher))
+            expect_end(slurm, found, "COMPLETED")
+            expect(f"on {NODES} hosts" in slurm.log(found), f"the banner does not show {NODES} hosts:\n{slurm.log(found)[:3000]}")
+            expect_equal(bench, "whole", launcher)
     print("sbatch + mpirun and sbatch + srun are mpirun bit for bit")
 
 
@@ -69,28 +66,64 @@ def stop_by_signal(bench, slurm, ini, run_dir):
     return job
 
 
+def ranks_of(bench, run_dir):
+    """The processes of the program that train in a run directory; `trireme launch` is none of them."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().decode(errors="replace").split("\0")
+            if words[1:2] == ["train"] and run_dir in words and os.readlink(f"/proc/{name}/exe") == os.path.realpath(bench.program):
+                found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
 def stop_by_time(bench, slurm, ini, run_dir):
-    """The time limit of a minute, and a signal 45 s ahead of it."""
-    return submit_script(bench, slurm, ini, run_dir, "--time=1", "--signal=B:USR1@45")
+    """The time limit of a minute, and a signal ahead of it. The ranks are held up until it has come: machines differ in speed."""
+    job = submit_script(bench, slurm, ini, run_dir, "--time=1", "--signal=B:USR1@45")
+    slurm.wait(job, lambda found: has_steps(bench, run_dir, 5), "training")
+    ranks = ranks_of(bench, run_dir)
+    expect(len(ranks) == NODES, f"{len(ranks)} ranks train in {run_dir}")
+    for rank in ranks:
+        os.kill(rank, signal.SIGSTOP)
+    time.sleep(25)
+    for rank in ranks:
+        os.kill(rank, signal.SIGCONT)
+    return job
 
 
 def run_stops(bench):
     """Stopped jobs end with 75, are queued again by the script, and end like the run that was not stopped."""
-    ini = config(bench, "run.ini", 6000, "--checkpoint.keep", "1")
-    began = time.monotonic()
+    ini = config(bench, "run.ini", 800, "--checkpoint.keep", "1")
     whole(bench, ini)
-    expect(time.monotonic() - began > 5, "the run is too short to be stopped")
     with Slurm(bench, NODES) as slurm:
         for name, stop in (("signal", stop_by_signal), ("time", stop_by_time)):
             job = stop(bench, slurm, ini, f"by-{name}")
             found = slurm.wait(job, lambda found: found.get("Restarts", "0") != "0", "queued again")
-            log = slurm.log(found)
-            expect("75" in log or "saved" in log, f"the log does not say that the run was saved:\n{log}")
+            expect("saved" in slurm.log(found), f"the log does not say that the run was saved:\n{slurm.log(found)[-3000:]}")
             slurm.call("scontrol", "update", f"JobId={job}", "TimeLimit=10", code=None)
-            expect_end(slurm, slurm.end_of(job), "COMPLETED")
+            found = slurm.end_of(job)
+            expect_end(slurm, found, "COMPLETED")
+            expect("resumed from" in slurm.log(found), f"the log does not say that the run went on:\n{slurm.log(found)[:3000]}")
             expect_equal(bench, "whole", f"by-{name}")
-            print(f"stopped by {name}: saved, queued again, and bit for bit the run that was not stopped")
+            print(f"stopped by {name}: saved, queued again {found['Restarts']} times, and bit for bit the run that was not stopped")
 
 
 def run_sweep(bench):
-    raise NotImplementedError
+    """An array of two runs, each like one that is started by hand."""
+    ini = config(bench, "run.ini", 12)
+    lines = ["--train.seed 5", "--train.seed 6 --optimizer.lr 1e-3"]
+    with open(bench.path("sweep.txt"), "w") as file:
+        file.write("# two runs\n" + "\n".join(lines) + "\n")
+    for number, line in enumerate(lines, 1):
+        bench.run_command([bench.mpirun, "--oversubscribe", "-np", str(NODES), bench.program, "train", "--config", ini, *line.split(),
+                           "--run.dir", f"alone{number}"])
+    with Slurm(bench, NODES) as slurm:
+        job = slurm.submit("--array=1-2", f"--nodes={NODES}", "--ntasks-per-node=1", SCRIPTS / "sweep.sbatch", ini, "sweep.txt",
+                           more={"TRIREME": bench.program, "TRIREME_SLURM": str(SCRIPTS)})
+        for number in (1, 2):
+            expect_end(slurm, slurm.end_of(f"{job}_{number}"), "COMPLETED")
+            expect_equal(bench, f"alone{number}", f"runs/sweep/{number}")
+    print("two runs of an array are those started by hand, bit for bit")

@@ -88,16 +88,16 @@ class Slurm:
                 return found
             if time.monotonic() > end:
                 raise Failure(f"job {job} is not {what} after {limit} s: {found.get('JobState')}, {found.get('Reason')}\n"
-                              + self.log(found))
+                              + self.log(found)[-3000:])
             time.sleep(0.3)
 
     def end_of(self, job):
         """Waits for the end of a job: what scontrol says of it then."""
-        return self.wait(job, lambda found: found["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"), "over")
+        return self.wait(job, lambda found: found["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"), "over", 3 * LIMIT)
 
     def log(self, found):
         try:
-            return Path(found["StdOut"]).read_text(errors="replace")[-3000:]
+            return Path(found["StdOut"]).read_text(errors="replace")
         except (OSError, KeyError):
             return "(no log)"
 

@@ -8,6 +8,7 @@
 #include "models/families/family.h"
 #include "models/session/stepwise_run.h"
 #include "runtime/base/philox.h"
+#include "runtime/comm/record/recorder.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/ops/host_copy.h"
@@ -216,7 +217,12 @@ ModelConfig tiny_model(ModelFamily family) {
 LayoutResult run_on_threads(int size, const LayoutRun& run) {
   std::vector<LayoutResult> results(static_cast<size_t>(size));
   run_thread_ranks(size, [&](Communicator& world) {
+    // Whatever the layout, ranks of a stage make equal calls from equal places.
+    Recorder recorder;
+    world.set_recorder(&recorder);
+    world.set_call_check(CallCheck::step);
     results[static_cast<size_t>(world.rank())] = run_layout(world, run);
+    world.set_recorder(nullptr);
   });
   for (const LayoutResult& other : results) {
     EXPECT_EQ(other.losses, results[0].losses);

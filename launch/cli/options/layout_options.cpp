@@ -3,6 +3,7 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
 #include "launch/config/attention_choice.h"
+#include "runtime/watch/hang_limits.h"
 
 namespace trireme::launch {
 
@@ -31,9 +32,7 @@ std::vector<Option> degree_options(const std::string& section) {
       {section, "context", "cp",
        whole(
            [](auto& c) -> auto& { return c.parallel.context; }, 1, kMostRanks),
-       "context-parallel degree: shard every sequence over N ranks (ring attention); for long "
-       "sequences",
-       ""},
+       "context-parallel degree: shard every sequence over N ranks (ring attention); for long sequences", ""},
       {section, "expert", "ep",
        whole(
            [](auto& c) -> auto& { return c.parallel.expert; }, 1, kMostRanks),
@@ -73,8 +72,7 @@ std::vector<Option> execution_options(const std::string& section) {
        whole(
            [](auto& c) -> auto& { return c.parallel.zero_stage; }, 0, 3),
        "ZeRO stage: shard over data-parallel ranks 1: optimizer state; 2: gradients too; 3: "
-       "weights too (FSDP), gathered layer by layer at the cost of more communication; 0: "
-       "replicate all",
+       "weights too (FSDP), gathered layer by layer at the cost of more communication; 0: replicate all",
        ""},
       {section, "shard", "",
        whole(
@@ -105,16 +103,14 @@ std::vector<Option> execution_options(const std::string& section) {
       {section, "bucket-mib", "",
        real(
            [](auto& c) -> auto& { return c.parallel.bucket_mib; }, 0.001, 1 << 20),
-       "bucket size of the gradient reduction in MiB; larger buckets communicate faster and "
-       "overlap less",
+       "bucket size of the gradient reduction in MiB; larger buckets communicate faster and overlap less",
        ""},
       {section, "overlap", "", on_off([](auto& c) -> auto& { return c.parallel.overlap; }),
        "overlap gradient reduction, and weight gathering (ZeRO 3), with compute", ""},
       {section, "grad-dtype", "",
        choice<DType>([](auto& c) -> auto& { return c.parallel.gradient_dtype; },
                      {{"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}}),
-       "dtype in which gradients are communicated; 16 bits halve the traffic; sums are "
-       "accumulated in fp32",
+       "dtype in which gradients are communicated; 16 bits halve the traffic; sums are accumulated in fp32",
        "",
        [](const RunConfig& c) -> std::string {
          if (c.parallel.gradient_ranks() > 1) return {};
@@ -143,14 +139,30 @@ std::vector<Option> attention_options(const std::string& section) {
        "maximum workspace of cuDNN attention in MiB; shapes that need more use own kernels", "",
        [](const RunConfig& c) { return why_no_cudnn(c); }},
       {section, "deterministic", "", on_off([](auto& c) -> auto& { return c.run.deterministic; }),
-       "deterministic results; off: cuDNN attention may sum gradients in any order, which takes "
-       "less memory",
+       "deterministic results; off: cuDNN attention may sum gradients in any order, which takes less memory",
        "",
        [](const RunConfig& c) {
          const std::string why = c.run.deterministic ? "" : why_no_cudnn(c);
          return why.empty() ? "" : "own kernels always are, and " + why;
        }},
   };
+}
+
+OptionValue hang_limits() {
+  OptionValue value;
+  value.placeholder = "S,PHASE=S,...";
+  value.set = [](RunConfig& config, const std::string& given) -> std::string {
+    const auto limits = watch::parse_hang_limits(given);
+    if (!limits) {
+      return "seconds, up to 1e6, for all phases, then PHASE=SECONDS with commas between: setup, step, data, "
+             "forward, backward, reduction, update, evaluation, save, sample, teardown; either may be left "
+             "out";
+    }
+    config.run.hang_limit = *limits;
+    return "";
+  };
+  value.get = [](const RunConfig& config) { return watch::to_string(config.run.hang_limit); };
+  return value;
 }
 
 }  // namespace
@@ -223,13 +235,25 @@ std::vector<Option> run_options() {
        "moves data; a mismatch is reported instead of wrong results or a hang; costs an exchange per "
        "collective",
        ""},
+      {section, "hang-limit", "", hang_limits(),
+       "end the job with exit code 6, naming the ranks to blame, when a rank makes no progress for so many "
+       "seconds and nobody it waits for does: one number for all phases, and others by phase: setup, step "
+       "(or "
+       "data, forward, backward, reduction, update), evaluation, save, sample, teardown, as in "
+       "600,save=1800; "
+       "the first step may take as long as setup; 0: no limit",
+       ""},
+      {section, "watch-interface", "",
+       text(
+           [](auto& c) -> auto& { return c.run.watch_interface; }, "NAME|ADDRESS"),
+       "network interface of the watchdogs, by its name or its address on this host",
+       "loopback on one host, else those by which hosts reach each other"},
       {section, "check-memory", "", on_off([](auto& c) -> auto& { return c.run.check_memory; }),
        "refuse a run predicted to need more memory than the host, control group or GPU has", ""},
       {section, "threads", "",
        whole(
            [](auto& c) -> auto& { return c.run.threads; }, 0, 4096),
-       "CPU threads per rank; 0: the cores of the host, or of its control group, divided by the "
-       "ranks on it",
+       "CPU threads per rank; 0: the cores of the host, or of its control group, divided by the ranks on it",
        ""},
   };
   std::vector<Option> attention = attention_options(section);
@@ -245,9 +269,7 @@ std::vector<Option> verify_options() {
            [](auto& c) -> auto& { return c.verify.steps; }, 1, 1000),
        "number of training steps to compare", ""},
       {section, "full", "", on_off([](auto& c) -> auto& { return c.verify.full; }),
-       "compare the model, sequences and batch at full size; off: reduce them, which is much "
-       "faster",
-       ""},
+       "compare the model, sequences and batch at full size; off: reduce them, which is much faster", ""},
   };
 }
 

@@ -117,8 +117,7 @@ std::vector<Option> model_options() {
       {section, "kv-heads", "",
        whole(
            [](auto& c) -> auto& { return c.model.num_kv_heads; }, 1, 1 << 20),
-       "number of key-value heads; fewer than model.heads is grouped-query attention, 1 "
-       "multi-query",
+       "number of key-value heads; fewer than model.heads is grouped-query attention, 1 multi-query",
        "heads"},
       {section, "head-dim", "",
        whole(
@@ -169,9 +168,8 @@ std::vector<Option> model_options() {
       {section, "rotary-scaling", "",
        real(
            [](auto& c) -> auto& { return c.model.rotary_scaling_factor; }, 1),
-       "RoPE scaling factor for longer contexts, as in Llama 3.1 (stretches low frequencies); 1: "
-       "none",
-       "", needs_rotary},
+       "RoPE scaling factor for longer contexts, as in Llama 3.1 (stretches low frequencies); 1: none", "",
+       needs_rotary},
       {section, "rotary-original-positions", "",
        whole(
            [](auto& c) -> auto& { return c.model.rotary_original_positions; }, 1),

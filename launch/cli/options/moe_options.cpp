@@ -99,9 +99,8 @@ std::vector<Option> moe_options() {
       {section, "capacity-factor", "",
        real(
            [](auto& c) -> auto& { return c.model.moe.capacity_factor; }, 1e-6, 1 << 20),
-       "capacity factor: an expert takes at most X times its even share of the tokens of each "
-       "sequence",
-       "", needs_capacity},
+       "capacity factor: an expert takes at most X times its even share of the tokens of each sequence", "",
+       needs_capacity},
       {section, "aux-loss", "",
        real(
            [](auto& c) -> auto& { return c.model.moe.aux_loss; }, 0),
@@ -109,8 +108,7 @@ std::vector<Option> moe_options() {
       {section, "aux-scope", "",
        choice<BalanceScope>([](auto& c) -> auto& { return c.model.moe.aux_scope; },
                             {{"sequence", BalanceScope::sequence}, {"batch", BalanceScope::batch}}),
-       "compute the auxiliary loss within each sequence, or from the expert load of the last "
-       "global batch",
+       "compute the auxiliary loss within each sequence, or from the expert load of the last global batch",
        "", needs_aux_loss},
       {section, "z-loss", "",
        real(

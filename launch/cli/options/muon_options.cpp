@@ -51,9 +51,7 @@ std::vector<Option> muon_options() {
        "dtype of the Newton-Schulz products; auto: fp32 with train.precision fp32, else bf16", "",
        needs_muon},
       {section, "rules", "", rules(),
-       "set optimizer, learning rate, weight decay and freezing per parameter "
-       "(docs/optimizers.md)",
-       "none"},
+       "set optimizer, learning rate, weight decay and freezing per parameter (docs/optimizers.md)", "none"},
   };
 }
 

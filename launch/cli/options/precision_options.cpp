@@ -99,9 +99,7 @@ std::vector<Option> precision_options() {
        "tensor cores; reductions are fp32",
        ""},
       {section, "fp8", "", on_off([](auto& c) -> auto& { return c.train.float8; }),
-       "experimental: FP8 matrix products in the linear layers of blocks; needs train.precision "
-       "bf16",
-       "",
+       "experimental: FP8 matrix products in the linear layers of blocks; needs train.precision bf16", "",
        [](const RunConfig& c) -> std::string {
          return c.train.precision == DType::bf16 ? "" : "it goes with --train.precision bf16";
        }},

@@ -124,8 +124,7 @@ std::vector<Option> train_options() {
                               {"selective", RecomputeMode::selective},
                               {"full", RecomputeMode::full}}),
        "activation recomputation in the backward pass: selective recomputes core attention, full "
-       "whole blocks; saves activation memory for extra compute (full: about one more forward "
-       "pass)",
+       "whole blocks; saves activation memory for extra compute (full: about one more forward pass)",
        ""},
       {section, "recompute-every", "",
        whole(

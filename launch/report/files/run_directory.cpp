@@ -109,6 +109,11 @@ std::string to_json_line(const StepMetrics& m) {
   if (m.loss_z) json["loss_z"] = *m.loss_z;
   if (m.grad_norm_z) json["grad_norm_z"] = *m.grad_norm_z;
   if (m.val_loss) json["val_loss"] = *m.val_loss;
+  if (m.slowest_rank >= 0) {
+    json["slowest_rank"] = m.slowest_rank;
+    json["slowest_ratio"] = m.slowest_ratio;
+    json["straggler"] = m.is_straggler;
+  }
   if (!m.routers.empty()) {
     json["aux_loss"] = m.aux_loss;
     json["router_z_loss"] = m.router_z_loss;
@@ -201,6 +206,7 @@ void RunDirectory::write(const StepMetrics& m) {
   scalars.push_back({"optimizer/loss_scale", single(m.loss_scale)});
   scalars.push_back({"optimizer/skips", single(static_cast<double>(m.skips))});
   if (m.objective) scalars.push_back({"loss/objective", single(*m.objective)});
+  if (m.slowest_rank >= 0) scalars.push_back({"speed/slowest_ratio", single(m.slowest_ratio)});
   if (m.val_loss) scalars.push_back({"loss/validation", single(*m.val_loss)});
   if (!m.routers.empty()) {
     scalars.push_back({"loss/auxiliary", single(m.aux_loss)});

@@ -26,7 +26,8 @@ std::filesystem::path take_run_directory(const std::filesystem::path& wanted);
 
 /// One object without line end, with the keys step, time, tokens, loss, grad_norm, lr, step_ms,
 /// comm_wait_ms, data_wait_ms, checkpoint_wait_ms, tok_s, tflops, mfu, mfu_sure, peak_tflops, mem_bytes and,
-/// where it was evaluated, val_loss; of step 0 step, time, tokens and val_loss alone. What is not finite is
+/// where it was evaluated, val_loss; of the last step of a log window of several ranks slowest_rank,
+/// slowest_ratio and straggler; of step 0 step, time, tokens and val_loss alone. What is not finite is
 /// null.
 std::string to_json_line(const StepMetrics& metrics);
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -14,6 +15,11 @@ class RunLog {
   void set_path(std::filesystem::path path) {
     const std::lock_guard lock(mutex_);
     path_ = std::move(path);
+  }
+  /// Of the run; empty: there is none yet.
+  std::string directory() const {
+    const std::lock_guard lock(mutex_);
+    return path_.parent_path().string();
   }
   /// Adds `line` with one write, if the file is there: on a machine that does not share it, or when it is
   /// gone, there is the screen. Never throws.

@@ -46,8 +46,8 @@ Slice whole_slice(std::string name, DType dtype, const Shape& shape);
 void copy_box(const Box& part, size_t element_size, const Box& from_box, const std::byte* from,
               const Box& to_box, std::byte* to);
 
-/// Where the elements of `part` begin among the packed ones of `box`, which holds them, if they are neighbours
-/// there.
+/// Where the elements of `part` begin among the packed ones of `box`, which holds them, if they are
+/// neighbours there.
 std::optional<int64_t> place_of_run(const Box& part, const Box& box);
 
 /// Calls `run(index, place, count)` for each run of elements of the box that are neighbours in the tensor:

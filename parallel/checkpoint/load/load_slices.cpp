@@ -71,7 +71,7 @@ class Loader {
   void finish_oldest() {
     Message& oldest = in_flight_.front();
     for (const WorkPtr& work : oldest.works) work->wait();
-    if (oldest.received_for != nullptr) 
+    if (oldest.received_for != nullptr)
       give(*oldest.received_for, oldest.part, oldest.part, std::span(oldest.bytes).first(oldest.size));
     if (!oldest.bytes.empty()) spare_.push_back(std::move(oldest.bytes));
     in_flight_.pop_front();

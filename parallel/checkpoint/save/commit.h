@@ -1,7 +1,6 @@
 // Commits a checkpoint atomically: complete on all ranks, or not at all.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>

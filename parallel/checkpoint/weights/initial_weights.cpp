@@ -25,10 +25,8 @@ std::string find_initial_weights(const std::string& path) {
     const auto steps = checkpoint_steps(checkpoints.string());
     if (!steps.empty()) return (checkpoints / checkpoint_name(steps.front())).string();
   }
-  throw_bad_input(
-      "{} has neither a checkpoint nor model.safetensors: give one of them, or a run "
-      "directory",
-      path);
+  throw_bad_input("{} has neither a checkpoint nor model.safetensors: give one of them, or a run directory",
+                  path);
 }
 
 void load_initial_weights(Context& ctx, const ParallelContext& parallel, const CheckpointedModel& model,

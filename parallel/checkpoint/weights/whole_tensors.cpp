@@ -1,9 +1,8 @@
 #include "parallel/checkpoint/weights/whole_tensors.h"
 
-#include <algorithm>
 #include <cstring>
 #include <limits>
-#include <set>
+#include <utility>
 
 #include "parallel/checkpoint/format/checkpoint_directory.h"
 #include "parallel/checkpoint/format/cut_range.h"

@@ -11,6 +11,7 @@
 #include <future>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <thread>
 
 #include <fmt/ranges.h>
@@ -33,6 +34,13 @@ void flush(std::FILE* file) noexcept {
 }
 
 using State = MpiArrival::State;
+
+// abort() is for any place of a process, with no object at hand. Never destroyed: a thread may be late.
+std::mutex setting;
+std::shared_ptr<const std::function<void(ExitCode)>>& call_before_abort() {
+  static auto* const call = new std::shared_ptr<const std::function<void(ExitCode)>>();
+  return *call;
+}
 
 std::string label_of(const MpiArrival& arrival) {
   return arrival.state == State::ended ? fmt::format("{}, which has ended", arrival.text)
@@ -182,7 +190,19 @@ std::unique_ptr<Communicator> MpiEnvironment::make_world(const MpiOptions& optio
   return make_mpi_world(options);
 }
 
+void MpiEnvironment::before_abort(std::function<void(ExitCode)> call) {
+  auto made = call ? std::make_shared<const std::function<void(ExitCode)>>(std::move(call)) : nullptr;
+  const std::lock_guard lock(setting);
+  call_before_abort() = std::move(made);
+}
+
 void MpiEnvironment::abort(ExitCode code) noexcept {
+  std::shared_ptr<const std::function<void(ExitCode)>> call;
+  {
+    const std::lock_guard lock(setting);
+    call = call_before_abort();
+  }
+  if (call) (*call)(code);
   flush(stdout);
   flush(stderr);
   int initialized = 0, finalized = 0;

@@ -1,6 +1,7 @@
 // MPI in this process: from its start to its end.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -86,6 +87,9 @@ class MpiEnvironment {
 
   /// Ends every process of the job with `code`, this one included. From any thread; never waits for a rank.
   [[noreturn]] static void abort(ExitCode code) noexcept;
+  /// Is called by abort() before anything else, so that other ranks know that what follows is no accident;
+  /// null: nothing is. Not while an abort() is under way.
+  static void before_abort(std::function<void(ExitCode)> call);
 
  private:
   void find_hosts();

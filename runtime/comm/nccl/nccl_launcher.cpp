@@ -161,15 +161,16 @@ WorkPtr NcclLauncher::start(const std::shared_ptr<NcclGroup>& group, Stream& str
       LaunchedWork::Operation{std::move(call), stream.record(), nullptr});
   // Until it lies on its stream, where the allocator sees it, it is announced: it may wait here for its
   // group.
-  auto launched = push(group, is_message,
-                       [group, operation, comparison, state = state_,
-                        announced = cuda::announce_communication(device_.index)]() mutable {
-                         if (comparison) comparison->check();
-                         operation->done = group->launch(operation->call, *operation->ready);
-                         announced.reset();
-                         state->record(*group, operation->done, operation->call.recorded);
-                       },
-                       comparison);
+  auto launched = push(
+      group, is_message,
+      [group, operation, comparison, state = state_,
+       announced = cuda::announce_communication(device_.index)]() mutable {
+        if (comparison) comparison->check();
+        operation->done = group->launch(operation->call, *operation->ready);
+        announced.reset();
+        state->record(*group, operation->done, operation->call.recorded);
+      },
+      comparison);
   return std::make_shared<LaunchedWork>(group, stream, std::move(operation), std::move(launched));
 }
 
@@ -194,8 +195,7 @@ void NcclLauncher::abort() noexcept {
 }
 
 std::future<void> NcclLauncher::push(std::shared_ptr<NcclGroup> group, bool is_message,
-                                     std::function<void()> task,
-                                     std::shared_ptr<CallComparison> comparison) {
+                                     std::function<void()> task, std::shared_ptr<CallComparison> comparison) {
   std::packaged_task<void()> checked([group, work = std::move(task)] {
     group->check_health();
     work();

@@ -5,7 +5,7 @@
 #include <future>
 #include <memory>
 
-#include "runtime/comm/nccl/call_comparison.h"
+#include "runtime/comm/nccl/nccl_comparison.h"
 #include "runtime/comm/nccl/nccl_group.h"
 
 namespace trireme {

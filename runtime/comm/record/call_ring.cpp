@@ -16,6 +16,14 @@ constexpr uint64_t kTimeMask = (uint64_t{1} << kTimeBits) - 1;
 
 uint64_t tag_of(int64_t index) { return static_cast<uint64_t>(index) << kTimeBits; }
 
+/// Whether the time was not yet there, and the slot is still the call's.
+bool stamp(std::atomic<uint64_t>& time, const CallRing::Place& place, int64_t now) {
+  const auto passed = static_cast<uint64_t>(std::max<int64_t>(now - place.enqueued_ns, 0)) + 1;
+  uint64_t expected = tag_of(place.index);
+  return time.compare_exchange_strong(expected, tag_of(place.index) | std::min(passed, kTimeMask),
+                                      std::memory_order_release, std::memory_order_relaxed);
+}
+
 }  // namespace
 
 struct CallRing::Content {
@@ -39,17 +47,19 @@ CallRing::CallRing(RecordedGroup group, int64_t length, std::shared_ptr<Counter>
 }
 
 // Every store orders those before it: who reads a word of this call finds the version that announces it.
-int64_t CallRing::add(CallRecord record) {
+CallRing::Place CallRing::add(const CallRecord& record) {
   const int64_t index = num_calls_.load(std::memory_order_relaxed);
+  int64_t sequence = 0;
   if (is_point_to_point(record.kind)) {
-    record.sequence = num_messages_[2 * record.peer + (record.kind == CommKind::send)]++;
+    sequence = num_messages_[2 * record.peer + (record.kind == CommKind::send)]++;
   } else {
-    record.sequence = num_collectives_.load(std::memory_order_relaxed);
-    num_collectives_.store(record.sequence + 1, std::memory_order_relaxed);
+    sequence = num_collectives_.load(std::memory_order_relaxed);
+    num_collectives_.store(sequence + 1, std::memory_order_relaxed);
   }
-  Content content{record.sequence, record.count,      record.site.step, record.enqueued_ns,
-                  {},              record.site.micro_batch, record.site.layer, record.peer,
-                  record.kind,     record.op,         record.dtype,     record.site.phase};
+  Content content{sequence,           record.count, record.site.step,
+                  record.enqueued_ns, {},           record.site.micro_batch,
+                  record.site.layer,  record.peer,  record.kind,
+                  record.op,          record.dtype, record.site.phase};
   std::memcpy(content.label, record.label, sizeof content.label);
   const auto words = std::bit_cast<std::array<uint64_t, kNumWords>>(content);
   Slot& slot = slot_of(index);
@@ -60,22 +70,17 @@ int64_t CallRing::add(CallRecord record) {
   slot.ended.store(tag_of(index), std::memory_order_release);
   slot.version.store(version + 2, std::memory_order_release);
   num_calls_.store(index + 1, std::memory_order_release);
-  return index;
+  return {&slot, index, record.enqueued_ns};
 }
 
-bool CallRing::stamp(int64_t index, int64_t enqueued_ns, std::atomic<uint64_t> Slot::*time, int64_t now) {
-  const auto passed = static_cast<uint64_t>(std::max<int64_t>(now - enqueued_ns, 0)) + 1;
-  uint64_t expected = tag_of(index);
-  return (slot_of(index).*time)
-      .compare_exchange_strong(expected, tag_of(index) | std::min(passed, kTimeMask),
-                               std::memory_order_release, std::memory_order_relaxed);
-}
+void CallRing::start(const Place& place) const { stamp(place.slot->started, place, steady_ns()); }
 
-void CallRing::end(int64_t index, int64_t enqueued_ns) {
-  if ((slot_of(index).ended.load(std::memory_order_relaxed)) != tag_of(index)) return;
+void CallRing::end(const Place& place) const {
+  const uint64_t not_yet = tag_of(place.index);
+  if (place.slot->ended.load(std::memory_order_relaxed) != not_yet) return;
   const int64_t now = steady_ns();
-  stamp(index, enqueued_ns, &Slot::started, now);
-  if (stamp(index, enqueued_ns, &Slot::ended, now)) num_done_->fetch_add(1, std::memory_order_relaxed);
+  if (place.slot->started.load(std::memory_order_relaxed) == not_yet) stamp(place.slot->started, place, now);
+  if (stamp(place.slot->ended, place, now)) num_done_->fetch_add(1, std::memory_order_relaxed);
 }
 
 bool CallRing::read(int64_t index, CallRecord& record) const {
@@ -108,9 +113,9 @@ bool CallRing::read(int64_t index, CallRecord& record) const {
   return true;
 }
 
-std::optional<CallRecord> CallRing::find(int64_t index) const {
+std::optional<CallRecord> CallRing::find(const Place& place) const {
   CallRecord record;
-  return read(index, record) ? std::optional(record) : std::nullopt;
+  return read(place.index, record) ? std::optional(record) : std::nullopt;
 }
 
 CommHistory CallRing::history() const {

@@ -52,36 +52,40 @@ struct RecordedGroup {
 /// What a communicator has carried.
 struct CommHistory : RecordedGroup {
   std::vector<CallRecord> calls;  ///< oldest first, as many as the ring holds
-  int64_t num_collectives = 0;   ///< that were called so far
-  int64_t num_calls = 0;         ///< collectives and messages
+  int64_t num_collectives = 0;    ///< that were called so far
+  int64_t num_calls = 0;          ///< collectives and messages
 };
 
 /// A ring of records that any thread may read while calls are made: readers never hold up the writers, and
 /// leave out what is overwritten meanwhile (a seqlock a slot). add() is called by one thread at a time, the
 /// rest by any.
 class CallRing {
+  struct Slot;
+
  public:
   using Counter = std::atomic<int64_t>;
   /// `length` records, 1 to 32768. `num_done` counts calls that have ended.
   CallRing(RecordedGroup group, int64_t length, std::shared_ptr<Counter> num_done);
 
   const RecordedGroup& group() const { return group_; }
-  /// Adds a call, of which it fills in the sequence; it is neither started nor ended. Returns its index, from
-  /// 0.
-  int64_t add(CallRecord record);
-  /// The call with this index, which was added at `enqueued_ns`, begins or ends now. The first time counts,
-  /// and nothing happens where the record was overwritten.
-  void start(int64_t index, int64_t enqueued_ns) { stamp(index, enqueued_ns, &Slot::started, steady_ns()); }
-  void end(int64_t index, int64_t enqueued_ns);
-
-  /// The call with this index, as long as it is not overwritten.
-  std::optional<CallRecord> find(int64_t index) const;
+  /// A call of a ring that lives.
+  struct Place {
+    Slot* slot = nullptr;
+    int64_t index = 0, enqueued_ns = 0;
+  };
+  /// Adds a call, of which it fills in the sequence; it is neither started nor ended.
+  Place add(const CallRecord& record);
+  /// The call begins or ends now. The first time counts, and nothing happens where the record was
+  /// overwritten.
+  void start(const Place& place) const;
+  void end(const Place& place) const;
+  /// The call, as long as it is not overwritten.
+  std::optional<CallRecord> find(const Place& place) const;
   int world_rank() const { return group_.members[static_cast<size_t>(group_.rank)]; }
   CommHistory history() const;
 
  private:
-  // A record without its times, as words.
-  struct Content;
+  struct Content;  // a record without its times
   static constexpr size_t kNumWords = 9;
   struct Slot {
     std::atomic<uint64_t> version = 0;  // 2 i + 1 while call i is written, 2 i + 2 when it is there
@@ -89,9 +93,7 @@ class CallRing {
     // The low 16 bits of the index, so that only its own call changes it, and nanoseconds since it was made.
     std::atomic<uint64_t> started = 0, ended = 0;
   };
-  Slot& slot_of(int64_t index) { return slots_[static_cast<size_t>(index % length_)]; }
-  const Slot& slot_of(int64_t index) const { return slots_[static_cast<size_t>(index % length_)]; }
-  bool stamp(int64_t index, int64_t enqueued_ns, std::atomic<uint64_t> Slot::*time, int64_t now);
+  Slot& slot_of(int64_t index) const { return slots_[static_cast<size_t>(index % length_)]; }
   bool read(int64_t index, CallRecord& record) const;
 
   const RecordedGroup group_;
@@ -108,23 +110,23 @@ class RecordedCall {
  public:
   RecordedCall() = default;
   RecordedCall(std::shared_ptr<CallRing> ring, const CallRecord& record)
-      : ring_(std::move(ring)), enqueued_ns_(record.enqueued_ns), index_(ring_->add(record)) {}
+      : ring_(std::move(ring)), place_(ring_->add(record)) {}
 
   explicit operator bool() const { return ring_ != nullptr; }
   void start() const {
-    if (ring_) ring_->start(index_, enqueued_ns_);
+    if (ring_) ring_->start(place_);
   }
   void end() const {
-    if (ring_) ring_->end(index_, enqueued_ns_);
+    if (ring_) ring_->end(place_);
   }
   /// As long as the ring has it.
-  std::optional<CallRecord> record() const { return ring_ ? ring_->find(index_) : std::nullopt; }
+  std::optional<CallRecord> record() const { return ring_ ? ring_->find(place_) : std::nullopt; }
   /// This rank; only of a recorded call.
   int world_rank() const { return ring_->world_rank(); }
 
  private:
   std::shared_ptr<CallRing> ring_;
-  int64_t enqueued_ns_ = 0, index_ = 0;
+  CallRing::Place place_;
 };
 
 }  // namespace trireme

@@ -12,8 +12,9 @@
 
 namespace trireme {
 
-/// One a rank, which its communicators share (Communicator::set_recorder). The thread that computes says where
-/// it is; every reader may be any thread at any time, also while the rank is stuck, and holds nobody up.
+/// One a rank, which its communicators share (Communicator::set_recorder). The thread that computes says
+/// where it is; every reader may be any thread at any time, also while the rank is stuck, and holds nobody
+/// up.
 class Recorder {
  public:
   /// Records to keep of each communicator: 1 to 32768, 96 bytes each.

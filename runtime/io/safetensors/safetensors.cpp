@@ -63,8 +63,7 @@ Parts split(const MappedFile& file) {
     const std::string_view other = signature_of(file.text());
     if (!other.empty()) throw_bad_input("{} is not a safetensors file: it is {}", file.path(), other);
     throw_bad_input(
-        "{} is truncated or not a safetensors file: its header should have {} bytes, {} follow (limit "
-        "{})",
+        "{} is truncated or not a safetensors file: its header should have {} bytes, {} follow (limit {})",
         file.path(), length, rest, kMaxHeaderBytes);
   }
   return {file.text().substr(kLengthBytes, length), bytes.subspan(kLengthBytes + length)};

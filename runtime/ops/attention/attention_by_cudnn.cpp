@@ -7,14 +7,12 @@ std::string why_not_by_cudnn(const AttentionShape& s, DType dtype) {
   if (s.q_len != s.kv_len) return "cuDNN attention is used only with as many queries as keys";
   if (s.q_len == 1) return "cuDNN attention is not used for a single token";
   if (s.head_dim > 128 || s.head_dim % 8 != 0)
-    return "cuDNN attention is used only with head sizes "
-           "8, 16, ... 128";
+    return "cuDNN attention is used only with head sizes 8, 16, ... 128";
   if (s.window > 0) return "cuDNN attention is not used with sliding windows";
   if (s.soft_cap > 0) return "cuDNN attention is not used with logit soft-capping";
   if (s.first_key) return "cuDNN attention is not used with packed documents kept separate";
   if (s.causal && s.shift != 0)
-    return "cuDNN attention is used only with queries at the positions of "
-           "the keys";
+    return "cuDNN attention is used only with queries at the positions of the keys";
   return "";
 }
 

@@ -67,10 +67,28 @@ TEST_F(RestartsOfARun, AStepThatWasThereBeforeIsNone) {
   expect_refused_after(0, "after step 20");
 }
 
+TEST_F(RestartsOfARun, RequestedEndsCountForLessButDoCount) {
+  begin();
+  excuse_restart(checkpoints_);
+  EXPECT_FALSE(fs::exists(checkpoints_)) << "the first start was not counted";
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_NO_THROW(restart()) << i;
+    excuse_restart(checkpoints_);
+  }
+  EXPECT_EQ(read_restarts(checkpoints_).number, 0);
+  EXPECT_EQ(read_restarts(checkpoints_).requested, 8);
+  restart();
+  restart();
+  test::expect_error(ExitCode::no_progress, {"10 restarts in succession"}, [&] { restart(); });
+  commit(20);
+  restart();
+  EXPECT_EQ(read_restarts(checkpoints_).requested, 0);
+}
+
 TEST_F(RestartsOfARun, ANoteThatIsNoneCountsAsNothing) {
   begin();
   fs::create_directories(checkpoints_);
-  for (const char* text : {"", "step-00000020", "step-x 3\n", "something 3\n", "none -4\n"}) {
+  for (const char* text : {"", "step-00000020", "step-x 3\n", "something 3\n", "none -4\n", "none 1 -3\n"}) {
     std::ofstream(checkpoints_ + "/restarts") << text;
     EXPECT_EQ(read_restarts(checkpoints_).number, 0) << text;
     EXPECT_NO_THROW(restart());

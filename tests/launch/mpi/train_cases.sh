@@ -50,6 +50,8 @@ layouts() {
   for words in '"cat":"attention"' linear_backward_weight; do
     grep -q "$words" tensor/profile.json || complain "no '$words' in tensor/profile.json"
   done
+  train 2 "${tiny[@]}" --tp 2 --run.check-collectives on --run.dir checked || complain "checked collectives: $(cat out)"
+  [[ $(losses checked) == "$(losses tensor)" ]] || complain "checked collectives change losses: $(losses checked)"
   train 4 "${tiny[@]}" --tp 2 --parallel.sequence on --run.dir sequence || complain "sequence parallelism: $(cat out)"
   train 2 "${tiny[@]}" --cp 2 --run.dir context || complain "two context ranks: $(cat out)"
   train 4 "${tiny[@]}" --zero 3 --run.dir zero || complain "ZeRO 3: $(cat out)"

@@ -119,7 +119,7 @@ TEST(PeakText, SaysWhereThePeakComesFromAndWhatItIsWorth) {
   EXPECT_THAT(peak_text({.flops = 3e11, .source = PeakSource::raised}, of),
               AllOf(HasSubstr("the rate a step reached"), HasSubstr("uncertain (MFU is marked ?)")));
   EXPECT_THAT(peak_text({.flops = 3e11, .is_capped = true}, of), HasSubstr("more threads than cores"));
-  EXPECT_EQ(to_string(PeakSource::stored), "stored");
+  EXPECT_EQ(text_of(PeakSource::stored), "stored");
 }
 
 }  // namespace

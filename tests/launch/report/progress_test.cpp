@@ -90,6 +90,18 @@ TEST(Progress, AScreenThatFailsIsToldOnceInTheLog) {
               HasSubstr("standard output cannot be written: No space left on device; the run continues"));
 }
 
+TEST(Progress, TheStepLineNamesTheSlowestRank) {
+  StepMetrics m = step(10);
+  EXPECT_THAT(step_line(m, 2000, 179.9), Not(HasSubstr("slowest")));
+  m.slowest_rank = 3;
+  m.slowest_ratio = 1.254;
+  EXPECT_THAT(step_line(m, 2000, 179.9), HasSubstr(" | slowest rank 3 (1.25x)"));
+  // On a narrow terminal it stays where it is a straggler.
+  EXPECT_THAT(step_line(m, 2000, 179.9, 100), Not(HasSubstr("slowest")));
+  m.is_straggler = true;
+  EXPECT_THAT(step_line(m, 2000, 179.9, 100), HasSubstr("slowest rank 3"));
+}
+
 TEST(Progress, TheStepLineSaysWhatIsUnusual) {
   StepMetrics m = step(10);
   m.loss_z = 3.9;

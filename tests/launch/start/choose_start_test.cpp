@@ -23,7 +23,8 @@ const ThisMachine kEight{"here", 8, 0, true};
 
 TEST(ChooseStart, OnThisMachine) {
   EXPECT_EQ(command({.ranks = 1}, kEight, {}), "p");
-  EXPECT_EQ(command({.ranks = 1, .launcher = "mpirun"}, kEight, {}), "mpirun -n 1 --map-by slot:PE=8 --bind-to core p");
+  EXPECT_EQ(command({.ranks = 1, .launcher = "mpirun"}, kEight, {}),
+            "mpirun -n 1 --map-by slot:PE=8 --bind-to core p");
   EXPECT_EQ(command({.ranks = 2}, kEight, {}), "mpirun -n 2 --map-by slot:PE=4 --bind-to core p");
   EXPECT_EQ(command({}, kEight, {}), "mpirun -n 8 --map-by slot:PE=1 --bind-to core p");
   EXPECT_EQ(command({.cores = 3}, kEight, {}), "mpirun -n 2 --map-by slot:PE=3 --bind-to core p");
@@ -38,20 +39,24 @@ TEST(ChooseStart, OnHosts) {
             "mpirun -n 5 --host h1:4,h2:1 --map-by slot:PE=2 --bind-to core p");
   EXPECT_EQ(command({.gpus = 4, .hosts = {{"h1", 0}, {"h2", 0}}}, kEight, {}),
             "mpirun -n 8 --host h1:4,h2:4 --map-by slot:PE=2 --bind-to core p");
-  test::expect_error(ExitCode::usage, {"hosts of your own"},
-                     [] { choose_start({.hosts = {{"h1", 4}}, .launcher = "srun"}, kEight, {}); });
+  test::expect_error(ExitCode::usage, {"hosts of your own"}, [] {
+    choose_start({.hosts = {{"h1", 4}}, .launcher = "srun"}, kEight, {});
+  });
 }
 
 TEST(ChooseStart, InASlurmJob) {
-  Variables job = {{"SLURM_JOB_ID", "17"},          {"SLURM_JOB_NODELIST", "n[1-2]"},
-                   {"SLURM_TASKS_PER_NODE", "4(x2)"}, {"SLURM_NTASKS", "8"},
+  Variables job = {{"SLURM_JOB_ID", "17"},
+                   {"SLURM_JOB_NODELIST", "n[1-2]"},
+                   {"SLURM_TASKS_PER_NODE", "4(x2)"},
+                   {"SLURM_NTASKS", "8"},
                    {"SLURM_JOB_CPUS_PER_NODE", "8(x2)"}};
   EXPECT_EQ(command({}, kEight, job),
             "srun --mpi=pmix --kill-on-bad-exit=1 --distribution=block --ntasks=8 --cpus-per-task=2 p");
   EXPECT_THAT(choose_start({}, kEight, job).where, "Slurm job 17: 2 nodes, 8 tasks, srun");
   EXPECT_EQ(command({.ranks = 6}, kEight, job),
             "mpirun -n 6 --host n1:4,n2:2 --map-by slot:PE=2 --bind-to core p");
-  EXPECT_EQ(command({.hosts = {{"h1", 2}}}, kEight, job), "mpirun -n 2 --host h1:2 --map-by slot:PE=4 --bind-to core p");
+  EXPECT_EQ(command({.hosts = {{"h1", 2}}}, kEight, job),
+            "mpirun -n 2 --host h1:2 --map-by slot:PE=4 --bind-to core p");
   test::expect_error(ExitCode::usage, {"job 17 has 8 tasks", "TRIREME_LAUNCHER=mpirun"},
                      [&] { choose_start({.ranks = 6, .launcher = "srun"}, kEight, job); });
   const ThisMachine without{"here", 8, 0, false};
@@ -62,14 +67,16 @@ TEST(ChooseStart, InASlurmJob) {
   EXPECT_THAT(command({}, kEight, job), HasSubstr("mpirun -n 8"));
   EXPECT_THAT(command({.launcher = "srun"}, kEight, job), HasSubstr("srun"));
   job["TRIREME_LAUNCHER"] = "mpiexec";
-  test::expect_error(ExitCode::usage, {"TRIREME_LAUNCHER is 'mpiexec'"}, [&] { choose_start({}, kEight, job); });
+  test::expect_error(ExitCode::usage, {"TRIREME_LAUNCHER is 'mpiexec'"},
+                     [&] { choose_start({}, kEight, job); });
   job.erase("TRIREME_LAUNCHER");
   job.erase("SLURM_NTASKS");
   job["SLURM_GPUS_ON_NODE"] = "2";
   EXPECT_EQ(command({}, kEight, job),
             "srun --mpi=pmix --kill-on-bad-exit=1 --distribution=block --ntasks=4 --ntasks-per-node=2 "
             "--cpus-per-task=4 p");
-  test::expect_error(ExitCode::usage, {"this is none"}, [] { choose_start({.launcher = "srun"}, kEight, {}); });
+  test::expect_error(ExitCode::usage, {"this is none"},
+                     [] { choose_start({.launcher = "srun"}, kEight, {}); });
 }
 
 TEST(JobCommand, Batch) {
@@ -91,9 +98,9 @@ TEST(JobCommand, WordsAsAShellHasThem) {
 }
 
 TEST(Variables, APlaceInAnotherJobIsNotPassedOn) {
-  const Variables variables = {{"PMIX_RANK", "0"},       {"PMI_RANK", "0"},        {"OMPI_COMM_WORLD_SIZE", "1"},
-                               {"OMPI_MCA_pml", "ob1"},  {"PMIX_MCA_gds", "hash"}, {"SLURM_JOB_ID", "1"},
-                               {"NCCL_DEBUG", "WARN"}};
+  const Variables variables = {
+      {"PMIX_RANK", "0"},       {"PMI_RANK", "0"},     {"OMPI_COMM_WORLD_SIZE", "1"}, {"OMPI_MCA_pml", "ob1"},
+      {"PMIX_MCA_gds", "hash"}, {"SLURM_JOB_ID", "1"}, {"NCCL_DEBUG", "WARN"}};
   const Variables kept = without_place(variables);
   EXPECT_THAT(kept, testing::UnorderedElementsAre(testing::Key("OMPI_MCA_pml"), testing::Key("PMIX_MCA_gds"),
                                                   testing::Key("SLURM_JOB_ID"), testing::Key("NCCL_DEBUG")));

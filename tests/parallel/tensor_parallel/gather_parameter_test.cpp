@@ -35,12 +35,21 @@ void expect_whole(int size, const std::function<Parameter(const TensorParallel&)
   });
 }
 
+std::function<Parameter(const TensorParallel&)> sharded(const Shape& shape, int dim) {
+  return
+      [=](const TensorParallel& t) { return Parameter::part_of("w", shape, dim, t.part(shape[dim]), 0, 1); };
+}
+
 TEST(GatherParameter, PutsEveryKindTogether) {
   for (const int size : {1, 2, 3, 4}) {
-    expect_whole(size, [](const TensorParallel& t) { return t.sharded("rows", {7, 5}, 0, 0, 1); });
-    expect_whole(size, [](const TensorParallel& t) { return t.sharded("columns", {5, 7}, 1, 0, 1); });
-    expect_whole(size, [](const TensorParallel& t) { return t.sharded("vector", {11}, 0, 0, 1); });
-    expect_whole(size, [](const TensorParallel& t) { return t.copied("gain", {6}, 0, 1); });
+    expect_whole(size, sharded({7, 5}, 0));
+    expect_whole(size, sharded({5, 7}, 1));
+    expect_whole(size, sharded({11}, 0));
+    expect_whole(size, [](const TensorParallel& t) {
+      Parameter p = Parameter::whole("gain", {6}, 0, 1);
+      p.num_copies = t.size();
+      return p;
+    });
   }
 }
 

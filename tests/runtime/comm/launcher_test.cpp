@@ -19,10 +19,10 @@ class LauncherVariables {
  public:
   explicit LauncherVariables(const std::vector<std::pair<std::string, std::string>>& variables) {
     for (const char* name :
-         {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "MV2_COMM_WORLD_SIZE",
-          "MV2_COMM_WORLD_RANK", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_JOB_ID",
-          "SLURM_MPI_TYPE", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_RANK",
-          "TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK"}) {
+         {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "PMI_SIZE",
+          "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS",
+          "SLURM_PROCID", "SLURM_JOB_ID", "SLURM_MPI_TYPE", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_RANK",
+          "FLUX_JOB_SIZE", "FLUX_TASK_RANK", "TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK"}) {
       const char* old = std::getenv(name);
       before_[name] = old ? std::optional<std::string>(old) : std::nullopt;
       ::unsetenv(name);
@@ -118,7 +118,8 @@ TEST(Launcher, SrunWithoutPmixIsRefusedBeforeMpiStarts) {
 }
 
 TEST(Launcher, AStepOfOneTaskWithoutPmixIsAloneWhateverItsPlugin) {
-  const LauncherVariables one({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}, {"PMI_RANK", "0"}, {"PMI_SIZE", "1"}});
+  const LauncherVariables one(
+      {{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}, {"PMI_RANK", "0"}, {"PMI_SIZE", "1"}});
   EXPECT_FALSE(launched_under_mpi());
   EXPECT_NO_THROW(check_launcher(1));
   EXPECT_NO_THROW(check_plugin());

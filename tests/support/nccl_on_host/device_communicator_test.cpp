@@ -1,7 +1,9 @@
 // Communicators on tensors of a device: NCCL's, and the others through memory of the host. Ranks are threads.
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <barrier>
+#include <chrono>
 #include <mutex>
 #include <thread>
 
@@ -9,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/comm/nccl/nccl_launcher.h"
+#include "runtime/comm/record/recorder.h"
 #include "tests/runtime/comm/communicator_conformance.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/nccl_on_host/nccl.h"
@@ -40,6 +43,79 @@ INSTANTIATE_TEST_SUITE_P(All, NcclConformance,
                          testing::Combine(testing::Values(1, 2, 3, 4),
                                           testing::ValuesIn(conformance_cases(false))),
                          name_of);
+
+/// Every call is recorded, and every collective compared before it is launched.
+void run_checked_ranks(int num_ranks, const std::function<void(Communicator&, Recorder&)>& body) {
+  run_nccl_ranks(num_ranks, [&](Communicator& world) {
+    Recorder recorder;
+    world.set_recorder(&recorder);
+    world.set_call_check(CallCheck::step);
+    body(world, recorder);
+    world.set_recorder(nullptr);
+  });
+}
+
+class CheckedNcclConformance : public testing::TestWithParam<ConformanceCase> {};
+TEST_P(CheckedNcclConformance, Conforms) {
+  run_checked_ranks(3, [](Communicator& world, Recorder&) { GetParam().body(world); });
+}
+INSTANTIATE_TEST_SUITE_P(All, CheckedNcclConformance, testing::ValuesIn(conformance_cases(false)),
+                         [](const auto& test_info) { return test_info.param.name; });
+
+TEST(NcclCommunicator, CheckedCallsThatDifferAreNamedBeforeTheyAreLaunched) {
+  run_checked_ranks(3, [](Communicator& world, Recorder& recorder) {
+    Context ctx(test_device());
+    const Tensor t = Tensor::empty(ctx, {12}, DType::f32);
+    recorder.enter({Phase::backward, 7, 0, 3});
+    const bool odd = world.rank() == 1;
+    const WorkPtr work = world.all_reduce_async(ctx.stream(), odd ? t.slice(0, 11) : t);
+    try {
+      work->wait();
+      ADD_FAILURE() << "nothing was noticed";
+    } catch (const InternalError& e) {
+      EXPECT_STREQ(
+          e.what(),
+          "calls do not match on communicator 'world', collective 0: ranks 0, 2: all_reduce(sum, f32, "
+          "12 elements) in layer 3, backward of step 7, micro-batch 0; rank 1: all_reduce(sum, f32, "
+          "11 elements) in layer 3, backward of step 7, micro-batch 0");
+    }
+    // A rank that has left out a collective, and is a step ahead.
+    if (odd) recorder.set_step(8);
+    EXPECT_THROW(world.all_reduce(ctx.stream(), t), InternalError);
+    std::vector<int64_t> send(3, 2), receive = send;
+    recorder.set_step(8);
+    if (odd) ++receive[0], --receive[1];
+    const Tensor six = t.slice(0, 6), other = Tensor::empty(ctx, {6}, DType::f32);
+    EXPECT_THROW(world.all_to_all_v(ctx.stream(), six, send, other, receive), InternalError);
+  });
+}
+
+/// What the device has done is seen without waiting for it.
+TEST(NcclCommunicator, CallsAreRecordedUntilTheDeviceHasDoneThem) {
+  run_checked_ranks(2, [](Communicator& world, Recorder& recorder) {
+    Context ctx(test_device());
+    const Tensor t = Tensor::empty(ctx, {12}, DType::f32);
+    world.all_reduce(ctx.stream(), t);
+    if (world.rank() == 0) {
+      world.send(ctx.stream(), t, 1);
+    } else {
+      world.receive(ctx.stream(), t, 0);
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    CommHistory history;
+    do {
+      history = recorder.history().at(0);
+    } while (std::ranges::any_of(history.calls, [](const CallRecord& c) { return c.ended_ns == 0; }) &&
+             std::chrono::steady_clock::now() < deadline);
+    EXPECT_EQ(history.backend, "nccl");
+    ASSERT_EQ(history.calls.size(), 2u);
+    for (const CallRecord& call : history.calls) {
+      EXPECT_GT(call.started_ns, 0);
+      EXPECT_GE(call.ended_ns, call.started_ns);
+    }
+    EXPECT_EQ(history.num_collectives, 1);
+  });
+}
 
 TEST(NcclCommunicator, CarriesTensorsOfTheHostToo) {
   run_nccl_ranks(3, [](Communicator& comm) {

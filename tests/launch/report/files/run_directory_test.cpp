@@ -122,6 +122,18 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
   EXPECT_FALSE(parsed.contains("loss_z"));
 }
 
+TEST_F(RunDirectoryTest, TheSlowestRankOfALogWindowIsInTheMetrics) {
+  StepMetrics metrics = some_step();
+  EXPECT_FALSE(parse_json(to_json_line(metrics), "metrics").contains("slowest_rank"));
+  metrics.slowest_rank = 3;
+  metrics.slowest_ratio = 1.5;
+  metrics.is_straggler = true;
+  const auto parsed = parse_json(to_json_line(metrics), "metrics");
+  EXPECT_EQ(parsed["slowest_rank"], 3);
+  EXPECT_EQ(parsed["slowest_ratio"], 1.5);
+  EXPECT_EQ(parsed["straggler"], true);
+}
+
 TEST_F(RunDirectoryTest, AMixturesMetricsHaveItsRoutersAndTheBytesOfTheirRows) {
   StepMetrics metrics = some_step();
   EXPECT_FALSE(parse_json(to_json_line(metrics), "metrics").contains("dispatch_bytes"));

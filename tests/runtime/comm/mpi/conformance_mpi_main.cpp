@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "runtime/comm/mpi/mpi_environment.h"
+#include "runtime/comm/record/recorder.h"
 #include "tests/runtime/comm/communicator_conformance.h"
 #include "tests/support/mpi_test_main.h"
 
@@ -82,6 +83,83 @@ TEST(MpiCommunicator, CheckedCallsThatDifferAreNamed) {
     if (odd) (void)world->split(0, 0, "x");
     world->broadcast(ctx.stream(), t, 0);
   });
+}
+
+TEST(MpiCommunicator, CallsAreRecordedWithTheirGroup) {
+  Recorder recorder;
+  const auto world = test::mpi_environment->make_world({});
+  world->set_recorder(&recorder);
+  Context ctx;
+  recorder.enter(Phase::forward);
+  const Tensor t = Tensor::empty(ctx, {12}, DType::f32);
+  world->barrier(ctx.stream());
+  // The even ranks and the odd ones, the last first.
+  const auto half = world->split(world->rank() % 2, -world->rank(), "half");
+  recorder.enter({Phase::backward, 4, 1, 2});
+  const WorkPtr work = half->all_reduce_async(ctx.stream(), t);
+  recorder.set_layer(1);
+  work->wait();
+  const int next = (half->rank() + 1) % half->size(), last = (half->rank() + half->size() - 1) % half->size();
+  if (half->size() > 1) {
+    const WorkPtr sending = half->send_async(ctx.stream(), t.slice(0, 3), next, "activation 0.1");
+    half->receive(ctx.stream(), t.slice(4, 7), last, "activation 0.1");
+    sending->wait();
+  }
+
+  const auto all = recorder.history();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].num_collectives, 2);
+  const CommHistory& history = all[1];
+  EXPECT_EQ(history.name, "half");
+  EXPECT_EQ(history.backend, "mpi");
+  std::vector<int> members;
+  for (int r = world->size() - 1; r >= 0; --r) {
+    if (r % 2 == world->rank() % 2) members.push_back(r);
+  }
+  EXPECT_EQ(history.members, members);
+  EXPECT_EQ(history.members[static_cast<size_t>(history.rank)], world->rank());
+  ASSERT_EQ(history.calls.size(), half->size() > 1 ? 3u : 1u);
+  for (const CallRecord& call : history.calls) {
+    EXPECT_EQ(call.sequence, 0);
+    EXPECT_LE(call.enqueued_ns, call.started_ns);
+    EXPECT_LE(call.started_ns, call.ended_ns);
+  }
+  EXPECT_EQ(history.calls[0].site, (CallSite{Phase::backward, 4, 1, 2}));
+  if (half->size() > 1) {
+    EXPECT_EQ(history.calls[1].site.layer, 1);
+    EXPECT_EQ(history.calls[1].peer, next);
+    EXPECT_EQ(history.calls[2].kind, CommKind::receive);
+    EXPECT_EQ(history.calls[2].peer, last);
+  }
+  // One id of both of its ranks, and another one of the other half.
+  int64_t id = static_cast<int64_t>(history.id);
+  std::vector<int64_t> ids(static_cast<size_t>(world->size()));
+  world->all_gather(ctx.stream(), Tensor::borrow(&id, {1}, DType::i64),
+                    Tensor::borrow(ids.data(), {world->size()}, DType::i64));
+  for (int r = 0; r < world->size(); ++r)
+    EXPECT_EQ(ids[static_cast<size_t>(r)] == id, r % 2 == world->rank() % 2);
+}
+
+TEST(MpiCommunicator, ASkippedCollectiveIsNamedByWhereTheNextOneIs) {
+  Recorder recorder;
+  const auto world = test::mpi_environment->make_world({});
+  if (world->size() == 1) return;
+  world->set_recorder(&recorder);
+  world->set_call_check(CallCheck::site);
+  Context ctx;
+  const Tensor t = Tensor::empty(ctx, {12}, DType::f32);
+  world->all_reduce(ctx.stream(), t);
+  // All layers have equal reductions: without their places the sums would be wrong, and the last would hang.
+  recorder.enter({Phase::backward, 9, 0, world->rank() == 1 ? 1 : 2});
+  try {
+    world->all_reduce(ctx.stream(), t);
+    ADD_FAILURE() << "nothing was noticed";
+  } catch (const InternalError& e) {
+    EXPECT_THAT(e.what(), testing::HasSubstr("'world', collective 1: rank"));
+    EXPECT_THAT(e.what(),
+                testing::HasSubstr("12 elements) in layer 2, backward of step 9, micro-batch 0; rank 1: "
+                                   "all_reduce(sum, f32, 12 elements) in layer 1, backward"));
+  }
 }
 
 Tensor zeros(Context& ctx, int64_t n) {

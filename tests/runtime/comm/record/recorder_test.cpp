@@ -70,7 +70,8 @@ TEST(Recorder, RingsKeepTheLastCallsAndNumberAll) {
   auto ring = recorder.make_ring({"world", "mpi", 1, {0, 1, 2}, 0});
   std::vector<RecordedCall> calls;
   for (int i = 0; i < 20; ++i) {
-    calls.emplace_back(ring, CallRecord{.kind = CommKind::all_gather, .count = i, .enqueued_ns = steady_ns()});
+    calls.emplace_back(ring,
+                       CallRecord{.kind = CommKind::all_gather, .count = i, .enqueued_ns = steady_ns()});
     const CommKind kind = i % 2 == 0 ? CommKind::send : CommKind::receive;
     calls.emplace_back(ring, CallRecord{.kind = kind, .peer = 1 + i % 4 / 2, .enqueued_ns = steady_ns()});
   }
@@ -85,9 +86,11 @@ TEST(Recorder, RingsKeepTheLastCallsAndNumberAll) {
     EXPECT_EQ(history.calls[i + 1].sequence, number / 4);  // of its peer and direction
   }
   // One that is overwritten changes nobody else's record.
+  calls.front().start();
   calls.front().end();
   calls.back().end();
   const CommHistory later = history_of(recorder.history(), "world");
+  EXPECT_EQ(std::ranges::count_if(later.calls, [](const CallRecord& c) { return c.started_ns != 0; }), 1);
   EXPECT_EQ(std::ranges::count_if(later.calls, has_ended), 1);
   EXPECT_TRUE(has_ended(later.calls.back()));
 }
@@ -320,6 +323,68 @@ TEST(RecorderOfThreads, ReadersSeeWholeRecordsWhileCallsAreMade) {
     EXPECT_GT(num_seen, 0);
     EXPECT_EQ(history_of(recorder.history(), "world").num_collectives, kCalls);
     return recorder.history();
+  });
+}
+
+/// What `call` throws on every rank of three, whose recorders are at a layer of their own.
+void expect_mismatch(CallCheck check, const std::function<CallSite(int rank)>& site,
+                     const std::string& words) {
+  run_thread_ranks(3, [&](Communicator& world) {
+    Context ctx;
+    Recorder recorder;
+    world.set_recorder(&recorder);
+    world.set_call_check(check);
+    const auto part = world.split(0, world.rank(), "data");
+    recorder.enter(site(world.rank()));
+    std::string found;
+    try {
+      part->all_reduce_async(ctx.stream(), ones(ctx, 4))->wait();
+    } catch (const InternalError& e) {
+      found = e.what();
+    }
+    EXPECT_EQ(found, words);
+    world.set_recorder(nullptr);
+  });
+}
+
+TEST(CallCheck, ACallFromElsewhereIsNamedOnAllRanks) {
+  const auto one_is_ahead = [](int rank) { return CallSite{Phase::backward, 7, 1, rank == 1 ? 10 : 11}; };
+  expect_mismatch(
+      CallCheck::site, one_is_ahead,
+      "calls do not match on communicator 'data', collective 0: ranks 0, 2: all_reduce(sum, f32, 4 "
+      "elements) in layer 11, backward of step 7, micro-batch 1; rank 1: all_reduce(sum, f32, 4 "
+      "elements) in layer 10, backward of step 7, micro-batch 1");
+  expect_mismatch(CallCheck::step, one_is_ahead, "");  // stages have other layers
+  expect_mismatch(CallCheck::backend, one_is_ahead, "");
+}
+
+TEST(CallCheck, ACallOfAnotherStepOrPhaseIs) {
+  const auto steps = [](int rank) { return CallSite{Phase::update, rank == 0 ? 3 : 4, -1, -1}; };
+  expect_mismatch(
+      CallCheck::step, steps,
+      "calls do not match on communicator 'data', collective 0: rank 0: all_reduce(sum, f32, 4 elements) "
+      "in update of step 3; ranks 1, 2: all_reduce(sum, f32, 4 elements) in update of step 4");
+  const auto phases = [](int rank) { return CallSite{rank == 2 ? Phase::save : Phase::update, 3, -1, -1}; };
+  expect_mismatch(CallCheck::step, phases, "");
+  expect_mismatch(
+      CallCheck::site, phases,
+      "calls do not match on communicator 'data', collective 0: ranks 0, 1: all_reduce(sum, f32, 4 "
+      "elements) in update of step 3; rank 2: all_reduce(sum, f32, 4 elements) in save of step 3");
+}
+
+TEST(CallCheck, AThreadBesideTheStepsIsNotComparedWithThem) {
+  run_thread_ranks(2, [](Communicator& world) {
+    Context ctx;
+    Recorder recorder;
+    world.set_recorder(&recorder);
+    world.set_call_check(CallCheck::site);
+    const auto saver = world.split(0, world.rank(), "checkpoints");
+    saver->record_as(Phase::save);
+    recorder.set_step(1 + world.rank());
+    saver->all_reduce(ctx.stream(), ones(ctx, 4));
+    recorder.set_step(3);
+    world.barrier(ctx.stream());
+    world.set_recorder(nullptr);
   });
 }
 

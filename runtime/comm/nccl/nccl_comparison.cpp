@@ -1,4 +1,4 @@
-#include "runtime/comm/nccl/call_comparison.h"
+#include "runtime/comm/nccl/nccl_comparison.h"
 
 #include <algorithm>
 
