@@ -17,6 +17,7 @@ from runs import LIMIT, SAVED, Failure, expect  # noqa: E402
 NO_PROGRESS = 93
 RUN = ["--train.micro-batch", "1", "--train.global-batch", "4", "--checkpoint.minutes", "1000"]
 ENDLESS = [*RUN, "--train.steps", "100000000"]
+STEPS = 240  # of a run that is stopped in its first ones, also where the machine is busy and the signal late
 
 
 class Launched:
@@ -65,7 +66,7 @@ class Launched:
 def run_stops(bench):
     """TERM and INT to launch in a step: saved, exit 75; resumed to the end it is the run that was not stopped, bit for bit."""
     launched = Launched(bench)
-    length = [*RUN, "--train.steps", "80", "--resume", "auto"]
+    length = [*RUN, "--train.steps", str(STEPS), "--resume", "auto"]
     launched.end(launched.start(2, [*length, "--run.dir", "whole"]), 0)
     for number in (signal.SIGTERM, signal.SIGINT):
         bench.remove("cut")
@@ -76,7 +77,7 @@ def run_stops(bench):
         expect("the ranks are told to save" in bench.printed(), bench.printed()[-2000:])
         expect("The checkpoint is cut/checkpoints/step-" in launched.last_line(), launched.last_line())
         launched.end(launched.start(2, [*length, "--run.dir", "cut"]), 0)
-        runs.expect_equal_runs(bench.path("whole"), bench.path("cut"), 80)
+        runs.expect_equal_runs(bench.path("whole"), bench.path("cut"), STEPS)
     for pause in (0.0, 0.2, 0.5):
         bench.remove("early")
         process = launched.start(2, [*ENDLESS, "--run.dir", "early"])
