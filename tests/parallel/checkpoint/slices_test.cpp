@@ -10,7 +10,10 @@
 #include "parallel/checkpoint/format/cut_range.h"
 #include "parallel/checkpoint/format/slice.h"
 #include "parallel/checkpoint/save/share_slices.h"
+#include "parallel/checkpoint/slice_source.h"
 #include "runtime/base/philox.h"
+
+#include "tests/support/state_of_ranks.h"
 
 namespace trireme {
 namespace {
@@ -144,6 +147,21 @@ TEST(Slice, PartsThatAreNeighboursInABoxAreKnown) {
   }
   EXPECT_GT(num_runs, 50);
   EXPECT_GT(num_others, 10);
+}
+
+TEST(SliceSource, TheProofHashIsThatOfTheTensorsWhateverTheNumberOfThreads) {
+  auto tensors = test::logical_tensors(3);
+  tensors.push_back({"of.several.chunks", DType::f32, {601, 257}});
+  const ProofHash expected = test::proof_of(tensors, 8);
+  for (const int num_threads : {1, 2, 3, 7}) {
+    Context ctx({}, num_threads);
+    ProofHash sum;
+    for (const auto& of_rank : test::owned_slices(tensors, 2, 0))
+      sum += proof_of(ctx, test::sources_of(of_rank, 8));
+    EXPECT_EQ(sum, expected) << num_threads;
+  }
+  Context ctx({}, 3);
+  EXPECT_EQ(proof_of(ctx, {}), ProofHash());
 }
 
 TEST(Slice, BoxesAreCopiedElementByElement) {
