@@ -65,7 +65,7 @@ void WatchRunner::take_crash() {
 // Without its launcher a job has nobody who would end it.
 void WatchRunner::check_launcher() {
   if (!is_launcher_gone_ && process_state(launcher_.pid, 0).is_there) return;
-  is_ending_ = true;
+  is_launcher_gone_ = is_ending_ = true;
   int first = rank_;  // of this host: one says it
   std::vector<int> stopped;
   for (const Peer& peer : roster_.peers) {
@@ -99,7 +99,10 @@ void WatchRunner::check_seats() {
   end_alone(ExitCode::hang, 0.2);
 }
 
+// mpirun ends them itself when the job is aborted; of one that was killed before it would report the signal
+// in place of the job's own exit code.
 void WatchRunner::kill_silent(const nlohmann::json& ranks) {
+  if (launcher_.is_of_mpi && !is_launcher_gone_ && !is_cut_off_) return;
   for (const int rank : ranks.get<std::vector<int>>()) {
     if (rank < 0 || rank >= roster_.size() || rank == rank_ || !roster_.is_same_host(rank, rank_)) continue;
     kill_process(roster_.of(rank).pid, roster_.of(rank).start_time);

@@ -182,8 +182,8 @@ void WatchRunner::handle_seat(int seat, const std::string& message) {
       answer(question);
     } else if (say == "end" && !is_ending_) {
       is_ending_ = true;
-      kill_silent(object.at("kill"));
       is_cut_off_ = object.at("is_cut_off");
+      kill_silent(object.at("kill"));
       end_alone(static_cast<ExitCode>(object.at("code").get<int>()), kLastWord);
     }
   } catch (const nlohmann::json::exception&) {
