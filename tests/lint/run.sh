@@ -9,7 +9,7 @@ Usage: tests/lint/run.sh [--fix] [--all | --base REV] [--build FOLDER] [CHECK...
 
 Checks: layering, formatting, shell, headers, sources; all of them where none is named. Layering is checked in all files, the
 rest in what differs from the commit REV (without --base: from where this branch left main, on main from the last commit that
-is a day older). Headers, and sources of parallel, models, launch and tests/bench, are compiled alone in the build folder
+is two hours older: the night has the rest). Headers, and sources of parallel, models, launch and tests/bench, are compiled alone in the build folder
 (build/), those headers too that include one that lost an #include.
 
   --fix           formats the sources in place first

@@ -4,7 +4,7 @@
 Usage: affected.py [--base REV | --all] (--files | --headers | --labels)
 
 A change is every file that differs from the commit REV in the working tree, files that git does not track among them.
-Without --base, REV is where this branch left origin/main; on main itself, the last commit that is a day older than HEAD.
+Without --base, REV is where this branch left origin/main; on main itself, the last commit that is two hours older than HEAD.
 Outside of a git checkout, and with --all, every file has changed.
 
   --files     the changed files
@@ -49,7 +49,7 @@ def default_base():
     if fork and fork != head:
         return fork
     date = int((git("show", "-s", "--format=%ct", "HEAD") or "0").strip())
-    return (git("rev-list", "-1", f"--before={date - 86400}", "HEAD") or "").strip() or None
+    return (git("rev-list", "-1", f"--before={date - 7200}", "HEAD") or "").strip() or None
 
 
 def all_files():
