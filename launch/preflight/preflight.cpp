@@ -14,6 +14,10 @@ namespace {
 
 std::string text(int64_t bytes) { return short_bytes(static_cast<double>(bytes)); }
 
+std::string who(int num_ranks) {
+  return num_ranks == 1 ? "the rank here" : fmt::format("the {} ranks here", num_ranks);
+}
+
 }  // namespace
 
 std::string memory_error(const RunConfig& config, int threads_per_rank, int num_ranks,
@@ -30,10 +34,20 @@ std::string memory_error(const RunConfig& config, int threads_per_rank, int num_
   if (needed <= available.bytes) return "";
   const std::string advice = memory_advice(config, threads_per_rank, available.bytes / num_ranks);
   return fmt::format(
-      "the {} here are predicted to need{} {}, but {} has {} left{}\n"
+      "{} {} predicted to need {}, but {} has {} left{}\n"
       "  --run.check-memory off starts the run anyway",
-      num_ranks == 1 ? "rank" : fmt::format("{} ranks", num_ranks), num_ranks == 1 ? "s" : "", text(needed),
-      available.of, text(available.bytes), advice.empty() ? "" : "\n  " + advice);
+      who(num_ranks), num_ranks == 1 ? "is" : "are", text(needed), available.of, text(available.bytes),
+      advice.empty() ? "" : "\n  " + advice);
+}
+
+std::string snapshot_memory_error(const RunConfig& config, int num_ranks, const AvailableMemory& host,
+                                  int64_t snapshot_bytes) {
+  const int64_t needed = snapshot_bytes * num_ranks;
+  if (host.bytes == 0 || !config.run.check_memory || needed <= host.bytes) return "";
+  return fmt::format(
+      "{} {} {} of pinned memory of the host for checkpoints, but {} has {} left\n"
+      "  --checkpoint.keep 0 trains without checkpoints; --run.check-memory off starts the run anyway",
+      who(num_ranks), num_ranks == 1 ? "needs" : "need", text(needed), host.of, text(host.bytes));
 }
 
 int64_t model_file_bytes(const ModelConfig& model) {

@@ -17,6 +17,11 @@ namespace trireme::launch {
 std::string memory_error(const RunConfig& config, int threads_per_rank, int num_ranks,
                          const AvailableMemory& available, int64_t snapshot_bytes = 0);
 
+/// The same for ranks that train on GPUs and copy `snapshot_bytes` each to their host for a checkpoint, which
+/// has `host`.
+std::string snapshot_memory_error(const RunConfig& config, int num_ranks, const AvailableMemory& host,
+                                  int64_t snapshot_bytes);
+
 /// The state of a training in a checkpoint: weights and two moments in f32.
 int64_t checkpoint_bytes(const ModelConfig& model);
 

@@ -77,10 +77,11 @@ void Trainer::start() {
 }
 
 void Trainer::check_memory() {
-  const bool copies = config_.checkpoint.is_on() && is_on_cpu();
-  const int64_t snapshot = copies ? checkpoint_bytes(config_.model) / world_.size() : 0;
-  const std::string error = memory_error(config_, ctx_.num_threads(), is_on_cpu() ? job_.local_size : 1,
-                                         available_memory(ctx_.device()), snapshot);
+  const int64_t snapshot = config_.checkpoint.is_on() ? checkpoint_bytes(config_.model) / world_.size() : 0;
+  std::string error = memory_error(config_, ctx_.num_threads(), is_on_cpu() ? job_.local_size : 1,
+                                   available_memory(ctx_.device()), is_on_cpu() ? snapshot : 0);
+  if (error.empty() && !is_on_cpu())
+    error = snapshot_memory_error(config_, job_.local_size, available_host_memory(), snapshot);
   // One says it for all of its host; and no rank takes memory that another still counts.
   double first = error.empty() ? world_.size() : world_.rank();
   world_.all_reduce(ctx_.host_stream(), Tensor::borrow(&first, {1}, DType::f64), ReduceOp::min);

@@ -51,6 +51,20 @@ TEST(MemoryFault, StagesOfOneHostAreAddedUp) {
   EXPECT_NE(memory_error(config, 1, 2, {2 * largest - 1, "this machine"}), "") << "it may be any two";
 }
 
+TEST(MemoryFault, CopiesOfGpuRanksCountAgainstTheirHost) {
+  const RunConfig config = run_of(1, 2);
+  constexpr int64_t kCopy = int64_t{3} << 30;
+  EXPECT_EQ(snapshot_memory_error(config, 2, {2 * kCopy, "this machine"}, kCopy), "");
+  EXPECT_THAT(snapshot_memory_error(config, 2, {2 * kCopy - 1, "this machine"}, kCopy),
+              AllOf(HasSubstr("the 2 ranks here need 6.00 GiB of pinned memory"),
+                    HasSubstr("this machine has 6.00 GiB left"), HasSubstr("--checkpoint.keep 0")));
+  EXPECT_THAT(snapshot_memory_error(config, 1, {1, "this machine"}, kCopy), HasSubstr("the rank here needs"));
+  EXPECT_EQ(snapshot_memory_error(config, 2, {0, ""}, kCopy), "") << "not known";
+  RunConfig unchecked = config;
+  unchecked.run.check_memory = false;
+  EXPECT_EQ(snapshot_memory_error(unchecked, 2, {1, "this machine"}, kCopy), "");
+}
+
 TEST(CheckRoom, RefusesWhatNoDiskHolds) {
   const test::TemporaryFolder folder;
   check_room(folder.path(), 1);
