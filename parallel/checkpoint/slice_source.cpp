@@ -23,25 +23,34 @@ std::vector<Chunk> chunks_of(std::span<const SliceSource> sources, int64_t most)
   return chunks;
 }
 
+/// Waits for the stream.
+std::span<const std::byte> copied(Context& ctx, const Chunk& chunk, std::span<std::byte> to) {
+  to = to.first(static_cast<size_t>(chunk.bytes));
+  chunk.source->copy(ctx.stream(), chunk.begin, to);
+  ctx.stream().synchronize();
+  return to;
+}
+
 }  // namespace
 
 ProofHash proof_of(Context& ctx, std::span<const SliceSource> sources) {
   constexpr int64_t kChunkBytes = int64_t{1} << 18;  // hashed while they are in the cache
   const std::vector<Chunk> chunks = chunks_of(sources, kChunkBytes);
-  // A device's stream takes one copy after the other.
-  const int64_t num_threads = ctx.device().type == DeviceType::cpu ? ctx.num_threads() : 1;
+  const bool is_on_host = ctx.device().type == DeviceType::cpu;
+  const int64_t num_threads = is_on_host ? ctx.num_threads() : 1;  // a stream takes one copy after the other
   std::vector<ProofHash> proofs(static_cast<size_t>(num_threads));
-  std::vector<std::byte> memory(static_cast<size_t>(num_threads * kChunkBytes));
+  std::vector<std::byte> copies(static_cast<size_t>(num_threads * kChunkBytes));
   parallel_for(static_cast<int>(num_threads), num_threads, 1, [&](int64_t thread, int64_t) {
+    const auto own = std::span(copies).subspan(static_cast<size_t>(thread * kChunkBytes), kChunkBytes);
     const auto count = std::ssize(chunks);
     for (int64_t i = count * thread / num_threads; i < count * (thread + 1) / num_threads; ++i) {
-      const auto& [source, begin, bytes] = chunks[static_cast<size_t>(i)];
-      const auto part =
-          std::span(memory).subspan(static_cast<size_t>(thread * kChunkBytes), static_cast<size_t>(bytes));
-      source->copy(ctx.stream(), begin, part);
-      ctx.stream().synchronize();
+      const Chunk& chunk = chunks[static_cast<size_t>(i)];
+      const SliceSource& source = *chunk.source;
+      const auto bytes = is_on_host && source.memory != nullptr
+                             ? std::span(source.memory + chunk.begin, static_cast<size_t>(chunk.bytes))
+                             : copied(ctx, chunk, own);
       proofs[static_cast<size_t>(thread)].add(
-          source->slice, begin / static_cast<int64_t>(size_of(source->slice.dtype)), part);
+          source.slice, chunk.begin / static_cast<int64_t>(size_of(source.slice.dtype)), bytes);
     }
   });
   ProofHash proof;

@@ -54,9 +54,11 @@ class HeldSlices {
     std::vector<SliceSource> sources;
     for (size_t i = 0; i < slices_.size(); ++i) {
       const auto* memory = reinterpret_cast<const std::byte*>(memory_[i].data());
-      sources.push_back({slices_[i], [memory](Stream& stream, int64_t begin, std::span<std::byte> to) {
+      sources.push_back({slices_[i],
+                         [memory](Stream& stream, int64_t begin, std::span<std::byte> to) {
                            stream.copy(to.data(), memory + begin, to.size());
-                         }});
+                         },
+                         memory});
     }
     return sources;
   }

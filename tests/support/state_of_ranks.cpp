@@ -117,9 +117,11 @@ std::vector<SliceSource> sources_of(const std::vector<Slice>& slices, uint64_t v
   std::vector<SliceSource> sources;
   for (const Slice& slice : slices) {
     const auto bytes = std::make_shared<std::vector<std::byte>>(bytes_of(slice, version));
-    sources.push_back({slice, [bytes](Stream&, int64_t begin, std::span<std::byte> to) {
+    sources.push_back({slice,
+                       [bytes](Stream&, int64_t begin, std::span<std::byte> to) {
                          std::memcpy(to.data(), bytes->data() + begin, to.size());
-                       }});
+                       },
+                       bytes->data()});
   }
   return sources;
 }

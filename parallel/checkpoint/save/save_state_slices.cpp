@@ -35,9 +35,11 @@ void add(const ParallelContext& parallel, const ParameterGroup& group, const Ten
 }
 
 SliceSource source_of(Slice slice, const std::byte* memory) {
-  return {std::move(slice), [memory](Stream& stream, int64_t begin, std::span<std::byte> to) {
+  return {std::move(slice),
+          [memory](Stream& stream, int64_t begin, std::span<std::byte> to) {
             stream.copy(to.data(), memory + begin, to.size());
-          }};
+          },
+          memory};
 }
 
 }  // namespace

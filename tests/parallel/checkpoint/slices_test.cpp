@@ -155,10 +155,15 @@ TEST(SliceSource, TheProofHashIsThatOfTheTensorsWhateverTheNumberOfThreads) {
   const ProofHash expected = test::proof_of(tensors, 8);
   for (const int num_threads : {1, 2, 3, 7}) {
     Context ctx({}, num_threads);
-    ProofHash sum;
-    for (const auto& of_rank : test::owned_slices(tensors, 2, 0))
-      sum += proof_of(ctx, test::sources_of(of_rank, 8));
-    EXPECT_EQ(sum, expected) << num_threads;
+    ProofHash in_place, of_copies;
+    for (const auto& of_rank : test::owned_slices(tensors, 2, 0)) {
+      std::vector<SliceSource> sources = test::sources_of(of_rank, 8);
+      in_place += proof_of(ctx, sources);
+      for (SliceSource& source : sources) source.memory = nullptr;
+      of_copies += proof_of(ctx, sources);
+    }
+    EXPECT_EQ(in_place, expected) << num_threads;
+    EXPECT_EQ(of_copies, expected) << num_threads;
   }
   Context ctx({}, 3);
   EXPECT_EQ(proof_of(ctx, {}), ProofHash());
