@@ -40,6 +40,7 @@ pieces=(
   "hangs-crashes|jobs that lose a rank, 20 of each way, over layouts of up to three axes; no false alarms in ten minutes"
   "hangs|jobs that hang, 20 of each way, over layouts of up to three axes"
   "hangs-defaults|one of each at the limits that the program has by itself: about ten minutes each"
+  "breakdown|where the time of a step goes: five delays planted in each of seven layouts"
   "faults|faults around the program, each with what is promised then"
   "cluster-launches|mpirun over hosts, sbatch + mpirun, sbatch + srun: the same bit for bit; doctor finds a slow host"
   "cluster-stops|Slurm jobs stopped by scancel and by their time: saved, queued again, bit for bit; a sweep as an array"
@@ -136,6 +137,7 @@ run_piece() {
     hangs-crashes) how=(--whole) && hangs kill segv uncaught exit changed memory launcher clean ;;
     hangs) how=(--whole) && hangs stop loop skip link ;;
     hangs-defaults) how=(--limit default) && hangs stop skip ;;
+    breakdown) release && targets release breakdown_delays && "$out/release/tests/breakdown_delays" --rounds 30 ;;
     faults) release && targets release trireme && tests/faults/run.sh "$out/release/trireme" mpirun --all ;;
     cluster-launches) cluster hosts doctor slurm ;;
     cluster-stops) cluster slurm-stops sweep ;;

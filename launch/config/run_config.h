@@ -127,6 +127,7 @@ struct RunOptions {
   AttentionChoice attention = AttentionChoice::automatic;  ///< attention kernels on GPUs
   int64_t attention_workspace_mib = 256;                   ///< maximum workspace of cuDNN attention
   bool deterministic = true;       ///< off: cuDNN attention may sum gradients in any order
+  bool breakdown = true;           ///< account for the time of all steps (docs/breakdown.md)
   int64_t profile_step = 0;        ///< step to profile op by op, counted from 1; 0: none
   int64_t record_calls = 256;      ///< last calls to keep of each communicator (Recorder)
   bool check_collectives = false;  ///< ranks compare their collectives before data moves

@@ -83,12 +83,14 @@ std::string rank_line(size_t rank, const StepAccount& account) {
 }  // namespace
 
 StepProfile::StepProfile(Context& ctx, const ParallelContext& parallel)
-    : ctx_(ctx), world_(parallel.world()), groups_(parallel.groups()), timeline_(together(ctx, world_)) {
-  for (Communicator* group : groups_) group->observe_waits(this);
+    : ctx_(ctx), world_(parallel.world()), timeline_(together(ctx, world_)) {
+  world_.observe_waits(*this);
 }
 
-StepProfile::~StepProfile() {
-  for (Communicator* group : groups_) group->observe_waits(nullptr);
+StepProfile::~StepProfile() { ignore_waits(); }
+
+void StepProfile::ignore_waits() {
+  if (std::exchange(is_observing_, false)) world_.ignore_waits(*this);
 }
 
 void StepProfile::begin_wait(Stream& stream, std::string_view group, std::string_view operation) {
@@ -101,7 +103,7 @@ void StepProfile::end_wait(Stream& stream) {
 }
 
 std::string StepProfile::finish(const ops::DeviceRates& rates, const std::string& file) {
-  for (Communicator* group : std::exchange(groups_, {})) group->observe_waits(nullptr);
+  ignore_waits();
   const OpTimes times = timeline_.stop();
   StepAccount account = account_of(times, rates);
   Json trace = trace_of(times, world_.rank());

@@ -26,19 +26,25 @@ class StepProfile final : public WaitObserver {
   /// read, elsewhere nothing.
   std::string finish(const ops::DeviceRates& rates, const std::string& file);
 
-  void begin_wait(Stream& stream, std::string_view group, std::string_view operation) override;
-  void end_wait(Stream& stream) override;
+  void begin_wait(Stream& stream, const WaitedCall& call) override {
+    begin_wait(stream, call.group, to_string(call.kind));
+  }
+  void end_wait(Stream& stream, const WaitedCall&) override { end_wait(stream); }
+  /// The same of what no group is waited for.
+  void begin_wait(Stream& stream, std::string_view group, std::string_view operation);
+  void end_wait(Stream& stream);
 
  private:
   struct Wait {
     std::string group, operation;
     std::shared_ptr<TimedEvent> begin, end;
   };
+  void ignore_waits();
   bool is_counted(const Stream& stream) const { return stream.device() == ctx_.device(); }
 
   Context& ctx_;
   Communicator& world_;
-  std::vector<Communicator*> groups_;
+  bool is_observing_ = true;
   std::vector<Wait> waits_;
   OpTimeline timeline_;
 };

@@ -4,29 +4,11 @@
 #include <map>
 #include <utility>
 
-#include <fmt/format.h>
-
-#include "runtime/device/cpu/cpu_device.h"
+#include "runtime/base/error.h"
 
 namespace trireme::launch {
 
 namespace {
-
-struct PlaceOfRank {
-  int64_t stage;
-  char host[64];
-};
-
-std::vector<PlaceOfRank> gather_places(Communicator& world, int stage, const std::string& host) {
-  PlaceOfRank mine{stage, {}};
-  host.copy(mine.host, sizeof mine.host - 1);
-  std::vector<PlaceOfRank> all(static_cast<size_t>(world.size()));
-  constexpr auto kBytes = static_cast<int64_t>(sizeof mine);
-  const auto stream = cpu::make_compute_stream();
-  world.all_gather(*stream, Tensor::borrow(&mine, {kBytes}, DType::u8),
-                   Tensor::borrow(all.data(), {kBytes * world.size()}, DType::u8));
-  return all;
-}
 
 SlowRank slowest(const std::vector<double>& ratios, const std::vector<int>& num_windows) {
   const auto rank = static_cast<size_t>(std::ranges::max_element(ratios) - ratios.begin());
@@ -70,48 +52,5 @@ SlowRank Stragglers::add(std::span<const double> seconds) {
 }
 
 SlowRank Stragglers::overall() const { return slowest(ratios(totals_), num_windows_); }
-
-StragglerWatch::StragglerWatch(Communicator& world, int stage, const std::string& host)
-    : world_(world), stragglers_([&] {
-        std::vector<int> stages;
-        for (const PlaceOfRank& place : gather_places(world, stage, host)) {
-          hosts_.emplace_back(place.host);
-          stages.push_back(static_cast<int>(place.stage));
-        }
-        return stages;
-      }()) {}
-
-SlowRank StragglerWatch::end_window() {
-  double mine = std::exchange(seconds_, 0);
-  std::vector<double> all(hosts_.size());
-  const auto stream = cpu::make_compute_stream();
-  world_.all_gather(*stream, Tensor::borrow(&mine, {1}, DType::f64),
-                    Tensor::borrow(all.data(), {world_.size()}, DType::f64));
-  return stragglers_.add(all);
-}
-
-std::string StragglerWatch::name_of(int rank) const {
-  return fmt::format("rank {} on {}", rank, hosts_[static_cast<size_t>(rank)]);
-}
-
-std::vector<std::string> StragglerWatch::warnings() const {
-  std::vector<std::string> lines;
-  for (const SlowRank& slow : stragglers_.new_ones()) {
-    lines.push_back(fmt::format(
-        "warning: {} is a straggler: in {} log windows in succession it has computed more than {}x as long "
-        "as "
-        "the median of its pipeline stage, {:.2f}x in the last; all ranks wait for it. Look for other "
-        "processes on its cores, their binding, frequency and temperature, or leave that host out",
-        name_of(slow.rank), Stragglers::kWindows, Stragglers::kRatio, slow.ratio));
-  }
-  return lines;
-}
-
-std::string StragglerWatch::summary() const {
-  const SlowRank slow = stragglers_.overall();
-  if (world_.size() == 1 || slow.ratio <= 1) return "";
-  return fmt::format("slowest: {}, which computed {:.2f}x as long as the median of its pipeline stage",
-                     name_of(slow.rank), slow.ratio);
-}
 
 }  // namespace trireme::launch

@@ -2,10 +2,7 @@
 #pragma once
 
 #include <span>
-#include <string>
 #include <vector>
-
-#include "runtime/comm/communicator.h"
 
 namespace trireme::launch {
 
@@ -26,7 +23,7 @@ class Stragglers {
   /// The stage of each rank.
   explicit Stragglers(std::vector<int> stages);
 
-  /// The computing time of each rank in the next window; the rank with the largest ratio.
+  /// The computing time of each rank in the next window (of any length); the rank with the largest ratio.
   SlowRank add(std::span<const double> seconds);
   /// Those whose kWindows-th window in succession it was.
   const std::vector<SlowRank>& new_ones() const { return new_ones_; }
@@ -41,31 +38,6 @@ class Stragglers {
   std::vector<double> totals_;
   std::vector<int> num_windows_;
   std::vector<SlowRank> new_ones_;
-};
-
-/// What ranks know of one another's computing time: time in steps less what they waited for others. All ranks
-/// of a world make one, and the same calls.
-class StragglerWatch {
- public:
-  /// `world` outlives it.
-  StragglerWatch(Communicator& world, int stage, const std::string& host);
-
-  /// A step is over, of which this rank has computed so long.
-  void add(double seconds) { seconds_ += seconds; }
-  /// Ends a window: ranks exchange their times (8 bytes each).
-  SlowRank end_window();
-  /// Of ranks that the last window has made stragglers, a line each.
-  std::vector<std::string> warnings() const;
-  /// The slowest rank of all windows, as a line; empty where there is one rank, or no window.
-  std::string summary() const;
-
- private:
-  std::string name_of(int rank) const;
-
-  Communicator& world_;
-  std::vector<std::string> hosts_;  // of each rank
-  Stragglers stragglers_;
-  double seconds_ = 0;
 };
 
 }  // namespace trireme::launch

@@ -34,7 +34,7 @@ void bind_metrics(py::module_& module) {
       .def_readonly("loss_scale", &StepMetrics::loss_scale)
       .def_readonly("skipped", &StepMetrics::skipped)
       .def_readonly("val_loss", &StepMetrics::val_loss)
-      .def("to_json", &to_json_line)
+      .def("to_json", [](const StepMetrics& metrics) { return to_json_line(metrics); })
       .def("__repr__", &text_of);
   py::class_<Passes>(module, "Passes")
       .def_readonly("loss", &Passes::loss)

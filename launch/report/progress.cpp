@@ -38,6 +38,9 @@ std::vector<Field> step_fields(const StepMetrics& m, int64_t total_steps, double
   constexpr int kUnusual = 4;
   if (m.objective) fields.push_back({fmt::format("objective {:.4f}", *m.objective), 4});
   if (!m.routers.empty()) fields.push_back({load_field(m.routers), 6});
+  if (m.breakdown) {
+    if (std::string waits = wait_field(*m.breakdown); !waits.empty()) fields.push_back({std::move(waits), 8});
+  }
   if (m.slowest_rank >= 0)
     fields.push_back({fmt::format("slowest rank {} ({:.2f}x)", m.slowest_rank, m.slowest_ratio),
                       m.is_straggler ? kUnusual : 9});

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "launch/report/router_metrics.h"
+#include "launch/report/step_breakdown.h"
 
 namespace trireme::launch {
 
@@ -43,7 +44,10 @@ struct StepMetrics {
   std::optional<double> loss_z = std::nullopt, grad_norm_z = std::nullopt;
   std::vector<RouterMetrics> routers = {};  ///< by layer; empty without experts
   std::optional<double> val_loss;           ///< where this step was evaluated
-  /// Of the log window that ends here, with several ranks on CPUs: the rank that computed longest beside the
+  /// Of the log window that ends here: where its time went, and of several ranks the same by rank.
+  std::optional<StepBreakdown> breakdown = std::nullopt;
+  std::optional<RankTable> ranks = std::nullopt;
+  /// Of the log window that ends here, with several ranks: the rank that computed longest beside the
   /// median of its pipeline stage (Stragglers), and whether it has done so long enough to be called one.
   int slowest_rank = -1;
   double slowest_ratio = 1;

@@ -14,7 +14,7 @@ namespace trireme::launch {
 
 StepInFlight Trainer::begin_step(int64_t step, StepProfile* profile) {
   const auto begin = Clock::now();
-  wait_times_->start();
+  if (breakdown_) breakdown_->clock().begin_step();
   const double waited_before = world_.seconds_waited_with_parts();
   const double data_waited = batches_->seconds_waited();
   if (ctx_.recorder() != nullptr) {
@@ -31,25 +31,31 @@ StepInFlight Trainer::begin_step(int64_t step, StepProfile* profile) {
   m.lr = schedule_.at(step - loss_scaler_.state().skips);  // a skipped step is no step of the schedule
   PendingStep pending = session_->step().forward_backward(micro_batches, loss_scaler_.scale());
   const StepNumbers numbers = pending.numbers();
-  StepInFlight now{begin, std::move(micro_batches), numbers, std::move(pending), std::move(m), waited_before};
+  StepInFlight now{begin, std::move(micro_batches), numbers, std::move(pending), std::move(m)};
+  if (breakdown_) breakdown_->clock().enter(Activity::other);
   if (runs_ahead_) apply(now);
   now.metrics.dispatch_bytes = experts.bytes_exchanged() - bytes_before;
   for (const RouterLoad& load : session_->step().router_loads())
     now.metrics.routers.push_back(router_metrics(load));
-  now.metrics.comm_wait_ms = wait_times_->stop() * 1e3;
+  now.metrics.comm_wait_ms = (world_.seconds_waited_with_parts() - waited_before) * 1e3;
   now.metrics.data_wait_ms = (batches_->seconds_waited() - data_waited) * 1e3;
   return now;
 }
 
 void Trainer::apply(StepInFlight& in_flight) {
-  if (checkpoints_) checkpoints_->release(ctx_.stream());
+  if (checkpoints_) {
+    const ScopedActivity stands(clock(), Activity::checkpoint);
+    checkpoints_->release(ctx_.stream());
+  }
   is_updating_ = true;
+  if (breakdown_) breakdown_->clock().follow_phases();
   session_->step().apply(std::move(*std::exchange(in_flight.pending, std::nullopt)), in_flight.metrics.lr);
+  if (breakdown_) breakdown_->clock().enter(Activity::other);
   is_updating_ = false;
 }
 
 StepMetrics Trainer::end_step(StepInFlight in_flight) {
-  wait_times_->start();
+  const double waited_before = world_.seconds_waited_with_parts();
   StepMetrics m = in_flight.metrics;
   const BatchTotals totals = in_flight.numbers.totals();
   m.loss = totals.mean_loss();
@@ -76,7 +82,7 @@ StepMetrics Trainer::end_step(StepInFlight in_flight) {
   m.step_ms = seconds_since(std::max(in_flight.begin, last_end_)) * 1e3;
   last_end_ = Clock::now();
   seconds_in_steps_ += m.step_ms * 1e-3;
-  m.comm_wait_ms += wait_times_->stop() * 1e3;
+  m.comm_wait_ms += (world_.seconds_waited_with_parts() - waited_before) * 1e3;
   if (checkpoints_) {
     m.checkpoint_wait_ms = checkpoints_->take_seconds_stopped() * 1e3;
     m.checkpoints_skipped = checkpoints_->num_skipped();
@@ -90,23 +96,28 @@ StepMetrics Trainer::end_step(StepInFlight in_flight) {
   constexpr double kHeldUp = 0.1;  // of the step
   const bool is_held_up = core_waits_->take() > kHeldUp * m.step_ms * 1e-3;
   m.is_mfu_sure = peak_->peak().is_sure() && !is_held_up;
-  judge_speed(m, in_flight.waited_before);
   const MemoryStats memory = ctx_.allocator().stats();
   m.mem_bytes = memory.total.peak;
   m.reserved_bytes = memory.peak_reserved;
+  if (breakdown_) account(m);
   return m;
 }
 
-void Trainer::judge_speed(StepMetrics& m, double waited_before) {
-  if (!stragglers_) return;
-  stragglers_->add(m.step_ms * 1e-3 - (world_.seconds_waited_with_parts() - waited_before));
-  if (m.step % config_.train.log_every != 0 && m.step != config_.train.steps) return;
-  const SlowRank slow = stragglers_->end_window();
+void Trainer::account(StepMetrics& m) {
+  const bool ends_window = m.step % config_.train.log_every == 0 || m.step == config_.train.steps;
+  if (ends_window && is_on_cpu()) breakdown_->meet();
+  if (m.step == steps_begun_) breakdown_->clock().end_step();  // else the next one has ended it
+  if (!ends_window) return;
+  RankedBreakdown window = breakdown_->end_window(m.mem_bytes);
+  m.breakdown = std::move(window.all);
+  if (world_.size() == 1) return;
+  m.ranks = std::move(window.ranks);
+  const SlowRank& slow = breakdown_->slowest();
   m.slowest_rank = slow.rank;
   m.slowest_ratio = slow.ratio;
   m.is_straggler = slow.is_straggler();
   if (!is_main()) return;
-  for (const std::string& warning : stragglers_->warnings()) progress_->note(warning);
+  for (const std::string& warning : breakdown_->warnings()) progress_->note(warning);
 }
 
 // All ranks come here together: the norm is finite on all or on none.

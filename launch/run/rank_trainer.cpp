@@ -50,7 +50,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
     check_tokenizer_of_weights(data_, find_initial_weights(config_.start.file));
   session_.emplace(ctx_, world_, config_.parallel, config_.model, session_options(config_));
   const ParallelContext& parallel = session_->parallel();
-  wait_times_.emplace(parallel);
+  if (ctx_.recorder() == nullptr) ctx_.set_recorder(&own_recorder_);
   replica_ = {parallel.data().rank(), parallel.data().size(), session_->share()};
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
@@ -137,6 +137,7 @@ int Trainer::agreed_signal() {
 void Trainer::measure_peak_again() {
   if (!is_peak_due_) return;
   is_peak_due_ = false;
+  const ScopedActivity excluded(clock(), Activity::excluded);
   peak_->measure_again();
   rates_.flops = peak_->rank_flops();
   if (is_main()) progress_->note(fmt::format("measured again, as a step was faster: {}", peak_->text()));
@@ -151,6 +152,7 @@ double Trainer::sum_over_ranks(double value) {
 
 std::optional<double> Trainer::evaluate() {
   if (!validation_) return std::nullopt;
+  const ScopedActivity excluded(clock(), Activity::excluded);
   const TrainConfig& t = config_.train;
   // So many at once that a pipeline is seldom empty, and that they are small beside all else.
   const int num_stages = config_.parallel.pipeline;
@@ -195,8 +197,8 @@ void Trainer::begin_steps() {
   }
   check_signal(steps_done_);
   core_waits_.emplace(is_on_cpu() ? ctx_.num_threads() : 1);
-  if (is_on_cpu() && world_.size() > 1)
-    stragglers_.emplace(world_, session_->parallel().pipeline().rank(), host_name());
+  if (config_.run.breakdown)
+    breakdown_.emplace(ctx_, session_->parallel(), host_name(), !config_.run.cuda_graph);
   steps_begun_ = steps_done_;
 }
 
@@ -204,6 +206,7 @@ void Trainer::begin_next_step() {
   const int64_t step = steps_begun_++;
   if (step + 1 == config_.run.profile_step) {
     end_step_before();  // or its end would be in the profile
+    const ScopedActivity excluded(clock(), Activity::excluded);
     profile_.emplace(ctx_, session_->parallel());
   }
   now_ = begin_step(step, profile_ ? &*profile_ : nullptr);
@@ -237,9 +240,11 @@ void Trainer::end_next_step() {
   if (step < t.steps) measure_peak_again();
   if (is_evaluated) core_waits_->take();  // of the evaluation
   profile_.reset();
+  if (job_.is_stepped && breakdown_) breakdown_->clock().enter(Activity::excluded);  // it is the caller's
 }
 
 std::string Trainer::finish(StepProfile& profile) {
+  const ScopedActivity excluded(clock(), Activity::excluded);
   const std::string file = is_main() ? (directory_->path() / "profile.json").string() : "";
   const std::string text = profile.finish(rates_, file);
   if (text.empty()) return "";

@@ -10,11 +10,10 @@
 #include <vector>
 
 #include "launch/checkpoint/run_checkpoints.h"
+#include "launch/profile/breakdown_watch.h"
 #include "launch/profile/core_waits.h"
 #include "launch/profile/gemm_peak.h"
 #include "launch/profile/step_profile.h"
-#include "launch/profile/stragglers.h"
-#include "launch/profile/wait_times.h"
 #include "launch/report/files/run_directory.h"
 #include "launch/report/progress.h"
 #include "launch/report/step_metrics.h"
@@ -46,7 +45,6 @@ struct StepInFlight {
   StepNumbers numbers;
   std::optional<PendingStep> pending;  ///< until it is applied or skipped
   StepMetrics metrics;                 ///< as far as they are known
-  double waited_before = 0;            ///< Communicator::seconds_waited_with_parts() at its beginning
 };
 
 /// In a handler of what a run threw: throws the same with what `ended` makes of its message (end_by()), and
@@ -144,8 +142,9 @@ class Trainer {
   std::string finish(StepProfile& profile);      // what to print, on the main rank
   void report(const StepMetrics& m);
   void skip_step(StepInFlight& in_flight, const StepMetrics& m);
-  /// Which rank was slowest, where a log window ends; all ranks take part.
-  void judge_speed(StepMetrics& m, double waited_before);
+  StepClock* clock() { return breakdown_ ? &breakdown_->clock() : nullptr; }  // null: nobody looks at it
+  /// Of the breakdown: where the time of a log window went that ends here; all ranks take part.
+  void account(StepMetrics& m);
   void measure_peak_again();  // where a step of any rank has reached more
   double sum_over_ranks(double value);
   // Ranks that write a sample together: all that must, else those that hold the first copy.
@@ -156,7 +155,6 @@ class Trainer {
   void save_model(const std::string& name);  // all ranks take part, the main one writes
   std::string sample_of_text();
   std::string bubble_text();  // measured, as the next; all ranks take part
-  std::string wait_text();
   std::string data_text();
   void summarize(double seconds, const MemoryStats& stats, const std::vector<std::string>& shares,
                  const std::string& sample);
@@ -175,8 +173,8 @@ class Trainer {
   LrSchedule schedule_;
   LossScaler loss_scaler_;
   const bool runs_ahead_;
-  std::optional<WaitTimes> wait_times_;
-  std::optional<StragglerWatch> stragglers_;   // of several ranks whose host computes
+  Recorder own_recorder_;  // of phases, where the world has none
+  std::optional<BreakdownWatch> breakdown_;
   double seconds_in_steps_ = 0, seconds_ = 0;  // the second: of all steps and evaluations
   Clock::time_point steps_begin_, last_end_;   // the second: of a step
   ZScore loss_z_, grad_norm_z_;

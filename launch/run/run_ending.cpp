@@ -96,8 +96,8 @@ void Trainer::finish_run() {
     });
   }
   const std::string sample = agreed_signal() == 0 && writes_sample() ? sample_of_text() : "";
-  const std::vector<std::string> shares{bubble_text(), wait_text(), data_text(),
-                                        stragglers_ ? stragglers_->summary() : ""};
+  const std::vector<std::string> shares{bubble_text(), breakdown_ ? breakdown_->summary() : "", data_text(),
+                                        breakdown_ ? breakdown_->slowest_text() : ""};
   if (is_main()) summarize(seconds_, stats, shares, sample);
   if (agreed_signal() != 0) {
     throw AgreedEnd(
@@ -152,19 +152,13 @@ std::string Trainer::sample_of_text() {
                      is_main() ? data_.tokenizer.get() : nullptr, config_.train.seq_len, options);
 }
 
-// The host's clock, by which this and the next go, does not see what a device does.
+// The host's clock, by which this goes, does not see what a device does.
 std::string Trainer::bubble_text() {
   if (config_.parallel.pipeline == 1 || !is_on_cpu()) return "";
   const double bubble = sum_over_ranks(session_->step().pipeline_times().bubble()) / world_.size();
   return fmt::format(
       "pipeline bubble measured {:.1f} %: idle share of forward and backward passes, mean over ranks",
       100 * bubble);
-}
-
-std::string Trainer::wait_text() {
-  if (!is_on_cpu() || seconds_in_steps_ == 0) return "";
-  return wait_times_->text(seconds_in_steps_,
-                           [&](double seconds) { return sum_over_ranks(seconds) / world_.size(); });
 }
 
 std::string Trainer::data_text() {
@@ -199,9 +193,9 @@ void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vec
   if (const std::string missing = directory_->missing(); !missing.empty())
     progress.note(fmt::format("note: {}", missing));
   progress.note(fmt::format(
-      "files in {}: config.ini metrics.jsonl log.txt model.safetensors{}{}{} and TensorBoard events",
-      directory_->path().string(), data_.tokenizer ? " tokenizer.json" : "",
-      config_.run.profile_step > 0 ? " profile.json" : "",
+      "files in {}: config.ini metrics.jsonl {}log.txt model.safetensors{}{}{} and TensorBoard events",
+      directory_->path().string(), breakdown_ && world_.size() > 1 ? "ranks.jsonl " : "",
+      data_.tokenizer ? " tokenizer.json" : "", config_.run.profile_step > 0 ? " profile.json" : "",
       config_.checkpoint.is_on() && config_.checkpoint.dir.empty() ? " checkpoints" : ""));
 }
 

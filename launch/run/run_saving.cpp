@@ -55,6 +55,7 @@ void Trainer::save_checkpoint(bool waits) {
                     fmt::format("no checkpoint is saved: a value is not finite, {}. The run ends. {}",
                                 describe(*bad), save_unfinished()));
   }
+  const ScopedActivity stands(clock(), Activity::checkpoint);
   checkpoints_->save(training_state(), session_->state_slices(), ctx_.stream(), waits);
   handle_failure();
 }

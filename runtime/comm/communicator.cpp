@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <numeric>
 
 #include "runtime/base/philox.h"
@@ -140,39 +141,47 @@ bool is_of_host(const Stream& stream) { return stream.device().type == DeviceTyp
 
 }  // namespace
 
+/// What a group and all that were split from it have in common.
+struct Communicator::Family {
+  std::atomic<int64_t> nanoseconds = 0;  // waited
+  std::vector<WaitObserver*> observers;
+  std::vector<std::pair<int, Communicator*>> members;
+  int num_members = 0;  // so far
+};
+
 /// How a group waits, and for how long it has.
 struct Communicator::Waits {
   std::string group;
-  using Nanoseconds = std::atomic<int64_t>;
-  Nanoseconds nanoseconds = 0;
-  std::shared_ptr<Nanoseconds> of_all = std::make_shared<Nanoseconds>(0);  // that were split from one
-  std::atomic<WaitObserver*> observer = nullptr;
+  int communicator = 0;
+  std::atomic<int64_t> nanoseconds = 0;
+  std::shared_ptr<Family> family;
+  int64_t num_collectives = 0;
+  std::map<std::pair<int, CommKind>, int64_t> num_messages;  // by peer and direction
 
   template <class Wait>
-  void count(Stream& stream, CommKind operation, const Wait& wait) {
+  void count(Stream& stream, const WaitedCall& call, const Wait& wait) {
     using Clock = std::chrono::steady_clock;
-    WaitObserver* const told = observer;
-    if (told != nullptr) told->begin_wait(stream, group, to_string(operation));
+    for (WaitObserver* observer : family->observers) observer->begin_wait(stream, call);
     const auto begin = Clock::now();
     wait();
     const int64_t waited = std::chrono::nanoseconds(Clock::now() - begin).count();
     nanoseconds.fetch_add(waited, std::memory_order_relaxed);
-    of_all->fetch_add(waited, std::memory_order_relaxed);
-    if (told != nullptr) told->end_wait(stream);
+    family->nanoseconds.fetch_add(waited, std::memory_order_relaxed);
+    for (WaitObserver* observer : family->observers) observer->end_wait(stream, call);
   }
 };
 
 class Communicator::CountedWork final : public Work {
  public:
-  CountedWork(WorkPtr work, Stream& stream, CommKind operation, std::shared_ptr<Waits> waits,
+  CountedWork(WorkPtr work, Stream& stream, const WaitedCall& call, std::shared_ptr<Waits> waits,
               RecordedCall recorded)
       : work_(std::move(work)),
         stream_(stream),
-        operation_(operation),
+        call_(call),
         waits_(std::move(waits)),
         recorded_(std::move(recorded)) {}
   void wait() override {
-    waits_->count(stream_, operation_, [&] { work_->wait(); });
+    waits_->count(stream_, call_, [&] { work_->wait(); });
     if (is_of_host(stream_)) recorded_.end();
   }
   bool is_done() override {
@@ -184,7 +193,7 @@ class Communicator::CountedWork final : public Work {
  private:
   WorkPtr work_;
   Stream& stream_;
-  CommKind operation_;
+  WaitedCall call_;  // its name is that of waits_
   std::shared_ptr<Waits> waits_;
   RecordedCall recorded_;
 };
@@ -192,15 +201,44 @@ class Communicator::CountedWork final : public Work {
 Communicator::Communicator(int rank, int size, std::string name)
     : rank_(rank), size_(size), name_(std::move(name)), waits_(std::make_shared<Waits>()) {
   waits_->group = name_;
+  join(std::make_shared<Family>());
+}
+
+Communicator::~Communicator() { leave(); }
+
+void Communicator::join(std::shared_ptr<Family> family) {
+  leave();
+  waits_->communicator = family->num_members++;
+  family->members.emplace_back(waits_->communicator, this);
+  waits_->family = std::move(family);
+}
+
+void Communicator::leave() noexcept {
+  if (waits_->family)
+    std::erase_if(waits_->family->members, [this](const auto& m) { return m.second == this; });
+}
+
+std::vector<std::pair<int, Communicator*>> Communicator::parts() const {
+  auto members = waits_->family->members;
+  std::erase_if(members, [](const auto& m) { return m.second->size() == 1; });
+  return members;
 }
 
 double Communicator::seconds_waited() const { return 1e-9 * static_cast<double>(waits_->nanoseconds.load()); }
 
 double Communicator::seconds_waited_with_parts() const {
-  return 1e-9 * static_cast<double>(waits_->of_all->load());
+  return 1e-9 * static_cast<double>(waits_->family->nanoseconds.load());
 }
 
-void Communicator::observe_waits(WaitObserver* observer) { waits_->observer = observer; }
+void Communicator::observe_waits(WaitObserver& observer) { waits_->family->observers.push_back(&observer); }
+
+void Communicator::ignore_waits(WaitObserver& observer) { std::erase(waits_->family->observers, &observer); }
+
+WaitedCall Communicator::number(const CommCall& call) {
+  const bool is_message = call.is_point_to_point();
+  int64_t& next = is_message ? waits_->num_messages[{call.peer, call.kind}] : waits_->num_collectives;
+  return {waits_->group, waits_->communicator, call.kind, is_message ? call.peer : -1, next++};
+}
 
 void Communicator::count_bytes(const CommCall& call) {
   if (call.send_counts.empty()) return;
@@ -216,7 +254,7 @@ void Communicator::set_recorder(Recorder* recorder) {
 
 void Communicator::record_as(Phase phase) {
   recorded_phase_ = static_cast<int>(phase);
-  waits_->of_all = std::make_shared<Waits::Nanoseconds>(0);
+  join(std::make_shared<Family>());
   call_check_ = CallCheck::backend;  // which step it is depends on how far the other thread has come
 }
 
@@ -241,18 +279,20 @@ void Communicator::record(CommCall& call) const {
 void Communicator::run_counted(Stream& stream, CommCall call) {
   count_bytes(call);
   record(call);
-  const CommKind operation = call.kind;
+  const WaitedCall waited = number(call);
+  for (WaitObserver* observer : waits_->family->observers) observer->post(stream, waited);
   const RecordedCall recorded = call.recorded;
-  waits_->count(stream, operation, [&] { run(stream, std::move(call)); });
+  waits_->count(stream, waited, [&] { run(stream, std::move(call)); });
   if (is_of_host(stream)) recorded.end();
 }
 
 WorkPtr Communicator::start_counted(Stream& stream, CommCall call) {
   count_bytes(call);
   record(call);
-  const CommKind operation = call.kind;
+  const WaitedCall waited = number(call);
+  for (WaitObserver* observer : waits_->family->observers) observer->post(stream, waited);
   RecordedCall recorded = call.recorded;
-  return std::make_shared<CountedWork>(start(stream, std::move(call)), stream, operation, waits_,
+  return std::make_shared<CountedWork>(start(stream, std::move(call)), stream, waited, waits_,
                                        std::move(recorded));
 }
 
@@ -324,7 +364,7 @@ std::unique_ptr<Communicator> Communicator::split(int color, int key, std::strin
   record(call);
   call.recorded.start();
   auto part = split_into(color, key, std::move(name));
-  part->waits_->of_all = waits_->of_all;
+  part->join(waits_->family);
   call.recorded.end();
   ++num_splits_;
   if (ring_ == nullptr) return part;

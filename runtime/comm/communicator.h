@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/base/error.h"
@@ -42,14 +43,28 @@ class Work {
 };
 using WorkPtr = std::shared_ptr<Work>;
 
-/// Sees where a rank, or on a device its stream, is held up by others.
+/// A call that a rank may have to wait for.
+struct WaitedCall {
+  std::string_view group;
+  /// Of its communicator, among the world and all that were split from it: equal on all ranks, which make the
+  /// same splits.
+  int communicator = 0;
+  CommKind kind = CommKind::barrier;
+  int peer = -1;  ///< of a message; -1: a collective, whatever its root
+  /// From 0, in the order of the calls: collectives among those of the communicator, messages among those of
+  /// the same peer and direction, so that equal numbers belong together.
+  int64_t number = 0;
+};
+
+/// Sees where a rank, or on a device its stream, is held up by others. Of the thread that calls.
 class WaitObserver {
  public:
   virtual ~WaitObserver() = default;
-  /// Around each blocking operation and each Work::wait() of the group, by the thread that calls it. No end
-  /// follows where the call throws.
-  virtual void begin_wait(Stream& stream, std::string_view group, std::string_view operation) = 0;
-  virtual void end_wait(Stream& stream) = 0;
+  /// A call is about to be handed over, after all that was submitted to the stream.
+  virtual void post(Stream&, const WaitedCall&) {}
+  /// Around each blocking operation and each Work::wait(). No end follows where the call throws.
+  virtual void begin_wait(Stream& stream, const WaitedCall& call) = 0;
+  virtual void end_wait(Stream& stream, const WaitedCall& call) = 0;
 };
 
 /// A group of ranks that call the same operations in the same order. Every call is made by all ranks of the
@@ -76,7 +91,7 @@ class WaitObserver {
 /// The public calls are not virtual: they check, and hand over to the backend's private functions.
 class Communicator {
  public:
-  virtual ~Communicator() = default;
+  virtual ~Communicator();
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
 
@@ -146,8 +161,13 @@ class Communicator {
   double seconds_waited() const;
   /// The same of this group and of all that were split from it, but for groups of another thread (record_as).
   double seconds_waited_with_parts() const;
-  /// Calls `observer` on every wait from now on; null: none. It must outlive its registration.
-  void observe_waits(WaitObserver* observer);
+  /// Tells `observer` of every call and wait of this group, and of all that belong to its parts(), from now
+  /// on. It must outlive its registration. Not during a call.
+  void observe_waits(WaitObserver& observer);
+  void ignore_waits(WaitObserver& observer);
+  /// This group and all those of more than one rank that were split from it and live, by WaitedCall's number:
+  /// in an order that all ranks share. But for groups of another thread (record_as).
+  std::vector<std::pair<int, Communicator*>> parts() const;
 
   /// Records every call of this communicator, and of all that are split from it, from now on; null: none. All
   /// ranks do so at the same call of theirs, so that their records have equal numbers. The recorder outlives
@@ -180,8 +200,12 @@ class Communicator {
   virtual WorkPtr start(Stream& stream, CommCall call) = 0;
   virtual std::unique_ptr<Communicator> split_into(int color, int key, std::string name) = 0;
 
+  struct Family;
   struct Waits;
   class CountedWork;
+  void join(std::shared_ptr<Family> family);
+  void leave() noexcept;
+  WaitedCall number(const CommCall& call);
   void count_bytes(const CommCall& call);
   void make_ring(uint64_t id, std::vector<int> members);
   void record(CommCall& call) const;

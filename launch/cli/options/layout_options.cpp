@@ -218,6 +218,11 @@ std::vector<Option> run_options() {
        "replay each step as two CUDA graphs, which saves launch overhead; for dense models on "
        "GPUs without pipeline parallelism",
        ""},
+      {section, "breakdown", "", on_off([](auto& c) -> auto& { return c.run.breakdown; }),
+       "account for the time of every step (compute, exposed communication by axis, pipeline bubble, load "
+       "imbalance, data, optimizer, checkpoints) in metrics.jsonl, and by rank in ranks.jsonl; off also "
+       "leaves out the search for stragglers",
+       ""},
       {section, "profile-step", "",
        whole(
            [](auto& c) -> auto& { return c.run.profile_step; }, 0),

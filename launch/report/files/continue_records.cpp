@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The step of a line of metrics.jsonl; nothing where it is none.
+/// The step of a line of records; nothing where it is none.
 std::optional<int64_t> step_of_line(const std::string& line) {
   const auto json = nlohmann::json::parse(line, nullptr, false);
   if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) return std::nullopt;
@@ -56,10 +56,10 @@ void replace(const fs::path& path, const std::string& before, const std::string&
 
 }  // namespace
 
-void keep_metrics_up_to(const fs::path& metrics, int64_t step) {
-  if (!fs::exists(metrics)) return;
-  const std::string text = read_text_file(metrics.string());
-  replace(metrics, text, lines_up_to(text, step));
+void keep_records_up_to(const fs::path& file, int64_t step) {
+  if (!fs::exists(file)) return;
+  const std::string text = read_text_file(file.string());
+  replace(file, text, lines_up_to(text, step));
 }
 
 void keep_events_up_to(const fs::path& directory, int64_t step) {

@@ -6,9 +6,10 @@
 
 namespace trireme::launch {
 
-/// Takes the lines of steps after `step`, and half a line at the end, out of metrics.jsonl. A file that is
-/// not there is left so. EnvironmentError where it cannot be written; it is then as it was.
-void keep_metrics_up_to(const std::filesystem::path& metrics, int64_t step);
+/// Takes the lines of steps after `step`, and half a line at the end, out of metrics.jsonl or
+/// ranks.jsonl. A file that is not there is left so. EnvironmentError where it cannot be written; it is then
+/// as it was.
+void keep_records_up_to(const std::filesystem::path& file, int64_t step);
 
 /// The same of the TensorBoard events of all attempts in a run directory. Files that are no event files are
 /// left alone.

@@ -1,5 +1,6 @@
 #include "launch/report/files/run_directory.h"
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <vector>
@@ -114,6 +115,7 @@ std::string to_json_line(const StepMetrics& m) {
     json["slowest_ratio"] = m.slowest_ratio;
     json["straggler"] = m.is_straggler;
   }
+  if (m.breakdown) json["breakdown"] = to_json(*m.breakdown);
   if (!m.routers.empty()) {
     json["aux_loss"] = m.aux_loss;
     json["router_z_loss"] = m.router_z_loss;
@@ -136,11 +138,12 @@ RunDirectory::RunDirectory(fs::path path, std::string_view config_ini, std::opti
     : path_(std::move(path)),
       config_ini_(config_ini),
       metrics_{"metrics.jsonl"},
+      ranks_{"ranks.jsonl"},
       events_{events_name(path_).string()},
       log_{"log.txt"} {
   if (step) {
     number_config(path_);
-    keep_metrics_up_to(path_ / metrics_.name, *step);
+    for (const Sink* sink : {&metrics_, &ranks_}) keep_records_up_to(path_ / sink->name, *step);
     keep_events_up_to(path_, *step);
   }
   open();
@@ -148,12 +151,14 @@ RunDirectory::RunDirectory(fs::path path, std::string_view config_ini, std::opti
 
 void RunDirectory::open() {
   for (Sink* sink : {&metrics_, &events_, &log_}) sink->file.emplace(path_ / sink->name);
+  ranks_.file.reset();  // with its first record
   AppendFile(path_ / "config.ini").write(config_ini_);
   events_.file->write(tfrecord(first_event(now())));
 }
 
 void RunDirectory::add(Sink& sink, std::string_view bytes) noexcept {
   try {
+    if (!sink.file) sink.file.emplace(path_ / sink.name);
     sink.file->write(bytes);
   } catch (const std::exception& error) {
     if (++sink.num_missing == 1) failures_.push_back(fmt::format("{}; the run continues", error.what()));
@@ -162,7 +167,7 @@ void RunDirectory::add(Sink& sink, std::string_view bytes) noexcept {
 
 std::string RunDirectory::missing() const {
   std::string text;
-  for (const Sink* sink : {&metrics_, &events_, &log_}) {
+  for (const Sink* sink : {&metrics_, &ranks_, &events_, &log_}) {
     if (sink->num_missing == 0) continue;
     text +=
         fmt::format("{}{} lacks {} of its records", text.empty() ? "" : ", ", sink->name, sink->num_missing);
@@ -182,6 +187,7 @@ bool RunDirectory::restore() {
 
 void RunDirectory::write(const StepMetrics& m) {
   add(metrics_, to_json_line(m) + "\n");
+  if (m.ranks) add(ranks_, to_json_line(*m.ranks, m.step, m.time) + "\n");
   if (m.step == 0) {
     if (!m.val_loss) return;
     const Scalar before{"loss/validation", static_cast<float>(*m.val_loss)};
@@ -225,6 +231,13 @@ void RunDirectory::write(const StepMetrics& m) {
     add("dead", static_cast<double>(r.num_dead));
     add("ms", r.expert_ms);
     add("lost_ms", r.lost_ms);
+  }
+  if (m.breakdown) {
+    for (const auto& [part, ms] : parts_of(*m.breakdown)) {
+      std::string tag = "breakdown/" + part;
+      std::ranges::replace(tag, ' ', '_');
+      scalars.push_back({tags.emplace_back(std::move(tag)), single(ms)});
+    }
   }
   add(events_, tfrecord(scalar_event(m.time, m.step, scalars)));
 }

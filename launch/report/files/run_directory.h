@@ -1,4 +1,4 @@
-// Where a run leaves its files: config.ini, metrics.jsonl, events.out.tfevents.* and log.txt.
+// Where a run leaves its files: config.ini, metrics.jsonl, ranks.jsonl, events.out.tfevents.* and log.txt.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +26,10 @@ std::filesystem::path take_run_directory(const std::filesystem::path& wanted);
 
 /// One object without line end, with the keys step, time, tokens, loss, grad_norm, lr, step_ms,
 /// comm_wait_ms, data_wait_ms, checkpoint_wait_ms, tok_s, tflops, mfu, mfu_sure, peak_tflops, mem_bytes and,
-/// where it was evaluated, val_loss; of the last step of a log window of several ranks slowest_rank,
-/// slowest_ratio and straggler; of step 0 step, time, tokens and val_loss alone. What is not finite is
-/// null.
+/// where it was evaluated, val_loss; of the last step of a log window breakdown (StepBreakdown: steps,
+/// step_ms, compute_ms, exposed_ms by axis, bubble_ms, data_ms, imbalance_ms, optimizer_ms, checkpoint_ms,
+/// rest_ms), and with several ranks slowest_rank, slowest_ratio and straggler; of step 0 step, time, tokens
+/// and val_loss alone. What is not finite is null.
 std::string to_json_line(const StepMetrics& metrics);
 
 /// Rank 0 has one. Records that cannot be written end no run: the first of a file that fails is told, later
@@ -45,8 +46,9 @@ class RunDirectory {
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// Adds a step to metrics.jsonl and the TensorBoard events; of step 0, the state before the first, its
-  /// evaluation. With the kernel for other programs to read when it returns.
+  /// Adds a step to metrics.jsonl and the TensorBoard events, and to ranks.jsonl (step, time, and of each
+  /// rank compute_ms, wait_ms, imbalance_ms, mem_bytes: RankTable) where it has such; of step 0, the state
+  /// before the first, its evaluation. With the kernel for other programs to read when it returns.
   void write(const StepMetrics& metrics);
   /// Adds a line to log.txt.
   void log(std::string_view line) noexcept;
@@ -70,7 +72,7 @@ class RunDirectory {
 
   std::filesystem::path path_;
   std::string config_ini_;
-  Sink metrics_, events_, log_;
+  Sink metrics_, ranks_, events_, log_;  // the second only where there are several ranks
   std::vector<std::string> failures_;
 };
 

@@ -12,6 +12,13 @@
 
 namespace trireme {
 
+/// Hears of each phase that begins, from the thread that computes.
+class PhaseObserver {
+ public:
+  virtual ~PhaseObserver() = default;
+  virtual void enter(Phase phase) = 0;
+};
+
 /// One a rank, which its communicators share (Communicator::set_recorder). The thread that computes says
 /// where it is; every reader may be any thread at any time, also while the rank is stuck, and holds nobody
 /// up.
@@ -27,6 +34,9 @@ class Recorder {
   /// A phase begins; it has no micro-batch and no layer at first.
   void enter(Phase phase) { enter({phase, step_.load(kRelaxed), -1, -1}); }
   void enter(const CallSite& site);
+  /// Of the thread that computes: tells `observer` whenever another phase begins, from now on; null: nobody.
+  /// It must outlive its registration.
+  void observe_phases(PhaseObserver* observer) { observer_ = observer; }
   void set_step(int64_t step) { set(step_, step); }
   void set_micro_batch(int32_t micro_batch) { set(micro_batch_, micro_batch); }
   void set_layer(int32_t layer) { set(layer_, layer); }
@@ -55,6 +65,7 @@ class Recorder {
   void count_entered() { num_entered_.store(num_entered_.load(kRelaxed) + 1, kRelaxed); }
 
   const int64_t length_;
+  PhaseObserver* observer_ = nullptr;
   std::atomic<Phase> phase_ = Phase::setup;
   std::atomic<int64_t> step_ = -1;
   std::atomic<int32_t> micro_batch_ = -1, layer_ = -1;

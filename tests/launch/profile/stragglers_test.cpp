@@ -1,17 +1,14 @@
-// Which rank is a straggler, and that ranks come to the same conclusion.
+// Which rank is a straggler.
 #include "launch/profile/stragglers.h"
 
 #include <algorithm>
 
 #include <gmock/gmock.h>
 
-#include "runtime/comm/threads/thread_communicator.h"
-
 namespace trireme::launch {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::IsEmpty;
 
 std::vector<int> ranks_of(const std::vector<SlowRank>& slow) {
@@ -78,34 +75,6 @@ TEST(Stragglers, TheRunIsJudgedByAllWindows) {
   for (int i = 0; i < 10; ++i) stragglers.add(std::vector<double>{1, 1, 3});
   EXPECT_EQ(stragglers.overall().rank, 2);
   EXPECT_NEAR(stragglers.overall().ratio, 31.0 / 19, 1e-9);
-}
-
-TEST(StragglerWatch, AllRanksNameTheSameOneWithItsHost) {
-  for (const int num_ranks : {2, 4}) {
-    run_thread_ranks(num_ranks, [](Communicator& world) {
-      StragglerWatch watch(world, 0, world.rank() == 1 ? "b" : "a");
-      for (int window = 1; window <= Stragglers::kWindows; ++window) {
-        EXPECT_THAT(watch.warnings(), IsEmpty());
-        watch.add(1);
-        watch.add(world.rank() == 1 ? 2 : 1);  // 3 instead of 2
-        const SlowRank slow = watch.end_window();
-        EXPECT_EQ(slow.rank, 1);
-        EXPECT_DOUBLE_EQ(slow.ratio, 1.5);
-        EXPECT_EQ(slow.num_windows, window);
-      }
-      EXPECT_THAT(watch.warnings(), ElementsAre(HasSubstr("rank 1 on b is a straggler")));
-      EXPECT_THAT(watch.summary(), HasSubstr("slowest: rank 1 on b, which computed 1.50x"));
-    });
-  }
-}
-
-TEST(StragglerWatch, ARankAloneHasNothingToSay) {
-  run_thread_ranks(1, [](Communicator& world) {
-    StragglerWatch watch(world, 0, "a");
-    watch.add(1);
-    watch.end_window();
-    EXPECT_EQ(watch.summary(), "");
-  });
 }
 
 }  // namespace

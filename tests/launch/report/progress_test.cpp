@@ -102,6 +102,24 @@ TEST(Progress, TheStepLineNamesTheSlowestRank) {
   EXPECT_THAT(step_line(m, 2000, 179.9, 100), HasSubstr("slowest rank 3"));
 }
 
+TEST(Progress, TheStepLineSaysWhereAStepWaits) {
+  StepMetrics m = step(10);
+  m.breakdown = StepBreakdown{.steps = 10,
+                              .step_ms = 100,
+                              .compute_ms = 60,
+                              .exposed_ms = {{"data", 8.2}, {"tensor", 4.9}},
+                              .data_ms = 5.1,
+                              .imbalance_ms = 12,
+                              .optimizer_ms = 9.8};
+  EXPECT_THAT(step_line(m, 2000, 179.9), HasSubstr(" | waits: 12% imbalance, 8% exposed data, 5% data"));
+  EXPECT_EQ(breakdown_text(*m.breakdown),
+            "time of a step, mean over ranks: compute 60.0 %, exposed data 8.2 %, exposed tensor 4.9 %, data "
+            "5.1 %, "
+            "imbalance 12.0 %, optimizer 9.8 %");
+  m.breakdown->step_ms = 1000;
+  EXPECT_EQ(step_line(m, 2000, 179.9), step_line(step(10), 2000, 179.9)) << "nothing worth a look";
+}
+
 TEST(Progress, TheStepLineSaysWhatIsUnusual) {
   StepMetrics m = step(10);
   m.loss_z = 3.9;

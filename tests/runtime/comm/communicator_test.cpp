@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/comm/record/call_site.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/runtime/comm/communicator_conformance.h"
@@ -93,31 +94,56 @@ TEST(ThreadRanks, TimeIsCountedWhereARankWaitsAndOnlyThere) {
 
 struct WaitLog final : WaitObserver {
   std::vector<std::string> calls;
-  void begin_wait(Stream&, std::string_view group, std::string_view operation) override {
-    calls.push_back(fmt::format("{} {}", group, operation));
+  void post(Stream&, const WaitedCall& call) override { say("post", call); }
+  void begin_wait(Stream&, const WaitedCall& call) override { say("begin", call); }
+  void end_wait(Stream&, const WaitedCall& call) override { say("end", call); }
+  void say(const char* what, const WaitedCall& c) {
+    calls.push_back(fmt::format("{} {} {} {}{}", what, c.group, to_string(c.kind), c.number,
+                                c.peer < 0 ? "" : fmt::format(" with {}", c.peer)));
   }
-  void end_wait(Stream&) override { calls.emplace_back("end"); }
 };
 
-TEST(ThreadRanks, AnObserverHearsOfEveryWaitOfItsGroupAlone) {
+TEST(ThreadRanks, AnObserverHearsOfEveryWaitOfAGroupAndItsParts) {
   run_thread_ranks(2, [&](Communicator& comm) {
     Context ctx;
     const Tensor t = Tensor::empty(ctx, {4}, DType::f32);
     std::fill_n(t.data<float>(), 4, 1.0f);
-    const auto other = comm.split(0, comm.rank(), "other");
+    const auto part = comm.split(0, comm.rank(), "part");
     WaitLog log;
     comm.barrier(ctx.stream());
-    comm.observe_waits(&log);
+    comm.observe_waits(log);
     const WorkPtr work = comm.all_reduce_async(ctx.stream(), t);
-    EXPECT_THAT(log.calls, testing::IsEmpty()) << "nothing waits yet";
-    other->barrier(ctx.stream());
+    EXPECT_THAT(log.calls, testing::ElementsAre("post world all_reduce 1")) << "nothing waits yet";
+    part->barrier(ctx.stream());
     work->wait();
-    EXPECT_THAT(log.calls, testing::ElementsAre("world all_reduce", "end"));
+    EXPECT_THAT(log.calls, testing::ElementsAre("post world all_reduce 1", "post part barrier 0",
+                                                "begin part barrier 0", "end part barrier 0",
+                                                "begin world all_reduce 1", "end world all_reduce 1"));
+    log.calls.clear();
     comm.rank() == 0 ? comm.send(ctx.stream(), t, 1) : comm.receive(ctx.stream(), t, 0);
-    EXPECT_THAT(log.calls.at(2), comm.rank() == 0 ? "world send" : "world receive");
-    comm.observe_waits(nullptr);
+    EXPECT_EQ(log.calls.at(0), comm.rank() == 0 ? "post world send 0 with 1" : "post world receive 0 with 0");
+    comm.ignore_waits(log);
     comm.barrier(ctx.stream());
-    EXPECT_EQ(log.calls.size(), 4);
+    EXPECT_EQ(log.calls.size(), 3);
+  });
+}
+
+TEST(ThreadRanks, PartsAreNumberedAlikeOnAllRanksAndGoWithTheirCommunicators) {
+  run_thread_ranks(4, [&](Communicator& comm) {
+    const auto names = [&] {
+      std::string all;
+      for (const auto& [number, part] : comm.parts()) all += fmt::format("{} {},", number, part->name());
+      return all;
+    };
+    const auto pair = comm.split(comm.rank() / 2, comm.rank(), "pair");
+    const auto alone = comm.split(comm.rank(), 0, "alone");
+    auto last = pair->split(0, pair->rank(), "last");
+    EXPECT_EQ(names(), "0 world,1 pair,3 last,");
+    last->record_as(trireme::Phase::save);
+    EXPECT_EQ(names(), "0 world,1 pair,") << "of another thread";
+    EXPECT_EQ(last->parts().size(), 1);
+    last.reset();
+    EXPECT_EQ(names(), "0 world,1 pair,");
   });
 }
 

@@ -171,6 +171,42 @@ TEST(TrainerOnHost, ARunOnADeviceWritesWhatTheCpuWrites) {
   }
 }
 
+/// By events of the device, of steps that overlap but for the last; with graphs as far as it is seen.
+TEST(TrainerOnHost, ABreakdownHasAllStepsAndAllTheirTime) {
+  const TemporaryFolder folder;
+  folder.write("text", std::string(kText));
+  for (const auto& [num_ranks, use_graph] : {std::pair(1, false), {1, true}, {2, false}}) {
+    SCOPED_TRACE(fmt::format("{} ranks, graphs {}", num_ranks, use_graph));
+    RunConfig config = small_config(folder.path(), num_ranks);
+    config.train.steps = 5;
+    config.train.log_every = 2;
+    config.run.cuda_graph = use_graph;
+    config.run.dir = fmt::format("{}/{}{}", folder.path(), num_ranks, use_graph);
+    complete(config, {"model.ffn", "model.kv-heads", "model.max-positions"}, num_ranks, true);
+    train_on(config, num_ranks, {DeviceType::cuda, 0});
+    std::vector<std::pair<int, int>> windows;
+    std::ifstream metrics(config.run.dir + "/metrics.jsonl");
+    for (std::string line; std::getline(metrics, line);) {
+      const auto json = parse_json(line, "metrics");
+      if (!json.contains("breakdown")) continue;
+      const auto& breakdown = json.at("breakdown");
+      windows.emplace_back(json.at("step"), breakdown.at("steps"));
+      double sum = 0;
+      for (const auto& [part, ms] : breakdown.items()) {
+        if (ms.is_number() && part != "steps" && part != "step_ms") sum += ms.get<double>();
+      }
+      for (const auto& [axis, ms] : breakdown.at("exposed_ms").items()) sum += ms.get<double>();
+      EXPECT_NEAR(sum, breakdown.at("step_ms"), 1e-6 * sum);
+      EXPECT_GT(breakdown.at("compute_ms"), 0);
+      EXPECT_GT(breakdown.at("optimizer_ms"), 0);
+      EXPECT_EQ(breakdown.at("exposed_ms").contains("tensor"), num_ranks == 2);
+      EXPECT_EQ(json.contains("slowest_rank"), num_ranks == 2);
+    }
+    EXPECT_THAT(windows, testing::ElementsAre(testing::Pair(2, 2), testing::Pair(4, 2), testing::Pair(5, 1)));
+    EXPECT_EQ(std::ifstream(config.run.dir + "/ranks.jsonl").good(), num_ranks == 2);
+  }
+}
+
 /// Evaluations between the steps and the sample at the end included.
 TEST(TrainerOnHost, ARunOfGraphsWritesWhatOneWithoutWrites) {
   const TemporaryFolder folder;

@@ -35,11 +35,11 @@ std::string event(int64_t step) {
 TEST_F(ContinueRecords, LinesOfLaterStepsAndHalfALineGo) {
   const std::string kept = "{\"step\":0,\"val_loss\":3}\n{\"step\":1,\"loss\":2}\n{\"step\":2,\"loss\":1}\n";
   const fs::path metrics = put("metrics.jsonl", kept + "{\"step\":3,\"loss\":0}\n{\"step\":4,\"lo");
-  keep_metrics_up_to(metrics, 2);
+  keep_records_up_to(metrics, 2);
   EXPECT_EQ(read_text_file(metrics.string()), kept);
-  keep_metrics_up_to(metrics, -1);
+  keep_records_up_to(metrics, -1);
   EXPECT_EQ(read_text_file(metrics.string()), "");
-  keep_metrics_up_to(fs::path(folder_.path()) / "none", 2);
+  keep_records_up_to(fs::path(folder_.path()) / "none", 2);
   EXPECT_FALSE(fs::exists(fs::path(folder_.path()) / "none"));
 }
 

@@ -134,6 +134,50 @@ TEST_F(RunDirectoryTest, TheSlowestRankOfALogWindowIsInTheMetrics) {
   EXPECT_EQ(parsed["straggler"], true);
 }
 
+StepBreakdown some_breakdown() {
+  StepBreakdown b;
+  b.steps = 10;
+  b.step_ms = 20;
+  b.compute_ms = 12;
+  b.exposed_ms = {{"data", 2.5}, {"tensor", 0}};
+  b.imbalance_ms = 4;
+  b.optimizer_ms = 1;
+  b.rest_ms = 0.5;
+  return b;
+}
+
+TEST_F(RunDirectoryTest, WhereTheTimeOfAWindowWentIsInTheMetrics) {
+  StepMetrics metrics = some_step();
+  EXPECT_FALSE(parse_json(to_json_line(metrics), "metrics").contains("breakdown"));
+  metrics.breakdown = some_breakdown();
+  const auto breakdown = parse_json(to_json_line(metrics), "metrics").at("breakdown");
+  EXPECT_EQ(
+      breakdown.dump(),
+      R"({"steps":10,"step_ms":20.0,"compute_ms":12.0,"exposed_ms":{"data":2.5,"tensor":0.0},"bubble_ms":0.0,)"
+      R"("data_ms":0.0,"imbalance_ms":4.0,"optimizer_ms":1.0,"checkpoint_ms":0.0,"rest_ms":0.5})");
+}
+
+TEST_F(RunDirectoryTest, RanksHaveAFileThatARunThatIsResumedGoesOnWith) {
+  StepMetrics metrics = some_step();
+  const fs::path path = root_ / "run";
+  {
+    RunDirectory run(path, "");
+    run.write(metrics);
+    EXPECT_FALSE(fs::exists(path / "ranks.jsonl")) << "one rank alone";
+    metrics.ranks = {{1.5, 2}, {0.5, 0}, {0.5, 0.25}, {1000, 2000}};
+    for (metrics.step = 10; metrics.step <= 30; metrics.step += 10) run.write(metrics);
+  }
+  const std::string tail =
+      R"("time":1500000000.0,"compute_ms":[1.5,2.0],"wait_ms":[0.5,0.0],"imbalance_ms":[0.5,0.25],"mem_bytes":[1000,2000]})"
+      "\n";
+  RunDirectory resumed(path, "", 20);
+  EXPECT_EQ(content(path / "ranks.jsonl"), "{\"step\":10," + tail + "{\"step\":20," + tail);
+  metrics.step = 30;
+  resumed.write(metrics);
+  EXPECT_EQ(content(path / "ranks.jsonl"),
+            "{\"step\":10," + tail + "{\"step\":20," + tail + "{\"step\":30," + tail);
+}
+
 TEST_F(RunDirectoryTest, AMixturesMetricsHaveItsRoutersAndTheBytesOfTheirRows) {
   StepMetrics metrics = some_step();
   EXPECT_FALSE(parse_json(to_json_line(metrics), "metrics").contains("dispatch_bytes"));
