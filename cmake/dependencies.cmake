@@ -12,6 +12,14 @@ find_path(PCRE2_INCLUDE_DIR pcre2.h REQUIRED)
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 
+# dygraphs, which pages of charts carry inside (cmake/assets.cmake), and the licence that goes with it.
+find_path(DYGRAPHS_FOLDER NAMES dygraph.min.js PATHS /usr/share/javascript/dygraphs NO_CACHE)
+find_file(DYGRAPHS_LICENCE NAMES copyright LICENSE.txt PATHS /usr/share/doc/libjs-dygraphs ${DYGRAPHS_FOLDER} NO_CACHE)
+if(NOT DYGRAPHS_FOLDER OR NOT DYGRAPHS_LICENCE)
+  message(FATAL_ERROR "dygraphs is missing: apt-get install libjs-dygraphs, or -DDYGRAPHS_FOLDER=FOLDER with dygraph.min.js and "
+    "dygraph.min.css of release 2.2 and -DDYGRAPHS_LICENCE=FILE with its licence")
+endif()
+
 set(TRIREME_HAS_CUDA FALSE)
 if(NOT TRIREME_CUDA STREQUAL "OFF")
   if(TRIREME_CUDA STREQUAL "ON")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages of some groups of launch/packages.txt, as far as they are missing.
-# Usage: launch/setup.sh GROUP...         (groups: build python text tests fuzz cluster bundle bare-root)
+# Usage: launch/setup.sh GROUP...         (groups: build python text tests fuzz pages cluster bundle bare-root)
 # With TRIREME_NO_INSTALL=1 it does nothing: the packages, or what stands for them, are there already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

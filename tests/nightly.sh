@@ -43,7 +43,9 @@ pieces=(
   "breakdown|where the time of a step goes: five delays planted in each of seven layouts"
   "faults|faults around the program, each with what is promised then"
   "cluster-launches|mpirun over hosts, sbatch + mpirun, sbatch + srun: the same bit for bit; doctor finds a slow host"
-  "cluster-stops|Slurm jobs stopped by scancel and by their time: saved, queued again, bit for bit; a sweep as an array"
+  "cluster-stops|Slurm jobs stopped by scancel and by their time: saved, queued again, bit for bit; a sweep as an array; a scaling series"
+  "compare|trireme compare: 20 repeats of a run are noise, a slow-down of 3 % is found (about 15 minutes)"
+  "report|pages of runs in headless Chromium: three widths, light and dark; 100,000 steps and 64 ranks open in two seconds"
   "quickstart|README's first command, in a clone of its own"
   "package|installed, and as a part of another project, with GCC and clang"
   "extend|docs/extending.md followed on a copy of the sources, built and trained"
@@ -140,7 +142,11 @@ run_piece() {
     breakdown) release && targets release breakdown_delays && "$out/release/tests/breakdown_delays" --rounds 30 ;;
     faults) release && targets release trireme && tests/faults/run.sh "$out/release/trireme" mpirun --all ;;
     cluster-launches) cluster hosts doctor slurm ;;
-    cluster-stops) cluster slurm-stops sweep ;;
+    cluster-stops) cluster slurm-stops sweep scale ;;
+    compare) release && targets release trireme && tests/launch/compare/noise_study.py "$out/release/trireme" "$out/compare-$commit" ;;
+    report)
+      launch/setup.sh pages && release && targets release trireme && /usr/bin/python3 tests/report/open_pages.py "$out/release/trireme" "$out/pages" |
+        tee "$out/$1.says" ;;
     quickstart)
       rm -rf "$out/clone" && git clone -q . "$out/clone" && (cd "$out/clone" && ./launch/quickstart.sh --train.steps 100) ;;
     package)

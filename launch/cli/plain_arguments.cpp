@@ -36,7 +36,14 @@ std::vector<std::string> parse_plain_arguments(const std::string& command,
                                                std::vector<std::string>& errors) {
   std::vector<std::string> names;
   for (const PlainOption& option : options) names.push_back(option.name);
-  Settings settings = read_command_line(args, names);
+  // What follows a switch is no value of it.
+  std::vector<std::string> ordered(args.begin(), args.end());
+  std::ranges::stable_partition(ordered, [&](const std::string& arg) {
+    return std::ranges::none_of(options, [&](const PlainOption& option) {
+      return option.placeholder.empty() && arg == "--" + option.name;
+    });
+  });
+  Settings settings = read_command_line(ordered, names);
   errors.insert(errors.end(), settings.errors.begin(), settings.errors.end());
   for (const Setting& setting : settings.list) {
     const auto option = std::ranges::find(options, setting.key, &PlainOption::name);

@@ -52,11 +52,14 @@ void run_program(std::span<const std::string> args, const RankPlace& place);
 
 void run_train(std::span<const std::string> args, const RankPlace& place);
 void run_launch(std::span<const std::string> args, const RankPlace& place);
+void run_scale(std::span<const std::string> args, const RankPlace& place);
 void run_verify(std::span<const std::string> args, const RankPlace& place);
 void run_data(std::span<const std::string> args, const RankPlace& place);
 void run_checkpoint(std::span<const std::string> args, const RankPlace& place);
+void run_report(std::span<const std::string> args, const RankPlace& place);
 void run_schedule(std::span<const std::string> args, const RankPlace& place);
 void run_bench(std::span<const std::string> args, const RankPlace& place);
+void run_compare(std::span<const std::string> args, const RankPlace& place);
 void run_doctor(std::span<const std::string> args, const RankPlace& place);
 void run_info(std::span<const std::string> args, const RankPlace& place);
 

@@ -3,40 +3,22 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/launch_arguments.h"
 #include "launch/commands/spin_bound.h"
-#include "launch/preflight/thread_advice.h"
+#include "launch/commands/this_machine.h"
 #include "launch/start/choose_start.h"
 #include "launch/start/failed_hosts.h"
 #include "launch/start/find_program.h"
-#include "launch/start/physical_cores.h"
 #include "launch/start/rank_coordinates.h"
 #include "launch/start/supervise.h"
-#include "runtime/device/cuda/cuda_device.h"
 
 namespace trireme::launch {
 
 namespace {
-
-ThisMachine this_machine(bool in_slurm_job, const Variables& variables) {
-  ThisMachine machine;
-  char name[256] = "localhost";
-  ::gethostname(name, sizeof name - 1);
-  machine.name = name;
-  const std::string node = text_of(variables, "SLURMD_NODENAME");
-  if (in_slurm_job && !node.empty()) machine.name = node;
-  machine.cores = num_physical_cores();
-  const double quota = cores_given().quota.cores;
-  if (quota > 0) machine.cores = std::max(1, std::min(machine.cores, static_cast<int>(quota)));
-  machine.gpus = cuda::num_devices();
-  if (in_slurm_job) machine.has_pmix = srun_has_pmix();
-  return machine;
-}
 
 /// The layout of a training run of so many ranks, whose options are checked by that; nothing for other
 /// commands.
@@ -60,16 +42,6 @@ void check_command(const std::vector<std::string>& command) {
   throw_usage("'{}' behind -- is no command that ranks run: -- train [options of train]", command[0]);
 }
 
-/// Open MPI starts nothing as root unless it is told twice.
-void check_root(const LaunchArguments& a, const Variables& variables) {
-  const bool told = !text_of(variables, "OMPI_ALLOW_RUN_AS_ROOT").empty() &&
-                    !text_of(variables, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM").empty();
-  if (::geteuid() != 0 || told || a.allow_root) return;
-  throw_usage(
-      "mpirun starts no ranks as root: where that is meant, as in a container, --allow-root (or "
-      "OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1)");
-}
-
 JobCommand job_of(const LaunchArguments& a, const StartChoice& choice, const std::string& program,
                   const Variables& variables) {
   JobCommand job{choice.starter, {program}, choice.placement};
@@ -86,7 +58,7 @@ JobCommand job_of(const LaunchArguments& a, const StartChoice& choice, const std
   if (choice.starter != Starter::srun && !a.slurm.empty())
     throw_usage("--slurm '{}' has no effect: ranks are started by {} here, not by srun or sbatch", a.slurm,
                 starter_name(choice.starter));
-  if (choice.starter == Starter::mpirun) check_root(a, variables);
+  if (choice.starter == Starter::mpirun) check_root(a.allow_root, variables);
   const bool by_srun = choice.starter == Starter::srun;
   job.extra = by_srun ? split_words(a.slurm, "--slurm") : split_words(a.mpirun, "--mpirun");
   // Slurm may give a task some of the host's cores without binding it to them.

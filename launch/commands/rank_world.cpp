@@ -1,5 +1,7 @@
 #include "launch/commands/rank_world.h"
 
+#include <algorithm>
+
 #include "launch/commands/rank_watch.h"
 #include "launch/commands/run_facts.h"
 #include "launch/preflight/choose_device.h"
@@ -33,7 +35,11 @@ void make_agreed_world(const RunOptions& run, const RankPlace& place, std::span<
 
 RankWorld make_world(const RunOptions& run, const RankPlace& place, std::span<const Fact> facts) {
   RankWorld ranks;
-  ranks.recorder = std::make_shared<Recorder>(run.record_calls);
+  // A trace has every call, and reads them once a layer or step.
+  constexpr int64_t kLeastForTrace = 4096;
+  const bool is_traced = run.trace.first > 0;
+  ranks.recorder =
+      std::make_shared<Recorder>(is_traced ? std::max(run.record_calls, kLeastForTrace) : run.record_calls);
   make_agreed_world(run, place, facts, ranks);
   const int local_rank = place.mpi != nullptr ? place.mpi->local_rank() : 0;
   const DeviceChoice choice = choose_device(run, *ranks.world, local_rank);

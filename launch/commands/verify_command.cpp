@@ -70,6 +70,10 @@ RunConfig config_to_verify(const RunConfig& asked) {
     throw_usage("--run.profile-step {}: trireme verify does not profile; leave it out",
                 asked.run.profile_step);
   }
+  if (asked.run.trace.first > 0) {
+    throw_usage("--run.trace {}:{}: trireme verify does not trace; leave it out", asked.run.trace.first,
+                asked.run.trace.last);
+  }
   if (!asked.start.file.empty() && !asked.verify.full) {
     throw_usage(
         "--init-from {}: these weights are of the full-size model, and verify reduces it; add "

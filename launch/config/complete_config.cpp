@@ -168,6 +168,23 @@ void check_profile(const RunConfig& config, Errors& errors) {
     errors.push_back(
         fmt::format("run.profile-step {}: the last step is train.steps {}", step, config.train.steps));
   }
+  const StepRange& trace = config.run.trace;
+  if (trace.first > config.train.steps) {
+    errors.push_back(fmt::format("run.trace {}:{}: the last step is train.steps {}", trace.first, trace.last,
+                                 config.train.steps));
+  }
+  if (trace.contains(step)) {
+    errors.push_back(
+        fmt::format("run.profile-step {}: run.trace {}:{} measures that step too, and the trace has all that "
+                    "profile.json has: choose another step, or leave one of them out",
+                    step, trace.first, trace.last));
+  }
+  if (trace.first > 0 && config.run.cuda_graph) {
+    errors.push_back(
+        fmt::format("run.trace {}:{}: with run.cuda-graph on, ops have no times of their own: leave one of "
+                    "them out",
+                    trace.first, trace.last));
+  }
   if (step > 0 && config.run.cuda_graph) {
     errors.push_back(
         fmt::format("run.profile-step {}: with run.cuda-graph on, ops have no times of their own: "

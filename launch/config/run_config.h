@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "launch/config/run_kinds.h"
+#include "launch/config/step_range.h"
 #include "models/config/loss_config.h"
 #include "models/config/model_config.h"
 #include "parallel/optimizer/loss_scaler.h"
@@ -129,6 +130,7 @@ struct RunOptions {
   bool deterministic = true;       ///< off: cuDNN attention may sum gradients in any order
   bool breakdown = true;           ///< account for the time of all steps (docs/breakdown.md)
   int64_t profile_step = 0;        ///< step to profile op by op, counted from 1; 0: none
+  StepRange trace;                 ///< steps to trace, counted from 1; none: 0 to 0
   int64_t record_calls = 256;      ///< last calls to keep of each communicator (Recorder)
   bool check_collectives = false;  ///< ranks compare their collectives before data moves
   watch::HangLimits hang_limit;    ///< time without progress after which a job ends

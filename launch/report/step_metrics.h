@@ -1,12 +1,14 @@
 // StepMetrics: the metrics of a step, for the step line, metrics.jsonl and TensorBoard.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "launch/report/router_metrics.h"
 #include "launch/report/step_breakdown.h"
+#include "runtime/device/allocator.h"
 
 namespace trireme::launch {
 
@@ -24,6 +26,9 @@ struct StepMetrics {
   double step_ms = 0;       ///< wall time of the step
   double comm_wait_ms = 0;  ///< of it, waiting for communication (Communicator::seconds_waited), this rank
   double data_wait_ms = 0;  ///< of it, waiting for its batch to be read, this rank
+  /// Of it, the time in which the thread of this rank that waited longest for a core had none, because of
+  /// other processes or a quota (CoreWaits).
+  double core_wait_ms = 0;
   /// Standing still for checkpoints, this rank: in the step and, which step_ms is without, since the one
   /// before.
   double checkpoint_wait_ms = 0;
@@ -37,9 +42,11 @@ struct StepMetrics {
   bool is_mfu_sure = true;  ///< neither is the peak unsure, nor did other processes hold up the step
   int64_t mem_bytes = 0;    ///< peak of bytes in use, this rank
   int64_t reserved_bytes = 0;  ///< and of those taken from its device for them
-  double loss_scale = 1;       ///< of this step
-  bool skipped = false;        ///< its loss or gradients were not finite: nothing was updated
-  int64_t skips = 0;           ///< steps skipped since the start of training
+  /// Of the log window that ends here: the peak in each category, the largest of all ranks.
+  std::optional<std::array<int64_t, kNumMemoryCategories>> memory = std::nullopt;
+  double loss_scale = 1;  ///< of this step
+  bool skipped = false;   ///< its loss or gradients were not finite: nothing was updated
+  int64_t skips = 0;      ///< steps skipped since the start of training
   // Standard deviations from the mean of the steps before, where known.
   std::optional<double> loss_z = std::nullopt, grad_norm_z = std::nullopt;
   std::vector<RouterMetrics> routers = {};  ///< by layer; empty without experts

@@ -12,18 +12,15 @@
 
 namespace trireme::launch {
 
-StepInFlight Trainer::begin_step(int64_t step, StepProfile* profile) {
+StepInFlight Trainer::begin_step(int64_t step) {
   const auto begin = Clock::now();
   if (breakdown_) breakdown_->clock().begin_step();
   const double waited_before = world_.seconds_waited_with_parts();
   const double data_waited = batches_->seconds_waited();
-  if (ctx_.recorder() != nullptr) {
-    ctx_.recorder()->set_step(step + 1);
-    ctx_.recorder()->enter(Phase::data);
-  }
-  if (profile != nullptr) profile->begin_wait(ctx_.stream(), "data", "next_batch");
+  if (ctx_.recorder() != nullptr) ctx_.recorder()->enter({Phase::data, step + 1, -1, -1});
+  if (trace_) trace_->begin_data_wait();
   auto micro_batches = batches_->next(config_.accumulation());
-  if (profile != nullptr) profile->end_wait(ctx_.stream());
+  if (trace_) trace_->end_data_wait();
   Communicator& experts = session_->parallel().experts();
   const int64_t bytes_before = experts.bytes_exchanged();
   StepMetrics m;
@@ -94,11 +91,15 @@ StepMetrics Trainer::end_step(StepInFlight in_flight) {
   m.mfu = peak_->share_of(flops);
   m.peak_tflops = peak_->peak().flops * 1e-12;
   constexpr double kHeldUp = 0.1;  // of the step
-  const bool is_held_up = core_waits_->take() > kHeldUp * m.step_ms * 1e-3;
+  m.core_wait_ms = core_waits_->take() * 1e3;
+  const bool is_held_up = m.core_wait_ms > kHeldUp * m.step_ms;
   m.is_mfu_sure = peak_->peak().is_sure() && !is_held_up;
-  const MemoryStats memory = ctx_.allocator().stats();
+  if (trace_) trace_->end_step(m.tok_s);
+  const MemoryStats memory = memory_->stats();
   m.mem_bytes = memory.total.peak;
   m.reserved_bytes = memory.peak_reserved;
+  if (m.step % config_.train.log_every == 0 || m.step == config_.train.steps)
+    m.memory = memory_->end_window(world_, ctx_.host_stream());
   if (breakdown_) account(m);
   return m;
 }
@@ -117,7 +118,10 @@ void Trainer::account(StepMetrics& m) {
   m.slowest_ratio = slow.ratio;
   m.is_straggler = slow.is_straggler();
   if (!is_main()) return;
-  for (const std::string& warning : breakdown_->warnings()) progress_->note(warning);
+  for (const std::string& warning : breakdown_->warnings()) {
+    progress_->note(warning);
+    record(EventKind::straggler, warning.substr(warning.find(": ") + 2));
+  }
 }
 
 // All ranks come here together: the norm is finite on all or on none.

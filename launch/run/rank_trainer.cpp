@@ -7,13 +7,17 @@
 #include <utility>
 
 #include "launch/config/attention_choice.h"
+#include "launch/config/memory_inputs.h"
 #include "launch/config/session_options.h"
 #include "launch/preflight/choose_device.h"
 #include "launch/preflight/preflight.h"
+#include "launch/process/build_info.h"
 #include "launch/process/host_name.h"
 #include "launch/process/stop_request.h"
+#include "launch/report/banner.h"
 #include "launch/report/number_text.h"
 #include "launch/run/sample_orders.h"
+#include "models/cost/memory_estimate.h"
 #include "models/cost/model_size.h"
 #include "parallel/checkpoint/weights/initial_weights.h"
 #include "runtime/base/error.h"
@@ -71,7 +75,7 @@ void Trainer::start() {
   rates_.flops = peak_->rank_flops();
   if (config_.run.profile_step > 0) rates_.bytes = ops::measure_memory_rate(ctx_);
   ctx_.allocator().trim();  // training does not need the tensors of those measurements
-  ctx_.allocator().reset_peaks();
+  memory_.emplace(ctx_.allocator());
   StopRequest::defer();
   if (resumes_before_) note_resumes(*resumes_before_ + 1);
 }
@@ -106,10 +110,36 @@ void Trainer::open_directory() {
   std::string text = banner(config_, place);
   text.pop_back();  // its last line's end
   progress_->note(text);
+  record_start();
   if (const std::string warning = is_on_cpu() ? thread_warning(peak_->hosts()) : ""; !warning.empty())
-    progress_->note("warning: " + warning);
-  for (const std::string& note : start_notes_) progress_->note(note);
+    tell("warning: " + warning);
+  for (const std::string& note : start_notes_) tell(note);
   check_room(directory_->path(), model_file_bytes(config_.model));
+}
+
+void Trainer::record(EventKind kind, const std::string& text) {
+  if (directory_) directory_->add({unix_time(), steps_done_, kind, text});
+}
+
+void Trainer::record_start() {
+  RunEvent event{unix_time(), steps_done_, resumed_step_ ? EventKind::resume : EventKind::start};
+  event.facts =
+      StartFacts{.version = build_line(),
+                 .ranks = world_.size(),
+                 .hosts = std::max(1, static_cast<int>(job_.hosts.size())),
+                 .layout = layout_line(config_),
+                 .predicted_bytes = estimate_memory(memory_inputs(config_, ctx_.num_threads())).total(),
+                 .parameters = size_of(config_.model).parameters,
+                 .flops_per_token = training_flops_per_token(config_.model, config_.train.seq_len)};
+  event.text =
+      fmt::format("{}: {}", resumed_step_ ? fmt::format("resumed after step {}", *resumed_step_) : "started",
+                  event.facts->layout);
+  directory_->add(event);
+}
+
+void Trainer::tell(const std::string& line) {
+  progress_->note(line);
+  if (line.starts_with("warning: ")) record(EventKind::warning, line.substr(9));
 }
 
 void Trainer::set_log(const std::string& path) {
@@ -204,12 +234,8 @@ void Trainer::begin_steps() {
 
 void Trainer::begin_next_step() {
   const int64_t step = steps_begun_++;
-  if (step + 1 == config_.run.profile_step) {
-    end_step_before();  // or its end would be in the profile
-    const ScopedActivity excluded(clock(), Activity::excluded);
-    profile_.emplace(ctx_, session_->parallel());
-  }
-  now_ = begin_step(step, profile_ ? &*profile_ : nullptr);
+  begin_trace(step + 1);
+  now_ = begin_step(step);
 }
 
 void Trainer::end_step_before() {
@@ -221,7 +247,7 @@ void Trainer::end_next_step() {
   const int64_t step = steps_begun_;
   end_step_before();
   const bool is_evaluated = step == t.steps || (t.eval_every > 0 && step % t.eval_every == 0);
-  if (runs_ahead_ && !is_evaluated && !profile_) {
+  if (runs_ahead_ && !is_evaluated && !ends_trace(step)) {
     before_ = std::exchange(now_, std::nullopt);
     const bool ends = agreed_signal() != 0 || step == t.stop_after;
     const bool saves = checkpoints_ && checkpoints_->is_due(step);
@@ -231,36 +257,29 @@ void Trainer::end_next_step() {
     return measure_peak_again();
   }
   StepMetrics m = end_step(*std::exchange(now_, std::nullopt));
-  const std::string account = profile_ ? finish(*profile_) : "";
+  if (ends_trace(step)) finish_trace();
   if (is_evaluated) m.val_loss = evaluate();
   report(m);
-  if (!account.empty()) progress_->note(account);
   if (step < t.steps) check_signal(step);
   save_if_due(step, &m);
   if (step < t.steps) measure_peak_again();
-  if (is_evaluated) core_waits_->take();  // of the evaluation
-  profile_.reset();
+  if (is_evaluated) core_waits_->take();                                             // of the evaluation
   if (job_.is_stepped && breakdown_) breakdown_->clock().enter(Activity::excluded);  // it is the caller's
-}
-
-std::string Trainer::finish(StepProfile& profile) {
-  const ScopedActivity excluded(clock(), Activity::excluded);
-  const std::string file = is_main() ? (directory_->path() / "profile.json").string() : "";
-  const std::string text = profile.finish(rates_, file);
-  if (text.empty()) return "";
-  return fmt::format(
-      "profile of step {}; by op in {}\n"
-      "{}",
-      config_.run.profile_step, file, text);
 }
 
 void Trainer::report(const StepMetrics& m) {
   last_ = m;
   if (!is_main()) return;
   directory_->write(m);
-  if (m.skipped) progress_->note(notice_);
+  if (m.skipped) {
+    progress_->note(notice_);
+    record(EventKind::skip, notice_);
+  }
   if (m.step > 0) progress_->step(m);
-  if (m.val_loss) progress_->evaluation(m);
+  if (m.val_loss) {
+    progress_->evaluation(m);
+    record(EventKind::evaluation, fmt::format("validation loss {:.4f}", *m.val_loss));
+  }
   for (const std::string& failure : directory_->take_failures()) progress_->note("note: " + failure);
 }
 

@@ -13,7 +13,7 @@
 #include "launch/profile/breakdown_watch.h"
 #include "launch/profile/core_waits.h"
 #include "launch/profile/gemm_peak.h"
-#include "launch/profile/step_profile.h"
+#include "launch/profile/memory_peaks.h"
 #include "launch/report/files/run_directory.h"
 #include "launch/report/progress.h"
 #include "launch/report/step_metrics.h"
@@ -21,6 +21,7 @@
 #include "launch/run/batch_schedule.h"
 #include "launch/run/trainer.h"
 #include "launch/run/training_data.h"
+#include "launch/trace/step_trace.h"
 #include "models/session/training_session.h"
 #include "runtime/io/files/directory_lock.h"
 #include "runtime/profile/device_rates.h"
@@ -115,6 +116,10 @@ class Trainer {
   void open_directory();
   void set_log(const std::string& path);  // where what ends the run is kept, whichever rank it befalls
   void share_log();                       // all ranks take part
+  /// A line of events.jsonl; on ranks without a directory nothing.
+  void record(EventKind kind, const std::string& text);
+  void record_start();
+  void tell(const std::string& line);  // a note, and where it is a warning an event; on the main rank
   std::optional<double> evaluate();
   void train_steps();
   void enter_teardown() noexcept;  // for the recorder
@@ -125,6 +130,7 @@ class Trainer {
   [[noreturn]] void end_by_signal(int64_t step);
   TrainingState training_state();
   void save_if_due(int64_t step, const StepMetrics* evaluated);
+  void tell_of_checkpoints();   // on the main rank
   void handle_failure();        // of a save, as --checkpoint.failure says
   bool save_last_checkpoint();  // of the steps that are done; false: failure() says why not
   [[noreturn]] void end_resumably(int64_t step, const std::string& why);
@@ -136,10 +142,13 @@ class Trainer {
     return !is_on_cpu() && t.nonfinite == NonFinitePolicy::stop && t.check != NonFiniteCheck::op &&
            !t.loss_scale.dynamic && config_.model.moe.num_experts == 0;
   }
-  StepInFlight begin_step(int64_t step, StepProfile* profile);
+  StepInFlight begin_step(int64_t step);
   void apply(StepInFlight& in_flight);
   StepMetrics end_step(StepInFlight in_flight);  // in the order of the steps
-  std::string finish(StepProfile& profile);      // what to print, on the main rank
+  // A step that is profiled, or the first of those that are traced; all ranks take part, as in the next.
+  void begin_trace(int64_t step);
+  bool ends_trace(int64_t step) const { return trace_ && trace_->steps().last <= step; }
+  void finish_trace();  // and says so; nothing where there is none
   void report(const StepMetrics& m);
   void skip_step(StepInFlight& in_flight, const StepMetrics& m);
   StepClock* clock() { return breakdown_ ? &breakdown_->clock() : nullptr; }  // null: nobody looks at it
@@ -182,12 +191,14 @@ class Trainer {
   ops::DeviceRates rates_;        // of this rank; bytes only where a step is profiled
   std::optional<GemmPeak> peak_;  // of all ranks
   std::optional<CoreWaits> core_waits_;
+  std::optional<MemoryPeaks> memory_;
   bool is_peak_due_ = false;  // on any rank, equal on all
   int64_t tokens_seen_ = 0;
   int64_t samples_seen_ = 0;  // of the training data's order
   int64_t steps_done_ = 0, steps_begun_ = 0;
   std::optional<StepInFlight> before_, now_;  // the first: of steps that overlap, the one before
-  std::optional<StepProfile> profile_;        // of the step in flight
+  std::optional<StepTrace> trace_;            // of the step in flight, and others
+  bool is_profile_ = false;                   // it is the profile of a step
   StepMetrics last_;
   bool is_updating_ = false;  // weights may be of two steps
   bool is_saved_ = false;     // the model of all steps

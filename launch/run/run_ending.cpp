@@ -21,6 +21,7 @@ void Trainer::check_signal(int64_t step) {
 
 void Trainer::end_by_signal(int64_t step) {
   if (config_.checkpoint.is_on()) end_resumably(step, signal_name(signal_));
+  finish_trace();
   throw AgreedEnd(exit_code_of_signal(signal_),
                   fmt::format("ended by {} after step {} of {}. {}", signal_name(signal_), step,
                               config_.train.steps, save_unfinished()));
@@ -56,7 +57,9 @@ std::string Trainer::end_by(std::string message) noexcept {
 
 // Whoever has given the job a log adds the message there himself.
 void Trainer::end_log(const std::string& message, bool is_error) noexcept {
-  if (!directory_ || job_.log != nullptr) return;
+  if (!directory_) return;
+  failure_of([&] { record(EventKind::stop, message); });
+  if (job_.log != nullptr) return;
   directory_->log(visible_message(fmt::format("trireme: {}{}", is_error ? "error: " : "", message)));
 }
 
@@ -79,8 +82,7 @@ void Trainer::enter_teardown() noexcept {
 void Trainer::finish_run() {
   enter_teardown();
   seconds_ = seconds_since(steps_begin_);
-  const MemoryStats stats =
-      ctx_.allocator().stats();  // of training: a whole tensor may be gathered to be saved
+  const MemoryStats stats = memory_->stats();  // of training: a whole tensor may be gathered to be saved
   if (config_.checkpoint.is_on()) save_last_checkpoint();
   try {
     save_model("model.safetensors");
@@ -173,9 +175,13 @@ void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vec
   Progress& progress = *progress_;
   MemoryEstimate measured;
   for (size_t i = 0; i < kNumMemoryCategories; ++i) measured.bytes[i] = stats.by_category[i].peak;
-  progress.note(fmt::format("{} steps, {} tokens in {} | peak memory measured {}; reserved {}",
-                            config_.train.steps, grouped(tokens_seen_), short_duration(seconds),
-                            memory_line(measured), short_bytes(static_cast<double>(stats.peak_reserved))));
+  const std::string line =
+      fmt::format("{} steps, {} tokens in {} | peak memory measured {}; reserved {}", config_.train.steps,
+                  grouped(tokens_seen_), short_duration(seconds), memory_line(measured),
+                  short_bytes(static_cast<double>(stats.peak_reserved)));
+  progress.note(line);
+  if (!sample.empty()) record(EventKind::sample, sample);
+  record(EventKind::end, line);
   const auto state = measured[MemoryCategory::weights] + measured[MemoryCategory::gradients] +
                      measured[MemoryCategory::optimizer];
   int64_t held = 0;  // parameters of this rank
@@ -193,7 +199,8 @@ void Trainer::summarize(double seconds, const MemoryStats& stats, const std::vec
   if (const std::string missing = directory_->missing(); !missing.empty())
     progress.note(fmt::format("note: {}", missing));
   progress.note(fmt::format(
-      "files in {}: config.ini metrics.jsonl {}log.txt model.safetensors{}{}{} and TensorBoard events",
+      "files in {}: config.ini metrics.jsonl {}events.jsonl log.txt model.safetensors{}{}{} and TensorBoard "
+      "events",
       directory_->path().string(), breakdown_ && world_.size() > 1 ? "ranks.jsonl " : "",
       data_.tokenizer ? " tokenizer.json" : "", config_.run.profile_step > 0 ? " profile.json" : "",
       config_.checkpoint.is_on() && config_.checkpoint.dir.empty() ? " checkpoints" : ""));

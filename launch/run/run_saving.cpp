@@ -76,10 +76,15 @@ void Trainer::save_if_due(int64_t step, const StepMetrics* evaluated) {
   }
 }
 
-void Trainer::handle_failure() {
-  if (is_main()) {
-    for (const std::string& line : checkpoints_->take_messages()) progress_->note(line);
+void Trainer::tell_of_checkpoints() {
+  for (const std::string& line : checkpoints_->take_messages()) {
+    tell(line);
+    if (!line.starts_with("warning: ")) record(EventKind::checkpoint, line);
   }
+}
+
+void Trainer::handle_failure() {
+  if (is_main()) tell_of_checkpoints();
   if (checkpoints_->failure().empty() || config_.checkpoint.failure == SaveFailurePolicy::warn) return;
   end_step_before();  // the weights are of that step already
   throw AgreedEnd(ExitCode::checkpoint, fmt::format("{}. The run ends: --checkpoint.failure is stop. {}",
@@ -90,9 +95,7 @@ bool Trainer::save_last_checkpoint() {
   const ScopedPhase phase(ctx_.recorder(), Phase::save);
   checkpoints_->finish();
   if (checkpoints_->last_step() != steps_done_) save_checkpoint(true);
-  if (is_main()) {
-    for (const std::string& line : checkpoints_->take_messages()) progress_->note(line);
-  }
+  if (is_main()) tell_of_checkpoints();
   return checkpoints_->failure().empty();
 }
 
@@ -110,6 +113,7 @@ void Trainer::end_resumably(int64_t step, const std::string& why) {
                     fmt::format("ended by {} after step {} of {}. {}. {}", why, step, config_.train.steps,
                                 checkpoints_->failure(), save_unfinished()));
   }
+  finish_trace();
   // An end that was asked for does not speak against the checkpoint.
   if (resumes_before_ && steps_done_ == resumed_step_) note_resumes(*resumes_before_);
   throw AgreedEnd(ExitCode::resumable,

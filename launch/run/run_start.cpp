@@ -237,7 +237,7 @@ void Trainer::note_resumes(int64_t number) {
   try {
     trireme::note_resumes(checkpoints_->calls(), checkpoints_->directory(), *resumed_step_, number);
   } catch (const Error& error) {
-    progress_->note(fmt::format("warning: {}", error.what()));
+    tell(fmt::format("warning: {}", error.what()));
   }
 }
 

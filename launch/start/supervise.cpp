@@ -55,13 +55,16 @@ std::array<FileDescriptor, 2> make_pipe() {
 }
 
 /// In the child between fork and exec: only what a child of a process with threads may call.
-[[noreturn]] void become(char* const* words, char* const* variables, pid_t parent, int output, int report) {
+/// `printed` takes standard output, -1: as it is, and `errors` standard error.
+[[noreturn]] void become(char* const* words, char* const* variables, pid_t parent, int printed, int errors,
+                         int report) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(127);
   ::setsid();
   const int nothing = ::open("/dev/null", O_RDONLY);
   if (nothing >= 0) ::dup2(nothing, STDIN_FILENO);
-  ::dup2(output, STDERR_FILENO);
+  if (printed >= 0) ::dup2(printed, STDOUT_FILENO);
+  ::dup2(errors, STDERR_FILENO);
   struct sigaction action = {};
   action.sa_handler = SIG_DFL;
   for (const int signal : kRequests) ::sigaction(signal, &action, nullptr);
@@ -78,10 +81,7 @@ std::array<FileDescriptor, 2> make_pipe() {
 class Supervision {
  public:
   explicit Supervision(const SupervisedJob& job)
-      : job_(job), output_([](std::string_view text) {
-          std::fwrite(text.data(), 1, text.size(), stderr);
-          std::fflush(stderr);
-        }) {}
+      : job_(job), output_([this](std::string_view text) { say(text); }) {}
 
   SupervisedEnd run() {
     if (num_requests > 0) {
@@ -90,6 +90,7 @@ class Supervision {
       nothing.signal = first_request;
       return nothing;
     }
+    open_output();
     start();
     while (!has_ended()) {
       read_output(milliseconds(50));
@@ -101,6 +102,27 @@ class Supervision {
   }
 
  private:
+  void open_output() {
+    if (job_.output.empty()) return;
+    printed_ = FileDescriptor(::open(job_.output.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+    if (printed_.get() < 0) throw_environment("cannot open {}: {}", job_.output, std::strerror(errno));
+  }
+
+  /// What cannot be written is lost, as with a terminal that is gone.
+  void say(std::string_view text) const {
+    if (printed_.get() < 0) {
+      std::fwrite(text.data(), 1, text.size(), stderr);
+      std::fflush(stderr);
+      return;
+    }
+    while (!text.empty()) {
+      const ssize_t written = ::write(printed_.get(), text.data(), text.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) return;
+      text.remove_prefix(static_cast<size_t>(written));
+    }
+  }
+
   void start() {
     auto [read_end, write_end] = make_pipe();
     auto [reported, report] = make_pipe();
@@ -110,7 +132,9 @@ class Supervision {
     const pid_t parent = ::getpid();
     child_ = ::fork();
     if (child_ < 0) throw_environment("cannot start {}: {}", words[0], std::strerror(errno));
-    if (child_ == 0) become(argv.data(), envp.data(), parent, write_end.get(), report.get());
+    if (child_ == 0) {
+      become(argv.data(), envp.data(), parent, printed_.get(), write_end.get(), report.get());
+    }
     errors_ = std::move(read_end);
     write_end = FileDescriptor();
     report = FileDescriptor();
@@ -161,10 +185,8 @@ class Supervision {
     if (requests == 0) return;
     if (asked_at_ == Clock::time_point()) {
       asked_at_ = Clock::now();
-      fmt::print(
-          stderr,
-          "trireme launch: {}: the ranks are told to save and stop; a second signal ends them at once\n",
-          ::strsignal(first_request));
+      fmt::print(stderr, "{}: {}: the ranks are told to save and stop; a second signal ends them at once\n",
+                 job_.asker, ::strsignal(first_request));
     }
     if (requests > 1) return cut();
     const bool late = Clock::now() - asked_at_ > seconds(10);
@@ -222,7 +244,7 @@ class Supervision {
     // It had not begun: there is nothing to save.
     if (!was_cut_ && is_passed_on_ && end.code == 128 + SIGUSR1 && !output_.has_error()) end.code = kSaved;
     if (end.code != 0 && end.code != kSaved && !was_cut_ && !output_.has_error()) {
-      std::fputs(output_.held().c_str(), stderr);
+      say(output_.held());
     }
     end.has_error = output_.has_error();
     return end;
@@ -232,7 +254,7 @@ class Supervision {
   LauncherOutput output_;
   pid_t child_ = 0;
   int status_ = 0;
-  FileDescriptor errors_;
+  FileDescriptor errors_, printed_;
   bool is_closed_ = false, is_passed_on_ = false, was_cut_ = false;
   Clock::time_point asked_at_, cut_at_;
 };

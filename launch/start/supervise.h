@@ -18,6 +18,8 @@ struct SupervisedJob {
       0;  ///< ranks on this host beside the command; 0: the command is the rank, or not known
   std::string mark =
       {};  ///< "NAME=VALUE" in the environment of ranks; empty: they are in the command's session
+  std::string output = {};  ///< a file that what it prints is added to; empty: this process's own outputs
+  std::string asker = "trireme launch";  ///< who says that ranks are told to stop
 };
 
 struct SupervisedEnd {
@@ -38,7 +40,8 @@ void note_stop_requests();
 /// which launchers pass on to all ranks, as soon as these can take it (looking for ranks of this host, ten
 /// seconds at most). A second one ends all at once. The command is sent TERM when this process dies, however
 /// it does, and what is left of its session when it ends is killed. Standard error passes LauncherOutput.
-/// EnvironmentError where the command cannot be started. Called by the main thread, once in a process.
+/// EnvironmentError where the command cannot be started, or `output` cannot be opened. Called by the main
+/// thread, for one job after the other: after a request to stop no further one is started.
 SupervisedEnd supervise(const SupervisedJob& job);
 
 }  // namespace trireme::launch

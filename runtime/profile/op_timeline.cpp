@@ -19,14 +19,14 @@ std::string shapes_of(const OpCall& call) {
 
 }  // namespace
 
-OpTimeline::OpTimeline(Context& ctx) : ctx_(ctx) {
+OpTimeline::OpTimeline(Context& ctx) : ctx_(ctx), clock_(ctx.stream()) {
   TRIREME_CHECK(ctx.op_observer() == nullptr, "the ops of this context are observed already");
-  ctx.stream().synchronize();
-  start_ = ctx.stream().record_time();
   ctx.observe_ops(this);
 }
 
-OpTimeline::~OpTimeline() {
+OpTimeline::~OpTimeline() { end_observing(); }
+
+void OpTimeline::end_observing() {
   if (ctx_.op_observer() == this) ctx_.observe_ops(nullptr);
 }
 
@@ -43,18 +43,31 @@ void OpTimeline::end(Context& ctx) {
   ops_.back().end = ctx.stream().record_time();
 }
 
+std::vector<TimedOp> OpTimeline::take() {
+  std::vector<TimedOp> ops;
+  for (; !ops_.empty(); ops_.pop_front()) {
+    Submitted& first = ops_.front();
+    if (!first.end) {
+      if (ops_.size() == 1 && depth_ > 0) break;
+      continue;  // its body threw
+    }
+    if (!first.end->is_done()) break;
+    first.op.begin_ms = clock_.ms_of(*first.begin);
+    first.op.ms = first.end->milliseconds_since(*first.begin);
+    clock_.advance(std::move(first.end));
+    ops.push_back(std::move(first.op));
+  }
+  return ops;
+}
+
 OpTimes OpTimeline::stop() {
-  ctx_.observe_ops(nullptr);
+  end_observing();
   const auto last = ctx_.stream().record_time();
   last->synchronize();
+  depth_ = 0;
   OpTimes times;
-  times.ms = last->milliseconds_since(*start_);
-  for (Submitted& submitted : ops_) {
-    if (!submitted.end) continue;  // its body threw
-    submitted.op.begin_ms = submitted.begin->milliseconds_since(*start_);
-    submitted.op.ms = submitted.end->milliseconds_since(*submitted.begin);
-    times.ops.push_back(std::move(submitted.op));
-  }
+  times.ops = take();
+  times.ms = clock_.ms_of(*last);
   return times;
 }
 

@@ -1,11 +1,13 @@
 // OpTimeline: when the ops of a context ran, and for how long.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "runtime/ops/op_observer.h"
+#include "runtime/profile/event_clock.h"
 
 namespace trireme {
 
@@ -36,10 +38,16 @@ class OpTimeline final : public OpObserver {
   void begin(Context& ctx, const OpCall& call) override;
   void end(Context& ctx) override;
 
-  /// When it began: other times of the same device may be told from there.
-  const TimedEvent& start() const { return *start_; }
+  /// Times of the same device, from when it began.
+  const EventClock& clock() const { return clock_; }
 
-  /// Waits for the device. Once.
+  /// The ops that have ended since the last call, in their order.
+  std::vector<TimedOp> take();
+  /// Ops from now on are not observed.
+  void end_observing();
+  int64_t num_pending() const { return static_cast<int64_t>(ops_.size()); }
+
+  /// Waits for the device; the time of the whole, and the ops that were not taken. Once.
   OpTimes stop();
 
  private:
@@ -48,8 +56,8 @@ class OpTimeline final : public OpObserver {
     std::shared_ptr<TimedEvent> begin, end;
   };
   Context& ctx_;
-  std::shared_ptr<TimedEvent> start_;
-  std::vector<Submitted> ops_;
+  EventClock clock_;
+  std::deque<Submitted> ops_;
   int depth_ = 0;  // of ops that call ops
 };
 

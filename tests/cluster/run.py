@@ -18,6 +18,7 @@ PARTS = {
     "slurm": slurm.run_launches,
     "slurm-stops": slurm.run_stops,
     "sweep": slurm.run_sweep,
+    "scale": slurm.run_scale,
 }
 
 

@@ -1,10 +1,11 @@
 """Jobs of Slurm: launched both ways they are mpirun's runs bit for bit; stopped ones save, are queued again, and go on as if nothing had
 been."""
+import json
 import os
 import signal
 import time
 
-from testbed import ROOT, SMALL, Slurm, expect, expect_equal
+from testbed import LIMIT, ROOT, SLURM, SMALL, Slurm, expect, expect_equal
 
 SAVED = 75
 SCRIPTS = ROOT / "cluster/slurm"
@@ -127,3 +128,51 @@ def run_sweep(bench):
             expect_end(slurm, slurm.end_of(f"{job}_{number}"), "COMPLETED")
             expect_equal(bench, f"alone{number}", f"runs/sweep/{number}")
     print("two runs of an array are those started by hand, bit for bit")
+
+
+def run_scale(bench):
+    """Series of runs, as jobs that are submitted one by one, and in one allocation; a signal cancels the job."""
+    model = ["--data.text", "t.txt", "--train.seq-len", "16", "--train.micro-batch", "1", "--model.layers", "2", "--model.heads", "2",
+             "--model.hidden", "20"]
+    series = [bench.program, "scale", "--ranks", "1,2", "--mode", "weak", "--repeat", "1", "--warmup", "2", "--steps"]
+    with Slurm(bench, NODES) as slurm:
+        printed = slurm.call(*series, "4", "--dir", "jobs", "--", *model, code=2)
+        expect("--submit makes a job of each run" in printed, printed)
+        slurm.call(*series, "4", "--dir", "jobs", "--submit", "--slurm", "--ntasks-per-node=1", "--", *model)
+        expect_series(bench, "jobs", [(1, 1), (2, 2)])
+        script = bench.path("allocation.sh")
+        with open(script, "w") as file:
+            file.write("#!/bin/sh\nexec " + " ".join([*series, "4", "--dir", "allocated", "--allow-root", "--", *model]) + "\n")
+        found = slurm.end_of(slurm.submit(f"--nodes={NODES}", "--ntasks-per-node=1", script))
+        expect_end(slurm, found, "COMPLETED")
+        expect_series(bench, "allocated", [(1, 1), (2, 2)])
+        command = [*series, "100000000", "--dir", "endless", "--submit", "--", *model]
+        process = bench.start_command([SLURM, "exec", slurm.folder, *command])
+        slurm.wait_until(lambda: has_steps(bench, "endless/runs/001-ranks1-repeat1", 5), "training")
+        for scale in processes_of_series(bench, "endless"):
+            os.kill(scale, signal.SIGTERM)
+        status = process.wait(timeout=LIMIT)
+        expect(status == SAVED, f"exit {status}, expected {SAVED}\n{bench.printed()[-3000:]}")
+        slurm.wait_until(lambda: "trireme-" not in slurm.call("squeue", "--noheader", "--format=%j"), "the job to be cancelled")
+    print("a series runs as jobs of Slurm and in an allocation; a signal cancels its job")
+
+
+def processes_of_series(bench, directory):
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().decode(errors="replace").split("\0")
+            if words[1:2] == ["scale"] and directory in words and os.readlink(f"/proc/{name}/exe") == os.path.realpath(bench.program):
+                found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+def expect_series(bench, directory, wanted):
+    """All points measured, on as many hosts as ranks."""
+    with open(bench.path(directory, "scale.json")) as file:
+        results = json.load(file)
+    found = [(one["ranks"], one["hosts"]) for one in results["points"] if one["failed"] == 0 and one["tok_s"]["median"] > 0]
+    expect(found == wanted and results["missing_runs"] == 0, f"{directory}: {results}")

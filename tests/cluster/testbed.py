@@ -91,6 +91,13 @@ class Slurm:
                               + self.log(found)[-3000:])
             time.sleep(0.3)
 
+    def wait_until(self, holds, what, limit=LIMIT):
+        end = time.monotonic() + limit
+        while not holds():
+            if time.monotonic() > end:
+                raise Failure(f"waited {limit} s for {what}")
+            time.sleep(0.3)
+
     def end_of(self, job):
         """Waits for the end of a job: what scontrol says of it then."""
         return self.wait(job, lambda found: found["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"), "over", 3 * LIMIT)

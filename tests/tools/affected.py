@@ -32,7 +32,7 @@ LABELS = {
     "parallel": r"(runtime|parallel|models)/(?!.*/(cuda|nccl)/)|tests/parallel/(?!mpi/)",
     "models": r"(runtime|parallel|models)/(?!.*/(cuda|nccl)/)|tests/models/",
     "launch": r"(runtime|parallel|models|launch|cluster)/(?!.*/(cuda|nccl)/)|tests/launch/(?!mpi/|python/)",
-    "mpi": r"(runtime|parallel|models|launch)/(?!.*/(cuda|nccl)/)|examples/|tests/.*/mpi/|tests/launch/python/|tests/package/|cluster/|tests/cluster/",
+    "mpi": r"(runtime|parallel|models|launch)/(?!.*/(cuda|nccl)/)|examples/|tests/.*/mpi/|tests/launch/(python|scale|start)/|tests/package/|cluster/|tests/cluster/",
 }
 NO_PROGRAM = re.compile(r"docs/|[^/]*\.md$|\.clang-format$|\.gitignore$|\.ci/|tests/(lint|tools|mutation|golden/.*\.py|bench)/?"
                         r"|tests/(run|nightly)\.sh$")

@@ -148,6 +148,29 @@ std::vector<Option> attention_options(const std::string& section) {
   };
 }
 
+OptionValue traced_steps() {
+  OptionValue value;
+  value.placeholder = "FROM:TO";
+  value.set = [](RunConfig& config, const std::string& given) -> std::string {
+    const size_t colon = given.find(':');
+    StepRange range;
+    if (given != "off") {
+      const auto first = parse_number<int64_t>(given.substr(0, colon));
+      const auto last = colon == given.npos ? first : parse_number<int64_t>(given.substr(colon + 1));
+      if (!first || !last || *first < 1 || *last < *first || *last > kMost)
+        return "steps FROM:TO, counted from 1, TO no less than FROM, as in 10:12; or off";
+      range = {*first, *last};
+    }
+    config.run.trace = range;
+    return "";
+  };
+  value.get = [](const RunConfig& config) {
+    const StepRange& range = config.run.trace;
+    return range == StepRange() ? "off" : fmt::format("{}:{}", range.first, range.last);
+  };
+  return value;
+}
+
 OptionValue hang_limits() {
   OptionValue value;
   value.placeholder = "S,PHASE=S,...";
@@ -228,6 +251,11 @@ std::vector<Option> run_options() {
            [](auto& c) -> auto& { return c.run.profile_step; }, 0),
        "profile this step on every rank, op by op; choose 3 or later, as the first two include "
        "warm-up; 0: none",
+       ""},
+      {section, "trace", "", traced_steps(),
+       "trace these steps on every rank for chrome://tracing and ui.perfetto.dev, in trace-FROM-TO.json of "
+       "the "
+       "run directory: ops, phases, communication, waits, memory; off: none",
        ""},
       {section, "record-calls", "",
        whole(

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "launch/report/files/run_event.h"
 #include "launch/report/files/tensorboard_event.h"
 #include "runtime/base/error.h"
 #include "runtime/io/files/durable_file.h"
@@ -25,11 +26,19 @@ std::optional<int64_t> step_of_line(const std::string& line) {
   return json["step"].get<int64_t>();
 }
 
-std::string lines_up_to(const std::string& text, int64_t step) {
+bool is_line_of_attempt(const std::string& line) {
+  const auto json = nlohmann::json::parse(line, nullptr, false);
+  return json.is_object() && json.contains("kind") && json["kind"].is_string() &&
+         is_of_attempt(json["kind"].get_ref<const std::string&>());
+}
+
+bool of_no_attempt(const std::string&) { return false; }
+
+std::string lines_up_to(const std::string& text, int64_t step, bool (*stays)(const std::string&)) {
   std::string kept;
   for (size_t at = 0, end = 0; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
     const std::string line = text.substr(at, end - at);
-    if (const auto found = step_of_line(line); found && *found <= step) kept += line + "\n";
+    if (const auto found = step_of_line(line); found && (*found <= step || stays(line))) kept += line + "\n";
   }
   return kept;
 }
@@ -59,7 +68,13 @@ void replace(const fs::path& path, const std::string& before, const std::string&
 void keep_records_up_to(const fs::path& file, int64_t step) {
   if (!fs::exists(file)) return;
   const std::string text = read_text_file(file.string());
-  replace(file, text, lines_up_to(text, step));
+  replace(file, text, lines_up_to(text, step, of_no_attempt));
+}
+
+void keep_happenings_up_to(const fs::path& events, int64_t step) {
+  if (!fs::exists(events)) return;
+  const std::string text = read_text_file(events.string());
+  replace(events, text, lines_up_to(text, step, is_line_of_attempt));
 }
 
 void keep_events_up_to(const fs::path& directory, int64_t step) {

@@ -11,6 +11,9 @@ namespace trireme::launch {
 /// as it was.
 void keep_records_up_to(const std::filesystem::path& file, int64_t step);
 
+/// The same of events.jsonl, but that what belongs to an attempt (is_of_attempt) stays.
+void keep_happenings_up_to(const std::filesystem::path& events, int64_t step);
+
 /// The same of the TensorBoard events of all attempts in a run directory. Files that are no event files are
 /// left alone.
 void keep_events_up_to(const std::filesystem::path& directory, int64_t step);

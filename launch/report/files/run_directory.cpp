@@ -94,6 +94,7 @@ std::string to_json_line(const StepMetrics& m) {
                                  {"step_ms", m.step_ms},
                                  {"comm_wait_ms", m.comm_wait_ms},
                                  {"data_wait_ms", m.data_wait_ms},
+                                 {"core_wait_ms", m.core_wait_ms},
                                  {"checkpoint_wait_ms", m.checkpoint_wait_ms},
                                  {"tok_s", m.tok_s},
                                  {"tflops", m.tflops},
@@ -114,6 +115,10 @@ std::string to_json_line(const StepMetrics& m) {
     json["slowest_rank"] = m.slowest_rank;
     json["slowest_ratio"] = m.slowest_ratio;
     json["straggler"] = m.is_straggler;
+  }
+  if (m.memory) {
+    for (size_t i = 0; i < kNumMemoryCategories; ++i)
+      json["memory"][std::string(to_string(static_cast<MemoryCategory>(i)))] = (*m.memory)[i];
   }
   if (m.breakdown) json["breakdown"] = to_json(*m.breakdown);
   if (!m.routers.empty()) {
@@ -145,12 +150,13 @@ RunDirectory::RunDirectory(fs::path path, std::string_view config_ini, std::opti
     number_config(path_);
     for (const Sink* sink : {&metrics_, &ranks_}) keep_records_up_to(path_ / sink->name, *step);
     keep_events_up_to(path_, *step);
+    keep_happenings_up_to(path_ / happenings_.name, *step);
   }
   open();
 }
 
 void RunDirectory::open() {
-  for (Sink* sink : {&metrics_, &events_, &log_}) sink->file.emplace(path_ / sink->name);
+  for (Sink* sink : {&metrics_, &events_, &log_, &happenings_}) sink->file.emplace(path_ / sink->name);
   ranks_.file.reset();  // with its first record
   AppendFile(path_ / "config.ini").write(config_ini_);
   events_.file->write(tfrecord(first_event(now())));
@@ -167,7 +173,7 @@ void RunDirectory::add(Sink& sink, std::string_view bytes) noexcept {
 
 std::string RunDirectory::missing() const {
   std::string text;
-  for (const Sink* sink : {&metrics_, &ranks_, &events_, &log_}) {
+  for (const Sink* sink : {&metrics_, &ranks_, &events_, &log_, &happenings_}) {
     if (sink->num_missing == 0) continue;
     text +=
         fmt::format("{}{} lacks {} of its records", text.empty() ? "" : ", ", sink->name, sink->num_missing);
@@ -241,6 +247,8 @@ void RunDirectory::write(const StepMetrics& m) {
   }
   add(events_, tfrecord(scalar_event(m.time, m.step, scalars)));
 }
+
+void RunDirectory::add(const RunEvent& event) { add(happenings_, to_json_line(event) + "\n"); }
 
 void RunDirectory::log(std::string_view line) noexcept { add(log_, std::string(line) + "\n"); }
 

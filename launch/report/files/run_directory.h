@@ -1,4 +1,5 @@
-// Where a run leaves its files: config.ini, metrics.jsonl, ranks.jsonl, events.out.tfevents.* and log.txt.
+// Where a run leaves its files: config.ini, metrics.jsonl, ranks.jsonl, events.jsonl, events.out.tfevents.*
+// and log.txt.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 
 #include "launch/config/run_config.h"
 #include "launch/report/files/append_file.h"
+#include "launch/report/files/run_event.h"
 #include "launch/report/step_metrics.h"
 
 namespace trireme::launch {
@@ -25,11 +27,11 @@ std::filesystem::path create_run_directory(const std::filesystem::path& wanted);
 std::filesystem::path take_run_directory(const std::filesystem::path& wanted);
 
 /// One object without line end, with the keys step, time, tokens, loss, grad_norm, lr, step_ms,
-/// comm_wait_ms, data_wait_ms, checkpoint_wait_ms, tok_s, tflops, mfu, mfu_sure, peak_tflops, mem_bytes and,
-/// where it was evaluated, val_loss; of the last step of a log window breakdown (StepBreakdown: steps,
-/// step_ms, compute_ms, exposed_ms by axis, bubble_ms, data_ms, imbalance_ms, optimizer_ms, checkpoint_ms,
-/// rest_ms), and with several ranks slowest_rank, slowest_ratio and straggler; of step 0 step, time, tokens
-/// and val_loss alone. What is not finite is null.
+/// comm_wait_ms, data_wait_ms, core_wait_ms, checkpoint_wait_ms, tok_s, tflops, mfu, mfu_sure, peak_tflops,
+/// mem_bytes and, where it was evaluated, val_loss; of the last step of a log window breakdown
+/// (StepBreakdown: steps, step_ms, compute_ms, exposed_ms by axis, bubble_ms, data_ms, imbalance_ms,
+/// optimizer_ms, checkpoint_ms, rest_ms), memory (peaks by category), and with several ranks slowest_rank,
+/// slowest_ratio and straggler; of step 0 step, time, tokens and val_loss alone. What is not finite is null.
 std::string to_json_line(const StepMetrics& metrics);
 
 /// Rank 0 has one. Records that cannot be written end no run: the first of a file that fails is told, later
@@ -50,6 +52,8 @@ class RunDirectory {
   /// rank compute_ms, wait_ms, imbalance_ms, mem_bytes: RankTable) where it has such; of step 0, the state
   /// before the first, its evaluation. With the kernel for other programs to read when it returns.
   void write(const StepMetrics& metrics);
+  /// Adds a line to events.jsonl.
+  void add(const RunEvent& event);
   /// Adds a line to log.txt.
   void log(std::string_view line) noexcept;
 
@@ -73,6 +77,7 @@ class RunDirectory {
   std::filesystem::path path_;
   std::string config_ini_;
   Sink metrics_, ranks_, events_, log_;  // the second only where there are several ranks
+  Sink happenings_{"events.jsonl"};
   std::vector<std::string> failures_;
 };
 

@@ -113,9 +113,9 @@ bool CallRing::read(int64_t index, CallRecord& record) const {
   return true;
 }
 
-std::optional<CallRecord> CallRing::find(const Place& place) const {
+std::optional<CallRecord> CallRing::at(int64_t index) const {
   CallRecord record;
-  return read(place.index, record) ? std::optional(record) : std::nullopt;
+  return read(index, record) ? std::optional(record) : std::nullopt;
 }
 
 CommHistory CallRing::history() const {

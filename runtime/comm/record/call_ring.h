@@ -80,7 +80,11 @@ class CallRing {
   void start(const Place& place) const;
   void end(const Place& place) const;
   /// The call, as long as it is not overwritten.
-  std::optional<CallRecord> find(const Place& place) const;
+  std::optional<CallRecord> find(const Place& place) const { return at(place.index); }
+  /// The same by its number, from 0, of all calls of the ring.
+  std::optional<CallRecord> at(int64_t index) const;
+  int64_t num_calls() const { return num_calls_.load(std::memory_order_acquire); }
+  int64_t length() const { return length_; }
   int world_rank() const { return group_.members[static_cast<size_t>(group_.rank)]; }
   CommHistory history() const;
 

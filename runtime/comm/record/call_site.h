@@ -37,4 +37,11 @@ struct CallSite {
   friend bool operator==(const CallSite&, const CallSite&) = default;
 };
 
+/// Hears where a rank comes to in its work, from the thread that computes.
+class SiteObserver {
+ public:
+  virtual ~SiteObserver() = default;
+  virtual void entered(const CallSite& site) = 0;
+};
+
 }  // namespace trireme

@@ -11,7 +11,7 @@ void Recorder::enter(const CallSite& site) {
   const bool is_new = phase_.load(kRelaxed) != site.phase;
   phase_.store(site.phase, kRelaxed);
   phase_since_.store(steady_ns(), kRelaxed);
-  count_entered();
+  note_entered();
   if (is_new && observer_ != nullptr) observer_->enter(site.phase);
 }
 
@@ -23,16 +23,18 @@ std::shared_ptr<CallRing> Recorder::make_ring(RecordedGroup group) {
   return ring;
 }
 
-std::vector<CommHistory> Recorder::history() const {
+std::vector<std::shared_ptr<CallRing>> Recorder::rings() const {
   std::vector<std::shared_ptr<CallRing>> rings;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& weak : rings_) {
-      if (auto ring = weak.lock()) rings.push_back(std::move(ring));
-    }
+  const std::lock_guard lock(mutex_);
+  for (const auto& weak : rings_) {
+    if (auto ring = weak.lock()) rings.push_back(std::move(ring));
   }
+  return rings;
+}
+
+std::vector<CommHistory> Recorder::history() const {
   std::vector<CommHistory> all;
-  for (const auto& ring : rings) all.push_back(ring->history());
+  for (const auto& ring : rings()) all.push_back(ring->history());
   return all;
 }
 

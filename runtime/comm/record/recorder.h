@@ -40,6 +40,8 @@ class Recorder {
   void set_step(int64_t step) { set(step_, step); }
   void set_micro_batch(int32_t micro_batch) { set(micro_batch_, micro_batch); }
   void set_layer(int32_t layer) { set(layer_, layer); }
+  /// Tells `observer` of each of these calls from now on; null: nobody. It must outlive its registration.
+  void observe_sites(SiteObserver* observer) { site_observer_ = observer; }
 
   CallSite site() const {
     return {phase_.load(kRelaxed), step_.load(kRelaxed), micro_batch_.load(kRelaxed), layer_.load(kRelaxed)};
@@ -51,6 +53,7 @@ class Recorder {
   int64_t phase_since_ns() const { return phase_since_.load(kRelaxed); }
   /// Of all communicators that there are, in the order in which they were made.
   std::vector<CommHistory> history() const;
+  std::vector<std::shared_ptr<CallRing>> rings() const;
 
   /// A ring for a communicator. The recorder forgets it when nobody else has it.
   std::shared_ptr<CallRing> make_ring(RecordedGroup group);
@@ -60,9 +63,12 @@ class Recorder {
   template <class T>
   void set(std::atomic<T>& place, T value) {
     place.store(value, kRelaxed);
-    count_entered();
+    note_entered();
   }
-  void count_entered() { num_entered_.store(num_entered_.load(kRelaxed) + 1, kRelaxed); }
+  void note_entered() {
+    num_entered_.store(num_entered_.load(kRelaxed) + 1, kRelaxed);
+    if (site_observer_ != nullptr) site_observer_->entered(site());
+  }
 
   const int64_t length_;
   PhaseObserver* observer_ = nullptr;
@@ -71,6 +77,7 @@ class Recorder {
   std::atomic<int32_t> micro_batch_ = -1, layer_ = -1;
   std::atomic<int64_t> phase_since_ = steady_ns();
   std::atomic<int64_t> num_entered_ = 0;
+  SiteObserver* site_observer_ = nullptr;  // of the thread that computes alone
   std::shared_ptr<CallRing::Counter> num_done_ = std::make_shared<CallRing::Counter>(0);
   mutable std::mutex mutex_;  // of the list: held while it is copied, or changed
   std::vector<std::weak_ptr<CallRing>> rings_;

@@ -81,7 +81,7 @@ TEST(BreakdownWatch, ARankAloneHasNobodyToWaitFor) {
     Context ctx;
     Recorder recorder;
     ctx.set_recorder(&recorder);
-    const ParallelContext parallel(world, {});
+    const ParallelContext parallel(world, {.data = 1});
     BreakdownWatch watch(ctx, parallel, "a", true);
     EXPECT_EQ(watch.summary(), "");
     make_step(ctx, recorder, watch, parallel.gradients(), 3, true);

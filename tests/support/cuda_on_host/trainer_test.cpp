@@ -14,6 +14,7 @@
 #include "launch/run/trainer.h"
 #include "models/families/family.h"
 #include "parallel/checkpoint/format/checkpoint_directory.h"
+#include "runtime/comm/record/recorder.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "runtime/io/json/json_file.h"
@@ -86,7 +87,10 @@ void train_on(const RunConfig& config, int num_ranks, Device device) {
     Job job;
     job.world = &world;
     job.device = device;
+    Recorder recorder;
+    world.set_recorder(&recorder);
     train(config, "", job, out.get());
+    world.set_recorder(nullptr);
   });
 }
 
@@ -380,12 +384,51 @@ TEST(TrainerOnHost, AProfiledStepChangesNothingAndHasItsOpsAlone) {
     const auto json = read_json_file(folder.path() + "/" + name + "/profile.json");
     std::map<std::string, int> calls, waits;  // of rank 1
     for (const auto& event : json.at("traceEvents")) {
-      if (event.at("pid") == 1) ++(event.at("tid") == 0 ? calls : waits)[event.at("name")];
+      if (event.at("pid") != 1 || event.at("ph") != "X") continue;
+      if (event.at("tid") == 1) ++calls[event.at("name")];
+      if (event.at("tid") == 2) ++waits[event.at("name")];
     }
     EXPECT_GE(waits["all_reduce"], 2 * 2 * 4) << "two a layer and pass";
     EXPECT_EQ(calls["attention"], 2 * 2) << "layers, micro-batches";
     EXPECT_EQ(calls["attention_backward"], 2 * 2);
     EXPECT_EQ(calls["adamw"], 2) << "weights of matrices and of vectors";
+  }
+}
+
+/// Slices of a rank by row and name; each row in the order of time, without overlap but of what lies within.
+std::map<std::pair<int, std::string>, int> slices_of(const nlohmann::json& trace, int rank) {
+  std::map<std::pair<int, std::string>, int> slices;
+  std::map<int, double> last_begin;
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") != "X" || event.at("pid") != rank) continue;
+    const int row = event.at("tid");
+    ++slices[{row, event.at("name").get<std::string>()}];
+    EXPECT_GE(event.at("dur"), 0);
+    const double begin = event.at("ts");
+    EXPECT_GE(begin, last_begin[row]) << event;
+    last_begin[row] = begin;
+  }
+  return slices;
+}
+
+TEST(TrainerOnHost, StepsThatOverlapAreTraced) {
+  const TemporaryFolder folder;
+  folder.write("text", std::string(kText));
+  const Device device{DeviceType::cuda, 0};
+  RunOptions traced;
+  traced.trace = {2, 3};
+  const Outcome plain = run_training(folder.path(), "plain", 2, device),
+                outcome = run_training(folder.path(), "traced", 2, device, traced);
+  EXPECT_EQ(outcome.losses, plain.losses);
+  EXPECT_EQ(outcome.weights, plain.weights);
+  const auto trace = read_json_file(folder.path() + "/traced/trace-2-3.json");
+  for (const int rank : {0, 1}) {
+    auto slices = slices_of(trace, rank);
+    for (const char* name : {"step 2", "step 3"}) EXPECT_EQ((slices[{0, name}]), 1) << name;
+    EXPECT_EQ((slices[{0, "update"}]), 2);
+    EXPECT_EQ((slices[{0, "backward 0"}]), 2);
+    EXPECT_EQ((slices[{1, "attention"}]), 2 * 2 * 2) << "steps, layers, micro-batches";
+    EXPECT_GE((slices[{2, "all_reduce"}]), 2 * 2 * 2 * 4) << "two a layer and pass";
   }
 }
 

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "launch/report/files/run_event.h"
 #include "launch/report/files/tensorboard_event.h"
 #include "launch/report/files/tfrecord.h"
 #include "runtime/io/files/file.h"
@@ -40,6 +41,23 @@ TEST_F(ContinueRecords, LinesOfLaterStepsAndHalfALineGo) {
   keep_records_up_to(metrics, -1);
   EXPECT_EQ(read_text_file(metrics.string()), "");
   keep_records_up_to(fs::path(folder_.path()) / "none", 2);
+  EXPECT_FALSE(fs::exists(fs::path(folder_.path()) / "none"));
+}
+
+TEST_F(ContinueRecords, WhatBelongsToAnAttemptStaysWhateverBecomesOfItsSteps) {
+  const auto line = [](int64_t step, EventKind kind) {
+    return to_json_line(RunEvent{1.5, step, kind, "</script> \xff", std::nullopt}) + "\n";
+  };
+  const std::string kept = line(0, EventKind::start) + line(10, EventKind::checkpoint) +
+                           line(10, EventKind::evaluation),
+                    later = line(12, EventKind::straggler) + line(12, EventKind::warning) +
+                            line(13, EventKind::stop);
+  const fs::path events =
+      put("events.jsonl", kept + line(11, EventKind::skip) + line(12, EventKind::checkpoint) + later +
+                              line(13, EventKind::sample) + line(13, EventKind::evaluation) + "{\"step\":1");
+  keep_happenings_up_to(events, 10);
+  EXPECT_EQ(read_text_file(events.string()), kept + later);
+  keep_happenings_up_to(fs::path(folder_.path()) / "none", 2);
   EXPECT_FALSE(fs::exists(fs::path(folder_.path()) / "none"));
 }
 

@@ -34,6 +34,7 @@ StepMetrics some_step() {
           .step_ms = 12.5,
           .comm_wait_ms = 2.5,
           .data_wait_ms = 0.5,
+          .core_wait_ms = 0.25,
           .checkpoint_wait_ms = 7.5,
           .tok_s = 8000,
           .tflops = 0.25,
@@ -109,7 +110,7 @@ TEST_F(RunDirectoryTest, MetricsAreOneObjectALine) {
   std::getline(lines, second);
   EXPECT_EQ(
       first,
-      R"({"step":3,"time":1500000000.0,"tokens":300,"loss":4.25,"grad_norm":1.5,"lr":0.0006,"step_ms":12.5,"comm_wait_ms":2.5,"data_wait_ms":0.5,"checkpoint_wait_ms":7.5,)"
+      R"({"step":3,"time":1500000000.0,"tokens":300,"loss":4.25,"grad_norm":1.5,"lr":0.0006,"step_ms":12.5,"comm_wait_ms":2.5,"data_wait_ms":0.5,"core_wait_ms":0.25,"checkpoint_wait_ms":7.5,)"
       R"("tok_s":8000.0,"tflops":0.25,"mfu":0.22,"mfu_sure":false,"peak_tflops":1.125,"mem_bytes":1048576,"reserved_bytes":2097152,"loss_scale":1.0,"skips":0})");
   const auto parsed = parse_json(second, "metrics");
   EXPECT_EQ(parsed["val_loss"], 2.5);
@@ -150,11 +151,12 @@ TEST_F(RunDirectoryTest, WhereTheTimeOfAWindowWentIsInTheMetrics) {
   StepMetrics metrics = some_step();
   EXPECT_FALSE(parse_json(to_json_line(metrics), "metrics").contains("breakdown"));
   metrics.breakdown = some_breakdown();
-  const auto breakdown = parse_json(to_json_line(metrics), "metrics").at("breakdown");
-  EXPECT_EQ(
-      breakdown.dump(),
-      R"({"steps":10,"step_ms":20.0,"compute_ms":12.0,"exposed_ms":{"data":2.5,"tensor":0.0},"bubble_ms":0.0,)"
-      R"("data_ms":0.0,"imbalance_ms":4.0,"optimizer_ms":1.0,"checkpoint_ms":0.0,"rest_ms":0.5})");
+  EXPECT_THAT(
+      to_json_line(metrics),
+      HasSubstr(
+          R"("breakdown":{"steps":10,"step_ms":20.0,"compute_ms":12.0,"exposed_ms":{"data":2.5,"tensor":0.0},)"
+          R"("bubble_ms":0.0,"data_ms":0.0,"imbalance_ms":4.0,"optimizer_ms":1.0,"checkpoint_ms":0.0,)"
+          R"("rest_ms":0.5})"));
 }
 
 TEST_F(RunDirectoryTest, RanksHaveAFileThatARunThatIsResumedGoesOnWith) {
