@@ -54,9 +54,9 @@ bool RunCheckpoints::is_skipped(int64_t step) const {
 
 void RunCheckpoints::skip(int64_t step) {
   ++num_skipped_;
-  news_.push_back(fmt::format(
-      "no checkpoint of step {}: that of step {} is still being written (--checkpoint.overlap skip)", step,
-      last_step_));
+  news_.push_back({step, fmt::format("no checkpoint of step {}: that of step {} is still being written "
+                                     "(--checkpoint.overlap skip)",
+                                     step, last_step_)});
 }
 
 bool RunCheckpoints::is_new_best(int64_t step, double loss) {
@@ -116,7 +116,7 @@ void RunCheckpoints::wait() {
     failure_ = error.what();
     last_step_ = -1;
     is_reported_ = true;
-    news_.push_back(fmt::format("warning: {}; earlier checkpoints are kept", failure_));
+    news_.push_back({-1, fmt::format("warning: {}; earlier checkpoints are kept", failure_)});
   }
 }
 
@@ -127,12 +127,12 @@ void RunCheckpoints::finish() {
 
 void RunCheckpoints::report() {
   if (std::exchange(is_reported_, true) || !saver_.last()) return;
-  news_.push_back(
-      fmt::format("checkpoint {}; training paused for {:.0f} ms", last_place(), 1e3 * seconds_stopped_));
-  for (const std::string& warning : saver_.last()->warnings) news_.push_back("warning: " + warning);
+  news_.push_back({last_step_, fmt::format("checkpoint {}; training paused for {:.0f} ms", last_place(),
+                                           1e3 * seconds_stopped_)});
+  for (const std::string& warning : saver_.last()->warnings) news_.push_back({-1, "warning: " + warning});
 }
 
-std::vector<std::string> RunCheckpoints::take_messages() {
+std::vector<CheckpointNews> RunCheckpoints::take_news() {
   if (!saver_.is_saving() && !saver_.has_failed()) report();
   return std::exchange(news_, {});
 }

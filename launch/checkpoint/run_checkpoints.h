@@ -19,6 +19,12 @@
 
 namespace trireme::launch {
 
+/// A line for people about a checkpoint, or a save that came to nothing.
+struct CheckpointNews {
+  int64_t step = 0;  ///< whose checkpoint it is; -1: of none that is there
+  std::string line;
+};
+
 class RunCheckpoints {
  public:
   using Clock = std::chrono::steady_clock;
@@ -67,8 +73,8 @@ class RunCheckpoints {
   /// Why the last save came to nothing; empty: it did not. Equal on all ranks after agree(), save() that
   /// waits, and finish().
   const std::string& failure() const { return failure_; }
-  /// Lines for people since the last call; on the first rank.
-  std::vector<std::string> take_messages();
+  /// Since the last call; on the first rank.
+  std::vector<CheckpointNews> take_news();
   /// Where the last one is that came to count, and its proof hash; none is in flight.
   std::string last_place() const;
 
@@ -91,7 +97,7 @@ class RunCheckpoints {
   double seconds_stopped_ = 0;  // the training, by the last save
   double seconds_unreported_ = 0;
   std::string failure_, resumed_place_;
-  std::vector<std::string> news_;
+  std::vector<CheckpointNews> news_;
   CheckpointSaver saver_;  // goes first: it waits for what is in flight
 };
 

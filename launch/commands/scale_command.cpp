@@ -71,21 +71,21 @@ CheckOptions checked_by_parser(const std::vector<std::string>& run_options) {
 }
 
 /// By what a series is known again.
-nlohmann::json identity_of(const ScaleArguments& a, const SeriesRuns& runs) {
+nlohmann::ordered_json identity_of(const ScaleArguments& a, const SeriesRuns& runs) {
   std::vector<std::string> sweeps;
   for (const Sweep& sweep : a.series.sweeps)
     sweeps.push_back(fmt::format("{}={}", sweep.key, fmt::join(sweep.values, ";")));
-  nlohmann::json identity = {{"mode", to_string(a.series.mode)},
-                             {"ranks", a.series.ranks},
-                             {"sweep", sweeps},
-                             {"repeat", a.repeat},
-                             {"steps", a.steps},
-                             {"warmup", a.warmup},
-                             {"options of train", a.series.options},
-                             {"options of runs", runs.run_options},
-                             {"start", runs.start},
-                             {"version", build_info().version},
-                             {"program", to_string(digest_file(runs.program))}};
+  nlohmann::ordered_json identity = {{"version", build_info().version},
+                                     {"program", to_string(digest_file(runs.program))},
+                                     {"mode", to_string(a.series.mode)},
+                                     {"ranks", a.series.ranks},
+                                     {"sweep", sweeps},
+                                     {"repeat", a.repeat},
+                                     {"steps", a.steps},
+                                     {"warmup", a.warmup},
+                                     {"options of train", a.series.options},
+                                     {"start", runs.start},
+                                     {"options of runs", runs.run_options}};
   if (a.submit) identity["submit"] = runs.slurm;
   for (size_t i = 0; i + 1 < a.series.options.size(); ++i) {
     if (a.series.options[i] == "--config")

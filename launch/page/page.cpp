@@ -18,7 +18,7 @@ std::string paragraph_of(const char* name, std::string_view text) {
   return fmt::format("<p{}>{}</p>\n", name, html_text(text));
 }
 
-std::string cell(const char* tag, const Column& column, const std::string& text) {
+std::string table_cell(const char* tag, const Column& column, const std::string& text) {
   return fmt::format("<{0}{1}>{2}</{0}>", tag,
                      column.is_number  ? " class=\"number\""
                      : column.is_short ? " class=\"short\""
@@ -33,13 +33,13 @@ std::string table_html(const Table& table) {
   if (!table.caption.empty() && !table.is_folded)
     out += fmt::format("<caption>{}</caption>", html_text(table.caption));
   out += "<thead><tr>";
-  for (const Column& column : table.columns) out += cell("th", column, column.name);
+  for (const Column& column : table.columns) out += table_cell("th", column, column.name);
   out += "</tr></thead>\n<tbody>";
   for (const auto& row : table.rows) {
     TRIREME_CHECK(row.size() == table.columns.size(), "a row of {} cells in a table of {} columns",
                   row.size(), table.columns.size());
     out += "<tr>";
-    for (size_t i = 0; i < row.size(); ++i) out += cell("td", table.columns[i], row[i]);
+    for (size_t i = 0; i < row.size(); ++i) out += table_cell("td", table.columns[i], row[i]);
     out += "</tr>\n";
   }
   out += "</tbody></table></div>\n";

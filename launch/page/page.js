@@ -195,7 +195,7 @@
       };
     }
     drawn.push({
-      recolor: () => { painters.forEach(paint => paint()); graph.updateOptions(theme()); graph.resize(); },
+      recolor: () => { painters.forEach(paint => paint()); graph.updateOptions(theme()); },
       redraw: () => { axisName.textContent = chosen(); graph.updateOptions({file: rows(), dateWindow: null, valueRange: null}); },
       resmooth: smoothed ? () => graph.updateOptions({file: rows()}) : null,
     });
@@ -280,7 +280,7 @@
       readout.textContent = inside ? chart.rows[r] + ', ' + chosen() + ' ' + axisText(axisValues(chart.axis, chosen())[c], chosen()) + ': ' + text(chart.values[r * columns + c], chart.unit) : '';
     };
     canvas.onmouseleave = () => { readout.textContent = ''; };
-    drawn.push({recolor: paint, redraw: paint});
+    drawn.push({recolor: prints => prints || paint(), redraw: paint});
     return choices;
   }
 
@@ -333,7 +333,7 @@
       readout.textContent = best < 0 ? '' : chart.texts[best] + ' ' + text(length[best], 'ms') + ' at ' + text(begin[best], 'ms');
     };
     canvas.onmouseleave = () => { readout.textContent = ''; from = null; };
-    drawn.push({recolor: () => { painters.forEach(p => p()); paint(); }, redraw: () => {}});
+    drawn.push({recolor: prints => { painters.forEach(p => p()); prints || paint(); }, redraw: () => {}});
     return [];
   }
 
@@ -367,17 +367,26 @@
       drawn.forEach(d => d.resmooth && d.resmooth());
     };
   }
-  const recolor = () => drawn.forEach(d => d.recolor());
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', recolor);
+  const recolor = prints => drawn.forEach(d => d.recolor(prints));
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => recolor(false));
+  // A canvas whose size changes now would be printed blank: plots are scaled as they are.
+  const plots = [...document.querySelectorAll('.plot')];
   addEventListener('beforeprint', () => {
+    const widths = plots.map(p => p.clientWidth);
     root.classList.add('print');
+    plots.forEach((p, i) => {
+      const room = p.parentElement.clientWidth - 2 * parseFloat(getComputedStyle(p.parentElement).paddingLeft);
+      p.style.width = widths[i] + 'px';
+      p.style.zoom = Math.min(1, room / widths[i]);
+    });
     document.querySelectorAll('details').forEach(d => { d.dataset.was = d.open ? 'open' : ''; d.open = true; });
-    recolor();
+    recolor(true);
   });
   addEventListener('afterprint', () => {
     root.classList.remove('print');
+    plots.forEach(p => { p.style.width = p.style.zoom = ''; });
     document.querySelectorAll('details').forEach(d => { d.open = d.dataset.was === 'open'; });
-    recolor();
+    recolor(false);
   });
   root.dataset.ready = String(Math.round(performance.now()));
 })();

@@ -15,12 +15,12 @@ namespace {
 
 constexpr int kAxisDigits = 12;  // counts of tokens
 
-const char* name_of(Unit unit) {
+const char* unit_name(Unit unit) {
   constexpr const char* kNames[] = {"plain", "count", "bytes", "percent", "ms"};
   return kNames[static_cast<size_t>(unit)];
 }
 
-const char* name_of(Style style) {
+const char* style_name(Style style) {
   constexpr const char* kNames[] = {"line", "dashed", "points", "faint"};
   return kNames[static_cast<size_t>(style)];
 }
@@ -39,10 +39,10 @@ std::string number_text(double value, Unit unit) {
   return fmt::format("{:.5g}", value);
 }
 
-std::string json_of(const Series& series) {
+std::string series_json(const Series& series) {
   std::string json =
       fmt::format("{{\"name\":{},\"axis\":{},\"color\":{},\"style\":\"{}\",\"y\":{}", json_text(series.name),
-                  series.axis, series.color, name_of(series.style), json_numbers(series.y));
+                  series.axis, series.color, style_name(series.style), json_numbers(series.y));
   if (!series.low.empty()) {
     TRIREME_CHECK(series.low.size() == series.y.size() && series.high.size() == series.y.size());
     json += fmt::format(",\"low\":{},\"high\":{}", json_numbers(series.low), json_numbers(series.high));
@@ -95,7 +95,7 @@ void Page::lines(const LineChart& chart) {
   for (const Series& of : chart.series) {
     TRIREME_CHECK(of.y.size() == axis_sizes_.at(static_cast<size_t>(of.axis)), "{}: {} values at {} places",
                   of.name, of.y.size(), axis_sizes_[static_cast<size_t>(of.axis)]);
-    series += "," + json_of(of);
+    series += "," + series_json(of);
   }
   for (const Marks& of : chart.marks) {
     TRIREME_CHECK(of.texts.size() == axis_sizes_.at(static_cast<size_t>(of.axis)));
@@ -105,7 +105,7 @@ void Page::lines(const LineChart& chart) {
   charts_ += fmt::format(
       ",{{\"kind\":\"lines\",\"id\":\"{}\",\"title\":{},\"unit\":\"{}\",\"stacked\":{},\"smoothed\":{},"
       "\"log_y\":{},\"log_x\":{},\"from_zero\":{},\"series\":[{}],\"marks\":[{}]}}",
-      id, json_text(chart.title), name_of(chart.unit), chart.is_stacked, chart.is_smoothed, chart.is_log_y,
+      id, json_text(chart.title), unit_name(chart.unit), chart.is_stacked, chart.is_smoothed, chart.is_log_y,
       chart.is_log_x, chart.from_zero, series.substr(1), marks.empty() ? "" : marks.substr(1));
 }
 
@@ -155,7 +155,7 @@ void Page::heat_map(const HeatMap& map) {
   charts_ += fmt::format(
       ",{{\"kind\":\"heat_map\",\"id\":\"{}\",\"title\":{},\"unit\":\"{}\",\"axis\":{},\"rows\":{},"
       "\"values\":{}}}",
-      id, json_text(map.title), name_of(map.unit), map.axis, json_texts(map.rows),
+      id, json_text(map.title), unit_name(map.unit), map.axis, json_texts(map.rows),
       json_numbers(map.values, 4));
 }
 

@@ -1,6 +1,7 @@
 // The waits of a group's calls in a window, in a bounded number of sums.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

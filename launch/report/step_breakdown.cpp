@@ -61,7 +61,7 @@ nlohmann::ordered_json to_json(const StepBreakdown& b) {
           {"rest_ms", b.rest_ms}};
 }
 
-std::string to_json_line(const RankTable& ranks, int64_t step, double time) {
+std::string ranks_json_line(const RankTable& ranks, int64_t step, double time) {
   return nlohmann::ordered_json{{"step", step},
                                 {"time", time},
                                 {"compute_ms", ranks.compute_ms},

@@ -46,6 +46,6 @@ std::string breakdown_text(const StepBreakdown& breakdown);
 /// "breakdown" in metrics.jsonl.
 nlohmann::ordered_json to_json(const StepBreakdown& breakdown);
 /// A line of ranks.jsonl, without its end.
-std::string to_json_line(const RankTable& ranks, int64_t step, double time);
+std::string ranks_json_line(const RankTable& ranks, int64_t step, double time);
 
 }  // namespace trireme::launch

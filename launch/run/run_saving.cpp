@@ -77,9 +77,9 @@ void Trainer::save_if_due(int64_t step, const StepMetrics* evaluated) {
 }
 
 void Trainer::tell_of_checkpoints() {
-  for (const std::string& line : checkpoints_->take_messages()) {
-    tell(line);
-    if (!line.starts_with("warning: ")) record(EventKind::checkpoint, line);
+  for (const CheckpointNews& news : checkpoints_->take_news()) {
+    tell(news.line);
+    if (news.step >= 0) directory_->add({unix_time(), news.step, EventKind::checkpoint, news.line});
   }
 }
 

@@ -44,7 +44,7 @@ void add_breakdown(const nlohmann::json& record, RecordBuilder& columns) {
   }
 }
 
-void add_experts(const nlohmann::json& layers, RecordBuilder& columns) {
+void add_worst_layer(const nlohmann::json& layers, RecordBuilder& columns) {
   double imbalance = 0, dropped = 0, dead = 0;
   for (const nlohmann::json& layer : layers) {
     imbalance = std::max(imbalance, number_at(layer, "imbalance"));
@@ -131,7 +131,7 @@ void read_metrics(std::string text, RunData& run) {
     }
     if (const size_t num = loads_in(record); num > 0) {
       experts.begin(at);
-      add_experts(record["experts"], experts);
+      add_worst_layer(record["experts"], experts);
       if (per_window == 0)
         per_window = values_per_point(lines.size(), std::clamp<size_t>(kMostLoads / num, 20, kMostWindows));
       windows.add(record["experts"], (experts.size() - 1) / per_window);

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kMostRows = 64;
 constexpr size_t kMostSpans = 12'000;
-constexpr double kMicroseconds = 1e-3;  // in ms
+constexpr double kMsPerMicrosecond = 1e-3;
 
 struct TraceEvent {
   int64_t rank;
@@ -28,10 +28,12 @@ std::vector<TraceEvent> trace_events(const nlohmann::json& trace) {
   std::vector<TraceEvent> events;
   for (const nlohmann::json& event : trace) {
     if (!event.is_object() || text_at(event, "ph") != "X") continue;
-    const double begin = number_at(event, "ts") * kMicroseconds,
-                 length = number_at(event, "dur") * kMicroseconds;
+    const double begin = number_at(event, "ts") * kMsPerMicrosecond,
+                 length = number_at(event, "dur") * kMsPerMicrosecond;
     if (!std::isfinite(begin) || !(length >= 0)) continue;
-    const bool is_wait = whole_at(event, "tid") != 0;
+    const int64_t row = whole_at(event, "tid");  // as TraceRow has them
+    if (row > 1) continue;                       // phases, and calls of groups
+    const bool is_wait = row != 0;
     const std::string category = text_at(event, "cat");
     events.push_back({whole_at(event, "pid"), is_wait ? "waits: " + category : category,
                       text_at(event, "name"), begin, begin + length, is_wait});

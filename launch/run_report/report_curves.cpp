@@ -1,4 +1,4 @@
-// Curves of a report: loss, learning rate, gradient norm, throughput, with what happened at the time.
+// RunCurves of a report: loss, learning rate, gradient norm, throughput, with what happened at the time.
 #include <algorithm>
 #include <cmath>
 
@@ -13,7 +13,7 @@ namespace trireme::launch {
 namespace {
 
 /// Points of all runs of a chart, which share the screen.
-constexpr size_t kMostPoints = 4000;
+constexpr size_t kMostPointsOfChart = 4000;
 constexpr size_t kMostPointsOfRun = 1000;
 constexpr size_t kMostMarks = 100;
 
@@ -52,7 +52,8 @@ Series sparse_series(Page& page, const std::string& name, const RunData& run, co
     values.push_back(column[i]);
   }
   const size_t per_point = values_per_point(values.size(), kMostPointsOfRun);
-  Series series = thinned_series(name, page.add_axis(axis_of(at, per_point)), values, per_point, color);
+  Series series =
+      thinned_series(name, page.add_axis(axis_of_positions(at, per_point)), values, per_point, color);
   series.style = Style::dashed;
   return series;
 }
@@ -106,16 +107,16 @@ std::vector<Marks> event_marks(Page& page, const Drawn& drawn, bool has_others) 
   return marks;
 }
 
-class Curves {
+class RunCurves {
  public:
-  Curves(Page& page, const std::vector<RunData>& runs) : page_(page), has_several_(runs.size() > 1) {
-    const size_t most = std::clamp(kMostPoints / runs.size(), size_t{150}, kMostPointsOfRun);
+  RunCurves(Page& page, const std::vector<RunData>& runs) : page_(page), has_several_(runs.size() > 1) {
+    const size_t most = std::clamp(kMostPointsOfChart / runs.size(), size_t{150}, kMostPointsOfRun);
     int color = 0;
     for (const RunData& run : runs) {
       const int of_run = color++;
       if (run.steps.at.size() == 0) continue;
       const size_t per_point = values_per_point(run.steps.at.size(), most);
-      drawn_.push_back({&run, of_run, per_point, page.add_axis(axis_of(run.steps.at, per_point))});
+      drawn_.push_back({&run, of_run, per_point, page.add_axis(axis_of_positions(run.steps.at, per_point))});
     }
   }
   const std::vector<Drawn>& drawn() const { return drawn_; }
@@ -162,7 +163,7 @@ class Curves {
   bool has_several_;
 };
 
-void add_loss(Page& page, Curves& curves, bool has_several) {
+void add_loss(Page& page, RunCurves& curves, bool has_several) {
   LineChart chart{
       .title = "Loss", .series = {}, .is_smoothed = true, .has_log_switch = true, .is_wide = true};
   curves.add_to(chart, "loss", has_several ? "" : "training");
@@ -186,7 +187,7 @@ void add_loss(Page& page, Curves& curves, bool has_several) {
 }
 
 /// Steps that were skipped, at the gradient norm that they do not have.
-void add_gradient_norm(Page& page, Curves& curves) {
+void add_gradient_norm(Page& page, RunCurves& curves) {
   LineChart chart{
       .title = "Gradient norm, before clipping", .series = {}, .is_smoothed = true, .has_log_switch = true};
   if (!curves.add_to(chart, "grad_norm", "gradient norm")) return;
@@ -214,7 +215,7 @@ void add_gradient_norm(Page& page, Curves& curves) {
 
 void add_curves(Page& page, const std::vector<RunData>& runs) {
   page.heading("Training");
-  Curves curves(page, runs);
+  RunCurves curves(page, runs);
   if (curves.drawn().empty()) return page.note("There are no steps yet: metrics.jsonl has no record of one.");
   const bool has_several = runs.size() > 1;
   const auto name = [&](const char* text) { return has_several ? "" : text; };

@@ -54,7 +54,7 @@ std::vector<size_t> told_events(const std::vector<HappeningOfRun>& events) {
   return order;
 }
 
-std::string shortened(const std::string& text) {
+std::string shortened_text(const std::string& text) {
   if (text.size() <= kMostText) return text;
   size_t at = kMostText;
   while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0u) == 0x80u) --at;
@@ -67,7 +67,8 @@ void add_event_table(Page& page, const RunData& run) {
   table.is_long = told.size() > 15;
   for (const size_t i : told) {
     const HappeningOfRun& event = run.events[i];
-    table.rows.push_back({grouped(event.step), moment_text(event.time), event.kind, shortened(event.text)});
+    table.rows.push_back(
+        {grouped(event.step), moment_text(event.time), event.kind, shortened_text(event.text)});
   }
   page.table(table);
   std::map<std::string, int64_t> left_out;
@@ -91,7 +92,8 @@ void add_run_samples(Page& page, const RunData& run) {
   const auto samples = samples_of(run);
   const size_t begin = samples.size() > kMostSamples ? samples.size() - kMostSamples : 0;
   for (size_t i = begin; i < samples.size(); ++i)
-    page.text_block(fmt::format("After step {}", grouped(samples[i]->step)), shortened(samples[i]->text));
+    page.text_block(fmt::format("After step {}", grouped(samples[i]->step)),
+                    shortened_text(samples[i]->text));
   if (begin > 0) page.note(fmt::format("The last {} of {} samples.", kMostSamples, samples.size()));
 }
 

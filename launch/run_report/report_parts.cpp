@@ -10,7 +10,7 @@
 
 namespace trireme::launch {
 
-ChartAxis axis_of(const Positions& positions, size_t per_point) {
+ChartAxis axis_of_positions(const Positions& positions, size_t per_point) {
   const Positions at = thinned(positions, per_point);
   return {{"step", at.step}, {"tokens", at.tokens}, {"hours", at.hours}};
 }

@@ -15,7 +15,7 @@ namespace trireme::launch {
 constexpr double kNoValue = std::numeric_limits<double>::quiet_NaN();
 
 /// The axis of positions, thinned: by step, tokens and hours.
-ChartAxis axis_of(const Positions& positions, size_t per_point = 1);
+ChartAxis axis_of_positions(const Positions& positions, size_t per_point = 1);
 
 /// A heading, and what `add` adds for each run that `has` it, under its name where there are several runs;
 /// else the note `absent`, where it is not empty.

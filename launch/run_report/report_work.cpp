@@ -18,7 +18,7 @@ constexpr size_t kMostPointsOfWindows = 600;
 /// All columns as areas on one another.
 void draw_stacked(Page& page, const RecordTable& columns, LineChart chart, const char* what) {
   const size_t per_point = values_per_point(columns.at.size(), kMostPointsOfWindows);
-  const int axis = page.add_axis(axis_of(columns.at, per_point));
+  const int axis = page.add_axis(axis_of_positions(columns.at, per_point));
   for (const std::string& key : columns.order)
     chart.series.push_back({key, axis, thin(columns.values.at(key), per_point).mean});
   chart.is_stacked = true;
@@ -26,7 +26,7 @@ void draw_stacked(Page& page, const RecordTable& columns, LineChart chart, const
   page.lines(chart);
 }
 
-double mean_of(const std::vector<double>& values) {
+double finite_mean(const std::vector<double>& values) {
   double sum = 0, num = 0;
   for (const double value : values)
     if (std::isfinite(value)) sum += value, ++num;
@@ -44,7 +44,7 @@ void draw_shares(Page& page, const RecordTable& breakdown) {
   double sum = 0;
   std::vector<double> means;
   for (const std::string& key : breakdown.order) {
-    means.push_back(std::max(0.0, mean_of(breakdown.values.at(key))));
+    means.push_back(std::max(0.0, finite_mean(breakdown.values.at(key))));
     sum += means.back();
   }
   if (!(sum > 0)) return;
@@ -68,7 +68,7 @@ std::vector<std::string> numbered(const char* what, size_t num) {
 }
 
 void draw_loads(Page& page, const ExpertLoads& loads) {
-  const int axis = page.add_axis(axis_of(loads.at));
+  const int axis = page.add_axis(axis_of_positions(loads.at));
   for (const LayerLoad& layer : loads.layers) {
     page.heat_map({.title = fmt::format("Layer {}: share of the tokens that each expert got", layer.layer),
                    .unit = Unit::percent,
@@ -84,7 +84,7 @@ void draw_loads(Page& page, const ExpertLoads& loads) {
 
 void draw_experts(Page& page, const RunData& run) {
   const size_t per_point = values_per_point(run.experts.at.size(), kMostPointsOfWindows);
-  const int axis = page.add_axis(axis_of(run.experts.at, per_point));
+  const int axis = page.add_axis(axis_of_positions(run.experts.at, per_point));
   const auto draw = [&](const char* key, const char* title, Unit unit) {
     Band band = thin(run.experts.values.at(key), per_point);
     page.lines({.title = title,
@@ -135,7 +135,7 @@ void draw_by_rank(Page& page, const RankTimesTable& ranks) {
     const auto found = ranks.values.find(key);
     if (found == ranks.values.end()) continue;
     std::vector<double> means;
-    for (const auto& row : found->second) means.push_back(mean_of(row));
+    for (const auto& row : found->second) means.push_back(finite_mean(row));
     chart.series.push_back({name, axis, means});
   }
   page.lines(chart);
@@ -143,7 +143,7 @@ void draw_by_rank(Page& page, const RankTimesTable& ranks) {
 
 void draw_ranks(Page& page, const RunData& run) {
   const RankTimesTable& ranks = *run.ranks;
-  const int axis = page.add_axis(axis_of(ranks.at));
+  const int axis = page.add_axis(axis_of_positions(ranks.at));
   if (ranks.values.contains("compute_ms")) {
     draw_spread(page, ranks, axis);
     draw_by_rank(page, ranks);

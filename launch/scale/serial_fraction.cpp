@@ -1,5 +1,6 @@
 #include "launch/scale/serial_fraction.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 

@@ -38,11 +38,12 @@ std::string shortened(const Json& value) {
 }
 
 /// UserError where the series of the file is another.
-void check_same(const std::string& path, const Json& now) {
+void check_same(const std::string& path, const nlohmann::ordered_json& now) {
   const std::string directory = fs::path(path).parent_path().string();
   const Json before = read_json_file(path);
   if (!before.is_object()) throw_bad_input("{} is no object: it is not of trireme scale", path);
-  for (const auto& [key, value] : now.items()) {
+  for (const auto& [key, member] : now.items()) {
+    const Json value = Json::parse(member.dump());  // without an order of its own
     const auto found = before.find(key);
     if (found != before.end() && *found == value) continue;
     throw_usage(
@@ -55,7 +56,7 @@ void check_same(const std::string& path, const Json& now) {
 
 }  // namespace
 
-SeriesStore::SeriesStore(std::string directory, const Json& identity)
+SeriesStore::SeriesStore(std::string directory, const nlohmann::ordered_json& identity)
     : directory_(created(std::move(directory))), lock_(directory_) {
   const std::string path = directory_ + "/series.json";
   std::error_code error;

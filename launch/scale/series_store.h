@@ -19,9 +19,9 @@ std::string run_directory(const std::string& directory, size_t point, int ranks,
 class SeriesStore {
  public:
   /// Creates the directory, or goes on in it. `identity` is an object whose members make the series what it
-  /// is. UserError (usage) that names what differs where the directory has another's, or that of something
-  /// else; or who works in it. EnvironmentError where it cannot be written.
-  SeriesStore(std::string directory, const nlohmann::json& identity);
+  /// is. UserError (usage) that names the first of them that differs where the directory has another's, or
+  /// that of something else; or who works in it. EnvironmentError where it cannot be written.
+  SeriesStore(std::string directory, const nlohmann::ordered_json& identity);
 
   const std::string& directory() const { return directory_; }
 

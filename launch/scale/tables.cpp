@@ -235,7 +235,13 @@ std::string terminal_report(const SeriesResult& series, const SeriesFacts& facts
     text += "\nwhere a step goes, in %\n" + aligned(shares);
   text += "\n" + law_text(series.mode) + "\n" + aligned(fit_table(series));
   if (const TextTable table = failure_table(series); !table.rows.empty()) text += "\n" + aligned(table);
-  if (const TextTable table = left_out_table(series); !table.rows.empty()) text += "\n" + aligned(table);
+  constexpr size_t kMostListed = 4;  // all of them were listed before the first run
+  const TextTable left_out = left_out_table(series);
+  if (left_out.rows.size() > kMostListed) {
+    text += fmt::format("\n{} points were left out: scale.csv has the reasons\n", left_out.rows.size());
+  } else if (!left_out.rows.empty()) {
+    text += "\n" + aligned(left_out);
+  }
   return text + "\n" + series.advice + "\n";
 }
 

@@ -13,7 +13,7 @@
 namespace trireme::launch {
 
 /// The rows that every rank has; rows of its groups follow.
-enum TraceRow : int32_t { kStepRow, kOpRow, kWaitRow, kFirstGroupRow };
+enum TraceRow : int32_t { kOpRow, kWaitRow, kStepRow, kFirstGroupRow };
 
 /// What slices that are alike have in common.
 struct TraceName {

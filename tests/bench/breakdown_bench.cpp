@@ -1,5 +1,5 @@
 // What accounting for the time of steps costs, in processor time (so that other work on the machine counts
-// little): steps of gpt2-3m with it and without it, in turns, and the end of a window.
+// little): a call, steps of gpt2-3m with it and without it, in turns, and the end of a window.
 //   breakdown_bench [STEPS]
 #include <algorithm>
 #include <cstdlib>
@@ -13,6 +13,7 @@
 #include "models/families/presets.h"
 #include "models/session/training_session.h"
 #include "parallel/context_parallel/make_micro_batch.h"
+#include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 
 namespace trireme {
@@ -32,6 +33,34 @@ ModelConfig config() {
   ModelConfig c = find_preset("gpt2-3m")->config;
   if (c.vocab_size == 0) c.vocab_size = 512;
   return c;
+}
+
+/// Of a call that is noted and read again, beside one that is not.
+double nanoseconds_a_call() {
+  constexpr int kSteps = 2000, kCalls = 100;
+  Recorder recorder;
+  Context ctx;
+  ctx.set_recorder(&recorder);
+  const auto world = make_self_communicator();
+  const auto run = [&](launch::StepClock* clock) {
+    const double begin = milliseconds();
+    for (int step = 0; step < kSteps; ++step) {
+      if (clock != nullptr) clock->begin_step();
+      recorder.enter(Phase::data);
+      recorder.enter(Phase::forward);
+      for (int i = 0; i < kCalls; ++i) world->barrier(ctx.stream());
+      if (clock != nullptr) clock->end_step();
+      if (clock != nullptr && step % kStepsOfWindow == 0) clock->take();
+    }
+    return 1e6 * (milliseconds() - begin) / (kSteps * kCalls);
+  };
+  double with = 1e9, without = 1e9;
+  for (int round = 0; round < 5; ++round) {
+    without = std::min(without, run(nullptr));
+    launch::StepClock clock(ctx, *world, true);
+    with = std::min(with, run(&clock));
+  }
+  return with - without;
 }
 
 double median(std::vector<double> values) {
@@ -93,6 +122,7 @@ void compare(Communicator& world, const ParallelPlan& plan, int num_steps) {
 int main(int argc, char** argv) {
   using namespace trireme;
   const int num_steps = argc > 1 ? std::atoi(argv[1]) : 600;
+  fmt::print("{:.0f} ns a call that is noted\n", nanoseconds_a_call());
   for (const auto& [num_ranks, tensor] : {std::pair(1, 1), {2, 1}, {2, 2}}) {
     run_thread_ranks(num_ranks, [&, degree = tensor](Communicator& world) {
       compare(world, {.tensor = degree}, num_steps);

@@ -13,7 +13,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from pages import axis, chart, data_of, text_of  # noqa: E402
 
-program, mpirun = sys.argv[1], sys.argv[2]
+program, mpirun = os.path.abspath(sys.argv[1]), sys.argv[2]
 HOSTILE = 'a <b>&"\' ü </script><script>alert(1)<'  # a directory's name: all but the slash
 
 
@@ -67,6 +67,13 @@ def whole_and_resumed():
     last = steps[-1]['memory']
     assert [s['name'] for s in memory['series']] == ['weights', 'gradients', 'optimizer', 'activations', 'buffers']
     assert all(near(s['y'][-1], last[s['name']]) for s in memory['series'])
+    parts = chart(data, 'Time of a step')['series']
+    assert {'compute', 'exposed data', 'load imbalance', 'optimizer', 'rest'} <= {s['name'] for s in parts}
+    assert abs(sum(s['y'][-1] for s in parts) / steps[-1]['breakdown']['step_ms'] - 1) < 0.02, 'the parts of a step add up'
+    by_rank = chart(data, 'Compute time of a step, by rank')
+    last = records('runs/one', 'ranks.jsonl')[-1]['compute_ms']
+    columns = len(by_rank['values']) // 2
+    assert all(abs(by_rank['values'][(i + 1) * columns - 1] / last[i] - 1) < 1e-3 for i in range(2))
     spans = chart(data, 'Timeline')
     assert spans['rows'] == ['rank 0', 'rank 1'] and len(spans['spans'][0]) > 20
     for word in ('resumed after step 20', 'finished', 'attempt 2: optimizer.lr', 'Samples of text', 'After step 40', 'Summary'):

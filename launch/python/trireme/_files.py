@@ -19,10 +19,19 @@ def _column(values: List[object], missing: object) -> np.ndarray:
     return np.array([missing if v is None else v for v in values], dtype=np.float64)
 
 
+def _flat(record: dict, prefix: str = "") -> Dict[str, object]:
+    """Members of objects by names with dots: "breakdown.exposed_ms.data"."""
+    out = {}
+    for name, value in record.items():
+        out.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return out
+
+
 def read_metrics(path: Path) -> Dict[str, np.ndarray]:
     """The metrics of a run, from its directory or its metrics.jsonl: an array for each, with an element for each
     step, in their order. Whole numbers are int64, flags bool, all else float64, with NaN where a step has none:
-    of step 0, the state before the first, is known ``val_loss`` alone. Of experts "experts.layer" is [layers], "experts.load"
+    of step 0, the state before the first, is known ``val_loss`` alone. Where the time of a log window went is told at its end:
+    "breakdown.compute_ms", "breakdown.exposed_ms.data". Of experts "experts.layer" is [layers], "experts.load"
     [steps, layers, experts], and the others, like "experts.imbalance", [steps, layers]."""
     file = os.path.join(path, "metrics.jsonl") if os.path.isdir(path) else os.fspath(path)
     try:
@@ -35,8 +44,8 @@ def read_metrics(path: Path) -> Dict[str, np.ndarray]:
     for number, line in enumerate(complete.splitlines(), 1):
         try:
             record = json.loads(line)
-            by_step[record["step"]] = record
-        except (ValueError, KeyError, TypeError) as error:
+            by_step[record["step"]] = _flat(record)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _core.UserError(f"{file}:{number} is no line of metrics: {error}") from error
     records = [by_step[step] for step in sorted(by_step)]
     names = list(dict.fromkeys(name for record in records for name in record if name != "experts"))

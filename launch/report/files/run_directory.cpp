@@ -193,7 +193,7 @@ bool RunDirectory::restore() {
 
 void RunDirectory::write(const StepMetrics& m) {
   add(metrics_, to_json_line(m) + "\n");
-  if (m.ranks) add(ranks_, to_json_line(*m.ranks, m.step, m.time) + "\n");
+  if (m.ranks) add(ranks_, ranks_json_line(*m.ranks, m.step, m.time) + "\n");
   if (m.step == 0) {
     if (!m.val_loss) return;
     const Scalar before{"loss/validation", static_cast<float>(*m.val_loss)};

@@ -160,8 +160,8 @@ case_validation_before_step_1() {
   text 200 >t.txt
   expect 0 "$TRIREME" train --data.text t.txt "${tiny[@]}" --train.steps 3 --run.dir r
   head -n 1 r/metrics.jsonl | grep -q '^{"step":0,"time":[0-9.e+]*,"tokens":0,"val_loss":[0-9.]*}$' || { head -n 1 r/metrics.jsonl; exit 1; }
-  [[ $(grep -aoc 'loss/validation' r/events.*) -ge 1 && $(wc -l <r/metrics.jsonl) == 4 ]] || exit 1
-  [[ $(grep -ao 'loss/validation' r/events.* | wc -l) == 2 ]]
+  [[ $(grep -aoc 'loss/validation' r/events.out.*) -ge 1 && $(wc -l <r/metrics.jsonl) == 4 ]] || exit 1
+  [[ $(grep -ao 'loss/validation' r/events.out.* | wc -l) == 2 ]]
 }
 
 # A warm-up that never reaches the rate is refused

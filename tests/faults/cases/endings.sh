@@ -338,7 +338,7 @@ case_closed_descriptors() {
   for run in a b c; do
     [[ -s $run/model.safetensors ]] || exit 1
     whole_metrics $run 6
-    if [[ $(grep -ac 'val loss' $run/events.*) != 0 ]]; then exit 1; fi
+    if [[ $(grep -ac 'val loss' $run/events.out.*) != 0 ]]; then exit 1; fi
   done
 }
 

@@ -62,6 +62,11 @@ class RunCheckpointsTest : public testing::Test {
   bool is_held_up_ = false;
 };
 
+auto news(int64_t step, const testing::Matcher<std::string>& line) {
+  return testing::AllOf(testing::Field(&CheckpointNews::step, step),
+                        testing::Field(&CheckpointNews::line, line));
+}
+
 /// Also where nobody has asked for news between its end and the next save.
 TEST_F(RunCheckpointsTest, EverySaveIsToldOnce) {
   RunCheckpoints checkpoints = make(1);
@@ -70,10 +75,11 @@ TEST_F(RunCheckpointsTest, EverySaveIsToldOnce) {
   save(checkpoints, 2, false);
   checkpoints.finish();
   save(checkpoints, 3, true);
-  EXPECT_THAT(checkpoints.take_messages(),
-              ElementsAre(HasSubstr("step-00000001 (proof"), HasSubstr("step-00000002 (proof"),
-                          testing::AllOf(HasSubstr("step-00000003 (proof"), HasSubstr("paused for"))));
-  EXPECT_THAT(checkpoints.take_messages(), IsEmpty());
+  EXPECT_THAT(
+      checkpoints.take_news(),
+      ElementsAre(news(1, HasSubstr("step-00000001 (proof")), news(2, HasSubstr("step-00000002 (proof")),
+                  news(3, testing::AllOf(HasSubstr("step-00000003 (proof"), HasSubstr("paused for")))));
+  EXPECT_THAT(checkpoints.take_news(), IsEmpty());
   EXPECT_GT(checkpoints.take_seconds_stopped(), 0);
   EXPECT_EQ(checkpoints.take_seconds_stopped(), 0);
 }
@@ -90,8 +96,8 @@ TEST_F(RunCheckpointsTest, AFailedSaveStopsTheRunWhereThePolicySaysSo) {
   save(goes_on, 1, false);
   save(goes_on, 2, false);
   goes_on.finish();
-  EXPECT_THAT(goes_on.take_messages(),
-              ElementsAre(HasSubstr("of step 1 was not saved"), HasSubstr("of step 2")));
+  EXPECT_THAT(goes_on.take_news(),
+              ElementsAre(news(-1, HasSubstr("of step 1 was not saved")), news(-1, HasSubstr("of step 2"))));
 }
 
 TEST_F(RunCheckpointsTest, OneThatMeetsAnotherIsSkippedWhereThePolicySaysSo) {
@@ -109,9 +115,10 @@ TEST_F(RunCheckpointsTest, OneThatMeetsAnotherIsSkippedWhereThePolicySaysSo) {
     if (skips) checkpoints.skip(4);
     EXPECT_EQ(checkpoints.num_skipped(), skips ? 1 : 0);
     if (skips) {
-      EXPECT_THAT(checkpoints.take_messages(),
-                  ElementsAre("no checkpoint of step 4: that of step 2 is still being written "
-                              "(--checkpoint.overlap skip)"));
+      EXPECT_THAT(checkpoints.take_news(),
+                  ElementsAre(news(4,
+                                   "no checkpoint of step 4: that of step 2 is still being written "
+                                   "(--checkpoint.overlap skip)")));
     }
     hold_up(false);
     checkpoints.finish();

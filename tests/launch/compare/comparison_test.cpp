@@ -166,6 +166,28 @@ TEST(CompareSpeed, BatchesOfOtherSizesAreComparedByTheToken) {
   EXPECT_NEAR(verdict.b / verdict.a, 2, 0.05);
 }
 
+TEST(CompareSpeed, WithoutWaitsForCoresStepsThatNothingHeldUpCount) {
+  DrawnRuns drawn(10);
+  std::vector<ComparedRun> runs = drawn.draw_several(2, 1, 0.002);
+  for (ComparedRun& run : runs) {
+    for (ComparedStep& step : run.steps) {
+      step.is_sure = step.core_wait_ms == 0;
+      step.core_wait_ms = std::nan("");  // of a version that does not say it
+    }
+  }
+  const Verdict sure = compare_speed({runs[0]}, {runs[1]}, {});
+  EXPECT_THAT(sure.method, HasSubstr("steps that nothing held up"));
+  EXPECT_NEAR(sure.a, 60, 1.5);
+  for (ComparedStep& step : runs[1].steps) step.is_sure = false;
+  const Verdict all = compare_speed({runs[0]}, {runs[1]}, {});
+  EXPECT_THAT(all.method, HasSubstr("time of all steps"));
+  EXPECT_GT(all.a, sure.a + 3) << "the waits are in it";
+  for (ComparedRun& run : runs) {  // of several ranks
+    for (ComparedStep& step : run.steps) step.core_wait_ms = 0, step.comm_wait_ms = 5;
+  }
+  EXPECT_THAT(compare_speed({runs[0]}, {runs[1]}, {}).method, HasSubstr("time of all steps"));
+}
+
 TEST(CompareSpeed, OfTooFewStepsNothingIsSaid) {
   DrawnRuns drawn(7);
   const Verdict verdict = compare_speed({drawn.draw(1, 0, 7)}, {drawn.draw()}, {});

@@ -122,6 +122,8 @@ class OneRank(FolderTest):
         metrics = trireme.read_metrics(self.folder / "run")
         np.testing.assert_array_equal(metrics["step"], np.arange(STEPS + 1))
         self.assertEqual(metrics["loss"][1:].tolist(), whole)
+        parts = [name for name in metrics if name.startswith("breakdown.") and name not in ("breakdown.steps", "breakdown.step_ms")]
+        np.testing.assert_allclose(sum(metrics[name][-1] for name in parts), metrics["breakdown.step_ms"][-1], rtol=1e-6)
         self.assertEqual((metrics["loss"].dtype, metrics["tokens"].dtype), (np.float64, np.int64))
         self.assertTrue(np.isnan(metrics["loss"][0]) and metrics["val_loss"][0] > 0)
         self.assertEqual(trireme.RunFiles(self.folder / "run").checkpoints()[0].state["step"], STEPS)

@@ -98,7 +98,7 @@ class Trace:
                 if rank == pid and name.startswith("group ")}
 
     def steps(self, pid=0):
-        return [int(event["name"].split()[1]) for _, _, event in self.slices[pid, 0]
+        return [int(event["name"].split()[1]) for _, _, event in self.slices[pid, 2]
                 if event["name"].startswith("step ")]
 
 

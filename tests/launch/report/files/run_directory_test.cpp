@@ -192,6 +192,32 @@ TEST_F(RunDirectoryTest, AMixturesMetricsHaveItsRoutersAndTheBytesOfTheirRows) {
   EXPECT_EQ(parsed["experts"][0]["imbalance"], 1.5);
 }
 
+TEST_F(RunDirectoryTest, PeaksOfALogWindowAreInTheMetricsByCategory) {
+  StepMetrics metrics = some_step();
+  EXPECT_FALSE(parse_json(to_json_line(metrics), "metrics").contains("memory"));
+  metrics.memory = {1, 2, 3, 4, 5};
+  EXPECT_THAT(to_json_line(metrics),
+              HasSubstr(R"("memory":{"weights":1,"gradients":2,"optimizer":3,"activations":4,"buffers":5})"));
+}
+
+TEST_F(RunDirectoryTest, EventsAreLinesAndOfLaterStepsThoseOfTheAttemptStay) {
+  const fs::path path = root_ / "run";
+  {
+    RunDirectory run(path, "");
+    run.add({1.5, 0, EventKind::start, "a \"b\"\n\xff",
+             StartFacts{.version = "v", .ranks = 2, .layout = "data 2", .predicted_bytes = 7}});
+    run.add({2.5, 4, EventKind::checkpoint, "late"});
+    run.add({3.5, 4, EventKind::stop, "killed"});
+  }
+  EXPECT_THAT(
+      content(path / "events.jsonl"),
+      HasSubstr(R"({"time":1.5,"step":0,"kind":"start","text":"a \"b\"\n�","version":"v","ranks":2,)"));
+  RunDirectory(path, "", 3).add({4.5, 3, EventKind::resume, "again"});
+  const std::string text = content(path / "events.jsonl");
+  EXPECT_THAT(text, testing::Not(HasSubstr("late")));
+  EXPECT_THAT(text, AllOf(HasSubstr("killed"), HasSubstr("again")));
+}
+
 TEST_F(RunDirectoryTest, LogLines) {
   RunDirectory run(root_ / "run", "");
   run.log("one");
