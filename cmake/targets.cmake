@@ -131,6 +131,8 @@ set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_OPTIONS
 set_source_files_properties(${cpu_ops} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 # Random numbers must not depend on whether the machine has fused multiply-adds.
 set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/random.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
+# Nor may the values of quantized weights, which other programs compute too.
+set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/weight_blocks.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
 if(TRIREME_SANITIZE)
   # The loader runs the choosers of function versions before a sanitizer is ready.
   set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_DEFINITIONS TRIREME_ONE_VERSION)

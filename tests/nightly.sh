@@ -34,7 +34,7 @@ pieces=(
   "mutations-2|second quarter"
   "mutations-3|third quarter"
   "mutations-4|last quarter"
-  "fuzz|readers of checkpoints' files on any bytes, ten minutes each"
+  "fuzz|readers of checkpoints' and models' files on any bytes, ten minutes each"
   "checkpoints|checkpoints: signals, damage, memory, refusals, runs of one rank killed after each step"
   "checkpoints-layouts|checkpoints: every layout goes on from every other"
   "hangs-crashes|jobs that lose a rank, 20 of each way, over layouts of up to three axes; no false alarms in ten minutes"

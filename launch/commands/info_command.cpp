@@ -5,6 +5,7 @@
 #include "launch/cli/options_page.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
+#include "launch/commands/gguf_info.h"
 #include "launch/config/complete_config.h"
 #include "launch/config/memory_inputs.h"
 #include "launch/preflight/available_memory.h"
@@ -15,6 +16,7 @@
 #include "models/cost/memory_estimate.h"
 #include "models/cost/model_size.h"
 #include "models/families/presets.h"
+#include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
 #include "runtime/ops/gemm/gemm.h"
@@ -33,12 +35,13 @@ std::vector<Option> info_options() {
 std::string info_help() {
   const HelpLine lines[] = {
       {"--options", "print all options as docs/options.md has them"},
-      {"--params", "list all parameters: name, shape, count"},
+      {"--params", "list all parameters: name, shape, count (of a file: all tensors)"},
       {"-h, --help", "show this help"},
   };
   return fmt::format(
       "usage: trireme info                                     show this machine and the presets\n"
-      "       trireme info --preset NAME [--params] [options]  show the size of a model\n\n"
+      "       trireme info --preset NAME [--params] [options]  show the size of a model\n"
+      "       trireme info FILE.gguf [--params]                show what a GGUF file holds\n\n"
       "{}{}",
       help_lines(lines), help_options(info_options()));
 }
@@ -151,6 +154,15 @@ void print_model(const RunConfig& config, bool with_table) {
   if (with_table) print_table(model);
 }
 
+void print_file(std::span<const std::string> args) {
+  const bool with_tensors = args.size() == 2 && args[1] == "--params";
+  if (args.size() > 1 && !with_tensors) {
+    throw_usage("trireme info {} takes --params alone, not '{}'", args[0],
+                args[1] == "--params" ? args[2] : args[1]);
+  }
+  fmt::print("{}", gguf_info(args[0], with_tensors));
+}
+
 }  // namespace
 
 void run_info(std::span<const std::string> args, const RankPlace& place) {
@@ -160,6 +172,8 @@ void run_info(std::span<const std::string> args, const RankPlace& place) {
   } else if (args.empty()) {
     print_machine();
     print_presets();
+  } else if (!args[0].starts_with('-')) {
+    print_file(args);
   } else {
     const RunArguments arguments =
         parse_run_arguments({"info", info_options(), {"options", "params"}, false}, args, 1);

@@ -9,8 +9,12 @@
 #include "parallel/checkpoint/format/manifest.h"
 #include "runtime/base/error.h"
 #include "runtime/io/digest/xxh3.h"
+#include "runtime/io/gguf/gguf.h"
+#include "runtime/io/gguf/gguf_writer.h"
+#include "runtime/io/json/utf8.h"
 #include "runtime/io/safetensors/safetensors.h"
 #include "runtime/io/safetensors/sharded_safetensors.h"
+#include "runtime/text/chat/chat_template.h"
 
 namespace trireme::test {
 
@@ -49,6 +53,66 @@ bool read_safetensors(std::string_view input) {
     require(total < input.size());
     for (const auto& [name, offset] : sharding_offsets(reader))
       require(offset.rank() == reader.at(name).shape.rank());
+    return true;
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
+/// What was read is written and read the same.
+void require_same_head(const GgufReader& reader) {
+  std::vector<GgufSpec> specs;
+  size_t bytes = 0;
+  for (const std::string& name : reader.order()) {
+    const GgufTensor& tensor = reader.at(name);
+    if (name.size() > 63) return;  // read, but not written
+    specs.push_back({name, static_cast<GgufType>(tensor.type->id), tensor.shape});
+    bytes += tensor.bytes.size() + static_cast<size_t>(reader.alignment());
+  }
+  if (bytes > (1u << 20) || reader.alignment() > (1 << 16)) return;  // much padding
+  const MemoryFile again(gguf_head(specs, reader.metadata()) + std::string(bytes, 'x'));
+  try {
+    const GgufReader second(again.path());
+    require(second.order() == reader.order());
+  } catch (const UserError& error) {
+    require(std::string_view(error.what()).find("its tensors end") != std::string_view::npos);
+  }
+}
+
+bool read_gguf(std::string_view input) {
+  const MemoryFile file(input);
+  try {
+    const GgufReader reader(file.path());
+    size_t total = 0;
+    for (const auto& [name, tensor] : reader.tensors()) {
+      total += tensor.bytes.size();
+      for (const std::byte byte : tensor.bytes) total += byte == std::byte{255} ? 0 : 0;  // within the file
+      if (!tensor.type->is_readable || tensor.bytes.empty()) continue;
+      const GgufRange last{tensor.rows() - 1, tensor.rows()};
+      std::vector<float> values(static_cast<size_t>(tensor.columns() - tensor.columns() / 3));
+      reader.read(name, last, GgufRange{tensor.columns() / 3, tensor.columns()}, values);
+    }
+    require(total < input.size());
+    for (const auto& [key, value] : reader.metadata()) require(value_text(value, 40).size() < 1000);
+    require_same_head(reader);
+    return true;
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
+bool render_template(std::string_view input) {
+  const jinja::Limits limits = {.steps = 20'000, .bytes = 1 << 20, .output_bytes = 1 << 16, .nesting = 200};
+  ChatInput chat;
+  chat.messages = nlohmann::ordered_json::parse(
+      R"([{"role":"user","content":"Hi é"},{"role":"assistant","content":null,"tool_calls":[{"id":1,"x":[1.5,true]}]}])");
+  chat.add_generation_prompt = true;
+  chat.now = std::tm{};
+  try {
+    const ChatText out = ChatTemplate(input, "template").render(chat, false, limits);
+    require(out.text.size() <= 1 << 16 && !find_utf8_error(out.text));
+    for (const auto& range : out.generations)
+      require(range.begin <= range.end && range.end <= out.text.size());
     return true;
   } catch (const UserError&) {
     return false;
@@ -113,6 +177,54 @@ std::vector<std::string> safetensors_seeds() {
   return seeds;
 }
 
+std::vector<std::string> gguf_seeds() {
+  const GgufMetadata metadata = {
+      {"general.architecture", std::string("llama")}, {"general.alignment", uint32_t{32}},
+      {"flags", std::vector<bool>{true, false}},      {"tokens", std::vector<std::string>{"a", "", "\xff"}},
+      {"scores", std::vector<float>{1, 2}},           {"n", int64_t{-1}}};
+  const std::string head = gguf_head(
+      {{"a", GgufType::q8_0, {2, 32}}, {"b", GgufType::q6_k, {256}}, {"c", GgufType::f32, {}}}, metadata);
+  const std::string good = head + std::string(96 + 224 + 4, 'x');
+  std::vector<std::string> seeds = {good,
+                                    "",
+                                    "GGUF",
+                                    good.substr(0, 24),
+                                    good.substr(0, head.size()),
+                                    gguf_head({}, {}),
+                                    good + "trailing bytes that belong to no tensor"};
+  for (const size_t place : {4, 8, 16, 24}) {
+    for (const uint64_t value : {uint64_t{0}, uint64_t{1} << 61, ~uint64_t{0}}) {
+      seeds.push_back(good);
+      std::memcpy(seeds.back().data() + place, &value, sizeof value);
+    }
+  }
+  return seeds;
+}
+
+std::vector<std::string> template_seeds() {
+  return {
+      "{%- for m in messages %}{{ '<|' + m['role'] + '|>\n' + (m.content or '') | trim }}{% if loop.last "
+      "%}{% break %}{% endif %}{%- endfor %}"
+      "{% if add_generation_prompt %}{% generation %}{{ messages | tojson(indent=2) }}{% endgeneration %}{% "
+      "endif %}",
+      "{% set n = namespace(a=[], b={'c': 1}) %}{% macro f(x, d=1) %}{{ x }}{{ f(x[1:], d + 1) if x else "
+      "caller }}{% endmacro %}{{ f('abcé') }}",
+      "{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | list | first | upper "
+      "}}{{ 1.5 // 2 ** 3 % 4 - -1 }}",
+      "{% raw %}{{ x }}{% endraw %}{#- c -#} {%+ set x %}{{ [1, (2,), {3: 4}][::-1] }}{% endset %}{{ x | "
+      "replace('a', 'b') | indent(2) }}",
+      "{{ range(9) | batch(2) }}{% call(x) f() %}{% endcall %}{% filter upper %}a{% endfilter %}{% with a = "
+      "1 %}{{ a ~ 'é'.title() }}{% endwith %}",
+      "{% set n = namespace(t='xx') %}{% for i in range(99) %}{% set n.t = n.t + n.t %}{% endfor %}{{ '%s' % "
+      "n.t }}{{ '{}'.format(n) }}",
+      "{{ strftime_now('%Y') }}{{ raise_exception('no') }}{{ x.y.z }}{{ 'a' in 'abc' is not none and not [] "
+      "== () }}{{ ('<' | safe) + '<' }}",
+      "{{ " + std::string(300, '(') + "1" + std::string(300, ')') + " }}",
+      "{{ 9223372036854775807 * 2 }}{{ -9223372036854775807 - 1 }}",
+      "{%",
+      "{{ '\\u12' }}"};
+}
+
 std::vector<std::string> manifest_seeds() {
   Manifest m;
   m.state.loss_scaler = LossScalerState{};
@@ -150,7 +262,9 @@ std::vector<std::string> manifest_seeds() {
 
 std::vector<FuzzCase> fuzz_cases() {
   return {{"manifest", read_manifest_rest, manifest_seeds()},
-          {"safetensors", read_safetensors, safetensors_seeds()}};
+          {"safetensors", read_safetensors, safetensors_seeds()},
+          {"gguf", read_gguf, gguf_seeds()},
+          {"template", render_template, template_seeds()}};
 }
 
 }  // namespace trireme::test

@@ -118,6 +118,17 @@ TEST(Program, InfoShowsMachinePresetsAndTables) {
   EXPECT_EQ(run("info --optimizer.lr 1").code, 2) << "is not an option of info";
 }
 
+TEST(Program, InfoShowsWhatAGgufFileHolds) {
+  const std::string file = trireme::test::source_folder() + "/tests/golden/gguf_tiny.gguf";
+  const Outcome shown = run("info " + file + " --params");
+  EXPECT_EQ(shown.code, 0);
+  EXPECT_THAT(shown.output, AllOf(HasSubstr("GGUF version 3"), HasSubstr("llama.block_count"),
+                                  HasSubstr("[\"a\", \"Grüße\", \"\"]"), HasSubstr("listed_only"),
+                                  HasSubstr("cannot be read")));
+  EXPECT_EQ(run("info " + file + " --seed").code, 2);
+  EXPECT_EQ(run("info " + trireme::test::source_folder() + "/README.md").code, 3);
+}
+
 TEST(Program, OutputThatCannotBeWritten) {
   EXPECT_EQ(run("info > /dev/full").code, 7);
   EXPECT_EQ(run("train --help > /dev/full").code, 7);
