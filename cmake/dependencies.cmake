@@ -9,6 +9,10 @@ find_package(dnnl CONFIG REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_library(PCRE2_LIBRARY pcre2-8 REQUIRED)
 find_path(PCRE2_INCLUDE_DIR pcre2.h REQUIRED)
+# Opened at run time (runtime/data/tokenizer/pattern/oniguruma_library.h), so only its header is needed.
+find_path(ONIGURUMA_INCLUDE_DIR oniguruma.h REQUIRED)
+find_library(UTF8PROC_LIBRARY utf8proc REQUIRED)
+find_path(UTF8PROC_INCLUDE_DIR utf8proc.h REQUIRED)
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 

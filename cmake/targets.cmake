@@ -118,9 +118,10 @@ function(trireme_room name folder)
 endfunction()
 
 trireme_room(runtime runtime nlohmann_json::nlohmann_json)
-target_link_libraries(trireme_runtime PRIVATE MPI::MPI_C DNNL::dnnl OpenSSL::Crypto ${PCRE2_LIBRARY} ${XXHASH_LIBRARY}
-  ${CMAKE_DL_LIBS})
-target_include_directories(trireme_runtime PRIVATE ${PCRE2_INCLUDE_DIR} ${XXHASH_INCLUDE_DIR})
+target_link_libraries(trireme_runtime PRIVATE MPI::MPI_C DNNL::dnnl OpenSSL::Crypto ${PCRE2_LIBRARY}
+  ${UTF8PROC_LIBRARY} ${XXHASH_LIBRARY} ${CMAKE_DL_LIBS})
+target_include_directories(trireme_runtime PRIVATE ${PCRE2_INCLUDE_DIR} ${ONIGURUMA_INCLUDE_DIR} ${UTF8PROC_INCLUDE_DIR}
+  ${XXHASH_INCLUDE_DIR})
 # The C interface alone: mpi.h otherwise pulls in the removed C++ bindings.
 target_compile_definitions(trireme_runtime PRIVATE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 # Op bodies: vectors up to 512 bits wide where the machine has them (chosen at run time), no errno from math functions.

@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include <fmt/format.h>
+
 #include "launch/cli/help_text.h"
 #include "launch/report/number_text.h"
 #include "launch/report/visible_text.h"

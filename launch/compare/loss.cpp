@@ -48,7 +48,7 @@ std::string loss_text(const Verdict& verdict, double level) {
   const Interval& d = verdict.difference;
   const std::string values = fmt::format("{:.4f} and {:.4f}", verdict.a, verdict.b);
   if (verdict.is_noise) {
-    return fmt::format("noise: {}, B {:+.4f} ({:.3g} %: {:+.4f} to {:+.4f})", values, d.value, 100 * level,
+    return fmt::format("noise: {}, B {:+.3g} ({:.3g} %: {:+.3g} to {:+.3g})", values, d.value, 100 * level,
                        d.low, d.high);
   }
   const bool is_higher = d.value > 0;
@@ -166,7 +166,7 @@ Verdict compare_val_losses(const Runs& a, const Runs& b, double level) {
   const auto estimate = by_repeats(of_a, of_b);
   if (!estimate) {
     verdict.difference = {verdict.b - verdict.a, verdict.b - verdict.a, verdict.b - verdict.a, 1};
-    verdict.text = fmt::format("{:.4f} and {:.4f}, B {:+.4f}: what is noise only {} runs a side would say",
+    verdict.text = fmt::format("{:.4f} and {:.4f}, B {:+.3g}: what is noise only {} runs a side would say",
                                verdict.a, verdict.b, verdict.b - verdict.a, kFewestRepeats);
     return verdict;
   }

@@ -15,6 +15,7 @@
 #include "runtime/io/safetensors/safetensors.h"
 #include "runtime/io/safetensors/sharded_safetensors.h"
 #include "runtime/text/chat/chat_template.h"
+#include "tests/fuzz/tokenizer_case.h"
 
 namespace trireme::test {
 
@@ -264,7 +265,8 @@ std::vector<FuzzCase> fuzz_cases() {
   return {{"manifest", read_manifest_rest, manifest_seeds()},
           {"safetensors", read_safetensors, safetensors_seeds()},
           {"gguf", read_gguf, gguf_seeds()},
-          {"template", render_template, template_seeds()}};
+          {"template", render_template, template_seeds()},
+          {"tokenizer", run_tokenizer, tokenizer_seeds()}};
 }
 
 }  // namespace trireme::test

@@ -1,5 +1,5 @@
-// Readers of checkpoints' and models' files on any bytes: they return or throw UserError, and nothing else.
-// libFuzzer calls them (tests/fuzz/run.sh); CI replays the seeds and changes of them.
+// Readers of checkpoints', models' and tokenizers' files on any bytes: they return or throw UserError, and
+// nothing else. libFuzzer calls them (tests/fuzz/run.sh); CI replays the seeds and changes of them.
 #pragma once
 
 #include <string>
@@ -17,8 +17,8 @@ struct FuzzCase {
 };
 
 /// "gguf": a whole file; "template": a chat template; "manifest": what follows the first line of a manifest
-/// (which carries its hash); "safetensors": a whole file. Seeds are good files, and what other readers of
-/// such files have stumbled over.
+/// (which carries its hash); "safetensors": a whole file; "tokenizer": a tokenizer's file of any kind. Seeds
+/// are good files, and what other readers of such files have stumbled over.
 std::vector<FuzzCase> fuzz_cases();
 
 }  // namespace trireme::test

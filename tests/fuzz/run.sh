@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes the readers of checkpoints' and models' files with libFuzzer and the address and undefined sanitizers.
+# Fuzzes the readers of checkpoints', models' and tokenizers' files with libFuzzer and the address and undefined sanitizers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -7,7 +7,8 @@ usage() {
   cat <<'END'
 Usage: tests/fuzz/run.sh [SECONDS [FOLDER]]
 
-Compiles the readers with clang (Debian: clang, libfmt-dev, nlohmann-json3-dev, libxxhash-dev, libpcre2-dev) in FOLDER (build-fuzz) and
+Compiles the readers with clang (Debian: clang, libfmt-dev, nlohmann-json3-dev, libxxhash-dev, libpcre2-dev, libonig-dev, libutf8proc-dev)
+in FOLDER (build-fuzz) and
 fuzzes each for SECONDS (60), from the seeds of tests/fuzz/fuzz_cases.cpp and what was found before. What breaks one lies in
 FOLDER as CASE-crash-*; the program given that file as argument shows it again.
 END
@@ -16,10 +17,11 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; exit 0; fi
 seconds=${1:-60} folder=${2:-build-fuzz}
 
 mkdir -p "$folder/objects"
-sources=(tests/fuzz/fuzz_cases.cpp parallel/checkpoint/format/{manifest,stored_files,slice,cut_range,proof_hash}.cpp runtime/base/error.cpp
+sources=(tests/fuzz/{fuzz_cases,tokenizer_case}.cpp parallel/checkpoint/format/{manifest,stored_files,slice,cut_range,proof_hash}.cpp runtime/base/error.cpp
   runtime/tensor/shape.cpp runtime/ops/cpu/element_hash.cpp runtime/io/files/{file,mapped_file,mapped_files,atomic_file}.cpp
-  runtime/io/{digest/{file_signs,xxh3},json/{sealed_json,strict_json,utf8},safetensors/{safetensors,sharded_safetensors}}.cpp
-  runtime/ops/cpu/weight_blocks.cpp runtime/io/gguf/*.cpp runtime/text/*/*.cpp)
+  runtime/io/{digest/{file_signs,xxh3},json/{sealed_json,strict_json,utf8,json_file},safetensors/{safetensors,sharded_safetensors}}.cpp
+  runtime/base/parallel_for.cpp runtime/ops/cpu/weight_blocks.cpp runtime/io/gguf/*.cpp runtime/text/*/*.cpp)
+mapfile -t -O "${#sources[@]}" sources < <(find runtime/data/tokenizer runtime/data/text_documents.cpp runtime/data/tokens -name '*.cpp')
 # OpenMP's header is GCC's; clang compiles without OpenMP here.
 flags=(-std=c++20 -O1 -g1 -fno-omit-frame-pointer -I. -DTRIREME_ONE_VERSION -Wno-source-uses-openmp
   -idirafter "$(dirname "$(gcc -print-file-name=include/omp.h)")")
@@ -31,11 +33,11 @@ for source in "${sources[@]}"; do
   fi
   objects+=("$object")
 done
-clang++ "${flags[@]}" -fsanitize=address,undefined tests/fuzz/fuzz_main.cpp "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -o "$folder/seeds"
+clang++ "${flags[@]}" -fsanitize=address,undefined tests/fuzz/fuzz_main.cpp "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -o "$folder/seeds"
 "$folder/seeds" "$folder/corpus"
-for name in manifest safetensors gguf template; do
+for name in manifest safetensors gguf template tokenizer; do
   clang++ "${flags[@]}" "-DTRIREME_FUZZ_CASE=\"$name\"" -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_main.cpp \
-    "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -o "$folder/$name"
+    "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -o "$folder/$name"
   "$folder/$name" "$folder/corpus/$name" -max_total_time="$seconds" -max_len=20000 -timeout=20 -rss_limit_mb=2048 \
     -print_final_stats=1 -verbosity=0 -artifact_prefix="$folder/$name-"
 done

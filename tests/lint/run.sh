@@ -77,7 +77,7 @@ compile_alone() {
     cmake -S . -B "$build" -G Ninja -DTRIREME_TESTS=ON >/dev/null || return 1
   fi
   if [[ ${scope[*]} == --all ]]; then
-    cmake --build "$build" --target "$target" -- --quiet
+    cmake --build "$build" --target "$target" -- --quiet -k 0
     return
   fi
   cmake --build "$build" --target build.ninja -- --quiet || return 1  # files that came or went
@@ -85,7 +85,7 @@ compile_alone() {
   mapfile -t objects < <(comm -12 \
     <(ninja -C "$build" -t targets all | sed -n "s/^\\(.*$target\\.dir.*\\.o\\): .*/\\1/p" | sort) \
     <("$2" | sed "s|^|tests/lint/CMakeFiles/$target.dir/|" | sort))
-  if ((${#objects[@]})); then cmake --build "$build" --target "${objects[@]}" -- --quiet; fi
+  if ((${#objects[@]})); then cmake --build "$build" --target "${objects[@]}" -- --quiet -k 0; fi
 }
 changed_headers() {
   python3 tests/tools/affected.py "${scope[@]}" --headers | sed 's|^|headers/|; s|\.h$|.cpp.o|; s|\.cuh$|.cu.o|'

@@ -7,15 +7,9 @@
 #include <utility>
 #include <vector>
 
-namespace trireme {
+#include "runtime/data/tokenizer/added_tokens.h"
 
-/// A token that is found in the text as a whole, before any splitting (e.g. <|endoftext|>).
-struct AddedToken {
-  int32_t id = 0;
-  std::string content;
-  bool special = true;      ///< a mark, not text: Hugging Face leaves it out of decoded text
-  bool normalized = false;  ///< found after all that are not, in what those leave of the text
-};
+namespace trireme {
 
 struct BpeMerge {
   int32_t left, right, merged;
@@ -29,6 +23,8 @@ struct BpeModel {
   std::vector<std::string> patterns;  ///< of the Pretokenizer
   std::set<size_t> drop_gaps;         ///< of the Pretokenizer
   std::string end_of_text;            ///< token between documents; empty: found among `added` by name
+  std::string post_processor;  ///< of tokenizer.json, as text: it puts the ids below around a whole text
+  std::vector<int32_t> begin_ids, end_ids;
   bool ignore_merges = false;     ///< Llama 3: a word that is a token as a whole is not merged step by step
   bool add_prefix_space = false;  ///< a space is put before a text that does not begin with one
 };

@@ -5,6 +5,7 @@
 #include "runtime/base/error.h"
 #include "runtime/data/tokenizer/bpe_model_builder.h"
 #include "runtime/data/tokenizer/byte_alphabet.h"
+#include "runtime/data/tokenizer/files/json_steps.h"
 #include "runtime/data/tokenizer/pattern/pretokenizer.h"
 #include "runtime/io/files/file.h"
 #include "runtime/io/json/json_file.h"
@@ -14,16 +15,6 @@ namespace trireme {
 namespace {
 
 using nlohmann::json;
-
-bool is_absent(const json& object, const char* key) {
-  const auto it = object.find(key);
-  return it == object.end() || it->is_null() ||
-         (it->is_string() && it->get_ref<const std::string&>().empty());
-}
-
-std::string type_of(const json& object, const std::string& what, const std::string& name) {
-  return json_string(json_member(object, "type", name), what + " type", name);
-}
 
 void read_byte_level(const json& step, bool is_alone, BpeModel& model, const std::string& name) {
   // Hugging Face's defaults where the fields are missing.
@@ -82,22 +73,7 @@ void read_pretokenizer(const json& pretokenizer, BpeModel& model, const std::str
 void read_added_tokens(const json& list, BpeModelBuilder& builder, const std::string& name) {
   if (!list.is_array())
     throw_bad_input("{}: \"added_tokens\" must be a list, found {}", name, list.type_name());
-  for (const json& entry : list) {
-    AddedToken token;
-    token.content = json_string(json_member(entry, "content", name), "the content of an added token", name);
-    token.id = static_cast<int32_t>(json_index(json_member(entry, "id", name), INT32_MAX,
-                                               fmt::format("the id of the added token \"{}\"", token.content),
-                                               name));
-    token.special = json_flag(entry, "special", false, name);
-    token.normalized = json_flag(entry, "normalized", !token.special, name);
-    for (const char* flag : {"single_word", "lstrip", "rstrip"}) {
-      if (json_flag(entry, flag, false, name)) {
-        throw_bad_input("{}: the added token \"{}\" sets {}, which is not supported", name, token.content,
-                        flag);
-      }
-    }
-    builder.add_token(std::move(token));
-  }
+  for (const json& entry : list) builder.add_token(read_added_token(entry, name));
 }
 
 // A sequence of nothing does nothing; everything else changes the text.
@@ -127,26 +103,6 @@ void check_model_options(const json& model, const std::string& name) {
   }
 }
 
-void read_merges(const json& merges, BpeModelBuilder& builder, const std::string& name) {
-  if (!merges.is_array())
-    throw_bad_input("{}: \"merges\" must be a list, found {}", name, merges.type_name());
-  for (size_t i = 0; i < merges.size(); ++i) {
-    const json& merge = merges[i];
-    const std::string where = fmt::format("merge {}", i);
-    if (merge.is_array() && merge.size() == 2) {
-      builder.add_merge(json_string(merge[0], where, name), json_string(merge[1], where, name), where);
-      continue;
-    }
-    const std::string& text = json_string(merge, where, name);
-    const size_t space = text.find(' ');
-    if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-      throw_bad_input("{}: {} is \"{}\"; two tokens with a space between are needed", name, where, text);
-    }
-    builder.add_merge(std::string_view(text).substr(0, space), std::string_view(text).substr(space + 1),
-                      where);
-  }
-}
-
 json pretokenizer_json(const BpeModel& model) {
   const auto byte_level = [&](bool use_regex) {
     return json{{"type", "ByteLevel"},
@@ -169,7 +125,60 @@ json pretokenizer_json(const BpeModel& model) {
   return {{"type", "Sequence"}, {"pretokenizers", steps}};
 }
 
+// A Sequence of steps that all are splits which read_split knows, with ByteLevel at the end; or that alone.
+bool splits_plainly(const json& splitter) {
+  if (!splitter.is_object() || !splitter.contains("type")) return true;  // its error is the reader's
+  if (splitter["type"] != "Sequence") return splitter["type"] == "ByteLevel";
+  const json steps = splitter.value("pretokenizers", json::array());
+  if (!steps.is_array() || steps.empty()) return false;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (!steps[i].is_object() || !steps[i].contains("type")) return true;
+    if (i + 1 == steps.size()) {
+      return steps[i]["type"] == "ByteLevel" &&
+             (i == 0 || steps[i].value("add_prefix_space", json(true)) == false);
+    }
+    const bool is_inverted = steps[i].value("invert", json(false)) == true;
+    const bool is_known = steps[i].value("behavior", json()) == (is_inverted ? "Removed" : "Isolated");
+    const bool has_regex = steps[i].value("pattern", json::object()).contains("Regex");
+    if (steps[i]["type"] != "Split" || !is_known || !has_regex) return false;
+  }
+  return true;
+}
+
+bool does_nothing(const json& normalizer) {
+  return normalizer.is_object() && normalizer.value("type", json()) == "Sequence" &&
+         normalizer.value("normalizers", json()) == json::array();
+}
+
 }  // namespace
+
+AddedToken read_added_token(const json& entry, const std::string& name) {
+  AddedToken token;
+  token.content = json_string(json_member(entry, "content", name), "the content of an added token", name);
+  token.id =
+      static_cast<int32_t>(json_index(json_member(entry, "id", name), INT32_MAX,
+                                      fmt::format("the id of the added token \"{}\"", token.content), name));
+  token.special = json_flag(entry, "special", false, name);
+  token.normalized = json_flag(entry, "normalized", !token.special, name);
+  token.single_word = json_flag(entry, "single_word", false, name);
+  token.lstrip = json_flag(entry, "lstrip", false, name);
+  token.rstrip = json_flag(entry, "rstrip", false, name);
+  return token;
+}
+
+bool is_plain_bpe(const json& root) {
+  if (!root.is_object() || !root.contains("model") || !root["model"].is_object()) return true;
+  const json& model = root["model"];
+  if (!is_absent(model, "type") && model["type"] != "BPE") return false;
+  for (const char* key : {"unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (!is_absent(model, key)) return false;
+  }
+  if (model.value("byte_fallback", json(false)) == true) return false;
+  if (!is_absent(root, "normalizer") && !does_nothing(root["normalizer"])) return false;
+  const json decoder = root.value("decoder", json());
+  if (decoder.is_object() && decoder.value("type", json()) != "ByteLevel") return false;
+  return !is_absent(root, "pre_tokenizer") && splits_plainly(root["pre_tokenizer"]);
+}
 
 BpeModel read_huggingface_json(const json& root, const std::string& name) {
   const json& model = json_member(root, "model", name);
@@ -189,7 +198,17 @@ BpeModel read_huggingface_json(const json& root, const std::string& name) {
   if (!is_absent(root, "trireme_end_of_text")) {
     builder.model.end_of_text = json_string(root["trireme_end_of_text"], "\"trireme_end_of_text\"", name);
   }
-  read_merges(json_member(model, "merges", name), builder, name);
+  for_each_merge(json_member(model, "merges", name), name,
+                 [&](std::string_view left, std::string_view right, const std::string& where) {
+                   builder.add_merge(left, right, where);
+                 });
+  if (!is_absent(root, "post_processor")) {
+    BpeModel& read = builder.model;
+    auto ids = read_post_processor(root["post_processor"], static_cast<int64_t>(read.tokens.size()), name);
+    read.begin_ids = std::move(ids.before);
+    read.end_ids = std::move(ids.after);
+    if (!read.begin_ids.empty() || !read.end_ids.empty()) read.post_processor = root["post_processor"].dump();
+  }
   return std::move(builder.model);
 }
 
@@ -200,9 +219,9 @@ std::string write_huggingface_json(const BpeModel& model) {
     is_added[static_cast<size_t>(token.id)] = true;
     added.push_back({{"id", token.id},
                      {"content", token.content},
-                     {"single_word", false},
-                     {"lstrip", false},
-                     {"rstrip", false},
+                     {"single_word", token.single_word},
+                     {"lstrip", token.lstrip},
+                     {"rstrip", token.rstrip},
                      {"normalized", token.normalized},
                      {"special", token.special}});
   }
@@ -226,7 +245,7 @@ std::string write_huggingface_json(const BpeModel& model) {
       {"added_tokens", added},
       {"normalizer", nullptr},
       {"pre_tokenizer", pretokenizer_json(model)},
-      {"post_processor", nullptr},
+      {"post_processor", model.post_processor.empty() ? json() : json::parse(model.post_processor)},
       {"decoder",
        {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
       {"model", bpe}};

@@ -10,10 +10,17 @@
 namespace trireme {
 
 /// Reads a tokenizer.json: model BPE (merges as "a b" or ["a", "b"]), pre-tokenizer ByteLevel or a Sequence
-/// of Split and ByteLevel, no normalizer. The post-processor (marks put around a text) is not read. Whatever
+/// of Split and ByteLevel, no normalizer. The post-processor gives begin_ids and end_ids. Whatever
 /// would change the ids and is not supported here, and every inconsistency, is a UserError(bad_input) that
 /// names `name`.
 BpeModel read_huggingface_json(const nlohmann::json& json, const std::string& name);
+
+/// Whether read_huggingface_json takes files of this form, or should name what is wrong with them; the others
+/// are files/tokenizer_json.h's.
+bool is_plain_bpe(const nlohmann::json& json);
+
+/// An entry of "added_tokens".
+AddedToken read_added_token(const nlohmann::json& entry, const std::string& name);
 
 /// A tokenizer.json of one line. Equal models give equal text.
 std::string write_huggingface_json(const BpeModel& model);

@@ -9,8 +9,13 @@
 #include "runtime/data/tokenizer/bpe_trainer.h"
 #include "runtime/data/tokenizer/byte_tokenizer.h"
 #include "runtime/data/tokenizer/char_tokenizer.h"
+#include "runtime/data/tokenizer/files/rank_files.h"
+#include "runtime/data/tokenizer/files/sentencepiece_file.h"
+#include "runtime/data/tokenizer/files/tokenizer_json.h"
 #include "runtime/data/tokenizer/huggingface_json.h"
 #include "runtime/data/tokenizer_kind.h"
+#include "runtime/io/digest/file_signs.h"
+#include "runtime/io/files/file.h"
 #include "runtime/io/json/json_file.h"
 
 namespace trireme {
@@ -34,27 +39,53 @@ std::unique_ptr<Tokenizer> with_end_of_text(BpeModel model, const std::string& e
       spec);
 }
 
-std::unique_ptr<Tokenizer> load_file(const std::string& path, const std::string& end_of_text) {
-  const nlohmann::json json = read_json_file(path);
-  if (json.is_object() && json.contains("type")) {
-    const std::string& type = json_string(json["type"], "\"type\"", path);
-    if (!end_of_text.empty()) refuse_end_of_text(path, end_of_text);
-    if (type == "trireme-byte") return std::make_unique<ByteTokenizer>();
-    if (type == "trireme-char") return CharTokenizer::from_json(json, path);
-    throw_bad_input("{}: the type \"{}\" is neither trireme-byte nor trireme-char", path, type);
-  }
+// The first field of SentencePiece's message is a piece, and its first field the text: shorter than the
+// piece.
+bool begins_like_sentencepiece(std::string_view bytes) {
+  constexpr char kFirstField = '\x0A';
+  if (bytes.size() < 5 || bytes[0] != kFirstField || bytes[2] != kFirstField) return false;
+  return bytes[1] > 0 && bytes[3] > 0 && bytes[1] >= bytes[3] + 2;
+}
+
+std::unique_ptr<Tokenizer> load_typed(const nlohmann::json& json, const std::string& path,
+                                      const std::string& end_of_text) {
+  const std::string& type = json_string(json["type"], "\"type\"", path);
+  if (type == "trireme-sentencepiece") return read_saved_sentencepiece(json, path, end_of_text);
+  if (type == "trireme-tiktoken") return read_saved_tiktoken(json, path, end_of_text);
+  if (!end_of_text.empty()) refuse_end_of_text(path, end_of_text);
+  if (type == "trireme-byte") return std::make_unique<ByteTokenizer>();
+  if (type == "trireme-char") return CharTokenizer::from_json(json, path);
+  throw_bad_input(
+      "{}: the type \"{}\" is none of trireme-byte, trireme-char, trireme-sentencepiece and trireme-tiktoken",
+      path, type);
+}
+
+std::unique_ptr<Tokenizer> load_json(const std::string& text, const std::string& path,
+                                     const std::string& end_of_text) {
+  if (const auto name = signature_of(text); !name.empty())
+    throw_bad_input("{} is not a tokenizer: it is {}", path, name);
+  const nlohmann::json json = parse_json(text, path);
+  if (json.is_object() && json.contains("type")) return load_typed(json, path, end_of_text);
+  if (json.is_object() && json.contains("config") && json.contains("vocab"))
+    return read_tekken(json, path, end_of_text);
   if (!json.is_object() || !json.contains("model")) {
     throw_bad_input(
-        "{} is not a tokenizer: it has neither \"model\" (Hugging Face) nor \"type\" (trireme). For "
-        "GPT-2's encoder.json with vocab.bpe give their directory",
+        "{} is not a tokenizer: it has neither \"model\" (Hugging Face) nor \"type\" (trireme) nor "
+        "\"config\" and \"vocab\" (tekken). For GPT-2's encoder.json with vocab.bpe give their directory",
         path);
   }
-  return with_end_of_text(read_huggingface_json(json, path), end_of_text);
+  return read_tokenizer_json(json, path, end_of_text);
+}
+
+std::unique_ptr<Tokenizer> load_file(const std::string& path, const std::string& end_of_text) {
+  return read_tokenizer(read_text_file(path), path, end_of_text);
 }
 
 std::unique_ptr<Tokenizer> load_folder(const std::string& folder, const std::string& end_of_text) {
   const fs::path in(folder);
-  if (fs::exists(in / "tokenizer.json")) return load_file(in / "tokenizer.json", end_of_text);
+  for (const char* name : {"tokenizer.json", "tekken.json", "tokenizer.model", "spiece.model"}) {
+    if (fs::exists(in / name)) return load_file(in / name, end_of_text);
+  }
   const auto load_pair = [&](const char* vocab, const char* merges) -> std::unique_ptr<Tokenizer> {
     if (!fs::exists(in / vocab) || !fs::exists(in / merges)) return nullptr;
     return with_end_of_text(read_gpt2_files(in / vocab, in / merges), end_of_text);
@@ -62,8 +93,9 @@ std::unique_ptr<Tokenizer> load_folder(const std::string& folder, const std::str
   if (auto tokenizer = load_pair("encoder.json", "vocab.bpe")) return tokenizer;
   if (auto tokenizer = load_pair("vocab.json", "merges.txt")) return tokenizer;
   throw_bad_input(
-      "the directory {} has no tokenizer: neither tokenizer.json, nor encoder.json with vocab.bpe, "
-      "nor vocab.json with merges.txt",
+      "the directory {} has no tokenizer: neither tokenizer.json, tekken.json, tokenizer.model nor "
+      "spiece.model, "
+      "nor encoder.json with vocab.bpe, nor vocab.json with merges.txt",
       folder);
 }
 
@@ -78,6 +110,13 @@ void show_text(const TextInput& input, Trainer& trainer) {
 }
 
 }  // namespace
+
+std::unique_ptr<Tokenizer> read_tokenizer(const std::string& bytes, const std::string& name,
+                                          const std::string& end_of_text) {
+  if (begins_like_ranks(bytes)) return read_tiktoken(bytes, name, end_of_text);
+  if (begins_like_sentencepiece(bytes)) return read_sentencepiece(bytes, name, end_of_text);
+  return load_json(bytes, name, end_of_text);
+}
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec, const std::string& end_of_text) {
   const TokenizerKind kind = tokenizer_kind(spec);

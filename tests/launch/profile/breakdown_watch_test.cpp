@@ -54,11 +54,11 @@ TEST_P(WatchOfRanks, ASlowRankIsFoundByAllAndCalledAStraggler) {
     for (int window = 1; window <= Stragglers::kWindows; ++window) {
       EXPECT_THAT(watch.warnings(), IsEmpty());
       for (int step = 0; step < 2; ++step)
-        make_step(ctx, recorder, watch, parallel.gradients(), world.rank() == 1 ? 30 : 5, step == 1);
+        make_step(ctx, recorder, watch, parallel.gradients(), world.rank() == 1 ? 80 : 5, step == 1);
       const RankedBreakdown out = watch.end_window(1000 + world.rank());
       EXPECT_EQ(out.all.steps, 2);
-      EXPECT_THAT(out.all.compute_ms, AllOf(Ge(5), Lt(25)));
-      EXPECT_THAT(out.all.imbalance_ms, Ge(15)) << "25 ms, less what the scheduler adds to the fast ones";
+      EXPECT_THAT(out.all.compute_ms, AllOf(Ge(5), Lt(60)));
+      EXPECT_THAT(out.all.imbalance_ms, Ge(20)) << "75 ms, less what the scheduler adds to the fast ones";
       EXPECT_GE(out.all.optimizer_ms, 1);
       double sum = 0;
       for (const auto& [part, ms] : parts_of(out.all)) sum += ms;

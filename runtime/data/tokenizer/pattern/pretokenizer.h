@@ -2,11 +2,12 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "runtime/data/tokenizer/pattern/pattern.h"
 
 namespace trireme {
 
@@ -20,8 +21,7 @@ extern const std::string_view kLlama3Pattern;
 class Pretokenizer {
  public:
   /// Of the patterns with an index in `drop_gaps` only the matches are pieces; the rest of the text is left
-  /// out. UserError(bad_input) with the construct that is not supported, or the place and PCRE2's words when
-  /// a pattern does not compile.
+  /// out. UserError(bad_input) when a pattern does not compile.
   explicit Pretokenizer(std::vector<std::string> patterns, const std::set<size_t>& drop_gaps = {});
   ~Pretokenizer();
   Pretokenizer(Pretokenizer&&) noexcept;
@@ -36,11 +36,11 @@ class Pretokenizer {
   size_t find_cut(std::string_view text, size_t limit) const;
 
  private:
-  class Pattern;
   void split_from(size_t level, std::string_view text,
                   const std::function<void(std::string_view)>& word) const;
 
   std::vector<std::string> patterns_;
+  std::set<size_t> drop_gaps_;
   std::vector<Pattern> compiled_;
 };
 

@@ -231,7 +231,8 @@ TEST(Pretokenizer, StagesCutOneAfterTheOther) {
   std::vector<std::string> words;
   pretokenizer.split("abba12ab", [&](std::string_view w) { words.emplace_back(w); });
   EXPECT_THAT(words, testing::ElementsAre("a", "bb", "a", "1", "2", "a", "b"));
-  expect_error(ExitCode::bad_input, {"'(a'", "a ( without ) at offset 0"}, [] { Pretokenizer({"(a"}); });
+  expect_error(ExitCode::bad_input, {"'(a'", "end pattern with unmatched parenthesis"},
+               [] { Pretokenizer({"(a"}); });
 }
 
 TEST(Pretokenizer, GapsCanBeLeftOut) {

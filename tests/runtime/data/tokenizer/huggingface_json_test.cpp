@@ -150,7 +150,7 @@ TEST(HuggingFaceJson, WhatWouldChangeTheIdsIsRefused) {
   refuses("unk_token", [](json& j) { j["model"]["unk_token"] = "<unk>"; });
   refuses("byte_fallback", [](json& j) { j["model"]["byte_fallback"] = true; });
   refuses("byte_fallback", [](json& j) { j["model"]["byte_fallback"] = "yes"; });
-  refuses("sets lstrip", [](json& j) { j["added_tokens"][0]["lstrip"] = true; });
+  refuses("\"lstrip\"", [](json& j) { j["added_tokens"][0]["lstrip"] = 1; });
   refuses("a token for the space", [](json& j) { j["pre_tokenizer"].erase("add_prefix_space"); });
   refuses("Metaspace", [](json& j) { j["pre_tokenizer"]["type"] = "Metaspace"; });
   refuses("\"pre_tokenizer\" is missing", [](json& j) { j.erase("pre_tokenizer"); });

@@ -1,0 +1,40 @@
+// SentencePiece's tokenizer.model, as plain data.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/data/tokenizer/steps/charsmap.h"
+
+namespace trireme {
+
+enum class PieceType { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
+
+struct SentencePiece {
+  std::string text;
+  float score = 0;
+  PieceType type = PieceType::normal;
+};
+
+struct SentencePieceRules {
+  Charsmap map;
+  bool add_dummy_prefix = true, remove_extra_whitespaces = true, escape_whitespaces = true;
+};
+
+/// Defaults are those of sentencepiece_model.proto.
+struct SentencePieceModel {
+  enum class Type { unigram = 1, bpe = 2 } type = Type::unigram;
+  std::vector<SentencePiece> pieces;
+  SentencePieceRules rules;
+  bool byte_fallback = false;
+  int32_t unknown_id = 0, end_id = 2;
+  std::string unknown_surface = " \u2047 ";  ///< what the unknown token decodes to
+};
+
+/// Reads a ModelProto. UserError(bad_input) naming `file` for what is none, for what is inconsistent, and for
+/// what is not supported: the types WORD and CHAR, unused pieces, whitespace as a suffix, denormalization
+/// rules.
+SentencePieceModel read_sentencepiece_model(std::string_view bytes, const std::string& file);
+
+}  // namespace trireme

@@ -1,0 +1,15 @@
+// Files of tokenizers (tokenizer.json, SentencePiece's, tiktoken's, tekken.json): known by their bytes, as
+// they come.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trireme::test {
+
+/// Whether `input` is read as a tokenizer; ends the program when one that was read does not work.
+bool run_tokenizer(std::string_view input);
+std::vector<std::string> tokenizer_seeds();
+
+}  // namespace trireme::test
