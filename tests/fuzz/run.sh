@@ -33,11 +33,11 @@ for source in "${sources[@]}"; do
   fi
   objects+=("$object")
 done
-clang++ "${flags[@]}" -fsanitize=address,undefined tests/fuzz/fuzz_main.cpp "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -o "$folder/seeds"
+clang++ "${flags[@]}" -fsanitize=address,undefined tests/fuzz/fuzz_main.cpp "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -lgomp -o "$folder/seeds"
 "$folder/seeds" "$folder/corpus"
 for name in manifest safetensors gguf template tokenizer; do
   clang++ "${flags[@]}" "-DTRIREME_FUZZ_CASE=\"$name\"" -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_main.cpp \
-    "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -o "$folder/$name"
+    "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -lgomp -o "$folder/$name"
   "$folder/$name" "$folder/corpus/$name" -max_total_time="$seconds" -max_len=20000 -timeout=20 -rss_limit_mb=2048 \
     -print_final_stats=1 -verbosity=0 -artifact_prefix="$folder/$name-"
 done
