@@ -76,10 +76,9 @@ std::string compare_help() {
       "       trireme compare RUN RUN... -- RUN RUN... [options]\n\n"
       "  trireme compare runs/before runs/after\n"
       "  trireme compare runs/a-1 runs/a-2 runs/a-3 -- runs/b-1 runs/b-2 runs/b-3 --fail-slower 2%\n\n"
-      "Says what differs between two runs, A and B, or between repeats of A and repeats of B: configuration, "
-      "speed, loss; and whether\n"
-      "a difference is noise. RUN is a run directory of trireme train, of any version. docs/compare.md says "
-      "how it is judged.\n\n{}",
+      "Says what differs between two runs, A and B, or between repeats of A and repeats of B:\n"
+      "configuration, speed, loss; and whether a difference is noise. RUN is a run directory of trireme\n"
+      "train, of any version. docs/compare.md says how it is judged.\n\n{}",
       help_plain(compare_options(defaults)));
 }
 

@@ -65,7 +65,8 @@ std::vector<PlainOption> launch_options(LaunchArguments& a) {
   };
 }
 
-/// What is meant for mpirun or Slurm begins with dashes, too: it is joined to its option by '='.
+}  // namespace
+
 std::vector<std::string> with_joined_extras(std::span<const std::string> args) {
   std::vector<std::string> joined;
   for (const std::string& arg : args) {
@@ -78,8 +79,6 @@ std::vector<std::string> with_joined_extras(std::span<const std::string> args) {
   }
   return joined;
 }
-
-}  // namespace
 
 std::string launch_help() {
   LaunchArguments unused;

@@ -18,6 +18,8 @@ struct LaunchArguments {
 };
 
 std::string launch_help();
+/// What is meant for mpirun or Slurm begins with dashes, too: it is joined to its option by '='.
+std::vector<std::string> with_joined_extras(std::span<const std::string> args);
 /// UserError (usage) with all errors.
 LaunchArguments parse_launch_arguments(std::span<const std::string> args);
 

@@ -12,6 +12,7 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/plain_arguments.h"
 #include "launch/cli/run_arguments.h"
+#include "launch/commands/launch_arguments.h"
 #include "runtime/base/error.h"
 
 namespace trireme::launch {
@@ -89,20 +90,6 @@ std::vector<PlainOption> scale_options(ScaleArguments& a) {
       {"dry-run", "", "list the runs, their commands and what is left out, and exit", "",
        scale_switch(a.dry_run)},
   };
-}
-
-/// What is meant for other programs begins with dashes, too: it is joined to its option by '='.
-std::vector<std::string> with_joined(std::span<const std::string> args) {
-  std::vector<std::string> joined;
-  for (const std::string& arg : args) {
-    const bool is_extra = !joined.empty() && (joined.back() == "--mpirun" || joined.back() == "--slurm");
-    if (is_extra) {
-      joined.back() += "=" + arg;
-    } else {
-      joined.push_back(arg);
-    }
-  }
-  return joined;
 }
 
 /// Why a series sets an option itself; empty: it does not.
@@ -185,14 +172,12 @@ std::string scale_help() {
       "  trireme scale --ranks 1,2,4 --mode strong --sweep parallel.tensor=1,2 --sweep parallel.zero=0,1 \\\n"
       "      -- --config run.ini --train.global-batch 32\n"
       "  trireme scale --ranks 8,16,32 --mode weak --hosts hosts --cores 12 -- --config run.ini\n"
-      "  trireme scale --ranks 8,16,32 --mode weak --submit --slurm \"--ntasks-per-node=8 "
-      "--gpus-per-node=8\" \\\n      -- --config run.ini\n\n"
-      "Measures how training scales, and says where the loss goes: short runs at every number of ranks, with "
-      "a warm-up\nand repeats; scale.csv, scale.json and scale.html in DIR, and tables here. A signal "
-      "(Ctrl-C) "
-      "ends it with exit 75,\nand the same command goes on. A run that fails is recorded, and its exit code "
-      "is "
-      "that of the series.\ndocs/scaling.md defines every figure.\n\n{}",
+      "  trireme scale --ranks 8,16,32 --mode weak --submit --slurm \"--ntasks-per-node=8\" \\\n"
+      "      -- --config run.ini\n\n"
+      "Measures how training scales, and says where the loss goes: short runs at every number of ranks,\n"
+      "with a warm-up and repeats; scale.csv, scale.json and scale.html in DIR, and tables here. A signal\n"
+      "(Ctrl-C) ends it with exit 75, and the same command goes on. A run that fails is recorded, and its\n"
+      "exit code is that of the series. docs/scaling.md defines every figure.\n\n{}",
       help_plain(scale_options(unused)));
 }
 
@@ -200,7 +185,7 @@ ScaleArguments parse_scale_arguments(std::span<const std::string> args) {
   ScaleArguments a;
   const auto dashes = std::ranges::find(args, "--");
   std::vector<std::string> errors;
-  const std::vector<std::string> own = with_joined({args.begin(), dashes});
+  const std::vector<std::string> own = with_joined_extras({args.begin(), dashes});
   for (const std::string& stray : parse_plain_arguments("scale", scale_options(a), own, errors))
     errors.push_back(fmt::format("unexpected argument '{}': options of train stand behind --", stray));
   const auto was_given = [&own](const std::string& name) {
