@@ -125,7 +125,7 @@ StepClock::StepClock(Context& ctx, Communicator& world, bool sees_inside)
       sees_inside_(sees_inside),
       reader_(std::make_unique<Reader>()) {
   world_.observe_waits(*this);
-  if (recorder_ != nullptr) recorder_->observe_phases(this);
+  if (recorder_ != nullptr) recorder_->observe_sites(*this);
   Moment begin = now();
   if (begin.event) begin.event->synchronize();
   anchor_ = {steady_ns(), begin.event};
@@ -134,7 +134,7 @@ StepClock::StepClock(Context& ctx, Communicator& world, bool sees_inside)
 
 StepClock::~StepClock() {
   world_.ignore_waits(*this);
-  if (recorder_ != nullptr) recorder_->observe_phases(nullptr);
+  if (recorder_ != nullptr) recorder_->ignore_sites(*this);
 }
 
 bool StepClock::sees(Stream& stream) const {
@@ -159,7 +159,8 @@ void StepClock::enter(Activity activity) {
   step_.push_back({Kind::activity, activity, {}, now()});
 }
 
-void StepClock::enter(Phase phase) {
+void StepClock::entered(const CallSite& site) {
+  const Phase phase = site.phase;
   if (!follows_) return;
   if (phase == Phase::forward || phase == Phase::backward) {
     enter(Activity::passes);

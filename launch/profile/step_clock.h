@@ -62,7 +62,7 @@ struct WindowTimes {
 /// On the CPU times are the host's; on a device they are those of events on its compute stream, so that steps
 /// may overlap. With CUDA graphs (`sees_inside` false) nothing within passes and update is seen, neither
 /// waits nor where the passes end. One thread.
-class StepClock final : public WaitObserver, public PhaseObserver {
+class StepClock final : public WaitObserver, public SiteObserver {
  public:
   /// Observes `world` and all that is split from it, and the phases of the context's recorder. All of these
   /// outlive it.
@@ -84,7 +84,7 @@ class StepClock final : public WaitObserver, public PhaseObserver {
   WindowTimes take();
 
   // Of its observers' interfaces.
-  void enter(Phase phase) override;
+  void entered(const CallSite& site) override;
   void post(Stream& stream, const WaitedCall& call) override;
   void begin_wait(Stream& stream, const WaitedCall& call) override;
   void end_wait(Stream& stream, const WaitedCall& call) override;

@@ -23,7 +23,7 @@ RankTrace::RankTrace(Context& ctx, const ParallelContext& parallel, int64_t max_
   world_.observe_waits(*this);
   if (Recorder* recorder = ctx.recorder(); recorder != nullptr) {
     calls_.emplace(*recorder);
-    recorder->observe_sites(this);
+    recorder->observe_sites(*this);
   }
   sample_memory();
 }
@@ -33,7 +33,7 @@ RankTrace::~RankTrace() { detach(); }
 void RankTrace::detach() {
   if (!std::exchange(is_observing_, false)) return;
   world_.ignore_waits(*this);
-  if (ctx_.recorder() != nullptr) ctx_.recorder()->observe_sites(nullptr);
+  if (ctx_.recorder() != nullptr) ctx_.recorder()->ignore_sites(*this);
   timeline_.end_observing();
 }
 

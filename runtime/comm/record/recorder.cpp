@@ -8,11 +8,9 @@ void Recorder::enter(const CallSite& site) {
   layer_.store(site.layer, kRelaxed);
   micro_batch_.store(site.micro_batch, kRelaxed);
   step_.store(site.step, kRelaxed);
-  const bool is_new = phase_.load(kRelaxed) != site.phase;
   phase_.store(site.phase, kRelaxed);
   phase_since_.store(steady_ns(), kRelaxed);
   note_entered();
-  if (is_new && observer_ != nullptr) observer_->enter(site.phase);
 }
 
 std::shared_ptr<CallRing> Recorder::make_ring(RecordedGroup group) {

@@ -12,13 +12,6 @@
 
 namespace trireme {
 
-/// Hears of each phase that begins, from the thread that computes.
-class PhaseObserver {
- public:
-  virtual ~PhaseObserver() = default;
-  virtual void enter(Phase phase) = 0;
-};
-
 /// One a rank, which its communicators share (Communicator::set_recorder). The thread that computes says
 /// where it is; every reader may be any thread at any time, also while the rank is stuck, and holds nobody
 /// up.
@@ -34,14 +27,12 @@ class Recorder {
   /// A phase begins; it has no micro-batch and no layer at first.
   void enter(Phase phase) { enter({phase, step_.load(kRelaxed), -1, -1}); }
   void enter(const CallSite& site);
-  /// Of the thread that computes: tells `observer` whenever another phase begins, from now on; null: nobody.
-  /// It must outlive its registration.
-  void observe_phases(PhaseObserver* observer) { observer_ = observer; }
   void set_step(int64_t step) { set(step_, step); }
   void set_micro_batch(int32_t micro_batch) { set(micro_batch_, micro_batch); }
   void set_layer(int32_t layer) { set(layer_, layer); }
-  /// Tells `observer` of each of these calls from now on; null: nobody. It must outlive its registration.
-  void observe_sites(SiteObserver* observer) { site_observer_ = observer; }
+  /// Tells `observer` of each of these calls from now on, until it ignores them.
+  void observe_sites(SiteObserver& observer) { observers_.push_back(&observer); }
+  void ignore_sites(SiteObserver& observer) { std::erase(observers_, &observer); }
 
   CallSite site() const {
     return {phase_.load(kRelaxed), step_.load(kRelaxed), micro_batch_.load(kRelaxed), layer_.load(kRelaxed)};
@@ -67,17 +58,16 @@ class Recorder {
   }
   void note_entered() {
     num_entered_.store(num_entered_.load(kRelaxed) + 1, kRelaxed);
-    if (site_observer_ != nullptr) site_observer_->entered(site());
+    for (SiteObserver* observer : observers_) observer->entered(site());
   }
 
   const int64_t length_;
-  PhaseObserver* observer_ = nullptr;
   std::atomic<Phase> phase_ = Phase::setup;
   std::atomic<int64_t> step_ = -1;
   std::atomic<int32_t> micro_batch_ = -1, layer_ = -1;
   std::atomic<int64_t> phase_since_ = steady_ns();
   std::atomic<int64_t> num_entered_ = 0;
-  SiteObserver* site_observer_ = nullptr;  // of the thread that computes alone
+  std::vector<SiteObserver*> observers_;  // of the thread that computes alone
   std::shared_ptr<CallRing::Counter> num_done_ = std::make_shared<CallRing::Counter>(0);
   mutable std::mutex mutex_;  // of the list: held while it is copied, or changed
   std::vector<std::weak_ptr<CallRing>> rings_;
