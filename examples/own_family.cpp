@@ -17,7 +17,7 @@ ModelConfig starcoder2(int64_t layers, int64_t hidden, int64_t heads, int64_t vo
   c.name = "starcoder2";
   c.norm = NormKind::layer_norm;
   c.activation = ActivationKind::gelu;
-  c.bias = true;
+  c.bias = BiasKind::all;
   c.tied_embeddings = true;
   c.num_layers = layers;
   c.hidden_size = hidden;

@@ -1,6 +1,7 @@
 #include "launch/report/banner.h"
 
 #include <fmt/format.h>
+#include <array>
 
 #include "launch/config/complete_config.h"
 #include "launch/config/memory_inputs.h"
@@ -216,7 +217,11 @@ std::string model_line(const ModelConfig& c) {
   if (c.num_kv_heads != c.num_heads) text += fmt::format(" ({} key-value)", c.num_kv_heads);
   text += fmt::format(", feed-forward {}", c.ffn_size) + experts_text(c);
   if (c.vocab_size > 0) text += fmt::format(", vocabulary {}", c.vocab_size);
-  if (c.bias != usual.bias) text += c.bias ? ", biases" : ", no biases";
+  if (c.bias != usual.bias) {
+    constexpr std::array<const char*, 4> kBiases = {", no biases", ", biases of query, key and value",
+                                                    ", biases of attention", ", biases"};
+    text += kBiases[static_cast<size_t>(c.bias)];
+  }
   if (c.tied_embeddings != usual.tied_embeddings)
     text += c.tied_embeddings ? ", tied head" : ", head of its own";
   return text;

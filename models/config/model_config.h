@@ -29,11 +29,12 @@ struct ModelConfig {
   NormKind norm = NormKind::layer_norm;
   ActivationKind activation = ActivationKind::gelu;
   PositionKind positions = PositionKind::learned;
-  bool bias = true;             ///< on every linear layer and LayerNorm
+  BiasKind bias = BiasKind::all;
   bool tied_embeddings = true;  ///< the output head is the token embedding
 
   NormPlacement norm_placement = NormPlacement::before;
-  bool qk_norm = false;  ///< QK norm: RMSNorm of each head's query and key before RoPE (arXiv 2505.09388)
+  bool parallel_residual = false;  ///< x + attention(norm(x)) + ffn(norm'(x)) (GPT-NeoX, arXiv 2204.06745)
+  QkNormKind qk_norm = QkNormKind::none;
   bool scales_embedding = false;  ///< token embeddings times sqrt(hidden)
   double query_scalar = 0;        ///< scores are divided by its root; 0: by the root of the head size
   double attention_soft_cap = 0;  ///< c: scores s become c * tanh(s / c) (arXiv 2408.00118); 0: off
@@ -41,14 +42,26 @@ struct ModelConfig {
   int64_t window = 0;  ///< sliding window: tokens attended to, itself included (arXiv 2004.05150); 0: all
   /// Every this many blocks, one has full attention instead of the window; 0: all blocks have the window.
   int64_t window_pattern = 0;
+  int64_t window_from = 0;  ///< blocks before this one have full attention too
 
   double norm_eps = 1e-5;
   double rotary_theta = 10000.0;
-  /// RoPE scaling of Llama 3.1 (stretches low frequencies); a factor of 1 is none.
-  double rotary_scaling_factor = 1.0;
-  double rotary_low_freq_factor = 1.0;
-  double rotary_high_freq_factor = 4.0;
+  int64_t rotary_dims = 0;  ///< dimensions of a head that are turned, the first ones; 0: all
+  /// RoPE theta of blocks with a window, which are not scaled then (Gemma 3, arXiv 2503.19786); 0: as others.
+  double rotary_local_theta = 0;
+  int64_t no_rotary_every = 0;  ///< every this many blocks, one has no positions (arXiv 2501.18795); 0: none
+  double rotary_scaling_factor = 1.0;  ///< of RoPE scaling; 1: none
+  RotaryScaling rotary_scaling = RotaryScaling::llama3;
   int64_t rotary_original_positions = 8192;
+  double rotary_low_freq_factor = 1.0;   ///< llama3
+  double rotary_high_freq_factor = 4.0;  ///< llama3
+  double rotary_beta_fast = 32;          ///< yarn
+  double rotary_beta_slow = 1;           ///< yarn
+  bool rotary_truncate = true;           ///< yarn: the bounds of its ramp are whole dimensions
+  /// yarn, longrope: factor of cosines and sines (of the scores its square); 0: the paper's.
+  double rotary_attention_factor = 0;
+  /// longrope: of each frequency, rotary dims / 2; short ones up to the original positions, else long ones.
+  std::vector<double> rotary_short_factors, rotary_long_factors;
 
   /// Weights start as N(0, init_std); projections back into the residual stream as N(0, init_std / sqrt(2 *
   /// num_layers)) (GPT-2, Radford et al. 2019, section 2.3).
@@ -59,7 +72,10 @@ struct ModelConfig {
   int64_t head_dim() const { return given_head_dim > 0 ? given_head_dim : hidden_size / num_heads; }
   /// The window of block `index`.
   int64_t window_of(int64_t index) const {
-    return window_pattern > 0 && (index + 1) % window_pattern == 0 ? 0 : window;
+    return index < window_from || (window_pattern > 0 && (index + 1) % window_pattern == 0) ? 0 : window;
+  }
+  bool turns(int64_t index) const {  ///< whether block `index` has rotary positions
+    return positions == PositionKind::rotary && (no_rotary_every == 0 || (index + 1) % no_rotary_every != 0);
   }
   int64_t expert_ffn_size() const { return moe.expert_ffn_size > 0 ? moe.expert_ffn_size : ffn_size; }
 

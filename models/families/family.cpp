@@ -41,6 +41,11 @@ void apply_family(ModelConfig& config, ModelFamily family) {
   config.window_pattern = usual.window_pattern;
   config.norm_eps = usual.norm_eps;
   config.rotary_theta = usual.rotary_theta;
+  config.parallel_residual = usual.parallel_residual;
+  config.window_from = usual.window_from;
+  config.rotary_dims = usual.rotary_dims;
+  config.rotary_local_theta = usual.rotary_local_theta;
+  config.no_rotary_every = usual.no_rotary_every;
   family_of(family).apply(config);
 }
 

@@ -11,7 +11,7 @@ void apply_gemma2(ModelConfig& config) {
   config.norm_eps = 1e-6;
   config.activation = ActivationKind::geglu;
   config.positions = PositionKind::rotary;
-  config.bias = false;
+  config.bias = BiasKind::none;
   config.tied_embeddings = true;
   config.scales_embedding = true;
   config.given_head_dim = config.query_scalar = 256;

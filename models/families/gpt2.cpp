@@ -9,7 +9,7 @@ void apply_gpt2(ModelConfig& config) {
   config.norm = NormKind::layer_norm;
   config.activation = ActivationKind::gelu;
   config.positions = PositionKind::learned;
-  config.bias = true;
+  config.bias = BiasKind::all;
   config.tied_embeddings = true;
 }
 

@@ -9,7 +9,7 @@ void apply_llama(ModelConfig& config) {
   config.norm = NormKind::rms_norm;
   config.activation = ActivationKind::swiglu;
   config.positions = PositionKind::rotary;
-  config.bias = false;
+  config.bias = BiasKind::none;
   config.tied_embeddings = false;
 }
 

@@ -8,7 +8,7 @@ namespace {
 void apply_qwen3(ModelConfig& config) {
   family_of(ModelFamily::llama).apply(config);
   config.given_head_dim = 128;
-  config.qk_norm = true;
+  config.qk_norm = QkNormKind::head;
   config.rotary_theta = 1e6;
   config.norm_eps = 1e-6;
 }

@@ -12,6 +12,8 @@ void activation(Context& ctx, ActivationKind kind, const Tensor& h, const Tensor
       return ops::swiglu(ctx, h, a);
     case ActivationKind::geglu:
       return ops::geglu(ctx, h, a);
+    case ActivationKind::gelu_erf:
+      return ops::gelu(ctx, h, a);
   }
 }
 
@@ -24,6 +26,8 @@ void activation_backward(Context& ctx, ActivationKind kind, const Tensor& h, con
       return ops::swiglu_backward(ctx, h, da, dh);
     case ActivationKind::geglu:
       return ops::geglu_backward(ctx, h, da, dh);
+    case ActivationKind::gelu_erf:
+      return ops::gelu_backward(ctx, h, da, dh);
   }
 }
 

@@ -25,9 +25,14 @@ struct NormSpec {
 struct RotarySpec {
   int64_t dims = 0;  ///< dimensions of a head that are turned, the first ones; 0: positions are not rotary
   double theta = 10000;
-  /// Llama-3.1's stretching of low frequencies; a factor of 1 is none.
-  double scaling_factor = 1, low_freq_factor = 1, high_freq_factor = 4;
+  RotaryScaling scaling = RotaryScaling::llama3;
+  double scaling_factor = 1;  ///< 1: none
   int64_t original_positions = 8192;
+  double low_freq_factor = 1, high_freq_factor = 4;           ///< llama3
+  double beta_fast = 32, beta_slow = 1;                       ///< yarn
+  bool truncate = true;                                       ///< yarn
+  double attention_factor = 0;                                ///< yarn, longrope; 0: the paper's
+  std::vector<double> short_factors = {}, long_factors = {};  ///< longrope
 
   friend bool operator==(const RotarySpec&, const RotarySpec&) = default;
 };
@@ -38,7 +43,8 @@ struct AttentionSpec {
   int64_t head_dim = 1;  ///< need not be hidden / num_heads
   bool qkv_bias = false;
   bool output_bias = false;
-  std::optional<NormSpec> qk_norm;  ///< RMSNorm of each head of queries and keys, before they are turned
+  std::optional<NormSpec> qk_norm;      ///< RMSNorm of queries and keys, before they are turned
+  bool norms_whole_projection = false;  ///< qk_norm is over all heads together, not each head on its own
   RotarySpec rotary;
   double scale = 1;     ///< of the scores
   double soft_cap = 0;  ///< scores s become soft_cap * tanh(s / soft_cap) (arXiv 2408.00118); 0: none
@@ -77,6 +83,7 @@ struct MixtureSpec {
 struct BlockSpec {
   NormSpec norm;
   NormPlacement norm_placement = NormPlacement::before;
+  bool parallel_residual = false;  ///< x + attention(norm(x)) + ffn(norm'(x)); placement `before` alone
   AttentionSpec attention;
   FeedForwardSpec feed_forward;        ///< of a dense block
   std::optional<MixtureSpec> mixture;  ///< in its place

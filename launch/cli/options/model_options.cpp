@@ -68,6 +68,23 @@ OptionValue family_value() {
   return value;
 }
 
+// A switch with two values more.
+OptionValue bias_value() {
+  const auto field = [](auto& c) -> auto& { return c.model.bias; };
+  OptionValue value = choice<BiasKind>(field, {{"on", BiasKind::all},
+                                               {"off", BiasKind::none},
+                                               {"qkv", BiasKind::qkv},
+                                               {"attention", BiasKind::attention}});
+  value.is_switch = true;
+  const auto set = value.set;
+  value.set = [=](RunConfig& config, const std::string& text) {
+    const bool on = text == "true" || text == "yes" || text == "1";
+    const bool off = text == "false" || text == "no" || text == "0";
+    return set(config, on ? "on" : off ? "off" : text);
+  };
+  return value;
+}
+
 std::string needs_rotary(const RunConfig& config) {
   if (config.model.positions == PositionKind::rotary) return "";
   return fmt::format("family {} has learned positions; rotary ones come with --model.family llama",
@@ -137,8 +154,10 @@ std::vector<Option> model_options() {
            [](auto& c) -> auto& { return c.model.max_positions; }, 1, 1 << 28),
        "longest sequence the model takes; with learned positions, rows of their table",
        "train.seq-len where given, else 1024"},
-      {section, "bias", "", on_off([](auto& c) -> auto& { return c.model.bias; }),
-       "add biases to linear layers and LayerNorm", "on; llama: off"},
+      {section, "bias", "", bias_value(),
+       "biases: on: of all linear layers and LayerNorms; qkv: of query, key and value alone; "
+       "attention: of the output projection too",
+       "on; llama: off"},
       {section, "tied", "", on_off([](auto& c) -> auto& { return c.model.tied_embeddings; }),
        "tie the output head to the token embedding", "on; llama: off"},
       {section, "window", "",

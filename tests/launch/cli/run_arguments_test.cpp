@@ -103,11 +103,12 @@ TEST(RunArguments, EveryWayToWriteAnOption) {
             2)
           .config;
   EXPECT_EQ(config.train.steps, 7);
-  EXPECT_FALSE(config.model.bias || config.parallel.overlap);
+  EXPECT_TRUE(config.model.bias == BiasKind::none && !config.parallel.overlap);
   EXPECT_EQ(config.optimizer.lr, 1e-3);
   EXPECT_EQ(config.train.sample_prompt, "");
   EXPECT_EQ(config.train.seed, 5u);
-  EXPECT_TRUE(parse({"--model.family", "llama", "--model.bias"}).config.model.bias) << "a switch alone is on";
+  EXPECT_EQ(parse({"--model.family", "llama", "--model.bias"}).config.model.bias, BiasKind::all)
+      << "a switch alone is on";
   EXPECT_EQ(parse({"--train.sample-prompt", "-1"}).config.train.sample_prompt, "-1");
 }
 

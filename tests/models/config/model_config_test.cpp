@@ -27,13 +27,13 @@ TEST(ModelConfig, FamiliesSetTheKinds) {
   apply_family(config, ModelFamily::llama);
   EXPECT_EQ(config.norm, NormKind::rms_norm);
   EXPECT_EQ(config.positions, PositionKind::rotary);
-  EXPECT_FALSE(config.bias || config.tied_embeddings);
+  EXPECT_TRUE(config.bias == BiasKind::none && !config.tied_embeddings);
   EXPECT_EQ(default_ffn_size(config), 2048);  // 8/3 * 768
   config.hidden_size = 4096;
   EXPECT_EQ(default_ffn_size(config), 11008);  // Llama 1 and 2, 7B
   apply_family(config, ModelFamily::gpt2);
   EXPECT_EQ(config.activation, ActivationKind::gelu);
-  EXPECT_TRUE(config.bias && config.tied_embeddings);
+  EXPECT_TRUE(config.bias == BiasKind::all && config.tied_embeddings);
   EXPECT_EQ(default_ffn_size(config), 4 * 4096);
 }
 

@@ -68,7 +68,7 @@ TEST(ModelSize, TableOfALlamaLayerWithGroupedQueries) {
 TEST(ModelSize, RmsNormHasNoBiasEvenWhereLinearLayersHaveOne) {
   ModelConfig config = preset("llama-tiny");
   config.vocab_size = 11;
-  config.bias = true;
+  config.bias = BiasKind::all;
   for (const auto& row : parameter_table(config)) {
     EXPECT_FALSE(row.name.ends_with("norm.bias")) << row.name;
   }

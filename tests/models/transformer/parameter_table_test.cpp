@@ -43,7 +43,7 @@ TEST(ParameterTable, IsTheModels) {
     for (const bool bias : {false, true}) {
       for (const bool tied : {false, true}) {
         ModelConfig config = small(family);
-        config.bias = bias;
+        config.bias = bias ? BiasKind::all : BiasKind::none;
         config.tied_embeddings = tied;
         expect_equal_to_the_model(config);
       }

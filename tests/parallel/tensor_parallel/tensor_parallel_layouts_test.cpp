@@ -102,7 +102,7 @@ TEST(TensorParallel, OddModelsFollowOneRank) {
   r.model = tiny_model(ModelFamily::llama);
   r.model.num_kv_heads = 1;
   r.model.ffn_size = 39;
-  r.model.bias = true;
+  r.model.bias = BiasKind::all;
   r.steps = 10;
   for (const bool sequence : {false, true}) {
     r.plan = {.tensor = 4, .sequence = sequence};

@@ -1,0 +1,29 @@
+// WeightSource: stored weights of any format, as a model's parameters.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "parallel/checkpoint/weights/load_weights.h"
+#include "parallel/module/parameter.h"
+
+namespace trireme {
+
+/// Every rank reads for itself, and of each tensor no more than its part. Immutable; calls are safe from
+/// several threads.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+
+  /// The file or directory, for messages.
+  virtual const std::string& path() const = 0;
+  /// Shapes and types by the names of parameters; what has no place in the model under its own name.
+  virtual std::map<std::string, StoredKind, std::less<>> kinds() const = 0;
+  /// Block `p.offset`, `p.shape` of the tensor `name` (of kinds(), shape p.global_shape), row-major, as f32.
+  /// UserError (bad_input) naming file and tensor where it cannot be read.
+  virtual void read(std::string_view name, const Parameter& p, std::span<float> values) const = 0;
+};
+
+}  // namespace trireme
