@@ -113,7 +113,7 @@ std::vector<ComparedRun> read_side(const std::vector<std::string>& paths) {
   return runs;
 }
 
-bool is_beyond(const Verdict& verdict, double limit) {
+bool is_beyond(const NoiseVerdict& verdict, double limit) {
   return limit >= 0 && verdict.is_known && !verdict.is_noise && verdict.difference.value > limit;
 }
 

@@ -43,7 +43,7 @@ std::string options_text(const Comparison& comparison) {
 
 ordered_json finite(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(); }
 
-ordered_json verdict_json(const Verdict& verdict) {
+ordered_json verdict_json(const NoiseVerdict& verdict) {
   ordered_json json = {{"verdict", verdict.text}, {"known", verdict.is_known}};
   if (!verdict.is_known) return json;
   json["noise"] = verdict.is_noise;

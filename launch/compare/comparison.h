@@ -28,7 +28,7 @@ struct OptionDifference {
 };
 
 /// One quantity.
-struct Verdict {
+struct NoiseVerdict {
   std::string text;       ///< one line: "noise: ..." or "B is 3.1 % slower (95 %: 2.6 to 3.7 %)"
   bool is_known = false;  ///< else there is nothing to compare, as the text says
   bool is_noise = true;
@@ -41,7 +41,7 @@ struct Comparison {
   std::vector<ComparedRun> a, b;
   std::vector<OptionDifference> options;
   int64_t num_options = 0;  ///< that were compared
-  Verdict speed, loss, val_loss;
+  NoiseVerdict speed, loss, val_loss;
   /// The losses of all runs are equal bit for bit up to this step; 0: already the first one differs, or
   /// there is no step that all have.
   int64_t equal_until = 0;
@@ -57,8 +57,8 @@ std::vector<OptionDifference> differing_options(const std::vector<ComparedRun>& 
                                                 const std::vector<ComparedRun>& b, int64_t& num_options);
 
 /// Time a token of undisturbed steps.
-Verdict compare_speed(const std::vector<ComparedRun>& a, const std::vector<ComparedRun>& b,
-                      const CompareOptions& options);
+NoiseVerdict compare_speed(const std::vector<ComparedRun>& a, const std::vector<ComparedRun>& b,
+                           const CompareOptions& options);
 /// Fills in what is about losses.
 void compare_losses(Comparison& comparison, const CompareOptions& options);
 

@@ -44,7 +44,7 @@ bool has_same_data(const Comparison& comparison) {
   });
 }
 
-std::string loss_text(const Verdict& verdict, double level) {
+std::string loss_text(const NoiseVerdict& verdict, double level) {
   const Interval& d = verdict.difference;
   const std::string values = fmt::format("{:.4f} and {:.4f}", verdict.a, verdict.b);
   if (verdict.is_noise) {
@@ -77,8 +77,8 @@ class Tails {
         a_(series(comparison.a)),
         b_(series(comparison.b)) {}
 
-  Verdict compare(bool has_same_data, double level) const {
-    Verdict verdict;
+  NoiseVerdict compare(bool has_same_data, double level) const {
+    NoiseVerdict verdict;
     const std::vector<double> a = means(a_), b = means(b_);
     verdict.a = mean_loss(a);
     verdict.b = mean_loss(b);
@@ -140,8 +140,8 @@ class Tails {
   Series a_, b_;
 };
 
-Verdict compare_val_losses(const Runs& a, const Runs& b, double level) {
-  Verdict verdict;
+NoiseVerdict compare_val_losses(const Runs& a, const Runs& b, double level) {
+  NoiseVerdict verdict;
   std::vector<double> of_a, of_b;
   int64_t step = -1;
   for (const auto& [runs, values] : {std::pair(&a, &of_a), std::pair(&b, &of_b)}) {

@@ -162,7 +162,7 @@ const char* words(Timing timing) {
   return timing == Timing::sure ? "time of steps that nothing held up" : "time of all steps";
 }
 
-std::string speed_text(const Verdict& verdict, double level) {
+std::string speed_text(const NoiseVerdict& verdict, double level) {
   const Interval& d = verdict.difference;
   const std::string steps = fmt::format("{:.4g} and {:.4g} ms a step", verdict.a, verdict.b);
   if (verdict.is_noise) {
@@ -177,7 +177,7 @@ std::string speed_text(const Verdict& verdict, double level) {
 
 }  // namespace
 
-Verdict compare_speed(const Runs& a, const Runs& b, const CompareOptions& options) {
+NoiseVerdict compare_speed(const Runs& a, const Runs& b, const CompareOptions& options) {
   const Timing timing = timing_of(a, b);
   Speeds of_a, of_b;
   size_t fewest = SIZE_MAX;
@@ -185,7 +185,7 @@ Verdict compare_speed(const Runs& a, const Runs& b, const CompareOptions& option
     for (const ComparedRun& run : *runs) {
       const auto speed = speed_of(run, timing);
       if (!speed) {
-        Verdict unknown;
+        NoiseVerdict unknown;
         unknown.text = fmt::format("not compared: {} has too few steps behind the first ones", run.path);
         return unknown;
       }
@@ -195,7 +195,7 @@ Verdict compare_speed(const Runs& a, const Runs& b, const CompareOptions& option
   }
   const auto [estimate, spread] = tested(of_a, of_b, options);
   const Interval logs = interval_of(estimate, options.level);
-  Verdict verdict;
+  NoiseVerdict verdict;
   verdict.is_known = true;
   verdict.difference = {std::expm1(logs.value), std::expm1(logs.low), std::expm1(logs.high), logs.p};
   verdict.is_noise = logs.low <= 0 && logs.high >= 0;

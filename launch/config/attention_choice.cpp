@@ -15,7 +15,8 @@ namespace {
 
 // Whether some block attends to all tokens, whatever model.window is.
 bool has_global_blocks(const ModelConfig& model) {
-  return model.window == 0 || (model.window_pattern > 0 && model.num_layers >= model.window_pattern);
+  return model.window == 0 || model.window_from > 0 ||
+         (model.window_pattern > 0 && model.num_layers >= model.window_pattern);
 }
 
 }  // namespace

@@ -36,8 +36,12 @@ void complete_model(ModelConfig& model, const std::set<std::string>& given, int6
 
 /// A model with stretched positions was itself trained on the shorter sequences first.
 int64_t default_seq_len(const ModelConfig& model) {
-  const bool stretched = model.positions == PositionKind::rotary && model.rotary_scaling_factor > 1;
-  return stretched ? std::min(model.rotary_original_positions, model.max_positions) : model.max_positions;
+  if (model.positions != PositionKind::rotary || !(model.rotary_scaling_factor > 1))
+    return model.max_positions;
+  if (model.rotary_scaling != RotaryScaling::linear)
+    return std::min(model.rotary_original_positions, model.max_positions);
+  const double unscaled = static_cast<double>(model.max_positions) / model.rotary_scaling_factor;
+  return std::max<int64_t>(1, std::llround(unscaled));
 }
 
 /// A product that no whole number holds: what is computed of it would wrap.

@@ -1,7 +1,6 @@
 #include "launch/report/banner.h"
 
 #include <fmt/format.h>
-#include <array>
 
 #include "launch/config/complete_config.h"
 #include "launch/config/memory_inputs.h"
@@ -10,7 +9,6 @@
 #include "launch/report/number_text.h"
 #include "models/cost/layer_placement.h"
 #include "models/cost/model_size.h"
-#include "models/families/family.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "parallel/pipeline/simulate.h"
 #include "runtime/data/tokenizer_kind.h"
@@ -174,29 +172,6 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
   return text;
 }
 
-std::string experts_text(const ModelConfig& c) {
-  const MoeConfig& moe = c.moe;
-  if (moe.num_experts == 0) return "";
-  int64_t num_blocks = 0;
-  for (int64_t i = 0; i < c.num_layers; ++i) num_blocks += moe.is_in(i) ? 1 : 0;
-  std::string text = fmt::format(", {} experts of {} in {}, top-{}", moe.num_experts, c.expert_ffn_size(),
-                                 counted(num_blocks, "block"), moe.experts_per_token);
-  if (moe.shared_ffn_size > 0) text += fmt::format(", shared {}", moe.shared_ffn_size);
-  if (moe.jitter > 0) text += fmt::format(", jitter {:g}", moe.jitter);
-  if (moe.capacity != CapacityMode::dropless) {
-    text += fmt::format(", capacity {:g} ({})", moe.capacity_factor,
-                        moe.capacity == CapacityMode::pad ? "padded" : "rest dropped");
-  }
-  std::string balance;
-  const auto add = [&](double factor, const char* what) {
-    if (factor > 0) balance += fmt::format("{}{} {:g}", balance.empty() ? "" : ", ", what, factor);
-  };
-  add(moe.aux_loss, moe.aux_scope == BalanceScope::batch ? "auxiliary loss per batch" : "auxiliary loss");
-  add(moe.z_loss, "z-loss");
-  add(moe.bias_rate, "biases");
-  return text + (balance.empty() ? ", not balanced" : " (" + balance + ")");
-}
-
 }  // namespace
 
 std::string layout_line(const RunConfig& config) {
@@ -206,25 +181,6 @@ std::string layout_line(const RunConfig& config) {
 
 std::string precision_name(DType precision) {
   return precision == DType::f32 ? "fp32" : precision == DType::f16 ? "fp16" : "bf16";
-}
-
-std::string model_line(const ModelConfig& c) {
-  ModelConfig usual = c;
-  apply_family(usual, c.family);
-  std::string text = fmt::format("{} ({}): {} layers", c.name, to_string(c.family), c.num_layers);
-  if (c.share > 0) text += fmt::format(" sharing the weights of {}", c.share);
-  text += fmt::format(", hidden {}, {} heads", c.hidden_size, c.num_heads);
-  if (c.num_kv_heads != c.num_heads) text += fmt::format(" ({} key-value)", c.num_kv_heads);
-  text += fmt::format(", feed-forward {}", c.ffn_size) + experts_text(c);
-  if (c.vocab_size > 0) text += fmt::format(", vocabulary {}", c.vocab_size);
-  if (c.bias != usual.bias) {
-    constexpr std::array<const char*, 4> kBiases = {", no biases", ", biases of query, key and value",
-                                                    ", biases of attention", ", biases"};
-    text += kBiases[static_cast<size_t>(c.bias)];
-  }
-  if (c.tied_embeddings != usual.tied_embeddings)
-    text += c.tied_embeddings ? ", tied head" : ", head of its own";
-  return text;
 }
 
 std::string memory_line(const MemoryEstimate& estimate) {

@@ -12,6 +12,30 @@ int64_t shrink(int64_t n, int64_t most) {
   return n <= most ? n : most / kUnit * kUnit + n % kUnit;
 }
 
+/// Both kinds of blocks remain.
+void shrink_patterns(ModelConfig& model) {
+  const int64_t most = std::max<int64_t>(2, model.num_layers);
+  model.window_pattern = std::min(model.window_pattern, most);
+  model.no_rotary_every = std::min(model.no_rotary_every, most);
+  if (model.window > 0) model.window_from = std::min(model.window_from, model.num_layers - 1);
+}
+
+/// As many of its dimensions are turned as the smaller head has, in proportion, and sequences stay within the
+/// original positions or beyond them.
+void shrink_rotary(const RunConfig& config, RunConfig& small) {
+  const ModelConfig& whole = config.model;
+  ModelConfig& model = small.model;
+  if (whole.rotary_dims > 0 && model.head_dim() < whole.head_dim())
+    model.rotary_dims = std::max<int64_t>(2, whole.rotary_dims * model.head_dim() / whole.head_dim() / 2 * 2);
+  const int64_t dims = model.rotary_dims > 0 ? model.rotary_dims : model.head_dim();
+  for (auto* factors : {&model.rotary_short_factors, &model.rotary_long_factors})
+    factors->resize(std::min(factors->size(), static_cast<size_t>(dims / 2)));
+  if (config.train.seq_len > whole.rotary_original_positions) {
+    model.rotary_original_positions =
+        std::max<int64_t>(2, std::min(whole.rotary_original_positions, small.train.seq_len - 1));
+  }
+}
+
 }  // namespace
 
 RunConfig small_run(const RunConfig& config) {
@@ -35,8 +59,8 @@ RunConfig small_run(const RunConfig& config) {
   const int64_t seq_len = (kSeqLen + unit - 1) / unit * unit;
   small.train.seq_len = std::min(config.train.seq_len, seq_len);
   if (model.window > 0) model.window = std::min(model.window, std::max<int64_t>(1, small.train.seq_len / 2));
-  if (model.window_pattern > 0)  // both kinds of blocks remain
-    model.window_pattern = std::min(model.window_pattern, std::max<int64_t>(2, model.num_layers));
+  shrink_patterns(model);
+  shrink_rotary(config, small);
   model.max_positions = std::min(model.max_positions, small.train.seq_len);
   small.train.micro_batch = std::min<int64_t>(config.train.micro_batch, 2);
   int64_t num_micro_batches = config.accumulation();

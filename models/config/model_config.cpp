@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "models/config/rotary_errors.h"
 #include "parallel/plan/nearest.h"
 #include "runtime/base/integers.h"
 
@@ -18,9 +19,16 @@ class Errors {
   void add(fmt::format_string<Args...> format, Args&&... args) {
     list_.push_back(fmt::format(format, std::forward<Args>(args)...));
   }
+  void add_all(const std::vector<std::string>& errors) {
+    list_.insert(list_.end(), errors.begin(), errors.end());
+  }
   bool need_positive(const char* key, int64_t value) {
     if (value < 1) add("model.{} is {}: it must be 1 or more", key, value);
     return value >= 1;
+  }
+  void need_zero_or_more(const char* key, double value) {
+    if (!(value >= 0 && std::isfinite(value)))
+      add("model.{} is {}: it must be above 0, or 0 for none", key, value);
   }
   std::vector<std::string> take() { return std::move(list_); }
 
@@ -33,7 +41,7 @@ void check_heads(const ModelConfig& c, Errors& errors) {
     errors.add("model.hidden {} does not divide by model.heads {}: nearest are hidden {}, or heads {}",
                c.hidden_size, c.num_heads, nearest_multiples(c.num_heads, c.hidden_size),
                nearest_divisors(c.hidden_size, c.num_heads));
-  } else if (c.positions == PositionKind::rotary && c.head_dim() % 2 != 0) {
+  } else if (c.positions == PositionKind::rotary && c.rotary_dims == 0 && c.head_dim() % 2 != 0) {
     constexpr const char* kWhy = "RoPE rotates pairs, so it must be even; nearest are";
     if (c.given_head_dim > 0) {
       errors.add("model.head-dim is {}: {} {}", c.given_head_dim, kWhy,
@@ -49,6 +57,15 @@ void check_heads(const ModelConfig& c, Errors& errors) {
   }
 }
 
+void check_residual(const ModelConfig& c, Errors& errors) {
+  if (!c.parallel_residual || c.norm_placement == NormPlacement::before) return;
+  errors.add(
+      "model.parallel-residual on and model.norm-placement {}: side by side, attention and feed-forward have "
+      "a norm "
+      "of their input alone; nearest are model.norm-placement pre, or model.parallel-residual off",
+      c.norm_placement == NormPlacement::both ? "both" : "post");
+}
+
 void check_window(const ModelConfig& c, Errors& errors) {
   if (c.window < 0)
     errors.add("model.window is {}: it must be 1 or more, or 0 for all tokens before one", c.window);
@@ -58,21 +75,20 @@ void check_window(const ModelConfig& c, Errors& errors) {
         "N-th block without it){}",
         c.window_pattern, c.window_pattern == 1 ? "; for no window in any block: --model.window 0" : "");
   }
+  if (c.window_from < 0 || (c.window > 0 && c.num_layers > 0 && c.window_from >= c.num_layers)) {
+    errors.add(
+        "model.window-from is {}: with model.layers {} it must be 0 to {}; for no window in any block: "
+        "--model.window 0",
+        c.window_from, c.num_layers, c.num_layers - 1);
+  }
 }
 
 void check_constants(const ModelConfig& c, Errors& errors) {
   if (!(c.norm_eps > 0)) errors.add("model.norm-eps is {}: it must be above 0", c.norm_eps);
   if (!(c.init_std > 0)) errors.add("model.init-std is {}: it must be above 0", c.init_std);
-  if (c.positions != PositionKind::rotary) return;
-  if (!(c.rotary_theta > 0)) errors.add("model.rotary-theta is {}: it must be above 0", c.rotary_theta);
-  if (!(c.rotary_scaling_factor >= 1)) {
-    errors.add("model.rotary-scaling is {}: it must be 1 (none) or more", c.rotary_scaling_factor);
-  }
-  if (!(c.rotary_low_freq_factor > 0 && c.rotary_high_freq_factor > c.rotary_low_freq_factor)) {
-    errors.add("rotary frequency factors {} and {}: they must be above 0, the second above the first",
-               c.rotary_low_freq_factor, c.rotary_high_freq_factor);
-  }
-  errors.need_positive("rotary-original-positions", c.rotary_original_positions);
+  errors.need_zero_or_more("query-scalar", c.query_scalar);
+  errors.need_zero_or_more("attention-soft-cap", c.attention_soft_cap);
+  errors.need_zero_or_more("logit-soft-cap", c.logit_soft_cap);
 }
 
 /// Whether layers that would share weights have the same parts.
@@ -121,13 +137,15 @@ std::vector<std::string> errors_of(const ModelConfig& config) {
                               static_cast<int>(errors.need_positive("heads", config.num_heads)) &
                               static_cast<int>(errors.need_positive("kv-heads", config.num_kv_heads));
   errors.need_positive("layers", config.num_layers);
+  check_residual(config, errors);
   errors.need_positive("ffn", config.ffn_size);
   errors.need_positive("max-positions", config.max_positions);
   if (heads_positive) check_heads(config, errors);
   check_constants(config, errors);
+  if (heads_positive) errors.add_all(rotary_errors(config));
   check_window(config, errors);
   const std::vector<std::string> of_mixture = errors_of(config.moe, config.num_layers);
-  for (const std::string& error : of_mixture) errors.add("{}", error);
+  errors.add_all(of_mixture);
   if (of_mixture.empty()) check_sharing(config, errors);
   return errors.take();
 }

@@ -33,13 +33,14 @@ int64_t norm_sums(const std::vector<StateBlock>& blocks) {
   return block_bytes(numel / ops::kSumBlock, DType::f64);
 }
 
-// One for each kind of angles.
+// One for each kind of angles of the rank's blocks.
 int64_t rotary_tables(const MemoryInputs& in) {
+  const ModelSpec spec = spec_of(in.model);
   std::vector<RotarySpec> known;
   int64_t bytes = 0;
-  for (const BlockSpec& block : spec_of(in.model).blocks) {
-    const RotarySpec& rotary = block.attention.rotary;
-    if (rotary.dims == 0 || std::ranges::find(known, rotary) != known.end()) continue;
+  for (int64_t i = 0; i < spec.num_blocks(); ++i) {
+    const RotarySpec& rotary = spec.blocks[static_cast<size_t>(i)].attention.rotary;
+    if (!in.holds(i + 1) || rotary.dims == 0 || std::ranges::find(known, rotary) != known.end()) continue;
     known.push_back(rotary);
     bytes += block_bytes(in.seq_len, rotary.dims, DType::f32);
   }

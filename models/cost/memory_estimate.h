@@ -65,10 +65,10 @@ std::shared_ptr<const Schedule> schedule_of(const MemoryInputs& inputs);
 /// them. Of ranks with unequal shares, the one with the largest.
 ///   weights, gradients, optimizer   models/cost/state_memory.h
 ///   activations                     models/cost/activation_memory.h
-///   buffers   ids, targets and positions of this step and those read in advance, the rotary table, and the
-///             larger of: what the layers take for themselves (as activations are found); gradients of heads
-///             that tensor-parallel ranks share; sums for the gradient norm. Not in it: workspace of the
-///             library that multiplies matrices.
+///   buffers   ids, targets and positions of this step and those read in advance, the rotary tables of the
+///             rank's blocks, and the larger of: what the layers take for themselves (as activations are
+///             found); gradients of heads that tensor-parallel ranks share; sums for the gradient norm. Not
+///             in it: workspace of the library that multiplies matrices.
 /// Context ranks hold their share of the rows, pipeline ranks their layers for the micro-batches in flight.
 /// Tokens are taken to choose experts evenly, or as unevenly as can be (MemoryInputs::expert_load).
 MemoryEstimate estimate_memory(const MemoryInputs& inputs);

@@ -16,7 +16,19 @@ void apply_gemma(ModelConfig& config) {
   config.given_head_dim = 256;
 }
 
-std::vector<Preset> presets_of_gemma() { return {}; }
+ModelConfig sized_gemma(std::string_view name, const ModelSizes& sizes, int64_t head_dim) {
+  ModelConfig config = sized_model(name, ModelFamily::gemma, sizes);
+  config.given_head_dim = head_dim;
+  return config;
+}
+
+std::vector<Preset> presets_of_gemma() {
+  return {
+      {sized_gemma("gemma-10m", {6, 320, 4, 1, 1280, 256, 0}, 96),
+       "9M without embeddings: minutes on two cores"},
+      {sized_gemma("gemma-2b", {18, 2048, 8, 1, 16384, 8192, 256000}, 256), "Gemma 2B (arXiv 2403.08295)"},
+  };
+}
 
 }  // namespace
 

@@ -16,7 +16,30 @@ void apply_gemma3(ModelConfig& config) {
   config.rotary_local_theta = 10000;
 }
 
-std::vector<Preset> presets_of_gemma3() { return {}; }
+ModelConfig sized_gemma3(std::string_view name, const ModelSizes& sizes, int64_t head_dim, int64_t window) {
+  ModelConfig config = sized_model(name, ModelFamily::gemma3, sizes);
+  config.given_head_dim = head_dim;
+  config.query_scalar = static_cast<double>(head_dim);
+  config.window = window;
+  return config;
+}
+
+ModelConfig gemma3_4b() {
+  ModelConfig config = sized_gemma3("gemma3-4b", {34, 2560, 8, 4, 10240, 131072, 262208}, 256, 1024);
+  config.rotary_scaling = RotaryScaling::linear;
+  config.rotary_scaling_factor = 8;
+  return config;
+}
+
+std::vector<Preset> presets_of_gemma3() {
+  return {
+      {sized_gemma3("gemma3-10m", {6, 320, 4, 2, 1280, 256, 0}, 96, 64),
+       "10M without embeddings, window 64: minutes on two cores"},
+      {sized_gemma3("gemma3-1b", {26, 1152, 4, 1, 6912, 32768, 262144}, 256, 512),
+       "Gemma 3 1B (arXiv 2503.19786)"},
+      {gemma3_4b(), "Gemma 3 4B, its text model"},
+  };
+}
 
 }  // namespace
 

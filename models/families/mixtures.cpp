@@ -30,6 +30,15 @@ ModelConfig mixtral(ModelConfig config) {
   return with_experts(std::move(config), {.num_experts = 8, .aux_loss = 0.02});
 }
 
+// Qwen3's router: the eight best of 128 narrow experts, gates that sum to 1.
+ModelConfig qwen3_30b() {
+  ModelConfig config =
+      sized_model("qwen3-30b-a3b", ModelFamily::qwen3, {48, 2048, 32, 4, 6144, 40960, 151936});
+  return with_experts(
+      std::move(config),
+      {.num_experts = 128, .experts_per_token = 8, .expert_ffn_size = 768, .aux_loss = 0.001});
+}
+
 // Switch (arXiv 2101.03961): one expert a token in every other block, with a limited room.
 ModelConfig switch_like(ModelConfig config, int64_t num_experts) {
   return with_experts(std::move(config), {.num_experts = num_experts,
@@ -80,6 +89,7 @@ std::vector<Preset> mixture_presets() {
       {switch_like(gpt2("switch-124m-e8", 12, 768, 12, 1024, 50257), 8),
        "gpt2-124m with 8 experts, top-1, in every other block (arXiv 2101.03961)"},
       {deepseek_16b(), "DeepSeekMoE 16B (arXiv 2401.06066)"},
+      {qwen3_30b(), "Qwen3 30B-A3B: 128 experts, top-8 (arXiv 2505.09388)"},
       {mixtral(mixtral_8x7b()), "Mixtral 8x7B (arXiv 2401.04088)"},
   };
 }

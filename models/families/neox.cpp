@@ -14,7 +14,24 @@ void apply_neox(ModelConfig& config) {
   config.parallel_residual = true;
 }
 
-std::vector<Preset> presets_of_neox() { return {}; }
+// A quarter of each head turns.
+ModelConfig sized_neox(std::string_view name, int64_t layers, int64_t hidden, int64_t heads,
+                       int64_t positions, int64_t vocab) {
+  ModelConfig config =
+      sized_model(name, ModelFamily::neox, {layers, hidden, heads, heads, 4 * hidden, positions, vocab});
+  config.rotary_dims = config.head_dim() / 4;
+  return config;
+}
+
+std::vector<Preset> presets_of_neox() {
+  return {
+      {sized_neox("neox-10m", 6, 384, 6, 256, 0), "11M without embeddings: minutes on two cores"},
+      {sized_neox("pythia-160m", 12, 768, 12, 2048, 50304), "Pythia 160M (arXiv 2304.01373)"},
+      {sized_neox("pythia-1b", 16, 2048, 8, 2048, 50304), "Pythia 1B"},
+      {sized_neox("pythia-6.9b", 32, 4096, 32, 2048, 50432), "Pythia 6.9B"},
+      {sized_neox("neox-20b", 44, 6144, 64, 2048, 50432), "GPT-NeoX 20B (arXiv 2204.06745)"},
+  };
+}
 
 }  // namespace
 

@@ -13,7 +13,14 @@ void apply_olmo2(ModelConfig& config) {
   config.rotary_theta = 500000;
 }
 
-std::vector<Preset> presets_of_olmo2() { return {}; }
+std::vector<Preset> presets_of_olmo2() {
+  return {
+      {sized_model("olmo2-10m", ModelFamily::olmo2, {6, 384, 6, 6, 1024, 256, 0}),
+       "11M without embeddings: minutes on two cores"},
+      {sized_model("olmo2-7b", ModelFamily::olmo2, {32, 4096, 32, 32, 11008, 4096, 100352}),
+       "OLMo 2 7B (arXiv 2501.00656)"},
+  };
+}
 
 }  // namespace
 

@@ -10,7 +10,20 @@ void apply_phi3(ModelConfig& config) {
   config.window = 2047;
 }
 
-std::vector<Preset> presets_of_phi3() { return {}; }
+ModelConfig sized_phi3(std::string_view name, const ModelSizes& sizes, int64_t window) {
+  ModelConfig config = sized_model(name, ModelFamily::phi3, sizes);
+  config.window = window;
+  return config;
+}
+
+std::vector<Preset> presets_of_phi3() {
+  return {
+      {sized_phi3("phi3-10m", {6, 384, 6, 6, 1024, 256, 0}, 64),
+       "11M without embeddings, window 64: minutes on two cores"},
+      {sized_phi3("phi3-mini-4k", {32, 3072, 32, 32, 8192, 4096, 32064}, 2047),
+       "Phi-3 mini, 3.8B, of 4k contexts (arXiv 2404.14219)"},
+  };
+}
 
 }  // namespace
 

@@ -27,6 +27,11 @@ std::vector<Preset> presets_of_qwen3() {
        "10M without embeddings: minutes on two cores"},
       {sized_qwen3("qwen3-0.6b", {28, 1024, 16, 8, 3072, kLong, kVocab}, 128),
        "Qwen3 0.6B (arXiv 2505.09388)"},
+      {sized_qwen3("qwen3-1.7b", {28, 2048, 16, 8, 6144, kLong, kVocab}, 128), "Qwen3 1.7B"},
+      {sized_qwen3("qwen3-4b", {36, 2560, 32, 8, 9728, kLong, kVocab}, 128), "Qwen3 4B"},
+      {sized_qwen3("qwen3-8b", {36, 4096, 32, 8, 12288, kLong, kVocab}, 128, false), "Qwen3 8B"},
+      {sized_qwen3("qwen3-14b", {40, 5120, 40, 8, 17408, kLong, kVocab}, 128, false), "Qwen3 14B"},
+      {sized_qwen3("qwen3-32b", {64, 5120, 64, 8, 25600, kLong, kVocab}, 128, false), "Qwen3 32B"},
   };
 }
 

@@ -13,7 +13,14 @@ void apply_smollm3(ModelConfig& config) {
   config.norm_eps = 1e-6;
 }
 
-std::vector<Preset> presets_of_smollm3() { return {}; }
+std::vector<Preset> presets_of_smollm3() {
+  return {
+      {sized_model("smollm3-10m", ModelFamily::smollm3, {8, 320, 5, 1, 896, 256, 0}),
+       "9M without embeddings, two of eight blocks without RoPE: minutes on two cores"},
+      {sized_model("smollm3-3b", ModelFamily::smollm3, {36, 2048, 16, 4, 11008, 65536, 128256}),
+       "SmolLM3 3B"},
+  };
+}
 
 }  // namespace
 

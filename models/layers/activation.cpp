@@ -13,7 +13,7 @@ void activation(Context& ctx, ActivationKind kind, const Tensor& h, const Tensor
     case ActivationKind::geglu:
       return ops::geglu(ctx, h, a);
     case ActivationKind::gelu_erf:
-      return ops::gelu(ctx, h, a);
+      return ops::gelu_erf(ctx, h, a);
   }
 }
 
@@ -27,7 +27,7 @@ void activation_backward(Context& ctx, ActivationKind kind, const Tensor& h, con
     case ActivationKind::geglu:
       return ops::geglu_backward(ctx, h, da, dh);
     case ActivationKind::gelu_erf:
-      return ops::gelu_backward(ctx, h, da, dh);
+      return ops::gelu_erf_backward(ctx, h, da, dh);
   }
 }
 

@@ -3,12 +3,9 @@
 #include <utility>
 #include <vector>
 
-#include "models/layers/norm.h"
 #include "models/spec/describe_parameters.h"
 #include "parallel/context_parallel/ring_attention.h"
 #include "runtime/ops/attention/rotary.h"
-#include "runtime/ops/elementwise.h"
-#include "runtime/ops/head_norm.h"
 
 namespace trireme {
 
@@ -18,8 +15,7 @@ struct Attention::State {
   int context_parts = 1;
   std::vector<int32_t> chunk_first_keys;
   Tensor qkv, out, lse, positions;
-  Tensor unnormed;              // [rows, query and key columns]: before the norms of heads
-  Tensor query_rstd, key_rstd;  // of these norms
+  QueryKeyNorm::Kept norm;
 };
 
 namespace {
@@ -71,6 +67,7 @@ Attention::Attention(const AttentionSpec& spec, std::shared_ptr<AttentionParamet
       tensor_(tensor),
       context_(context),
       qkv_(tensor, parameters_->qkv.weight, parameters_->qkv.bias, matmul.of(parameters_->qkv.weight)),
+      norm_(spec, parameters_, tensor),
       output_(tensor, parameters_->output.weight, parameters_->output.bias,
               matmul.of(parameters_->output.weight)) {}
 
@@ -87,33 +84,6 @@ ops::AttentionShape Attention::shape(const TokenBatch& batch) const {
           .first_key = batch.first_key};
 }
 
-void Attention::norm_heads(Context& ctx, State& state) const {
-  if (!spec_.qk_norm) return;
-  const auto eps = static_cast<float>(spec_.qk_norm->eps);
-  const int64_t rows = state.qkv.dim(0), queries = num_heads_ * spec_.head_dim,
-                keys = num_kv_heads_ * spec_.head_dim;
-  state.unnormed = Tensor::empty(ctx, {rows, queries + keys}, state.qkv.dtype());
-  ops::copy_columns(ctx, {state.qkv, 0, queries + keys}, {state.unnormed, 0, queries + keys});
-  state.query_rstd = Tensor::empty(ctx, {rows, num_heads_}, DType::f32);
-  state.key_rstd = Tensor::empty(ctx, {rows, num_kv_heads_}, DType::f32);
-  ops::rms_norm_heads(ctx, {state.unnormed, 0, queries}, parameters_->query_norm.gain.weight, eps,
-                      {state.qkv, 0, queries}, state.query_rstd);
-  ops::rms_norm_heads(ctx, {state.unnormed, queries, keys}, parameters_->key_norm.gain.weight, eps,
-                      {state.qkv, queries, keys}, state.key_rstd);
-}
-
-// In place.
-void Attention::norm_heads_backward(Context& ctx, const Tensor& dqkv, const State& state) const {
-  if (!spec_.qk_norm) return;
-  const NormParameters &query_norm = parameters_->query_norm, &key_norm = parameters_->key_norm;
-  const int64_t queries = num_heads_ * spec_.head_dim, keys = num_kv_heads_ * spec_.head_dim;
-  const ops::Columns dq{dqkv, 0, queries}, dk{dqkv, queries, keys};
-  ops::rms_norm_heads_backward(ctx, dq, {state.unnormed, 0, queries}, query_norm.gain.weight,
-                               state.query_rstd, dq, gradient_or_scratch(ctx, query_norm.gain));
-  ops::rms_norm_heads_backward(ctx, dk, {state.unnormed, queries, keys}, key_norm.gain.weight, state.key_rstd,
-                               dk, gradient_or_scratch(ctx, key_norm.gain));
-}
-
 void Attention::turn(Context& ctx, const Tensor& qkv, const Tensor& positions, bool back) const {
   if (!rotary_) return;
   ops::rotary(ctx, {qkv, 0, (num_heads_ + num_kv_heads_) * spec_.head_dim}, spec_.head_dim, positions,
@@ -127,7 +97,7 @@ Tensor Attention::forward(Context& ctx, const TokenBatch& batch, const Tensor& x
   state.chunk_first_keys = batch.chunk_first_keys;
   const bool sharded_rows = tensor_.shards_rows(batch);
   state.qkv = qkv_.forward(ctx, x, sharded_rows, state.qkv_linear);
-  norm_heads(ctx, state);
+  norm_.forward(ctx, state.qkv, state.norm);
   if (rotary_) state.positions = batch.positions;
   turn(ctx, state.qkv, batch.positions, false);
   attend(ctx, context_, state);
@@ -148,8 +118,7 @@ Tensor Attention::backward_input(Context& ctx, const Tensor& dy, Saved& saved) c
   }
   const Tensor dqkv = attend_backward(ctx, context_, dout, state);
   turn(ctx, dqkv, state.positions, true);
-  norm_heads_backward(ctx, dqkv, state);
-  state.unnormed = state.query_rstd = state.key_rstd = Tensor();
+  norm_.backward(ctx, dqkv, state.norm);
   return qkv_.backward_input(ctx, dqkv, state.qkv_linear);
 }
 

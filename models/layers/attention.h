@@ -3,6 +3,7 @@
 #pragma once
 
 #include "models/layers/matmul_policies.h"
+#include "models/layers/query_key_norm.h"
 #include "models/spec/layer_parameters.h"
 #include "models/spec/model_spec.h"
 #include "parallel/context_parallel/context_parallel.h"
@@ -27,8 +28,6 @@ class Attention {
  private:
   ops::AttentionShape shape(const TokenBatch& batch) const;
   struct State;
-  void norm_heads(Context& ctx, State& state) const;
-  void norm_heads_backward(Context& ctx, const Tensor& dqkv, const State& state) const;
   /// Query and key heads, in qkv or its gradient, turned by their positions or back.
   void turn(Context& ctx, const Tensor& qkv, const Tensor& positions, bool back) const;
 
@@ -40,6 +39,7 @@ class Attention {
   TensorParallel tensor_;
   ContextParallel context_;
   ColumnParallelLinear qkv_;
+  QueryKeyNorm norm_;
   RowParallelLinear output_;
 };
 

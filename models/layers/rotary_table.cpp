@@ -1,40 +1,27 @@
 #include "models/layers/rotary_table.h"
 
 #include <cmath>
-#include <numbers>
 #include <vector>
 
+#include "models/spec/rotary_frequencies.h"
 #include "runtime/ops/host_copy.h"
 
 namespace trireme {
 
-namespace {
-
-// Llama 3.1: wavelengths beyond original/low are stretched by the factor, those below original/high stay,
-// linear between.
-double scaled_frequency(const RotarySpec& spec, double frequency) {
-  if (spec.scaling_factor == 1.0) return frequency;
-  const double turns = static_cast<double>(spec.original_positions) * frequency / (2 * std::numbers::pi);
-  const double low = spec.low_freq_factor, high = spec.high_freq_factor;
-  const double keep = std::min(1.0, std::max(0.0, (turns - low) / (high - low)));
-  return frequency * (keep + (1 - keep) / spec.scaling_factor);
-}
-
-}  // namespace
-
 Tensor rotary_table(Context& ctx, const RotarySpec& spec, int64_t positions) {
-  const int64_t dim = spec.dims, half = dim / 2;
-  std::vector<float> values(static_cast<size_t>(positions * dim));
-  for (int64_t i = 0; i < half; ++i) {
-    const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(dim);
-    const double frequency = scaled_frequency(spec, std::pow(spec.theta, exponent));
-    for (int64_t p = 0; p < positions; ++p) {
-      const double angle = static_cast<double>(p) * frequency;
-      values[static_cast<size_t>(p * dim + i)] = static_cast<float>(std::cos(angle));
-      values[static_cast<size_t>(p * dim + half + i)] = static_cast<float>(std::sin(angle));
+  const std::vector<double> frequencies = rotary_frequencies(spec, positions);
+  const double factor = rotary_attention_factor(spec);
+  const size_t half = frequencies.size(), dims = 2 * half;
+  std::vector<float> values(static_cast<size_t>(positions) * dims);
+  for (size_t p = 0; p < static_cast<size_t>(positions); ++p) {
+    float* row = values.data() + p * dims;
+    for (size_t i = 0; i < half; ++i) {
+      const double angle = static_cast<double>(p) * frequencies[i];
+      row[i] = static_cast<float>(factor * std::cos(angle));
+      row[half + i] = static_cast<float>(factor * std::sin(angle));
     }
   }
-  return ops::to_device(ctx, values, {positions, dim});
+  return ops::to_device(ctx, values, {positions, static_cast<int64_t>(dims)});
 }
 
 }  // namespace trireme

@@ -6,9 +6,9 @@
 
 namespace trireme {
 
-/// [positions, dims] f32: row p holds cos(p * f_i) for i < dims / 2 and then sin(p * f_i), f_i = theta^(-2i /
-/// dims) (arXiv 2104.09864, eq. 15), with low frequencies divided as Llama 3.1 does where
-/// the spec asks for it. Computed in double.
+/// [positions, dims] f32: row p holds a cos(p * f_i) for i < dims / 2 and then a sin(p * f_i), with the f_i
+/// of rotary_frequencies() and a = rotary_attention_factor() (models/spec/rotary_frequencies.h). `positions`
+/// is the longest sequence. Computed in double.
 Tensor rotary_table(Context& ctx, const RotarySpec& spec, int64_t positions);
 
 }  // namespace trireme

@@ -27,6 +27,7 @@ Attention::Attention(const Scene& scene, const AttentionSpec& spec)
       heads_(spec, scene.conditions),
       window_(spec.window),
       normalises_(spec.qk_norm.has_value()),
+      of_all_heads_(spec.norms_whole_projection),
       recomputes_core_(scene.conditions.recomputes_core),
       qkv_linear_(scene, scene.sizes.hidden, heads_.qkv()),
       output_(scene, heads_.queries(), scene.sizes.hidden) {}
@@ -38,9 +39,9 @@ void Attention::attend() {
 
 Held Attention::forward(const Held& x) {
   qkv_ = qkv_linear_.forward(x);
-  if (normalises_) {  // queries and keys as they were, and the scale of each head
+  if (normalises_) {  // queries and keys as they were, and the scale of each head, or of all together
     raw_ = s_.make(s_.sizes.rows, heads_.queries() + heads_.keys());
-    rstd_ = s_.floats(s_.sizes.rows, heads_.heads + heads_.kv_heads);
+    rstd_ = s_.floats(s_.sizes.rows, of_all_heads_ ? 2 : heads_.heads + heads_.kv_heads);
   }
   attend();
   Held y = output_.forward(out_);
@@ -58,6 +59,12 @@ Held Attention::backward_input(const Held& dy) {
     output_.keep_input(out_);
   }
   const Held dqkv = attend_backward();
+  if (normalises_ && of_all_heads_) {
+    const Held sums = s_.floats(s_.sizes.rows, 2);
+    const int64_t rows = s_.sizes.rows, block = ops::norm_rows_per_block(rows);
+    s_.buffer((rows + block - 1) / block, heads_.queries());
+    s_.buffer((rows + block - 1) / block, heads_.keys());
+  }
   raw_ = rstd_ = nullptr;
   return qkv_linear_.backward_input(dqkv);
 }
@@ -214,18 +221,19 @@ FeedForward::FeedForward(const Scene& scene, const FeedForwardSpec& spec)
     : s_(scene),
       width_(RankSizes::share(spec.width, scene.sizes.tensor)),
       gated_(spec.num_up() > 1),
+      is_one_call_(spec.activation == ActivationKind::gelu),
       up_(scene, scene.sizes.hidden, spec.num_up() * width_),
       down_(scene, width_, scene.sizes.hidden) {}
 
 Held FeedForward::forward(const Held& x) {
   Held a;
-  if (gated_) {
-    h_ = up_.forward(x);
-    a = s_.make(s_.sizes.rows, width_);
-  } else {
+  if (is_one_call_) {
     h_ = s_.make(s_.sizes.rows, width_);
     a = s_.make(s_.sizes.rows, width_);
     up_.forward_into(x);
+  } else {
+    h_ = up_.forward(x);
+    a = s_.make(s_.sizes.rows, width_);
   }
   return down_.forward(a);
 }

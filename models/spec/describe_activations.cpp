@@ -41,8 +41,12 @@ class DescribedEmbedding final : public DescribedLayer {
 class DescribedBlock final : public DescribedLayer {
  public:
   DescribedBlock(const Scene& scene, const BlockSpec& spec)
-      : attention_norm_(scene, spec.norm), attention_(scene, spec.attention), ffn_norm_(scene, spec.norm) {
-    if (spec.norm_placement == NormPlacement::both) {
+      : side_by_side_(spec.parallel_residual), attention_(scene, spec.attention) {
+    if (spec.norms_before()) {
+      attention_norm_.emplace(scene, spec.norm);
+      ffn_norm_.emplace(scene, spec.norm);
+    }
+    if (spec.norms_after()) {
       attention_end_norm_.emplace(scene, spec.norm);
       ffn_end_norm_.emplace(scene, spec.norm);
     }
@@ -54,18 +58,19 @@ class DescribedBlock final : public DescribedLayer {
   }
 
   Held forward(const Held& x) override {
-    const Held normed = attention_norm_.forward(x, false).y;
-    const Held attended = end(attention_end_norm_, attention_.forward(normed));
-    const auto [sum, normed_sum] = ffn_norm_.forward(attended, true);
-    return end(ffn_end_norm_, experts_ ? experts_->forward(normed_sum) : ffn_->forward(normed_sum));
+    const Held attended = attend(x);
+    if (side_by_side_) return feed_forward(normed(ffn_norm_, x));
+    traces::Norm::Output sum{attended, attended};
+    if (ffn_norm_) sum = ffn_norm_->forward(attended, true);
+    return feed_forward(sum.y);
   }
   Held backward_input(const Held& dy) override {
-    const Held dout = end_backward(ffn_end_norm_, dy);
-    const Held dnormed_sum = experts_ ? experts_->backward_input(dout) : ffn_->backward_input(dout);
-    const Held dsum = ffn_norm_.backward();
-    const Held dattended = end_backward(attention_end_norm_, dsum);
+    const Held dout = normed_backward(ffn_end_norm_, dy);
+    const Held dtaken = experts_ ? experts_->backward_input(dout) : ffn_->backward_input(dout);
+    const Held dsum = normed_backward(ffn_norm_, dtaken);
+    const Held dattended = side_by_side_ ? dy : normed_backward(attention_end_norm_, dsum);
     const Held dnormed = attention_.backward_input(dattended);
-    return attention_norm_.backward();
+    return normed_backward(attention_norm_, dnormed);
   }
   void backward_weight() override {
     experts_ ? experts_->backward_weight() : ffn_->backward_weight();
@@ -73,16 +78,25 @@ class DescribedBlock final : public DescribedLayer {
   }
 
  private:
-  // The norm behind a part, where it has one.
-  static Held end(std::optional<traces::Norm>& norm, Held y) { return norm ? norm->forward(y, false).y : y; }
-  static Held end_backward(std::optional<traces::Norm>& norm, const Held& dy) {
+  Held attend(const Held& x) {
+    const Held taken = normed(attention_norm_, x);
+    const Held made = attention_.forward(taken);
+    return normed(attention_end_norm_, made);
+  }
+  Held feed_forward(const Held& x) {
+    const Held made = experts_ ? experts_->forward(x) : ffn_->forward(x);
+    return normed(ffn_end_norm_, made);
+  }
+  static Held normed(std::optional<traces::Norm>& norm, const Held& x) {
+    return norm ? norm->forward(x, false).y : x;
+  }
+  static Held normed_backward(std::optional<traces::Norm>& norm, const Held& dy) {
     return norm ? norm->backward() : dy;
   }
 
-  traces::Norm attention_norm_;
+  bool side_by_side_;
   traces::Attention attention_;
-  traces::Norm ffn_norm_;
-  std::optional<traces::Norm> attention_end_norm_, ffn_end_norm_;
+  std::optional<traces::Norm> attention_norm_, ffn_norm_, attention_end_norm_, ffn_end_norm_;
   std::optional<traces::FeedForward> ffn_;  // one of the two
   std::optional<traces::Mixture> experts_;
 };

@@ -6,21 +6,16 @@
 
 namespace trireme {
 
-namespace {
-
-// How many tensor-parallel ranks hold the same key-value heads.
-int copies_of_kv_heads(const AttentionSpec& attention, const GroupShare& tensor) {
-  return static_cast<int>(std::max<int64_t>(1, tensor.size / attention.num_kv_heads));
-}
-
-}  // namespace
-
 std::string block_name(int64_t index) { return fmt::format("layers.{}", index); }
 
 std::string router_name(int64_t index) { return block_name(index) + ".ffn.router"; }
 
 Part heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor) {
   return tensor.part(attention.num_heads);
+}
+
+int copies_of_kv_heads(const AttentionSpec& attention, const GroupShare& tensor) {
+  return static_cast<int>(std::max<int64_t>(1, tensor.size / attention.num_kv_heads));
 }
 
 Part kv_heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor) {
@@ -62,18 +57,24 @@ NormParameters ParameterDescription::norm(const NormSpec& norm, const std::strin
   return out;
 }
 
+// Of the heads [heads.begin, heads.end) of all `num_heads`, which `num_copies` ranks hold.
+Parameter ParameterDescription::of_heads(const AttentionSpec& attention, std::string name, int64_t num_heads,
+                                         const Part& heads, int num_copies, bool matrix) const {
+  const int64_t rows = num_heads * attention.head_dim;
+  Parameter p = Parameter::part_of(std::move(name), matrix ? Shape{rows, spec_.hidden_size} : Shape{rows}, 0,
+                                   {heads.begin * attention.head_dim, heads.end * attention.head_dim}, 0.0f,
+                                   matrix ? static_cast<float>(spec_.init_std) : 0.0f);
+  p.num_copies = num_copies;
+  p.is_gradient_partial = num_copies > 1;
+  return p;
+}
+
 ParameterBlock ParameterDescription::qkv(const AttentionSpec& attention, const std::string& name,
                                          bool matrix) const {
   ParameterBlock block;
   const auto add = [&](const char* part, int64_t num_heads, const Part& heads, int num_copies) {
-    const int64_t rows = num_heads * attention.head_dim;
-    Parameter p = Parameter::part_of(name + part + (matrix ? ".weight" : ".bias"),
-                                     matrix ? Shape{rows, spec_.hidden_size} : Shape{rows}, 0,
-                                     {heads.begin * attention.head_dim, heads.end * attention.head_dim}, 0.0f,
-                                     matrix ? static_cast<float>(spec_.init_std) : 0.0f);
-    p.num_copies = num_copies;
-    p.is_gradient_partial = num_copies > 1;
-    block.members.push_back(std::move(p));
+    block.members.push_back(of_heads(attention, name + part + (matrix ? ".weight" : ".bias"), num_heads,
+                                     heads, num_copies, matrix));
   };
   const Part kv_heads = kv_heads_of_rank(attention, share_.tensor);
   const int kv_copies = copies_of_kv_heads(attention, share_.tensor);
@@ -88,20 +89,32 @@ AttentionParameters ParameterDescription::attention(const AttentionSpec& attenti
   AttentionParameters out;
   out.qkv.weight = qkv(attention, name, true);
   if (attention.qkv_bias) out.qkv.bias = qkv(attention, name, false);
-  if (attention.qk_norm) {
-    const auto gain = [&](const char* part) {
-      Parameter p = copied(name + part, {attention.head_dim}, 1.0f, 0.0);
-      p.is_gradient_partial = true;
-      return single(std::move(p));
-    };
-    out.query_norm.gain = gain(".query_norm.gain");
-    out.key_norm.gain = gain(".key_norm.gain");
-  }
+  if (attention.qk_norm) add_qk_norm(attention, name, out);
   out.output.weight = single(sharded(name + ".output.weight", {spec_.hidden_size, attention.query_width()}, 1,
                                      spec_.residual_init_std));
   if (attention.output_bias)
     out.output.bias = single(copied(name + ".output.bias", {spec_.hidden_size}, 0.0f, 0.0));
   return out;
+}
+
+void ParameterDescription::add_qk_norm(const AttentionSpec& attention, const std::string& name,
+                                       AttentionParameters& out) const {
+  const auto gain = [&](const char* part, int64_t num_heads, const Part& heads, int num_copies) {
+    Parameter p;
+    if (attention.norms_whole_projection) {
+      p = of_heads(attention, name + part, num_heads, heads, num_copies, false);
+      p.init_mean = 1.0f;
+    } else {
+      p = copied(name + part, {attention.head_dim}, 1.0f, 0.0);
+      p.is_gradient_partial = true;
+    }
+    return single(std::move(p));
+  };
+  out.query_norm.gain =
+      gain(".query_norm.gain", attention.num_heads, heads_of_rank(attention, share_.tensor), 1);
+  out.key_norm.gain =
+      gain(".key_norm.gain", attention.num_kv_heads, kv_heads_of_rank(attention, share_.tensor),
+           copies_of_kv_heads(attention, share_.tensor));
 }
 
 ParameterBlock ParameterDescription::up(const FeedForwardSpec& part, const std::string& name,
@@ -163,14 +176,13 @@ MixtureParameters ParameterDescription::mixture(const MixtureSpec& mixture, cons
 BlockParameters ParameterDescription::block(int64_t index) const {
   const BlockSpec& block = spec_.blocks[static_cast<size_t>(index)];
   const std::string name = block_name(index);
-  BlockParameters out{.attention_norm = norm(block.norm, name + ".attention_norm"),
-                      .attention = attention(block.attention, name + ".attention"),
-                      .attention_post_norm = {},
-                      .ffn_norm = norm(block.norm, name + ".ffn_norm"),
-                      .feed_forward = {},
-                      .mixture = {},
-                      .ffn_post_norm = {}};
-  if (block.norm_placement == NormPlacement::both) {
+  BlockParameters out;
+  out.attention = attention(block.attention, name + ".attention");
+  if (block.norms_before()) {
+    out.attention_norm = norm(block.norm, name + ".attention_norm");
+    out.ffn_norm = norm(block.norm, name + ".ffn_norm");
+  }
+  if (block.norms_after()) {
     out.attention_post_norm = norm(block.norm, name + ".attention_post_norm");
     out.ffn_post_norm = norm(block.norm, name + ".ffn_post_norm");
   }

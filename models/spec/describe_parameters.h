@@ -25,7 +25,7 @@ class ParameterDescription {
   /// positions embedding.positions.weight, whole on each.
   EmbeddingParameters embedding() const;
   /// layers.`index`.{attention_norm,attention,attention_post_norm,ffn_norm,ffn,ffn_post_norm}.*, where the
-  /// block has weights of its own.
+  /// block has weights of its own, and of norms those that its placement has.
   BlockParameters block(int64_t index) const;
   /// final_norm.* and head.weight, sharded as the token table. A tied head has no matrix of its own where
   /// `reads_embedding`, and else, the embedding being on another pipeline rank, a copy under the same name.
@@ -35,7 +35,7 @@ class ParameterDescription {
   NormParameters norm(const NormSpec& norm, const std::string& name) const;
   /// `name`.{query,key,value,output}.{weight,bias}: heads are sharded over the tensor-parallel ranks. Where
   /// these are more than key-value heads, neighbours hold copies of one. `name`.{query_norm,key_norm}.gain
-  /// are whole on each, which sees its own heads.
+  /// are whole on each, which sees its own heads, or, of norms over whole projections, sharded as these.
   AttentionParameters attention(const AttentionSpec& attention, const std::string& name) const;
   /// `name`.{up,down}.{weight,bias}, and `name`.gate.*: the width is sharded over the tensor-parallel ranks.
   FeedForwardParameters feed_forward(const FeedForwardSpec& part, const std::string& name) const;
@@ -47,6 +47,9 @@ class ParameterDescription {
  private:
   Parameter sharded(std::string name, const Shape& shape, int dim, double std) const;
   Parameter copied(std::string name, const Shape& shape, float mean, double std) const;
+  Parameter of_heads(const AttentionSpec& attention, std::string name, int64_t num_heads, const Part& heads,
+                     int num_copies, bool matrix) const;
+  void add_qk_norm(const AttentionSpec& attention, const std::string& name, AttentionParameters& out) const;
   ParameterBlock qkv(const AttentionSpec& attention, const std::string& name, bool matrix) const;
   ParameterBlock up(const FeedForwardSpec& part, const std::string& name, bool matrix) const;
   ParameterBlock experts(const MixtureSpec& mixture, const std::string& name, bool up) const;
@@ -57,6 +60,8 @@ class ParameterDescription {
 
 /// The key-value heads of a tensor-parallel rank, of all heads.
 Part kv_heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor);
+/// How many neighbouring ranks hold the same ones.
+int copies_of_kv_heads(const AttentionSpec& attention, const GroupShare& tensor);
 /// And its query heads.
 Part heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor);
 

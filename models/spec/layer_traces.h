@@ -98,7 +98,7 @@ class Attention {
   const Scene& s_;
   HeadSizes heads_;
   int64_t window_;
-  bool normalises_, recomputes_core_;
+  bool normalises_, of_all_heads_, recomputes_core_;
   ColumnLinear qkv_linear_;
   RowLinear output_;
   Held qkv_, raw_, rstd_, out_, lse_;
@@ -113,8 +113,8 @@ class FeedForward {
 
  private:
   const Scene& s_;
-  int64_t width_;  // of the rank
-  bool gated_;
+  int64_t width_;             // of the rank
+  bool gated_, is_one_call_;  // whether the product has the activation in it
   ColumnLinear up_;
   RowLinear down_;
   Held h_;

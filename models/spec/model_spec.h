@@ -90,6 +90,8 @@ struct BlockSpec {
   /// Number of an earlier block whose weights it uses, with parameters like its own; that one has its own.
   std::optional<int64_t> weights_of;
 
+  bool norms_before() const { return norm_placement != NormPlacement::after; }  ///< what the parts take
+  bool norms_after() const { return norm_placement != NormPlacement::before; }  ///< what the parts make
   /// Whether they are equal but for whose weights they use.
   bool is_like(const BlockSpec& other) const;
   friend bool operator==(const BlockSpec&, const BlockSpec&) = default;

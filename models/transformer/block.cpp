@@ -6,11 +6,28 @@
 
 namespace trireme {
 
-namespace {
-
-struct BlockState {
+struct TransformerBlock::State {
   Saved attention_norm, attention, attention_post_norm, ffn_norm, ffn, ffn_post_norm;
 };
+
+namespace {
+
+// x, or what the norm that there is makes of it.
+Tensor normed(Context& ctx, const std::optional<Norm>& norm, const Tensor& x, Saved& saved) {
+  return norm ? norm->forward(ctx, x, Tensor(), saved).y : x;
+}
+Tensor normed_backward(Context& ctx, const std::optional<Norm>& norm, const Tensor& dy, Saved& saved) {
+  return norm ? norm->backward(ctx, dy, Tensor(), saved) : dy;
+}
+
+// The gradient of what a norm (where there is one) and, past it, a residual path take: dpath comes from the
+// path, dy from what is behind the norm, and is nobody else's.
+Tensor joined(Context& ctx, const std::optional<Norm>& norm, const Tensor& dy, const Tensor& dpath,
+              Saved& saved) {
+  if (norm) return norm->backward(ctx, dy, dpath, saved);
+  ops::add(ctx, dy, dpath, dy);
+  return dy;
+}
 
 }  // namespace
 
@@ -20,11 +37,14 @@ TransformerBlock::TransformerBlock(const BlockSpec& spec, std::shared_ptr<BlockP
                                    bool recomputes_attention, const MatmulPolicies& matmul)
     : index_(index),
       parameters_(std::move(parameters)),
-      attention_norm_(spec.norm, part_of(parameters_, parameters_->attention_norm)),
+      side_by_side_(spec.parallel_residual),
       attention_(spec.attention, part_of(parameters_, parameters_->attention), rotary, tensor, context,
-                 recomputes_attention, matmul),
-      ffn_norm_(spec.norm, part_of(parameters_, parameters_->ffn_norm)) {
-  if (spec.norm_placement == NormPlacement::both) {
+                 recomputes_attention, matmul) {
+  if (spec.norms_before()) {
+    attention_norm_.emplace(spec.norm, part_of(parameters_, parameters_->attention_norm));
+    ffn_norm_.emplace(spec.norm, part_of(parameters_, parameters_->ffn_norm));
+  }
+  if (spec.norms_after()) {
     attention_post_norm_.emplace(spec.norm, part_of(parameters_, parameters_->attention_post_norm));
     ffn_post_norm_.emplace(spec.norm, part_of(parameters_, parameters_->ffn_post_norm));
   }
@@ -36,33 +56,62 @@ TransformerBlock::TransformerBlock(const BlockSpec& spec, std::shared_ptr<BlockP
   }
 }
 
+Tensor TransformerBlock::attend(Context& ctx, const MicroBatch& mb, const Tensor& x, State& state) {
+  const Tensor taken = normed(ctx, attention_norm_, x, state.attention_norm);
+  const Tensor made = attention_.forward(ctx, mb, taken, state.attention);
+  return normed(ctx, attention_post_norm_, made, state.attention_post_norm);
+}
+
+// x is what the part takes.
+Tensor TransformerBlock::feed_forward(Context& ctx, const MicroBatch& mb, const Tensor& x, State& state) {
+  const Tensor made = with_ffn([&](auto& ffn) { return ffn.forward(ctx, mb, x, state.ffn); });
+  return normed(ctx, ffn_post_norm_, made, state.ffn_post_norm);
+}
+
 Tensor TransformerBlock::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
-  auto& state = saved.emplace<BlockState>();
-  const Tensor normed = attention_norm_.forward(ctx, x, Tensor(), state.attention_norm).y;
-  Tensor attended = attention_.forward(ctx, mb, normed, state.attention);
-  if (attention_post_norm_)
-    attended = attention_post_norm_->forward(ctx, attended, Tensor(), state.attention_post_norm).y;
-  const auto [sum, normed_sum] = ffn_norm_.forward(ctx, attended, x, state.ffn_norm);
-  Tensor out = with_ffn([&, &y = normed_sum](auto& ffn) { return ffn.forward(ctx, mb, y, state.ffn); });
-  if (ffn_post_norm_) out = ffn_post_norm_->forward(ctx, out, Tensor(), state.ffn_post_norm).y;
-  ops::add(ctx, out, sum, out);
+  auto& state = saved.emplace<State>();
+  if (side_by_side_) return forward_side_by_side(ctx, mb, x, state);
+  const Tensor attended = attend(ctx, mb, x, state);
+  Norm::Output sum{attended, attended};
+  if (ffn_norm_) {
+    sum = ffn_norm_->forward(ctx, attended, x, state.ffn_norm);
+  } else {
+    ops::add(ctx, attended, x, attended);
+  }
+  const Tensor out = feed_forward(ctx, mb, sum.y, state);
+  ops::add(ctx, out, sum.sum, out);
   return out;
 }
 
 Tensor TransformerBlock::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
-  auto& state = saved.get<BlockState>();
-  const Tensor dout = ffn_post_norm_ ? ffn_post_norm_->backward(ctx, dy, Tensor(), state.ffn_post_norm) : dy;
-  const Tensor dnormed_sum = with_ffn([&](auto& ffn) { return ffn.backward_input(ctx, dout, state.ffn); });
-  const Tensor dsum = ffn_norm_.backward(ctx, dnormed_sum, dy, state.ffn_norm);
-  const Tensor dattended =
-      attention_post_norm_ ? attention_post_norm_->backward(ctx, dsum, Tensor(), state.attention_post_norm)
-                           : dsum;
+  auto& state = saved.get<State>();
+  if (side_by_side_) return backward_side_by_side(ctx, dy, state);
+  const Tensor dout = normed_backward(ctx, ffn_post_norm_, dy, state.ffn_post_norm);
+  const Tensor dtaken = with_ffn([&](auto& ffn) { return ffn.backward_input(ctx, dout, state.ffn); });
+  const Tensor dsum = joined(ctx, ffn_norm_, dtaken, dy, state.ffn_norm);
+  const Tensor dattended = normed_backward(ctx, attention_post_norm_, dsum, state.attention_post_norm);
   const Tensor dnormed = attention_.backward_input(ctx, dattended, state.attention);
-  return attention_norm_.backward(ctx, dnormed, dsum, state.attention_norm);
+  return joined(ctx, attention_norm_, dnormed, dsum, state.attention_norm);
+}
+
+Tensor TransformerBlock::forward_side_by_side(Context& ctx, const MicroBatch& mb, const Tensor& x,
+                                              State& state) {
+  const Tensor attended = attend(ctx, mb, x, state);
+  const Tensor out = feed_forward(ctx, mb, normed(ctx, ffn_norm_, x, state.ffn_norm), state);
+  ops::add(ctx, out, attended, out);
+  ops::add(ctx, out, x, out);
+  return out;
+}
+
+Tensor TransformerBlock::backward_side_by_side(Context& ctx, const Tensor& dy, State& state) {
+  const Tensor dtaken = with_ffn([&](auto& ffn) { return ffn.backward_input(ctx, dy, state.ffn); });
+  const Tensor dsum = joined(ctx, ffn_norm_, dtaken, dy, state.ffn_norm);
+  const Tensor dnormed = attention_.backward_input(ctx, dy, state.attention);
+  return joined(ctx, attention_norm_, dnormed, dsum, state.attention_norm);
 }
 
 void TransformerBlock::backward_weight(Context& ctx, Saved& saved) {
-  auto& state = saved.get<BlockState>();
+  auto& state = saved.get<State>();
   with_ffn([&](auto& ffn) { ffn.backward_weight(ctx, state.ffn); });
   attention_.backward_weight(ctx, state.attention);
   saved.clear();

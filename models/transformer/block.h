@@ -1,6 +1,7 @@
-// TransformerBlock: attention and feed-forward, each behind a norm and beside a residual path (pre-norm, as
-// in GPT-2 and Llama), or between two norms (as in Gemma 2). Input and output lie in the outer region of
-// tensor parallelism.
+// TransformerBlock: attention and feed-forward, each beside a residual path and behind a norm (pre-norm, as
+// in GPT-2 and Llama), between two (as in Gemma 2) or before one (as in OLMo 2); or side by side, each behind
+// a norm, beside one residual path (as in GPT-NeoX). Input and output lie in the outer region of tensor
+// parallelism.
 #pragma once
 
 #include <memory>
@@ -33,6 +34,11 @@ class TransformerBlock final : public Layer {
   void collect_statistics(std::vector<LayerStatistics*>& statistics) override;
 
  private:
+  struct State;
+  Tensor attend(Context& ctx, const MicroBatch& mb, const Tensor& x, State& state);
+  Tensor feed_forward(Context& ctx, const MicroBatch& mb, const Tensor& x, State& state);
+  Tensor forward_side_by_side(Context& ctx, const MicroBatch& mb, const Tensor& x, State& state);
+  Tensor backward_side_by_side(Context& ctx, const Tensor& dy, State& state);
   template <class F>
   auto with_ffn(F&& f) {
     return experts_ ? f(*experts_) : f(*ffn_);
@@ -40,10 +46,10 @@ class TransformerBlock final : public Layer {
 
   int64_t index_;
   std::shared_ptr<BlockParameters> parameters_;
-  Norm attention_norm_;
+  bool side_by_side_;
   Attention attention_;
-  Norm ffn_norm_;
-  std::optional<Norm> attention_post_norm_, ffn_post_norm_;  // of what the parts make
+  std::optional<Norm> attention_norm_, ffn_norm_;            // of what the parts take
+  std::optional<Norm> attention_post_norm_, ffn_post_norm_;  // of what they make
   std::optional<FeedForward> ffn_;                           // one of the two
   std::optional<MoeFeedForward> experts_;
 };

@@ -33,6 +33,19 @@ void gelu_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor
   TRIREME_DISPATCH(gelu_backward, ctx, x, dy, dx);
 }
 
+void gelu_erf(Context& ctx, const Tensor& x, const Tensor& y) {
+  expect_compute_type("gelu_erf", "x", x);
+  expect_like("gelu_erf", "y", y, x);
+  TRIREME_DISPATCH(gelu_erf, ctx, x, y);
+}
+
+void gelu_erf_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  expect_compute_type("gelu_erf_backward", "x", x);
+  expect_like("gelu_erf_backward", "dy", dy, x);
+  expect_like("gelu_erf_backward", "dx", dx, x);
+  TRIREME_DISPATCH(gelu_erf_backward, ctx, x, dy, dx);
+}
+
 void swiglu(Context& ctx, const Tensor& gate_up, const Tensor& y) {
   check_halves("swiglu", gate_up, "y", y);
   TRIREME_DISPATCH(swiglu, ctx, gate_up, y);

@@ -14,6 +14,15 @@ TRIREME_OP_BODIES(gelu, Context& ctx, const Tensor& x, const Tensor& y)
 void gelu_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx);
 TRIREME_OP_BODIES(gelu_backward, Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx)
 
+/// The exact GELU, x Phi(x) with the normal distribution's Phi (arXiv 1606.08415). One compute type, any
+/// shape.
+void gelu_erf(Context& ctx, const Tensor& x, const Tensor& y);
+TRIREME_OP_BODIES(gelu_erf, Context& ctx, const Tensor& x, const Tensor& y)
+
+/// dx = dy * (Phi(x) + x Phi'(x)). dx may be dy.
+void gelu_erf_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx);
+TRIREME_OP_BODIES(gelu_erf_backward, Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx)
+
 /// y[N,F] = SiLU(gate) * up, where gate_up[N,2F] holds gate in its first F columns and up in the rest
 /// (Shazeer, arXiv 2002.05202).
 void swiglu(Context& ctx, const Tensor& gate_up, const Tensor& y);

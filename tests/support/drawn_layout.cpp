@@ -92,6 +92,21 @@ void draw_sharing(uint64_t seed, LayoutRun& run) {
   run.model.share = every * (1 + Draw(seed + 7777).below(groups));
 }
 
+void draw_block_kinds(uint64_t seed, LayoutRun& run) {
+  Draw draw(seed + 3333);
+  ModelConfig& model = run.model;
+  model.parallel_residual = draw.below(2) == 0;
+  model.norm_placement = model.parallel_residual
+                             ? NormPlacement::before
+                             : draw.of({NormPlacement::after, NormPlacement::after, NormPlacement::both});
+  model.qk_norm =
+      draw.of({QkNormKind::none, QkNormKind::head, QkNormKind::projection, QkNormKind::projection});
+  model.activation = draw.of({ActivationKind::gelu_erf, ActivationKind::swiglu, ActivationKind::gelu});
+  model.bias = draw.of({BiasKind::none, BiasKind::qkv, BiasKind::attention, BiasKind::all});
+  model.norm = draw.of({NormKind::layer_norm, NormKind::rms_norm});
+  if (draw.below(2) == 0) model.num_kv_heads = draw.of({1, 2, 4});
+}
+
 std::string text_of(const LayoutRun& run) {
   const ParallelPlan& p = run.plan;
   return fmt::format(

@@ -15,6 +15,10 @@ LayoutRun draw_layout(uint64_t seed);
 /// Has the layers of a drawn run share weights, in groups of a number that fits and is drawn too.
 void draw_sharing(uint64_t seed, LayoutRun& run);
 
+/// Gives the model of a drawn run kinds of blocks that no family of draw_layout() has: norms behind the parts
+/// alone, parts side by side, QK norm over whole projections, the exact GELU, biases of some layers.
+void draw_block_kinds(uint64_t seed, LayoutRun& run);
+
 /// All that was drawn, in a line.
 std::string text_of(const LayoutRun& run);
 

@@ -68,40 +68,6 @@ OptionValue family_value() {
   return value;
 }
 
-// A switch with two values more.
-OptionValue bias_value() {
-  const auto field = [](auto& c) -> auto& { return c.model.bias; };
-  OptionValue value = choice<BiasKind>(field, {{"on", BiasKind::all},
-                                               {"off", BiasKind::none},
-                                               {"qkv", BiasKind::qkv},
-                                               {"attention", BiasKind::attention}});
-  value.is_switch = true;
-  const auto set = value.set;
-  value.set = [=](RunConfig& config, const std::string& text) {
-    const bool on = text == "true" || text == "yes" || text == "1";
-    const bool off = text == "false" || text == "no" || text == "0";
-    return set(config, on ? "on" : off ? "off" : text);
-  };
-  return value;
-}
-
-std::string needs_rotary(const RunConfig& config) {
-  if (config.model.positions == PositionKind::rotary) return "";
-  return fmt::format("family {} has learned positions; rotary ones come with --model.family llama",
-                     to_string(config.model.family));
-}
-
-std::string needs_window(const RunConfig& config) {
-  return config.model.window > 0 ? "" : "it belongs to --model.window above 0";
-}
-
-std::string needs_scaling(const RunConfig& config) {
-  const std::string reason = needs_rotary(config);
-  if (!reason.empty() || config.model.rotary_scaling_factor > 1) return reason;
-  return "it belongs to --model.rotary-scaling above 1";
-}
-
-/// Sets the same field; written by its new name alone.
 }  // namespace
 
 std::vector<Option> model_options() {
@@ -154,24 +120,6 @@ std::vector<Option> model_options() {
            [](auto& c) -> auto& { return c.model.max_positions; }, 1, 1 << 28),
        "longest sequence the model takes; with learned positions, rows of their table",
        "train.seq-len where given, else 1024"},
-      {section, "bias", "", bias_value(),
-       "biases: on: of all linear layers and LayerNorms; qkv: of query, key and value alone; "
-       "attention: of the output projection too",
-       "on; llama: off"},
-      {section, "tied", "", on_off([](auto& c) -> auto& { return c.model.tied_embeddings; }),
-       "tie the output head to the token embedding", "on; llama: off"},
-      {section, "window", "",
-       whole(
-           [](auto& c) -> auto& { return c.model.window; }, 0, 1 << 28),
-       "sliding-window attention: each token attends to the last N tokens, itself included, "
-       "which saves time and memory on long sequences; 0: full causal attention",
-       "0; gemma2 and mistral: 4096"},
-      {section, "window-pattern", "",
-       whole(
-           [](auto& c) -> auto& { return c.model.window_pattern; }, 0, 1 << 14),
-       "use full attention in every N-th block instead of the window (2: local and global blocks "
-       "alternate); 0: use the window in all blocks",
-       "0; gemma2: 2", needs_window},
       {section, "norm-eps", "",
        real(
            [](auto& c) -> auto& { return c.model.norm_eps; }, 1e-12),
@@ -180,19 +128,6 @@ std::vector<Option> model_options() {
        real(
            [](auto& c) -> auto& { return c.model.init_std; }, 1e-12),
        "standard deviation of the initial weights", ""},
-      {section, "rotary-theta", "",
-       real(
-           [](auto& c) -> auto& { return c.model.rotary_theta; }, 1),
-       "base of the rotary position embedding (RoPE theta)", "", needs_rotary},
-      {section, "rotary-scaling", "",
-       real(
-           [](auto& c) -> auto& { return c.model.rotary_scaling_factor; }, 1),
-       "RoPE scaling factor for longer contexts, as in Llama 3.1 (stretches low frequencies); 1: none", "",
-       needs_rotary},
-      {section, "rotary-original-positions", "",
-       whole(
-           [](auto& c) -> auto& { return c.model.rotary_original_positions; }, 1),
-       "context length before RoPE scaling", "", needs_scaling},
       {section, "init-from", "init-from",
        text(
            [](auto& c) -> auto& { return c.start.file; }, "DIR|FILE"),

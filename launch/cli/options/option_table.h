@@ -21,6 +21,8 @@ std::span<const OptionSection> option_sections();
 std::string needs_experts(const RunConfig& config);
 
 std::vector<Option> model_options();
+std::vector<Option> model_kind_options();    ///< of section model: kinds of parts, window
+std::vector<Option> model_rotary_options();  ///< of section model
 std::vector<Option> moe_options();
 std::vector<Option> data_options();
 std::vector<Option> train_options();

@@ -78,6 +78,32 @@ OptionValue real(Field field, double least, double below = std::numeric_limits<d
   return value;
 }
 
+/// Numbers above 0 with commas between them, each to the last bit; none: an empty text.
+template <class Field>
+OptionValue numbers(Field field) {
+  OptionValue value;
+  value.placeholder = "X,X,...";
+  value.set = [=](RunConfig& config, const std::string& text) -> std::string {
+    std::vector<double> list;
+    for (size_t begin = 0; !text.empty() && begin <= text.size();) {
+      const size_t end = std::min(text.find(',', begin), text.size());
+      const auto number = parse_number<double>(std::string_view(text).substr(begin, end - begin));
+      if (!number || !(*number > 0) || !std::isfinite(static_cast<float>(*number)))
+        return "numbers above 0 with commas between them, without blanks, such as 1,1.25,2";
+      list.push_back(*number);
+      begin = end + 1;
+    }
+    field(config) = std::move(list);
+    return "";
+  };
+  value.get = [=](const RunConfig& config) {
+    std::string text;
+    for (const double number : field(config)) text += (text.empty() ? "" : ",") + fmt::to_string(number);
+    return text;
+  };
+  return value;
+}
+
 template <class Field>
 OptionValue on_off(Field field) {
   OptionValue value;

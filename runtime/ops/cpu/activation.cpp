@@ -9,6 +9,7 @@ namespace {
 // 0.5 (1 + tanh(u)) = sigmoid(2 u): one form for both tails, without the cancellation of 1 + tanh.
 constexpr float kTwoSqrt2OverPi = 1.5957691216f;
 constexpr float kCubic = 0.044715f;
+constexpr float kInverseSqrt2Pi = 0.3989422804f;
 
 template <class T>
 TRIREME_INLINE void gelu_loop(const T* x, T* y, int64_t n) {
@@ -27,6 +28,25 @@ TRIREME_INLINE void gelu_backward_loop(const T* x, const T* dy, T* dx, int64_t n
     const float s = fast_sigmoid(kTwoSqrt2OverPi * (v + kCubic * v * v * v));
     const float slope = kTwoSqrt2OverPi * (1.0f + 3.0f * kCubic * v * v);
     store(dx + i, static_cast<float>(dy[i]) * (s + v * s * (1.0f - s) * slope));
+  }
+}
+
+template <class T>
+TRIREME_INLINE void gelu_erf_loop(const T* x, T* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float v = x[i];
+    store(y + i, v * fast_normal(v).below);
+  }
+}
+
+template <class T>
+TRIREME_INLINE void gelu_erf_backward_loop(const T* x, const T* dy, T* dx, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float v = x[i];
+    const Normal normal = fast_normal(v);
+    store(dx + i, static_cast<float>(dy[i]) * (normal.below + v * (kInverseSqrt2Pi * normal.bell)));
   }
 }
 
@@ -79,6 +99,10 @@ TRIREME_INLINE void swiglu_backward_loop(const T* gate, const T* up, const T* dy
   TRIREME_VECTORIZED void gelu_backward_range(const T* x, const T* dy, T* dx, int64_t n) {               \
     gelu_backward_loop(x, dy, dx, n);                                                                    \
   }                                                                                                      \
+  TRIREME_VECTORIZED void gelu_erf_range(const T* x, T* y, int64_t n) { gelu_erf_loop(x, y, n); }        \
+  TRIREME_VECTORIZED void gelu_erf_backward_range(const T* x, const T* dy, T* dx, int64_t n) {           \
+    gelu_erf_backward_loop(x, dy, dx, n);                                                                \
+  }                                                                                                      \
   TRIREME_VECTORIZED void swiglu_row(const T* gate, const T* up, T* y, int64_t n) {                      \
     swiglu_loop(gate, up, y, n);                                                                         \
   }                                                                                                      \
@@ -94,6 +118,30 @@ TRIREME_INLINE void swiglu_backward_loop(const T* gate, const T* up, const T* dy
     geglu_backward_loop(gate, up, dy, dgate, dup, n);                                                    \
   }
 TRIREME_EACH_COMPUTE_TYPE(TRIREME_DEFINE_KERNELS)
+
+/// range(x, y, n) for ranges that cover the elements.
+template <class Range>
+void for_ranges(Context& ctx, const Tensor& x, const Tensor& y, const Range& range) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    const T* in = x.data<T>();
+    T* out = y.data<T>();
+    parallel_elements(ctx, x.numel(),
+                      [&](int64_t begin, int64_t end) { range(in + begin, out + begin, end - begin); });
+  });
+}
+
+/// range(x, dy, dx, n), as above.
+template <class Range>
+void for_ranges_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx,
+                         const Range& range) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    const T *in = x.data<T>(), *dout = dy.data<T>();
+    T* din = dx.data<T>();
+    parallel_elements(ctx, x.numel(), [&](int64_t begin, int64_t end) {
+      range(in + begin, dout + begin, din + begin, end - begin);
+    });
+  });
+}
 
 /// row(gate, up, y, width) for each row of gate_up.
 template <class Row>
@@ -132,21 +180,21 @@ void for_gated_rows_backward(Context& ctx, const Tensor& gate_up, const Tensor& 
 }  // namespace
 
 void gelu(Context& ctx, const Tensor& x, const Tensor& y) {
-  with_compute_type(x.dtype(), [&]<class T>(T) {
-    const T* in = x.data<T>();
-    T* out = y.data<T>();
-    parallel_elements(ctx, x.numel(),
-                      [&](int64_t begin, int64_t end) { gelu_range(in + begin, out + begin, end - begin); });
-  });
+  for_ranges(ctx, x, y, [](auto in, auto out, int64_t n) { gelu_range(in, out, n); });
 }
 
 void gelu_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {
-  with_compute_type(x.dtype(), [&]<class T>(T) {
-    const T *in = x.data<T>(), *dout = dy.data<T>();
-    T* din = dx.data<T>();
-    parallel_elements(ctx, x.numel(), [&](int64_t begin, int64_t end) {
-      gelu_backward_range(in + begin, dout + begin, din + begin, end - begin);
-    });
+  for_ranges_backward(ctx, x, dy, dx,
+                      [](auto in, auto dout, auto din, int64_t n) { gelu_backward_range(in, dout, din, n); });
+}
+
+void gelu_erf(Context& ctx, const Tensor& x, const Tensor& y) {
+  for_ranges(ctx, x, y, [](auto in, auto out, int64_t n) { gelu_erf_range(in, out, n); });
+}
+
+void gelu_erf_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  for_ranges_backward(ctx, x, dy, dx, [](auto in, auto dout, auto din, int64_t n) {
+    gelu_erf_backward_range(in, dout, din, n);
   });
 }
 

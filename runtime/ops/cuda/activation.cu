@@ -9,6 +9,7 @@ namespace {
 // 0.5 (1 + tanh(u)) = sigmoid(2 u), as in the CPU body.
 constexpr float kTwoSqrt2OverPi = 1.5957691216f;
 constexpr float kCubic = 0.044715f;
+constexpr float kInverseSqrt2 = 0.7071067812f, kInverseSqrt2Pi = 0.3989422804f;
 
 __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ float gelu_gate(float x) { return sigmoid(kTwoSqrt2OverPi * (x + kCubic * x * x * x)); }
@@ -37,6 +38,35 @@ struct GeluBackward {
       const float s = gelu_gate(v[j]), slope = kTwoSqrt2OverPi * (1.0f + 3.0f * kCubic * v[j] * v[j]);
       d[j] *= s + v[j] * s * (1.0f - s) * slope;
     }
+    store(dx + i, count, d);
+  }
+};
+
+/// The share of the normal distribution below x; erfc keeps the digits of its tail.
+__device__ float normal_below(float x) { return 0.5f * erfcf(-kInverseSqrt2 * x); }
+
+template <class T>
+struct GeluErf {
+  const T* x;
+  T* y;
+  __device__ void operator()(int64_t i, int count) const {
+    float v[kPack];
+    load(x + i, count, v);
+    for (float& value : v) value *= normal_below(value);
+    store(y + i, count, v);
+  }
+};
+
+template <class T>
+struct GeluErfBackward {
+  const T *x, *dy;
+  T* dx;
+  __device__ void operator()(int64_t i, int count) const {
+    float v[kPack], d[kPack];
+    load(x + i, count, v);
+    load(dy + i, count, d);
+    for (int j = 0; j < kPack; ++j)
+      d[j] *= normal_below(v[j]) + v[j] * (kInverseSqrt2Pi * expf(-0.5f * v[j] * v[j]));
     store(dx + i, count, d);
   }
 };
@@ -118,6 +148,18 @@ void gelu(Context& ctx, const Tensor& x, const Tensor& y) {
 void gelu_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {
   with_compute_type(x.dtype(), [&]<class T>(T) {
     launch_elementwise(ctx, x.numel(), GeluBackward<T>{x.data<T>(), dy.data<T>(), dx.data<T>()});
+  });
+}
+
+void gelu_erf(Context& ctx, const Tensor& x, const Tensor& y) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, x.numel(), GeluErf<T>{x.data<T>(), y.data<T>()});
+  });
+}
+
+void gelu_erf_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, x.numel(), GeluErfBackward<T>{x.data<T>(), dy.data<T>(), dx.data<T>()});
   });
 }
 

@@ -15,6 +15,7 @@
 #include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
 #include "runtime/ops/routing.h"
+#include "runtime/ops/shared_norm.h"
 #include "runtime/ops/training/adamw.h"
 #include "runtime/ops/training/clip.h"
 #include "runtime/ops/training/cross_entropy.h"
@@ -37,6 +38,8 @@ std::string cudnn_version() { return ""; }
 
 void gelu(Context&, CT, CT) { missing("gelu"); }
 void gelu_backward(Context&, CT, CT, CT) { missing("gelu_backward"); }
+void gelu_erf(Context&, CT, CT) { missing("gelu_erf"); }
+void gelu_erf_backward(Context&, CT, CT, CT) { missing("gelu_erf_backward"); }
 void swiglu(Context&, CT, CT) { missing("swiglu"); }
 void swiglu_backward(Context&, CT, CT, CT) { missing("swiglu_backward"); }
 void geglu(Context&, CT, CT) { missing("geglu"); }
@@ -91,6 +94,10 @@ void grouped_linear_backward_weight(Context&, CT, CT, Counts, CT) {
 }
 void rms_norm_heads(Context&, CC, CT, float, CC, CT) { missing("rms_norm_heads"); }
 void rms_norm_heads_backward(Context&, CC, CC, CT, CT, CC, CT) { missing("rms_norm_heads_backward"); }
+void shared_norm_squares(Context&, CC, CC) { missing("shared_norm_squares"); }
+void shared_norm(Context&, CC, CC, int64_t, CT, float, CC, CC) { missing("shared_norm"); }
+void shared_norm_backward_sums(Context&, CC, CC, CT, CC, CC, CT) { missing("shared_norm_backward_sums"); }
+void shared_norm_backward(Context&, CC, CC, CT, CC, CC, int64_t, CC) { missing("shared_norm_backward"); }
 void layer_norm(Context&, CT, CT, CT, CT, float, CT, CT, CT, CT) { missing("layer_norm"); }
 void layer_norm_backward(Context&, CT, CT, CT, CT, CT, CT, CT, CT, CT) { missing("layer_norm_backward"); }
 void rms_norm(Context&, CT, CT, CT, float, CT, CT, CT) { missing("rms_norm"); }

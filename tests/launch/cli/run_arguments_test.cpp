@@ -271,7 +271,15 @@ TEST(RunArguments, OptionsWithoutEffectAreFaults) {
        "--checkpoint.async is off"},
       {{"--model.rotary-theta", "500000"}, "--model.family llama"},
       {{"--model.rotary-original-positions", "64", "--model.family", "llama"},
-       "--model.rotary-scaling above 1"}};
+       "--model.rotary-scaling above 1"},
+      {{"--model.window-from", "2"}, "--model.window above 0"},
+      {{"--model.rotary-local-theta", "100", "--model.family", "gemma"}, "--model.window above 0"},
+      {{"--model.no-rotary-every", "2"}, "--model.positions rotary"},
+      {{"--model.rotary-beta-fast", "16", "--preset", "llama3-1b"}, "--model.rotary-scaling-type yarn"},
+      {{"--model.rotary-truncate", "off", "--preset", "gemma3-4b"}, "--model.rotary-scaling-type yarn"},
+      {{"--model.rotary-attention-factor", "2", "--preset", "llama3-1b"}, "yarn or longrope"},
+      {{"--model.rotary-long-factors", "1,2", "--preset", "llama3-1b"},
+       "--model.rotary-scaling-type longrope"}};
   for (auto [args, reason] : cases) {
     args.insert(args.begin(), {"--data.text", "a"});
     EXPECT_THAT(fault_of(args), AllOf(HasSubstr("has no effect"), HasSubstr(reason))) << args[2];
@@ -407,6 +415,86 @@ TEST(RunArguments, WrittenConfigsReadBackEqual) {
     EXPECT_EQ(write_config(again.config), text);
     EXPECT_THAT(again.notes, IsEmpty());
   }
+}
+
+// Every field of it, with values that only the last bit tells apart.
+ModelConfig unusual_model(RotaryScaling scaling) {
+  ModelConfig c;
+  c.family = ModelFamily::olmo2;
+  c.vocab_size = 71;
+  c.num_layers = 9;
+  c.share = 4;
+  c.hidden_size = 30;
+  c.num_heads = 4;
+  c.num_kv_heads = 2;
+  c.given_head_dim = 6;
+  c.ffn_size = 17;
+  c.max_positions = 61;
+  c.norm = NormKind::layer_norm;
+  c.activation = ActivationKind::gelu_erf;
+  c.positions = PositionKind::rotary;
+  c.bias = BiasKind::attention;
+  c.tied_embeddings = false;
+  c.norm_placement = NormPlacement::both;
+  c.qk_norm = QkNormKind::head;
+  c.scales_embedding = true;
+  c.query_scalar = 6.000000000000001;
+  c.attention_soft_cap = 0.1 + 0.2;
+  c.logit_soft_cap = 29.999999999999996;
+  c.window = 7;
+  c.window_pattern = 3;
+  c.window_from = 2;
+  c.norm_eps = 1.0000000000000002e-6;
+  c.rotary_theta = 1234.5678901234567;
+  c.rotary_dims = 4;
+  c.rotary_local_theta = 99.999999999999986;
+  c.no_rotary_every = 5;
+  c.rotary_scaling_factor = 4.0000000000000009;
+  c.rotary_scaling = scaling;
+  c.rotary_original_positions = 16;
+  c.init_std = 0.030000000000000002;
+  if (scaling == RotaryScaling::linear) c.rotary_original_positions = ModelConfig().rotary_original_positions;
+  if (scaling == RotaryScaling::llama3) {
+    c.rotary_low_freq_factor = 1.1000000000000001;
+    c.rotary_high_freq_factor = 1.1000000000000003;
+  } else if (scaling == RotaryScaling::yarn) {
+    c.rotary_beta_fast = 31.999999999999996;
+    c.rotary_beta_slow = 0.30000000000000004;
+    c.rotary_truncate = false;
+    c.rotary_attention_factor = 1.0986122886681098;
+  } else if (scaling == RotaryScaling::longrope) {
+    c.rotary_attention_factor = 1.1902380714238083;
+    c.rotary_short_factors = {1.0299999713897705, 0.30000000000000004};
+    c.rotary_long_factors = {1e-3, 64.123456789012345};
+  }
+  return c;
+}
+
+TEST(RunArguments, AnyModelIsWrittenAndReadToTheLastBit) {
+  for (const RotaryScaling scaling :
+       {RotaryScaling::llama3, RotaryScaling::linear, RotaryScaling::yarn, RotaryScaling::longrope}) {
+    RunConfig config = parse({"--train.seq-len", "61", "--parallel.data", "1"}).config;
+    config.model = unusual_model(scaling);
+    const std::string text = write_config(config);
+    const ConfigFile file(text);
+    EXPECT_EQ(parse_run_arguments(train_rules(), Args{"--config", file.path()}, 1).config.model, config.model)
+        << text;
+  }
+}
+
+TEST(RunArguments, ListsOfNumbersNameWhatIsWrong) {
+  for (const char* list : {"1,", ",1", "1,,2", "1, 2", "0,1", "-1", "1e39", "nan", "x"}) {
+    EXPECT_THAT(fault_of({"--data.text", "a", "--model.family", "phi3", "--model.rotary-scaling", "4",
+                          "--model.rotary-scaling-type", "longrope", "--model.rotary-long-factors", list}),
+                AllOf(HasSubstr("model.rotary-long-factors is"), HasSubstr("such as 1,1.25,2")))
+        << list;
+  }
+}
+
+// A scaled model was trained on its shorter contexts first.
+TEST(RunArguments, TheSequenceLengthOfAScaledModelIsTheOriginalOne) {
+  EXPECT_EQ(parse({"--preset", "gemma3-4b"}).config.train.seq_len, 16384);
+  EXPECT_EQ(parse({"--preset", "llama3-8b"}).config.train.seq_len, 8192);
 }
 
 TEST(OptionTable, KeysAreUniqueAndTheirDefaultsReadBack) {

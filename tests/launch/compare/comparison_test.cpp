@@ -125,7 +125,7 @@ TEST(CompareSpeed, RepeatsAreNoise) {
 TEST(CompareSpeed, ThreePercentAreFoundWithRepeats) {
   DrawnRuns drawn(3);
   EXPECT_GE(num_found(20, [&] { return std::pair(drawn.draw_several(8), drawn.draw_several(8, 1.03)); }), 19);
-  const Verdict verdict = compare_speed(drawn.draw_several(8), drawn.draw_several(8, 1.03), {});
+  const NoiseVerdict verdict = compare_speed(drawn.draw_several(8), drawn.draw_several(8, 1.03), {});
   EXPECT_THAT(verdict.text,
               testing::MatchesRegex("B is [0-9.]+ % slower \\(95 %: [0-9.]+ to [0-9.]+ %\\): .*"));
   EXPECT_NEAR(verdict.difference.value, 0.03, 0.015);
@@ -149,7 +149,7 @@ TEST(CompareSpeed, RunsInTurnsAreComparedInPairs) {
     a.push_back(drawn.draw(weather, 0.002));
     b.push_back(drawn.draw(1.03 * weather, 0.002));
   }
-  const Verdict in_turns = compare_speed(a, b, {});
+  const NoiseVerdict in_turns = compare_speed(a, b, {});
   EXPECT_THAT(in_turns.method, HasSubstr("6 pairs of runs"));
   EXPECT_FALSE(in_turns.is_noise);
   EXPECT_NEAR(in_turns.difference.value, 0.03, 0.01);
@@ -161,7 +161,7 @@ TEST(CompareSpeed, BatchesOfOtherSizesAreComparedByTheToken) {
   DrawnRuns drawn(6);
   ComparedRun a = drawn.draw(1, 0), b = drawn.draw(2, 0);
   for (ComparedStep& step : b.steps) step.tok_s *= 2;
-  const Verdict verdict = compare_speed({a}, {b}, {});
+  const NoiseVerdict verdict = compare_speed({a}, {b}, {});
   EXPECT_TRUE(verdict.is_noise) << verdict.text;
   EXPECT_NEAR(verdict.b / verdict.a, 2, 0.05);
 }
@@ -175,11 +175,11 @@ TEST(CompareSpeed, WithoutWaitsForCoresStepsThatNothingHeldUpCount) {
       step.core_wait_ms = std::nan("");  // of a version that does not say it
     }
   }
-  const Verdict sure = compare_speed({runs[0]}, {runs[1]}, {});
+  const NoiseVerdict sure = compare_speed({runs[0]}, {runs[1]}, {});
   EXPECT_THAT(sure.method, HasSubstr("steps that nothing held up"));
   EXPECT_NEAR(sure.a, 60, 1.5);
   for (ComparedStep& step : runs[1].steps) step.is_sure = false;
-  const Verdict all = compare_speed({runs[0]}, {runs[1]}, {});
+  const NoiseVerdict all = compare_speed({runs[0]}, {runs[1]}, {});
   EXPECT_THAT(all.method, HasSubstr("time of all steps"));
   EXPECT_GT(all.a, sure.a + 3) << "the waits are in it";
   for (ComparedRun& run : runs) {  // of several ranks
@@ -190,7 +190,7 @@ TEST(CompareSpeed, WithoutWaitsForCoresStepsThatNothingHeldUpCount) {
 
 TEST(CompareSpeed, OfTooFewStepsNothingIsSaid) {
   DrawnRuns drawn(7);
-  const Verdict verdict = compare_speed({drawn.draw(1, 0, 7)}, {drawn.draw()}, {});
+  const NoiseVerdict verdict = compare_speed({drawn.draw(1, 0, 7)}, {drawn.draw()}, {});
   EXPECT_FALSE(verdict.is_known);
   EXPECT_THAT(verdict.text, StartsWith("not compared: run has too few steps"));
 }

@@ -73,6 +73,24 @@ TEST(ModelConfig, EveryFaultIsListedWithNumbersAndNeighbours) {
                                              HasSubstr("model.norm-eps is 0")));
 }
 
+TEST(ModelConfig, SideBySidePartsHaveNormsBeforeThemAlone) {
+  ModelConfig config;
+  config.parallel_residual = true;
+  EXPECT_THAT(errors_of(config), testing::IsEmpty());
+  for (const QkNormKind kind : {QkNormKind::head, QkNormKind::projection}) {
+    config.qk_norm = kind;
+    EXPECT_THAT(errors_of(config), testing::IsEmpty());
+  }
+  config.norm_placement = NormPlacement::both;
+  EXPECT_THAT(errors_of(config), ElementsAre(AllOf(HasSubstr("model.norm-placement both"),
+                                                   HasSubstr("nearest are model.norm-placement pre, or "
+                                                             "model.parallel-residual off"))));
+  config.norm_placement = NormPlacement::after;
+  EXPECT_THAT(errors_of(config), ElementsAre(HasSubstr("model.norm-placement post")));
+  config.parallel_residual = false;
+  EXPECT_THAT(errors_of(config), testing::IsEmpty());
+}
+
 TEST(ModelConfig, OfAPatternOfBlocksTheLastOneHasNoWindow) {
   ModelConfig config;
   config.window = 8;
@@ -128,6 +146,62 @@ TEST(ModelConfig, MoreHeadsThanNumbers) {
   config.num_heads = config.num_kv_heads = 12;
   EXPECT_THAT(errors_of(config),
               ElementsAre(AllOf(HasSubstr("nearest are hidden 12"), HasSubstr("heads 8"))));
+}
+
+TEST(ModelConfig, FaultsOfRotaryPositionsNameWhatWorks) {
+  ModelConfig usual;
+  apply_family(usual, ModelFamily::llama);
+  const auto faults = [&](const auto& change) {
+    ModelConfig config = usual;
+    change(config);
+    return errors_of(config);
+  };
+  using M = ModelConfig;
+  EXPECT_THAT(faults([](M& c) { c.rotary_dims = 15; }),
+              ElementsAre(AllOf(HasSubstr("rotary-dims is 15"), HasSubstr("14 or 16"))));
+  EXPECT_THAT(faults([](M& c) { c.rotary_dims = 66; }),
+              ElementsAre(AllOf(HasSubstr("a head has 64"), HasSubstr("nearest is 64"))));
+  EXPECT_THAT(faults([](M& c) { c.given_head_dim = 5, c.rotary_dims = 4; }), testing::IsEmpty());
+  EXPECT_THAT(faults([](M& c) { c.no_rotary_every = 1; }),
+              ElementsAre(HasSubstr("no block would have positions")));
+  EXPECT_THAT(faults([](M& c) { c.rotary_scaling_factor = 0.5; }),
+              ElementsAre(HasSubstr("must be 1 (none) or more")));
+  EXPECT_THAT(faults([](M& c) { c.rotary_high_freq_factor = 1; }), testing::IsEmpty()) << "nothing is scaled";
+  EXPECT_THAT(faults([](M& c) { c.rotary_high_freq_factor = 1, c.rotary_scaling_factor = 2; }),
+              ElementsAre(HasSubstr("the second above the first")));
+  const auto of_kind = [&](RotaryScaling kind, const auto& change) {
+    return faults([&](M& c) { c.rotary_scaling = kind, c.rotary_scaling_factor = 8, change(c); });
+  };
+  EXPECT_THAT(of_kind(RotaryScaling::yarn, [](M& c) { c.rotary_beta_fast = 0.5; }),
+              ElementsAre(HasSubstr("model.rotary-beta-fast 0.5 and model.rotary-beta-slow 1")));
+  EXPECT_THAT(of_kind(RotaryScaling::yarn, [](M& c) { c.rotary_theta = 1; }),
+              ElementsAre(HasSubstr("above 1")));
+  EXPECT_THAT(of_kind(RotaryScaling::yarn, [](M& c) { c.rotary_attention_factor = -1; }),
+              ElementsAre(HasSubstr("0 for the paper's")));
+  EXPECT_THAT(of_kind(RotaryScaling::longrope, [](M&) {}),
+              ElementsAre(AllOf(HasSubstr("rotary-short-factors has 0 numbers"), HasSubstr("needs 32")),
+                          HasSubstr("rotary-long-factors has 0 numbers")));
+  EXPECT_THAT(of_kind(RotaryScaling::longrope,
+                      [](M& c) {
+                        c.rotary_dims = 4;
+                        c.rotary_short_factors = {1, 2};
+                        c.rotary_long_factors = {1, 2, 3};
+                      }),
+              ElementsAre(AllOf(HasSubstr("rotary-long-factors has 3"), HasSubstr("needs 2"))));
+  EXPECT_THAT(of_kind(RotaryScaling::linear, [](M&) {}), testing::IsEmpty());
+}
+
+TEST(ModelConfig, AWindowBeginsWithinTheModel) {
+  ModelConfig config;
+  config.window = 8;
+  config.window_from = 11;
+  EXPECT_THAT(errors_of(config), testing::IsEmpty());
+  EXPECT_EQ(config.window_of(10), 0);
+  EXPECT_EQ(config.window_of(11), 8);
+  config.window_from = 12;
+  EXPECT_THAT(errors_of(config), ElementsAre(AllOf(HasSubstr("window-from is 12"), HasSubstr("0 to 11"))));
+  config.window = 0;
+  EXPECT_THAT(errors_of(config), testing::IsEmpty()) << "it has no effect";
 }
 
 TEST(ModelConfig, RotaryPairsNeedAnEvenHead) {

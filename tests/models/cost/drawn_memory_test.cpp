@@ -56,6 +56,19 @@ TEST_P(MemoryOfSharedLayers, IsAsPredicted) {
   expect_as_predicted(run);
 }
 
+class MemoryOfBlockKinds : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(MemoryOfBlockKinds, IsAsPredicted) {
+  LayoutRun run = draw_memory_layout(GetParam(), GetParam() % 3 == 2);
+  draw_block_kinds(GetParam(), run);
+  const ModelConfig& model = run.model;
+  SCOPED_TRACE(fmt::format("placement {}, parallel {}, QK norm {}, activation {}, bias {}, kv heads {}",
+                           static_cast<int>(model.norm_placement), model.parallel_residual,
+                           static_cast<int>(model.qk_norm), static_cast<int>(model.activation),
+                           static_cast<int>(model.bias), model.num_kv_heads));
+  expect_as_predicted(run);
+}
+
 // Where a step has one backward pass, buckets would go one after the other but for those that other layers of
 // the rank, or of another stage, still add to.
 TEST(MemoryOfSharedGradients, IsInUseUntilTheLastLayerIsThrough) {
@@ -71,6 +84,22 @@ TEST(MemoryOfSharedGradients, IsInUseUntilTheLastLayerIsThrough) {
     run.seq_len = run.model.max_positions = 32;
     expect_as_predicted(run);
   }
+}
+
+// Each pipeline stage has the tables of its own blocks: the last has one besides, of the block without a
+// window.
+TEST(MemoryOfRotaryTables, AreThoseOfTheRanksBlocks) {
+  LayoutRun run;
+  run.model = tiny_model(ModelFamily::llama);
+  run.model.num_layers = 4;
+  run.model.given_head_dim = 64;
+  run.model.window = 5;
+  run.model.window_pattern = 4;
+  run.model.rotary_local_theta = 50;
+  run.plan = {.data = 1, .pipeline = 2};
+  run.global_batch = 2;
+  run.seq_len = run.model.max_positions = 768;
+  expect_as_predicted(run);
 }
 
 // All tokens choose the same experts.
@@ -100,6 +129,10 @@ INSTANTIATE_TEST_SUITE_P(Drawn, MemoryOfDrawnLayouts,
 
 INSTANTIATE_TEST_SUITE_P(Drawn, MemoryOfSharedLayers,
                          testing::Range(kFirst, kFirst + (whole_tier() ? 60 : 4)),
+                         [](const auto& p) { return std::to_string(p.param); });
+
+INSTANTIATE_TEST_SUITE_P(Drawn, MemoryOfBlockKinds,
+                         testing::Range(kFirst + 500, kFirst + 500 + (whole_tier() ? 60 : 6)),
                          [](const auto& p) { return std::to_string(p.param); });
 
 INSTANTIATE_TEST_SUITE_P(Drawn, MemoryOfUnevenLoads, testing::Range(kFirst, kFirst + (whole_tier() ? 20 : 3)),

@@ -84,6 +84,17 @@ TEST(ModelSize, FlopsByHand) {
   EXPECT_DOUBLE_EQ(training_flops_per_token(preset("gpt2-124m"), 1024), 3 * forward);
 }
 
+TEST(ModelSize, FlopsOfWindowsAreThoseOfTheBlocksThatHaveThem) {
+  ModelConfig config = preset("gpt2-124m");
+  config.window = 64;
+  config.window_from = 4;
+  config.window_pattern = 3;  // of 11 blocks 4, 6, 7, 9 and 10
+  config.num_layers = 11;
+  const double keys = 6 * 1024 / 2.0 + 5 * (64 - 64.0 * 64 / 2048);
+  const double matrices = 2.0 * (11 * 12 * 768 * 768 + 50257 * 768);
+  EXPECT_DOUBLE_EQ(forward_flops_per_token(config, 1024), matrices + 4 * keys * 768);
+}
+
 TEST(ModelSize, RecomputedFlopsByHand) {
   const ModelConfig& config = preset("gpt2-124m");
   const double core = 2.0 * 1024 * 768, block = 2.0 * 12 * 768 * 768 + core;
@@ -105,6 +116,20 @@ TEST(ModelSize, OfFamiliesAsPublished) {
   EXPECT_EQ(size_of(preset("qwen3-0.6b")).parameters, 596'049'920);    // as Qwen/Qwen3-0.6B
   EXPECT_EQ(size_of(preset("gemma2-2b")).parameters, 2'614'341'888);   // as google/gemma-2-2b
   EXPECT_EQ(size_of(preset("mistral-7b")).parameters, 7'241'732'096);  // as mistralai/Mistral-7B-v0.1
+}
+
+// As their files have them, with tied tables once.
+TEST(ModelSize, OfPublishedModelsInOtherFamilies) {
+  const std::map<const char*, int64_t> totals = {
+      {"smollm2-135m", 134'515'008},   {"smollm2-360m", 361'821'120}, {"smollm2-1.7b", 1'711'376'384},
+      {"smollm3-3b", 3'075'098'624},   {"qwen2.5-0.5b", 494'032'768}, {"qwen2.5-7b", 7'615'616'512},
+      {"qwen3-1.7b", 1'720'574'976},   {"qwen3-4b", 4'022'468'096},   {"qwen3-8b", 8'190'735'360},
+      {"qwen3-14b", 14'768'307'200},   {"qwen3-32b", 32'762'123'264}, {"qwen3-30b-a3b", 30'532'122'624},
+      {"gemma-2b", 2'506'172'416},     {"gemma3-1b", 999'885'952},    {"gemma3-4b", 3'880'263'168},
+      {"phi3-mini-4k", 3'821'079'552}, {"olmo2-7b", 7'298'617'344},   {"mistral-nemo-12b", 12'247'782'400},
+      {"pythia-160m", 162'322'944},    {"pythia-1b", 1'011'781'632},  {"pythia-6.9b", 6'857'302'016},
+      {"neox-20b", 20'554'567'680}};
+  for (const auto& [name, total] : totals) EXPECT_EQ(size_of(preset(name)).parameters, total) << name;
 }
 
 TEST(ModelSize, OfAMixtureATokenMeetsItsExpertsOnly) {

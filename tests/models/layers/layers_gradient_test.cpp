@@ -202,6 +202,8 @@ TEST(LayerGradients, FeedForward) {
   check(gelu, 1, 5, 9);
   Alone<FeedForward> swiglu([] { return of(small(ModelFamily::llama, 1, 1, 8)).feed_forward(); });
   check(swiglu, 1, 5, 8);
+  Alone<FeedForward> gelu_erf([] { return of(small(ModelFamily::neox, 1, 1, 8)).feed_forward(); });
+  check(gelu_erf, 1, 5, 8);
 }
 
 TEST(LayerGradients, Blocks) {
@@ -234,6 +236,62 @@ TEST(LayerGradients, BlocksUnderAWindow) {
     config.window = window;
     TransformerBlock mistral = of(config).block(ctx);
     check(mistral, 2, 7, 16);
+  }
+}
+
+// Norms behind the parts alone, and QK norm over whole projections.
+TEST(LayerGradients, BlocksOfOlmo2) {
+  Context ctx;
+  for (const auto& [heads, kv_heads] : {std::pair{4, 2}, {3, 3}}) {
+    ModelConfig config = small(ModelFamily::olmo2, heads, kv_heads, 4);
+    config.given_head_dim = 6;
+    TransformerBlock olmo2 = of(config).block(ctx);
+    check(olmo2, 2, 5, config.hidden_size);
+    EXPECT_EQ(of(config).parameters().block(0).attention_norm.gain.members.size(), 0u);
+  }
+}
+
+TEST(LayerGradients, BlocksOfGptNeoxSideBySide) {
+  Context ctx;
+  ModelConfig config = small(ModelFamily::neox, 3, 3, 4);
+  TransformerBlock neox = of(config).block(ctx);
+  check(neox, 2, 5, 12);
+  config.rotary_dims = 2;
+  config.num_kv_heads = 1;
+  config.qk_norm = QkNormKind::projection;
+  TransformerBlock unusual = of(config).block(ctx);
+  check(unusual, 2, 5, 12);
+}
+
+TEST(LayerGradients, AttentionWithEachKindOfBias) {
+  Context ctx;
+  for (const BiasKind bias : {BiasKind::none, BiasKind::qkv, BiasKind::attention, BiasKind::all}) {
+    ModelConfig config = small(ModelFamily::qwen2, 4, 2, 4);
+    config.bias = bias;
+    Alone<Attention> attention([&] { return of(config).attention(ctx); });
+    check(attention, 2, 5, 16);
+    const AttentionParameters parameters =
+        of(config).parameters().attention(of(config).spec.blocks.front().attention, "attention");
+    EXPECT_EQ(static_cast<bool>(parameters.qkv.bias), bias != BiasKind::none);
+    EXPECT_EQ(static_cast<bool>(parameters.output.bias), bias >= BiasKind::attention);
+    TransformerBlock block = of(config).block(ctx);
+    check(block, 1, 5, 16);
+  }
+}
+
+// Of a part of each head, with a factor of attention that is not 1.
+TEST(LayerGradients, AttentionWithScaledRotaryPositions) {
+  Context ctx;
+  for (const RotaryScaling scaling : {RotaryScaling::yarn, RotaryScaling::longrope}) {
+    ModelConfig config = small(ModelFamily::llama, 4, 2, 6);
+    config.rotary_dims = 4;
+    config.rotary_theta = 50;
+    config.rotary_scaling = scaling;
+    config.rotary_scaling_factor = 4;
+    config.rotary_original_positions = 4;
+    config.rotary_short_factors = config.rotary_long_factors = {1.5, 3};
+    Alone<Attention> attention([&] { return of(config).attention(ctx); });
+    check(attention, 2, 7, 24);
   }
 }
 

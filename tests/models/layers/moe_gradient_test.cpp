@@ -70,6 +70,10 @@ TEST(MoeGradients, MixtralsRouterWithBothLosses) {
   check(small(ModelFamily::llama, {.num_experts = 5, .aux_loss = 0.3, .z_loss = 0.1}));
 }
 
+TEST(MoeGradients, ExpertsWithTheExactGelu) {
+  check(small(ModelFamily::neox, {.num_experts = 4, .shared_ffn_size = 5, .z_loss = 0.1}));
+}
+
 TEST(MoeGradients, SwitchDropsTokens) {
   check(small(ModelFamily::gpt2, {.num_experts = 4,
                                   .experts_per_token = 1,

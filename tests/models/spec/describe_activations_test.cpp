@@ -49,6 +49,12 @@ TEST(DescribedActivations, LeaveNothingBehind) {
   BlockSpec unusual = model.blocks[0];
   unusual.norm_placement = NormPlacement::both;
   unusual.attention.qk_norm = NormSpec{.kind = NormKind::rms_norm, .bias = false};
+  BlockSpec behind = model.blocks[0], side_by_side = with_experts(model.blocks[0], 64);
+  behind.norm_placement = NormPlacement::after;
+  behind.attention.qk_norm = unusual.attention.qk_norm;
+  behind.attention.norms_whole_projection = true;
+  side_by_side.parallel_residual = true;
+  side_by_side.mixture->expert.activation = ActivationKind::gelu_erf;
   LayerConditions divided = alone();
   divided.plan = {.data = 4, .tensor = 2, .expert = 4, .sequence = true, .tensor_chunks = 2};
   LayerConditions ring = alone();
@@ -56,8 +62,8 @@ TEST(DescribedActivations, LeaveNothingBehind) {
   ring.plan = {.data = 1, .context = 4};
   ring.recomputes_core = true;
   for (const LayerConditions& conditions : {alone(), divided, ring}) {
-    for (const BlockSpec& block :
-         {model.blocks[0], unusual, with_experts(model.blocks[0], 0), with_experts(model.blocks[0], 64)}) {
+    for (const BlockSpec& block : {model.blocks[0], unusual, behind, side_by_side,
+                                   with_experts(model.blocks[0], 0), with_experts(model.blocks[0], 64)}) {
       for (const bool recomputed : {false, true}) {
         const LayerTraces traces = describe_block(model, block, conditions, recomputed);
         for (const auto category : {MemoryCategory::activations, MemoryCategory::buffers}) {
@@ -83,6 +89,14 @@ TEST(DescribedActivations, NormsBehindPartsAndOfHeadsAreKept) {
   block.attention.qk_norm =
       NormSpec{.kind = NormKind::rms_norm, .bias = false};  // 4 heads of queries and 2 of keys, 64 wide
   EXPECT_EQ(kept(block), kept(usual) + kRows * 6 * 64 * 4 + kRows * 6 * 4);
+  block.attention.norms_whole_projection = true;  // one scale of all heads, for queries and for keys
+  EXPECT_EQ(kept(block), kept(usual) + kRows * 6 * 64 * 4 + kRows * 2 * 4);
+  block = usual;
+  block.norm_placement = NormPlacement::after;
+  EXPECT_EQ(kept(block), kept(usual)) << "what a part makes in the place of what it takes";
+  block = usual;
+  block.parallel_residual = true;
+  EXPECT_EQ(kept(block), kept(usual) - x) << "both norms have the block's input, and there is no sum between";
   block = usual;
   block.attention.head_dim = 128;  // qkv of 8 heads and the output of 4
   EXPECT_EQ(kept(block), kept(usual) + kRows * 12 * 64 * 4);

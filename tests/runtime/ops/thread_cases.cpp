@@ -19,6 +19,7 @@
 #include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
 #include "runtime/ops/routing.h"
+#include "runtime/ops/shared_norm.h"
 #include "runtime/ops/training/adamw.h"
 #include "runtime/ops/training/clip.h"
 #include "runtime/ops/training/cross_entropy.h"
@@ -260,6 +261,23 @@ std::vector<Tensor> head_norms(Context& ctx, Draw draw) {
   return {y.matrix, rstd, dx.matrix, dgain};
 }
 
+std::vector<Tensor> shared_norms(Context& ctx, Draw draw) {
+  const int64_t width = draw.size(1500), rows = draw.size(kElements / width),
+                all = width * draw.between(1, 4);
+  const DType dtype = draw.compute_type();
+  const ops::Columns x = draw.columns(ctx, rows, width, dtype), y = draw.columns(ctx, rows, width, dtype),
+                     dy = draw.columns(ctx, rows, width, dtype), dx = draw.columns(ctx, rows, width, dtype),
+                     squares = draw.columns(ctx, rows, 1, DType::f32),
+                     rstd = draw.columns(ctx, rows, 1, DType::f32),
+                     sums = draw.columns(ctx, rows, 1, DType::f32);
+  const Tensor gain = draw.tensor(ctx, {width}), dgain = draw.tensor(ctx, {width});
+  ops::shared_norm_squares(ctx, x, squares);
+  ops::shared_norm(ctx, x, squares, all, gain, 1e-6f, y, rstd);
+  ops::shared_norm_backward_sums(ctx, dy, x, gain, rstd, sums, dgain);
+  ops::shared_norm_backward(ctx, dy, x, gain, rstd, sums, all, dx);
+  return {squares.matrix, y.matrix, rstd.matrix, sums.matrix, dx.matrix, dgain};
+}
+
 std::vector<Tensor> cross_entropy(Context& ctx, Draw draw) {
   const int64_t vocab = draw.pick<int64_t>({1, 65, 1031, 4099, draw.size(3000)});
   const int64_t rows = draw.size(kElements / vocab), cut = draw.between(0, vocab - 1);
@@ -316,6 +334,9 @@ std::vector<Tensor> elementwise(Context& ctx, Draw draw) {
   const Tensor activated = Tensor::empty(ctx, {n}, dtype), gradient = Tensor::empty(ctx, {n}, dtype);
   ops::gelu(ctx, a, activated);
   ops::gelu_backward(ctx, a, b, gradient);
+  const Tensor exact = Tensor::empty(ctx, {n}, dtype), exact_gradient = Tensor::empty(ctx, {n}, dtype);
+  ops::gelu_erf(ctx, a, exact);
+  ops::gelu_erf_backward(ctx, a, b, exact_gradient);
   const int64_t width = draw.size(900), rows = draw.size(kElements / width);
   const ops::Columns from = draw.columns(ctx, rows, width, dtype), to = draw.columns(ctx, rows, width, dtype);
   ops::copy_columns(ctx, from, to);
@@ -328,7 +349,8 @@ std::vector<Tensor> elementwise(Context& ctx, Draw draw) {
   const Tensor z = Tensor::empty(ctx, y.shape(), dtype), dz = Tensor::empty(ctx, gate_up.shape(), dtype);
   ops::geglu(ctx, gate_up, z);
   ops::geglu_backward(ctx, gate_up, dy, dz);
-  return {sum, b, wide, converted, filled, activated, gradient, to.matrix, from.matrix, y, dgate_up, z, dz};
+  return {sum,       b,           wide, converted, filled, activated, gradient, exact, exact_gradient,
+          to.matrix, from.matrix, y,    dgate_up,  z,      dz};
 }
 
 std::vector<Tensor> reductions(Context& ctx, Draw draw) {
@@ -476,6 +498,7 @@ const std::map<std::string, OpCase>& thread_cases() {
                                                  {"Attention", attention},
                                                  {"Norms", norms},
                                                  {"HeadNorms", head_norms},
+                                                 {"SharedNorms", shared_norms},
                                                  {"CrossEntropy", cross_entropy},
                                                  {"Embeddings", embeddings},
                                                  {"Elementwise", elementwise},
