@@ -6,6 +6,7 @@
 
 #include "launch/cli/command_line.h"
 #include "launch/cli/ini_file.h"
+#include "launch/cli/model_source.h"
 #include "launch/cli/options/former_names.h"
 #include "launch/cli/options/names_elsewhere.h"
 #include "launch/cli/options/nearest_name.h"
@@ -157,6 +158,47 @@ void replace_data_source(Sources& sources, std::vector<std::string>& notes) {
   }
 }
 
+const Setting* given(const Sources& sources, std::string_view key, std::string_view alias = "") {
+  for (const std::vector<Setting>* list : {&sources.command_line, &sources.file}) {
+    const auto found = std::find_if(list->rbegin(), list->rend(), [&](const Setting& s) {
+      return s.key == key || (!alias.empty() && s.key == alias);
+    });
+    if (found != list->rend()) return &*found;
+  }
+  return nullptr;
+}
+
+bool is_on(const Setting* setting) {
+  if (setting == nullptr) return false;
+  const std::string text = setting->text.value_or("on");
+  return text == "on" || text == "true" || text == "yes" || text == "1";
+}
+
+/// The model of --init-from. A run that resumes has weights of its own, so that its configuration says all.
+std::optional<ModelSource> source_of(const ArgumentRules& rules, const Sources& sources) {
+  const Setting* path = given(sources, "model.init-from", "init-from");
+  if (path == nullptr || !path->text || path->text->empty()) return std::nullopt;
+  const bool states_kind = given(sources, "model.preset", "preset") || given(sources, "model.family");
+  const Setting* resume = given(sources, "run.resume", "resume");
+  const bool resumes = resume != nullptr && resume->text.value_or("auto") != "never";
+  if (resumes && states_kind) return std::nullopt;
+  std::optional<ModelSource> source = read_model_source(*path->text, rules.options);
+  if (!source) return std::nullopt;
+  const bool upcycles = is_on(given(sources, "moe.upcycle"));
+  bool states_model = states_kind;
+  for (const std::vector<Setting>* list : {&sources.command_line, &sources.file}) {
+    for (const Setting& setting : *list)
+      states_model = states_model || (setting.key.starts_with("model.") && setting.key != "model.init-from");
+  }
+  // Of a run, options that say what its model is say all of it, as they did for its first start.
+  if (source->model ? states_kind : states_model) {
+    std::erase_if(source->settings, [](const Setting& s) { return s.key != "data.tokenizer"; });
+    if (!source->model) return std::nullopt;
+  }
+  if (upcycles) std::erase_if(source->settings, [](const Setting& s) { return s.key.starts_with("moe."); });
+  return source;
+}
+
 /// A key without effect is an error, unless it had one until the command line changed something else.
 void check_effects(const ArgumentRules& rules, const Sources& sources, const RunConfig& config,
                    int world_size, RunArguments& result, Errors& errors) {
@@ -206,9 +248,14 @@ RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std
   Errors errors;
   Sources sources(rules, args, result, errors);
   replace_data_source(sources, result.notes);
-  const std::vector<Setting>* layers[] = {&sources.file, &sources.command_line};
+  const std::optional<ModelSource> source = source_of(rules, sources);
+  const std::vector<Setting> of_source = source ? source->settings : std::vector<Setting>{};
+  const std::vector<Setting>* layers[] = {&of_source, &sources.file, &sources.command_line};
   Built built = build(rules, layers, errors);
   result.config = std::move(built.config);
+  const bool is_readable = errors.empty();
+  if (source && source->model && result.config.model.vocab_size == 0)
+    result.config.model.vocab_size = source->model->vocab_size;
   ParallelPlan& plan = result.config.parallel;
   if (std::string error = size_error(plan); !error.empty()) {
     errors.push_back(std::move(error));
@@ -221,6 +268,10 @@ RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std
   const int ranks = imagined ? plan.data * plan.ranks_per_replica() : world_size;
   const Errors whole = complete(result.config, built.given, ranks, rules.needs_data);
   errors.insert(errors.end(), whole.begin(), whole.end());
+  if (source && is_readable) {
+    const Errors against = contradictions(*source, result.config);
+    errors.insert(errors.end(), against.begin(), against.end());
+  }
   check_effects(rules, sources, result.config, ranks, result, errors);
   if (!errors.empty()) throw_errors(errors, rules.command);
   return result;

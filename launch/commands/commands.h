@@ -55,6 +55,7 @@ void run_launch(std::span<const std::string> args, const RankPlace& place);
 void run_scale(std::span<const std::string> args, const RankPlace& place);
 void run_verify(std::span<const std::string> args, const RankPlace& place);
 void run_data(std::span<const std::string> args, const RankPlace& place);
+void run_import(std::span<const std::string> args, const RankPlace& place);
 void run_checkpoint(std::span<const std::string> args, const RankPlace& place);
 void run_report(std::span<const std::string> args, const RankPlace& place);
 void run_schedule(std::span<const std::string> args, const RankPlace& place);

@@ -19,7 +19,8 @@
 #include "launch/run/sample_orders.h"
 #include "models/cost/memory_estimate.h"
 #include "models/cost/model_size.h"
-#include "parallel/checkpoint/weights/initial_weights.h"
+#include "models/formats/open_weights.h"
+#include "models/formats/source_folder.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/device/cpu/cpu_device.h"
@@ -51,7 +52,7 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
   check_memory();
   if (!config_.start.file.empty() && !starts_fresh()) config_.start = {};
   if (!config_.start.file.empty())
-    check_tokenizer_of_weights(data_, find_initial_weights(config_.start.file));
+    check_tokenizer_of_weights(data_, file_of(find_weights(config_.start.file)));
   session_.emplace(ctx_, world_, config_.parallel, config_.model, session_options(config_));
   const ParallelContext& parallel = session_->parallel();
   if (ctx_.recorder() == nullptr) ctx_.set_recorder(&own_recorder_);
@@ -97,6 +98,7 @@ void Trainer::open_directory() {
   std::optional<int64_t> step;
   if (config_.resumes()) step = resumed_step_.value_or(-1);
   directory_.emplace(run_path_, config_ini_, step);
+  if (!config_.start.file.empty()) keep_source(config_.start.file, run_path_);
   progress_.emplace(out_, is_watched(out_), config_.train.steps, config_.train.log_every,
                     [this](std::string_view line) { directory_->log(line); });
   RunPlace place;

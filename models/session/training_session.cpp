@@ -4,8 +4,10 @@
 
 #include <fmt/ranges.h>
 
+#include "models/formats/open_weights.h"
 #include "models/transformer/checkpointed_transformer.h"
 #include "parallel/checkpoint/weights/initial_weights.h"
+#include "parallel/checkpoint/weights/load_weights.h"
 #include "parallel/checkpoint/weights/router_biases.h"
 #include "parallel/checkpoint/weights/save_weights.h"
 #include "runtime/base/error.h"
@@ -37,8 +39,15 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
       step_(ctx, parallel_, model_.part(), options.step) {
   if (world.recorder() != nullptr) ctx.set_recorder(world.recorder());
   storage().initialize(ctx, options.seed);
-  if (!options.weights.empty())
-    load_initial_weights(ctx, parallel_, checkpointed(), options.weights, options.upcycle);
+  if (!options.weights.empty()) load_initial(options.weights, model, options.upcycle);
+}
+
+void TrainingSession::load_initial(const std::string& path, ModelConfig model, bool upcycle) {
+  const WeightPlace place = find_weights(path);
+  if (place.format == ModelFormat::checkpoint)
+    return load_initial_weights(ctx_, parallel_, checkpointed(), place.path, upcycle);
+  if (upcycle) model.moe = {};  // the source is the dense model
+  load_weights(ctx_, checkpointed(), *open_weights(place, model), upcycle);
 }
 
 std::vector<SliceSource> TrainingSession::state_slices() {

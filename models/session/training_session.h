@@ -54,6 +54,8 @@ class TrainingSession {
   void save(const std::string& path);
 
  private:
+  void load_initial(const std::string& path, ModelConfig model, bool upcycle);
+
   Context& ctx_;
   ParallelContext parallel_;
   Transformer model_;

@@ -15,6 +15,7 @@
 #include "runtime/io/safetensors/safetensors.h"
 #include "runtime/io/safetensors/sharded_safetensors.h"
 #include "runtime/text/chat/chat_template.h"
+#include "tests/fuzz/hf_case.h"
 #include "tests/fuzz/tokenizer_case.h"
 
 namespace trireme::test {
@@ -58,6 +59,11 @@ bool read_safetensors(std::string_view input) {
   } catch (const UserError&) {
     return false;
   }
+}
+
+bool read_hf(std::string_view input) {
+  const MemoryFile file(input.starts_with("I") ? input.substr(1) : input);
+  return run_hf(input, file.path());
 }
 
 /// What was read is written and read the same.
@@ -265,6 +271,7 @@ std::vector<FuzzCase> fuzz_cases() {
   return {{"manifest", read_manifest_rest, manifest_seeds()},
           {"safetensors", read_safetensors, safetensors_seeds()},
           {"gguf", read_gguf, gguf_seeds()},
+          {"hf", read_hf, hf_seeds()},
           {"template", render_template, template_seeds()},
           {"tokenizer", run_tokenizer, tokenizer_seeds()}};
 }

@@ -17,13 +17,15 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; exit 0; fi
 seconds=${1:-60} folder=${2:-build-fuzz}
 
 mkdir -p "$folder/objects"
-sources=(tests/fuzz/{fuzz_cases,tokenizer_case}.cpp parallel/checkpoint/format/{manifest,stored_files,slice,cut_range,proof_hash}.cpp runtime/base/error.cpp
+sources=(tests/fuzz/{fuzz_cases,hf_case,tokenizer_case}.cpp parallel/checkpoint/format/{manifest,stored_files,slice,cut_range,proof_hash}.cpp runtime/base/error.cpp
   runtime/tensor/shape.cpp runtime/ops/cpu/element_hash.cpp runtime/io/files/{file,mapped_file,mapped_files,atomic_file}.cpp
   runtime/io/{digest/{file_signs,xxh3},json/{sealed_json,strict_json,utf8,json_file},safetensors/{safetensors,sharded_safetensors}}.cpp
-  runtime/base/parallel_for.cpp runtime/ops/cpu/weight_blocks.cpp runtime/io/gguf/*.cpp runtime/text/*/*.cpp)
+  runtime/base/parallel_for.cpp runtime/ops/cpu/weight_blocks.cpp runtime/io/gguf/*.cpp runtime/text/*/*.cpp
+  models/formats/hf/*.cpp models/formats/{hf_config,hf_tensors,mapped_weights,model_differences,tensor_map}.cpp models/{config,families,spec}/*.cpp
+  parallel/plan/*.cpp parallel/module/parameter.cpp runtime/device/allocator.cpp runtime/io/safetensors/float_block.cpp)
 mapfile -t -O "${#sources[@]}" sources < <(find runtime/data/tokenizer runtime/data/text_documents.cpp runtime/data/tokens -name '*.cpp')
 # OpenMP's header is GCC's; clang compiles without OpenMP here.
-flags=(-std=c++20 -O1 -g1 -fno-omit-frame-pointer -I. -DTRIREME_ONE_VERSION -Wno-source-uses-openmp
+flags=(-std=c++20 -O1 -g1 -fno-omit-frame-pointer -ffunction-sections -fdata-sections -I. -DTRIREME_ONE_VERSION -Wno-source-uses-openmp
   -idirafter "$(dirname "$(gcc -print-file-name=include/omp.h)")")
 objects=()
 for source in "${sources[@]}"; do
@@ -33,11 +35,11 @@ for source in "${sources[@]}"; do
   fi
   objects+=("$object")
 done
-clang++ "${flags[@]}" -fsanitize=address,undefined tests/fuzz/fuzz_main.cpp "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -lgomp -o "$folder/seeds"
+clang++ "${flags[@]}" -fsanitize=address,undefined tests/fuzz/fuzz_main.cpp "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -lgomp -Wl,--gc-sections -o "$folder/seeds"
 "$folder/seeds" "$folder/corpus"
-for name in manifest safetensors gguf template tokenizer; do
+for name in manifest safetensors gguf hf template tokenizer; do
   clang++ "${flags[@]}" "-DTRIREME_FUZZ_CASE=\"$name\"" -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_main.cpp \
-    "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -lgomp -o "$folder/$name"
+    "${objects[@]}" -lfmt -lxxhash -lpcre2-8 -lutf8proc -lgomp -Wl,--gc-sections -o "$folder/$name"
   "$folder/$name" "$folder/corpus/$name" -max_total_time="$seconds" -max_len=20000 -timeout=20 -rss_limit_mb=2048 \
     -print_final_stats=1 -verbosity=0 -artifact_prefix="$folder/$name-"
 done

@@ -131,8 +131,9 @@ std::vector<Option> model_options() {
       {section, "init-from", "init-from",
        text(
            [](auto& c) -> auto& { return c.start.file; }, "DIR|FILE"),
-       "start from these weights at step 0, as for fine-tuning: a checkpoint, a run directory or "
-       "a weight file such as its model.safetensors",
+       "start from these weights at step 0, as for fine-tuning: a checkpoint, a run directory, a "
+       "weight file such as its model.safetensors, or a directory of Hugging Face's transformers; "
+       "without other options of the model, it is the one that the directory describes",
        "random, from train.seed"},
   };
 }

@@ -1,13 +1,13 @@
 #include "parallel/checkpoint/weights/load_weights.h"
 
-#include <cstring>
 #include <set>
 
 #include <fmt/ranges.h>
 
+#include "parallel/checkpoint/weights/own_weights.h"
 #include "parallel/checkpoint/weights/router_biases.h"
+#include "parallel/checkpoint/weights/weight_source.h"
 #include "runtime/base/error.h"
-#include "runtime/io/safetensors/safetensors.h"
 #include "runtime/ops/elementwise.h"
 
 namespace trireme {
@@ -15,20 +15,6 @@ namespace trireme {
 namespace {
 
 bool is_bias_of_router(const std::string& name) { return name.ends_with(kRouterBias); }
-
-/// The parameter's block of the stored tensor.
-std::vector<std::byte> block_of(const StoredTensor& stored, const Parameter& p) {
-  const bool is_matrix = p.shape.rank() == 2;
-  const auto element = static_cast<int64_t>(size_of(stored.dtype));
-  const int64_t pitch = (is_matrix ? p.global_shape[1] : 1) * element,
-                width = (is_matrix ? p.shape[1] : 1) * element,
-                column = (is_matrix ? p.offset[1] : 0) * element;
-  std::vector<std::byte> bytes(static_cast<size_t>(p.shape[0] * width));
-  for (int64_t row = 0; row < p.shape[0] && width > 0; ++row)
-    std::memcpy(bytes.data() + row * width, stored.bytes.data() + (p.offset[0] + row) * pitch + column,
-                static_cast<size_t>(width));
-  return bytes;
-}
 
 }  // namespace
 
@@ -79,23 +65,25 @@ void check_weights_fit(const std::map<std::string, StoredKind, std::less<>>& sto
   throw_user(ExitCode::bad_input, "{} does not fit the model: {}{}", path, fmt::join(errors, "; "), hint);
 }
 
-void load_weights(Context& ctx, const CheckpointedModel& model, const std::string& path, bool upcycle) {
-  const SafetensorsReader file(path);
-  std::map<std::string, StoredKind, std::less<>> kinds;
-  for (const auto& [name, tensor] : file.tensors()) kinds.insert({name, {tensor.shape, tensor.dtype}});
-  check_weights_fit(kinds, path, model.layers, upcycle);
+void load_weights(Context& ctx, const CheckpointedModel& model, const WeightSource& source, bool upcycle) {
+  check_weights_fit(source.kinds(), source.path(), model.layers, upcycle);
+  std::vector<float> block;
   model.part.storage->set(ctx, [&](const Parameter& p, const Tensor& values) {
-    const std::string source = stored_name(p, upcycle);
-    if (source.empty()) return false;
-    const StoredTensor& stored = file.at(source);
-    std::vector<std::byte> bytes = block_of(stored, p);
-    const Tensor block = Tensor::empty(ctx, p.shape, stored.dtype, MemoryCategory::buffers);
-    ctx.stream().copy(block.raw(), bytes.data(), bytes.size());
-    ops::copy(ctx, block, values);
+    const std::string name = stored_name(p, upcycle);
+    if (name.empty()) return false;
+    block.resize(static_cast<size_t>(p.shape.numel()));
+    source.read(name, p, block);
+    const Tensor read = Tensor::empty(ctx, p.shape, DType::f32, MemoryCategory::buffers);
+    ctx.stream().copy(read.raw(), block.data(), block.size() * sizeof(float));
+    ops::copy(ctx, read, values);
     ctx.stream().synchronize();
     return true;
   });
-  load_router_biases(file, model);
+  load_router_biases(source, model);
+}
+
+void load_weights(Context& ctx, const CheckpointedModel& model, const std::string& path, bool upcycle) {
+  load_weights(ctx, model, *open_own_weights(path), upcycle);
 }
 
 }  // namespace trireme

@@ -26,14 +26,18 @@ struct StoredKind {
 void check_weights_fit(const std::map<std::string, StoredKind, std::less<>>& stored, const std::string& path,
                        const std::vector<std::vector<Parameter>>& layers, bool upcycle);
 
-/// Gives the model the weights, and the routers the balancing biases, of a file that save_weights() wrote
-/// (f32, bf16 or f16), each rank its part. Routers of which the file has no biases begin with zeros, if they
-/// have any.
+class WeightSource;
+
+/// Gives the model the weights, and the routers the balancing biases, of a source, each rank its part.
+/// Routers of which it has no biases begin with zeros, if they have any.
 ///
-/// `upcycle`: the file is of the dense model (arXiv 2212.05055). Every expert becomes a copy of the
+/// `upcycle`: the source is of the dense model (arXiv 2212.05055). Every expert becomes a copy of the
 /// feed-forward part in its place; routers keep the weights that they have.
 ///
-/// Errors of SafetensorsReader and of check_weights_fit().
+/// Errors of the source and of check_weights_fit().
+void load_weights(Context& ctx, const CheckpointedModel& model, const WeightSource& source, bool upcycle);
+
+/// From a file that save_weights() wrote (open_own_weights()).
 void load_weights(Context& ctx, const CheckpointedModel& model, const std::string& path, bool upcycle);
 
 }  // namespace trireme

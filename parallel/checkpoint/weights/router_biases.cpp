@@ -1,8 +1,8 @@
 #include "parallel/checkpoint/weights/router_biases.h"
 
 #include <algorithm>
-#include <cstring>
 
+#include "parallel/checkpoint/weights/weight_source.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/host_copy.h"
 
@@ -90,18 +90,20 @@ void set_router_states(const RouterStates& states, ModelPart& part) {
   }
 }
 
-void load_router_biases(const SafetensorsReader& file, const CheckpointedModel& model) {
+void load_router_biases(const WeightSource& source, const CheckpointedModel& model) {
+  if (model.part.routers().empty()) return;
+  const auto kinds = source.kinds();
   for (RouterBalance* router : model.part.routers()) {
-    const auto it = file.tensors().find(router->name + ".bias");
-    if (it == file.tensors().end()) continue;
-    const StoredTensor& stored = it->second;
+    const auto it = kinds.find(router->name + ".bias");
+    if (it == kinds.end()) continue;
     const Shape shape{std::ssize(router->last_load)};
-    if (stored.shape != shape || stored.dtype != DType::f32) {
-      throw_user(ExitCode::bad_input, "{}: {} is {} of {}, in the model {} of f32", file.path(), it->first,
-                 to_string(stored.shape), to_string(stored.dtype), to_string(shape));
+    const auto& [stored, dtype] = it->second;
+    if (stored != shape || dtype != DType::f32) {
+      throw_user(ExitCode::bad_input, "{}: {} is {} of {}, in the model {} of f32", source.path(), it->first,
+                 to_string(stored), to_string(dtype), to_string(shape));
     }
     router->bias.resize(router->last_load.size());
-    std::memcpy(router->bias.data(), stored.bytes.data(), stored.bytes.size());
+    source.read(it->first, Parameter::whole(it->first, shape, 0, 0), router->bias);
   }
 }
 

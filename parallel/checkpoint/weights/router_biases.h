@@ -9,7 +9,6 @@
 
 #include "parallel/checkpoint/checkpointed_model.h"
 #include "parallel/plan/parallel_context.h"
-#include "runtime/io/safetensors/safetensors.h"
 
 namespace trireme {
 
@@ -30,8 +29,9 @@ RouterStates router_states(Context& ctx, const ParallelContext& parallel, const 
 /// Gives this rank's routers theirs, where they are known: of routers with as many experts.
 void set_router_states(const RouterStates& states, ModelPart& part);
 
-/// Gives this rank's routers the biases of the file, where it has them. UserError (bad_input) for biases of
+class WeightSource;
+/// Gives this rank's routers the biases of the source, where it has them. UserError (bad_input) for biases of
 /// another number of experts or another type than f32.
-void load_router_biases(const SafetensorsReader& file, const CheckpointedModel& model);
+void load_router_biases(const WeightSource& source, const CheckpointedModel& model);
 
 }  // namespace trireme

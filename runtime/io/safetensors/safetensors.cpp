@@ -132,14 +132,23 @@ std::optional<int64_t> bytes_of(std::span<const int64_t> dims, DType dtype) {
   return bytes;
 }
 
-StoredTensor read_entry(const Entry& entry, std::span<const std::byte> data) {
-  const DType dtype = entry.dtype();
-  const std::vector<int64_t> dims = entry.integers("shape");
-  const std::vector<int64_t> offsets = entry.integers("data_offsets");
+std::vector<int64_t> read_offsets(const Entry& entry, std::span<const std::byte> data) {
+  std::vector<int64_t> offsets = entry.integers("data_offsets");
   if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > std::ssize(data)) {
     throw_bad_input("{} has data_offsets [{}]; they must be a begin and an end within the {} bytes of data",
                     entry.where(), fmt::join(offsets, ", "), data.size());
   }
+  return offsets;
+}
+
+std::span<const std::byte> between(std::span<const std::byte> data, const std::vector<int64_t>& offsets) {
+  return data.subspan(static_cast<size_t>(offsets[0]), static_cast<size_t>(offsets[1] - offsets[0]));
+}
+
+StoredTensor read_entry(const Entry& entry, std::span<const std::byte> data) {
+  const DType dtype = entry.dtype();
+  const std::vector<int64_t> dims = entry.integers("shape");
+  const std::vector<int64_t> offsets = read_offsets(entry, data);
   if (dims.size() > Shape::kMaxRank) {
     throw_bad_input("{} has {} dims; at most {} work", entry.where(), dims.size(), Shape::kMaxRank);
   }
@@ -149,8 +158,7 @@ StoredTensor read_entry(const Entry& entry, std::span<const std::byte> data) {
                     fmt::join(dims, ", "), stored_name(dtype), bytes ? fmt::to_string(*bytes) : "over 2^63",
                     offsets[0], offsets[1], offsets[1] - offsets[0]);
   }
-  return {dtype, Shape(dims),
-          data.subspan(static_cast<size_t>(offsets[0]), static_cast<size_t>(offsets[1] - offsets[0]))};
+  return {dtype, Shape(dims), between(data, offsets)};
 }
 
 TextMap read_metadata(const json& value, const std::string& path) {
@@ -163,10 +171,9 @@ TextMap read_metadata(const json& value, const std::string& path) {
   return metadata;
 }
 
-void check_tiling(const std::map<std::string, StoredTensor, std::less<>>& tensors,
-                  std::span<const std::byte> data, const std::string& path) {
-  std::vector<std::pair<std::span<const std::byte>, std::string_view>> ranges;
-  for (const auto& [name, tensor] : tensors) ranges.emplace_back(tensor.bytes, name);
+using Ranges = std::vector<std::pair<std::span<const std::byte>, std::string>>;
+
+void check_tiling(Ranges ranges, std::span<const std::byte> data, const std::string& path) {
   std::ranges::sort(ranges, {},
                     [](const auto& range) { return std::pair(range.first.data(), range.first.size()); });
   const std::byte* end = data.data();
@@ -213,17 +220,25 @@ std::string safetensors_head(const std::vector<TensorSpec>& tensors, const TextM
   return head + header;
 }
 
-SafetensorsReader::SafetensorsReader(std::string path) : file_(std::move(path)) {
+SafetensorsReader::SafetensorsReader(std::string path,
+                                     const std::function<bool(std::string_view)>& passes_over)
+    : file_(std::move(path)) {
   const Parts parts = split(file_);
   const json header = parse_header(parts.header, file_.path());
+  Ranges ranges;
   for (const auto& [name, value] : header.items()) {
     if (name == kMetadata) {
       metadata_ = read_metadata(value, file_.path());
+      continue;
+    }
+    const Entry entry(value, file_.path(), name);
+    if (passes_over && passes_over(name)) {
+      ranges.emplace_back(between(parts.data, read_offsets(entry, parts.data)), name);
     } else {
-      tensors_.emplace(name, read_entry(Entry(value, file_.path(), name), parts.data));
+      ranges.emplace_back(tensors_.emplace(name, read_entry(entry, parts.data)).first->second.bytes, name);
     }
   }
-  check_tiling(tensors_, parts.data, file_.path());
+  check_tiling(std::move(ranges), parts.data, file_.path());
 }
 
 const StoredTensor& SafetensorsReader::at(std::string_view name) const {

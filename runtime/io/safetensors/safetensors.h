@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -29,8 +30,9 @@ class SafetensorsReader {
   /// Maps the file and checks its whole header. UserError(bad_input), naming file, tensor and numbers, for: a
   /// header longer than the file or 100 MB, JSON that is wrong or repeats a name, a dtype this program does
   /// not have, a shape that does not make the bytes of its offsets, tensors that overlap, leave gaps or do
-  /// not end with the file.
-  explicit SafetensorsReader(std::string path);
+  /// not end with the file. Tensors whose names `passes_over` takes may have any dtype; tensors() leaves
+  /// them out.
+  explicit SafetensorsReader(std::string path, const std::function<bool(std::string_view)>& passes_over = {});
 
   const std::string& path() const { return file_.path(); }
   const std::map<std::string, StoredTensor, std::less<>>& tensors() const { return tensors_; }

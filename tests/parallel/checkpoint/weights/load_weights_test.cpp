@@ -1,5 +1,6 @@
 // Weights and balancing biases of a file: the same model in every layout, and a dense model made a mixture.
 #include "parallel/checkpoint/weights/load_weights.h"
+#include "parallel/checkpoint/weights/own_weights.h"
 
 #include <fstream>
 
@@ -299,7 +300,7 @@ TEST(LoadWeights, BiasesOfAnotherNumberOfExpertsAreRefused) {
   const auto self = make_self_communicator();
   Rank rank(*self, mixture(), {}, 8);
   expect_error(ExitCode::bad_input, {"router.bias is [6] of f32, in the model [4]"},
-               [&] { load_router_biases(SafetensorsReader(path), rank.session.checkpointed()); });
+               [&] { load_router_biases(*open_own_weights(path), rank.session.checkpointed()); });
 }
 
 }  // namespace

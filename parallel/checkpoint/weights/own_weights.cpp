@@ -1,0 +1,39 @@
+#include "parallel/checkpoint/weights/own_weights.h"
+
+#include "runtime/base/error.h"
+#include "runtime/io/safetensors/float_block.h"
+#include "runtime/io/safetensors/safetensors.h"
+
+namespace trireme {
+
+namespace {
+
+class OwnWeights final : public WeightSource {
+ public:
+  explicit OwnWeights(const std::string& path) : file_(path) {}
+
+  const std::string& path() const override { return file_.path(); }
+  std::map<std::string, StoredKind, std::less<>> kinds() const override {
+    std::map<std::string, StoredKind, std::less<>> kinds;
+    for (const auto& [name, tensor] : file_.tensors()) kinds.insert({name, {tensor.shape, tensor.dtype}});
+    return kinds;
+  }
+  void read(std::string_view name, const Parameter& p, std::span<float> values) const override {
+    const StoredTensor& stored = file_.at(name);
+    const bool is_matrix = p.shape.rank() == 2;
+    const FloatBlock block = is_matrix ? FloatBlock{p.offset[0], p.shape[0], p.offset[1], p.shape[1]}
+                                       : FloatBlock{0, 1, p.offset[0], p.shape[0]};
+    if (!values.empty()) read_floats(stored, block, values);
+  }
+
+ private:
+  SafetensorsReader file_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightSource> open_own_weights(const std::string& path) {
+  return std::make_unique<OwnWeights>(path);
+}
+
+}  // namespace trireme
