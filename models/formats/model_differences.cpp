@@ -150,6 +150,7 @@ std::span<const ModelField> model_fields() {
 bool compute_the_same(const ModelConfig& a, const ModelConfig& b) { return computed(a) == computed(b); }
 
 std::vector<std::string> model_differences(const ModelConfig& a, const ModelConfig& b) {
+  if (compute_the_same(a, b)) return {};  // two fields may say together what two others say
   std::vector<std::string> out;
   for (const ModelField& entry : model_fields()) {
     if (entry.text(a) == entry.text(b)) continue;
@@ -158,7 +159,7 @@ std::vector<std::string> model_differences(const ModelConfig& a, const ModelConf
     if (!compute_the_same(a, changed))
       out.push_back(fmt::format("{} {} (there {})", entry.option, entry.text(a), entry.text(b)));
   }
-  if (out.empty() && !compute_the_same(a, b)) {
+  if (out.empty()) {
     for (const ModelField& entry : model_fields()) {
       if (entry.text(a) != entry.text(b))
         out.push_back(fmt::format("{} {} (there {})", entry.option, entry.text(a), entry.text(b)));

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "models/formats/gguf_config.h"
+#include "models/formats/gguf_weights.h"
 #include "models/formats/hf/weight_files.h"
 #include "models/formats/hf_config.h"
 #include "models/formats/hf_tensors.h"
@@ -55,6 +57,7 @@ WeightPlace find_weights(const std::string& path) {
 }
 
 std::optional<ModelConfig> model_of(const WeightPlace& place) {
+  if (place.format == ModelFormat::gguf) return read_gguf_config(GgufReader(place.path));
   if (place.format != ModelFormat::hugging_face) return std::nullopt;
   std::error_code error;
   const fs::path path = place.path, folder = fs::is_directory(path, error) ? path : path.parent_path();
@@ -73,7 +76,7 @@ std::unique_ptr<WeightSource> open_weights(const WeightPlace& place, const Model
     case ModelFormat::hugging_face:
       return open_hf_weights(place.path, config);
     case ModelFormat::gguf:
-      throw_bad_input("{} is a GGUF file: weights of GGUF files are not read yet", place.path);
+      return open_gguf_weights(place.path, config);
     case ModelFormat::own_file:
       return open_own_weights(place.path);
     case ModelFormat::checkpoint:

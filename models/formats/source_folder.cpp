@@ -6,6 +6,8 @@
 
 #include "models/formats/open_weights.h"
 #include "runtime/base/error.h"
+#include "runtime/io/gguf/gguf.h"
+#include "runtime/io/gguf/gguf_writer.h"
 
 namespace trireme {
 
@@ -48,9 +50,16 @@ bool goes_with_model(std::string_view name) {
 }
 
 void keep_source(const std::string& init_from, const std::string& run_directory) {
-  const fs::path from = source_of(init_from), to = fs::path(run_directory) / kFolder;
-  if (from.empty()) return;
+  const fs::path to = fs::path(run_directory) / kFolder;
   std::error_code error;
+  if (const WeightPlace place = find_weights(init_from); place.format == ModelFormat::gguf) {
+    fs::create_directories(to, error);
+    if (error) throw_environment("cannot create the directory {}: {}", to.string(), error.message());
+    GgufWriter((to / "metadata.gguf").string(), {}, GgufReader(place.path).metadata()).commit();
+    return;
+  }
+  const fs::path from = source_of(init_from);
+  if (from.empty()) return;
   if (fs::equivalent(from, to, error)) return;
   fs::create_directories(to, error);
   if (error) throw_environment("cannot create the directory {}: {}", to.string(), error.message());

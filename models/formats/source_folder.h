@@ -11,8 +11,9 @@ namespace trireme {
 bool goes_with_model(std::string_view file_name);
 
 /// Copies them, as they are, to `run_directory`/source: from a directory of transformers, or of a run or
-/// checkpoint that came from one from its own source/. Nothing where `init_from` has neither; what is there
-/// already is replaced. EnvironmentError (resources) with path and the system's words.
+/// checkpoint that came from one from its own source/. Of a GGUF file its metadata, as metadata.gguf. Nothing
+/// where `init_from` has neither; what is there already is replaced. EnvironmentError (resources) with path
+/// and the system's words.
 void keep_source(const std::string& init_from, const std::string& run_directory);
 
 }  // namespace trireme

@@ -1,4 +1,6 @@
 """Across layouts: any layout goes on from the checkpoint of any other, with the same proof hash and the same losses."""
+import json
+import os
 import re
 
 from runs import MIXTURE, SAVED, expect, expect_close_runs, manifest
@@ -89,3 +91,45 @@ def run_chain(bench, cases):
         with open(bench.path("chain", name)) as config:
             expect("[model]" in config.read(), name)
     print("5 layouts of one run")
+
+
+def contents(path):
+    """The bytes of a file, or of all files of a directory by their names."""
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            return file.read()
+    return {name: contents(os.path.join(path, name)) for name in sorted(os.listdir(path))}
+
+
+def run_exports(bench, cases):
+    """What is exported depends on the weights alone: from tp 2 x pp 2 and from the same state as one rank saves it, equal bytes."""
+    del cases
+    few = ["--train.micro-batch", "4", "--train.steps", "2", "--optimizer.warmup", "0", "--model.hidden", "32"]
+    models = {"gpt2": [], "llama": ["--model.family", "llama", "--model.heads", "4", "--model.kv-heads", "2"],
+              "mixture": ["--model.family", "llama", "--moe.experts", "4", "--moe.ffn", "24"]}
+    for name, options in models.items():
+        bench.run(4, [*few, *options, "--tp", "2", "--pp", "2", "--run.dir", name, "--checkpoint.every", "2"])
+        run = bench.path(name)
+        whole = bench.run_command([bench.program, "checkpoint", "consolidate", run, bench.path(name + "-whole")]).strip()
+        for kind, dtype, more in (("hf", "fp32", []), ("hf", "bf16", ["--shard-size", "20000"]), ("gguf", "fp32", []),
+                                  ("gguf", "q8_0", [])):
+            made = []
+            for source in (run, whole):
+                out = bench.path(f"{name}-{dtype}-{len(made)}.{kind}")
+                # Beside the whole checkpoint lies no run, whose name and tokenizer would be written.
+                source_of = [] if source == run else ["--source", os.path.dirname(whole)]
+                command = [bench.program, "checkpoint", "export", source, out, "--format", kind, "--dtype", dtype, *more]
+                printed = bench.run_command([*command, *source_of])
+                expect("read back: logits of 32 drawn tokens" in printed, printed)
+                made.append(contents(out))
+            if kind == "hf":
+                weights = [{file: data for file, data in one.items() if not file.startswith(("tokenizer", "generation"))} for one in made]
+                expect(weights[0] == weights[1], f"{name} as {kind} {dtype}: the layouts give other files")
+                expect(("model.safetensors.index.json" in weights[0]) == bool(more), f"{sorted(weights[0])}")
+                expect(json.loads(weights[0]["config.json"])["vocab_size"] == 257, "vocabulary")
+                expect("tokenizer.json" in made[0], f"{sorted(made[0])}")
+            else:
+                # Of GGUF files that differ in metadata alone the tensors lie at the end.
+                size = min(map(len, made)) // 2
+                expect(made[0][-size:] == made[1][-size:], f"{name} as {kind} {dtype}: the layouts give other tensors")
+    print(f"{len(models)} models in both formats")

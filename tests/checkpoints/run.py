@@ -25,6 +25,7 @@ PARTS = {
     "across-layouts": across_layouts.run_dense,
     "mixtures-across-layouts": across_layouts.run_mixtures,
     "chain": across_layouts.run_chain,
+    "exports": across_layouts.run_exports,
     "kill-points": kill_points.run_kills,
     "call-errors": kill_points.run_errors,
     "signals": signals.run,

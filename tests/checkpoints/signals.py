@@ -34,7 +34,7 @@ def run_case(bench, ranks, options, number, step, draw):
         # With no step there is nothing to save, and with all of them nothing to do.
         is_between = "before the first step" not in first and "after the last step" not in first
         expect(("resumed from cut/checkpoints/step-" in then) == is_between, f"{first[-1000:]}\n{then[-2000:]}")
-    expect_equal_runs(bench.path(f"whole{ranks}"), bench.path("cut"), STEPS)
+    expect_equal_runs(bench.path(f"whole{ranks}"), bench.path("cut"), STEPS, given_up=1)
     return status == SAVED
 
 

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "models/formats/gguf_config.h"
 #include "parallel/checkpoint/format/manifest.h"
 #include "runtime/base/error.h"
 #include "runtime/io/digest/xxh3.h"
@@ -17,6 +18,7 @@
 #include "runtime/text/chat/chat_template.h"
 #include "tests/fuzz/hf_case.h"
 #include "tests/fuzz/tokenizer_case.h"
+#include "tests/models/formats/gguf_cases.h"
 
 namespace trireme::test {
 
@@ -86,6 +88,18 @@ void require_same_head(const GgufReader& reader) {
   }
 }
 
+/// What a file's metadata describes is a model, or an error of the user's.
+void require_sound_model(const GgufReader& reader) {
+  try {
+    const ModelConfig config = read_gguf_config(reader);
+    require(errors_of(config).empty());
+    constexpr int64_t kMostLayers = 16, kMostExperts = 64;
+    if (config.num_layers > kMostLayers || config.moe.num_experts > kMostExperts) return;
+    require(write_gguf_config(config).metadata.size() > 8);
+  } catch (const UserError&) {
+  }
+}
+
 bool read_gguf(std::string_view input) {
   const MemoryFile file(input);
   try {
@@ -102,6 +116,8 @@ bool read_gguf(std::string_view input) {
     require(total < input.size());
     for (const auto& [key, value] : reader.metadata()) require(value_text(value, 40).size() < 1000);
     require_same_head(reader);
+    if (reader.find("tokenizer.ggml.model") != nullptr) run_gguf_tokenizer(reader);
+    if (reader.find("general.architecture") != nullptr) require_sound_model(reader);
     return true;
   } catch (const UserError&) {
     return false;
@@ -184,6 +200,22 @@ std::vector<std::string> safetensors_seeds() {
   return seeds;
 }
 
+/// Files with a token table and the keys of these models.
+std::vector<std::string> gguf_model_seeds() {
+  std::vector<std::string> seeds;
+  for (const GgufCase& one : gguf_cases()) {
+    const GgufModel model = write_gguf_config(one.config);
+    std::vector<GgufSpec> specs = {{"token_embd.weight", GgufType::f32, {one.config.vocab_size, 1}}};
+    size_t bytes = static_cast<size_t>(one.config.vocab_size) * sizeof(float);
+    for (const auto& [name, factors] : model.tables) {
+      specs.push_back({name, GgufType::f32, {std::ssize(factors)}});
+      bytes += (factors.size() * sizeof(float) + 31) / 32 * 32;
+    }
+    seeds.push_back(gguf_head(specs, model.metadata) + std::string(bytes, '\x3f'));
+  }
+  return seeds;
+}
+
 std::vector<std::string> gguf_seeds() {
   const GgufMetadata metadata = {
       {"general.architecture", std::string("llama")}, {"general.alignment", uint32_t{32}},
@@ -192,13 +224,12 @@ std::vector<std::string> gguf_seeds() {
   const std::string head = gguf_head(
       {{"a", GgufType::q8_0, {2, 32}}, {"b", GgufType::q6_k, {256}}, {"c", GgufType::f32, {}}}, metadata);
   const std::string good = head + std::string(96 + 224 + 4, 'x');
-  std::vector<std::string> seeds = {good,
-                                    "",
-                                    "GGUF",
-                                    good.substr(0, 24),
-                                    good.substr(0, head.size()),
-                                    gguf_head({}, {}),
-                                    good + "trailing bytes that belong to no tensor"};
+  std::vector<std::string> seeds = gguf_model_seeds();
+  for (const std::string& seed :
+       {good, std::string(), std::string("GGUF"), good.substr(0, 24), good.substr(0, head.size()),
+        gguf_head({}, {}), good + "trailing bytes that belong to no tensor"})
+    seeds.push_back(seed);
+  for (auto& seed : gguf_tokenizer_seeds()) seeds.push_back(std::move(seed));
   for (const size_t place : {4, 8, 16, 24}) {
     for (const uint64_t value : {uint64_t{0}, uint64_t{1} << 61, ~uint64_t{0}}) {
       seeds.push_back(good);

@@ -16,10 +16,10 @@ struct FuzzCase {
   std::vector<std::string> seeds;
 };
 
-/// "gguf": a whole file; "hf": a config.json, or "I" and an index of weights; "template": a chat template;
-/// "manifest": what follows the first line of a manifest (which carries its hash); "safetensors": a whole
-/// file; "tokenizer": a tokenizer's file of any kind. Seeds are good files, and what other readers of such
-/// files have stumbled over.
+/// "gguf": a whole file, the tokenizer and the model in it; "hf": a config.json, or "I" and an index of
+/// weights; "template": a chat template; "manifest": what follows the first line of a manifest (which carries
+/// its hash); "safetensors": a whole file; "tokenizer": a tokenizer's file of any kind. Seeds are good files,
+/// and what other readers of such files have stumbled over.
 std::vector<FuzzCase> fuzz_cases();
 
 }  // namespace trireme::test

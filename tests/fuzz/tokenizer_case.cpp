@@ -5,39 +5,47 @@
 
 #include "runtime/base/error.h"
 #include "runtime/data/tokenizer/files/base64.h"
+#include "runtime/data/tokenizer/files/gguf_tokenizer.h"
 #include "runtime/data/tokenizer/tokenizer_factory.h"
+#include "runtime/io/gguf/gguf_writer.h"
 
 namespace trireme::test {
 namespace {
 
 constexpr std::string_view kText = "The rowers don't <s> 123\n\n  \u00c9t\u00e9 \u4e16\u754c\U0001F6A2 aaab";
 
+void must(bool condition) {
+  if (!condition) std::abort();
+}
+
 // What was read encodes and decodes its text, and its saved form gives the same ids; or it is refused.
-bool read_and_use_tokenizer(std::string_view input) {
-  const auto must = [](bool condition) {
-    if (!condition) std::abort();
-  };
-  std::unique_ptr<Tokenizer> tokenizer;
+void use_tokenizer(const Tokenizer& tokenizer) {
+  const auto again = read_tokenizer(tokenizer.to_json(), "tokenizer.json");
+  must(again->to_json() == tokenizer.to_json());
   try {
-    tokenizer = read_tokenizer(std::string(input), "cl100k_base.tiktoken");
-  } catch (const UserError& error) {
-    must(error.code() == ExitCode::bad_input || error.code() == ExitCode::usage);
-    return false;
-  }
-  const auto again = read_tokenizer(tokenizer->to_json(), "tokenizer.json");
-  must(again->to_json() == tokenizer->to_json());
-  try {
-    const auto ids = tokenizer->encode_whole(kText);
-    for (const int32_t id : ids) must(id >= 0 && id < tokenizer->vocab_size());
+    const auto ids = tokenizer.encode_whole(kText);
+    for (const int32_t id : ids) must(id >= 0 && id < tokenizer.vocab_size());
     must(again->encode_whole(kText) == ids);
-    const std::string text = tokenizer->decode(ids);
-    TextStream stream(*tokenizer);
+    const std::string text = tokenizer.decode(ids);
+    TextStream stream(tokenizer);
     std::string pieces;
     for (const int32_t id : ids) pieces += stream.push(id);
     must(pieces + stream.finish() == text);
   } catch (const UserError& error) {  // a vocabulary without some of the text
     must(error.code() == ExitCode::bad_input);
   }
+}
+
+template <class Read>
+bool read_and_use_tokenizer(const Read& read) {
+  std::unique_ptr<Tokenizer> tokenizer;
+  try {
+    tokenizer = read();
+  } catch (const UserError& error) {
+    must(error.code() == ExitCode::bad_input || error.code() == ExitCode::usage);
+    return false;
+  }
+  use_tokenizer(*tokenizer);
   return true;
 }
 
@@ -137,6 +145,34 @@ std::vector<std::string> tokenizer_seeds() {
   };
 }
 
-bool run_tokenizer(std::string_view input) { return read_and_use_tokenizer(input); }
+std::vector<std::string> gguf_tokenizer_seeds() {
+  std::vector<std::string> tokens{"<s>", "</s>", "<unk>", "a", "b", "ab", "\u2581", "\u0120", "the"};
+  std::vector<int32_t> types{3, 3, 2, 1, 1, 1, 1, 1, 1};
+  const std::vector<float> scores(tokens.size(), -1);
+  std::vector<std::string> seeds;
+  for (const char* model : {"gpt2", "llama", "t5", "bert"}) {
+    seeds.push_back(gguf_head({}, {{"tokenizer.ggml.model", std::string(model)},
+                                   {"tokenizer.ggml.pre", std::string("qwen2")},
+                                   {"tokenizer.ggml.tokens", tokens},
+                                   {"tokenizer.ggml.scores", scores},
+                                   {"tokenizer.ggml.token_type", types},
+                                   {"tokenizer.ggml.merges", std::vector<std::string>{"a b"}},
+                                   {"tokenizer.ggml.bos_token_id", uint32_t{0}},
+                                   {"tokenizer.ggml.eos_token_id", uint32_t{1}},
+                                   {"tokenizer.ggml.unknown_token_id", uint32_t{2}},
+                                   {"tokenizer.ggml.add_bos_token", true}}));
+    tokens.back() = "[PAD8]";
+    types.back() = 5;
+  }
+  return seeds;
+}
+
+bool run_tokenizer(std::string_view input) {
+  return read_and_use_tokenizer([&] { return read_tokenizer(std::string(input), "cl100k_base.tiktoken"); });
+}
+
+bool run_gguf_tokenizer(const GgufReader& gguf) {
+  return read_and_use_tokenizer([&] { return read_gguf_tokenizer(gguf); });
+}
 
 }  // namespace trireme::test

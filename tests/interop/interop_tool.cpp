@@ -7,6 +7,9 @@
 //   interop_tool chat                        for each line of JSON on standard input, {"template": ...,
 //                                            "variables": ..., "time": [year, month, ...]}, a line with
 //                                            {"text": ..., "generations": ...} or {"error": ...}
+//   interop_tool hf-model DIR OUT            what the model in DIR computes with DIR/reference.safetensors
+//                                            (models/tiny_models.py): logits, loss, and gradients as
+//                                            grad/NAME
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -14,9 +17,11 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/error.h"
+#include "runtime/comm/self/self_communicator.h"
 #include "runtime/io/gguf/gguf.h"
 #include "runtime/io/gguf/gguf_writer.h"
 #include "runtime/text/chat/chat_template.h"
+#include "tests/support/hf_model_run.h"
 
 namespace trireme {
 namespace {
@@ -103,6 +108,22 @@ void run_chat() {
   }
 }
 
+void write_model_run(const std::string& directory, const std::string& out) {
+  const SafetensorsReader reference(directory + "/reference.safetensors");
+  Context ctx;
+  test::HfModelRun run = test::run_hf_model(ctx, *make_self_communicator(), {}, directory, reference);
+  std::map<std::string, std::vector<float>> tensors = {{"logits", std::move(run.logits)},
+                                                       {"loss", {static_cast<float>(run.loss)}}};
+  for (auto& [name, values] : run.gradients) tensors["grad/" + name] = std::move(values);
+  std::vector<TensorSpec> specs;
+  for (const auto& [name, values] : tensors) {
+    specs.push_back({name, DType::f32, {static_cast<int64_t>(values.size())}});
+  }
+  SafetensorsWriter writer(out, specs);
+  for (const auto& [name, values] : tensors) writer.write(name, std::as_bytes(std::span(values)));
+  writer.commit();
+}
+
 int run(const std::vector<std::string>& arguments) {
   const std::string command = arguments.empty() ? "" : arguments[0];
   if (command == "chat") {
@@ -114,8 +135,10 @@ int run(const std::vector<std::string>& arguments) {
     std::fwrite(values.data(), sizeof(float), values.size(), stdout);
   } else if (command == "gguf-copy" && arguments.size() == 4) {
     copy_file(GgufReader(arguments[1]), arguments[2], arguments[3]);
+  } else if (command == "hf-model" && arguments.size() == 3) {
+    write_model_run(arguments[1], arguments[2]);
   } else {
-    std::cerr << "usage: interop_tool gguf-values|gguf-shards|gguf-copy|chat ...\n";
+    std::cerr << "usage: interop_tool gguf-values|gguf-shards|gguf-copy|chat|hf-model ...\n";
     return 2;
   }
   return 0;

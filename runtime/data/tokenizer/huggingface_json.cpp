@@ -166,6 +166,12 @@ AddedToken read_added_token(const json& entry, const std::string& name) {
   return token;
 }
 
+json json_of_added_token(const AddedToken& token) {
+  return {{"id", token.id},          {"content", token.content}, {"single_word", token.single_word},
+          {"lstrip", token.lstrip},  {"rstrip", token.rstrip},   {"normalized", token.normalized},
+          {"special", token.special}};
+}
+
 bool is_plain_bpe(const json& root) {
   if (!root.is_object() || !root.contains("model") || !root["model"].is_object()) return true;
   const json& model = root["model"];
@@ -217,13 +223,7 @@ std::string write_huggingface_json(const BpeModel& model) {
   json added = json::array();
   for (const auto& token : model.added) {
     is_added[static_cast<size_t>(token.id)] = true;
-    added.push_back({{"id", token.id},
-                     {"content", token.content},
-                     {"single_word", token.single_word},
-                     {"lstrip", token.lstrip},
-                     {"rstrip", token.rstrip},
-                     {"normalized", token.normalized},
-                     {"special", token.special}});
+    added.push_back(json_of_added_token(token));
   }
   json vocab = json::object(), merges = json::array();
   for (size_t id = 0; id < model.tokens.size(); ++id) {
@@ -254,12 +254,15 @@ std::string write_huggingface_json(const BpeModel& model) {
   return root.dump() + "\n";
 }
 
-BpeModel read_gpt2_files(const std::string& vocab_path, const std::string& merges_path) {
+BpeModel read_gpt2_files(const std::string& vocab_path, const std::string& merges_path,
+                         const std::vector<AddedToken>& added) {
   const json vocab = read_json_file(vocab_path);
   BpeModelBuilder builder(vocab_path);
   builder.model.patterns.emplace_back(kGpt2Pattern);
   builder.set_vocab(vocab);
-  if (const auto it = vocab.find("<|endoftext|>"); it != vocab.end()) {
+  for (const auto& token : added) builder.add_token(token);
+  const bool has_end = std::ranges::find(added, "<|endoftext|>", &AddedToken::content) != added.end();
+  if (const auto it = vocab.find("<|endoftext|>"); it != vocab.end() && !has_end) {
     builder.add_token({it->get<int32_t>(), "<|endoftext|>", true});
   }
   builder.finish_tokens();

@@ -21,12 +21,15 @@ bool is_plain_bpe(const nlohmann::json& json);
 
 /// An entry of "added_tokens".
 AddedToken read_added_token(const nlohmann::json& entry, const std::string& name);
+nlohmann::json json_of_added_token(const AddedToken& token);
 
 /// A tokenizer.json of one line. Equal models give equal text.
 std::string write_huggingface_json(const BpeModel& model);
 
 /// GPT-2's encoder.json (token to id) and vocab.bpe (one merge a line, by rank), also found as vocab.json and
-/// merges.txt. A token <|endoftext|> becomes an added token. UserError(bad_input) as above, with the line.
-BpeModel read_gpt2_files(const std::string& vocab_path, const std::string& merges_path);
+/// merges.txt. A token <|endoftext|> becomes an added token, beside those of `added`. UserError(bad_input) as
+/// above, with the line.
+BpeModel read_gpt2_files(const std::string& vocab_path, const std::string& merges_path,
+                         const std::vector<AddedToken>& added = {});
 
 }  // namespace trireme

@@ -1,18 +1,21 @@
 #include "runtime/data/tokenizer/tokenizer_factory.h"
 
+#include <array>
 #include <filesystem>
+#include <fstream>
 
 #include <fmt/ranges.h>
 
 #include "runtime/base/error.h"
-#include "runtime/data/tokenizer/bpe_tokenizer.h"
 #include "runtime/data/tokenizer/bpe_trainer.h"
 #include "runtime/data/tokenizer/byte_tokenizer.h"
 #include "runtime/data/tokenizer/char_tokenizer.h"
+#include "runtime/data/tokenizer/files/gguf_tokenizer.h"
 #include "runtime/data/tokenizer/files/rank_files.h"
 #include "runtime/data/tokenizer/files/sentencepiece_file.h"
+#include "runtime/data/tokenizer/files/sentencepiece_model.h"
 #include "runtime/data/tokenizer/files/tokenizer_json.h"
-#include "runtime/data/tokenizer/huggingface_json.h"
+#include "runtime/data/tokenizer/tokenizer_folder.h"
 #include "runtime/data/tokenizer_kind.h"
 #include "runtime/io/digest/file_signs.h"
 #include "runtime/io/files/file.h"
@@ -28,23 +31,10 @@ bool is_folder(const std::string& path) {
   return fs::is_directory(path, ignored);
 }
 
-std::unique_ptr<Tokenizer> with_end_of_text(BpeModel model, const std::string& end_of_text) {
-  if (!end_of_text.empty()) model.end_of_text = end_of_text;
-  return std::make_unique<BpeTokenizer>(std::move(model));
-}
-
 [[noreturn]] void refuse_end_of_text(const std::string& spec, const std::string& name) {
   throw_usage(
       "the end-of-text token \"{}\" has no effect with the tokenizer {}: it is for BPE tokenizer files", name,
       spec);
-}
-
-// The first field of SentencePiece's message is a piece, and its first field the text: shorter than the
-// piece.
-bool begins_like_sentencepiece(std::string_view bytes) {
-  constexpr char kFirstField = '\x0A';
-  if (bytes.size() < 5 || bytes[0] != kFirstField || bytes[2] != kFirstField) return false;
-  return bytes[1] > 0 && bytes[3] > 0 && bytes[1] >= bytes[3] + 2;
 }
 
 std::unique_ptr<Tokenizer> load_typed(const nlohmann::json& json, const std::string& path,
@@ -77,26 +67,17 @@ std::unique_ptr<Tokenizer> load_json(const std::string& text, const std::string&
   return read_tokenizer_json(json, path, end_of_text);
 }
 
-std::unique_ptr<Tokenizer> load_file(const std::string& path, const std::string& end_of_text) {
-  return read_tokenizer(read_text_file(path), path, end_of_text);
+bool begins_like_gguf(const std::string& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return false;
+  std::array<char, 4> magic{};
+  std::ifstream file(path, std::ios::binary);
+  return file.read(magic.data(), magic.size()) && std::string_view(magic.data(), magic.size()) == "GGUF";
 }
 
-std::unique_ptr<Tokenizer> load_folder(const std::string& folder, const std::string& end_of_text) {
-  const fs::path in(folder);
-  for (const char* name : {"tokenizer.json", "tekken.json", "tokenizer.model", "spiece.model"}) {
-    if (fs::exists(in / name)) return load_file(in / name, end_of_text);
-  }
-  const auto load_pair = [&](const char* vocab, const char* merges) -> std::unique_ptr<Tokenizer> {
-    if (!fs::exists(in / vocab) || !fs::exists(in / merges)) return nullptr;
-    return with_end_of_text(read_gpt2_files(in / vocab, in / merges), end_of_text);
-  };
-  if (auto tokenizer = load_pair("encoder.json", "vocab.bpe")) return tokenizer;
-  if (auto tokenizer = load_pair("vocab.json", "merges.txt")) return tokenizer;
-  throw_bad_input(
-      "the directory {} has no tokenizer: neither tokenizer.json, tekken.json, tokenizer.model nor "
-      "spiece.model, "
-      "nor encoder.json with vocab.bpe, nor vocab.json with merges.txt",
-      folder);
+std::unique_ptr<Tokenizer> load_file(const std::string& path, const std::string& end_of_text) {
+  if (begins_like_gguf(path)) return read_gguf_tokenizer(GgufReader(path), end_of_text);
+  return read_tokenizer(read_text_file(path), path, end_of_text);
 }
 
 template <class Trainer>
@@ -125,7 +106,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& spec, const std::st
   if (is_made_from_text(kind)) {
     throw_usage("the tokenizer '{}' must be trained on text; give its file, or a text", spec);
   }
-  return is_folder(spec) ? load_folder(spec, end_of_text) : load_file(spec, end_of_text);
+  return is_folder(spec) ? load_tokenizer_folder(spec, end_of_text) : load_file(spec, end_of_text);
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec, const TextInput& input,

@@ -14,64 +14,10 @@ constexpr float kInverseSqrt2 = 0.7071067812f, kInverseSqrt2Pi = 0.3989422804f;
 __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ float gelu_gate(float x) { return sigmoid(kTwoSqrt2OverPi * (x + kCubic * x * x * x)); }
 
-template <class T>
-struct Gelu {
-  const T* x;
-  T* y;
-  __device__ void operator()(int64_t i, int count) const {
-    float v[kPack];
-    load(x + i, count, v);
-    for (float& value : v) value *= gelu_gate(value);
-    store(y + i, count, v);
-  }
-};
-
-template <class T>
-struct GeluBackward {
-  const T *x, *dy;
-  T* dx;
-  __device__ void operator()(int64_t i, int count) const {
-    float v[kPack], d[kPack];
-    load(x + i, count, v);
-    load(dy + i, count, d);
-    for (int j = 0; j < kPack; ++j) {
-      const float s = gelu_gate(v[j]), slope = kTwoSqrt2OverPi * (1.0f + 3.0f * kCubic * v[j] * v[j]);
-      d[j] *= s + v[j] * s * (1.0f - s) * slope;
-    }
-    store(dx + i, count, d);
-  }
-};
-
 /// The share of the normal distribution below x; erfc keeps the digits of its tail.
 __device__ float normal_below(float x) { return 0.5f * erfcf(-kInverseSqrt2 * x); }
 
-template <class T>
-struct GeluErf {
-  const T* x;
-  T* y;
-  __device__ void operator()(int64_t i, int count) const {
-    float v[kPack];
-    load(x + i, count, v);
-    for (float& value : v) value *= normal_below(value);
-    store(y + i, count, v);
-  }
-};
-
-template <class T>
-struct GeluErfBackward {
-  const T *x, *dy;
-  T* dx;
-  __device__ void operator()(int64_t i, int count) const {
-    float v[kPack], d[kPack];
-    load(x + i, count, v);
-    load(dy + i, count, d);
-    for (int j = 0; j < kPack; ++j)
-      d[j] *= normal_below(v[j]) + v[j] * (kInverseSqrt2Pi * expf(-0.5f * v[j] * v[j]));
-    store(dx + i, count, d);
-  }
-};
-
-/// The activations of a gate x: x times a factor s, and what the gradient of that makes of d.
+/// Activations of x: x times a factor s, and what the gradient of that makes of d.
 struct SiluGate {
   __device__ static float factor(float x) { return sigmoid(x); }
   __device__ static float gradient(float d, float x, float s) { return d * s * (1.0f + x * (1.0f - s)); }
@@ -81,6 +27,37 @@ struct GeluGate {
   __device__ static float gradient(float d, float x, float s) {
     const float slope = kTwoSqrt2OverPi * (1.0f + 3.0f * kCubic * x * x);
     return d * (s + x * s * (1.0f - s) * slope);
+  }
+};
+struct GeluErfGate {
+  __device__ static float factor(float x) { return normal_below(x); }
+  __device__ static float gradient(float d, float x, float s) {
+    return d * (s + x * (kInverseSqrt2Pi * expf(-0.5f * x * x)));
+  }
+};
+
+template <class T, class Gate>
+struct Activated {
+  const T* x;
+  T* y;
+  __device__ void operator()(int64_t i, int count) const {
+    float v[kPack];
+    load(x + i, count, v);
+    for (float& value : v) value *= Gate::factor(value);
+    store(y + i, count, v);
+  }
+};
+
+template <class T, class Gate>
+struct ActivatedBackward {
+  const T *x, *dy;
+  T* dx;
+  __device__ void operator()(int64_t i, int count) const {
+    float v[kPack], d[kPack];
+    load(x + i, count, v);
+    load(dy + i, count, d);
+    for (int j = 0; j < kPack; ++j) d[j] = Gate::gradient(d[j], v[j], Gate::factor(v[j]));
+    store(dx + i, count, d);
   }
 };
 
@@ -121,6 +98,20 @@ struct GatedBackward {
 };
 
 template <class Gate>
+void activated(Context& ctx, const Tensor& x, const Tensor& y) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, x.numel(), Activated<T, Gate>{x.data<T>(), y.data<T>()});
+  });
+}
+
+template <class Gate>
+void activated_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    launch_elementwise(ctx, x.numel(), ActivatedBackward<T, Gate>{x.data<T>(), dy.data<T>(), dx.data<T>()});
+  });
+}
+
+template <class Gate>
 void gated(Context& ctx, const Tensor& gate_up, const Tensor& y) {
   const int64_t width = y.dim(1);
   with_compute_type(y.dtype(), [&]<class T>(T) {
@@ -139,28 +130,16 @@ void gated_backward(Context& ctx, const Tensor& gate_up, const Tensor& dy, const
 
 }  // namespace
 
-void gelu(Context& ctx, const Tensor& x, const Tensor& y) {
-  with_compute_type(x.dtype(), [&]<class T>(T) {
-    launch_elementwise(ctx, x.numel(), Gelu<T>{x.data<T>(), y.data<T>()});
-  });
-}
+void gelu(Context& ctx, const Tensor& x, const Tensor& y) { activated<GeluGate>(ctx, x, y); }
 
 void gelu_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {
-  with_compute_type(x.dtype(), [&]<class T>(T) {
-    launch_elementwise(ctx, x.numel(), GeluBackward<T>{x.data<T>(), dy.data<T>(), dx.data<T>()});
-  });
+  activated_backward<GeluGate>(ctx, x, dy, dx);
 }
 
-void gelu_erf(Context& ctx, const Tensor& x, const Tensor& y) {
-  with_compute_type(x.dtype(), [&]<class T>(T) {
-    launch_elementwise(ctx, x.numel(), GeluErf<T>{x.data<T>(), y.data<T>()});
-  });
-}
+void gelu_erf(Context& ctx, const Tensor& x, const Tensor& y) { activated<GeluErfGate>(ctx, x, y); }
 
 void gelu_erf_backward(Context& ctx, const Tensor& x, const Tensor& dy, const Tensor& dx) {
-  with_compute_type(x.dtype(), [&]<class T>(T) {
-    launch_elementwise(ctx, x.numel(), GeluErfBackward<T>{x.data<T>(), dy.data<T>(), dx.data<T>()});
-  });
+  activated_backward<GeluErfGate>(ctx, x, dy, dx);
 }
 
 void swiglu(Context& ctx, const Tensor& gate_up, const Tensor& y) { gated<SiluGate>(ctx, gate_up, y); }

@@ -61,6 +61,16 @@ TEST(TrainingData, SaysWhatWasRead) {
               HasSubstr("nanogpt format, 1,000 tokens of 16 bits (no header"));
 }
 
+TEST(TrainingData, AModelMayHaveMoreRowsThanTheTokenizerHasTokensButNotFewer) {
+  const TemporaryFolder folder;
+  const auto config = text_config(folder.write("t.txt", std::string(100, 'a')));
+  const TrainingData padded = load(config, 320);
+  EXPECT_EQ(padded.vocab_size, 320);
+  EXPECT_THAT(padded.description, HasSubstr("63 of 320 rows of the embedding (--model.vocab) have no token"));
+  EXPECT_THAT(load(config, 257).description, testing::Not(HasSubstr("no token")));
+  expect_error(ExitCode::usage, {"--model.vocab 256", "257"}, [&] { load(config, 256); });
+}
+
 TEST(TrainingData, NoTextIsNamed) {
   const TemporaryFolder folder;
   for (const char* text : {"", "{\"text\":\"\"}\n", "{\"text\":\"\"}\n\n{\"text\":\"\"}\n"}) {

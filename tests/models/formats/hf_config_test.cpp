@@ -299,5 +299,16 @@ TEST(HfConfig, FilesThatAreNoConfigurations) {
   expect(many + "}", "members");
 }
 
+// Mixtral's files have one width: that of the experts, as no block has another.
+TEST(HfConfig, FieldsMaySayTogetherWhatOthersSay) {
+  ModelConfig mine = find_preset("mixtral-8x7b")->config;
+  mine.ffn_size = 96, mine.moe.expert_ffn_size = 24;
+  const HfModel back = read_hf_config(write_hf_config(mine, nullptr, DType::f32, 300), "config.json");
+  mine.vocab_size = 300;
+  EXPECT_EQ(back.config.expert_ffn_size(), 24);
+  EXPECT_THAT(model_differences(mine, back.config), testing::IsEmpty());
+  EXPECT_TRUE(compute_the_same(mine, back.config));
+}
+
 }  // namespace
 }  // namespace trireme

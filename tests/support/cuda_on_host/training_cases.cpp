@@ -55,7 +55,7 @@ std::vector<TrainingCase> training_cases() {
       make_training_case("Llama_mixture_tensor2_chunks2", llama, 2,
                          {.tensor = 2, .sequence = true, .tensor_chunks = 2}, with_experts),
       make_training_case("Olmo2_tensor2_sequence", olmo2, 2, {.tensor = 2, .sequence = true}),
-      make_training_case("Neox_tensor2", neox, 2, {.tensor = 2}, with_experts),
+      make_training_case("Neox_tensor2", neox, 2, {.tensor = 2}),
       make_training_case("Llama_data2_tensor2_pipeline2", llama, 8,
                          {.tensor = 2, .pipeline = 2, .zero_stage = 1, .schedule = ScheduleKind::zb_h1}),
   };

@@ -1,5 +1,7 @@
 #include "runtime/data/tokenizer/files/encodings.h"
 
+#include <fmt/format.h>
+
 #include "runtime/data/tokenizer/pattern/pretokenizer.h"
 
 namespace trireme {
@@ -11,10 +13,21 @@ constexpr std::string_view kR50kPattern =
     R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s++\z|\s+(?!\S)|\s)";
 constexpr std::string_view kCl100kPattern =
     R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s++\z|\s*[\r\n]|\s+(?!\S)|\s)";
+constexpr std::string_view kQwenPattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kO200kPattern =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
     R"(|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// The first Qwen's qwen.tiktoken: three marks and 205 spare ones behind the ranks.
+std::vector<std::pair<std::string, int32_t>> qwen_tokens() {
+  constexpr int32_t kRanks = 151643, kSpare = 205;
+  std::vector<std::pair<std::string, int32_t>> tokens{
+      {"<|endoftext|>", kRanks}, {"<|im_start|>", kRanks + 1}, {"<|im_end|>", kRanks + 2}};
+  for (int32_t i = 0; i < kSpare; ++i) tokens.emplace_back(fmt::format("<|extra_{}|>", i), kRanks + 3 + i);
+  return tokens;
+}
 
 const std::vector<Encoding>& encodings() {
   static const std::vector<Encoding> kAll{
@@ -34,6 +47,7 @@ const std::vector<Encoding>& encodings() {
        200019,
        std::string(kO200kPattern),
        {{"<|endoftext|>", 199999}, {"<|endofprompt|>", 200018}}},
+      {"qwen", 151643, 151851, std::string(kQwenPattern), qwen_tokens(), -1, true},
       // Those that all of Llama 3 to 3.3 share; other names of 128,002 to 128,255 differ between them.
       {"llama3",
        128000,

@@ -16,6 +16,7 @@ struct Encoding {
   std::string pattern;  ///< in Oniguruma's syntax, with the meaning that tiktoken's has
   std::vector<std::pair<std::string, int32_t>> special;
   int32_t begin_id = -1;  ///< stands before a whole text; -1: nothing does
+  bool nfc = false;       ///< texts are brought into that form first
 };
 
 /// Null for a name that is not known.

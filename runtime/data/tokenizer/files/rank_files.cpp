@@ -101,6 +101,7 @@ std::unique_ptr<Tokenizer> make_tiktoken(std::string_view bytes, const std::stri
     slot = content;
     parts.added.push_back({id, content});
   }
+  if (encoding->nfc) parts.normalizer = make_normal_form(unicode::Form::nfc);
   if (encoding->begin_id >= 0) parts.begin_ids = {encoding->begin_id};
   parts.end_of_text = find_end_of_text(encoding->special, end_of_text);
   json saved{

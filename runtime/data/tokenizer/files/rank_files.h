@@ -16,7 +16,7 @@ namespace trireme {
 bool begins_like_ranks(std::string_view bytes);
 
 /// A rank file (a token in base64 and its rank a line). What it does not hold, its pattern and special
-/// tokens, follows from the name of the encoding: cl100k_base, o200k_base, p50k_base, r50k_base, gpt2, and
+/// tokens, follows from the name of the encoding: cl100k_base, o200k_base, p50k_base, r50k_base, qwen, and
 /// Llama 3's tokenizer.model. UserError(bad_input) naming `file` for another name or another number of ranks.
 std::unique_ptr<Tokenizer> read_tiktoken(std::string_view bytes, const std::string& file,
                                          const std::string& end_of_text);

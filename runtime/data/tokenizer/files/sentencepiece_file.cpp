@@ -7,10 +7,8 @@
 #include "runtime/base/error.h"
 #include "runtime/data/tokenizer/files/base64.h"
 #include "runtime/data/tokenizer/files/json_steps.h"
-#include "runtime/data/tokenizer/files/sentencepiece_model.h"
-#include "runtime/data/tokenizer/files/vocabulary_builder.h"
-#include "runtime/data/tokenizer/models/bpe_words.h"
-#include "runtime/data/tokenizer/models/unigram_words.h"
+#include "runtime/data/tokenizer/files/sentencepiece_words.h"
+#include "runtime/data/tokenizer/huggingface_json.h"
 #include "runtime/data/tokenizer/pipeline_tokenizer.h"
 #include "runtime/io/json/json_file.h"
 #include "runtime/io/json/utf8.h"
@@ -86,12 +84,13 @@ std::string text_of_bytes(std::string_view bytes) {
 }
 
 // SentencePiece's decoding: marks of spaces to blanks, but for one at the beginning.
-DecodeStep make_piece_decoder(const SentencePieceModel& model) {
+DecodeStep make_piece_decoder(const SentencePieceModel& model, const SentencePieceExtras& extras) {
   std::unordered_map<std::string, PieceType> types;
   for (const auto& piece : model.pieces) {
     if (piece.type != PieceType::normal && piece.type != PieceType::user_defined)
       types.emplace(piece.text, piece.type);
   }
+  for (const auto& token : extras.added) types.erase(token.content);
   const bool drops_first = model.rules.add_dummy_prefix || model.rules.remove_extra_whitespaces;
   return [types, drops_first, drops_all = model.rules.remove_extra_whitespaces,
           unknown = model.unknown_surface](std::vector<std::string>& tokens) {
@@ -124,81 +123,66 @@ DecodeStep make_piece_decoder(const SentencePieceModel& model) {
   };
 }
 
-/// Characters of pieces that are no pieces themselves, with ids beyond all of these: they may become part of
-/// one.
-void add_virtual_characters(const SentencePieceModel& model, Vocabulary& parts) {
-  auto next = static_cast<int32_t>(model.pieces.size());
-  for (const auto& piece : model.pieces) {
-    if (piece.type != PieceType::normal) continue;
-    for (size_t i = 0; i < piece.text.size();) {
-      const size_t begin = i;
-      next_code_point(piece.text, i);
-      if (parts.emplace(piece.text.substr(begin, i - begin), next).second) ++next;
+// Contents and ids of added tokens must agree with the pieces; new ones may lie beyond them.
+void add_extras(const SentencePieceExtras& extras, const std::string& file, TokenizerParts& parts) {
+  constexpr size_t kMostFree = 4096;
+  const size_t most = parts.tokens.size() + extras.added.size() + kMostFree;
+  for (const auto& token : extras.added) {
+    const auto id = static_cast<size_t>(token.id);
+    if (token.id < 0 || id >= most)
+      throw_bad_input("{}: the added token \"{}\" has the id {} beside {} pieces", file, token.content,
+                      token.id, parts.tokens.size());
+    if (id >= parts.tokens.size()) parts.tokens.resize(id + 1);
+    std::string& slot = parts.tokens[id];
+    if (!slot.empty() && slot != token.content && replace_all(slot, kSpaceMark, " ") != token.content)
+      throw_bad_input("{}: the piece {} is \"{}\", but the added token of this id is \"{}\"", file, token.id,
+                      slot, token.content);
+    slot = token.content;
+    parts.added.push_back(token);
+  }
+  for (const auto* ids : {&extras.begin_ids, &extras.end_ids}) {
+    for (const int32_t id : *ids) {
+      if (id < 0 || static_cast<size_t>(id) >= parts.tokens.size())
+        throw_bad_input("{}: the id {} around a text is none of {} tokens", file, id, parts.tokens.size());
     }
   }
+  parts.begin_ids = extras.begin_ids;
+  parts.end_ids = extras.end_ids;
 }
 
-std::shared_ptr<const WordModel> make_bpe(const SentencePieceModel& model, bool& crosses_words) {
-  // The better the score the lower the rank; equal scores have equal ranks.
-  std::set<float, std::greater<>> scores;
-  Vocabulary parts;
-  for (size_t id = 0; id < model.pieces.size(); ++id) {
-    const auto& piece = model.pieces[id];
-    if (piece.type == PieceType::byte) parts.emplace(piece.text, static_cast<int32_t>(id));
-    if (piece.type != PieceType::normal) continue;
-    scores.insert(piece.score);
-    parts.emplace(piece.text, static_cast<int32_t>(id));
-    crosses_words |= has_mark_inside(piece.text);
-  }
-  std::unordered_map<float, int32_t> ranks;
-  for (const float score : scores) ranks.emplace(score, static_cast<int32_t>(ranks.size()));
-  crosses_words |= !parts.contains(kSpaceMark);
-  add_virtual_characters(model, parts);
-  std::vector<std::pair<std::string_view, RankedMerge>> tokens;
-  for (size_t id = 0; id < model.pieces.size(); ++id) {
-    const auto& piece = model.pieces[id];
-    if (piece.type == PieceType::normal)
-      tokens.emplace_back(piece.text, RankedMerge{ranks.at(piece.score), static_cast<int32_t>(id)});
-  }
-  BpeOptions options;
-  options.byte_fallback = model.byte_fallback;
-  options.fuse_unknown = true;
-  options.unknown = model.unknown_id;
-  options.first_virtual_id = static_cast<int32_t>(model.pieces.size());
-  auto merges = merges_of_ranks(parts, tokens);
-  return std::make_shared<BpeWords>(std::move(parts), std::move(merges), options);
+json json_of(const SentencePieceExtras& extras) {
+  json added = json::array();
+  for (const auto& token : extras.added) added.push_back(json_of_added_token(token));
+  return {{"added_tokens", added}, {"begin_ids", extras.begin_ids}, {"end_ids", extras.end_ids}};
 }
 
-std::shared_ptr<const WordModel> make_unigram(const SentencePieceModel& model) {
-  UnigramOptions options;
-  options.unknown = model.unknown_id;
-  options.byte_fallback = model.byte_fallback;
-  options.in_floats = true;
-  float least = 0, most = 0;
-  bool is_any = false;
-  for (const auto& piece : model.pieces) {
-    if (piece.type != PieceType::normal) continue;
-    least = is_any ? std::min(least, piece.score) : piece.score;
-    most = is_any ? std::max(most, piece.score) : piece.score;
-    is_any = true;
+SentencePieceExtras read_extras(const json& root, const std::string& file) {
+  SentencePieceExtras extras;
+  const auto list = [&](const char* key) -> const json& {
+    const json& value = json_member(root, key, file);
+    if (!value.is_array()) throw_bad_input("{}: \"{}\" must be a list", file, key);
+    return value;
+  };
+  for (const json& entry : list("added_tokens")) {
+    extras.added.push_back(read_added_token(entry, file));
+    if (extras.added.back().content.empty()) throw_bad_input("{}: an added token is empty", file);
   }
-  options.least_score = least;
-  std::vector<UnigramPiece> pieces;
-  for (const auto& piece : model.pieces) {
-    const bool is_symbol = piece.type == PieceType::user_defined;
-    // A user-defined symbol is better than whatever else could stand in its place.
-    const double score = is_symbol ? static_cast<float>(piece.text.size()) * most - 0.1 : piece.score;
-    pieces.push_back({piece.text, score, is_symbol || piece.type == PieceType::normal, is_symbol});
-  }
-  return std::make_shared<UnigramWords>(pieces, options);
+  for (const json& id : list("begin_ids"))
+    extras.begin_ids.push_back(static_cast<int32_t>(json_index(id, INT32_MAX, "\"begin_ids\"", file)));
+  for (const json& id : list("end_ids"))
+    extras.end_ids.push_back(static_cast<int32_t>(json_index(id, INT32_MAX, "\"end_ids\"", file)));
+  return extras;
 }
 
 std::unique_ptr<Tokenizer> make_sentencepiece(std::string_view bytes, const std::string& file,
-                                              const std::string& end_of_text) {
+                                              const std::string& end_of_text,
+                                              const SentencePieceExtras& extras) {
   SentencePieceModel model = read_sentencepiece_model(bytes, file);
   TokenizerParts parts;
   std::vector<AddedToken> symbols;
   std::vector<std::pair<std::string, int32_t>> marks;
+  std::set<int32_t> extra_ids;
+  for (const auto& token : extras.added) extra_ids.insert(token.id);
   for (size_t i = 0; i < model.pieces.size(); ++i) {
     const auto id = static_cast<int32_t>(i);
     const auto& piece = model.pieces[i];
@@ -206,20 +190,23 @@ std::unique_ptr<Tokenizer> make_sentencepiece(std::string_view bytes, const std:
     if (piece.type == PieceType::control || piece.type == PieceType::unknown) parts.control.push_back(id);
     if (piece.type == PieceType::control || piece.type == PieceType::user_defined)
       marks.emplace_back(piece.text, id);
-    if (piece.type == PieceType::user_defined) symbols.push_back({id, piece.text, false, true});
+    if (piece.type == PieceType::user_defined && !extra_ids.contains(id))
+      symbols.push_back({id, piece.text, false, true});
   }
+  for (const auto& token : extras.added) marks.emplace_back(token.content, token.id);
   bool crosses_words = false;
   if (model.type == SentencePieceModel::Type::bpe) {
     parts.kind = "bpe";
-    parts.model = make_bpe(model, crosses_words);
+    parts.model = make_sentencepiece_bpe(model, file, crosses_words);
     if (!crosses_words) parts.splitter = make_marked_words();
     parts.added = symbols;
     parts.added_is_normal = true;
   } else {
     parts.kind = "unigram";
-    parts.model = make_unigram(model);
+    parts.model = make_sentencepiece_unigram(model);
   }
-  parts.decode_steps = {make_piece_decoder(model)};
+  add_extras(extras, file, parts);
+  parts.decode_steps = {make_piece_decoder(model, extras)};
   const auto normalizer = std::make_shared<const PieceNormalizer>(std::move(model.rules), std::move(symbols));
   parts.normalizer = [normalizer](TextPiece& piece) { piece.text = normalizer->normalize(piece.text); };
   const bool has_end = model.end_id >= 0 && static_cast<size_t>(model.end_id) < model.pieces.size() &&
@@ -227,6 +214,7 @@ std::unique_ptr<Tokenizer> make_sentencepiece(std::string_view bytes, const std:
   parts.end_of_text =
       has_end && end_of_text.empty() ? std::optional(model.end_id) : find_end_of_text(marks, end_of_text);
   json saved{{"type", "trireme-sentencepiece"}, {"version", 1}, {"model", encode_base64(bytes)}};
+  if (!extras.is_empty()) saved["extras"] = json_of(extras);
   if (!end_of_text.empty()) saved["trireme_end_of_text"] = end_of_text;
   return std::make_unique<PipelineTokenizer>(std::move(parts), saved.dump() + "\n");
 }
@@ -234,8 +222,9 @@ std::unique_ptr<Tokenizer> make_sentencepiece(std::string_view bytes, const std:
 }  // namespace
 
 std::unique_ptr<Tokenizer> read_sentencepiece(std::string_view bytes, const std::string& file,
-                                              const std::string& end_of_text) {
-  return make_sentencepiece(bytes, file, end_of_text);
+                                              const std::string& end_of_text,
+                                              const SentencePieceExtras& extras) {
+  return make_sentencepiece(bytes, file, end_of_text, extras);
 }
 
 std::unique_ptr<Tokenizer> read_saved_sentencepiece(const json& root, const std::string& file,
@@ -246,7 +235,8 @@ std::unique_ptr<Tokenizer> read_saved_sentencepiece(const json& root, const std:
   const bool is_named = end_of_text.empty() && !is_absent(root, "trireme_end_of_text");
   return make_sentencepiece(
       *bytes, file,
-      is_named ? json_string(root["trireme_end_of_text"], "\"trireme_end_of_text\"", file) : end_of_text);
+      is_named ? json_string(root["trireme_end_of_text"], "\"trireme_end_of_text\"", file) : end_of_text,
+      is_absent(root, "extras") ? SentencePieceExtras{} : read_extras(root["extras"], file));
 }
 
 }  // namespace trireme

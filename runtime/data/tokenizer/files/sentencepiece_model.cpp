@@ -25,8 +25,6 @@ SentencePiece read_piece(std::string_view message, const std::string& name) {
   }
   if (piece.text.empty() || find_utf8_error(piece.text)) throw_bad_input("{} is empty or not UTF-8", name);
   if (!std::isfinite(piece.score)) throw_bad_input("{} has a score that is not finite", name);
-  if (piece.type == PieceType::unused)
-    throw_bad_input("{}: \"{}\" is unused; models with unused pieces are not supported", name, piece.text);
   return piece;
 }
 
@@ -44,7 +42,9 @@ void read_trainer(std::string_view message, SentencePieceModel& model, const std
       throw_bad_input("{} sets treat_whitespace_as_suffix, which is not supported", name);
     if (field.number == 35) model.byte_fallback = field.as_flag(name);
     if (field.number == 40) model.unknown_id = field.as_int(name);
+    if (field.number == 41) model.begin_id = field.as_int(name);
     if (field.number == 42) model.end_id = field.as_int(name);
+    if (field.number == 43) model.pad_id = field.as_int(name);
     if (field.number == 44) model.unknown_surface = field.as_bytes(name);
   }
 }
@@ -53,7 +53,10 @@ SentencePieceRules read_rules(std::string_view message, const std::string& name)
   SentencePieceRules rules;
   WireReader reader(message, name);
   for (WireField field; reader.next(field);) {
-    if (field.number == 2) rules.map = Charsmap(field.as_bytes(name), name);
+    if (field.number == 2) {
+      rules.charsmap = field.as_bytes(name);
+      rules.map = Charsmap(rules.charsmap, name);
+    }
     if (field.number == 3) rules.add_dummy_prefix = field.as_flag(name);
     if (field.number == 4) rules.remove_extra_whitespaces = field.as_flag(name);
     if (field.number == 5) rules.escape_whitespaces = field.as_flag(name);
@@ -112,6 +115,38 @@ SentencePieceModel read_sentencepiece_model(std::string_view bytes, const std::s
   }
   check_pieces(model, file);
   return model;
+}
+
+// The first field is a piece, and its first field the text: shorter than the piece.
+bool begins_like_sentencepiece(std::string_view bytes) {
+  constexpr char kFirstField = '\x0A';
+  if (bytes.size() < 5 || bytes[0] != kFirstField || bytes[2] != kFirstField) return false;
+  return bytes[1] > 0 && bytes[3] > 0 && bytes[1] >= bytes[3] + 2;
+}
+
+std::string write_sentencepiece_model(const SentencePieceModel& model) {
+  WireWriter all, trainer, rules;
+  for (const auto& piece : model.pieces) {
+    WireWriter one;
+    one.bytes(1, piece.text);
+    one.real(2, piece.score);
+    if (piece.type != PieceType::normal) one.integer(3, static_cast<int32_t>(piece.type));
+    all.bytes(1, one.message());
+  }
+  trainer.integer(3, static_cast<int32_t>(model.type));
+  trainer.integer(35, model.byte_fallback ? 1 : 0);
+  trainer.integer(40, model.unknown_id);
+  trainer.integer(41, model.begin_id);
+  trainer.integer(42, model.end_id);
+  trainer.integer(43, model.pad_id);
+  trainer.bytes(44, model.unknown_surface);
+  rules.bytes(2, model.rules.charsmap);
+  rules.integer(3, model.rules.add_dummy_prefix ? 1 : 0);
+  rules.integer(4, model.rules.remove_extra_whitespaces ? 1 : 0);
+  rules.integer(5, model.rules.escape_whitespaces ? 1 : 0);
+  all.bytes(2, trainer.message());
+  all.bytes(3, rules.message());
+  return all.message();
 }
 
 }  // namespace trireme

@@ -51,6 +51,14 @@ int32_t known_unknown_of(const json& model, const VocabularyBuilder& builder) {
   return *unknown;
 }
 
+/// The file must name a token for the unknown, which need not be there: an unknown word is then an error.
+std::shared_ptr<const WordModel> read_wordlevel(const json& model, const VocabularyBuilder& builder) {
+  const std::string& name =
+      json_string(json_member(model, "unk_token", builder.file()), "\"unk_token\"", builder.file());
+  return std::make_shared<WholeWords>(builder.vocabulary(),
+                                      builder.has(name) ? unknown_of(model, builder) : std::nullopt);
+}
+
 std::string option_of(const json& model, const char* key, const std::string& file) {
   return is_absent(model, key) ? "" : json_string(model[key], fmt::format("\"{}\"", key), file);
 }
@@ -183,8 +191,7 @@ std::unique_ptr<Tokenizer> read_pipeline(const json& root, const std::string& fi
   if (kind == "BPE") parts.model = read_bpe(model, steps.ends_with_bytes, builder, parts.splitter);
   if (kind == "Unigram") parts.model = read_unigram(model, builder);
   if (kind == "WordPiece") parts.model = read_wordpiece(model, builder);
-  if (kind == "WordLevel")
-    parts.model = std::make_shared<WholeWords>(builder.vocabulary(), known_unknown_of(model, builder));
+  if (kind == "WordLevel") parts.model = read_wordlevel(model, builder);
   parts.kind = kind;
   std::ranges::transform(parts.kind, parts.kind.begin(),
                          [](char c) { return c < 'a' ? static_cast<char>(c + 32) : c; });

@@ -84,4 +84,26 @@ std::string_view WireReader::take(uint64_t bytes) {
   return taken;
 }
 
+void WireWriter::varint(uint64_t value) {
+  for (; value >= 0x80; value >>= 7) message_ += static_cast<char>((value & 0x7Fu) | 0x80u);
+  message_ += static_cast<char>(value);
+}
+
+void WireWriter::bytes(uint32_t number, std::string_view value) {
+  varint(uint64_t{number} << 3 | 2u);
+  varint(value.size());
+  message_ += value;
+}
+
+void WireWriter::integer(uint32_t number, int32_t value) {
+  varint(uint64_t{number} << 3);
+  varint(static_cast<uint64_t>(int64_t{value}));
+}
+
+void WireWriter::real(uint32_t number, float value) {
+  varint(uint64_t{number} << 3 | 5u);
+  const auto bits = std::bit_cast<uint32_t>(value);
+  for (uint32_t shift = 0; shift < 32; shift += 8) message_ += static_cast<char>(bits >> shift & 0xFFu);
+}
+
 }  // namespace trireme

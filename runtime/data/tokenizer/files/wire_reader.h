@@ -36,4 +36,18 @@ class WireReader {
   std::string name_;
 };
 
+/// A message, field by field.
+class WireWriter {
+ public:
+  void bytes(uint32_t number, std::string_view value);
+  void integer(uint32_t number, int32_t value);
+  void real(uint32_t number, float value);
+  const std::string& message() const { return message_; }
+
+ private:
+  void varint(uint64_t value);
+
+  std::string message_;
+};
+
 }  // namespace trireme

@@ -2,6 +2,8 @@
 // words as tokens.
 #pragma once
 
+#include <optional>
+
 #include "runtime/data/tokenizer/models/word_model.h"
 
 namespace trireme {
@@ -28,16 +30,18 @@ class WordPieceWords final : public WordModel {
 
 class WholeWords final : public WordModel {
  public:
-  WholeWords(Vocabulary vocabulary, int32_t unknown)
+  /// Without a token for the unknown it is refused.
+  WholeWords(Vocabulary vocabulary, std::optional<int32_t> unknown)
       : vocabulary_(std::move(vocabulary)), unknown_(unknown) {}
-  void encode(std::string_view word, const TextPlace&, std::vector<int32_t>& ids) const override {
+  void encode(std::string_view word, const TextPlace& place, std::vector<int32_t>& ids) const override {
     const auto it = vocabulary_.find(word);
-    ids.push_back(it == vocabulary_.end() ? unknown_ : it->second);
+    if (it == vocabulary_.end() && !unknown_) place.refuse(word, "WordLevel");
+    ids.push_back(it == vocabulary_.end() ? *unknown_ : it->second);
   }
 
  private:
   Vocabulary vocabulary_;
-  int32_t unknown_;
+  std::optional<int32_t> unknown_;
 };
 
 }  // namespace trireme

@@ -4,10 +4,12 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <span>
 
 #include <utf8proc.h>
 
 #include "runtime/base/error.h"
+#include "runtime/data/tokenizer/unicode/classes_of_unicode8.h"
 #include "runtime/io/json/utf8.h"
 
 namespace trireme::unicode {
@@ -28,6 +30,12 @@ int options_of(Form form) {
 bool is_normal(std::string_view text, Form form) {
   const uint8_t limit = form == Form::nfc ? 0xCC : 0x80;  // U+0300 begins with the byte 0xCC
   return std::ranges::all_of(text, [limit](char c) { return static_cast<uint8_t>(c) < limit; });
+}
+
+// `ranges` are in order.
+bool is_within(char32_t c, std::span<const CharacterRange> ranges) {
+  const auto it = std::ranges::lower_bound(ranges, c, {}, &CharacterRange::last);
+  return it != ranges.end() && it->first <= c;
 }
 
 }  // namespace
@@ -60,13 +68,13 @@ bool is_punctuation(char32_t c) {
     return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
            (c >= '{' && c <= '~');
   }
-  return is_between(category(c), UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO);
+  return is_within(c, kPunctuation8);
 }
 
 bool is_mark(char32_t c) {
   return c >= 0x300 && is_between(category(c), UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME);
 }
-bool is_nonspacing_mark(char32_t c) { return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN; }
+bool is_nonspacing_mark(char32_t c) { return c >= 0x300 && is_within(c, kNonspacingMarks8); }
 
 bool is_other(char32_t c) {
   if (c < 0x80) return c < 0x20 || c == 0x7F;

@@ -13,11 +13,11 @@ enum class Form { nfc, nfd, nfkc, nfkd };
 /// `text` must be valid UTF-8.
 std::string normalize(std::string_view text, Form form);
 
-bool is_space(char32_t c);            ///< White_Space
-bool is_number(char32_t c);           ///< Nd, Nl, No
-bool is_punctuation(char32_t c);      ///< P*, or one of ASCII's 32 that are no letters and digits
-bool is_mark(char32_t c);             ///< Mn, Mc, Me
-bool is_nonspacing_mark(char32_t c);  ///< Mn
+bool is_space(char32_t c);        ///< White_Space
+bool is_number(char32_t c);       ///< Nd, Nl, No
+bool is_punctuation(char32_t c);  ///< of Unicode 8: P*, or one of ASCII's 32 that are no letters and digits
+bool is_mark(char32_t c);         ///< Mn, Mc, Me
+bool is_nonspacing_mark(char32_t c);  ///< of Unicode 8: Mn
 bool is_other(char32_t c);            ///< Cc, Cf, Cs, Co
 bool is_word(char32_t c);             ///< \w of UTS 18: Alphabetic, M, Nd, Pc, Join_Control
 

@@ -104,5 +104,18 @@ TEST(LoadTokenizer, SaysWhatWouldWork) {
                [&] { load_tokenizer(folder.path()); });
 }
 
+// Vocabulary and merges of another class would be cut by GPT-2's pattern, without a word.
+TEST(LoadTokenizer, PairsOfFilesAreOfGpt2) {
+  const TemporaryFolder folder;
+  folder.write("vocab.json", R"({"a":0,"b":1,"ab":2})");
+  folder.write("merges.txt", "#version: 0.2\na b\n");
+  EXPECT_EQ(load_tokenizer(folder.path())->encode("aba"), (std::vector<int32_t>{2, 0}));
+  folder.write("tokenizer_config.json", R"({"tokenizer_class":"GPT2TokenizerFast"})");
+  EXPECT_EQ(load_tokenizer(folder.path())->encode("aba"), (std::vector<int32_t>{2, 0}));
+  folder.write("tokenizer_config.json", R"({"tokenizer_class":"Qwen2Tokenizer"})");
+  expect_error(ExitCode::bad_input, {"merges.txt", "Qwen2Tokenizer", "save_pretrained"},
+               [&] { load_tokenizer(folder.path()); });
+}
+
 }  // namespace
 }  // namespace trireme

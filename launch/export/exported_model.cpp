@@ -1,0 +1,156 @@
+#include "launch/export/exported_model.h"
+
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include <fmt/ranges.h>
+
+#include "launch/checkpoint/checkpoint_tools.h"
+#include "launch/cli/ini_file.h"
+#include "launch/cli/options/option_table.h"
+#include "models/formats/mapped_weights.h"
+#include "models/spec/describe.h"
+#include "parallel/checkpoint/format/checkpoint_directory.h"
+#include "parallel/checkpoint/state_slices.h"
+#include "parallel/checkpoint/weights/load_weights.h"
+#include "parallel/checkpoint/weights/router_biases.h"
+#include "parallel/checkpoint/weights/whole_tensors.h"
+#include "runtime/base/error.h"
+#include "runtime/base/half.h"
+#include "runtime/io/safetensors/safetensors.h"
+
+namespace trireme::launch {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using StoredKinds = std::map<std::string, StoredKind, std::less<>>;
+
+/// The model that options of these texts describe; `where` names them in messages.
+ModelConfig model_of(const TextMap& options, const std::string& where) {
+  RunConfig config;
+  for (const Option& option : all_options()) {
+    if (option.section != "model" && option.section != "moe") continue;
+    const auto found = options.find(option.key());
+    if (found == options.end() || option.name == "init-from" || option.name == "upcycle") continue;
+    if (option.name == "preset" && found->second.empty()) continue;  // of no preset
+    const std::string allowed = option.value.set(config, found->second);
+    if (!allowed.empty())
+      throw_bad_input("{}: {} is '{}'; allowed: {}", where, option.key(), found->second, allowed);
+  }
+  return config.model;
+}
+
+template <class Element>
+std::vector<float> widened_to_f32(std::span<const std::byte> bytes) {
+  std::vector<float> values(bytes.size() / sizeof(Element));
+  for (size_t i = 0; i < values.size(); ++i) {
+    Element element;
+    std::memcpy(&element, bytes.data() + i * sizeof element, sizeof element);
+    values[i] = static_cast<float>(element);
+  }
+  return values;
+}
+
+std::vector<float> f32_of(std::span<const std::byte> bytes, DType dtype) {
+  if (dtype == DType::bf16) return widened_to_f32<bf16>(bytes);
+  if (dtype == DType::f16) return widened_to_f32<fp16>(bytes);
+  return widened_to_f32<float>(bytes);
+}
+
+/// Gives the model the vocabulary that its token table has, and compares the rest.
+void check_weights(ExportedModel& model, const StoredKinds& kinds) {
+  const auto tokens = kinds.find("embedding.tokens.weight");
+  if (tokens != kinds.end() && tokens->second.shape.rank() == 2)
+    model.config.vocab_size = tokens->second.shape[0];
+  const std::vector<std::string> errors = errors_of(model.config);
+  if (!errors.empty()) throw_bad_input("{}: {}", model.path, fmt::join(errors, "; "));
+  check_weights_fit(kinds, model.path, parameters_by_layer(spec_of(model.config)), false);
+  for (const auto& [name, kind] : kinds) {
+    if (name.ends_with(kRouterBias)) {
+      throw_usage(
+          "{}: {} balances experts (moe.bias-rate), and no other program's file has a place for it; --format "
+          "trireme keeps it",
+          model.path, name);
+    }
+  }
+}
+
+void open_checkpoint(ExportedModel& model, const std::string& path) {
+  const auto tensors = std::make_shared<const WholeTensors>(path);
+  model.path = model.checkpoint = path;
+  model.config = model_of(tensors->manifest().state.config, path);
+  StoredKinds kinds;
+  for (const auto& [name, tensor] : tensors->tensors()) {
+    if (!is_optimizer_state(name)) kinds.insert({name, {tensor.shape, tensor.dtype}});
+  }
+  for (const auto& [router, biases] : tensors->manifest().state.router_biases)
+    kinds.insert(
+        {router.ends_with(kRouterBias) ? router : router + ".bias", {{std::ssize(biases)}, DType::f32}});
+  check_weights(model, kinds);
+  model.values = [tensors](const std::string& name) {
+    return f32_of(tensors->read(name), tensors->tensors().find(name)->second.dtype);
+  };
+}
+
+void open_weights_of_run(ExportedModel& model, const fs::path& run) {
+  const auto file = std::make_shared<const SafetensorsReader>((run / "model.safetensors").string());
+  model.path = file->path();
+  const std::string config_ini = (run / "config.ini").string();
+  TextMap options;
+  for (const Setting& setting : read_ini(config_ini).list) options[setting.key] = setting.text.value_or("on");
+  model.config = model_of(options, config_ini);
+  StoredKinds kinds;
+  for (const auto& [name, tensor] : file->tensors()) kinds.insert({name, {tensor.shape, tensor.dtype}});
+  check_weights(model, kinds);
+  model.values = [file](const std::string& name) {
+    const StoredTensor& tensor = file->at(name);
+    return f32_of(tensor.bytes, tensor.dtype);
+  };
+}
+
+bool has_weights_alone(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path / "config.ini", ignored) && fs::exists(path / "model.safetensors", ignored) &&
+         checkpoint_steps((path / "checkpoints").string()).empty();
+}
+
+/// RUN of RUN/checkpoints/step-N; empty where that is no run.
+fs::path run_of(const fs::path& checkpoint) {
+  std::error_code ignored;
+  const fs::path folder = fs::absolute(checkpoint, ignored).lexically_normal();
+  for (fs::path up = folder; up.has_relative_path(); up = up.parent_path()) {
+    if (fs::exists(up / "config.ini", ignored)) return up;
+    if (up != folder && up.filename() != "checkpoints" && up != folder.parent_path()) break;
+  }
+  return {};
+}
+
+}  // namespace
+
+ExportedModel open_exported(const std::string& path, const std::string& source) {
+  ExportedModel model;
+  std::error_code ignored;
+  fs::path run;
+  if (has_weights_alone(path)) {
+    run = path;
+    open_weights_of_run(model, run);
+  } else {
+    open_checkpoint(model, find_checkpoints(path).front());
+    run = run_of(model.path);
+  }
+  if (!source.empty() && !fs::is_directory(source, ignored))
+    throw_usage("--source {}: it is no directory; give one with config.json, a tokenizer and the like",
+                source);
+  model.source = source;
+  if (source.empty() && !run.empty() && fs::is_directory(run / "source", ignored))
+    model.source = (run / "source").string();
+  if (!run.empty() && fs::exists(run / "tokenizer.json", ignored))
+    model.tokenizer = (run / "tokenizer.json").string();
+  return model;
+}
+
+}  // namespace trireme::launch
