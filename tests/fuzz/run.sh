@@ -21,8 +21,9 @@ sources=(tests/fuzz/{fuzz_cases,hf_case,tokenizer_case}.cpp parallel/checkpoint/
   runtime/tensor/shape.cpp runtime/ops/cpu/element_hash.cpp runtime/io/files/{file,mapped_file,mapped_files,atomic_file}.cpp
   runtime/io/{digest/{file_signs,xxh3},json/{sealed_json,strict_json,utf8,json_file},safetensors/{safetensors,sharded_safetensors}}.cpp
   runtime/base/parallel_for.cpp runtime/ops/cpu/weight_blocks.cpp runtime/io/gguf/*.cpp runtime/text/*/*.cpp
-  models/formats/hf/*.cpp models/formats/{hf_config,hf_tensors,mapped_weights,model_differences,tensor_map}.cpp models/{config,families,spec}/*.cpp
-  parallel/plan/*.cpp parallel/module/parameter.cpp runtime/device/allocator.cpp runtime/io/safetensors/float_block.cpp)
+  models/formats/hf/*.cpp models/formats/{hf_config,hf_tensors,mapped_weights,model_differences,tensor_map}.cpp models/formats/gguf_{architecture,config,differences,keys,rotary,tensors}.cpp
+  models/config/{model_config,moe_config,rotary_errors}.cpp models/{families,spec}/*.cpp
+  parallel/plan/nearest.cpp parallel/module/parameter.cpp runtime/device/{allocator,block_pool}.cpp runtime/io/safetensors/float_block.cpp)
 mapfile -t -O "${#sources[@]}" sources < <(find runtime/data/tokenizer runtime/data/text_documents.cpp runtime/data/tokens -name '*.cpp')
 # OpenMP's header is GCC's; clang compiles without OpenMP here.
 flags=(-std=c++20 -O1 -g1 -fno-omit-frame-pointer -ffunction-sections -fdata-sections -I. -DTRIREME_ONE_VERSION -Wno-source-uses-openmp

@@ -69,7 +69,7 @@ void read_added_list(const std::string& file, TokenizerConfig& config) {
         static_cast<int32_t>(json_index(id, INT32_MAX, fmt::format("the id of \"{}\"", content), file));
     token.content = content;
     token.special =
-        std::ranges::any_of(config.roles, [&](const auto& role) { return role.second == content; });
+        std::ranges::any_of(config.roles, [&](const auto& role) { return role.second == token.content; });
     add_token(std::move(token), file, config);
   }
 }
