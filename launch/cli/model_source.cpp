@@ -7,6 +7,7 @@
 #include "launch/cli/ini_file.h"
 #include "models/formats/model_differences.h"
 #include "models/formats/open_weights.h"
+#include "models/formats/source_folder.h"
 
 namespace trireme::launch {
 
@@ -32,18 +33,8 @@ std::vector<Setting> settings_of(const ModelConfig& model, std::span<const Optio
   return settings;
 }
 
-/// tokenizer.json first; else the directory, where it has another tokenizer's files.
-std::string tokenizer_in(const fs::path& folder) {
-  std::error_code error;
-  if (fs::exists(folder / "tokenizer.json", error)) return (folder / "tokenizer.json").string();
-  for (const char* name : {"tekken.json", "tokenizer.model", "vocab.json"}) {
-    if (fs::exists(folder / name, error)) return folder.string();
-  }
-  return "";
-}
-
 void add_tokenizer(ModelSource& source, const fs::path& folder) {
-  const std::string tokenizer = tokenizer_in(folder);
+  const std::string tokenizer = tokenizer_in(folder.string());
   if (!tokenizer.empty()) source.settings.push_back({"data.tokenizer", tokenizer, source.described_in});
 }
 

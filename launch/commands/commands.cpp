@@ -20,7 +20,7 @@ std::span<const Command> commands() {
       {"scale", "measure how training scales with ranks and layouts, and where the loss goes", run_scale},
       {"verify", "compare the training of a parallel layout with a single-rank run", run_verify},
       {"data", "build token files and tokenizers from text; inspect token files", run_data},
-      {"import", "make a run directory of a published model (Hugging Face's transformers)", run_import},
+      {"import", "make a run directory of a published model (Hugging Face, GGUF)", run_import},
       {"checkpoint", "list, verify, compare, export and consolidate checkpoints", run_checkpoint},
       {"report", "write an HTML page about runs: curves, where the time goes, memory, events", run_report},
       {"schedule", "draw and check a pipeline schedule; print its bubble and peak activations", run_schedule},

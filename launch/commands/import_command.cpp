@@ -95,13 +95,7 @@ class UnfinishedRun {
 /// Empty where there is none.
 fs::path tokenizer_of(const WeightPlace& place) {
   if (place.format == ModelFormat::gguf) return place.path;
-  std::error_code error;
-  const fs::path folder = fs::path(file_of(place)).parent_path();
-  if (fs::exists(folder / "tokenizer.json", error)) return folder / "tokenizer.json";
-  for (const char* name : {"tokenizer.model", "tekken.json", "vocab.json"}) {
-    if (fs::exists(folder / name, error)) return folder;
-  }
-  return {};
+  return tokenizer_in(fs::path(file_of(place)).parent_path().string());
 }
 
 /// Puts tokenizer.json into the run. False, with the reason told, where there is none that can be read.

@@ -1,6 +1,5 @@
 #include "launch/export/companions.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <span>
 
@@ -68,17 +67,9 @@ void write_own_tokenizer(const ExportedModel& model, const fs::path& directory) 
 
 }  // namespace
 
-bool has_tokenizer(const std::string& directory) {
-  const fs::path folder = directory;
-  std::error_code ignored;
-  return std::ranges::any_of(
-      std::initializer_list<const char*>{"tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json"},
-      [&](const char* name) { return fs::exists(folder / name, ignored); });
-}
-
 std::vector<std::string> write_companions(const ExportedModel& model, const std::string& directory) {
   if (!model.source.empty()) copy_companions(model.source, directory);
-  if (has_tokenizer(directory)) return {};
+  if (!tokenizer_in(directory).empty()) return {};
   if (!model.tokenizer.empty()) {
     write_own_tokenizer(model, directory);
     return {};

@@ -15,7 +15,4 @@ namespace trireme::launch {
 /// the disk.
 std::vector<std::string> write_companions(const ExportedModel& model, const std::string& directory);
 
-/// Whether a tokenizer is among the files of `directory`.
-bool has_tokenizer(const std::string& directory);
-
 }  // namespace trireme::launch

@@ -22,6 +22,7 @@
 #include "models/formats/hf_model_files.h"
 #include "models/formats/hf_weights.h"
 #include "models/formats/model_differences.h"
+#include "models/formats/source_folder.h"
 #include "parallel/checkpoint/weights/weight_source.h"
 #include "parallel/checkpoint/weights/whole_tensors.h"
 #include "runtime/base/error.h"
@@ -139,7 +140,7 @@ void check_token_count(const ExportedModel& model, const GgufMetadata& original)
 GgufMetadata tokenizer_keys(const ExportedModel& model, const GgufMetadata& original,
                             const std::string& beside, std::vector<std::string>& notes) {
   const auto is_of_tokenizer = [](const auto& entry) { return entry.first.starts_with("tokenizer."); };
-  if (!model.source.empty() && has_tokenizer(model.source))
+  if (!model.source.empty() && !tokenizer_in(model.source).empty())
     return gguf_tokenizer_metadata(model.source, model.config.vocab_size);
   if (std::ranges::any_of(original, is_of_tokenizer)) {  // kept
     check_token_count(model, original);

@@ -6,15 +6,9 @@ namespace trireme {
 namespace {
 
 void apply_gemma2(ModelConfig& config) {
-  config.norm = NormKind::rms_norm;
+  family_of(ModelFamily::gemma).apply(config);
   config.norm_placement = NormPlacement::both;
-  config.norm_eps = 1e-6;
-  config.activation = ActivationKind::geglu;
-  config.positions = PositionKind::rotary;
-  config.bias = BiasKind::none;
-  config.tied_embeddings = true;
-  config.scales_embedding = true;
-  config.given_head_dim = config.query_scalar = 256;
+  config.query_scalar = 256;
   config.attention_soft_cap = 50;
   config.logit_soft_cap = 30;
   config.window = 4096;

@@ -37,9 +37,11 @@ bool goes_with_model(std::string_view name) {
   for (const std::string_view known :
        {"config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
         "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
-        "vocab.json", "merges.txt", "tekken.json", "metadata.gguf"}) {
+        "vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "spiece.model", "tekken.json",
+        "metadata.gguf"}) {
     if (name == known) return true;
   }
+  if (name.ends_with(".tiktoken")) return true;
   std::string upper(name.substr(0, 16));
   std::ranges::transform(upper, upper.begin(),
                          [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
@@ -72,6 +74,19 @@ void keep_source(const std::string& init_from, const std::string& run_directory)
       throw_environment("cannot copy {} to {}: {}", entry.path().string(), to.string(), error.message());
   }
   if (error) throw_environment("cannot read the directory {}: {}", from.string(), error.message());
+}
+
+std::string tokenizer_in(const std::string& folder) {
+  std::error_code error;
+  if (fs::exists(fs::path(folder) / "tokenizer.json", error))
+    return (fs::path(folder) / "tokenizer.json").string();
+  for (const char* name : {"tekken.json", "tokenizer.model", "spiece.model", "encoder.json", "vocab.json"}) {
+    if (fs::exists(fs::path(folder) / name, error)) return folder;
+  }
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".tiktoken") return folder;
+  }
+  return "";
 }
 
 }  // namespace trireme

@@ -16,4 +16,8 @@ bool goes_with_model(std::string_view file_name);
 /// and the system's words.
 void keep_source(const std::string& init_from, const std::string& run_directory);
 
+/// What load_tokenizer() takes for the tokenizer of a model's directory: its tokenizer.json, else the
+/// directory where it has the files of another kind (GGUF apart); empty where it has none.
+std::string tokenizer_in(const std::string& folder);
+
 }  // namespace trireme

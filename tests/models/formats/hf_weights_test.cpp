@@ -180,6 +180,19 @@ TEST(HfWeights, AnImportHasTheSameValues) {
   EXPECT_EQ(SafetensorsReader(run.path("half.safetensors")).at("final_norm.gain").dtype, DType::bf16);
 }
 
+TEST(HfWeights, TokenizersOfEveryKindAreFound) {
+  for (const char* name :
+       {"tekken.json", "tokenizer.model", "spiece.model", "encoder.json", "vocab.json", "qwen.tiktoken"}) {
+    const TemporaryFolder folder;
+    EXPECT_EQ(tokenizer_in(folder.path()), "");
+    folder.write(name, "");
+    EXPECT_EQ(tokenizer_in(folder.path()), folder.path()) << name;
+    EXPECT_TRUE(goes_with_model(name)) << name;
+    const std::string json = folder.write("tokenizer.json", "");
+    EXPECT_EQ(tokenizer_in(folder.path()), json) << name;
+  }
+}
+
 TEST(HfWeights, WhatBelongsToAModelIsKept) {
   const Directory directory(test::kLlama2);
   directory.write_one();
