@@ -43,6 +43,15 @@ TEST(LauncherOutput, ARanksOwnErrorIsTheLastLine) {
   }
 }
 
+TEST(LauncherOutput, ABannerThatMpirunCouldNotReadIsNoLineOfARank) {
+  const std::string unread =
+      "[n1:17] [[27174,0],0] ORTE_ERROR_LOG: Data unpack would read past end of buffer in file "
+      "../../../orte/util/show_help.c at line 501\n";
+  const Read all = read("trireme: error: rank 0: none.txt is not there\n" + unread, 100);
+  EXPECT_EQ(all.passed, "trireme: error: rank 0: none.txt is not there\n");
+  EXPECT_EQ(all.held, unread);
+}
+
 TEST(LauncherOutput, MpirunNamesARankThatWasKilled) {
   const Read all = read(
       kRow + "\nmpirun noticed that process rank 3 with PID 0 on node n2 exited on signal 9 (Killed).\n" +
