@@ -83,6 +83,12 @@ def is_met(bench, case):
         return re.search(r"\(INJECTED\)|killed by SIGKILL", trace.read()) is not None
 
 
+def is_of_mpi(bench):
+    """Whether the call that failed was one of MPI's own, in its session directory: which rank makes that is chance."""
+    with open(bench.path("trace"), errors="replace") as trace:
+        return re.search(r'"[^"]*/(ompi|pmix)[^"]*".*\(INJECTED\)', trace.read()) is not None
+
+
 def run_case(bench, case):
     """Runs a case: whether it was cut short, and whether the call was met."""
     ranks, _, options = options_of(case.run)
@@ -91,7 +97,7 @@ def run_case(bench, case):
     command = traced_command(bench, ranks, [*options, "--run.dir", "cut", "--resume", "auto"], trace, case.rank)
     status = bench.start_command(command).wait(timeout=LIMIT)
     is_killed = case.what.startswith("signal")
-    expect(is_killed or status in (0, 4, 7), f"exit {status}: {bench.printed()[-2000:]}")
+    expect(is_killed or status in (0, 4, 7) or is_of_mpi(bench), f"exit {status}: {bench.printed()[-2000:]}")
     met = is_met(bench, case)  # where the number of calls varies, now and then the last is not reached
     expect(not is_killed or met == (status != 0), f"exit {status} of a run that was {'' if met else 'not '}killed")
     if not os.path.isdir(bench.path("cut")):
