@@ -31,8 +31,8 @@ bool is_of_a_failure(const std::string& banner) {
   return false;
 }
 
-/// "3 more processes have sent help message help-mpi-api.txt / mpi-abort", and the hint behind it; or that one
-/// could not be read to its end, as its sender died of what it says.
+/// "3 more processes have sent help message help-mpi-api.txt / mpi-abort", and the hint behind it; or that
+/// one could not be read to its end, as its sender died of what it says.
 bool is_about_banners(const std::string& line) {
   return line.find("sent help message help-") != std::string::npos ||
          line.find("\"orte_base_help_aggregate\" to 0") != std::string::npos ||
