@@ -134,6 +134,9 @@ set_source_files_properties(${cpu_ops} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/random.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
 # Nor may the values of quantized weights, which other programs compute too.
 set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/weight_blocks.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
+foreach(source unpack_panels kernels_plain kernels_avx2 kernels_avx512)
+  set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/packed/integers/${source}.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
+endforeach()
 if(TRIREME_SANITIZE)
   # The loader runs the choosers of function versions before a sanitizer is ready.
   set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_DEFINITIONS TRIREME_ONE_VERSION)

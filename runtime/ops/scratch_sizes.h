@@ -23,6 +23,37 @@ inline int64_t attention_keys(int64_t kv_len, int64_t window) {
   return window > 0 ? std::min(kv_len, window + kAttentionBlock - 1) : kv_len;
 }
 
+/// Tokens that attention on the CPU takes together; they begin at multiples of it.
+inline constexpr int64_t kTokenGroup = 16;
+
+/// Blocks of queries that a task of attention's forward pass has, of `kv_heads` heads of all sequences: few
+/// enough for tasks to keep all threads busy, and under a window no more than that is long, lest most of the
+/// keys that a task holds are out of sight.
+inline int64_t attention_task_blocks(int64_t q_len, int64_t window, int64_t kv_heads, int64_t threads) {
+  const int64_t blocks = (q_len + kAttentionBlock - 1) / kAttentionBlock;
+  const int64_t tasks_of_head = (8 * threads + kv_heads - 1) / std::max<int64_t>(1, kv_heads);
+  const int64_t most = window > 0 ? (window + kAttentionBlock - 1) / kAttentionBlock : blocks;
+  return std::clamp<int64_t>(blocks / std::max<int64_t>(1, tasks_of_head), 1, std::max<int64_t>(1, most));
+}
+
+/// Floats of `queries` queries of one head with their scores and outputs, which see keys within a range of
+/// `keys` places.
+inline int64_t attention_tile_floats(int64_t queries, int64_t keys, int64_t head_dim) {
+  return scratch_piece(queries * score_stride(keys + kTokenGroup)) + scratch_piece(queries * head_dim) +
+         queries * scratch_piece(head_dim);
+}
+
+/// Floats that a thread needs for attention's forward pass: such a tile, and the keys and values that the
+/// `blocks` of queries of a task see, in whole groups.
+inline int64_t attention_forward_floats(int64_t kv_len, int64_t window, int64_t head_dim, int64_t blocks,
+                                        bool widens) {
+  const int64_t seen = window > 0 ? std::min(kv_len, window + blocks * kAttentionBlock - 1) : kv_len;
+  const int64_t most = (seen / kTokenGroup + 2) * kTokenGroup;
+  return attention_tile_floats(kAttentionBlock, attention_keys(kv_len, window), head_dim) +
+         scratch_piece(most * head_dim) + most * scratch_piece(head_dim) +
+         (widens ? kTokenGroup * head_dim : 0);
+}
+
 /// Floats that a thread needs for attention's backward pass: scores and their gradients of a block of
 /// queries, and of a half type (`widens`) queries, outputs, keys and values of a head with their gradients.
 inline int64_t attention_backward_floats(int64_t kv_len, int64_t window, int64_t head_dim, bool widens) {

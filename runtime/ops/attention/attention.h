@@ -34,7 +34,9 @@ struct AttentionShape {
 
 /// out[B*q_len, H*D] = softmax(scale * q k^T) v, and lse[B,H,q_len] (f32) = log of the sum of exponents, kept
 /// for backward. q: H*D columns of B*q_len rows; k and v: K*D columns of B*kv_len rows. A query that sees no
-/// key gives zeros and -inf. Working memory: O(block * kv_len) a thread, under a window O(block * window). A
+/// key gives zeros and -inf. On the CPU the bits of a query's output depend on the query and on the keys it
+/// sees, by their places, alone: not on other queries, later keys or threads. Working memory: O((block +
+/// head_dim) * kv_len) a thread, under a window O((block + head_dim) * window). A
 /// window and first_key save work: keys out of every query's view are not multiplied, but for the rest of
 /// their tiles. Observers are told the work of a shape without first_key, whose values are the device's.
 void attention(Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,

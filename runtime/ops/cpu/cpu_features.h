@@ -14,6 +14,12 @@ inline bool has_leaf_1(unsigned bits) {
 
 inline bool has_f16c() { return __builtin_cpu_supports("avx") && has_leaf_1(bit_F16C); }
 
+/// AMX-BF16: CPUID's leaf 7.
+inline bool has_amx_bf16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & (1u << 22)) != 0;
+}
+
 /// The levels of the x86-64 psABI.
 inline bool has_x86_64_v3() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&

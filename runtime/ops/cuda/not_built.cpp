@@ -4,7 +4,9 @@
 #include "runtime/ops/attention/attention.h"
 #include "runtime/ops/attention/attention_by_cudnn.h"
 #include "runtime/ops/attention/attention_merge.h"
+#include "runtime/ops/attention/paged_attention.h"
 #include "runtime/ops/attention/rotary.h"
+#include "runtime/ops/cuda/packed/pack.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
 #include "runtime/ops/gemm/float8.h"
@@ -12,6 +14,7 @@
 #include "runtime/ops/gemm/grouped_gemm.h"
 #include "runtime/ops/head_norm.h"
 #include "runtime/ops/norm.h"
+#include "runtime/ops/packed/packed_linear.h"
 #include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
 #include "runtime/ops/routing.h"
@@ -120,5 +123,32 @@ void round_stochastically(Context&, CT, CT, std::span<const ElementRange>, CT) {
   missing("round_stochastically");
 }
 void rotary(Context&, CC, int64_t, CT, CT, bool) { missing("rotary"); }
+void store_keys_values(Context&, const PagedRows&, CC, CC, const KeyValueBlocks&) {
+  missing("store_keys_values");
+}
+void paged_attention(Context&, const PagedShape&, const PagedRows&, CC, const KeyValueBlocks&, CT) {
+  missing("paged_attention");
+}
+void copy_blocks(Context&, const KeyValueBlocks&, const std::vector<int32_t>&, const std::vector<int32_t>&) {
+  missing("copy_blocks");
+}
+void packed_linear(Context&, CT, const PackedWeight&, Activations, CT, CC) { missing("packed_linear"); }
+void packed_grouped_linear(Context&, CT, Counts, const PackedWeight&, Activations, CT) {
+  missing("packed_grouped_linear");
+}
+void packed_embedding(Context&, CT, const PackedWeight&, const TablePart&, CT, CT, CT) {
+  missing("packed_embedding");
+}
+int64_t packed_bytes(const PackedSpec&, int64_t, int64_t, int64_t) { missing("packed_bytes"); }
+Tensor pack_integers(Context&, const PackedSpec&, int64_t, int64_t, int64_t, const ReadIntegers&) {
+  missing("pack_integers");
+}
+Tensor pack_floats(Context&, PackedFormat, int64_t, int64_t, int64_t, const ReadRow&) {
+  missing("pack_floats");
+}
+Tensor pack_stored(Context&, PackedFormat, int64_t, int64_t, int64_t, const StoredRow&) {
+  missing("pack_stored");
+}
+void unpack_row(Context&, const PackedWeight&, int64_t, std::span<float>) { missing("unpack_row"); }
 
 }  // namespace trireme::ops::cuda

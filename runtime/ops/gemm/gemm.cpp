@@ -52,6 +52,11 @@ bool has_native_gemm(Context& ctx, DType dtype) {
   return ctx.device().type == DeviceType::cuda || cpu::has_native_gemm(ctx, dtype);
 }
 
+bool rows_are_independent(Context& ctx, DType dtype) {
+  TRIREME_CHECK(is_compute_type(dtype), "rows_are_independent: {}", to_string(dtype));
+  return ctx.device().type == DeviceType::cpu && cpu::rows_are_independent(ctx, dtype);
+}
+
 void linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& bias, const Columns& y) {
   gemm(ctx, {.transpose_b = true}, x, w, bias, y);
 }

@@ -9,8 +9,6 @@ namespace trireme::ops::cpu::attention_rows {
 
 namespace {
 
-// Sums run in lanes of a fixed number, so that they are the same with every instruction set.
-constexpr int64_t kLanes = 16;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 TRIREME_INLINE int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
@@ -32,9 +30,10 @@ TRIREME_INLINE float max_of(const float* x, int64_t n) {
 
 }  // namespace
 
-TRIREME_VECTORIZED float exponentials(float* scores, int64_t n, int64_t width, float& max) {
+TRIREME_VECTORIZED float exponentials(float* scores, int64_t begin, int64_t n, float& max) {
   const int64_t end = padded(n);
-  for (int64_t i = n; i < end; ++i) scores[i] = -kInfinity;
+  std::fill_n(scores, begin, -kInfinity);
+  std::fill(scores + n, scores + end, -kInfinity);
   const float top = max_of(scores, end);
   float sums[kLanes] = {};
   for (int64_t i = 0; i < end; i += kLanes) {
@@ -44,7 +43,6 @@ TRIREME_VECTORIZED float exponentials(float* scores, int64_t n, int64_t width, f
       sums[j] += e;
     }
   }
-  for (int64_t i = n; i < std::max(width, end); ++i) scores[i] = 0.0f;
   max = top;
   return sum_of(sums);
 }
@@ -60,9 +58,12 @@ TRIREME_VECTORIZED void score_gradient(float* __restrict p, float* __restrict gr
   for (int64_t i = n; i < std::max(width, end); ++i) p[i] = gradient[i] = 0.0f;
 }
 
+// In whole vectors: between a loop's vector part and its rest roundings may differ.
 TRIREME_VECTORIZED void soft_cap(float* scores, int64_t n, float cap) {
   const float inverse = 1.0f / cap;
-  for (int64_t i = 0; i < n; ++i) scores[i] = cap * fast_tanh(scores[i] * inverse);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    for (int64_t j = 0; j < kLanes; ++j) scores[i + j] = cap * fast_tanh(scores[i + j] * inverse);
+  }
 }
 
 TRIREME_VECTORIZED void capped_score_gradient(float* __restrict p, float* __restrict gradient, int64_t n,
@@ -91,6 +92,10 @@ TRIREME_VECTORIZED float dot(const float* a, const float* b, int64_t n) {
 
 TRIREME_VECTORIZED void multiply(float* row, int64_t n, float factor) {
   for (int64_t i = 0; i < n; ++i) row[i] *= factor;
+}
+
+TRIREME_VECTORIZED void multiply_by(float* __restrict row, const float* __restrict factors, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) row[i] *= factors[i];
 }
 
 }  // namespace trireme::ops::cpu::attention_rows

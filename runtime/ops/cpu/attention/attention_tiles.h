@@ -80,13 +80,33 @@ class HeadRows {
   void store(const Tile& from) const {
     for_each_half_row([&](auto* row, int64_t i) { convert_range(from.row(i), row, head_dim_); });
   }
+  /// Copies the values to rows of `width` floats, zeros behind the head's own.
+  void copy(const Tile& to, int64_t width) const {
+    with_compute_type(matrix_.dtype(), [&]<class T>(T) {
+      constexpr int64_t kAhead = 8, kLine = 64 / sizeof(T);  // rows; short pieces, which no machine foresees
+      for (int64_t i = 0; i < count_; ++i) {
+        for (int64_t j = 0; j < head_dim_; j += kLine)
+          __builtin_prefetch(at<T>(i) + kAhead * matrix_.dim(1) + j);
+        convert_range(at<T>(i), to.row(i), head_dim_);
+        std::fill(to.row(i) + head_dim_, to.row(i) + width, 0.0f);
+      }
+    });
+  }
+  /// Writes row i.
+  void write(int64_t i, const float* from) const {
+    with_compute_type(matrix_.dtype(), [&]<class T>(T) { convert_range(from, at<T>(i), head_dim_); });
+  }
 
  private:
+  template <class T>
+  T* at(int64_t i) const {
+    return matrix_.data<T>() + begin_ + i * matrix_.dim(1);
+  }
   template <class F>
   void for_each_half_row(F&& f) const {
     if (matrix_.dtype() == DType::f32) return;
     with_compute_type(matrix_.dtype(), [&]<class T>(T) {
-      for (int64_t i = 0; i < count_; ++i) f(matrix_.data<T>() + begin_ + i * matrix_.dim(1), i);
+      for (int64_t i = 0; i < count_; ++i) f(at<T>(i), i);
     });
   }
 

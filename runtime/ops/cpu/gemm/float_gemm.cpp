@@ -1,6 +1,7 @@
 // oneDNN's sgemm divides its work, also the inner dimension, by the number of threads. So it computes small
-// products alone, on one thread and in pieces that follow from the sizes; large ones are put together from
-// tiles here, after Goto and van de Geijn (Anatomy of high-performance matrix multiplication, 2008).
+// products of backward passes alone, on one thread and in pieces that follow from the sizes; large ones, and
+// all of forward passes, are put together from tiles here, after Goto and van de Geijn (Anatomy of
+// high-performance matrix multiplication, 2008).
 #include "runtime/ops/cpu/gemm/float_gemm.h"
 
 #include <algorithm>
@@ -13,8 +14,7 @@ namespace trireme::ops::cpu {
 
 namespace {
 
-/// Columns of op(a) whose products are summed before they meet c. Bits depend on it: one value for all.
-constexpr int64_t kDepth = 384;
+constexpr int64_t kDepth = kProductDepth;
 /// Rows of a tile; with kDepth columns they stay in the cache of a core.
 constexpr int64_t kTileRows = 192;
 /// Rows that two threads are worth dividing.
@@ -22,9 +22,14 @@ constexpr int64_t kLeastRows = 96;
 /// Floats of b that are packed before they are multiplied by: this many stay in the cache of a core. Where a
 /// is packed too, for each of these parts again, fewer and larger parts are better.
 constexpr int64_t kPacked = int64_t{1} << 18, kPackedBesideA = int64_t{1} << 20;
+/// The same where rows are fewer than a tile's: packing is much of the work, and what is packed is read back
+/// at once.
+constexpr int64_t kPackedForFew = int64_t{1} << 15;
 /// Packed rows and panels lie this many floats further apart than they are long: at distances of a multiple
 /// of 4 KiB they would compete for few sets of the cache.
 constexpr int64_t kGap = 16;
+/// Forward products of so many rows read b where it lies: packing it would cost more.
+constexpr int64_t kFewRows = 8;
 /// Products with fewer operations, or with fewer rows or columns, do not repay packing.
 constexpr int64_t kLeastOperations = int64_t{1} << 23;
 constexpr int64_t kLeastSize = 48;
@@ -73,6 +78,27 @@ void multiply_small(int num_threads, const Product& p) {
   });
 }
 
+/// A forward product of few rows, in pieces of its columns.
+void multiply_few(int num_threads, const Product& p) {
+  const GemmKernels& kernels = gemm_kernels();
+  const int64_t panels = ceil_of(p.n, kernels.columns);
+  const int64_t pieces = std::clamp<int64_t>(2 * p.m * p.n * p.k / kPieceOperations, 1, panels);
+  run_in_team(num_threads, pieces, [&](int64_t t, int64_t) {
+    const int64_t column = panels * t / pieces * kernels.columns;
+    const int64_t columns = std::min(p.n, panels * (t + 1) / pieces * kernels.columns) - column;
+    kernels.multiply_few({p.m,
+                          columns,
+                          p.k,
+                          kDepth,
+                          {p.a_at(0, 0), p.a.stride},
+                          {p.b_at(0, column), p.b.stride},
+                          p.options.alpha,
+                          p.bias == nullptr ? nullptr : p.bias + column,
+                          p.c_at(0, column),
+                          p.stride_c});
+  });
+}
+
 /// A part of c and of the inner dimension.
 struct Part {
   int64_t row, rows, column, columns, depth, depths;
@@ -91,20 +117,21 @@ class Tiles {
   // no price. Where columns are few, two threads may pack the same ones for different rows.
   void by_columns() const {
     const int64_t wanted = num_threads_ == 1 ? 1 : 2 * num_threads_;
-    const int64_t panels = panels_of(p_.n), most = std::max<int64_t>(kPacked / panel_stride(), 1);
+    const int64_t panels = panels_of(p_.n), floats = p_.m < kTileRows ? kPackedForFew : kPacked;
+    const int64_t most = std::max<int64_t>(floats / panel_stride(), 1);
     const int64_t chunks = std::max((panels + most - 1) / most, std::min(wanted, (panels + 1) / 2));
     const int64_t groups = (p_.m + kernels_.rows - 1) / kernels_.rows;
     const int64_t row_parts =
         std::clamp<int64_t>((wanted + chunks - 1) / chunks, 1, std::max<int64_t>(p_.m / kLeastRows, 1));
-    const Tensor packed = scratch(std::min<int64_t>(num_threads_, chunks * row_parts),
-                                  (panels + chunks - 1) / chunks * panel_stride());
+    const Tensor packed_b = scratch(std::min<int64_t>(num_threads_, chunks * row_parts),
+                                    (panels + chunks - 1) / chunks * panel_stride());
     run_in_team(num_threads_, chunks * row_parts, [&](int64_t t, int64_t worker) {
       const int64_t chunk = t / row_parts, part = t % row_parts;
       const int64_t row = groups * part / row_parts * kernels_.rows;
       const int64_t end = std::min(p_.m, groups * (part + 1) / row_parts * kernels_.rows);
       const int64_t column = panels * chunk / chunks * kernels_.columns;
       const int64_t columns = std::min(p_.n, panels * (chunk + 1) / chunks * kernels_.columns) - column;
-      float* b = packed.data<float>() + worker * packed.dim(1);
+      float* b = packed_b.data<float>() + worker * packed_b.dim(1);
       for (int64_t depth = 0; depth < p_.k; depth += kDepth) {
         const int64_t depths = std::min(kDepth, p_.k - depth);
         for (int64_t i = 0; i < panels_of(columns); ++i) pack(column, columns, depth, depths, i, b);
@@ -211,9 +238,13 @@ void float_gemm(Context& ctx, int num_threads, const GemmOptions& options, const
                         data_or_null<float>(bias),
                         c.data<float>(),
                         c.stride()};
-  if (std::min(m, n) < kLeastSize || 2 * m * n * k < kLeastOperations) {
+  // The bits of a row do not depend on how many rows a forward product has, so that its sums are those of
+  // tiles at every size.
+  const bool forward = options.transpose_b && !options.transpose_a && !options.accumulate;
+  if (!forward && (std::min(m, n) < kLeastSize || 2 * m * n * k < kLeastOperations)) {
     return multiply_small(num_threads, product);
   }
+  if (forward && m <= kFewRows) return multiply_few(num_threads, product);
   Tiles(ctx, num_threads, product).run();
 }
 

@@ -6,6 +6,9 @@
 
 namespace trireme::ops::cpu {
 
+/// Columns of op(a) whose products are summed before they meet c. Bits depend on it: one value for all.
+inline constexpr int64_t kProductDepth = 384;
+
 /// ops::gemm of fp32 matrices with K > 0, on at most `num_threads` threads; a thread of a team has but its
 /// own.
 void float_gemm(Context& ctx, int num_threads, const GemmOptions& options, const Columns& a, const Tensor& b,

@@ -1,10 +1,11 @@
 #include "runtime/ops/cpu/gemm/gemm_kernels.h"
 
 #include <algorithm>
-#include <utility>
 #include <vector>
 
 #include "runtime/ops/cpu/cpu_features.h"
+#include "runtime/ops/cpu/gemm/few_rows_kernels.h"
+#include "runtime/ops/cpu/gemm/vector_square.h"
 #include "runtime/ops/cpu/vectorize.h"
 
 namespace trireme::ops::cpu {
@@ -16,8 +17,7 @@ template <int kVectorWidth, int kTileRows>
 struct Kernels {
   static constexpr int kWidth = kVectorWidth, kRows = kTileRows;
   static constexpr int64_t kColumns = 3 * kWidth;
-  // Wherever floats lie, in whole vectors.
-  typedef float Vector __attribute__((vector_size(kVectorWidth * sizeof(float)), aligned(4), may_alias));
+  using Vector = typename VectorSquare<kWidth>::Vector;
 
   // Where element (r, i) of the rows of a tile lies.
   struct InPlace {
@@ -168,36 +168,17 @@ struct Kernels {
     }
   }
 
-  // to[i, j] = alpha * from[j, i] for a square of kWidth, by exchanging ever larger squares within it.
+  // to[i, j] = alpha * from[j, i] for a square of kWidth.
   TRIREME_INLINE static void transpose(const float* from, int64_t stride, float alpha, float* to) {
-    Vector rows[kWidth];
+    VectorSquare<kWidth> square;
 #pragma GCC unroll 16
     for (int r = 0; r < kWidth; ++r) {
       __builtin_prefetch(from + r * stride + 4 * kWidth);
-      rows[r] = alpha * *reinterpret_cast<const Vector*>(from + r * stride);
+      square.rows[r] = alpha * *reinterpret_cast<const Vector*>(from + r * stride);
     }
-    exchange<1>(rows);
-    exchange<2>(rows);
-    if constexpr (kWidth >= 8) exchange<4>(rows);
-    if constexpr (kWidth >= 16) exchange<8>(rows);
+    square.transpose();
 #pragma GCC unroll 16
-    for (int r = 0; r < kWidth; ++r) *reinterpret_cast<Vector*>(to + r * kColumns) = rows[r];
-  }
-
-  // Rows r and r + kSize of every two exchange the squares of kSize beside the diagonal.
-  template <int kSize>
-  TRIREME_INLINE static void exchange(Vector (&rows)[kWidth]) {
-    [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
-#pragma GCC unroll 16
-      for (int r = 0; r < kWidth; ++r) {
-        if ((r & kSize) != 0) continue;
-        const Vector upper = rows[r], lower = rows[r + kSize];
-        rows[r] = __builtin_shufflevector(upper, lower, ((i & kSize) != 0 ? kWidth + i - kSize : i)...);
-        rows[r + kSize] =
-            __builtin_shufflevector(upper, lower, ((i & kSize) != 0 ? kWidth + i : i + kSize)...);
-      }
-    }
-    (std::make_integer_sequence<int, kWidth>());
+    for (int r = 0; r < kWidth; ++r) *reinterpret_cast<Vector*>(to + r * kColumns) = square.rows[r];
   }
 
   // Several panels in one walk along a row: each row lies in a page of its own.
@@ -245,8 +226,8 @@ struct Kernels {
                               const FloatRows& start, float* c, int64_t stride_c) {                          \
     K::multiply<K::InPanels>(m, n, k, a, panel, start, c, stride_c);                                         \
   }                                                                                                          \
-  constexpr GemmKernels kTable = {K::kRows,          K::kColumns, pack_b,                                    \
-                                  pack_transposed_a, multiply,    multiply_panels};                          \
+  constexpr GemmKernels kTable = {K::kRows,        K::kColumns,        pack_b, pack_transposed_a, multiply,  \
+                                  multiply_panels, multiply_few_##name};                                     \
   }
 
 TRIREME_GEMM_KERNELS(sse, , 4, 4)

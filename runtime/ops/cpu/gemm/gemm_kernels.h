@@ -12,6 +12,17 @@ struct FloatRows {
   int64_t stride = 0;
 };
 
+/// c[m, n] = start + alpha * a[m, k] · b[n, k]^T of any n, both read where they lie. What `depth` inner
+/// columns add up to meets c at once.
+struct FewRowsProduct {
+  int64_t m, n, k, depth;
+  FloatRows a, b;
+  float alpha;
+  const float* start;  ///< [n], or null: zero
+  float* c;
+  int64_t stride_c;
+};
+
 /// What a product of [m, k] by [k, n] is put together from. All functions run on the calling thread. Of one
 /// machine, every element of c receives the same additions in the same order wherever it lies in its tile, so
 /// that bits do not depend on how a matrix is cut into tiles.
@@ -34,6 +45,9 @@ struct GemmKernels {
   /// The same with a in panels; a.stride is their distance.
   void (*multiply_panels)(int64_t m, int64_t n, int64_t k, const FloatRows& a, const float* panel,
                           const FloatRows& start, float* c, int64_t stride_c);
+
+  /// A product of few rows.
+  void (*multiply_few)(const FewRowsProduct& p);
 };
 
 /// Those that the machine can run, the widest vectors last.

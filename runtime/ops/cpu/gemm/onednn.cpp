@@ -51,7 +51,9 @@ class Matmul {
     attributes.set_post_ops(post);
 
     const auto a = matrix(p.m, p.k, p.in, p.transpose_a, p.stride_a);
-    const auto b = matrix(p.k, p.n, p.in, p.transpose_b, p.stride_b);
+    const auto plain_b = matrix(p.k, p.n, p.in, p.transpose_b, p.stride_b);
+    const auto b =
+        p.packed_b ? dnnl::memory::desc({p.k, p.n}, data_type(p.in), dnnl::memory::format_tag::any) : plain_b;
     const auto c = matrix(p.m, p.n, p.out, false, p.stride_c);
     const bool own_bias = p.has_bias && !bias_after_scale;
     const dnnl::matmul::primitive_desc desc(
@@ -64,11 +66,24 @@ class Matmul {
       arguments_.emplace(argument, dnnl::memory(memory, engine, DNNL_MEMORY_NONE));
     };
     add(DNNL_ARG_SRC, a);
-    add(DNNL_ARG_WEIGHTS, b);
+    add(DNNL_ARG_WEIGHTS, desc.weights_desc());
     add(DNNL_ARG_DST, c);
     add(DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc());
     bias_argument_ = own_bias ? DNNL_ARG_BIAS : DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1;
     if (p.has_bias) add(bias_argument_, bias_desc);
+    if (!p.packed_b) return;
+    packed_bytes_ = desc.weights_desc().get_size();
+    pack_ = dnnl::reorder({engine, plain_b, engine, desc.weights_desc()});
+    plain_b_ = dnnl::memory(plain_b, engine, DNNL_MEMORY_NONE);
+  }
+
+  size_t packed_bytes() const { return packed_bytes_; }
+
+  void pack(dnnl::stream& stream, const void* b, void* packed) {
+    plain_b_.set_data_handle(const_cast<void*>(b));
+    set(DNNL_ARG_WEIGHTS, packed);
+    pack_.execute(stream, plain_b_, arguments_.at(DNNL_ARG_WEIGHTS));
+    stream.wait();
   }
 
   explicit operator bool() const { return static_cast<bool>(primitive_); }
@@ -91,6 +106,9 @@ class Matmul {
   }
 
   dnnl::primitive primitive_;
+  dnnl::reorder pack_;  // with packed_b
+  dnnl::memory plain_b_;
+  size_t packed_bytes_ = 0;
   size_t scratch_bytes_ = 0;
   int bias_argument_ = 0;
   std::unordered_map<int, dnnl::memory> arguments_;
@@ -163,6 +181,20 @@ void matmul(Context& ctx, const MatmulProblem& problem, const void* a, const voi
   Matmul& found = cache.find(problem);
   TRIREME_CHECK(found, "oneDNN has no product of {}", to_string(problem.in));
   found.execute(ctx, cache.stream(), a, b, bias, c);
+} catch (const dnnl::error& e) {
+  throw_failed(problem, e);
+}
+
+size_t packed_b_bytes(const MatmulProblem& problem) try {
+  return this_threads_cache().find(problem).packed_bytes();
+} catch (const dnnl::error& e) {
+  throw_failed(problem, e);
+}
+
+void pack_b(const MatmulProblem& problem, const void* b, void* packed) try {
+  const ThreadCount one(1);
+  MatmulCache& cache = this_threads_cache();
+  cache.find(problem).pack(cache.stream(), b, packed);
 } catch (const dnnl::error& e) {
   throw_failed(problem, e);
 }

@@ -19,6 +19,8 @@ struct MatmulProblem {
   bool transpose_b = false;
   bool has_bias = false;
   bool accumulate = false;
+  /// matmul's b comes from pack_b(): for several products with one b.
+  bool packed_b = false;
   float alpha = 1.0f;
 
   friend auto operator<=>(const MatmulProblem&, const MatmulProblem&) = default;
@@ -31,6 +33,10 @@ bool can_multiply(const MatmulProblem& problem);
 /// Solves such a problem on the calling thread alone: oneDNN divides the inner dimension among its threads.
 void matmul(Context& ctx, const MatmulProblem& problem, const void* a, const void* b, const float* bias,
             void* c);
+
+/// Of a problem with packed_b: what pack_b() writes for b as the problem describes it.
+size_t packed_b_bytes(const MatmulProblem& problem);
+void pack_b(const MatmulProblem& problem, const void* b, void* packed);
 
 /// Whether oneDNN has a fast implementation of products of this type for this machine.
 bool has_matmul(DType dtype);

@@ -1,0 +1,56 @@
+// How packed weights of f32, bf16 and f16 lie in memory.
+#pragma once
+
+#include "runtime/ops/packed/packed_weight.h"
+
+namespace trireme::ops::cpu {
+
+/// Panels hold as many outputs as those of fp32 products (gemm_kernels.h), side by side; the last is filled
+/// up with zeros.
+enum class FloatLayout : uint8_t {
+  panels,       ///< panel[inputs][columns] of the format
+  pair_panels,  ///< panel[inputs / 2, rounded up][columns][2] of bf16: what the dot product of pairs takes
+  rows,         ///< as they are: where oneDNN's products are the faster ones
+};
+
+/// Of floats_bytes: where things are in one matrix.
+struct PackedFloats {
+  PackedFormat format;
+  FloatLayout layout;
+  int64_t rows, inputs;
+  std::byte* data;
+
+  int64_t element_bytes() const { return format == PackedFormat::f32 ? 4 : 2; }
+  int64_t num_panels() const;
+  /// Inputs with what fills them up.
+  int64_t depth() const;
+  int64_t bytes() const;
+  /// Of panels: where a panel's part from input `depth` (an even number) on begins.
+  template <class T>
+  T* panel(int64_t number, int64_t depth = 0) const {
+    return reinterpret_cast<T*>(data + (number * this->depth() + depth) * panel_columns() * element_bytes());
+  }
+  /// Of rows.
+  template <class T>
+  T* row(int64_t r) const {
+    return reinterpret_cast<T*>(data + r * inputs * element_bytes());
+  }
+  static int64_t panel_columns();
+};
+
+/// One matrix of a packed weight.
+PackedFloats packed_floats(const PackedWeight& w, int64_t matrix);
+PackedFloats packed_floats(PackedFormat format, int64_t rows, int64_t inputs);
+
+/// The numbers of a panel, at most panel_columns() rows of `inputs`, one after the other; T: the format's
+/// type.
+template <class T>
+void pack_panel(const PackedFloats& w, const T* rows, int64_t number);
+/// values[depths, panel_columns()] of a panel (of the `rows` layout: of as many rows) from input `depth` on,
+/// as a panel of fp32 products. `scratch` holds as many floats.
+void widen_panel(const PackedFloats& w, int64_t number, int64_t depth, int64_t depths, float* scratch,
+                 float* values);
+/// Values of a row as floats.
+void widen_row(const PackedFloats& w, int64_t row, float* values);
+
+}  // namespace trireme::ops::cpu
