@@ -12,6 +12,13 @@ ExpertRows::ExpertRows(const TensorParallel& tensor, const ExpertParallel& exper
       own_(tensor.part(num_all_)) {
   const int first = tensor_.rank() - width_.rank(), last = first + width_.size() - 1;
   passed_ = {tensor_.part_of_rank(num_all_, first).begin, tensor_.part_of_rank(num_all_, last).end};
+  // Neighbours of the group pass what the tensor-parallel ranks have divided, and those behind them the same.
+  const int shards = tensor_.size() / width_.size(), copies = experts.size() / shards;
+  if (!mb.paged || copies < 2 || experts.size() % shards != 0) return;
+  sharing_ = &experts.group();
+  const int64_t copy = sharing_->rank() / shards, begin = passed_.begin, count = passed_.size();
+  passed_ = {begin + count * copy / copies, begin + count * (copy + 1) / copies};
+  own_ = passed_;
 }
 
 Tensor ExpertRows::take(Context& ctx, const Tensor& x) const {
@@ -19,12 +26,15 @@ Tensor ExpertRows::take(Context& ctx, const Tensor& x) const {
 }
 
 Tensor ExpertRows::give(Context& ctx, const Tensor& y) const {
-  if (sharded_ || width_.size() == tensor_.size()) return width_.reduce(ctx, y, sharded_);
+  const bool is_whole = width_.size() == tensor_.size() && sharing_ == nullptr;
+  if (sharded_ || is_whole) return width_.reduce(ctx, y, sharded_);
   // One sum adds the parts of the width and puts the rows together.
   const Tensor all = Tensor::empty(ctx, {num_all_, y.dim(1)}, y.dtype());
   ops::fill(ctx, all, 0);
-  ops::copy(ctx, y, all.slice(passed_.begin, passed_.end));
-  return tensor_.reduce(ctx, all, false);
+  if (passed_.size() > 0) ops::copy(ctx, y, all.slice(passed_.begin, passed_.end));
+  if (sharing_ == nullptr) return tensor_.reduce(ctx, all, false);
+  sharing_->all_reduce(ctx.stream(), all);
+  return width_.reduce(ctx, all, false);
 }
 
 }  // namespace trireme

@@ -8,7 +8,8 @@ namespace trireme {
 /// The tensor-parallel ranks divide the rows of a micro-batch among themselves before experts see them:
 /// neighbours of ExpertParallel::width() pass the same ones. Where an expert is as wide as the tensor axis
 /// all ranks pass all rows. Outside lie all rows, or the rank's own under sequence parallelism; a small
-/// value.
+/// value. The rows of a paged batch are those of all ranks that exchange rows, which divide them once more:
+/// no expert computes a row twice, and a rank may pass none.
 class ExpertRows {
  public:
   ExpertRows(const TensorParallel& tensor, const ExpertParallel& experts, const MicroBatch& micro_batch);
@@ -35,6 +36,7 @@ class ExpertRows {
   bool sharded_;
   int64_t num_all_;
   Part passed_, own_;
+  Communicator* sharing_ = nullptr;  // where ranks have divided equal rows: those that do
 };
 
 }  // namespace trireme

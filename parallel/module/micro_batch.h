@@ -1,11 +1,22 @@
 // TokenBatch and MicroBatch: the samples of one forward pass: model inputs, and what training adds.
 #pragma once
 
+#include <memory>
+#include <span>
 #include <vector>
 
+#include "runtime/ops/attention/paged_attention.h"
 #include "runtime/tensor/tensor.h"
 
 namespace trireme {
+
+/// What a flat batch of tokens of many sequences has beside its tokens, when their keys and values lie in a
+/// cache (inference). Such a TokenBatch has batch 1 and seq_len rows, and is not for training.
+struct PagedBatch {
+  ops::PagedRows rows;
+  std::vector<ops::KeyValueBlocks> blocks;  ///< of the model's block i; undefined where another rank has it
+  Tensor logit_rows;                        ///< i32 [n], rising: the rows whose logits are asked for
+};
 
 /// batch sequences of which this rank holds seq_len tokens each, row-major: row b * seq_len + t. All that a
 /// model needs to give logits.
@@ -22,8 +33,9 @@ struct TokenBatch {
   /// The same on the host where context-parallel ranks share sequences, for the first place of each of the
   /// chunks that they hold (ContextShare): [batch, 2 * context_parts]. May be empty.
   std::vector<int32_t> chunk_first_keys;
-  Tensor places;         ///< [rows] i32: place of the token in its sequence; absent where positions are that
-  bool training = true;  ///< false: nothing is kept for a backward pass
+  Tensor places;  ///< [rows] i32: place of the token in its sequence; absent where positions are that
+  std::shared_ptr<const PagedBatch> paged = nullptr;  ///< null: each sequence attends to itself alone
+  bool training = true;                               ///< false: nothing is kept for a backward pass
 
   int64_t rows() const { return batch * seq_len; }
   const Tensor& places_in_sequence() const { return places ? places : positions; }

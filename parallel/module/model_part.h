@@ -23,7 +23,7 @@ struct StageBoundary {
 /// The virtual stages (model chunks) of a rank; the whole model without pipeline parallelism.
 struct ModelPart {
   std::vector<Stage> chunks;  ///< chunk c of pipeline rank s is virtual stage c * num_ranks + s
-  std::unique_ptr<ParameterStorage> storage;  ///< of all chunks
+  std::unique_ptr<ParameterStorage> storage;  ///< of all chunks; null where a model is for inference alone
   StageBoundary boundary;
   /// Sets of pipeline ranks (two or more, ascending) that hold copies of the same blocks, which have its
   /// number, counted from 1 (ParameterBlock::holders). Alike on all ranks of the pipeline.

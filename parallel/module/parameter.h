@@ -56,6 +56,8 @@ struct ParameterBlock {
   /// Members one below the other; set by ParameterStorage, and where ranks divide weights (ZeRO 3) by
   /// WeightAccess, while a layer that reads it runs.
   Tensor weight;
+  /// In place of `weight` where a model is for inference alone and its matrices are packed.
+  std::shared_ptr<const PackedBlock> packed;
   /// f32, laid out as weight: the *sum* over tokens; set by ParameterStorage. Undefined where the block is
   /// frozen (ParameterSettings): nothing is computed for it.
   Tensor gradient;
@@ -65,7 +67,10 @@ struct ParameterBlock {
   bool is_matrix() const { return members.front().shape.rank() == 2; }
   Shape shape() const;  ///< of the members together
   /// What layers multiply with, while the weight is set.
-  WeightView view() const { return {weight}; }
+  WeightView view() const {
+    if (packed) return {.values = {}, .format = WeightFormat::packed, .packed = packed};
+    return {weight};
+  }
 };
 
 /// A block of one parameter.

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
+#include "runtime/ops/packed/packed_linear.h"
 #include "runtime/tensor/tensor.h"
 
 namespace trireme {
@@ -11,6 +14,17 @@ namespace trireme {
 enum class WeightFormat : uint8_t {
   plain,   ///< values are the numbers themselves, of a compute type; no scales
   float8,  ///< values are E4M3 codes, scales [1] f32 what one unit of them stands for
+  packed,  ///< packed says how; there are no values. For forward passes alone
+};
+
+/// A block's weights for inference: matrices one below the other, each in a format of its own; of experts one
+/// with all of them. Immutable.
+struct PackedBlock {
+  std::vector<ops::PackedWeight> parts;
+  ops::Activations activations = ops::Activations::exact;
+
+  int64_t num_outputs() const;  ///< of all parts, experts counted apart
+  int64_t num_inputs() const { return parts.front().inputs; }
 };
 
 /// A weight matrix [outputs, inputs] in some format. It shares the memory of who holds it.
@@ -18,9 +32,10 @@ struct WeightView {
   Tensor values;
   Tensor scales = {};  ///< undefined where the format has none
   WeightFormat format = WeightFormat::plain;
+  std::shared_ptr<const PackedBlock> packed = nullptr;
 
-  int64_t num_outputs() const { return values.dim(0); }
-  int64_t num_inputs() const { return values.dim(1); }
+  int64_t num_outputs() const { return packed ? packed->num_outputs() : values.dim(0); }
+  int64_t num_inputs() const { return packed ? packed->num_inputs() : values.dim(1); }
 };
 
 }  // namespace trireme

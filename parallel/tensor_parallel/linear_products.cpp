@@ -25,10 +25,28 @@ const Tensor& whole(const ops::Columns& c) {
   return c.matrix;
 }
 
+// Each part gives columns of its own.
+void multiply_packed(Context& ctx, const Tensor& x, const PackedBlock& w, const Tensor& bias,
+                     const ops::Columns& y) {
+  TRIREME_CHECK(w.num_outputs() == y.count, "{} outputs into {} columns", w.num_outputs(), y.count);
+  int64_t at = 0;
+  for (const ops::PackedWeight& part : w.parts) {
+    const int64_t end = at + part.outputs;
+    ops::packed_linear(ctx, x, part, w.activations, bias ? bias.slice(at, end) : Tensor(),
+                       {y.matrix, y.begin + at, part.outputs});
+    at = end;
+  }
+}
+
+void expect_trainable(const WeightView& w) {
+  TRIREME_CHECK(w.format != WeightFormat::packed, "packed weights have no backward pass");
+}
+
 }  // namespace
 
 void LinearProducts::forward(Context& ctx, const Tensor& x, const WeightView& w, const Tensor& bias,
                              const ops::Columns& y) const {
+  if (w.format == WeightFormat::packed) return multiply_packed(ctx, x, *w.packed, bias, y);
   if (is_plain(w)) return ops::linear(ctx, x, w.values, bias, y);
   ops::gemm_float8(ctx, {.transpose_b = true}, quantized(ctx, x, DType::f8e4m3), in_8_bits(ctx, w), bias,
                    whole(y));
@@ -43,12 +61,14 @@ void LinearProducts::forward_gelu(Context& ctx, const Tensor& x, const WeightVie
 
 void LinearProducts::backward_input(Context& ctx, const ops::Columns& dy, const WeightView& w,
                                     const Tensor& dx) const {
+  expect_trainable(w);
   if (is_plain(w)) return ops::linear_backward_input(ctx, dy, w.values, dx);
   ops::gemm_float8(ctx, {}, quantized(ctx, whole(dy), DType::f8e5m2), in_8_bits(ctx, w), {}, dx);
 }
 
 void LinearProducts::backward_input_gelu(Context& ctx, const Tensor& dy, const WeightView& w, const Tensor& h,
                                          const Tensor& dh) const {
+  expect_trainable(w);
   if (is_plain(w)) return ops::linear_backward_input_gelu(ctx, dy, w.values, h, dh);
   backward_input(ctx, dy, w, dh);
   ops::gelu_backward(ctx, h, dh, dh);

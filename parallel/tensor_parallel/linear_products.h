@@ -17,7 +17,8 @@ struct MatmulPolicy {
 };
 
 /// Shapes and types as in ops::linear and its backward forms. A weight that comes in 8 bits is multiplied as
-/// it is, with the other factor quantized to meet it, whatever the policy.
+/// it is, with the other factor quantized to meet it, whatever the policy. Packed weights are for forward
+/// products alone (CHECK), each part's outputs in columns of its own, and the policy does not count for them.
 class LinearProducts {
  public:
   explicit LinearProducts(MatmulPolicy policy = {}) : policy_(policy) {}

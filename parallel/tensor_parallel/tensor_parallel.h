@@ -31,8 +31,9 @@ class TensorParallel {
   Part part_of_rank(int64_t n, int rank) const { return {n * rank / size(), n * (rank + 1) / size()}; }
 
   /// Whether each rank holds its own rows of this micro-batch outside the parallel layers: under sequence
-  /// parallelism. Rows that do not divide are held whole where nothing is trained; in training they are a
-  /// defect (the configuration was checked).
+  /// parallelism. Those of a paged batch never are, however many: few, and some of them have no logits. Rows
+  /// that do not divide are held whole where nothing is trained; in training they are a defect (the
+  /// configuration was checked).
   bool shards_rows(const TokenBatch& batch) const;
 
   /// All rows, from x: this rank's own where rows are sharded, else x itself.

@@ -25,6 +25,15 @@ class OwnWeights final : public WeightSource {
                                        : FloatBlock{0, 1, p.offset[0], p.shape[0]};
     if (!values.empty()) read_floats(stored, block, values);
   }
+  std::optional<StoredMatrix> stored(std::string_view name, const Parameter& p) const override {
+    const StoredTensor& tensor = file_.at(name);
+    const auto format = format_of(tensor.dtype);
+    if (!format || p.shape.rank() != 2) return std::nullopt;
+    const int64_t row_bytes = tensor.shape[1] * static_cast<int64_t>(size_of(tensor.dtype));
+    const int64_t before = *bytes_before(*format, {p.offset[1], p.offset[1] + p.shape[1]});
+    const std::byte* first = tensor.bytes.data() + p.offset[0] * row_bytes + before;
+    return StoredMatrix{*format, [=](int64_t row) { return first + row * row_bytes; }};
+  }
 
  private:
   SafetensorsReader file_;

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "parallel/checkpoint/weights/load_weights.h"
+#include "parallel/checkpoint/weights/stored_matrix.h"
 #include "parallel/module/parameter.h"
 
 namespace trireme {
@@ -24,6 +26,11 @@ class WeightSource {
   /// Block `p.offset`, `p.shape` of the tensor `name` (of kinds(), shape p.global_shape), row-major, as f32.
   /// UserError (bad_input) naming file and tensor where it cannot be read.
   virtual void read(std::string_view name, const Parameter& p, std::span<float> values) const = 0;
+  /// How the same block of a matrix is stored; rows are there as long as the source, and are what read()
+  /// gives decoded. Nothing where what is read is not what is stored. Errors of read().
+  virtual std::optional<StoredMatrix> stored(std::string_view /*name*/, const Parameter& /*p*/) const {
+    return std::nullopt;
+  }
 };
 
 }  // namespace trireme
