@@ -29,7 +29,37 @@ class GgufTensors : public RawTensors {
     file_.read(name, {rows.begin, rows.end}, GgufRange{columns.begin, columns.end}, values);
   }
 
+  std::optional<RawRows> rows(std::string_view name) const override {
+    const GgufTensor& tensor = file_.at(name);
+    const auto format = format_of_type(*tensor.type);
+    if (!format || tensor.rows() == 0) return std::nullopt;
+    return RawRows{*format, tensor.bytes.data(), std::ssize(tensor.bytes) / tensor.rows()};
+  }
+
  private:
+  static std::optional<ops::PackedFormat> format_of_type(const GgufTypeInfo& type) {
+    using enum ops::PackedFormat;
+    switch (static_cast<GgufType>(type.id)) {
+      case GgufType::f32:
+        return f32;
+      case GgufType::f16:
+        return f16;
+      case GgufType::bf16:
+        return bf16;
+      case GgufType::q8_0:
+        return q8_0;
+      case GgufType::q4_0:
+        return q4_0;
+      case GgufType::q4_1:
+        return q4_1;
+      case GgufType::q4_k:
+        return q4_k;
+      case GgufType::q6_k:
+        return q6_k;
+    }
+    return std::nullopt;  // of a type that is not read
+  }
+
   static DType dtype_of(const GgufTypeInfo& type) {
     if (type.id == info_of(GgufType::f16).id) return DType::f16;
     if (type.id == info_of(GgufType::bf16).id) return DType::bf16;

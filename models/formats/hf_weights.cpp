@@ -31,6 +31,14 @@ class RawSafetensors final : public RawTensors {
                 values);
   }
 
+  std::optional<RawRows> rows(std::string_view name) const override {
+    const StoredTensor& tensor = files_.tensors().find(name)->second;
+    const auto format = format_of(tensor.dtype);
+    if (!format || tensor.shape.rank() == 0) return std::nullopt;
+    return RawRows{*format, tensor.bytes.data(),
+                   tensor.shape[-1] * static_cast<int64_t>(size_of(tensor.dtype))};
+  }
+
  private:
   hf::WeightFiles files_;
 };

@@ -82,6 +82,22 @@ class MappedWeights final : public WeightSource {
     }
   }
 
+  std::optional<StoredMatrix> stored(std::string_view name, const Parameter& p) const override {
+    const auto found = map_.places.find(name);
+    TRIREME_CHECK(found != map_.places.end(), "{} has no place in the files", name);
+    const StoredPlace& place = found->second;
+    const auto raw = raw_->rows(place.tensor);
+    if (!raw || p.shape.rank() != 2 || place.added != 0) return std::nullopt;
+    StoredMatrix matrix{.format = raw->format, .transposed = place.transposed};
+    const auto before = bytes_before(raw->format, {p.offset[1], p.offset[1] + p.shape[1]});
+    if (place.transposed || !before) return matrix;
+    const int64_t base = first_row(place, stored_shape(place)), first = p.offset[0];
+    matrix.row = [rows = *raw, map = place.rows, base, first, before = *before](int64_t row) {
+      return rows.first + (base + map.stored_row(first + row)) * rows.row_bytes + before;
+    };
+    return matrix;
+  }
+
  private:
   void check_shapes(const std::map<std::string, RawTensor, std::less<>>& tensors) const {
     constexpr size_t kMost = 5;

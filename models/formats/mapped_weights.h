@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "models/formats/tensor_map.h"
 #include "parallel/checkpoint/weights/weight_source.h"
 #include "parallel/module/parameter.h"
+#include "runtime/ops/packed/packed_weight.h"
 #include "runtime/tensor/dtype.h"
 #include "runtime/tensor/shape.h"
 
@@ -21,6 +23,13 @@ namespace trireme {
 struct RawTensor {
   Shape shape;  ///< outermost dim first
   DType dtype;  ///< f32 where it is of a type that is read as f32 (blocks of integers)
+};
+
+/// Where the rows of a stored tensor lie, one behind the other.
+struct RawRows {
+  ops::PackedFormat format;
+  const std::byte* first;
+  int64_t row_bytes;
 };
 
 /// Tensors of files, by the names that they have there. Immutable; calls are safe from several threads.
@@ -32,6 +41,8 @@ class RawTensors {
   /// A part as f32, row by row. Columns are the innermost dim, rows all others together: a vector is one row.
   /// UserError (bad_input) naming file and tensor where it cannot be read.
   virtual void read(std::string_view name, Part rows, Part columns, std::span<float> values) const = 0;
+  /// The same rows as they are stored; nothing where they are of no format that can be packed as it is.
+  virtual std::optional<RawRows> rows(std::string_view /*name*/) const { return std::nullopt; }
 };
 
 /// The parameters of the model, for which `map` has a place each (CHECK). `path` is what messages name.

@@ -9,6 +9,7 @@
 #include "models/formats/hf_tensors.h"
 #include "models/formats/hf_weights.h"
 #include "parallel/checkpoint/format/checkpoint_directory.h"
+#include "parallel/checkpoint/weights/checkpoint_weights.h"
 #include "parallel/checkpoint/weights/initial_weights.h"
 #include "parallel/checkpoint/weights/own_weights.h"
 #include "runtime/base/error.h"
@@ -80,9 +81,8 @@ std::unique_ptr<WeightSource> open_weights(const WeightPlace& place, const Model
     case ModelFormat::own_file:
       return open_own_weights(place.path);
     case ModelFormat::checkpoint:
-      break;
+      return open_checkpoint_weights(place.path);
   }
-  TRIREME_CHECK(false, "{}: checkpoints are loaded by load_initial_weights()", place.path);
   return nullptr;
 }
 

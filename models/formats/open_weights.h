@@ -31,8 +31,9 @@ std::optional<ModelConfig> model_of(const WeightPlace& place);
 /// The file beside which tokenizer.json lies, if there is one.
 std::string file_of(const WeightPlace& place);
 
-/// Opens them for this model (without experts, where it is to begin with a dense model's weights); of a
-/// checkpoint not (load_initial_weights()). Each rank does so for itself. Errors of the format.
+/// Opens them for this model (without experts, where it is to begin with a dense model's weights). Each rank
+/// does so for itself; of a checkpoint load_initial_weights() reads each byte once among all ranks. Errors of
+/// the format.
 std::unique_ptr<WeightSource> open_weights(const WeightPlace& place, const ModelConfig& config);
 
 }  // namespace trireme

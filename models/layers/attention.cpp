@@ -56,10 +56,11 @@ Tensor attend_backward(Context& ctx, const ContextParallel& context, const Tenso
 }  // namespace
 
 Attention::Attention(const AttentionSpec& spec, std::shared_ptr<AttentionParameters> parameters,
-                     const Tensor& rotary, const TensorParallel& tensor, const ContextParallel& context,
-                     bool recomputes_core, const MatmulPolicies& matmul)
+                     int64_t index, const Tensor& rotary, const TensorParallel& tensor,
+                     const ContextParallel& context, bool recomputes_core, const MatmulPolicies& matmul)
     : spec_(spec),
       parameters_(std::move(parameters)),
+      index_(index),
       num_heads_(heads_of_rank(spec, {tensor.rank(), tensor.size()}).size()),
       num_kv_heads_(kv_heads_of_rank(spec, {tensor.rank(), tensor.size()}).size()),
       recomputes_core_(recomputes_core),
@@ -91,6 +92,7 @@ void Attention::turn(Context& ctx, const Tensor& qkv, const Tensor& positions, b
 }
 
 Tensor Attention::forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const {
+  if (batch.paged) return forward_paged(ctx, batch, x);
   auto& state = saved.emplace<State>();
   state.shape = shape(batch);
   state.context_parts = batch.context_parts;
@@ -107,6 +109,24 @@ Tensor Attention::forward(Context& ctx, const TokenBatch& batch, const Tensor& x
     state.out = state.lse = Tensor();
   }
   return y;
+}
+
+Tensor Attention::forward_paged(Context& ctx, const TokenBatch& batch, const Tensor& x) const {
+  Saved dropped;
+  QueryKeyNorm::Kept of_norm;
+  const Tensor qkv = qkv_.forward(ctx, x, false, dropped);
+  norm_.forward(ctx, qkv, of_norm);
+  turn(ctx, qkv, batch.positions, false);
+  const ops::AttentionShape whole = shape(batch);
+  const Heads heads = split_heads(qkv, whole);
+  const ops::PagedRows& rows = batch.paged->rows;
+  const ops::KeyValueBlocks& blocks = batch.paged->blocks[static_cast<size_t>(index_)];
+  ops::store_keys_values(ctx, rows, heads.k, heads.v, blocks);
+  const Tensor out = Tensor::empty(ctx, {qkv.dim(0), heads.q.count}, qkv.dtype());
+  const ops::PagedShape paged{whole.num_heads, whole.num_kv_heads, whole.head_dim,
+                              whole.scale,     whole.window,       whole.soft_cap};
+  ops::paged_attention(ctx, paged, rows, heads.q, blocks, out);
+  return output_.forward(ctx, out, false, dropped);
 }
 
 Tensor Attention::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {

@@ -4,6 +4,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/ops/elementwise.h"
+#include "runtime/ops/packed/packed_linear.h"
 
 namespace trireme {
 
@@ -22,8 +23,11 @@ Tensor scaled(Context& ctx, const Tensor& x, float factor) {
 }  // namespace
 
 Embedding::Embedding(const EmbeddingSpec& spec, std::shared_ptr<EmbeddingParameters> parameters,
-                     const TensorParallel& tensor)
-    : scale_(static_cast<float>(spec.scale)), tensor_(tensor), parameters_(std::move(parameters)) {}
+                     const TensorParallel& tensor, DType compute_type)
+    : scale_(static_cast<float>(spec.scale)),
+      compute_type_(compute_type),
+      tensor_(tensor),
+      parameters_(std::move(parameters)) {}
 
 ops::TablePart Embedding::part() const {
   const Parameter& p = parameters_->tokens.members.front();
@@ -32,10 +36,17 @@ ops::TablePart Embedding::part() const {
 
 Tensor Embedding::forward(Context& ctx, const MicroBatch& mb, const Tensor&, Saved& saved) {
   const auto& [tokens, positions] = *parameters_;
-  const Tensor out = Tensor::empty(ctx, {mb.rows(), tokens.weight.dim(1)}, tokens.weight.dtype());
+  const Tensor out = Tensor::empty(ctx, {mb.rows(), tokens.view().num_inputs()}, compute_type_);
   const bool adds_positions = positions && tensor_.rank() == 0;
-  ops::embedding(ctx, mb.tokens, tokens.weight, part(), adds_positions ? mb.positions : Tensor(),
-                 adds_positions ? positions.weight : Tensor(), out);
+  const Tensor places = adds_positions ? mb.positions : Tensor(),
+               place_table = adds_positions ? positions.weight : Tensor();
+  if (tokens.packed) {
+    const auto& parts = tokens.packed->parts;
+    TRIREME_CHECK(parts.size() == 1, "a token table in {} parts", parts.size());
+    ops::packed_embedding(ctx, mb.tokens, parts.front(), part(), places, place_table, out);
+  } else {
+    ops::embedding(ctx, mb.tokens, tokens.weight, part(), places, place_table, out);
+  }
   if (scale_ != 1) ops::scale(ctx, out, scale_);
   const bool sharded_rows = tensor_.shards_rows(mb);
   saved.emplace<EmbeddingState>() = {sharded_rows, mb.tokens, mb.positions, Tensor()};

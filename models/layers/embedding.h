@@ -12,7 +12,7 @@ namespace trireme {
 class Embedding final : public Layer {
  public:
   Embedding(const EmbeddingSpec& spec, std::shared_ptr<EmbeddingParameters> parameters,
-            const TensorParallel& tensor);
+            const TensorParallel& tensor, DType compute_type);
 
   /// [rows, C] from the micro-batch's tokens; x is undefined. Each rank looks up the tokens it holds, the
   /// first adds the positions, and the terms are summed.
@@ -30,6 +30,7 @@ class Embedding final : public Layer {
   ops::TablePart part() const;
 
   float scale_;
+  DType compute_type_;
   TensorParallel tensor_;
   std::shared_ptr<EmbeddingParameters> parameters_;
 };

@@ -28,7 +28,7 @@ Tensor FeedForward::forward(Context& ctx, const TokenBatch& batch, const Tensor&
   const bool sharded_rows = tensor_.shards_rows(batch);
   Tensor a;
   if (activation_ == ActivationKind::gelu) {  // GPUs have it in the product's epilogue
-    state.h = Tensor::empty(ctx, {batch.rows(), parameters_->up.weight.weight.dim(0)}, x.dtype());
+    state.h = Tensor::empty(ctx, {batch.rows(), parameters_->up.weight.view().num_outputs()}, x.dtype());
     a = Tensor::empty(ctx, state.h.shape(), x.dtype());
     up_.forward_gelu(ctx, x, sharded_rows, state.h, a, state.up_linear);
   } else {

@@ -4,8 +4,21 @@
 
 #include "parallel/tensor_parallel/vocabulary.h"
 #include "runtime/ops/elementwise.h"
+#include "runtime/ops/permute.h"
 
 namespace trireme {
+
+namespace {
+
+Tensor rows_of_logits(Context& ctx, const PagedBatch& paged, const Tensor& x) {
+  const int64_t count = paged.logit_rows.dim(0);
+  if (count == x.dim(0)) return x;  // they rise
+  const Tensor asked = Tensor::empty(ctx, {count, x.dim(1)}, x.dtype());
+  ops::combine_rows(ctx, x, paged.logit_rows.view({count, 1}), {}, asked);
+  return asked;
+}
+
+}  // namespace
 
 Head::Head(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
            const TensorParallel& tensor)
@@ -28,7 +41,9 @@ void Head::collect(std::vector<ParameterBlock*>& blocks) {
 
 Tensor Head::all_logits(Context& ctx, const TokenBatch& batch, const Tensor& x) const {
   Saved saved;
-  const Tensor logits = linear_.forward(ctx, norm(ctx, x, saved), tensor_.shards_rows(batch), saved.linear);
+  const Tensor asked = batch.paged ? rows_of_logits(ctx, *batch.paged, x) : x;
+  const Tensor logits =
+      linear_.forward(ctx, norm(ctx, asked, saved), tensor_.shards_rows(batch), saved.linear);
   if (soft_cap_ > 0) ops::soft_cap(ctx, {logits, 0, logits.dim(1)}, soft_cap_);
   return gather_logits(ctx, tensor_, vocab_size(), logits);
 }

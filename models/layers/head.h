@@ -25,7 +25,7 @@ class Head {
   void collect(std::vector<ParameterBlock*>& blocks);
 
   /// [rows, V] from the last block's output, on every tensor-parallel rank: for generation, and for those who
-  /// compare.
+  /// compare. Of a paged batch of the rows alone whose logits are asked for.
   Tensor all_logits(Context& ctx, const TokenBatch& batch, const Tensor& x) const;
 
   struct Saved {

@@ -1,11 +1,13 @@
 #include "models/layers/moe_feed_forward.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "models/layers/activation.h"
 #include "parallel/expert_parallel/token_exchange.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/gemm/grouped_gemm.h"
+#include "runtime/ops/packed/packed_linear.h"
 #include "runtime/ops/permute.h"
 
 namespace trireme {
@@ -25,10 +27,31 @@ namespace {
 
 // Rows and experts of one chunk.
 Tensor rows_of(const Tensor& rows, const Part& part) { return rows.slice(part.begin, part.end); }
+int64_t outputs_of(const ParameterBlock& block, int64_t num_experts) {
+  return block.view().num_outputs() / num_experts;
+}
 Tensor experts_of(const ParameterBlock& block, const TokenExchange& exchange, int chunk) {
   const int64_t height = block.weight.dim(0) / std::ssize(exchange.counts());
   const Part& experts = exchange.experts(chunk);
   return block.weight.slice(experts.begin * height, experts.end * height);
+}
+
+// Packed experts come all at once: those of other chunks get no rows.
+std::vector<int64_t> counts_among_all(const TokenExchange& exchange, int chunk) {
+  std::vector<int64_t> counts(exchange.counts().size(), 0);
+  std::ranges::copy(exchange.counts(chunk), counts.begin() + exchange.experts(chunk).begin);
+  return counts;
+}
+
+// y = x · w_e^T of the experts of a chunk.
+void multiply(Context& ctx, const Tensor& x, const TokenExchange& exchange, int chunk,
+              const ParameterBlock& block, const Tensor& y) {
+  if (!block.packed)
+    return ops::grouped_linear(ctx, x, exchange.counts(chunk), experts_of(block, exchange, chunk), y);
+  const PackedBlock& packed = *block.packed;
+  TRIREME_CHECK(packed.parts.size() == 1, "experts in {} parts", packed.parts.size());
+  ops::packed_grouped_linear(ctx, x, counts_among_all(exchange, chunk), packed.parts.front(),
+                             packed.activations, y);
 }
 
 // Sends all chunks off: they travel one after the other.
@@ -77,8 +100,8 @@ Tensor MoeFeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor&
   const Tensor shared = shared_ ? shared_->forward(ctx, mb, x, state.shared) : Tensor();
 
   const int64_t num_held = std::ssize(exchange.counts()), num_rows = exchange.num_received();
-  state.h = rows_of_width(ctx, x, num_rows, up_.weight.dim(0) / num_held);
-  state.a = rows_of_width(ctx, x, num_rows, down_.weight.dim(1));
+  state.h = rows_of_width(ctx, x, num_rows, outputs_of(up_, num_held));
+  state.a = rows_of_width(ctx, x, num_rows, down_.view().num_inputs());
   state.returned = rows_of_width(ctx, x, exchange.num_sent(), hidden);
   const Tensor made = rows_of_width(ctx, x, num_rows, hidden);
   std::vector<WorkPtr> returning;
@@ -100,11 +123,9 @@ void MoeFeedForward::compute(Context& ctx, int chunk, const MoeState& state, con
   const TokenExchange& exchange = *state.exchange;
   const Part& there = exchange.there(chunk);
   const Tensor h = rows_of(state.h, there), a = rows_of(state.a, there);
-  ops::grouped_linear(ctx, rows_of(state.rows, there), exchange.counts(chunk),
-                      experts_of(up_, exchange, chunk), h);
+  multiply(ctx, rows_of(state.rows, there), exchange, chunk, up_, h);
   activation(ctx, activation_, h, a);
-  ops::grouped_linear(ctx, a, exchange.counts(chunk), experts_of(down_, exchange, chunk),
-                      rows_of(made, there));
+  multiply(ctx, a, exchange, chunk, down_, rows_of(made, there));
 }
 
 Tensor MoeFeedForward::backward_input(Context& ctx, const Tensor& dy, Saved& saved) const {

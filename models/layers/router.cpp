@@ -127,7 +127,9 @@ Routing Router::forward(Context& ctx, const MicroBatch& mb, const ExpertRows& ro
       Tensor::empty(ctx, {num_rows / run_len, num_experts}, DType::i64, MemoryCategory::buffers);
   ops::count_choices(ctx, state.chosen, counts);
   const std::vector<int64_t> chosen = gather_counts(ctx, share, counts);
-  ExpertQueues queues = make_queues(config_, chosen, share, runs, mb.seq_len * share.size);
+  MoeConfig limits = config_;
+  if (mb.paged) limits.capacity = CapacityMode::dropless;  // a row must not depend on the others
+  ExpertQueues queues = make_queues(limits, chosen, share, runs, mb.seq_len * share.size);
   Routing routing;
   routing.gates = gates.slice(passed.begin, passed.end);
   routing.slots = Tensor::empty(ctx, {passed.size(), k}, DType::i32);

@@ -35,6 +35,12 @@ Attention::Attention(const Scene& scene, const AttentionSpec& spec)
 void Attention::attend() {
   out_ = s_.make(s_.sizes.rows, heads_.queries());
   lse_ = s_.floats(s_.sizes.rows, heads_.heads);
+  if (s_.sizes.context > 1) return;
+  const int64_t kv_heads = s_.sizes.batch * heads_.kv_heads, threads = s_.conditions.threads;
+  const int64_t blocks = ops::attention_task_blocks(s_.sizes.length, window_, kv_heads, threads);
+  s_.buffer(std::min(threads, kv_heads),
+            ops::attention_forward_floats(s_.sizes.length, window_, heads_.head_dim, blocks,
+                                          s_.sizes.type != DType::f32));
 }
 
 Held Attention::forward(const Held& x) {

@@ -38,7 +38,7 @@ TransformerBlock::TransformerBlock(const BlockSpec& spec, std::shared_ptr<BlockP
     : index_(index),
       parameters_(std::move(parameters)),
       side_by_side_(spec.parallel_residual),
-      attention_(spec.attention, part_of(parameters_, parameters_->attention), rotary, tensor, context,
+      attention_(spec.attention, part_of(parameters_, parameters_->attention), index, rotary, tensor, context,
                  recomputes_attention, matmul) {
   if (spec.norms_before()) {
     attention_norm_.emplace(spec.norm, part_of(parameters_, parameters_->attention_norm));

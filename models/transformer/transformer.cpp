@@ -52,17 +52,21 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
     part_.chunks.emplace_back(std::move(layers), placement_[stage] - 1);  // the first is the embedding
   }
   part_.holders = holders_->sets();
-  part_.storage =
-      std::make_unique<ParameterStorage>(ctx, part_.blocks(), options.compute_type, options.sharding);
-  weights_ = std::make_unique<ShardedWeights>(parallel, *part_.storage, parallel.plan().overlap);
-  for (Stage& stage : part_.chunks) stage.set_weight_access(weights_.get());
+  if (!options.inference) {
+    part_.storage =
+        std::make_unique<ParameterStorage>(ctx, part_.blocks(), options.compute_type, options.sharding);
+    weights_ = std::make_unique<ShardedWeights>(parallel, *part_.storage, parallel.plan().overlap);
+    for (Stage& stage : part_.chunks) stage.set_weight_access(weights_.get());
+  }
   part_.boundary = {spec_.hidden_size, options.compute_type, [tensor = tensor_](const TokenBatch& batch) {
                       return batch.rows() / (tensor.shards_rows(batch) ? tensor.size() : 1);
                     }};
 }
 
 std::unique_ptr<Layer> Transformer::make_layer(Context& ctx, int place) {
-  if (place == 0) return std::make_unique<Embedding>(spec_.embedding, parameters_->embedding(), tensor_);
+  if (place == 0)
+    return std::make_unique<Embedding>(spec_.embedding, parameters_->embedding(), tensor_,
+                                       options_.compute_type);
   if (place <= spec_.num_blocks()) return make_block(ctx, place - 1);
   auto objective = options_.objective ? options_.objective : make_objective(options_.loss);
   auto layer = std::make_unique<LossHead>(spec_.head, parameters_->head(), parameters_->token_table(),
@@ -104,15 +108,16 @@ Tensor Transformer::logits(Context& ctx, const TokenBatch& batch) {
     x = stage.infer(ctx, mb, x, stage.num_layers() - (v == last ? 1 : 0));
     if (v < last && num_ranks > 1) pipeline_.send(ctx.stream(), x, (v + 1) % num_ranks);
   }
+  const int64_t rows = mb.paged ? mb.paged->logit_rows.dim(0) : mb.rows();
   Tensor logits;
-  if (head_ != nullptr) {
+  if (rows > 0 && head_ != nullptr) {
     const Stage& stage = part_.chunks.back();
     const ScopedWeights held = stage.hold_for_forward(ctx, stage.num_layers() - 1);
     logits = head_->head().all_logits(ctx, mb, x);
   } else {
-    logits = Tensor::empty(ctx, {mb.rows(), spec_.vocab_size}, part_.boundary.dtype);
+    logits = Tensor::empty(ctx, {rows, spec_.vocab_size}, part_.boundary.dtype);
   }
-  pipeline_.broadcast(ctx.stream(), logits, num_ranks - 1);
+  if (rows > 0) pipeline_.broadcast(ctx.stream(), logits, num_ranks - 1);
   return logits;
 }
 

@@ -20,6 +20,7 @@
 #include "parallel/module/model_part.h"
 #include "parallel/plan/parallel_context.h"
 #include "parallel/plan/recomputation.h"
+#include "runtime/base/error.h"
 
 namespace trireme {
 
@@ -34,6 +35,9 @@ struct TransformerOptions {
   LossConfig loss = {};
   /// What is minimised in place of what `loss` describes; null: that.
   std::shared_ptr<const Objective> objective = nullptr;
+  /// The model is only read: it has no storage, gradients or masters, and whoever makes it points the blocks
+  /// of its part to weights (InferenceModel).
+  bool inference = false;
 };
 
 class Transformer {
@@ -45,14 +49,20 @@ class Transformer {
               const TransformerOptions& options);
 
   const ModelConfig& config() const { return config_; }
+  const ModelSpec& spec() const { return spec_; }
+  int64_t max_seq_len() const { return options_.max_seq_len; }
   ModelPart& part() { return part_; }
   /// Where the virtual stages begin in the row of layers: embedding, blocks, head (layer_placement()).
   const std::vector<int>& placement() const { return placement_; }
-  ParameterStorage& storage() { return *part_.storage; }
+  /// Not of a model for inference (CHECK).
+  ParameterStorage& storage() {
+    TRIREME_CHECK(part_.storage != nullptr, "a model for inference has no storage of parameters");
+    return *part_.storage;
+  }
 
   /// [rows, V] in the compute type, for the tokens of the batch; every rank of the tensor and
   /// pipeline axes calls it and gets all. So does every rank of parallel.shard() where
-  /// weights are sharded, and of parallel.experts().
+  /// weights are sharded, and of parallel.experts(). Of a paged batch [n, V], for its n logit_rows.
   Tensor logits(Context& ctx, const TokenBatch& batch);
 
  private:
@@ -75,7 +85,7 @@ class Transformer {
   std::unique_ptr<const WeightHolders> holders_;
   std::unique_ptr<ParameterRegistry> parameters_;
   ModelPart part_;
-  std::unique_ptr<ShardedWeights> weights_;  // what the part's stages read through
+  std::unique_ptr<ShardedWeights> weights_;  // what the part's stages read through; null for inference
   LossHead* head_ = nullptr;                 // on the rank with the last one
 };
 

@@ -1,0 +1,169 @@
+#include "models/inference/packed_loader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/ranges.h>
+
+#include "parallel/checkpoint/weights/router_biases.h"
+#include "runtime/base/error.h"
+#include "runtime/ops/host_copy.h"
+
+namespace trireme {
+
+namespace {
+
+using ops::PackedFormat;
+using ops::PackedSpec;
+
+bool is_packed(const ParameterBlock& block) {
+  const std::string& name = block.members.front().name;
+  return block.is_matrix() && !name.ends_with(kRouterWeight) && name != "embedding.positions.weight";
+}
+
+void expect_known(const PackedSpec& spec) {
+  const bool has_groups = spec.format == PackedFormat::int8 || spec.format == PackedFormat::int4;
+  const int64_t group = spec.group;
+  if (has_groups && group != 0 && group != 32 && group != 64 && group != 128)
+    throw_usage("{} weights in groups of {}: groups have 32, 64 or 128 inputs, or 0: all of an output",
+                ops::to_string(PackedSpec{spec.format}), group);
+  if (!has_groups && (group != 0 || !spec.symmetric))
+    throw_usage("{} weights have no groups of {} inputs of their own: int8 and int4 have",
+                ops::to_string(PackedSpec{spec.format}), group);
+}
+
+std::string names_of(std::span<const PackedMember> run) {
+  const std::string& first = run.front().parameter->name;
+  return run.size() == 1 ? first : fmt::format("{} to {}", first, run.back().parameter->name);
+}
+
+}  // namespace
+
+PackedLoader::PackedLoader(Context& ctx, const WeightSource& source, const InferenceOptions& options)
+    : ctx_(ctx), source_(source), options_(options), kinds_(source.kinds()) {
+  if (options.weights) expect_known(*options.weights);
+}
+
+void PackedLoader::load(ParameterBlock& block) {
+  if (!is_packed(block)) {
+    block.weight = plain(block);
+    return;
+  }
+  std::vector<PackedMember> members;
+  for (const Parameter& p : block.members) {
+    auto stored = source_.stored(p.name, p);
+    const PackedSpec spec = options_.weights ? asked_spec(p, stored) : stored_spec(p, stored);
+    members.push_back({&p, std::move(stored), spec});
+  }
+  const bool alike = std::ranges::all_of(
+      members, [&](const PackedMember& member) { return member.spec == members.front().spec; });
+  int64_t matrices = 1;
+  if (block.is_of_experts()) {
+    matrices = num_experts_of(block);
+    if (!alike) {
+      for (PackedMember& member : members) member.spec = {compute_format()};
+    }
+  }
+  auto packed = std::make_shared<PackedBlock>();
+  packed->activations = options_.activations;
+  for (size_t begin = 0, end = 0; begin < members.size(); begin = end) {
+    while (end < members.size() && members[end].spec == members[begin].spec) ++end;
+    packed->parts.push_back(pack(std::span(members).subspan(begin, end - begin), matrices));
+  }
+  block.packed = std::move(packed);
+}
+
+int64_t PackedLoader::num_experts_of(const ParameterBlock& block) {
+  return block.members.back().expert - block.members.front().expert + 1;
+}
+
+PackedFormat PackedLoader::compute_format() const { return *format_of(options_.compute_type); }
+
+Tensor PackedLoader::plain(const ParameterBlock& block) {
+  std::vector<float> values(static_cast<size_t>(block.shape().numel()));
+  size_t at = 0;
+  for (const Parameter& p : block.members) {
+    const auto numel = static_cast<size_t>(p.shape.numel());
+    source_.read(p.name, p, std::span(values).subspan(at, numel));
+    at += numel;
+    file_bytes_ += p.shape.numel() * static_cast<int64_t>(size_of(kinds_.find(p.name)->second.dtype));
+  }
+  const DType type = block.is_matrix() ? options_.compute_type : DType::f32;
+  const Tensor weight = Tensor::empty(ctx_, block.shape(), type, MemoryCategory::weights);
+  ops::copy(ctx_, ops::to_device(ctx_, values, block.shape()), weight);
+  weight_bytes_ += weight.bytes();
+  return weight;
+}
+
+PackedSpec PackedLoader::asked_spec(const Parameter& p, const std::optional<StoredMatrix>& stored) const {
+  const PackedSpec& spec = *options_.weights;
+  const bool is_of_ggml = ops::is_integer(spec.format) && spec.format < PackedFormat::int8;
+  if (!is_of_ggml || (stored && stored->row && stored->format == spec.format)) return spec;
+  const std::string asked = ops::to_string(spec);
+  if (!stored || stored->format != spec.format) {
+    throw_usage(
+        "weights in {}: {} has {} in {}, and formats of ggml are only kept; float formats, int8 and "
+        "int4 can be made of any",
+        asked, source_.path(), p.name,
+        ops::to_string(PackedSpec{stored ? stored->format : PackedFormat::f32}));
+  }
+  throw_usage(
+      "weights in {}: inputs {} to {} of {}, which a tensor-parallel rank holds, cut its blocks of {}; "
+      "choose another tensor-parallel degree, a float format, int8 or int4",
+      asked, p.offset[1], p.offset[1] + p.shape[1], p.name, stored_block(spec.format).elements);
+}
+
+PackedSpec PackedLoader::stored_spec(const Parameter& p, const std::optional<StoredMatrix>& stored) const {
+  const PackedFormat format = stored ? stored->format : *format_of(kinds_.find(p.name)->second.dtype);
+  if (ops::is_integer(format)) return {stored->row ? format : compute_format()};
+  return {options_.compute_type == DType::f32 ? format : compute_format()};
+}
+
+ops::PackedWeight PackedLoader::pack(std::span<PackedMember> run, int64_t matrices) {
+  PackedRows rows(ctx_, source_, run);
+  const PackedSpec& spec = run.front().spec;
+  const int64_t outputs = rows.size() / matrices, inputs = run.front().parameter->shape[1];
+  ops::PackedWeight weight;
+  if (rows.are_as_stored()) {
+    weight = ops::pack_stored(ctx_, spec.format, matrices, outputs, inputs,
+                              [&](int64_t row) { return rows.stored(row); });
+  } else {
+    try {
+      weight = ops::pack_rows(ctx_, spec, matrices, outputs, inputs,
+                              [&](int64_t row, std::span<float> values) { rows.read(row, values); });
+    } catch (const UserError& error) {
+      rows.rethrow();
+      throw_user(error.code(), "{}: {}: {}", source_.path(), names_of(run), error.what());
+    }
+    rows.rethrow();
+  }
+  count(run, weight);
+  return weight;
+}
+
+void PackedLoader::count(std::span<const PackedMember> run, const ops::PackedWeight& weight) {
+  std::string format = ops::to_string(weight.spec);
+  for (const PackedMember& member : run) {
+    const PackedFormat stored =
+        member.stored ? member.stored->format : *format_of(kinds_.find(member.parameter->name)->second.dtype);
+    const StoredBlock block = stored_block(stored);
+    file_bytes_ += (member.parameter->shape.numel() + block.elements - 1) / block.elements * block.bytes;
+    if (ops::is_integer(stored) && !ops::is_integer(weight.spec.format) && !options_.weights)
+      format = fmt::format("{} (of {})", ops::to_string(weight.spec), ops::to_string(PackedSpec{stored}));
+  }
+  weight_bytes_ += weight.data.bytes();
+  bytes_by_format_[format] += weight.data.bytes();
+}
+
+LoadReport PackedLoader::report() const {
+  std::vector<std::pair<int64_t, std::string>> formats;
+  for (const auto& [format, bytes] : bytes_by_format_) formats.emplace_back(bytes, format);
+  std::ranges::stable_sort(formats, std::ranges::greater(), &std::pair<int64_t, std::string>::first);
+  std::vector<std::string> names;
+  for (auto& [bytes, format] : formats) names.push_back(format);
+  return {.file_bytes = file_bytes_,
+          .weight_bytes = weight_bytes_,
+          .formats = fmt::format("{}", fmt::join(names, ", "))};
+}
+
+}  // namespace trireme
