@@ -17,6 +17,13 @@ std::function<std::string(const std::string&)> text_into(std::string& field) {
   };
 }
 
+std::function<std::string(const std::string&)> switch_into(bool& field) {
+  return [&field](const std::string&) {
+    field = true;
+    return std::string();
+  };
+}
+
 std::string help_plain(std::span<const PlainOption> options) {
   std::vector<HelpLine> lines;
   for (const PlainOption& option : options) {

@@ -1,4 +1,4 @@
-// Options of the commands that need no run configuration (data, bench, schedule, checkpoint).
+// Options of the commands that need no run configuration (data, bench, schedule, checkpoint, generate).
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,9 @@ struct PlainOption {
 
 /// A `set` for text as it is.
 std::function<std::string(const std::string&)> text_into(std::string& field);
+
+/// A `set` for a switch: true.
+std::function<std::string(const std::string&)> switch_into(bool& field);
 
 /// A `set` for whole numbers of [least, most].
 template <class T>

@@ -1,6 +1,5 @@
 // trireme bench: the measures of launch/bench, from arguments to tables.
 #include <algorithm>
-#include <functional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -10,7 +9,9 @@
 #include "launch/cli/help_text.h"
 #include "launch/cli/options/nearest_name.h"
 #include "launch/cli/plain_arguments.h"
+#include "launch/cli/plain_choices.h"
 #include "launch/cli/run_arguments.h"
+#include "launch/commands/bench_generation.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/rank_world.h"
 #include "launch/config/attention_choice.h"
@@ -35,41 +36,16 @@ struct BenchOptions {
   std::string only;
 };
 
-template <class T>
-std::function<std::string(const std::string&)> one_of(T& field,
-                                                      std::vector<std::pair<std::string, T>> choices) {
-  return [&field, choices = std::move(choices)](const std::string& text) -> std::string {
-    std::string names;
-    for (const auto& [name, value] : choices) {
-      names += (names.empty() ? "" : ", ") + name;
-      if (name != text) continue;
-      field = value;
-      return "";
-    }
-    return "one of " + names;
-  };
-}
-
 std::vector<std::pair<std::string, std::string>> same(std::vector<std::string> names) {
   std::vector<std::pair<std::string, std::string>> pairs;
   for (const std::string& name : names) pairs.emplace_back(name, name);
   return pairs;
 }
 
-/// All values of an enum by their names, but `without`.
-template <NamedEnum E>
-std::vector<std::pair<std::string, E>> named(std::optional<E> without = {}) {
-  std::vector<std::pair<std::string, E>> pairs;
-  for (const auto& [value, name] : names_of(E{})) {
-    if (value != without) pairs.emplace_back(name, value);
-  }
-  return pairs;
-}
-
 std::vector<PlainOption> common_options(BenchOptions& o) {
   return {
       {"device", "auto|cpu|cuda", "device; auto: cuda if a GPU is visible, else cpu", "auto",
-       one_of<DeviceKind>(o.run.device, named<DeviceKind>())},
+       one_of<DeviceKind>(o.run.device, choices_of<DeviceKind>())},
       {"threads", "N", "CPU threads per rank", "ops: all cores; collectives: 1",
        whole_into(o.run.threads, 1, 4096)},
       {"json", "FILE", "also write the results as JSON", "none", text_into(o.json)},
@@ -101,7 +77,7 @@ std::vector<PlainOption> collectives_options(BenchOptions& o) {
       {"warmup", "N", "untimed warm-up calls", fmt::to_string(c.warmup), whole_into(c.warmup, 0, 1 << 20)},
       {"iterations", "N", "timed calls", fmt::to_string(c.iterations), whole_into(c.iterations, 1, 1 << 20)},
       {"backend", "auto|mpi|nccl", "communication backend; auto: nccl if each rank has its own GPU, else mpi",
-       "auto", one_of<BackendKind>(o.run.backend, named<BackendKind>(BackendKind::self))},
+       "auto", one_of<BackendKind>(o.run.backend, choices_of<BackendKind>(BackendKind::self))},
       {"nccl-ctas", "N", "maximum CTAs of an NCCL collective", fmt::to_string(o.run.nccl_ctas),
        whole_into(o.run.nccl_ctas, 1, 64)},
       {"nccl-channel-ctas", "N", "maximum CTAs of an NCCL message between two ranks",
@@ -151,11 +127,15 @@ std::string bench_help() {
       "       trireme bench ops [options]                           measure TFLOP/s and GB/s of each "
       "op, and\n"
       "                                                             their share of the machine's "
-      "peak\n\n"
+      "peak\n"
+      "       trireme bench generate [MODEL] [options]              measure tokens/s of prompts and of "
+      "decoding, and\n"
+      "                                                             their share of the memory's rate\n\n"
       "  mpirun -n 2 trireme bench collectives --op all_reduce --max-bytes 67108864\n"
-      "  trireme bench ops --dtype f32 --only attention\n\ncollectives\n{}\nops\n"
-      "{}",
-      help_plain(collectives_options(collectives)), help_plain(ops_options(ops)));
+      "  trireme bench ops --dtype f32 --only attention\n"
+      "  trireme bench generate --preset llama3-1b --weights q4_k --threads 2\n\ncollectives\n{}\nops\n{}"
+      "\ngenerate\n{}",
+      help_plain(collectives_options(collectives)), help_plain(ops_options(ops)), bench_generate_help());
 }
 
 void parse(const std::string& command, std::vector<PlainOption> options, std::span<const std::string> args,
@@ -263,15 +243,17 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
 }  // namespace
 
 void run_bench(std::span<const std::string> args, const RankPlace& place) {
-  const std::vector<std::string> names = {"collectives", "ops"};
+  const std::vector<std::string> names = {"collectives", "ops", "generate"};
   if (args.empty() || asks_for_help(args)) {
     if (place.rank == 0) fmt::print("{}", bench_help());
   } else if (args[0] == "collectives") {
     bench_collectives(args.subspan(1), place);
   } else if (args[0] == "ops") {
     bench_ops(args.subspan(1), place);
+  } else if (args[0] == "generate") {
+    bench_generate(args.subspan(1), place);
   } else {
-    throw_usage("unknown benchmark '{}'{}; there are collectives and ops", args[0],
+    throw_usage("unknown benchmark '{}'{}; there are collectives, ops and generate", args[0],
                 did_you_mean(args[0], names));
   }
 }

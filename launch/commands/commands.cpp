@@ -18,13 +18,15 @@ std::span<const Command> commands() {
       {"train", "train a model", run_train},
       {"launch", "start a job: locally, on hosts or under Slurm; show where its ranks land", run_launch},
       {"scale", "measure how training scales with ranks and layouts, and where the loss goes", run_scale},
+      {"generate", "continue prompts, or converse with a model", run_generate},
+      {"evaluate", "perplexity of a text, divergence from another model, accuracy on choices", run_evaluate},
       {"verify", "compare the training of a parallel layout with a single-rank run", run_verify},
       {"data", "build token files and tokenizers from text; inspect token files", run_data},
       {"import", "make a run directory of a published model (Hugging Face, GGUF)", run_import},
       {"checkpoint", "list, verify, compare, export and consolidate checkpoints", run_checkpoint},
       {"report", "write an HTML page about runs: curves, where the time goes, memory, events", run_report},
       {"schedule", "draw and check a pipeline schedule; print its bubble and peak activations", run_schedule},
-      {"bench", "measure collectives and ops", run_bench},
+      {"bench", "measure collectives, ops and generation", run_bench},
       {"compare", "say what differs between runs, and whether it is noise", run_compare},
       {"doctor", "check this machine, or all hosts of a job: libraries, binding, disks, network", run_doctor},
       {"info", "show this machine, the presets and the size of a model", run_info},
@@ -52,7 +54,8 @@ bool starts_ranks(std::string_view command) { return command == "launch" || comm
 
 bool runs_as_ranks(std::span<const std::string> args) {
   if (args.empty() || asks_for_help(args) || std::ranges::find(args, "--dry-run") != args.end()) return false;
-  return args[0] == "train" || (args[0] == "bench" && args.size() > 1 && args[1] == "collectives");
+  return args[0] == "train" || args[0] == "generate" || args[0] == "evaluate" ||
+         (args[0] == "bench" && args.size() > 1 && (args[1] == "collectives" || args[1] == "generate"));
 }
 
 void run_program(std::span<const std::string> args, const RankPlace& place) {

@@ -44,7 +44,8 @@ std::span<const Command> commands();
 std::string program_help();
 /// True for commands that start ranks themselves, and are none.
 bool starts_ranks(std::string_view command);
-/// True for what is started as many ranks, which work together: a training run, a benchmark of collectives.
+/// True for what is started as many ranks, which work together: a training run, generation, a benchmark of
+/// collectives.
 bool runs_as_ranks(std::span<const std::string> args);
 /// Runs the command that args[0] names, or prints help or the version. UserError (usage) with the nearest
 /// name when there is no such command. Only rank 0 prints.
@@ -53,6 +54,8 @@ void run_program(std::span<const std::string> args, const RankPlace& place);
 void run_train(std::span<const std::string> args, const RankPlace& place);
 void run_launch(std::span<const std::string> args, const RankPlace& place);
 void run_scale(std::span<const std::string> args, const RankPlace& place);
+void run_generate(std::span<const std::string> args, const RankPlace& place);
+void run_evaluate(std::span<const std::string> args, const RankPlace& place);
 void run_verify(std::span<const std::string> args, const RankPlace& place);
 void run_data(std::span<const std::string> args, const RankPlace& place);
 void run_import(std::span<const std::string> args, const RankPlace& place);

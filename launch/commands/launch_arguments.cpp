@@ -13,13 +13,6 @@ namespace trireme::launch {
 
 namespace {
 
-std::function<std::string(const std::string&)> switch_into(bool& field) {
-  return [&field](const std::string&) {
-    field = true;
-    return std::string();
-  };
-}
-
 std::function<std::string(const std::string&)> one_of(std::string& field,
                                                       const std::vector<std::string>& values) {
   return [&field, values](const std::string& text) -> std::string {

@@ -69,13 +69,14 @@ int named_threads(std::span<const std::string> args) {
   const auto take = [&](const Settings& settings) {
     std::string config;
     for (const Setting& setting : settings.list) {
-      if (setting.key == key && setting.text) threads = leading_number(setting.text->c_str());
+      if ((setting.key == key || setting.key == "threads") && setting.text)
+        threads = leading_number(setting.text->c_str());
       if (setting.key == "config") config = setting.text.value_or("");
     }
     return config;
   };
   try {
-    std::vector<std::string> keys = {"config", "dry-run", "help"};
+    std::vector<std::string> keys = {"config", "dry-run", "help", "threads"};
     for (const Option& option : all_options()) {
       keys.push_back(option.key());
       if (!option.alias.empty()) keys.push_back(option.alias);
@@ -101,14 +102,14 @@ void bound_spinning(char** argv) {
   if (std::getenv(kSpinVariable) != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   if (argv[0] == nullptr || argv[1] == nullptr) return;
   const std::string_view command = argv[1];
-  if (command != "train" && command != "bench") return;
+  if (command != "train" && command != "bench" && command != "generate") return;
   std::vector<std::string> args;
   for (char** argument = argv + 2; *argument != nullptr; ++argument) args.emplace_back(*argument);
   if (asks_for_help(args) || std::ranges::find(args, "--dry-run") != args.end()) return;
   const CoresGiven cores = cores_given();
   const int ranks = launched_local_ranks();
   int threads = named_threads(args);
-  if (threads == 0) threads = command == "train" ? default_threads(cores, ranks) : cores.allowed;
+  if (threads == 0) threads = command == "bench" ? cores.allowed : default_threads(cores, ranks);
   if (threads == 1) return;
   // A program that the loader was asked to run is not the file of this process.
   const std::string program = file_of_program();

@@ -14,8 +14,8 @@ namespace trireme::launch {
 /// costs at most twice what the better of both would. `pause_seconds` is what a round takes.
 int64_t spin_rounds(const CoresGiven& cores, int local_ranks, int threads, double pause_seconds);
 
-/// The threads that the arguments of `trireme train` ask for a rank, or their configuration file does; 0:
-/// none is named. Errors are left to whoever reads them later.
+/// The threads that the arguments of `trireme train` or `trireme generate` ask for a rank, or their
+/// configuration file does; 0: none is named. Errors are left to whoever reads them later.
 int named_threads(std::span<const std::string> args);
 
 /// Ranks of this host by the variables of mpirun or Slurm; 1 where there are none.

@@ -8,8 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "launch/checkpoint/checkpoint_tools.h"
-#include "launch/cli/ini_file.h"
-#include "launch/cli/options/option_table.h"
+#include "launch/export/own_model.h"
 #include "models/formats/mapped_weights.h"
 #include "models/spec/describe.h"
 #include "parallel/checkpoint/format/checkpoint_directory.h"
@@ -28,21 +27,6 @@ namespace {
 namespace fs = std::filesystem;
 
 using StoredKinds = std::map<std::string, StoredKind, std::less<>>;
-
-/// The model that options of these texts describe; `where` names them in messages.
-ModelConfig model_of(const TextMap& options, const std::string& where) {
-  RunConfig config;
-  for (const Option& option : all_options()) {
-    if (option.section != "model" && option.section != "moe") continue;
-    const auto found = options.find(option.key());
-    if (found == options.end() || option.name == "init-from" || option.name == "upcycle") continue;
-    if (option.name == "preset" && found->second.empty()) continue;  // of no preset
-    const std::string allowed = option.value.set(config, found->second);
-    if (!allowed.empty())
-      throw_bad_input("{}: {} is '{}'; allowed: {}", where, option.key(), found->second, allowed);
-  }
-  return config.model;
-}
 
 template <class Element>
 std::vector<float> widened_to_f32(std::span<const std::byte> bytes) {
@@ -82,7 +66,7 @@ void check_weights(ExportedModel& model, const StoredKinds& kinds) {
 void open_checkpoint(ExportedModel& model, const std::string& path) {
   const auto tensors = std::make_shared<const WholeTensors>(path);
   model.path = model.checkpoint = path;
-  model.config = model_of(tensors->manifest().state.config, path);
+  model.config = model_of_options(tensors->manifest().state.config, path);
   StoredKinds kinds;
   for (const auto& [name, tensor] : tensors->tensors()) {
     if (!is_optimizer_state(name)) kinds.insert({name, {tensor.shape, tensor.dtype}});
@@ -99,10 +83,7 @@ void open_checkpoint(ExportedModel& model, const std::string& path) {
 void open_weights_of_run(ExportedModel& model, const fs::path& run) {
   const auto file = std::make_shared<const SafetensorsReader>((run / "model.safetensors").string());
   model.path = file->path();
-  const std::string config_ini = (run / "config.ini").string();
-  TextMap options;
-  for (const Setting& setting : read_ini(config_ini).list) options[setting.key] = setting.text.value_or("on");
-  model.config = model_of(options, config_ini);
+  model.config = model_of_ini((run / "config.ini").string());
   StoredKinds kinds;
   for (const auto& [name, tensor] : file->tensors()) kinds.insert({name, {tensor.shape, tensor.dtype}});
   check_weights(model, kinds);
@@ -116,17 +97,6 @@ bool has_weights_alone(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path / "config.ini", ignored) && fs::exists(path / "model.safetensors", ignored) &&
          checkpoint_steps((path / "checkpoints").string()).empty();
-}
-
-/// RUN of RUN/checkpoints/step-N; empty where that is no run.
-fs::path run_of(const fs::path& checkpoint) {
-  std::error_code ignored;
-  const fs::path folder = fs::absolute(checkpoint, ignored).lexically_normal();
-  for (fs::path up = folder; up.has_relative_path(); up = up.parent_path()) {
-    if (fs::exists(up / "config.ini", ignored)) return up;
-    if (up != folder && up.filename() != "checkpoints" && up != folder.parent_path()) break;
-  }
-  return {};
 }
 
 }  // namespace

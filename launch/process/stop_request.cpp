@@ -124,6 +124,8 @@ void StopRequest::defer() {
 
 int StopRequest::signal() noexcept { return first_signal; }
 
+void StopRequest::forget() noexcept { first_signal = 0; }
+
 std::string signal_name(int signal) {
   switch (signal) {
     case SIGINT:

@@ -31,6 +31,8 @@ class StopRequest {
   static void defer();
   /// The signal that came first; 0: none.
   static int signal() noexcept;
+  /// The signal is dealt with: the next one is the first again.
+  static void forget() noexcept;
 };
 
 /// "SIGTERM".

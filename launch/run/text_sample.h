@@ -17,11 +17,14 @@ struct TextSampleOptions {
   std::function<bool()> is_over = {};  ///< asked before each token on world rank 0: true ends the text
 };
 
-/// On world rank 0 the prompt and num_tokens tokens after it, drawn from softmax(logits /
-/// temperature) with Philox numbers, so equal seeds give equal text. The model sees the last `context`
-/// tokens. Stops early at the tokenizer's end of text. Every rank of the first replica (those that the model
-/// is sharded over) calls it, under ZeRO stage 3 every rank of the world; only rank 0 passes a tokenizer
-/// (null there too: no sample) and gets the text.
+/// On world rank 0 the prompt and num_tokens tokens after it, drawn from softmax(logits / temperature)
+/// (sample_token()), so equal seeds give equal text. Keys and values of a sequence are cached; where it has
+/// grown to `context` tokens, it goes on as a new one that begins with the last half of them, which need not
+/// move as a window over learned positions or cached rotations would have to. A longer prompt counts by its
+/// last half context too. Under context parallelism, which divides sequences, nothing is cached: each token
+/// is a forward pass over the last `context` ones. Stops early at the tokenizer's end of text. Every rank of
+/// the first replica (those that the model is sharded over) calls it, under ZeRO stage 3 every rank of the
+/// world; only rank 0 passes a tokenizer (null there too: no sample) and gets the text.
 std::string sample_text(Context& ctx, const ParallelContext& parallel, Transformer& model,
                         const Tokenizer* tokenizer, int64_t context, const TextSampleOptions& options);
 

@@ -70,7 +70,7 @@ std::vector<Option> part_options(const std::string& section) {
   };
 }
 
-std::vector<Option> attention_options(const std::string& section) {
+std::vector<Option> attention_kind_options(const std::string& section) {
   return {
       {section, "positions", "",
        choice<PositionKind>([](auto& c) -> auto& { return c.model.positions; },
@@ -116,7 +116,7 @@ std::vector<Option> attention_options(const std::string& section) {
 std::vector<Option> model_kind_options() {
   const std::string section = "model";
   std::vector<Option> options = part_options(section);
-  for (Option& option : attention_options(section)) options.push_back(std::move(option));
+  for (Option& option : attention_kind_options(section)) options.push_back(std::move(option));
   return options;
 }
 

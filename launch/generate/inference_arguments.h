@@ -1,0 +1,45 @@
+// Options of the commands that only read a model: how its weights and cache are held, layout, device.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/cli/plain_arguments.h"
+#include "launch/config/run_config.h"
+#include "models/inference/inference_model.h"
+#include "runtime/ops/attention/paged_attention.h"
+
+namespace trireme::launch {
+
+struct InferenceArguments {
+  std::string path;  ///< of the model
+  std::string tokenizer;
+  InferenceOptions model;  ///< after complete()
+  ops::CacheType cache = ops::CacheType::plain;
+  int64_t cache_tokens = 0;    ///< of all sequences that run at once; 0: what they need
+  int64_t batch_tokens = 512;  ///< of a forward pass
+  RunOptions run;              ///< device, threads, backend
+
+  // As given.
+  std::optional<ops::PackedFormat> weights;
+  std::optional<int64_t> group;
+  bool is_asymmetric = false;
+  std::optional<ops::Activations> activations;
+};
+
+/// Rows for help and parser; `arguments` outlives them.
+std::vector<PlainOption> inference_options(InferenceArguments& arguments);
+
+/// Fills in `model`. Adds to `errors` what does not go together, options without effect, and a layout that is
+/// not of `world_size` ranks.
+void complete(InferenceArguments& arguments, int world_size, std::vector<std::string>& errors);
+
+/// UserError (usage) for --activations where none of the loaded matrices are integers; on all ranks alike.
+void check_formats(const InferenceArguments& arguments, const LoadReport& loaded);
+
+/// CPU threads of a rank: --threads, else its share of the host's cores.
+int threads_of(const RunOptions& run, int local_ranks);
+
+}  // namespace trireme::launch
