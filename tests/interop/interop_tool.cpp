@@ -10,6 +10,8 @@
 //   interop_tool hf-model DIR OUT            what the model in DIR computes with DIR/reference.safetensors
 //                                            (models/tiny_models.py): logits, loss, and gradients as
 //                                            grad/NAME
+//   interop_tool logits MODEL IN OUT exact|int8 [top]
+//                                            logits of sequences of tokens over a cache (cached_logits.h)
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -21,6 +23,7 @@
 #include "runtime/io/gguf/gguf.h"
 #include "runtime/io/gguf/gguf_writer.h"
 #include "runtime/text/chat/chat_template.h"
+#include "tests/interop/cached_logits.h"
 #include "tests/support/hf_model_run.h"
 
 namespace trireme {
@@ -137,8 +140,11 @@ int run(const std::vector<std::string>& arguments) {
     copy_file(GgufReader(arguments[1]), arguments[2], arguments[3]);
   } else if (command == "hf-model" && arguments.size() == 3) {
     write_model_run(arguments[1], arguments[2]);
+  } else if (command == "logits" && (arguments.size() == 5 || arguments.size() == 6)) {
+    write_cached_logits(arguments[1], arguments[2], arguments[3], arguments[4] == "exact",
+                        arguments.size() == 6);
   } else {
-    std::cerr << "usage: interop_tool gguf-values|gguf-shards|gguf-copy|chat|hf-model ...\n";
+    std::cerr << "usage: interop_tool gguf-values|gguf-shards|gguf-copy|chat|hf-model|logits ...\n";
     return 2;
   }
   return 0;

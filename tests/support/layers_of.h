@@ -38,7 +38,7 @@ struct LayersOf {
   Norm norm() const { return {spec.head.norm, held(parameters().norm(spec.head.norm, "norm"))}; }
   Attention attention(Context& ctx) const {
     const AttentionSpec& attention = spec.blocks.front().attention;
-    return {attention, held(parameters().attention(attention, "attention")), rotary(ctx), tensor, context};
+    return {attention, held(parameters().attention(attention, "attention")), 0, rotary(ctx), tensor, context};
   }
   FeedForward feed_forward() const {
     const FeedForwardSpec& part = spec.blocks.front().feed_forward;
@@ -62,7 +62,7 @@ struct LayersOf {
             context,
             experts};
   }
-  Embedding embedding() const { return {spec.embedding, held(parameters().embedding()), tensor}; }
+  Embedding embedding() const { return {spec.embedding, held(parameters().embedding()), tensor, DType::f32}; }
   /// Reads `table`, or a matrix of its own where that is null.
   LossHead head(ParameterBlock* table = nullptr, const LossConfig& loss = {}) const {
     return {spec.head, held(parameters().head(table != nullptr)), table,

@@ -259,6 +259,12 @@ class OneRank(FolderTest):
             self.assertEqual(written, model.sample("The ", num_tokens=8, seed=3))
             self.assertTrue(written.startswith("The "))
             self.assertEqual(model.sample("The ", num_tokens=0), "The ")
+            # Beyond the sequence length, where the text goes on in new sequences.
+            for prompt in ("The ", text[: 3 * SEQ_LEN]):
+                longer = model.sample(prompt, num_tokens=5 * SEQ_LEN)
+                self.assertEqual(longer, model.sample(prompt, num_tokens=5 * SEQ_LEN))
+                self.assertTrue(longer.startswith(prompt))
+                self.assertGreater(len(longer), len(prompt) + SEQ_LEN)  # a character has at most four bytes
             self.assert_refused(trireme.UserError, "num_tokens is -1; allowed: 0 or more", lambda: model.sample("The ", num_tokens=-1), 2)
         self.assert_refused(trireme.UserError, "model is closed", lambda: model.evaluate("text"), 2)
 

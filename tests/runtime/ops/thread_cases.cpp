@@ -1,5 +1,6 @@
 #include "tests/runtime/ops/thread_cases.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numeric>
@@ -7,6 +8,7 @@
 #include "runtime/ops/activation.h"
 #include "runtime/ops/attention/attention.h"
 #include "runtime/ops/attention/attention_merge.h"
+#include "runtime/ops/attention/paged_attention.h"
 #include "runtime/ops/attention/rotary.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
@@ -16,6 +18,7 @@
 #include "runtime/ops/head_norm.h"
 #include "runtime/ops/host_copy.h"
 #include "runtime/ops/norm.h"
+#include "runtime/ops/packed/packed_linear.h"
 #include "runtime/ops/permute.h"
 #include "runtime/ops/random.h"
 #include "runtime/ops/routing.h"
@@ -166,6 +169,38 @@ std::vector<Tensor> grouped(Context& ctx, Draw draw) {
   return {y, dx, dw};
 }
 
+ops::PackedWeight drawn_weight(Context& ctx, Draw& draw, int64_t matrices, int64_t outputs, int64_t inputs) {
+  using ops::PackedFormat;
+  const std::vector<float> values =
+      ops::to_host_f32(ctx, draw.tensor(ctx, {matrices * outputs, inputs}, DType::f32));
+  ops::PackedSpec spec{draw.pick(
+      {PackedFormat::f32, PackedFormat::bf16, PackedFormat::f16, PackedFormat::int8, PackedFormat::int4})};
+  if (ops::is_integer(spec.format)) {
+    spec.group = draw.pick<int64_t>({0, 32, 64, 128});
+    spec.symmetric = draw.coin();
+  }
+  return ops::pack_rows(ctx, spec, matrices, outputs, inputs, [&](int64_t row, std::span<float> to) {
+    std::copy_n(values.begin() + row * inputs, inputs, to.begin());
+  });
+}
+
+std::vector<Tensor> packed(Context& ctx, Draw draw) {
+  const int64_t experts = draw.between(1, 5), in = draw.size(700), out = draw.size(300);
+  const DType dtype = draw.compute_type();
+  const auto activations = draw.coin() ? ops::Activations::int8 : ops::Activations::exact;
+  std::vector<int64_t> counts;
+  for (int64_t e = 0; e < experts; ++e) counts.push_back(draw.coin() ? draw.between(0, 3) : draw.size(70));
+  const int64_t rows = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  const ops::PackedWeight w = drawn_weight(ctx, draw, 1, out, in),
+                          of_experts = drawn_weight(ctx, draw, experts, out, in);
+  const Tensor x = draw.tensor(ctx, {rows, in}, dtype), y = Tensor::empty(ctx, {rows, out}, dtype),
+               z = Tensor::empty(ctx, {rows, out}, dtype), words = Tensor::empty(ctx, {rows, in}, dtype);
+  ops::packed_linear(ctx, x, w, activations, draw.coin() ? draw.tensor(ctx, {out}) : Tensor(), y);
+  ops::packed_grouped_linear(ctx, x, counts, of_experts, activations, z);
+  ops::packed_embedding(ctx, draw.indices(ctx, {rows}, out + 5), w, {0, out + 5}, {}, {}, words);
+  return {y, z, words};
+}
+
 std::vector<Tensor> float8(Context& ctx, Draw draw) {
   const int64_t m = draw.size(400), n = draw.size(400), k = draw.size(1500);
   const ops::GemmOptions options{false, true, draw.coin(), 1.0f};
@@ -222,6 +257,48 @@ std::vector<Tensor> attention(Context& ctx, Draw draw) {
                whole_lse = draw.tensor(ctx, {s.batch, s.num_heads, s.q_len + first});
   ops::merge_attention(ctx, out, lse, first, whole, whole_lse);
   return {out, lse, dq.matrix, dk.matrix, dv.matrix, whole, whole_lse};
+}
+
+// Sequences from their beginnings on, and the same once more over copies of their first blocks.
+std::vector<Tensor> paged_attention(Context& ctx, Draw draw) {
+  ops::PagedShape s;
+  s.num_kv_heads = draw.between(1, 4);
+  s.num_heads = s.num_kv_heads * draw.between(1, 3);
+  s.head_dim = draw.pick<int64_t>({16, 20, 64, 128});
+  s.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
+  if (draw.coin()) s.window = draw.between(1, 300);
+  constexpr int64_t kTokens = 16, kWidth = 40;
+  const int64_t sequences = draw.between(1, 3);
+  std::vector<int32_t> table, numbers, places, from, to;
+  ops::PagedRows rows;
+  rows.starts = {0};
+  for (int32_t i = 0; i < sequences; ++i) {
+    rows.lengths.push_back(static_cast<int32_t>(draw.size(kTokens * kWidth)));
+    rows.starts.push_back(rows.starts.back() + rows.lengths.back());
+    for (int32_t p = 0; p < rows.lengths.back(); ++p) numbers.push_back(i), places.push_back(p);
+    for (int32_t b = 0; b < kWidth; ++b) table.push_back(i * static_cast<int32_t>(kWidth) + b);
+    from.push_back(i * static_cast<int32_t>(kWidth));
+    to.push_back(static_cast<int32_t>(sequences * kWidth) + i);
+  }
+  const auto n = static_cast<int64_t>(places.size());
+  rows.block_tables = ops::to_device(ctx, table, {sequences, kWidth});
+  rows.sequences = ops::to_device(ctx, numbers, {n});
+  rows.places = ops::to_device(ctx, places, {n});
+  const DType dtype = draw.compute_type();
+  const ops::KeyValueBlocks blocks =
+      ops::make_key_value_blocks(ctx, sequences * (kWidth + 1), s.num_kv_heads, s.head_dim, kTokens, dtype,
+                                 draw.coin() ? ops::CacheType::plain : ops::CacheType::int8);
+  const int64_t width = s.num_heads * s.head_dim, kv_width = s.num_kv_heads * s.head_dim;
+  const ops::Columns q = draw.columns(ctx, n, width, dtype), k = draw.columns(ctx, n, kv_width, dtype),
+                     v = draw.columns(ctx, n, kv_width, dtype);
+  ops::store_keys_values(ctx, rows, k, v, blocks);
+  const Tensor out = Tensor::empty(ctx, {n, width}, dtype), again = Tensor::empty(ctx, {n, width}, dtype);
+  ops::paged_attention(ctx, s, rows, q, blocks, out);
+  ops::copy_blocks(ctx, blocks, from, to);
+  for (size_t i = 0; i < from.size(); ++i) table[static_cast<size_t>(from[i])] = to[i];
+  rows.block_tables = ops::to_device(ctx, table, {sequences, kWidth});
+  ops::paged_attention(ctx, s, rows, q, blocks, again);
+  return {out, again};
 }
 
 std::vector<Tensor> norms(Context& ctx, Draw draw) {
@@ -494,8 +571,10 @@ const std::map<std::string, OpCase>& thread_cases() {
                                                  {"SeenToDiffer", seen_to_differ},
                                                  {"LinearLayer", linear_layer},
                                                  {"Grouped", grouped},
+                                                 {"Packed", packed},
                                                  {"Float8", float8},
                                                  {"Attention", attention},
+                                                 {"PagedAttention", paged_attention},
                                                  {"Norms", norms},
                                                  {"HeadNorms", head_norms},
                                                  {"SharedNorms", shared_norms},
