@@ -1,11 +1,11 @@
 #include "runtime/ops/cpu/attention/attention_kernels.h"
 
 #include <algorithm>
-#include <utility>
 #include <vector>
 
 #include "runtime/ops/cpu/attention/vector_loads.h"
 #include "runtime/ops/cpu/cpu_features.h"
+#include "runtime/ops/cpu/gemm/vector_square.h"
 
 namespace trireme::ops::cpu {
 
@@ -167,33 +167,17 @@ struct AttentionLoops {
     }
   }
   TRIREME_INLINE static void transpose(const float* from, int64_t stride, float* to) {
-    Vector rows[kWidth];
+    VectorSquare<kWidth> square;
 #pragma GCC unroll 16
     for (int r = 0; r < kWidth; ++r) {
       __builtin_prefetch(from + r * stride + 4 * kWidth);
-      Loads::load(from + r * stride, rows[r]);
+      Vector row;
+      Loads::load(from + r * stride, row);
+      square.rows[r] = row;
     }
-    exchange<1>(rows);
-    exchange<2>(rows);
-    if constexpr (kWidth >= 8) exchange<4>(rows);
-    if constexpr (kWidth >= 16) exchange<8>(rows);
+    square.transpose();
 #pragma GCC unroll 16
-    for (int r = 0; r < kWidth; ++r) *reinterpret_cast<Vector*>(to + r * kTokenGroup) = rows[r];
-  }
-  // Rows r and r + kSize of every two exchange the squares of kSize beside the diagonal.
-  template <int kSize>
-  TRIREME_INLINE static void exchange(Vector (&rows)[kWidth]) {
-    [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
-#pragma GCC unroll 16
-      for (int r = 0; r < kWidth; ++r) {
-        if ((r & kSize) != 0) continue;
-        const Vector upper = rows[r], lower = rows[r + kSize];
-        rows[r] = __builtin_shufflevector(upper, lower, ((i & kSize) != 0 ? kWidth + i - kSize : i)...);
-        rows[r + kSize] =
-            __builtin_shufflevector(upper, lower, ((i & kSize) != 0 ? kWidth + i : i + kSize)...);
-      }
-    }
-    (std::make_integer_sequence<int, kWidth>());
+    for (int r = 0; r < kWidth; ++r) *reinterpret_cast<Vector*>(to + r * kTokenGroup) = square.rows[r];
   }
 };
 
