@@ -129,11 +129,11 @@ std::unique_ptr<InferenceModel> make_bench_model(Context& ctx, Communicator& wor
   InferenceOptions options = b.model.model;
   if (!b.model.path.empty()) {
     const ModelFiles files = find_model_files(b.model.path, "byte");
-    return std::make_unique<InferenceModel>(ctx, world, files.path, files.config, options);
+    return std::make_unique<InferenceModel>(ctx, world, files.path, fitting(files.config, b.model), options);
   }
   const ModelConfig config = drawn_model(b.preset.empty() ? kDefaultPreset : b.preset);
   const DrawnWeights weights(config, b.drawn_as);
-  return std::make_unique<InferenceModel>(ctx, world, weights, config, options);
+  return std::make_unique<InferenceModel>(ctx, world, weights, fitting(config, b.model), options);
 }
 
 /// What this rank can read a second, while the others of its host do the same.

@@ -70,7 +70,7 @@ int64_t seq_len_of(const EvaluateArguments& arguments, const Described& model) {
 struct Loaded {
   Loaded(Context& ctx, Communicator& world, const ModelFiles& files, const InferenceArguments& arguments,
          const CacheOptions& cache)
-      : model(ctx, world, files.path, files.config, arguments.model),
+      : model(ctx, world, files.path, fitting(files.config, arguments), arguments.model),
         cached(ctx, model.parallel(), model.model(), cache) {
     check_formats(arguments, model.loaded());
   }

@@ -1,9 +1,13 @@
 #include "launch/generate/inference_arguments.h"
 
+#include <string_view>
 #include <utility>
+
+#include <fmt/ranges.h>
 
 #include "launch/cli/plain_choices.h"
 #include "launch/preflight/thread_advice.h"
+#include "models/config/validate.h"
 #include "runtime/base/error.h"
 
 namespace trireme::launch {
@@ -103,7 +107,33 @@ void complete_layout(InferenceArguments& a, int world_size, std::vector<std::str
   }
 }
 
+// Errors of a layout call its options by the names that they have in training.
+std::string with_names_of_here(std::string error) {
+  for (const auto& [there, here] : {std::pair{"parallel.tensor", "tp"}, std::pair{"parallel.pipeline", "pp"},
+                                    std::pair{"parallel.expert", "ep"}}) {
+    for (size_t at = 0; (at = error.find(there, at)) != std::string::npos;) {
+      const size_t end = at + std::string_view(there).size();
+      const bool is_whole = end == error.size() || (error[end] != '-' && error[end] != '.');
+      const std::string name = (error.substr(0, at).ends_with("--") ? "" : "--") + std::string(here);
+      if (is_whole) error.replace(at, end - at, name);
+      at = is_whole ? at + name.size() : end;
+    }
+  }
+  return error;
+}
+
 }  // namespace
+
+const ModelConfig& fitting(const ModelConfig& model, const InferenceArguments& arguments) {
+  ParallelPlan plan = arguments.model.plan;
+  plan.data = 1;
+  if (plan.expert > 1 && model.moe.num_experts == 0)
+    throw_usage("--ep {}: the model has no experts to divide", plan.expert);
+  std::vector<std::string> errors = layout_errors(model, plan, {});
+  for (std::string& error : errors) error = with_names_of_here(std::move(error));
+  if (!errors.empty()) throw_usage("{}", fmt::join(errors, "\n"));
+  return model;
+}
 
 std::vector<PlainOption> inference_options(InferenceArguments& arguments) {
   std::vector<PlainOption> options = weight_options(arguments);

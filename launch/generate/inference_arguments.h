@@ -36,6 +36,9 @@ std::vector<PlainOption> inference_options(InferenceArguments& arguments);
 /// not of `world_size` ranks.
 void complete(InferenceArguments& arguments, int world_size, std::vector<std::string>& errors);
 
+/// `model`, which the layout divides; UserError (usage) naming these options where it cannot.
+const ModelConfig& fitting(const ModelConfig& model, const InferenceArguments& arguments);
+
 /// UserError (usage) for --activations where none of the loaded matrices are integers; on all ranks alike.
 void check_formats(const InferenceArguments& arguments, const LoadReport& loaded);
 

@@ -23,7 +23,7 @@ double rate(int64_t count, double seconds) { return seconds > 0 ? static_cast<do
 TextGenerator::TextGenerator(Context& ctx, Communicator& world, const ModelFiles& files,
                              const InferenceArguments& arguments,
                              const std::function<int64_t()>& cache_tokens, int64_t vocab_size)
-    : world_(world), model_(ctx, world, files.path, files.config, arguments.model) {
+    : world_(world), model_(ctx, world, files.path, fitting(files.config, arguments), arguments.model) {
   check_formats(arguments, model_.loaded());
   const int64_t tokens = share_number(world, world.rank() == 0 ? cache_tokens() : 0);
   const CacheOptions cache{
