@@ -27,7 +27,7 @@ endif()
 if(TRIREME_PRECOMPILE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 forgets which lines of a precompiled header are the library's, and warns of std::string's own.
   add_compile_options(
-    "$<$<COMPILE_LANGUAGE:CXX>:-Wno-array-bounds;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-restrict>")
+    "$<$<COMPILE_LANGUAGE:CXX>:-Wno-array-bounds;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-restrict;-Wno-maybe-uninitialized>")
 endif()
 # One set of objects serves programs and what Python loads. CMake's own POSITION_INDEPENDENT_CODE says -fPIE for programs, which
 # then could not use the precompiled headers of libraries. A function may be inlined all the same: nobody puts another in its place.
