@@ -1,5 +1,7 @@
 #include "runtime/data/tokenizer/pipeline_tokenizer.h"
 
+#include <array>
+
 #include "runtime/base/error.h"
 
 namespace trireme {
@@ -149,6 +151,13 @@ std::string PipelineTokenizer::decode_known(std::span<const int32_t> ids) const 
     text += tokens[i];
   }
   return text;
+}
+
+std::optional<uint8_t> PipelineTokenizer::raw_byte(int32_t id) const {
+  if (parts_.decodes_bytes) return std::nullopt;
+  const std::string& token = parts_.tokens.at(static_cast<size_t>(id));
+  const auto byte = fallback_byte(token);
+  return byte && decode_known(std::array{id}) != token ? byte : std::nullopt;
 }
 
 bool PipelineTokenizer::settles_text(int32_t id) const {

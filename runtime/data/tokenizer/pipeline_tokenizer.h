@@ -49,6 +49,7 @@ class PipelineTokenizer : public Tokenizer {
   size_t find_cut(std::string_view text, size_t) const override { return text.size(); }
   std::string to_json() const override { return json_; }
   bool joins_bytes() const override { return parts_.decodes_bytes; }
+  std::optional<uint8_t> raw_byte(int32_t id) const override;
 
  protected:
   std::string decode_known(std::span<const int32_t> ids) const override;

@@ -56,6 +56,8 @@ class Tokenizer {
 
   /// Whether decode() is the tokens' bytes one after the other.
   virtual bool joins_bytes() const { return true; }
+  /// The byte that a token such as <0x0A> stands for, where the decoder takes it so.
+  virtual std::optional<uint8_t> raw_byte(int32_t) const { return std::nullopt; }
 
  protected:
   /// decode() of ids of the vocabulary.

@@ -92,6 +92,13 @@ std::string processor_name() {
   return name.size() > 2 ? name.substr(1, name.size() - 2) : "unknown processor";
 }
 
+void use_small_pages(void* pointer, size_t bytes) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(pointer) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<uintptr_t>(pointer) + bytes) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_NOHUGEPAGE);
+}
+
 int num_available_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);

@@ -1,6 +1,7 @@
 // The CPU as a device.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -13,6 +14,11 @@ namespace trireme::cpu {
 std::unique_ptr<Stream> make_compute_stream();
 /// Host memory in whole cache lines; large blocks are marked for huge pages.
 std::unique_ptr<MemorySource> make_memory_source();
+
+/// Memory that is first used in pieces here and there, long after it was taken, comes page by page: what asks
+/// for a piece does not wait until huge pages around it are cleared. Of all within [pointer, pointer +
+/// bytes).
+void use_small_pages(void* pointer, size_t bytes);
 
 /// What the processor offers for matrix arithmetic, widest first: "amx-bf16", "avx512-bf16", "avx512", "avx2"
 /// or "sse2".

@@ -20,6 +20,9 @@ std::string shortened(std::string_view words) {
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& name) {
+  // The parser takes it as the end of its input, wherever a token may begin.
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos)
+    throw_bad_input("{} is not JSON at byte {} of {}: a zero byte", name, zero + 1, text.size());
   try {
     return json::parse(text);
   } catch (const json::parse_error& error) {

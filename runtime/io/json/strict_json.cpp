@@ -82,6 +82,10 @@ class Builder final : public nlohmann::json_sax<json> {
 }  // namespace
 
 json parse_strict_json(std::string_view text, int max_depth, const std::string& path) {
+  // The parser takes it as the end of its input, wherever a token may begin.
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    throw_bad_input("{}: the header of {} bytes is not JSON: byte {} is zero", path, text.size(), zero);
+  }
   Builder builder(max_depth, path);
   if (json::sax_parse(text, &builder)) return builder.take();
   constexpr size_t kMostQuoted = 300;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/device/cpu/cpu_device.h"
+
 namespace trireme::ops {
 
 namespace {
@@ -55,6 +57,12 @@ KeyValueBlocks make_key_value_blocks(Context& ctx, int64_t num_blocks, int64_t n
     const Shape scales{num_blocks, num_kv_heads, block_tokens};
     blocks.key_scales = Tensor::empty(ctx, scales, DType::f32, MemoryCategory::buffers);
     blocks.value_scales = Tensor::empty(ctx, scales, DType::f32, MemoryCategory::buffers);
+  }
+  // A block has a piece of each of these, on all layers: as many huge pages would take as long to clear as
+  // many passes.
+  for (const Tensor* t : {&blocks.keys, &blocks.values}) {
+    if (ctx.device().type == DeviceType::cpu && t->bytes() > 0)
+      trireme::cpu::use_small_pages(t->raw(), static_cast<size_t>(t->bytes()));
   }
   blocks.block_tokens = block_tokens;
   blocks.head_dim = head_dim;

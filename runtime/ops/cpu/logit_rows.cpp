@@ -40,32 +40,28 @@ TRIREME_INLINE double exp_of_negative(double x) {
   return x < -700.0 ? 0.0 : power;
 }
 
+/// Floats in the order of whole numbers, both ways: the compiler makes vectors of such a maximum.
+TRIREME_INLINE int32_t key_of(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
+
+TRIREME_INLINE float largest_of(const float* x, int64_t n) {
+  int32_t most = std::numeric_limits<int32_t>::min();
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t key = key_of(std::bit_cast<int32_t>(x[i]));
+    most = key > most ? key : most;
+  }
+  return std::bit_cast<float>(key_of(most));
+}
+
 /// The largest of a block; `bad` is not 0 afterwards where one is NaN or +infinity.
 TRIREME_VECTORIZED float block_largest(const float* x, int64_t n, int32_t& bad) {
-  float most[kLanes];
-  int32_t flags[kLanes];
-  for (int64_t l = 0; l < kLanes; ++l) {
-    most[l] = -std::numeric_limits<float>::infinity();
-    flags[l] = 0;
-  }
-  const int64_t whole = n - n % kLanes;
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    for (int64_t l = 0; l < kLanes; ++l) {
-      const float v = x[i + l];
-      most[l] = v > most[l] ? v : most[l];
-      flags[l] |= v < std::numeric_limits<float>::infinity() ? 0 : 1;
-    }
-  }
-  for (int64_t i = whole; i < n; ++i) {
-    most[0] = x[i] > most[0] ? x[i] : most[0];
-    flags[0] |= x[i] < std::numeric_limits<float>::infinity() ? 0 : 1;
-  }
-  for (int64_t l = 1; l < kLanes; ++l) {
-    most[0] = most[l] > most[0] ? most[l] : most[0];
-    flags[0] |= flags[l];
-  }
-  bad |= flags[0];
-  return most[0];
+  int32_t flags = 0;
+  for (int64_t i = 0; i < n; ++i) flags |= x[i] < std::numeric_limits<float>::infinity() ? 0 : 1;
+  bad |= flags;
+  return largest_of(x, n);
+}
+
+TRIREME_VECTORIZED void maxima_of(const float* x, int64_t num_blocks, float* maxima) {
+  for (int64_t b = 0; b < num_blocks; ++b) maxima[b] = largest_of(x + b * kMaximaBlock, kMaximaBlock);
 }
 
 TRIREME_VECTORIZED double exp_sum(const float* x, int64_t n, double largest, double factor) {
@@ -103,6 +99,15 @@ LargestLogit largest_logit(std::span<const float> logits) {
     found.index = block + (std::find(first, logits.data() + n, found.value) - first);
   }
   return found;
+}
+
+void block_maxima(std::span<const float> logits, std::span<float> maxima) {
+  const int64_t n = std::ssize(logits), whole = n / kMaximaBlock;
+  maxima_of(logits.data(), whole, maxima.data());
+  if (whole * kMaximaBlock < n) {
+    const auto rest = logits.subspan(static_cast<size_t>(whole * kMaximaBlock));
+    maxima[static_cast<size_t>(whole)] = *std::ranges::max_element(rest);
+  }
 }
 
 double sum_of_exps(std::span<const float> logits, float largest, double factor) {

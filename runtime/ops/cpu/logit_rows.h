@@ -15,6 +15,11 @@ struct LargestLogit {
 /// `logits` is not empty.
 LargestLogit largest_logit(std::span<const float> logits);
 
+/// maxima[i]: the largest of the logits [32 i, 32 i + 32), in the last block of those there are. There is no
+/// NaN.
+inline constexpr int64_t kMaximaBlock = 32;
+void block_maxima(std::span<const float> logits, std::span<float> maxima);
+
 /// The sum of exp((logit - largest) * factor), in double.
 double sum_of_exps(std::span<const float> logits, float largest, double factor = 1);
 
