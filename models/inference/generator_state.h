@@ -1,27 +1,54 @@
 // What a Generator keeps.
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "models/inference/draw_tokens.h"
 #include "models/inference/first_rank.h"
 #include "models/inference/generator.h"
 #include "models/inference/scheduler.h"
+#include "models/inference/shared_drafts.h"
 
 namespace trireme {
 
 struct RunningRequest {
-  GenerationRequest wanted;
+  GenerationRequest wanted;  // its prompt is in the sequence
+  size_t prompt_size = 0;
   Sequence sequence;
   FinishReason finish = FinishReason::none;
 
-  std::span<const int32_t> text() const {
-    return std::span<const int32_t>(sequence.tokens).subspan(wanted.prompt.size());
-  }
-  /// Why the text ends with this token, if it does.
-  FinishReason finish_with(int32_t token) const;
+  std::span<const int32_t> prompt() const { return std::span(sequence.tokens).first(prompt_size); }
+  std::span<const int32_t> text() const { return std::span(sequence.tokens).subspan(prompt_size); }
+  bool draws() const { return wanted.max_tokens > 0; }
+  /// Why the text ends with this token at place `index`, if it does.
+  FinishReason finish_with(int32_t token, int64_t index) const;
+};
+
+/// A text that a pass continues: by a token, and one more for each draft that proves right.
+struct DrawnText {
+  struct Token {
+    SampledToken sampled;
+    FinishReason finish = FinishReason::none;
+    std::vector<TokenScore> alternatives;
+  };
+  RunningRequest* request = nullptr;
+  int64_t row = 0;  // of the logits: the first of 1 + num_drafts
+  int64_t num_drafts = 0;
+  std::vector<Token> tokens;      // on the first rank
+  std::exception_ptr error = {};  // there too: none can be drawn
+};
+
+/// Places of a prompt whose logits a pass has.
+struct ScoredChunk {
+  RunningRequest* request = nullptr;
+  int64_t row = 0;    // of the logits: the first
+  int64_t place = 0;  // whose logits they are: they score the token behind it
+  int64_t count = 0;
+  std::vector<ScoredToken> scores;  // on the first rank
 };
 
 struct Generator::State {
@@ -30,12 +57,21 @@ struct Generator::State {
 
   RunningRequest& at(int64_t request) const;
   void expect(const GenerationRequest& request) const;
-  /// The pass over a batch; logits of what is drawn from.
+  void expect_length(const GenerationRequest& request) const;
+
+  // A pass, in this order.
+  void propose();
+  void tell_schedule(GenerationListener& listener) const;
   Tensor pass(std::span<const ScheduledChunk> batch);
-  /// Fills the message: on the first rank from the logits and on_token, on the others from there.
-  void draw(const Tensor& logits, const OnToken& on_token);
-  /// What the message says becomes part of the texts.
-  void append();
+  /// On the first rank: draws and scores.
+  void work_out(const Tensor& logits);
+  /// On the first rank: tells the listener and fills the message.
+  void tell(GenerationListener& listener);
+  /// On all: what the message says becomes part of the texts.
+  void append(std::span<const ScheduledChunk> batch);
+
+  void draw(const HostLogits& logits, DrawnText& text) const;
+  void add_drawn(const ScheduledChunk& chunk, const DrawnText& text, const int32_t* told);
   void end(RunningRequest& request, FinishReason finish);
 
   Context& ctx;
@@ -44,15 +80,20 @@ struct Generator::State {
   int64_t vocab_size;
   CacheBlockPool pool;
   Scheduler scheduler;
-  std::vector<std::unique_ptr<RunningRequest>> requests;  // by number
+  SharedDrafts drafts;
+  std::unordered_map<int64_t, std::unique_ptr<RunningRequest>> requests;
+  int64_t next_number = 0;
   int64_t num_unfinished = 0;
+  bool has_new = false;  // requests that no pass was made for
   GenerationCounts counts;
+  PassReport report;
 
   // Of a pass; kept so that none takes memory for them anew.
   std::vector<SequenceChunk> chunks;
-  std::vector<RunningRequest*> drawn;
-  std::vector<DrawnSequence> sequences;
-  std::vector<int32_t> message;  // of each that is drawn: token, bits of its log probability, finish
+  std::vector<SharedDrafts::Text> decoding;
+  std::vector<DrawnText> drawn;
+  std::vector<ScoredChunk> scored;
+  std::vector<int32_t> message;  // of each text: the number of tokens, why it ends, 1 + num_drafts tokens
 };
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "runtime/ops/cpu/logit_rows.h"
@@ -10,26 +11,46 @@ namespace trireme {
 
 namespace {
 
-/// The k likeliest, in no order: what is below the k-th of those seen so far goes whenever twice as many have
-/// gathered.
-std::vector<RankedToken> likeliest(std::span<const float> logits, int64_t k) {
-  constexpr int64_t kSlack = 256;
-  const auto limit = static_cast<size_t>(2 * k + kSlack), kept = static_cast<size_t>(k);
+constexpr int64_t kMaximaWidth = ops::cpu::kMaximaBlock;
+
+std::vector<float> maxima_of(std::span<const float> logits) {
+  std::vector<float> maxima(static_cast<size_t>((std::ssize(logits) + kMaximaWidth - 1) / kMaximaWidth));
+  ops::cpu::block_maxima(logits, maxima);
+  return maxima;
+}
+
+std::vector<RankedToken> gather_from(std::span<const float> logits, std::span<const float> maxima,
+                                     float bound) {
   std::vector<RankedToken> found;
-  found.reserve(limit);
-  RankedToken last = kKeepAll;
-  for (int32_t i = 0; i < static_cast<int32_t>(logits.size()); ++i) {
-    const float logit = logits[static_cast<size_t>(i)];
-    if (!(logit > last.logit) && found.size() >= kept) continue;  // of equals the earlier is kept
-    found.push_back({logit, i});
-    if (found.size() < limit) continue;
-    std::ranges::nth_element(found, found.begin() + k - 1, is_likelier);
-    found.resize(kept);
-    last = found.back();
+  for (size_t b = 0; b < maxima.size(); ++b) {
+    if (maxima[b] < bound) continue;
+    const size_t end = std::min(logits.size(), (b + 1) * static_cast<size_t>(kMaximaWidth));
+    for (size_t i = b * static_cast<size_t>(kMaximaWidth); i < end; ++i) {
+      if (logits[i] >= bound) found.push_back({logits[i], static_cast<int32_t>(i)});
+    }
   }
-  if (found.size() > kept) {
+  return found;
+}
+
+/// All logits of at least the k-th largest of the blocks' maxima: k blocks have one, so that the k likeliest
+/// are among them, and rarely many more.
+std::vector<RankedToken> likely_candidates(std::span<const float> logits, int64_t k) {
+  const std::vector<float> maxima = maxima_of(logits);
+  float bound = kKeepAll.logit;
+  if (k < std::ssize(maxima)) {
+    std::vector<float> ranked = maxima;
+    std::ranges::nth_element(ranked, ranked.begin() + k - 1, std::greater<>());
+    bound = ranked[static_cast<size_t>(k - 1)];
+  }
+  return gather_from(logits, maxima, bound);
+}
+
+/// The k likeliest (k is at most their number), in no order.
+std::vector<RankedToken> likeliest(std::span<const float> logits, int64_t k) {
+  std::vector<RankedToken> found = likely_candidates(logits, k);
+  if (std::ssize(found) > k) {
     std::ranges::nth_element(found, found.begin() + k - 1, is_likelier);
-    found.resize(kept);
+    found.resize(static_cast<size_t>(k));
   }
   return found;
 }
@@ -50,12 +71,7 @@ std::vector<RankedToken> nucleus_candidates(std::span<const float> logits, float
   if (sum_of(found, largest) >= (top_p + kMargin * (1 - top_p)) * sum) return found;
   const double least = (1 - top_p) * sum / static_cast<double>(logits.size());
   const double bound = static_cast<double>(largest) + std::log(least) - kMargin;
-  found.clear();
-  for (int32_t i = 0; i < static_cast<int32_t>(logits.size()); ++i) {
-    const float logit = logits[static_cast<size_t>(i)];
-    if (logit >= bound) found.push_back({logit, i});
-  }
-  return found;
+  return tokens_from(logits, static_cast<float>(bound));
 }
 
 /// The last of the likeliest tokens that have `wanted` of the weights exp(logit - largest) together, by
@@ -82,6 +98,18 @@ RankedToken nucleus_end(std::span<RankedToken> tokens, float largest, double wan
 }
 
 }  // namespace
+
+std::vector<RankedToken> tokens_from(std::span<const float> logits, float bound) {
+  return gather_from(logits, maxima_of(logits), bound);
+}
+
+std::vector<RankedToken> likeliest_tokens(std::span<const float> logits, int64_t count) {
+  count = std::min(count, std::ssize(logits));
+  if (count <= 0) return {};
+  std::vector<RankedToken> found = likeliest(logits, count);
+  std::ranges::sort(found, is_likelier);
+  return found;
+}
 
 RankedToken last_kept(std::span<const float> logits, float largest, const SamplingOptions& options) {
   const int64_t vocab = std::ssize(logits);

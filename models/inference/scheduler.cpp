@@ -1,16 +1,39 @@
 #include "models/inference/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "runtime/base/error.h"
 
 namespace trireme {
 
+namespace {
+
+// Waiting counts: who came so many passes earlier goes as one of the next smaller priority. As one number it
+// never changes, so that the order is one of running and waiting sequences alike, and nobody is passed by
+// without end. Priorities that are too large for it have their order, but do not age.
+int64_t order_of(int64_t priority, int64_t passes_per_priority, int64_t pass) {
+  int64_t order = 0;
+  if (__builtin_mul_overflow(priority, passes_per_priority, &order) ||
+      __builtin_add_overflow(order, pass, &order)) {
+    order = priority < 0 ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
+  }
+  return order;
+}
+
+}  // namespace
+
 Scheduler::Scheduler(CacheBlockPool& pool, const Limits& limits) : pool_(pool), limits_(limits) {
-  TRIREME_CHECK(limits.batch_tokens > 0 && limits.sequences > 0, "batches of {} tokens, {} sequences",
-                limits.batch_tokens, limits.sequences);
+  TRIREME_CHECK(limits.batch_tokens > 0 && limits.sequences > 0 && limits.passes_per_priority > 0,
+                "batches of {} tokens, {} sequences, {} passes", limits.batch_tokens, limits.sequences,
+                limits.passes_per_priority);
   // So that a batch has a token of each.
   limits_.sequences = std::min(limits.sequences, limits.batch_tokens);
+}
+
+void Scheduler::add(Sequence& sequence) {
+  sequence.order = order_of(sequence.priority, limits_.passes_per_priority, num_passes_);
+  waiting_.insert(&sequence);
 }
 
 int64_t Scheduler::blocks_of(int64_t num_tokens) const {
@@ -28,87 +51,159 @@ bool Scheduler::reserve(Sequence& sequence, int64_t num_tokens) {
 void Scheduler::give_back(Sequence& sequence) {
   for (auto block = sequence.blocks.rbegin(); block != sequence.blocks.rend(); ++block) pool_.release(*block);
   sequence.blocks.clear();
+  sequence.drafts.clear();
   sequence.computed = sequence.num_remembered = 0;
 }
 
-void Scheduler::preempt_newest() {
-  Sequence& newest = *running_.back();
+void Scheduler::preempt_last() {
+  Sequence& last = *running_.back();
   running_.pop_back();
-  give_back(newest);
-  waiting_.push_front(&newest);
+  preempted_.push_back({&last, last.computed});
+  give_back(last);
+  waiting_.insert(&last);
   ++counts_.preemptions;
 }
 
 void Scheduler::remove(Sequence& sequence) {
   std::erase(running_, &sequence);
-  std::erase(waiting_, &sequence);
+  waiting_.erase(&sequence);
   give_back(sequence);
 }
 
 std::span<const ScheduledChunk> Scheduler::next() {
   batch_.clear();
+  begun_.clear();
+  preempted_.clear();
   room_ = limits_.batch_tokens;
+  // Rows that are drawn from come in any case; prompts are scored beside however many there are.
+  logit_room_ = limits_.logit_rows;
   add_decoding();
+  logit_room_ = std::max({logit_room_, limits_.logit_rows / 4, int64_t{1}});
+  const int64_t held_back = batch_.empty() ? 0 : std::max<int64_t>(0, room_ - prompt_limit_);
+  room_ -= held_back;
   add_prompts();
+  room_ += held_back;
+  add_drafts();
   TRIREME_CHECK(!batch_.empty() || waiting_.empty(), "{} sequences wait for an empty cache of {} blocks",
                 waiting_.size(), pool_.num_blocks());
+  if (!batch_.empty()) ++num_passes_;
   return batch_;
 }
 
-void Scheduler::add_chunk(Sequence& sequence) {
-  const int64_t left = sequence.num_tokens() - sequence.computed, count = std::min(room_, left);
-  batch_.push_back({&sequence, count, count == left});
+void Scheduler::add_chunk(Sequence& sequence, bool is_prompt) {
+  const int64_t left = sequence.num_tokens() - sequence.computed;
+  int64_t count = std::min(room_, left), logits = count == left ? 1 : 0;
+  if (sequence.has_scores()) {
+    const int64_t unscored = std::max<int64_t>(0, sequence.scores_begin - sequence.computed);
+    count = std::min(count, unscored + (is_prompt ? std::max<int64_t>(0, logit_room_) : 1));
+    logits = std::max<int64_t>(0, count - unscored);
+  }
+  if (count == 0) return;
+  batch_.push_back({&sequence, count, 0, logits, count == left, is_prompt});
   room_ -= count;
+  logit_room_ -= logits;
 }
 
 void Scheduler::add_decoding() {
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
     if (!sequence.is_decoding()) continue;
-    while (i < running_.size() && !reserve(sequence, sequence.num_tokens())) preempt_newest();
-    if (i < running_.size()) add_chunk(sequence);
+    while (i < running_.size() && !reserve(sequence, sequence.num_tokens())) preempt_last();
+    if (i < running_.size()) add_chunk(sequence, false);
   }
 }
 
+// Prompts that have begun and those that wait, in one order.
 void Scheduler::add_prompts() {
-  for (Sequence* sequence : running_) {
+  const std::vector<Sequence*> running = running_;
+  auto begun = running.begin();
+  auto waiting = waiting_.begin();
+  int64_t num_later = 0;
+  bool admits = true;
+  while (room_ > 0) {
+    while (begun != running.end() && (*begun)->is_decoding()) ++begun;  // they have their token
+    admits = admits && waiting != waiting_.end() && std::ssize(running_) < limits_.sequences &&
+             num_later < limits_.sequences;
+    if (begun != running.end() && (!admits || precedes(*begun, *waiting))) {
+      add_chunk(**begun++, true);
+    } else if (!admits) {
+      return;
+    } else {
+      const Admission admission = admit(**waiting);
+      if (admission == Admission::admitted) add_chunk(**waiting, true);
+      // Who comes later does not go before one that there is no room for: it would never have room.
+      admits = admission != Admission::no_room;
+      if (admission == Admission::later) ++num_later, ++waiting;
+      if (admission == Admission::admitted) waiting = waiting_.erase(waiting);
+    }
+  }
+}
+
+// Where a guess is wrong its place is computed for nothing: prompts do not wait for it.
+void Scheduler::add_drafts() {
+  if (std::ranges::any_of(batch_, &ScheduledChunk::is_prompt)) return;
+  for (ScheduledChunk& chunk : batch_) {
+    Sequence& sequence = *chunk.sequence;
     if (room_ == 0) return;
-    if (!sequence->is_decoding()) add_chunk(*sequence);
+    if (sequence.drafts.empty() || !chunk.is_last || chunk.is_prompt) continue;
+    int64_t count = std::min(std::ssize(sequence.drafts), room_);
+    // A block more, where each of the others can have its next one all the same.
+    const bool has_spare = pool_.num_available() > std::ssize(running_);
+    const int64_t held = std::ssize(sequence.blocks) + (has_spare ? 1 : 0);
+    count = std::min(count, held * pool_.block_tokens() - sequence.num_tokens());
+    if (count <= 0 || !reserve(sequence, sequence.num_tokens() + count)) continue;
+    chunk.num_drafts = count;
+    chunk.num_logits += count;
+    room_ -= count;
   }
-  while (!waiting_.empty() && room_ > 0 && std::ssize(running_) < limits_.sequences) {
-    Sequence& sequence = *waiting_.front();
-    if (!admit(sequence)) return;
-    waiting_.pop_front();
-    running_.push_back(&sequence);
-    add_chunk(sequence);
-  }
+}
+
+// Whether a sequence before it computes its block that ends there. It has a chunk in every pass, so this
+// ends; one that is behind it could be held up by others in between.
+bool Scheduler::is_being_computed(const Sequence& sequence, int64_t end) const {
+  const auto count = static_cast<size_t>(end);
+  return std::ranges::any_of(running_, [&](const Sequence* other) {
+    return precedes(other, &sequence) && !other->has_scores() && other->computed < end &&
+           other->num_tokens() >= end &&
+           std::equal(sequence.tokens.begin(), sequence.tokens.begin() + static_cast<ptrdiff_t>(count),
+                      other->tokens.begin());
+  });
 }
 
 // With blocks for all its tokens, and a block for each that runs already: else it would soon have to go.
-bool Scheduler::admit(Sequence& sequence) {
-  const std::span<const int32_t> tokens(sequence.tokens);
+Scheduler::Admission Scheduler::admit(Sequence& sequence) {
+  const int64_t reusable = limits_.reuses_prefixes ? sequence.num_reusable() : 0;
   // Of the last token the logits are needed, so it is computed in any case.
-  if (limits_.reuses_prefixes) sequence.blocks = pool_.find(tokens.first(tokens.size() - 1));
+  sequence.blocks = pool_.find(std::span(sequence.tokens).first(static_cast<size_t>(reusable)));
   const int64_t num_found = std::ssize(sequence.blocks);
+  const int64_t next_end = (num_found + 1) * pool_.block_tokens();
+  const bool is_later = next_end <= reusable && is_being_computed(sequence, next_end);
   const int64_t missing = blocks_of(sequence.num_tokens()) - num_found;
-  if (missing + std::ssize(running_) > pool_.num_available()) {
+  if (is_later || missing + std::ssize(running_) > pool_.num_available()) {
     give_back(sequence);
-    return false;
+    return is_later ? Admission::later : Admission::no_room;
   }
   reserve(sequence, sequence.num_tokens());
-  sequence.num_remembered = num_found;
-  sequence.computed = num_found * pool_.block_tokens();
-  if (!sequence.has_run) {
-    counts_.prompt_tokens += sequence.num_tokens();
-    counts_.reused_tokens += sequence.computed;
-  }
-  sequence.has_run = true;
-  return true;
+  begin(sequence, num_found);
+  return Admission::admitted;
 }
 
-void Scheduler::advance(const ScheduledChunk& chunk) {
-  Sequence& sequence = *chunk.sequence;
-  sequence.computed += chunk.num_tokens;
+void Scheduler::begin(Sequence& sequence, int64_t num_found) {
+  sequence.num_remembered = num_found;
+  sequence.computed = num_found * pool_.block_tokens();
+  running_.insert(std::ranges::upper_bound(running_, &sequence, precedes), &sequence);
+  if (sequence.has_run) return;
+  sequence.has_run = true;
+  counts_.prompt_tokens += sequence.num_tokens();
+  counts_.reused_tokens += sequence.computed;
+  begun_.push_back({&sequence, sequence.computed});
+}
+
+void Scheduler::advance(Sequence& sequence, int64_t num_tokens) {
+  sequence.computed += num_tokens;
+  // What drafts took that were wrong.
+  for (; std::ssize(sequence.blocks) > blocks_of(sequence.num_tokens()); sequence.blocks.pop_back())
+    pool_.release(sequence.blocks.back());
   if (!limits_.reuses_prefixes) return;
   const int64_t width = pool_.block_tokens();
   for (int64_t& i = sequence.num_remembered; (i + 1) * width <= sequence.computed; ++i) {
