@@ -12,6 +12,7 @@
 #include "launch/cli/plain_choices.h"
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/bench_generation.h"
+#include "launch/commands/bench_serving.h"
 #include "launch/commands/commands.h"
 #include "launch/commands/rank_world.h"
 #include "launch/config/attention_choice.h"
@@ -130,12 +131,21 @@ std::string bench_help() {
       "peak\n"
       "       trireme bench generate [MODEL] [options]              measure tokens/s of prompts and of "
       "decoding, and\n"
-      "                                                             their share of the memory's rate\n\n"
+      "                                                             their share of the memory's rate\n"
+      "       trireme bench serve MODEL [options] [-- SERVE OPTIONS]   load a server with clients: "
+      "tokens/s,\n"
+      "       trireme bench serve --url URL [options]               time to the first token, gaps of "
+      "streams\n\n"
       "  mpirun -n 2 trireme bench collectives --op all_reduce --max-bytes 67108864\n"
       "  trireme bench ops --dtype f32 --only attention\n"
-      "  trireme bench generate --preset llama3-1b --weights q4_k --threads 2\n\ncollectives\n{}\nops\n{}"
-      "\ngenerate\n{}",
-      help_plain(collectives_options(collectives)), help_plain(ops_options(ops)), bench_generate_help());
+      "  trireme bench generate --preset llama3-1b --weights q4_k --threads 2\n"
+      "  trireme bench serve model.gguf --clients 1,16 --max-tokens 128 -- --threads 2\n"
+      "  trireme bench serve --url http://127.0.0.1:8000 --clients 8 --max-tokens 512 --long-prompt 4000\n"
+      "  trireme bench serve --url http://127.0.0.1:8000 --clients 16,32 --overload "
+      "2\n\ncollectives\n{}\nops\n{}"
+      "\ngenerate\n{}\nserve\n{}",
+      help_plain(collectives_options(collectives)), help_plain(ops_options(ops)), bench_generate_help(),
+      bench_serve_help());
 }
 
 void parse(const std::string& command, std::vector<PlainOption> options, std::span<const std::string> args,
@@ -243,7 +253,7 @@ void bench_ops(std::span<const std::string> args, const RankPlace& place) {
 }  // namespace
 
 void run_bench(std::span<const std::string> args, const RankPlace& place) {
-  const std::vector<std::string> names = {"collectives", "ops", "generate"};
+  const std::vector<std::string> names = {"collectives", "ops", "generate", "serve"};
   if (args.empty() || asks_for_help(args)) {
     if (place.rank == 0) fmt::print("{}", bench_help());
   } else if (args[0] == "collectives") {
@@ -252,8 +262,10 @@ void run_bench(std::span<const std::string> args, const RankPlace& place) {
     bench_ops(args.subspan(1), place);
   } else if (args[0] == "generate") {
     bench_generate(args.subspan(1), place);
+  } else if (args[0] == "serve") {
+    bench_serve(args.subspan(1), place);
   } else {
-    throw_usage("unknown benchmark '{}'{}; there are collectives, ops and generate", args[0],
+    throw_usage("unknown benchmark '{}'{}; there are collectives, ops, generate and serve", args[0],
                 did_you_mean(args[0], names));
   }
 }

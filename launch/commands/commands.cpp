@@ -19,6 +19,7 @@ std::span<const Command> commands() {
       {"launch", "start a job: locally, on hosts or under Slurm; show where its ranks land", run_launch},
       {"scale", "measure how training scales with ranks and layouts, and where the loss goes", run_scale},
       {"generate", "continue prompts, or converse with a model", run_generate},
+      {"serve", "answer clients of a model over HTTP, many at once (OpenAI's protocol)", run_serve},
       {"evaluate", "perplexity of a text, divergence from another model, accuracy on choices", run_evaluate},
       {"verify", "compare the training of a parallel layout with a single-rank run", run_verify},
       {"data", "build token files and tokenizers from text; inspect token files", run_data},
@@ -54,7 +55,7 @@ bool starts_ranks(std::string_view command) { return command == "launch" || comm
 
 bool runs_as_ranks(std::span<const std::string> args) {
   if (args.empty() || asks_for_help(args) || std::ranges::find(args, "--dry-run") != args.end()) return false;
-  return args[0] == "train" || args[0] == "generate" || args[0] == "evaluate" ||
+  return args[0] == "train" || args[0] == "generate" || args[0] == "serve" || args[0] == "evaluate" ||
          (args[0] == "bench" && args.size() > 1 && (args[1] == "collectives" || args[1] == "generate"));
 }
 

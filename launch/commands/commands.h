@@ -44,8 +44,8 @@ std::span<const Command> commands();
 std::string program_help();
 /// True for commands that start ranks themselves, and are none.
 bool starts_ranks(std::string_view command);
-/// True for what is started as many ranks, which work together: a training run, generation, a benchmark of
-/// collectives.
+/// True for what is started as many ranks, which work together: a training run, generation, a server, a
+/// benchmark of collectives.
 bool runs_as_ranks(std::span<const std::string> args);
 /// Runs the command that args[0] names, or prints help or the version. UserError (usage) with the nearest
 /// name when there is no such command. Only rank 0 prints.
@@ -55,6 +55,7 @@ void run_train(std::span<const std::string> args, const RankPlace& place);
 void run_launch(std::span<const std::string> args, const RankPlace& place);
 void run_scale(std::span<const std::string> args, const RankPlace& place);
 void run_generate(std::span<const std::string> args, const RankPlace& place);
+void run_serve(std::span<const std::string> args, const RankPlace& place);
 void run_evaluate(std::span<const std::string> args, const RankPlace& place);
 void run_verify(std::span<const std::string> args, const RankPlace& place);
 void run_data(std::span<const std::string> args, const RankPlace& place);

@@ -59,15 +59,16 @@ std::string generate_help() {
       ".safetensors or a GGUF file (docs/generation.md). Without --temperature the likeliest token is taken. "
       "Ctrl-C\n"
       "ends an answer of --chat, else the program at the next token.\n\nprompts and output\n{}\ntext\n{}\n"
-      "model\n{}",
-      help_plain(prompt_options(a)), help_plain(text_options(a.text)),
-      help_plain(inference_options(a.model)));
+      "model\n{}\nspeculation\n{}",
+      help_plain(prompt_options(a)), help_plain(text_options(a.text)), help_plain(inference_options(a.model)),
+      help_plain(speculation_options(a.speculation)));
 }
 
 GenerateArguments parse_generate(std::span<const std::string> args, int world_size) {
   GenerateArguments a;
   std::vector<PlainOption> options = prompt_options(a);
-  for (const auto& more : {text_options(a.text), inference_options(a.model)})
+  for (const auto& more :
+       {text_options(a.text), inference_options(a.model), speculation_options(a.speculation)})
     options.insert(options.end(), more.begin(), more.end());
   std::vector<std::string> errors;
   std::vector<std::string> words = parse_plain_arguments("generate", options, args, errors);

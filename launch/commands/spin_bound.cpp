@@ -57,10 +57,12 @@ std::string file_of_program() {
 
 }  // namespace
 
-int64_t spin_rounds(const CoresGiven& cores, int local_ranks, int threads, double pause_seconds) {
-  constexpr double kWaking = 70e-6;
+int64_t spin_rounds(const CoresGiven& cores, int local_ranks, int threads, bool has_short_passes,
+                    double pause_seconds) {
+  constexpr double kWaking = 70e-6, kBetweenOps = 2e-3;
   if (is_oversubscribed(cores, local_ranks, threads)) return 0;
-  return std::clamp<int64_t>(std::llround(kWaking / pause_seconds), 100, 20'000);
+  const double seconds = has_short_passes ? kBetweenOps : kWaking;
+  return std::clamp<int64_t>(std::llround(seconds / pause_seconds), 100, has_short_passes ? 500'000 : 20'000);
 }
 
 int named_threads(std::span<const std::string> args) {
@@ -102,10 +104,13 @@ void bound_spinning(char** argv) {
   if (std::getenv(kSpinVariable) != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   if (argv[0] == nullptr || argv[1] == nullptr) return;
   const std::string_view command = argv[1];
-  if (command != "train" && command != "bench" && command != "generate") return;
+  if (command != "train" && command != "bench" && command != "generate" && command != "serve") return;
   std::vector<std::string> args;
   for (char** argument = argv + 2; *argument != nullptr; ++argument) args.emplace_back(*argument);
   if (asks_for_help(args) || std::ranges::find(args, "--dry-run") != args.end()) return;
+  const bool has_short_passes =
+      command == "generate" || command == "serve" ||
+      (command == "bench" && argv[2] != nullptr && argv[2] == std::string_view("generate"));
   const CoresGiven cores = cores_given();
   const int ranks = launched_local_ranks();
   int threads = named_threads(args);
@@ -114,7 +119,7 @@ void bound_spinning(char** argv) {
   // A program that the loader was asked to run is not the file of this process.
   const std::string program = file_of_program();
   if (program.empty() || ::getauxval(AT_BASE) == 0) return;
-  const int64_t rounds = spin_rounds(cores, ranks, threads, pause_seconds());
+  const int64_t rounds = spin_rounds(cores, ranks, threads, has_short_passes, pause_seconds());
   ::setenv(kSpinVariable, fmt::to_string(rounds).c_str(), 1);
   ::execv(program.c_str(), argv);
 }

@@ -11,8 +11,10 @@ namespace trireme::launch {
 
 /// Rounds of libgomp's waiting loop before a thread sleeps (GOMP_SPINCOUNT): none where threads take turns on
 /// cores, since a spinning thread keeps the others from their work; else about as long as waking takes, which
-/// costs at most twice what the better of both would. `pause_seconds` is what a round takes.
-int64_t spin_rounds(const CoresGiven& cores, int local_ranks, int threads, double pause_seconds);
+/// costs at most twice what the better of both would, or with `has_short_passes`, as generation has, so long
+/// that threads stay awake from op to op. `pause_seconds` is what a round takes.
+int64_t spin_rounds(const CoresGiven& cores, int local_ranks, int threads, bool has_short_passes,
+                    double pause_seconds);
 
 /// The threads that the arguments of `trireme train` or `trireme generate` ask for a rank, or their
 /// configuration file does; 0: none is named. Errors are left to whoever reads them later.

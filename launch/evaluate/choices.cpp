@@ -12,17 +12,14 @@
 namespace trireme::launch {
 
 namespace {
-
-using nlohmann::json;
-
-ChoiceQuestion question_of(const json& line, const std::string& origin) {
+ChoiceQuestion question_of(const nlohmann::json& line, const std::string& origin) {
   ChoiceQuestion question;
   question.origin = origin;
   question.context = json_string(json_member(line, "context", origin), "\"context\"", origin);
-  const json& choices = json_member(line, "choices", origin);
+  const nlohmann::json& choices = json_member(line, "choices", origin);
   if (!choices.is_array() || choices.empty())
     throw_bad_input("{}: \"choices\" must be a list of at least one text", origin);
-  for (const json& choice : choices) {
+  for (const nlohmann::json& choice : choices) {
     question.choices.push_back(json_string(choice, "a choice", origin));
     if (question.choices.back().empty()) throw_bad_input("{}: a choice is empty", origin);
   }

@@ -92,6 +92,7 @@ void report(const GenerateArguments& arguments, const TextGenerator& generator, 
 
 std::vector<std::string> errors_of(const GenerateArguments& a) {
   std::vector<std::string> errors = errors_of(a.text);
+  for (std::string& error : errors_of(a.speculation)) errors.push_back(std::move(error));
   const int num_sources = (a.is_chat ? 1 : 0) + (a.prompt_file.empty() ? 0 : 1) + (a.prompts.empty() ? 0 : 1);
   if (num_sources == 0)
     errors.emplace_back("nothing to generate from: give a PROMPT, --prompts FILE, or --chat");
@@ -114,7 +115,8 @@ void generate(Context& ctx, Communicator& world, const GenerateArguments& argume
   const SharedRequests shared = shared_of(world, inputs);
   TextGenerator generator(
       ctx, world, inputs.files, arguments.model,
-      [&] { return cache_tokens_of(arguments, inputs, ctx.device(), local_ranks); }, shared.vocab_size);
+      [&] { return cache_tokens_of(arguments, inputs, ctx.device(), local_ranks); }, shared.vocab_size,
+      arguments.speculation);
   inputs.rules.max_seq_len = std::min(inputs.rules.max_seq_len, generator.cache_tokens());
   StopRequest::defer();
   const ScopedPhase phase(ctx.recorder(), Phase::sample);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "launch/generate/inference_arguments.h"
+#include "launch/generate/speculation_options.h"
 #include "launch/generate/text_options.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/device/context.h"
@@ -15,6 +16,7 @@ namespace trireme::launch {
 struct GenerateArguments {
   InferenceArguments model;
   TextOptions text;
+  SpeculationArguments speculation;
   std::vector<std::string> prompts;  ///< of the command line
   std::string prompt_file;           ///< empty: none
   std::string system;                ///< empty: none

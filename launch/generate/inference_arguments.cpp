@@ -126,7 +126,7 @@ std::string with_names_of_here(std::string error) {
 
 const ModelConfig& fitting(const ModelConfig& model, const InferenceArguments& arguments) {
   ParallelPlan plan = arguments.model.plan;
-  plan.data = 1;
+  plan.data = plan.expert;  // as complete() has it
   if (plan.expert > 1 && model.moe.num_experts == 0)
     throw_usage("--ep {}: the model has no experts to divide", plan.expert);
   std::vector<std::string> errors = layout_errors(model, plan, {});

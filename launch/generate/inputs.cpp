@@ -49,6 +49,7 @@ void read_on_rank_0(const GenerateArguments& arguments, GenerationInputs& inputs
   rules.end_tokens = end_tokens_of(files, inputs.tokenizer.get());
   rules.vocab_size = files.config.vocab_size;
   rules.max_seq_len = max_seq_len_of(arguments, files.config);
+  rules.has_scores = arguments.has_logprobs;
   if (arguments.is_chat) rules.default_tokens = kChatTokens;
   for (const Prompt& prompt : prompts_of(arguments)) inputs.requests.push_back(request_of(prompt, rules));
 }

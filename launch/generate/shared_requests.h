@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "models/inference/generator.h"
 #include "runtime/comm/communicator.h"
 
@@ -18,6 +20,10 @@ struct SharedRequests {
 
 /// Those of rank 0, on all ranks of `world`, which all call it.
 SharedRequests share(Communicator& world, const SharedRequests& own);
+
+/// A request as JSON that generation_of() reads back; without its filter, which is the first rank's.
+nlohmann::json json_of(const GenerationRequest& request);
+GenerationRequest generation_of(const nlohmann::json& json);
 
 /// Rank 0's number, on all ranks.
 int64_t share_number(Communicator& world, int64_t own);

@@ -5,7 +5,8 @@
 
 namespace trireme::launch {
 
-StopSearch::StopSearch(std::vector<std::string> stops) : stops_(std::move(stops)) {
+StopSearch::StopSearch(std::vector<std::string> stops, bool includes_stop)
+    : stops_(std::move(stops)), includes_stop_(includes_stop) {
   for (const std::string& stop : stops_) longest_ = std::max(longest_, stop.size());
 }
 
@@ -21,7 +22,7 @@ std::string StopSearch::push(std::string_view text) {
   }
   if (first_end != std::string::npos) {
     is_stopped_ = true;
-    return std::exchange(held_, {}).substr(0, begin);
+    return std::exchange(held_, {}).substr(0, includes_stop_ ? first_end : begin);
   }
   // The longest end that a stop string may begin with.
   size_t kept = std::min(held_.size(), longest_ > 0 ? longest_ - 1 : 0);

@@ -14,7 +14,8 @@ namespace trireme::launch {
 /// the longest of those.
 class StopSearch {
  public:
-  explicit StopSearch(std::vector<std::string> stops);
+  /// `includes_stop`: it belongs to the text.
+  explicit StopSearch(std::vector<std::string> stops, bool includes_stop = false);
 
   /// More text; what of all so far cannot be of a stop string. Nothing once one was found.
   std::string push(std::string_view text);
@@ -24,20 +25,24 @@ class StopSearch {
 
  private:
   std::vector<std::string> stops_;
+  bool includes_stop_;
   size_t longest_ = 0;
   std::string held_;
   bool is_stopped_ = false;
 };
 
-/// Without special tokens; whole characters alone.
+/// Whole characters alone.
 class StoppedText {
  public:
   /// `tokenizer` outlives it.
-  StoppedText(const Tokenizer& tokenizer, std::vector<std::string> stops)
-      : stream_(tokenizer, SpecialTokens::skip), search_(std::move(stops)) {}
+  StoppedText(const Tokenizer& tokenizer, std::vector<std::string> stops,
+              SpecialTokens specials = SpecialTokens::skip, bool includes_stop = false)
+      : stream_(tokenizer, specials), search_(std::move(stops), includes_stop) {}
 
   /// The text that this token adds for good; may be empty. UserError (bad_input) as Tokenizer::decode().
   std::string push(int32_t token) { return kept(search_.push(stream_.push(token))); }
+  /// The same for text in which no stop string is looked for.
+  std::string push_unsearched(int32_t token) { return kept(stream_.push(token)); }
   /// What was held back.
   std::string finish();
   /// A stop string has come: no token belongs to the text any more.

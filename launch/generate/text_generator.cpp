@@ -22,17 +22,19 @@ double rate(int64_t count, double seconds) { return seconds > 0 ? static_cast<do
 
 TextGenerator::TextGenerator(Context& ctx, Communicator& world, const ModelFiles& files,
                              const InferenceArguments& arguments,
-                             const std::function<int64_t()>& cache_tokens, int64_t vocab_size)
+                             const std::function<int64_t()>& cache_tokens, int64_t vocab_size,
+                             const SpeculationArguments& speculation)
     : world_(world), model_(ctx, world, files.path, fitting(files.config, arguments), arguments.model) {
   check_formats(arguments, model_.loaded());
   const int64_t tokens = share_number(world, world.rank() == 0 ? cache_tokens() : 0);
-  const CacheOptions cache{
-      .num_blocks = blocks_of(tokens), .block_tokens = kCacheBlock, .type = arguments.cache};
-  cached_.emplace(ctx, model_.parallel(), model_.model(), cache);
+  cached_.emplace(ctx, model_.parallel(), model_.model(), cache_of(tokens, arguments));
   GeneratorOptions options;
   options.max_batch_tokens = arguments.batch_tokens;
   options.max_sequences = std::min(options.max_sequences, arguments.batch_tokens);
   options.vocab_size = vocab_size;
+  drafts_ = make_drafts(ctx, world, speculation, arguments, files, vocab_size, this->cache_tokens());
+  options.max_draft_tokens = speculation.tokens;
+  options.drafts = drafts_.get();
   generator_.emplace(ctx, model_.parallel(), *cached_, options);
 }
 
@@ -54,6 +56,7 @@ int64_t TextGenerator::run(const std::vector<GenerationRequest>& requests, std::
   }
   for (const int64_t number : numbers) {
     if (generator_->finish(number) == FinishReason::none) generator_->cancel(number);
+    generator_->release(number);
   }
   for (size_t i = 0; i < answers.size(); ++i) {
     if (answers[i].is_over()) continue;
@@ -71,6 +74,8 @@ nlohmann::ordered_json TextGenerator::figures() const {
   json["reused_tokens"] = counts.reused_tokens;
   json["decoded_tokens"] = counts.decoded_tokens;
   json["passes"] = counts.passes;
+  json["drafted_tokens"] = counts.drafted_tokens;
+  json["accepted_tokens"] = counts.accepted_tokens;
   json["prompt_seconds"] = counts.prompt_seconds;
   json["decode_seconds"] = counts.decode_seconds;
   json["prompt_tokens_per_second"] = rate(counts.prompt_tokens - counts.reused_tokens, counts.prompt_seconds);
@@ -95,13 +100,17 @@ std::string TextGenerator::summary() const {
                       counts.decoded_tokens);
   const double decoding = json["decode_tokens_per_second"].get<double>();
   if (decoding > 0) text += fmt::format(", {:.1f} tokens/s", decoding);
+  if (counts.drafted_tokens > 0) {
+    text += fmt::format(" | drafts: {} tokens, {:.0f} % of them right", counts.drafted_tokens,
+                        100 * rate(counts.accepted_tokens, static_cast<double>(counts.drafted_tokens)));
+  }
   return text;
 }
 
 int64_t default_cache_tokens(const std::vector<int64_t>& lengths, int64_t least, const ModelConfig& config,
-                             const InferenceArguments& arguments, int64_t available_bytes) {
-  const auto at_once =
-      static_cast<size_t>(std::min<int64_t>(GeneratorOptions{}.max_sequences, arguments.batch_tokens));
+                             const InferenceArguments& arguments, int64_t available_bytes,
+                             int64_t max_sequences) {
+  const auto at_once = static_cast<size_t>(std::min<int64_t>(max_sequences, arguments.batch_tokens));
   std::vector<int64_t> blocks;
   for (const int64_t length : lengths) blocks.push_back(blocks_of(length) + 1);
   std::ranges::sort(blocks, std::greater<>());
@@ -114,6 +123,10 @@ int64_t default_cache_tokens(const std::vector<int64_t>& lengths, int64_t least,
                                                             arguments.model.compute_type, arguments.cache);
   if (available_bytes > 0) wanted = std::min(wanted, available_bytes / 2 / bytes);
   return std::max(wanted, blocks_of(least) + 1) * kCacheBlock;
+}
+
+CacheOptions cache_of(int64_t tokens, const InferenceArguments& arguments) {
+  return {.num_blocks = blocks_of(tokens), .block_tokens = kCacheBlock, .type = arguments.cache};
 }
 
 }  // namespace trireme::launch

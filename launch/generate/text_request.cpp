@@ -67,6 +67,7 @@ TextRequest request_of(const Prompt& prompt, const RequestRules& rules) {
   }
   generation.max_tokens = tokens_to_generate(prompt, std::ssize(generation.prompt), rules);
   generation.sampling = prompt.options.sampling;
+  if (rules.has_scores) generation.num_alternatives = 0;
   const TextOptions& options = prompt.options;
   if (rules.tokenizer != nullptr) {
     check_stops(options.stops, *rules.tokenizer);

@@ -20,6 +20,7 @@ struct RequestRules {
   int64_t vocab_size = 0;                ///< of the model
   int64_t max_seq_len = 0;
   int64_t default_tokens = 256;  ///< where no max_tokens is given
+  bool has_scores = false;       ///< tokens come with their log-probabilities
 };
 
 struct TextRequest {

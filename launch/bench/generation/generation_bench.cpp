@@ -91,8 +91,7 @@ class GenerationBench {
     if (first_.is_this()) {
       const SamplingOptions greedy;
       std::vector<DrawnSequence> sequences(count, DrawnSequence{&greedy, {}, {}});
-      const auto tokens = draw_tokens(ctx_, logits, model_.model().config().vocab_size, sequences);
-      std::ranges::transform(tokens, drawn.begin(), &SampledToken::token);
+      drawn = draw_tokens(ctx_, logits, model_.model().config().vocab_size, sequences);
     }
     first_.share(ctx_, drawn);
     for (size_t i = 0; i < count; ++i) tokens_[first + i].push_back(drawn[i]);
