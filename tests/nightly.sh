@@ -52,6 +52,7 @@ pieces=(
   "hf-models|tiny models of every family: transformers' numbers and gradients, drawn layouts, exports that transformers and llama.cpp run"
   "smollm2|a published model: perplexity as transformers', trained on in two layouts, exported and opened again"
   "generation|a published model of 4 bits: logits as transformers', texts as llama.cpp's"
+  "serving|a server and its clients as they are published: OpenAI's SDK, lm-evaluation-harness, guidellm; equal answers at any load; 10,000 aborts"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
 
@@ -151,6 +152,14 @@ generation() {
       "$out/smollm2/bible.txt" | tee "$out/generation.txt"
 }
 
+serving() {
+  local scripts=tests/interop/serving
+  interop_python && "$python" -m pip install -q openai 'lm-eval[api]' guidellm prometheus-client && release && targets release trireme &&
+    smollm2_files && "$python" "$scripts/clients.py" "$out/release/trireme" "$smollm2_file" | tee "$out/serving.txt" &&
+    "$python" "$scripts/invariance.py" "$out/release/trireme" "$smollm2_file" | tee -a "$out/serving.txt" &&
+    "$python" "$scripts/aborts.py" "$out/release/trireme" "$smollm2_file" | tee -a "$out/serving.txt"
+}
+
 # cluster PART...: runs on a cluster on this machine.
 cluster() { launch/setup.sh cluster && release && targets release trireme && tests/cluster/run.py "$out/release/trireme" mpirun "$@"; }
 
@@ -194,6 +203,7 @@ run_piece() {
     hf-models) hf_models ;;
     smollm2) smollm2 ;;
     generation) generation ;;
+    serving) serving ;;
     bundle) tests/gpu_bundle.sh && tests/gpu/bare_root.sh build-gpu-bundle/trireme-gpu.tar.xz ;;
   esac
 }

@@ -16,7 +16,9 @@
 #include "runtime/io/safetensors/safetensors.h"
 #include "runtime/io/safetensors/sharded_safetensors.h"
 #include "runtime/text/chat/chat_template.h"
+#include "tests/fuzz/grammar_case.h"
 #include "tests/fuzz/hf_case.h"
+#include "tests/fuzz/http_case.h"
 #include "tests/fuzz/tokenizer_case.h"
 #include "tests/models/formats/gguf_cases.h"
 
@@ -303,7 +305,9 @@ std::vector<FuzzCase> fuzz_cases() {
           {"safetensors", read_safetensors, safetensors_seeds()},
           {"gguf", read_gguf, gguf_seeds()},
           {"hf", read_hf, hf_seeds()},
+          {"http", run_http, http_seeds()},
           {"template", render_template, template_seeds()},
+          {"grammar", run_grammar, grammar_seeds()},
           {"tokenizer", run_tokenizer, tokenizer_seeds()}};
 }
 

@@ -1,5 +1,6 @@
-// Readers of checkpoints', models' and tokenizers' files on any bytes: they return or throw UserError, and
-// nothing else. libFuzzer calls them (tests/fuzz/run.sh); CI replays the seeds and changes of them.
+// Readers of checkpoints', models' and tokenizers' files and of requests on any bytes: they return or throw
+// UserError, and nothing else. libFuzzer calls them (tests/fuzz/run.sh); CI replays the seeds and changes of
+// them.
 #pragma once
 
 #include <string>
@@ -17,9 +18,10 @@ struct FuzzCase {
 };
 
 /// "gguf": a whole file, the tokenizer and the model in it; "hf": a config.json, or "I" and an index of
-/// weights; "template": a chat template; "manifest": what follows the first line of a manifest (which carries
-/// its hash); "safetensors": a whole file; "tokenizer": a tokenizer's file of any kind. Seeds are good files,
-/// and what other readers of such files have stumbled over.
+/// weights; "http": what a client sends; "template": a chat template; "grammar": a JSON schema or JSON;
+/// "manifest": what follows the first line of a manifest (which carries its hash); "safetensors": a whole
+/// file; "tokenizer": a tokenizer's file of any kind. Seeds are good files, and what other readers of such
+/// files have stumbled over.
 std::vector<FuzzCase> fuzz_cases();
 
 }  // namespace trireme::test

@@ -14,16 +14,18 @@ int threads_of(std::vector<std::string> args) { return named_threads(args); }
 
 TEST(SpinBound, ThreadsSpinAsLongAsWakingTakes) {
   const CoresGiven cores{.machine = 4, .allowed = 4, .quota = {}};
-  EXPECT_EQ(spin_rounds(cores, 1, 4, 70e-9), 1000);  // of 140 cycles at 2 GHz
-  EXPECT_EQ(spin_rounds(cores, 2, 2, 14e-9), 5000);
-  EXPECT_EQ(spin_rounds(cores, 1, 4, 1e-3), 100);  // never by a wild measurement
-  EXPECT_EQ(spin_rounds(cores, 1, 4, 1e-12), 20'000);
+  EXPECT_EQ(spin_rounds(cores, 1, 4, false, 70e-9), 1000);  // of 140 cycles at 2 GHz
+  EXPECT_EQ(spin_rounds(cores, 2, 2, false, 14e-9), 5000);
+  EXPECT_EQ(spin_rounds(cores, 1, 4, false, 1e-3), 100);  // never by a wild measurement
+  EXPECT_EQ(spin_rounds(cores, 1, 4, false, 1e-12), 20'000);
+  EXPECT_EQ(spin_rounds(cores, 1, 4, true, 40e-9), 50'000);
+  EXPECT_EQ(spin_rounds(cores, 1, 4, true, 1e-12), 500'000);
 }
 
 TEST(SpinBound, ThreadsThatTakeTurnsDoNotSpin) {
-  EXPECT_EQ(spin_rounds({.machine = 2, .allowed = 2, .quota = {}}, 2, 2, 70e-9), 0);
-  EXPECT_EQ(spin_rounds({.machine = 8, .allowed = 8, .quota = {2, "/a"}}, 1, 4, 70e-9), 0);
-  EXPECT_EQ(spin_rounds({.machine = 8, .allowed = 1, .quota = {}}, 2, 2, 70e-9), 0);
+  EXPECT_EQ(spin_rounds({.machine = 2, .allowed = 2, .quota = {}}, 2, 2, false, 70e-9), 0);
+  EXPECT_EQ(spin_rounds({.machine = 8, .allowed = 8, .quota = {2, "/a"}}, 1, 4, false, 70e-9), 0);
+  EXPECT_EQ(spin_rounds({.machine = 8, .allowed = 1, .quota = {}}, 2, 2, false, 70e-9), 0);
 }
 
 TEST(SpinBound, TheThreadsThatArgumentsName) {

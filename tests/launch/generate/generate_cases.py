@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`trireme generate` of a small model that was trained here, as users call it.
 
-usage: generate_cases.py PROGRAM MPIRUN texts|layouts|ends
+usage: generate_cases.py PROGRAM MPIRUN texts|layouts|speculation|ends
 """
 import json
 import os
@@ -131,6 +131,23 @@ class Cases:
         self.refuse("make 1 rank(s), and 2 were started", "run", "x", ranks=2)
         self.refuse("damaged-prompts.jsonl:2", "run", "--prompts", self.damaged(), "--tp", "2", ranks=2, code=3)
 
+    def speculation(self):
+        self.write_prompts()
+        options = ["run", "--prompts", "prompts.jsonl", "--logprobs"]
+        expected, without = self.json(*options)
+        expect(without["drafted_tokens"] == without["accepted_tokens"] == 0, without)
+        for drafts in (["--speculate", 6], ["--speculate", 3, "--draft-model", "run"]):
+            for layout, ranks in (([], 1), (["--pp", 2], 2)):
+                found, summary = self.json(*options, *drafts, *layout, ranks=ranks)
+                expect(found == expected, f"{drafts} {layout}: {found} instead of {expected}")
+                expect(summary["drafted_tokens"] >= summary["accepted_tokens"] >= 0, summary)
+        self.call("train", *TINY[:-1], "other", "--data.tokenizer", "char", "--train.steps", 2)
+        self.refuse("has no effect without --speculate", "run", "x", "--draft-model", "run")
+        self.refuse("its tokens are others than those of run", "run", "x", "--speculate", 2, "--draft-model", "other")
+        self.refuse("its tokens are others than those of run", "run", "x", "--speculate", 2, "--draft-model", "other", "--tp", 2, ranks=2)
+        self.refuse("a whole number from 0 to 64", "run", "x", "--speculate", "65")
+        self.refuse("nowhere", "run", "x", "--speculate", "2", "--draft-model", "nowhere", code=3)
+
     @staticmethod
     def damaged():
         with open("damaged-prompts.jsonl", "w", encoding="utf-8") as file:
@@ -201,6 +218,7 @@ class Cases:
 def main():
     program, mpirun, part = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
     parts = {"texts": ("one_text", "many_texts", "files_of_all_kinds"), "layouts": ("layouts",),
+             "speculation": ("speculation",),
              "ends": ("conversations", "errors", "lost_output", "signals")}
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)

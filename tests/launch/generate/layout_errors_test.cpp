@@ -39,6 +39,10 @@ ModelConfig small_model() {
 TEST(LayoutsOfInference, ThatFitAreTaken) {
   EXPECT_EQ(refused(small_model(), {.tensor = 3}), "");
   EXPECT_EQ(refused(small_model(), {.pipeline = 2}), "");
+  ModelConfig mixture = small_model();
+  mixture.moe.num_experts = 4;
+  mixture.moe.expert_ffn_size = 36;
+  EXPECT_EQ(refused(mixture, {.expert = 2}), "");
 }
 
 TEST(LayoutsOfInference, AreNamedByTheirOptions) {

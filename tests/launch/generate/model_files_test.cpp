@@ -79,8 +79,11 @@ TEST(ChatFormat, RendersTheModelsTemplate) {
 TEST(SharedRequests, ArriveWholeOnAllRanks) {
   SharedRequests first;
   first.vocab_size = 257;
-  first.requests.push_back(
-      {.prompt = {1, 70000}, .max_tokens = 5, .sampling = {.temperature = 0.1}, .end_tokens = {3}});
+  first.requests.push_back({.prompt = {1, 70000},
+                            .max_tokens = 5,
+                            .sampling = {.temperature = 0.1},
+                            .end_tokens = {3},
+                            .num_alternatives = 0});
   first.requests.push_back({.prompt = {4},
                             .max_tokens = 6,
                             .sampling = {.temperature = 1.0 / 3,
@@ -100,6 +103,7 @@ TEST(SharedRequests, ArriveWholeOnAllRanks) {
       EXPECT_EQ(found.requests[i].max_tokens, first.requests[i].max_tokens);
       EXPECT_EQ(found.requests[i].sampling, first.requests[i].sampling);
       EXPECT_EQ(found.requests[i].end_tokens, first.requests[i].end_tokens);
+      EXPECT_EQ(found.requests[i].num_alternatives, first.requests[i].num_alternatives);
     }
     EXPECT_EQ(share_number(world, world.rank() + 5), 5);
   });

@@ -1,5 +1,6 @@
 // In any layout all ranks write one rank's texts, with logits within rounding of its own.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -8,7 +9,7 @@
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/comm/threads/thread_communicator.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/inference_models.h"
+#include "tests/support/heard_texts.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tier.h"
 
@@ -67,6 +68,7 @@ void PrintTo(const LayoutCase& c, std::ostream* out) { *out << c.model.name << "
 struct Generated {
   std::vector<float> logits;
   Texts texts;
+  std::vector<HeardText> heard;  // on the first rank
 };
 
 // Logits of two sequences, one in two chunks; then texts, with blocks that run out.
@@ -91,7 +93,31 @@ Generated run(Communicator& world, const ParallelPlan& plan, const ModelConfig& 
                        some_requests(config.vocab_size, 12, 1), &counts);
   EXPECT_GT(counts.preemptions, 0);
   EXPECT_GT(counts.reused_tokens, 0);
+  out.heard =
+      hear(rank, {.max_batch_tokens = 30, .max_sequences = 5}, mixed_requests(config.vocab_size, 14, 2));
   return out;
+}
+
+// The same tokens; where products are divided, with log-probabilities within rounding.
+void expect_alike(const std::vector<HeardText>& found, const std::vector<HeardText>& expected,
+                  bool is_exact) {
+  if (is_exact) {
+    EXPECT_EQ(found, expected);
+    return;
+  }
+  const auto near = [](const HeardText::Scores& a, const HeardText::Scores& b) {
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) {
+      EXPECT_EQ(a[i].first, b[i].first);
+      EXPECT_NEAR(std::bit_cast<float>(a[i].second), std::bit_cast<float>(b[i].second), 1e-4);
+    }
+  };
+  for (size_t i = 0; i < expected.size(); ++i) {
+    near(found[i].tokens, expected[i].tokens);
+    near(found[i].prompt, expected[i].prompt);
+    EXPECT_EQ(found[i].finish, expected[i].finish);
+    EXPECT_EQ(found[i].alternatives.size(), expected[i].alternatives.size());
+  }
 }
 
 class GenerationIn : public testing::TestWithParam<LayoutCase> {};
@@ -110,6 +136,7 @@ TEST_P(GenerationIn, FollowsOneRank) {
     EXPECT_EQ(rank.texts, one.texts);
     EXPECT_EQ(rank.logits, all[0].logits);
   }
+  expect_alike(all[0].heard, one.heard, plan.plan.tensor == 1);
   ASSERT_EQ(all[0].logits.size(), one.logits.size());
   float largest = 0, difference = 0;
   for (size_t i = 0; i < one.logits.size(); ++i) {

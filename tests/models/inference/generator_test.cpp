@@ -138,7 +138,7 @@ TEST_F(GeneratorTest, RefusesWhatDoesNotFit) {
     expect_error(ExitCode::usage, {says}, [&] { generator_.add(request); });
   };
   refused({.prompt = {}}, "an empty prompt");
-  refused({.prompt = {1}, .max_tokens = 0}, "max_tokens is 0");
+  refused({.prompt = {1}, .max_tokens = 0}, "max_tokens is 0; allowed: 1 or more");
   refused({.prompt = some_text(37, 90, 1), .max_tokens = 7}, "6 new ones would fit");
   refused({.prompt = some_text(37, 60, 1), .max_tokens = 5}, "4 blocks of 16 tokens: 4 new ones would fit");
   refused({.prompt = {1, 37}, .max_tokens = 1}, "token 37 of a prompt; the model has 37");

@@ -118,6 +118,44 @@ TEST(Sampling, FrequenciesAreTheProbabilities) {
   }
 }
 
+// All tokens are drawn from by blocks: the first, the last, short ones and those between.
+TEST(Sampling, FrequenciesAreTheProbabilitiesInEveryBlock) {
+  constexpr int64_t kDraws = 20'000, kPart = 100;
+  std::vector<float> logits = drawn(1537, 15, 1);
+  logits.back() = 5;
+  std::vector<double> weights(16), counts(16);
+  double sum = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const double weight = std::exp(static_cast<double>(logits[i]));
+    weights[i / kPart] += weight;
+    sum += weight;
+  }
+  for (int64_t i = 0; i < kDraws; ++i)
+    ++counts[static_cast<size_t>(choose(logits, {.temperature = 1, .seed = 2}, i).token / kPart)];
+  for (size_t part = 0; part < weights.size(); ++part) {
+    const double p = weights[part] / sum;
+    EXPECT_NEAR(counts[part], kDraws * p, 5 * std::sqrt(kDraws * p * (1 - p))) << part;
+  }
+}
+
+TEST(Sampling, MaximaAreThoseOfThePlainLoop) {
+  for (const int64_t n : {1, 31, 32, 33, 512, 513, 1600}) {
+    for (std::vector<float> logits : {drawn(n, 16), drawn_with_ties(n, 17), std::vector<float>(1, -0.0F)}) {
+      logits.resize(static_cast<size_t>(n), -std::numeric_limits<float>::infinity());
+      for (float& logit : logits) logit = -std::abs(logit);
+      const auto largest = std::ranges::max_element(logits);
+      EXPECT_EQ(ops::cpu::largest_logit(logits).index, largest - logits.begin());
+      EXPECT_EQ(ops::cpu::largest_logit(logits).value, *largest);
+      std::vector<float> maxima((logits.size() + 31) / 32);
+      ops::cpu::block_maxima(logits, maxima);
+      for (size_t b = 0; b < maxima.size(); ++b) {
+        const auto end = logits.begin() + static_cast<ptrdiff_t>(std::min(logits.size(), 32 * (b + 1)));
+        EXPECT_EQ(maxima[b], *std::max_element(logits.begin() + static_cast<ptrdiff_t>(32 * b), end));
+      }
+    }
+  }
+}
+
 TEST(Sampling, ADrawDependsOnSeedAndIndexAlone) {
   const std::vector<float> logits = drawn(500, 6, 0.5f);
   const SamplingOptions options{.temperature = 1, .seed = 7};

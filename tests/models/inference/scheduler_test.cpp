@@ -2,49 +2,12 @@
 // out.
 #include "models/inference/scheduler.h"
 
-#include <memory>
-#include <numeric>
-
-#include <gtest/gtest.h>
+#include "tests/models/inference/sequence_queue.h"
 
 namespace trireme::test {
 namespace {
 
-constexpr int64_t kWidth = 4;
-
-/// Sequences whose next token is their length, so that no two are alike.
-struct Queue {
-  Queue(int64_t num_blocks, const Scheduler::Limits& limits)
-      : pool(num_blocks, kWidth), scheduler(pool, limits) {}
-
-  Sequence& add(int64_t num_tokens, int32_t first = 0) {
-    auto& s = *sequences.emplace_back(std::make_unique<Sequence>());
-    s.number = std::ssize(sequences) - 1;
-    s.tokens.resize(static_cast<size_t>(num_tokens));
-    std::iota(s.tokens.begin(), s.tokens.end(), first);
-    scheduler.add(s);
-    return s;
-  }
-  /// {sequence, tokens} of the next batch, which is then run: sequences in it that are computed get a token.
-  std::vector<std::pair<int64_t, int64_t>> step() {
-    std::vector<std::pair<int64_t, int64_t>> out;
-    for (const ScheduledChunk& chunk : scheduler.next()) {
-      Sequence& s = *chunk.sequence;
-      out.emplace_back(s.number, chunk.num_tokens);
-      EXPECT_EQ(chunk.is_last, s.computed + chunk.num_tokens == s.num_tokens());
-      EXPECT_GE(std::ssize(s.blocks) * kWidth, s.computed + chunk.num_tokens);
-      scheduler.advance(chunk);
-      if (chunk.is_last) s.tokens.push_back(static_cast<int32_t>(1000 * s.number + s.num_tokens()));
-    }
-    return out;
-  }
-
-  CacheBlockPool pool;
-  Scheduler scheduler;
-  std::vector<std::unique_ptr<Sequence>> sequences;
-};
-
-using Batch = std::vector<std::pair<int64_t, int64_t>>;
+using Queue = SequenceQueue;
 
 TEST(Scheduler, CutsPromptsAndContinuesSequencesFirst) {
   Queue queue(100, {.batch_tokens = 6, .sequences = 3});
