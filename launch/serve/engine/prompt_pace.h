@@ -7,9 +7,9 @@
 
 namespace trireme::launch {
 
-/// Bounds passes by what the last ones took. A chunk of a prompt takes as long as all texts' next tokens: the
-/// gap between two tokens of a text becomes twice as long at most while a prompt is read, whatever model and
-/// machine.
+/// Bounds passes by what the last ones took. A chunk of a prompt takes about as long as all texts' next
+/// tokens, so that the gaps of texts double while a prompt is read; behind thousands of tokens, where the
+/// least chunk of 16 takes longer than that, they grow with it.
 class PromptPace {
  public:
   /// Of a pass that continues texts too.
