@@ -18,6 +18,7 @@ enum class ExitCode : int {
   numerics = 5,      ///< non-finite values that stopped a run
   hang = 6,          ///< a rank that did not answer in time
   resources = 7,     ///< memory, disk, devices, or the machine's libraries
+  gate = 8,          ///< a compressed model that loses more than the user allows
   resumable = 75,    ///< no fault: the run ended where it can be resumed (EX_TEMPFAIL)
   no_progress = 93,  ///< restarts in succession have committed no new step: another would not either
 };

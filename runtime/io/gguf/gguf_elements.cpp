@@ -1,6 +1,7 @@
 #include "runtime/io/gguf/gguf_elements.h"
 
 #include <cstring>
+#include <limits>
 #include <optional>
 
 #include "runtime/base/error.h"
@@ -54,10 +55,11 @@ void decode_gguf(GgufType type, std::span<const std::byte> stored, std::span<flo
   }
 }
 
-bool encode_gguf(GgufType type, std::span<const float> values, std::span<std::byte> stored) {
-  if (type == GgufType::q8_0) {
-    if (!ops::can_encode_q8_0(values)) return false;
-    ops::encode_q8_0(values, stored);
+bool encode_gguf(GgufType type, int64_t columns, std::span<const float> values,
+                 std::span<const float> importance, std::span<std::byte> stored, int num_threads) {
+  if (const auto blocks = block_type(type)) {
+    if (!ops::can_encode(*blocks, values)) return false;
+    ops::encode_rows(*blocks, columns, values, importance, stored, num_threads);
   } else if (type == GgufType::f16) {
     narrow_to<fp16>(values, stored);
   } else if (type == GgufType::bf16) {
@@ -68,6 +70,15 @@ bool encode_gguf(GgufType type, std::span<const float> values, std::span<std::by
     if (!values.empty()) std::memcpy(stored.data(), values.data(), stored.size());
   }
   return true;
+}
+
+bool encode_gguf(GgufType type, std::span<const float> values, std::span<std::byte> stored) {
+  return encode_gguf(type, std::ssize(values), values, {}, stored);
+}
+
+float largest_in_gguf(GgufType type) {
+  const auto blocks = block_type(type);
+  return blocks ? ops::largest_in(*blocks) : std::numeric_limits<float>::infinity();
 }
 
 }  // namespace trireme

@@ -8,7 +8,7 @@
 
 namespace trireme {
 
-/// The values are those in files. Types that this program reads; writes: f32, f16, bf16, q8_0.
+/// The values are those in files. Types that this program reads and writes.
 enum class GgufType : uint32_t {
   f32 = 0,
   f16 = 1,

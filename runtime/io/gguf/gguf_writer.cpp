@@ -140,8 +140,8 @@ void GgufWriter::write_values(std::string_view name, std::span<const float> valu
   std::vector<std::byte> stored(
       static_cast<size_t>(std::ssize(values) / info.block_elements * info.block_bytes));
   if (!encode_gguf(tensors_[current_].type, values, stored)) {
-    throw_bad_input("{}: {} cannot hold tensor \"{}\": a value is not finite or beyond 8.3e6; f32 can",
-                    file_.path(), info.name, name);
+    throw_bad_input("{}: {} cannot hold tensor \"{}\": a value is not finite or beyond {:.2g}; f32 can",
+                    file_.path(), info.name, name, largest_in_gguf(tensors_[current_].type));
   }
   write(name, stored);
 }

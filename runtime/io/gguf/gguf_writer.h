@@ -34,8 +34,8 @@ class GgufWriter {
 
   /// The next bytes of the tensor `name`, which may come in several parts. CHECKs the order and the sizes.
   void write(std::string_view name, std::span<const std::byte> bytes);
-  /// The next values, whole blocks of them, in the tensor's type (f32, f16, bf16, q8_0). UserError(bad_input)
-  /// naming the tensor when q8_0 cannot hold them.
+  /// The next values, whole blocks of them, in the tensor's type (encode_gguf()). UserError(bad_input) naming
+  /// the tensor when its blocks cannot hold them.
   void write_values(std::string_view name, std::span<const float> values);
   /// CHECKs that every tensor is complete; then as AtomicFileWriter::commit.
   void commit();

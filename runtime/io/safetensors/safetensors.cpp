@@ -36,7 +36,11 @@ constexpr std::array<std::pair<DType, std::string_view>, 9> kDTypeNames = {{{DTy
                                                                             {DType::f8e4m3, "F8_E4M3"},
                                                                             {DType::f8e5m2, "F8_E5M2"}}};
 
-std::string_view stored_name(DType dtype) {
+/// Signed bytes, which nothing computes with.
+constexpr std::string_view kSignedBytes = "I8";
+
+std::string_view stored_name(DType dtype, bool is_signed = false) {
+  if (is_signed) return kSignedBytes;
   return std::ranges::find(kDTypeNames, dtype, [](const auto& pair) { return pair.first; })->second;
 }
 
@@ -94,10 +98,14 @@ class Entry {
     for (const auto& [dtype, name] : kDTypeNames) {
       if (value == name) return dtype;
     }
+    if (is_signed()) return DType::u8;
     std::vector<std::string_view> known;
     for (const auto& [dtype, name] : kDTypeNames) known.push_back(name);
+    known.push_back(kSignedBytes);
     throw_bad_input("{} has dtype {}; supported are {}", where_, value.dump(), fmt::join(known, ", "));
   }
+
+  bool is_signed() const { return member("dtype") == kSignedBytes; }
 
   std::vector<int64_t> integers(const char* key) const {
     const json& value = member(key);
@@ -158,7 +166,7 @@ StoredTensor read_entry(const Entry& entry, std::span<const std::byte> data) {
                     fmt::join(dims, ", "), stored_name(dtype), bytes ? fmt::to_string(*bytes) : "over 2^63",
                     offsets[0], offsets[1], offsets[1] - offsets[0]);
   }
-  return {dtype, Shape(dims), between(data, offsets)};
+  return {dtype, Shape(dims), between(data, offsets), entry.is_signed()};
 }
 
 TextMap read_metadata(const json& value, const std::string& path) {
@@ -198,8 +206,9 @@ std::string make_header(const std::vector<TensorSpec>& tensors, const TextMap& m
   for (const TensorSpec& spec : tensors) {
     TRIREME_CHECK(spec.name != kMetadata && !header.contains(spec.name), "tensor {} twice", spec.name);
     const int64_t end = offset + bytes_of(spec);
-    header[spec.name] = {
-        {"dtype", stored_name(spec.dtype)}, {"shape", spec.shape.dims()}, {"data_offsets", {offset, end}}};
+    header[spec.name] = {{"dtype", stored_name(spec.dtype, spec.is_signed)},
+                         {"shape", spec.shape.dims()},
+                         {"data_offsets", {offset, end}}};
     offset = end;
   }
   // Metadata may quote a path that is not UTF-8.

@@ -23,6 +23,7 @@ struct StoredTensor {
   DType dtype;
   Shape shape;
   std::span<const std::byte> bytes;  ///< little endian, row-major, as long as the reader; may be unaligned
+  bool is_signed = false;            ///< of u8: the bytes are signed numbers ("I8")
 };
 
 class SafetensorsReader {
@@ -51,6 +52,7 @@ struct TensorSpec {
   std::string name;
   DType dtype;
   Shape shape;
+  bool is_signed = false;  ///< of u8: signed numbers ("I8")
 };
 
 /// What a file with these tensors begins with, in this order and without gaps: eight bytes of length and the

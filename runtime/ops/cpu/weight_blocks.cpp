@@ -171,8 +171,8 @@ void encode_q8_0(std::span<const float> values, std::span<std::byte> blocks) {
             reinterpret_cast<uint8_t*>(blocks.data()));
 }
 
-bool can_encode_q8_0(std::span<const float> values) {
-  return are_within(values.data(), std::ssize(values), 127.0f * 65504.0f);
+bool can_encode(BlockType type, std::span<const float> values) {
+  return are_within(values.data(), std::ssize(values), largest_in(type));
 }
 
 void decode_fp16(std::span<const std::byte> stored, std::span<float> values) {

@@ -133,6 +133,7 @@ void copy_blocks(Context&, const KeyValueBlocks&, const std::vector<int32_t>&, c
   missing("copy_blocks");
 }
 void packed_linear(Context&, CT, const PackedWeight&, Activations, CT, CC) { missing("packed_linear"); }
+void order_columns(Context&, CT, CT, CT) { missing("order_columns"); }
 void packed_grouped_linear(Context&, CT, Counts, const PackedWeight&, Activations, CT) {
   missing("packed_grouped_linear");
 }
@@ -140,7 +141,7 @@ void packed_embedding(Context&, CT, const PackedWeight&, const TablePart&, CT, C
   missing("packed_embedding");
 }
 int64_t packed_bytes(const PackedSpec&, int64_t, int64_t, int64_t) { missing("packed_bytes"); }
-Tensor pack_integers(Context&, const PackedSpec&, int64_t, int64_t, int64_t, const ReadIntegers&) {
+Tensor pack_integers(Context&, const PackedSpec&, DType, int64_t, int64_t, int64_t, const ReadCodes&) {
   missing("pack_integers");
 }
 Tensor pack_floats(Context&, PackedFormat, int64_t, int64_t, int64_t, const ReadRow&) {

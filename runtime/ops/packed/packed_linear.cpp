@@ -17,7 +17,30 @@ void expect_output(const char* op, const Tensor& x, const Columns& y) {
                 trireme::to_string(y.dtype()), trireme::to_string(x.dtype()));
 }
 
+/// x by the places that its inputs have in rows of w.
+Tensor by_places(Context& ctx, const Tensor& x, std::span<const int64_t> counts, const PackedWeight& w) {
+  if (!w.order) return x;
+  const Tensor ordered = Tensor::empty(ctx, x.shape(), x.dtype(), MemoryCategory::buffers);
+  int64_t row = 0;
+  for (int64_t m = 0; m < w.matrices; ++m) {
+    const int64_t end = row + counts[static_cast<size_t>(m)];
+    if (end > row) order_columns(ctx, x.slice(row, end), w.order.slice(m, m + 1), ordered.slice(row, end));
+    row = end;
+  }
+  return ordered;
+}
+
 }  // namespace
+
+void order_columns(Context& ctx, const Tensor& x, const Tensor& order, const Tensor& out) {
+  expect_compute_type("order_columns", "x", x);
+  expect_shape("order_columns", "x", x, {x.dim(0), order.numel()});
+  expect_dtype("order_columns", "order", order, DType::i32);
+  expect_shape("order_columns", "out", out, x.shape());
+  expect_dtype("order_columns", "out", out, x.dtype());
+  if (x.dim(0) == 0) return;
+  TRIREME_DISPATCH(order_columns, ctx, x, order, out);
+}
 
 void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, Activations activations,
                    const Tensor& bias, const Columns& y) {
@@ -32,7 +55,9 @@ void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, Activat
   }
   expect_on_device("packed_linear", ctx.device(), w.data);
   if (x.dim(0) == 0) return;
-  TRIREME_DISPATCH_WORK(work_of(x, w, y), packed_linear, ctx, x, w, activations, bias, y);
+  const int64_t rows = x.dim(0);
+  const Tensor placed = by_places(ctx, x, {&rows, 1}, w);
+  TRIREME_DISPATCH_WORK(work_of(x, w, y), packed_linear, ctx, placed, w, activations, bias, y);
 }
 
 void packed_grouped_linear(Context& ctx, const Tensor& x, std::span<const int64_t> counts,
@@ -47,7 +72,8 @@ void packed_grouped_linear(Context& ctx, const Tensor& x, std::span<const int64_
   expect_shape("packed_grouped_linear", "y", y, {x.dim(0), w.outputs});
   expect_on_device("packed_grouped_linear", ctx.device(), w.data);
   if (x.dim(0) == 0) return;
-  TRIREME_DISPATCH_WORK(work_of(x, w, y), packed_grouped_linear, ctx, x, counts, w, activations, y);
+  const Tensor placed = by_places(ctx, x, counts, w);
+  TRIREME_DISPATCH_WORK(work_of(x, w, y), packed_grouped_linear, ctx, placed, counts, w, activations, y);
 }
 
 void packed_embedding(Context& ctx, const Tensor& ids, const PackedWeight& table, const TablePart& part,

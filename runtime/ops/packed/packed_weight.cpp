@@ -23,29 +23,49 @@ void check_sizes(const char* op, const PackedSpec& spec, int64_t matrices, int64
                 spec.symmetric ? "symmetric" : "asymmetric");
 }
 
-PackedWeight on_cpu(Context& ctx, const PackedSpec& spec, int64_t matrices, int64_t outputs, int64_t inputs) {
-  const int64_t bytes = is_integer(spec.format) ? cpu::integers_bytes(spec, matrices, outputs, inputs)
-                                                : matrices * cpu::floats_bytes(spec.format, outputs, inputs);
-  return {spec, matrices, outputs, inputs, Tensor::empty(ctx, {bytes}, DType::u8, MemoryCategory::weights)};
+/// Gives it memory.
+void allocate(Context& ctx, PackedWeight& w) {
+  const int64_t bytes = is_integer(w.spec.format)
+                            ? cpu::integers_bytes(w)
+                            : w.matrices * cpu::floats_bytes(w.spec.format, w.outputs, w.inputs);
+  w.data = Tensor::empty(ctx, {bytes}, DType::u8, MemoryCategory::weights);
 }
 
 bool is_cpu(const Context& ctx) { return ctx.device().type == DeviceType::cpu; }
 
-/// Codes of rows for a device that has no quantizer of its own.
-cuda::ReadIntegers coded(const PackedSpec& spec, int64_t inputs, const ReadRow& row) {
-  return [=, &row](int64_t r, const cuda::IntegerRow& to) {
+ReadCodes quantized(const PackedSpec& spec, int64_t inputs, const ReadRow& row) {
+  return [=, &row](int64_t r, const CodedRow& to) {
     std::vector<float> values(static_cast<size_t>(inputs));
     row(r, values);
-    const int64_t wrong = quantize_row(spec, values, {to.codes, to.scales, to.zeros});
+    const int64_t wrong = quantize_row(spec, values, to);
     if (wrong >= 0) refuse_value(spec, r, wrong, values[static_cast<size_t>(wrong)]);
   };
 }
 
+/// From the order of places to that of inputs.
+void put_in_order(Context& ctx, const PackedWeight& w, int64_t matrix, std::span<float> values) {
+  std::vector<int32_t> order(values.size());
+  ctx.stream().copy(order.data(), w.order.slice(matrix, matrix + 1).raw(), 4 * order.size());
+  ctx.stream().synchronize();
+  const std::vector<float> places(values.begin(), values.end());
+  for (size_t j = 0; j < places.size(); ++j) values[static_cast<size_t>(order[j])] = places[j];
+}
+
 }  // namespace
 
+void pack_codes(Context& ctx, PackedWeight& w, const ReadCodes& row) {
+  check_sizes("pack_codes", w.spec, w.matrices, w.outputs, w.inputs);
+  if (is_cpu(ctx)) {
+    allocate(ctx, w);
+    cpu::pack_integers(ctx, w, row);
+  } else {
+    w.data = cuda::pack_integers(ctx, w.spec, w.scales, w.matrices, w.outputs, w.inputs, row);
+  }
+}
+
 std::string to_string(const PackedSpec& spec) {
-  constexpr const char* kNames[] = {"f32",  "bf16", "f16",  "q8_0", "q4_0",
-                                    "q4_1", "q4_k", "q6_k", "int8", "int4"};
+  constexpr const char* kNames[] = {"f32",  "bf16", "f16",  "q8_0", "q4_0", "q4_1",
+                                    "q4_k", "q6_k", "int8", "int4", "fp8"};
   std::string name = kNames[static_cast<size_t>(spec.format)];
   if (!has_groups(spec.format)) return name;
   name += spec.group == 0 ? " per channel" : fmt::format(" in groups of {}", spec.group);
@@ -57,16 +77,17 @@ bool is_integer(PackedFormat format) { return format >= PackedFormat::q8_0; }
 PackedWeight pack_rows(Context& ctx, const PackedSpec& spec, int64_t matrices, int64_t outputs,
                        int64_t inputs, const ReadRow& row) {
   check_sizes("pack_rows", spec, matrices, outputs, inputs);
-  TRIREME_CHECK(has_groups(spec.format) || !is_integer(spec.format), "pack_rows: {} from values",
+  TRIREME_CHECK(!is_integer(spec.format) || spec.format >= PackedFormat::int8, "pack_rows: {} from values",
                 to_string(spec));
-  if (!is_cpu(ctx)) {
-    return {spec, matrices, outputs, inputs,
-            is_integer(spec.format)
-                ? cuda::pack_integers(ctx, spec, matrices, outputs, inputs, coded(spec, inputs, row))
-                : cuda::pack_floats(ctx, spec.format, matrices, outputs, inputs, row)};
+  PackedWeight w{spec, matrices, outputs, inputs, {}};
+  if (is_integer(spec.format)) {
+    pack_codes(ctx, w, quantized(spec, inputs, row));
+  } else if (is_cpu(ctx)) {
+    allocate(ctx, w);
+    cpu::pack_floats(ctx, w, row);
+  } else {
+    w.data = cuda::pack_floats(ctx, spec.format, matrices, outputs, inputs, row);
   }
-  PackedWeight w = on_cpu(ctx, spec, matrices, outputs, inputs);
-  is_integer(spec.format) ? cpu::pack_integers(ctx, w, row) : cpu::pack_floats(ctx, w, row);
   return w;
 }
 
@@ -74,11 +95,12 @@ PackedWeight pack_stored(Context& ctx, PackedFormat format, int64_t matrices, in
                          const StoredRow& row) {
   const PackedSpec spec{format};
   check_sizes("pack_stored", spec, matrices, outputs, inputs);
-  TRIREME_CHECK(!has_groups(format), "pack_stored: {} has no stored form", to_string(spec));
+  TRIREME_CHECK(format < PackedFormat::int8, "pack_stored: {} has no stored form", to_string(spec));
   if (!is_cpu(ctx)) {
     return {spec, matrices, outputs, inputs, cuda::pack_stored(ctx, format, matrices, outputs, inputs, row)};
   }
-  PackedWeight w = on_cpu(ctx, spec, matrices, outputs, inputs);
+  PackedWeight w{spec, matrices, outputs, inputs, {}};
+  allocate(ctx, w);
   is_integer(format) ? cpu::pack_stored_integers(ctx, w, row) : cpu::pack_stored_floats(ctx, w, row);
   return w;
 }
@@ -86,8 +108,12 @@ PackedWeight pack_stored(Context& ctx, PackedFormat format, int64_t matrices, in
 void unpack_row(Context& ctx, const PackedWeight& w, int64_t row, std::span<float> values) {
   TRIREME_CHECK(row >= 0 && row < w.rows() && std::ssize(values) == w.inputs,
                 "unpack_row: {} values for row {} of {} rows of {}", values.size(), row, w.rows(), w.inputs);
-  if (!is_cpu(ctx)) return cuda::unpack_row(ctx, w, row, values);
-  is_integer(w.spec.format) ? cpu::unpack_integers(w, row, values) : cpu::floats_unpack_row(w, row, values);
+  if (is_cpu(ctx)) {
+    is_integer(w.spec.format) ? cpu::unpack_integers(w, row, values) : cpu::floats_unpack_row(w, row, values);
+  } else {
+    cuda::unpack_row(ctx, w, row, values);
+  }
+  if (w.order) put_in_order(ctx, w, row / w.outputs, values);
 }
 
 }  // namespace trireme::ops

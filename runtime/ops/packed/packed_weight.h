@@ -12,8 +12,8 @@
 namespace trireme::ops {
 
 /// How numbers are stored. q8_0 to q6_k: ggml's blocks (ops/weight_blocks.h), whose values are kept bit for
-/// bit. int8, int4: our own groups.
-enum class PackedFormat : uint8_t { f32, bf16, f16, q8_0, q4_0, q4_1, q4_k, q6_k, int8, int4 };
+/// bit. int8, int4: our own groups. fp8: E4M3 (OFP8) with a scale for each output.
+enum class PackedFormat : uint8_t { f32, bf16, f16, q8_0, q4_0, q4_1, q4_k, q6_k, int8, int4, fp8 };
 
 struct PackedSpec {
   PackedFormat format = PackedFormat::f32;
@@ -29,7 +29,7 @@ struct PackedSpec {
 
 /// "q4_1", "int4 in groups of 64, asymmetric".
 std::string to_string(const PackedSpec& spec);
-/// Whether numbers are integers with scales.
+/// Whether numbers are codes with scales: integers, or those of fp8.
 bool is_integer(PackedFormat format);
 
 /// `matrices` matrices [outputs, inputs] one below the other (more than one: of experts). Immutable; copies
@@ -40,6 +40,11 @@ struct PackedWeight {
   int64_t outputs = 0;
   int64_t inputs = 0;
   Tensor data;  ///< u8; the layout is that of the device's kernels
+  /// How scales of int8 and int4 are stored: as bf16, or as f32 where a scale is no number of bf16. Those of
+  /// fp8 are f32 always.
+  DType scales = DType::bf16;
+  /// i32 [matrices, inputs], or none: place j of a row has the weight of input order[matrix, j].
+  Tensor order = {};
 
   int64_t rows() const { return matrices * outputs; }
 };
@@ -49,9 +54,9 @@ using ReadRow = std::function<void(int64_t row, std::span<float> values)>;
 /// Where the stored bytes of a row begin (whole blocks; perhaps unaligned); called from several threads.
 using StoredRow = std::function<const std::byte*(int64_t row)>;
 
-/// Packs values: f32 as they are, bf16 and f16 rounded to nearest even, int8 and int4 rounded to the nearest
-/// of each group's numbers. Not for ggml's blocks. UserError (bad_input) for a value that is not finite where
-/// the format is an integer's.
+/// Packs values: f32 as they are, bf16 and f16 rounded to nearest even, int8, int4 and fp8 rounded to the
+/// nearest of each group's numbers (quantize_row.h). Not for ggml's blocks. UserError (bad_input) for a value
+/// that is not finite where the format has scales.
 PackedWeight pack_rows(Context& ctx, const PackedSpec& spec, int64_t matrices, int64_t outputs,
                        int64_t inputs, const ReadRow& row);
 /// Packs rows of ggml's blocks, or of bf16 or f16 numbers or floats, without changing a value. `inputs` is a

@@ -10,7 +10,7 @@ namespace trireme::watch {
 namespace {
 
 constexpr size_t kMostGroups = 6;
-constexpr size_t kMostFrames = 10;
+constexpr size_t kShownFrames = 10;
 
 /// Without the library that it is in.
 std::string function_of(const std::string& frame) {
@@ -29,7 +29,7 @@ std::string stack_line(const StackGroup& group) {
   std::vector<std::string> shown;
   for (const std::string& frame : group.frames) {
     if (shown.empty() || !is_of_system(frame)) shown.push_back(function_of(frame));
-    if (shown.size() == kMostFrames) break;
+    if (shown.size() == kShownFrames) break;
   }
   return fmt::format("  stack of {}: {}", ranks_text(group.ranks), fmt::join(shown, " < "));
 }

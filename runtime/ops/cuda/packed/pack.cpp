@@ -102,10 +102,10 @@ int64_t packed_bytes(const PackedSpec& spec, int64_t matrices, int64_t outputs, 
   return PackedLayout(spec, matrices, outputs, inputs).bytes();
 }
 
-Tensor pack_integers(Context& ctx, const PackedSpec& spec, int64_t matrices, int64_t outputs, int64_t inputs,
-                     const ReadIntegers& row) {
-  const PackedLayout l(spec, matrices, outputs, inputs);
-  TRIREME_CHECK(l.kind == ScaleKind::groups, "{} are no integers in groups", to_string(spec));
+Tensor pack_integers(Context& ctx, const PackedSpec& spec, DType scale_type, int64_t matrices,
+                     int64_t outputs, int64_t inputs, const ReadCodes& row) {
+  const PackedLayout l(spec, matrices, outputs, inputs, scale_type);
+  TRIREME_CHECK(spec.format >= PackedFormat::int8, "{} are no codes in groups", to_string(spec));
   const int64_t groups = inputs == 0 ? 0 : l.group_of(inputs - 1) + 1;
   return pack_tiles(ctx, l, [&](int64_t r, int output, const TileWriter& to) {
     std::vector<uint8_t> codes(static_cast<size_t>(inputs)), zeros(static_cast<size_t>(groups));
@@ -114,10 +114,14 @@ Tensor pack_integers(Context& ctx, const PackedSpec& spec, int64_t matrices, int
     for (int64_t i = 0; i < inputs; ++i) to.code(output, i, codes[static_cast<size_t>(i)]);
     for (int64_t g = 0; g < groups; ++g) {
       const auto at = static_cast<size_t>(g);
-      const bf16 scale(scales[at]);
-      TRIREME_CHECK(static_cast<float>(scale) == scales[at], "row {}, group {}: a scale of {} is no bf16", r,
-                    g, scales[at]);
-      to.scale(l.fine, g, output, 1, 0, scale.bits);
+      if (l.kind == ScaleKind::wide_groups) {
+        to.scale(l.fine, g, output, 1, 0, scales[at]);
+      } else {
+        const bf16 scale(scales[at]);
+        TRIREME_CHECK(static_cast<float>(scale) == scales[at], "row {}, group {}: a scale of {} is no bf16",
+                      r, g, scales[at]);
+        to.scale(l.fine, g, output, 1, 0, scale.bits);
+      }
       if (l.has_zeros) {
         to.scale(l.coarse, g, output, 1, 0, zeros[at]);
       } else {

@@ -155,6 +155,28 @@ struct Codes8 {
   }
 };
 
+/// E4M3, where Codes8 has integers: numbers of bf16 and of fp16 too.
+struct CodesFp8 {
+  static constexpr int kStepsAGroup = 2, kAhead = 2;
+  static constexpr bool kIsInteger = true;
+  Codes8 bytes;
+
+  __device__ void load(const std::byte* unit, int lane) { bytes.load(unit, lane); }
+  template <class T>
+  __device__ TileA tile(int step, const float (&)[2], T) const {
+    TileA a;
+#pragma unroll
+    for (int p = 0; p < 4; ++p) a.pairs[p] = pair_of<T>(number(step, p, 0), number(step, p, 1));
+    return a;
+  }
+  __device__ float number(int step, int p, int e) const {
+    const unsigned code = bytes.word(step, p) >> (p % 2 * 16 + e * 8);
+    fp16 half;
+    half.bits = static_cast<uint16_t>((code & 0x80u) << 8 | (code & 0x7fu) << 7);
+    return 256.0f * widen(half);
+  }
+};
+
 /// Numbers of 16 bits, as they are.
 template <class Number>
 struct Codes16 {

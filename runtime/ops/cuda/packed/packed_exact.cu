@@ -15,6 +15,7 @@ void multiply_packed_exactly(Context& ctx, const ProductOperands<T>& p, const Ro
     if (l.bits == 16 && !l.is_bf16) return multiply_exactly<T, Codes16<fp16>>(ctx, p, groups);
   }
   if constexpr (std::is_same_v<T, float>) {
+    if (l.is_fp8) return multiply_exactly<T, CodesFp8>(ctx, p, groups);
     if (l.bits == 4) return multiply_exactly<T, Codes4>(ctx, p, groups);
     if (l.bits == 6) return multiply_exactly<T, Codes6>(ctx, p, groups);
     if (l.bits == 8) return multiply_exactly<T, Codes8>(ctx, p, groups);

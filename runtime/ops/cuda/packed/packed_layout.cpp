@@ -33,6 +33,8 @@ Numbers numbers_of(PackedFormat format) {
       return {8, ScaleKind::groups, 128};
     case PackedFormat::int4:
       return {4, ScaleKind::groups, 8};
+    case PackedFormat::fp8:
+      return {8, ScaleKind::wide_groups, 0};
   }
   TRIREME_CHECK(false, "format {}", static_cast<int>(format));
 }
@@ -48,6 +50,8 @@ int64_t fine_bytes(const PackedLayout& l) {
       return l.units * 128;
     case ScaleKind::groups:
       return l.num_groups() * kTileOutputs * 2;
+    case ScaleKind::wide_groups:
+      return l.num_groups() * kTileOutputs * 4;
     default:
       return l.units * 64;
   }
@@ -59,6 +63,7 @@ int64_t coarse_bytes(const PackedLayout& l) {
     case ScaleKind::q6_k:
       return ceil_of(l.units, 4) * 32;
     case ScaleKind::groups:
+    case ScaleKind::wide_groups:
       return l.has_zeros ? l.num_groups() * kTileOutputs : 0;
     default:
       return 0;
@@ -68,7 +73,7 @@ int64_t coarse_bytes(const PackedLayout& l) {
 }  // namespace
 
 PackedLayout::PackedLayout(const PackedSpec& spec, int64_t num_matrices, int64_t num_outputs,
-                           int64_t num_inputs)
+                           int64_t num_inputs, DType scales)
     : matrices(num_matrices),
       outputs(num_outputs),
       inputs(num_inputs),
@@ -80,7 +85,9 @@ PackedLayout::PackedLayout(const PackedSpec& spec, int64_t num_matrices, int64_t
   zero = numbers.zero;
   has_minima = kind == ScaleKind::minima || kind == ScaleKind::q4_k;
   is_bf16 = spec.format == PackedFormat::bf16;
-  if (kind == ScaleKind::groups) {
+  is_fp8 = spec.format == PackedFormat::fp8;
+  if (kind == ScaleKind::groups && scales == DType::f32) kind = ScaleKind::wide_groups;
+  if (kind == ScaleKind::groups || kind == ScaleKind::wide_groups) {
     const int64_t g = spec.group;
     TRIREME_CHECK(g == 0 || g == 32 || g == 64 || g == 128, "groups of {} inputs", g);
     group_shift = g == 0 ? 62 : std::countr_zero(static_cast<uint64_t>(g));

@@ -19,11 +19,12 @@ inline constexpr int kUnitVectors = 32 * kLaneVector;  // bytes: one vector of e
 /// How scales are stored: for each group of lanes g those of outputs g and g + 8 are neighbours.
 enum class ScaleKind : uint8_t {
   none,
-  halves,  ///< fp16 for each 32 inputs: [unit][g][2 groups][2]
-  minima,  ///< the same, and fp16 minima: [unit][g][scale, min][2 groups][2]
-  q4_k,    ///< [unit][g][scale, min][2 groups][2] of 8 bits; coarse: fp16 [unit / 4][g][scale, min][2]
-  q6_k,    ///< [unit][g][4 groups][2] of 8 bits, signed; coarse: fp16 [unit / 4][g][2]
-  groups,  ///< bf16 [group][g][2]; coarse, where asymmetric: zeros of 8 bits [group][g][2]
+  halves,       ///< fp16 for each 32 inputs: [unit][g][2 groups][2]
+  minima,       ///< the same, and fp16 minima: [unit][g][scale, min][2 groups][2]
+  q4_k,         ///< [unit][g][scale, min][2 groups][2] of 8 bits; coarse: fp16 [unit / 4][g][scale, min][2]
+  q6_k,         ///< [unit][g][4 groups][2] of 8 bits, signed; coarse: fp16 [unit / 4][g][2]
+  groups,       ///< bf16 [group][g][2]; coarse, where asymmetric: zeros of 8 bits [group][g][2]
+  wide_groups,  ///< the same with scales of f32
 };
 
 /// Where one number lies in its tile's memory: `bits` of them from bit `shift` of the byte on. Of six bits
@@ -46,10 +47,14 @@ struct PackedLayout {
   bool has_zeros = false;
   bool has_minima = false;
   bool is_bf16 = false;
+  bool is_fp8 = false;  // codes are those of E4M3
 
   PackedLayout() = default;
-  PackedLayout(const PackedSpec& spec, int64_t num_matrices, int64_t num_outputs, int64_t num_inputs);
-  explicit PackedLayout(const PackedWeight& w) : PackedLayout(w.spec, w.matrices, w.outputs, w.inputs) {}
+  /// scales: PackedWeight::scales.
+  PackedLayout(const PackedSpec& spec, int64_t num_matrices, int64_t num_outputs, int64_t num_inputs,
+               DType scales = DType::bf16);
+  explicit PackedLayout(const PackedWeight& w)
+      : PackedLayout(w.spec, w.matrices, w.outputs, w.inputs, w.scales) {}
 
   int64_t bytes() const { return matrices * tiles * tile_bytes; }
   constexpr int64_t num_groups() const { return group_of(units * kUnitInputs - 1) + 1; }
@@ -106,6 +111,12 @@ constexpr float widened_bf16(uint16_t bits) {
   return static_cast<float>(number);
 }
 
+/// Of a code that is no NaN. The bits of fp16 are a sign, a bit of the exponent that is zero, and the code's,
+/// for a number 2^8 times smaller.
+constexpr float widened_fp8(unsigned code) {
+  return 256.0f * widened_half(static_cast<uint16_t>((code & 0x80u) << 8 | (code & 0x7fu) << 7));
+}
+
 template <class Tile>
 constexpr PackedLayout::Scales PackedLayout::scales(const Tile& tile, int output, int64_t input) const {
   const int64_t unit = input / kUnitInputs, coarse_row = unit / 4;
@@ -132,10 +143,12 @@ constexpr PackedLayout::Scales PackedLayout::scales(const Tile& tile, int output
                   static_cast<float>(static_cast<int8_t>(static_cast<uint8_t>(byte_at(4, of_16)))),
               0, zero};
     }
-    case ScaleKind::groups: {
+    case ScaleKind::groups:
+    case ScaleKind::wide_groups: {
       const int64_t group = group_of(input);
-      return {widened_bf16(tile.u16(fine + scale_byte(group, output, 1, 0, 2))), 0,
-              has_zeros ? tile.u8(coarse + scale_byte(group, output, 1, 0, 1)) : zero};
+      return {kind == ScaleKind::groups ? widened_bf16(tile.u16(fine + scale_byte(group, output, 1, 0, 2)))
+                                        : tile.f32(fine + scale_byte(group, output, 1, 0, 4)),
+              0, has_zeros ? tile.u8(coarse + scale_byte(group, output, 1, 0, 1)) : zero};
     }
   }
   return {};
@@ -146,6 +159,7 @@ constexpr float PackedLayout::value(const Tile& tile, int output, int64_t input)
   const CodePlace at = code(output, input);
   if (bits == 32) return tile.f32(at.byte);
   if (bits == 16) return is_bf16 ? widened_bf16(tile.u16(at.byte)) : widened_half(tile.u16(at.byte));
+  if (is_fp8) return scales(tile, output, input).scale * widened_fp8(static_cast<unsigned>(tile.u8(at.byte)));
   int number = tile.u8(at.byte) >> at.shift & (bits == 8 ? 0xff : 0xf);
   if (bits == 6) number |= (tile.u8(at.high) >> at.high_shift & 3) << 4;
   const Scales s = scales(tile, output, input);

@@ -14,6 +14,7 @@ void multiply(Context& ctx, const ProductOperands<T>& p, const RowGroups& groups
   const PackedLayout& l = p.layout;
   if constexpr (!std::is_same_v<T, float>) {
     if (l.bits == 16 && l.is_bf16 == std::is_same_v<T, bf16>) return multiply_packed_16<T>(ctx, p, groups);
+    if (l.is_fp8) return multiply_packed_fp8<T>(ctx, p, groups);
     if (l.bits == 4) return multiply_packed_4<T>(ctx, p, groups);
     if (l.bits == 6) return multiply_packed_6<T>(ctx, p, groups);
     if (l.bits == 8) return multiply_packed_8<T>(ctx, p, groups);
@@ -25,9 +26,27 @@ void multiply(Context& ctx, const ProductOperands<T>& p, const RowGroups& groups
 size_t class_of(int64_t rows) { return rows <= 8 ? 0 : rows <= 32 ? 1 : 2; }
 
 template <class T>
+struct OrderColumns {
+  const T* x;
+  const int32_t* order;
+  int64_t width;
+  T* out;
+
+  __device__ void operator()(int64_t row, int64_t column, int count) const {
+    float values[kPack] = {};
+    for (int j = 0; j < count; ++j) {
+      expect_index(order[column + j], width);
+      values[j] = widen(x[row * width + order[column + j]]);
+    }
+    store(out + row * width + column, count, values);
+  }
+};
+
+template <class T>
 struct EmbeddingOfPacked {
   PackedLayout layout;
   const std::byte* table;
+  const int32_t* order;            // or null
   const int32_t *ids, *positions;  // positions and places may be null, together
   const T* places;
   int64_t first, total, num_places;
@@ -45,6 +64,7 @@ struct EmbeddingOfPacked {
     const int64_t row = ids[n] - first;
     expect_index(ids[n], total);
     float sum[kPack] = {};
+    if (order != nullptr) return put_in_order(n, row, column, count);
     if (row >= 0 && row < layout.outputs) {
       const Tile tile{table + row / kTileOutputs * layout.tile_bytes};
       for (int j = 0; j < count; ++j) {
@@ -60,6 +80,21 @@ struct EmbeddingOfPacked {
     }
     store(out + n * layout.inputs + column, count, sum);
   }
+
+  /// Places [column, column + count), each where its input belongs.
+  __device__ void put_in_order(int64_t n, int64_t row, int64_t column, int count) const {
+    const bool is_here = row >= 0 && row < layout.outputs;
+    const Tile tile{table + (is_here ? row / kTileOutputs * layout.tile_bytes : 0)};
+    if (positions != nullptr) expect_index(positions[n], num_places);
+    for (int j = 0; j < count; ++j) {
+      const int64_t input = order[column + j];
+      float sum = 0;
+      if (is_here)
+        sum = widen(narrowed<T>(layout.value(tile, static_cast<int>(row % kTileOutputs), column + j)));
+      if (positions != nullptr) sum += widen(places[positions[n] * layout.inputs + input]);
+      out[n * layout.inputs + input] = narrowed<T>(sum);
+    }
+  }
 };
 
 }  // namespace
@@ -69,6 +104,13 @@ void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, Activat
   RowGroups groups;
   groups.add({0, x.dim(0), 0});
   with_compute_type(x.dtype(), [&]<class T>(T) { multiply(ctx, ProductOperands<T>(x, w, bias, y), groups); });
+}
+
+void order_columns(Context& ctx, const Tensor& x, const Tensor& order, const Tensor& out) {
+  with_compute_type(x.dtype(), [&]<class T>(T) {
+    launch_rows(ctx, x.dim(0), x.dim(1),
+                OrderColumns<T>{x.data<T>(), order.data<int32_t>(), x.dim(1), out.data<T>()});
+  });
 }
 
 void packed_grouped_linear(Context& ctx, const Tensor& x, std::span<const int64_t> counts,
@@ -96,11 +138,12 @@ void packed_grouped_linear(Context& ctx, const Tensor& x, std::span<const int64_
 void packed_embedding(Context& ctx, const Tensor& ids, const PackedWeight& table, const TablePart& part,
                       const Tensor& positions, const Tensor& position_table, const Tensor& out) {
   with_compute_type(out.dtype(), [&]<class T>(T) {
-    launch_rows(ctx, out.dim(0), table.inputs,
-                EmbeddingOfPacked<T>{PackedLayout(table), static_cast<const std::byte*>(table.data.raw()),
-                                     ids.data<int32_t>(), data_or_null<int32_t>(positions),
-                                     data_or_null<T>(position_table), part.first, part.total,
-                                     positions ? position_table.dim(0) : 0, out.data<T>()});
+    launch_rows(
+        ctx, out.dim(0), table.inputs,
+        EmbeddingOfPacked<T>{PackedLayout(table), static_cast<const std::byte*>(table.data.raw()),
+                             data_or_null<int32_t>(table.order), ids.data<int32_t>(),
+                             data_or_null<int32_t>(positions), data_or_null<T>(position_table), part.first,
+                             part.total, positions ? position_table.dim(0) : 0, out.data<T>()});
   });
 }
 

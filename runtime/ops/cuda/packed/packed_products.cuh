@@ -5,13 +5,15 @@
 
 namespace trireme::ops::cuda {
 
-/// On tensor cores, for weights of 4 bits, of 6 or 8, and floats of x's type.
+/// On tensor cores, for weights of 4 bits, of 6 or 8, of fp8, and floats of x's type.
 template <class T>
 void multiply_packed_4(Context& ctx, const ProductOperands<T>& p, const RowGroups& groups);
 template <class T>
 void multiply_packed_6(Context& ctx, const ProductOperands<T>& p, const RowGroups& groups);
 template <class T>
 void multiply_packed_8(Context& ctx, const ProductOperands<T>& p, const RowGroups& groups);
+template <class T>
+void multiply_packed_fp8(Context& ctx, const ProductOperands<T>& p, const RowGroups& groups);
 template <class T>
 void multiply_packed_16(Context& ctx, const ProductOperands<T>& p, const RowGroups& groups);
 

@@ -34,11 +34,17 @@ class UnitScales {
         set(0, two_words(l.fine, unit));
         words_.at[2] = reinterpret_cast<const unsigned*>(tile + l.coarse)[unit / 4 * 8 + g];
         break;
-      case ScaleKind::groups: {
+      case ScaleKind::groups:
+      case ScaleKind::wide_groups: {
         const int64_t first = l.group_of(unit * kUnitInputs), second = l.group_of(unit * kUnitInputs + 32);
-        const auto* of_groups = reinterpret_cast<const unsigned*>(tile + l.fine);
-        words_.at[0] = of_groups[first * 8 + g];
-        words_.at[1] = of_groups[second * 8 + g];
+        if (l.kind == ScaleKind::groups) {
+          const auto* of_groups = reinterpret_cast<const unsigned*>(tile + l.fine);
+          words_.at[0] = of_groups[first * 8 + g];
+          words_.at[1] = of_groups[second * 8 + g];
+        } else {
+          set(0, two_words(l.fine, first));
+          set(2, two_words(l.fine, second));
+        }
         if (!l.has_zeros) break;
         const auto* zeros = reinterpret_cast<const uint16_t*>(tile + l.coarse);
         zeros_ = zeros[first * 8 + g] | static_cast<unsigned>(zeros[second * 8 + g]) << 16;
@@ -73,7 +79,9 @@ class UnitScales {
           break;
         }
         case ScaleKind::groups:
-          s.scale[o] = __uint_as_float(words_.at[step / 2] >> 16 * o << 16);
+        case ScaleKind::wide_groups:
+          s.scale[o] = __uint_as_float(l.kind == ScaleKind::groups ? words_.at[step / 2] >> 16 * o << 16
+                                                                   : words_.at[step / 2 * 2 + o]);
           if (l.has_zeros) s.zero[o] = as_float(zeros_ >> 8 * of_32 & 0xffu);
       }
     }

@@ -41,7 +41,7 @@ struct Panel {
 struct PanelKernels {
   /// sums = x · w^T. Of every sub-block (16 inputs for q6_k, else 32) an exact sum s of q * (code - zero):
   /// sum = fma(s, w_scale * x_scale, sum); then, where weights have minima, sum = fma(minimum, sum_scaled,
-  /// sum).
+  /// sum). Null of fp8.
   void (*integers)(const Panel& panel, const QuantizedRows& x, int64_t rows, float* sums);
   /// One row of x, as many values as the panels have inputs with padding, by two panels: sums[2, 16], each
   /// sum = fma(weight, x, sum) in the order of inputs, from zero.
@@ -70,5 +70,7 @@ inline const IntegerKernels& integer_kernels() { return *all_integer_kernels().b
 /// x in blocks of 32. A block whose largest magnitude is below 2^-120 counts as zeros; one with a value
 /// that is not finite makes every sum NaN.
 void quantize_blocks(const float* x, int64_t blocks, QuantizedBlock* to);
+/// The same with one scale for all blocks.
+void quantize_whole_row(const float* x, int64_t blocks, QuantizedBlock* to);
 
 }  // namespace trireme::ops::cpu

@@ -27,7 +27,7 @@ struct PreparedX {
 };
 
 template <class T>
-void prepare_rows(Context& ctx, const Tensor& x, int64_t blocks, const PreparedX& to) {
+void prepare_rows(Context& ctx, const Tensor& x, int64_t blocks, bool one_scale, const PreparedX& to) {
   const int64_t inputs = x.dim(1), whole = blocks * kBlock;
   parallel_for(ctx.num_threads(), x.dim(0), row_grain(inputs), [&](int64_t begin, int64_t end) {
     std::vector<float> row(to.integers.data == nullptr ? 0 : static_cast<size_t>(whole));
@@ -36,7 +36,8 @@ void prepare_rows(Context& ctx, const Tensor& x, int64_t blocks, const PreparedX
       convert_range(x.data<T>() + r * inputs, values, inputs);
       std::fill(values + inputs, values + whole, 0.0f);
       if (row.empty()) continue;
-      quantize_blocks(values, blocks, const_cast<QuantizedBlock*>(to.integers.data) + r * to.integers.stride);
+      auto* quantized = const_cast<QuantizedBlock*>(to.integers.data) + r * to.integers.stride;
+      one_scale ? quantize_whole_row(values, blocks, quantized) : quantize_blocks(values, blocks, quantized);
     }
   });
 }
@@ -50,15 +51,16 @@ PreparedX prepare(Context& ctx, const Tensor& x, int64_t blocks, Activations act
   // An odd number of lines from row to row: rows at distances of 4 KiB would compete for few sets of the
   // cache.
   constexpr int64_t kLine = sizeof(QuantizedBlock);
-  const int64_t lines = activations == Activations::int8 ? blocks : blocks * kBlock * 4 / kLine;
+  const bool one_scale = activations == Activations::int8_rows;
+  const int64_t lines = activations == Activations::exact ? blocks * kBlock * 4 / kLine : blocks;
   const int64_t stride = lines | 1;
   to.memory = Tensor::empty(ctx, {x.dim(0) * stride * kLine}, DType::u8, MemoryCategory::buffers);
-  if (activations == Activations::int8) {
+  if (activations != Activations::exact) {
     to.integers = {static_cast<const QuantizedBlock*>(to.memory.raw()), stride};
   } else {
     to.floats = {static_cast<const float*>(to.memory.raw()), stride * kLine / 4};
   }
-  with_compute_type(x.dtype(), [&]<class T>(T) { prepare_rows<T>(ctx, x, blocks, to); });
+  with_compute_type(x.dtype(), [&]<class T>(T) { prepare_rows<T>(ctx, x, blocks, one_scale, to); });
   return to;
 }
 
@@ -90,7 +92,7 @@ class Product {
   Product(const PackedWeight& w, const PreparedX& x, const Tensor& bias, const Columns& y,
           const IntegerKernels& kernels)
       : w_(w),
-        layout_(panel_layout(w.spec, w.inputs)),
+        layout_(panel_layout(w)),
         x_(x),
         y_(y),
         kernels_(kernels),
@@ -173,7 +175,8 @@ class Product {
 void integers_linear(Context& ctx, const Tensor& x, std::span<const int64_t> counts, const PackedWeight& w,
                      Activations activations, const Tensor& bias, const Columns& y,
                      const IntegerKernels& kernels) {
-  const PanelLayout layout = panel_layout(w.spec, w.inputs);
+  const PanelLayout layout = panel_layout(w);
+  if (w.spec.format == PackedFormat::fp8) activations = Activations::exact;
   const PreparedX prepared = prepare(ctx, x, layout.blocks, activations);
   const Product product(w, prepared, bias, y, kernels);
   const std::vector<PanelTask> tasks =

@@ -108,6 +108,18 @@ TRIREME_LANES Floats fma(const Floats& a, const Floats& b, const Floats& c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
 
+// Input j of a line of E4M3, times 2^-8: the bits of fp16 are a sign, a bit of the exponent that is zero, and
+// the code's.
+template <int j>
+TRIREME_LANES Floats small_fp8(const Ints& line) {
+  const __m256i here = j < 2 ? line.low : line.high;
+  const __m256i upper = j % 2 == 0 ? _mm256_slli_epi16(here, 8) : here;
+  const __m256i halves =
+      _mm256_and_si256(_mm256_srai_epi16(upper, 1), _mm256_set1_epi16(static_cast<int16_t>(0xbf80)));
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+          _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+}
+
 // Sums of two products have to fit 16 bits, those with codes of 8 bits need not: they are taken in halves.
 template <int kBits>
 TRIREME_LANES __m256i products_of(__m256i codes, __m256i x) {

@@ -102,6 +102,20 @@ TRIREME_LANES Floats fma(const Floats& a, const Floats& b, const Floats& c) {
   TRIREME_EACH_LANE(Floats, std::fma(a.of[lane], b.of[lane], c.of[lane]));
 }
 
+/// Input j of a line of E4M3, times 2^-8: the bits of fp16 are a sign, a bit of the exponent that is zero,
+/// and the code's.
+template <int j>
+TRIREME_LANES Floats small_fp8(const Ints& line) {
+  Floats out;
+  for (int lane = 0; lane < 16; ++lane) {
+    const uint32_t code = line.of[j / 2 * 8 + lane / 2] >> (lane % 2 * 16 + j % 2 * 8);
+    fp16 half;
+    half.bits = static_cast<uint16_t>((code & 0x80) << 8 | (code & 0x7f) << 7);
+    out.of[lane] = half;
+  }
+  return out;
+}
+
 /// sum + the products of a lane's four codes, of kBits bits, with the four numbers at x.
 template <int kBits>
 TRIREME_LANES Ints add_products(const Ints& sum, const Ints& codes, const int8_t* x) {

@@ -29,6 +29,11 @@ struct Lane {
                                 int64_t place = 0) const {
     std::memcpy(panel + layout.scale_at(group, per_group, place) + lane * 2, half, 2);
   }
+  void put_scale(int64_t group, float scale) const {
+    const bf16 half(scale);
+    uint8_t* to = panel + layout.scale_at(group, 1, 0) + lane * layout.scale_bytes;
+    layout.scale_bytes == 2 ? std::memcpy(to, &half.bits, 2) : std::memcpy(to, &scale, 4);
+  }
   TRIREME_INLINE uint8_t* minor(int64_t group, int64_t bytes) const {
     return panel + layout.minor_at(group, bytes);
   }
@@ -45,6 +50,11 @@ void put_codes(const Lane& to, int64_t b, const uint8_t* codes) {
     const uint32_t first = word_at(codes + 4 * line);
     Lane::put(block, line, wide ? first : first | word_at(codes + 16 + 4 * line) << 4);
   }
+}
+
+void put_fp8(const Lane& to, int64_t b, const uint8_t* codes) {
+  uint8_t* block = to.panel + to.layout.code_at(b);
+  for (int64_t i = 0; i < kBlock; ++i) block[i / 4 * 64 + fp8_byte(to.lane, i % 4)] = codes[i];
 }
 
 void put_q8_0(const Lane& to, int64_t b, const uint8_t* in) {
@@ -138,31 +148,30 @@ void for_each_panel(Context& ctx, const PackedWeight& w, const PanelLayout& layo
 
 }  // namespace
 
-void pack_integers(Context& ctx, const PackedWeight& w, const ReadRow& row) {
-  const PanelLayout layout = panel_layout(w.spec, w.inputs);
+void pack_integers(Context& ctx, const PackedWeight& w, const ReadCodes& row) {
+  const PanelLayout layout = panel_layout(w);
   const auto groups = static_cast<size_t>(groups_of(w.spec, w.inputs));
+  const uint8_t most_code = w.spec.format == PackedFormat::int4 ? 15 : 255;
   for_each_panel(ctx, w, layout, [&](int64_t first, int64_t outputs, uint8_t* panel) {
-    std::vector<float> values(static_cast<size_t>(w.inputs)), scales(groups);
+    std::vector<float> scales(groups);
     std::vector<uint8_t> codes(static_cast<size_t>(layout.blocks * kBlock)), zeros(groups);
     for (int64_t lane = 0; lane < outputs; ++lane) {
-      row(first + lane, values);
-      const int64_t wrong =
-          quantize_row(w.spec, values, {std::span(codes).first(values.size()), scales, zeros});
-      if (wrong >= 0) refuse_value(w.spec, first + lane, wrong, values[static_cast<size_t>(wrong)]);
-      std::fill(codes.begin() + w.inputs, codes.end(), zeros.back());
+      row(first + lane, {std::span(codes).first(static_cast<size_t>(w.inputs)), scales, zeros});
+      // Other programs' zeros of four bits may be 16, which is no code; x is 0 there.
+      std::fill(codes.begin() + w.inputs, codes.end(), std::min(zeros.back(), most_code));
       const Lane to{layout, panel, lane};
       for (size_t g = 0; g < groups; ++g) {
-        const bf16 scale(scales[g]);
-        to.put_scale(static_cast<int64_t>(g), reinterpret_cast<const uint8_t*>(&scale.bits));
+        to.put_scale(static_cast<int64_t>(g), scales[g]);
         if (!w.spec.symmetric) to.minor(static_cast<int64_t>(g), kPanel)[lane] = zeros[g];
       }
-      for (int64_t b = 0; b < layout.blocks; ++b) put_codes(to, b, codes.data() + b * kBlock);
+      const auto put = layout.kind == PanelKind::fp8 ? put_fp8 : put_codes;
+      for (int64_t b = 0; b < layout.blocks; ++b) put(to, b, codes.data() + b * kBlock);
     }
   });
 }
 
 void pack_stored_integers(Context& ctx, const PackedWeight& w, const StoredRow& row) {
-  const PanelLayout layout = panel_layout(w.spec, w.inputs);
+  const PanelLayout layout = panel_layout(w);
   const StoredGroup group = stored_group(w.spec.format);
   const int64_t groups = w.inputs / group.inputs;
   TRIREME_CHECK(groups * group.inputs == w.inputs, "pack_stored: {} inputs in blocks of {}", w.inputs,

@@ -24,6 +24,8 @@ PanelKind kind_of(const PackedSpec& spec) {
       return spec.symmetric ? PanelKind::int8 : PanelKind::int8_zeros;
     case PackedFormat::int4:
       return spec.symmetric ? PanelKind::int4 : PanelKind::int4_zeros;
+    case PackedFormat::fp8:
+      return PanelKind::fp8;
     default:
       TRIREME_CHECK(false, "panels of {}", to_string(spec));
   }
@@ -34,11 +36,11 @@ struct Parts {
   int bits, scales, minor;
 };
 constexpr Parts kParts[kNumPanelKinds] = {{8, 1, 0}, {4, 1, 0}, {4, 2, 0}, {4, 2, 12}, {6, 1, 16},
-                                          {8, 1, 0}, {8, 1, 1}, {4, 1, 0}, {4, 1, 1}};
+                                          {8, 1, 0}, {8, 1, 1}, {4, 1, 0}, {4, 1, 1},  {8, 1, 0}};
 
 }  // namespace
 
-PanelLayout panel_layout(const PackedSpec& spec, int64_t inputs) {
+PanelLayout panel_layout(const PackedSpec& spec, int64_t inputs, DType scales) {
   const PanelKind kind = kind_of(spec);
   const Parts parts = kParts[static_cast<size_t>(kind)];
   PanelLayout layout{};
@@ -49,12 +51,14 @@ PanelLayout panel_layout(const PackedSpec& spec, int64_t inputs) {
   } else {
     layout.group_blocks = kind >= PanelKind::int8 ? spec.group / kBlock : 1;
   }
+  const bool is_wide = kind == PanelKind::fp8 || (kind >= PanelKind::int8 && scales == DType::f32);
+  layout.scale_bytes = is_wide ? 4 : 2;
   layout.block_bytes = parts.bits * kBlock / 8 * kPanel;
   if (layout.group_blocks == 0) {
     layout.head = PanelLayout::kZerosOfHead + (parts.minor == 0 ? 0 : kLine);
   } else {
     const int64_t groups = PanelLayout::kChunk / layout.group_blocks;
-    layout.minor = round_up(groups * parts.scales * 2 * kPanel, kLine);
+    layout.minor = round_up(groups * parts.scales * layout.scale_bytes * kPanel, kLine);
     layout.codes = layout.minor + round_up(groups * parts.minor * kPanel, kLine);
   }
   layout.chunk_bytes = layout.codes + PanelLayout::kChunk * layout.block_bytes;
@@ -62,8 +66,8 @@ PanelLayout panel_layout(const PackedSpec& spec, int64_t inputs) {
   return layout;
 }
 
-int64_t integers_bytes(const PackedSpec& spec, int64_t matrices, int64_t outputs, int64_t inputs) {
-  return matrices * panels_of(outputs) * panel_layout(spec, inputs).bytes;
+int64_t integers_bytes(const PackedWeight& w) {
+  return w.matrices * panels_of(w.outputs) * panel_layout(w).bytes;
 }
 
 }  // namespace trireme::ops::cpu

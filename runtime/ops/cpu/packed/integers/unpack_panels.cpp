@@ -2,6 +2,7 @@
 // (cmake/targets.cmake): of ggml's formats the values have the bits of decode_blocks.
 #include <cstring>
 
+#include "runtime/base/float8.h"
 #include "runtime/base/half.h"
 #include "runtime/ops/cpu/packed/integers/panels.h"
 
@@ -24,7 +25,12 @@ struct LaneOf {
     value.bits = scale_bits(group, per_group, place);
     return value;
   }
-  float brain(int64_t group) const {
+  float own_scale(int64_t group) const {
+    if (layout.scale_bytes == 4) {
+      float scale;
+      std::memcpy(&scale, panel + layout.scale_at(group, 1, 0) + 4 * lane, sizeof scale);
+      return scale;
+    }
     bf16 value;
     value.bits = scale_bits(group, 1, 0);
     return value;
@@ -86,23 +92,37 @@ Factors factors_of(const LaneOf& from, int64_t block, int half) {
       return {from.half(group) * static_cast<float>(factor), 32, 0};
     }
     case PanelKind::int8:
-      return {from.brain(group), 128, 0};
+      return {from.own_scale(group), 128, 0};
     case PanelKind::int4:
-      return {from.brain(group), 8, 0};
+      return {from.own_scale(group), 8, 0};
     case PanelKind::int8_zeros:
     case PanelKind::int4_zeros:
-      return {from.brain(group), from.minor(group, kPanel, 0), 0};
+      return {from.own_scale(group), from.minor(group, kPanel, 0), 0};
+    case PanelKind::fp8:
+      break;
   }
   return {};
+}
+
+void unpack_fp8(const LaneOf& from, std::span<float> values) {
+  const float scale = from.own_scale(0);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto input = static_cast<int64_t>(i), within = input % kBlock;
+    fp8_e4m3 number;
+    number.bits =
+        from.panel[from.layout.code_at(input / kBlock) + within / 4 * 64 + fp8_byte(from.lane, within % 4)];
+    values[i] = scale * static_cast<float>(number);
+  }
 }
 
 }  // namespace
 
 void unpack_integers(const PackedWeight& w, int64_t row, std::span<float> values) {
-  const PanelLayout layout = panel_layout(w.spec, w.inputs);
+  const PanelLayout layout = panel_layout(w);
   const int64_t output = row % w.outputs;
   const int64_t index = row / w.outputs * panels_of(w.outputs) + output / kPanel;
   const LaneOf from{layout, w.data.data<uint8_t>() + index * layout.bytes, output % kPanel};
+  if (layout.kind == PanelKind::fp8) return unpack_fp8(from, values);
   const bool has_least = layout.kind == PanelKind::q4_1 || layout.kind == PanelKind::q4_k;
   for (int64_t begin = 0; begin < w.inputs; begin += kBlock / 2) {
     const int64_t block = begin / kBlock, end = std::min(w.inputs, begin + kBlock / 2);
