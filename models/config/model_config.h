@@ -7,6 +7,7 @@
 
 #include "models/config/kinds.h"
 #include "models/config/moe_config.h"
+#include "models/config/quantization_config.h"
 
 namespace trireme {
 
@@ -68,6 +69,9 @@ struct ModelConfig {
   double init_std = 0.02;
 
   MoeConfig moe;
+
+  /// What it is trained through; learned scales are parameters of the model.
+  QuantizationConfig quantization;
 
   int64_t head_dim() const { return given_head_dim > 0 ? given_head_dim : hidden_size / num_heads; }
   /// The window of block `index`.

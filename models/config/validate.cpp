@@ -54,6 +54,7 @@ void check_division_of_model(const ModelConfig& model, const ParallelPlan& plan,
                              ErrorList& errors) {
   append(errors, tensor_parallel_errors(model, plan.tensor, plan.expert_tensor));
   append(errors, expert_parallel_errors(model.moe, plan.expert, plan.expert_chunks));
+  if (errors.empty()) append(errors, quantization_errors(model, plan.tensor, plan.expert_tensor));
   if (batch.seq_len == 0) return;
   const ErrorList of_context = context_parallel_errors(batch.seq_len, model.max_positions, plan.context);
   append(errors, of_context);

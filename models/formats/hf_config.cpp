@@ -7,6 +7,7 @@
 #include "models/families/family.h"
 #include "models/formats/hf/architecture.h"
 #include "models/formats/model_differences.h"
+#include "models/formats/quantized/quantization_config.h"
 #include "runtime/base/error.h"
 #include "runtime/io/files/file.h"
 #include "runtime/io/json/strict_json.h"
@@ -22,10 +23,7 @@ using hf::Json;
 
 /// What no architecture has here.
 void refuse_everywhere(const HfKeys& keys) {
-  if (keys.find("quantization_config") != nullptr)
-    keys.refuse("quantization_config",
-                "quantized weights are not read; load the model with transformers, call "
-                "dequantize() and save it, or take the original");
+  if (keys.find("quantization_config") != nullptr) read_quantization_config(keys);
   for (const char* key : {"is_encoder_decoder", "add_cross_attention"}) {
     if (keys.flag(key, false)) keys.refuse(key, "models that decode alone are supported");
   }
@@ -146,6 +144,7 @@ Json write_hf_config(const ModelConfig& config, const Json& original, DType dtyp
   model.vocab_size = vocab_size;
   const HfArchitecture& nearest = architecture_of(model);
   Json out = original.is_object() ? original : Json::object();
+  out.erase("quantization_config");  // the weights beside it are numbers
   const HfArchitecture* before = nullptr;
   if (original.is_object()) {
     const auto list = original.find("architectures");

@@ -1,7 +1,6 @@
 #include "models/formats/hf_model_files.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -10,36 +9,14 @@
 
 #include "models/formats/hf_tensors.h"
 #include "models/formats/mapped_weights.h"
+#include "models/formats/stored_bytes.h"
 #include "runtime/base/error.h"
-#include "runtime/base/half.h"
 #include "runtime/io/files/atomic_file.h"
 #include "runtime/io/safetensors/safetensors.h"
 
 namespace trireme {
 
 namespace {
-
-template <class Element>
-std::vector<std::byte> bytes_as(std::span<const float> values) {
-  std::vector<std::byte> bytes(values.size() * sizeof(Element));
-  for (size_t i = 0; i < values.size(); ++i) {
-    const Element element(values[i]);
-    std::memcpy(bytes.data() + i * sizeof element, &element, sizeof element);
-  }
-  return bytes;
-}
-
-std::vector<std::byte> stored_bytes(std::span<const float> values, DType dtype) {
-  if (dtype == DType::bf16) return bytes_as<bf16>(values);
-  if (dtype == DType::f16) return bytes_as<fp16>(values);
-  return bytes_as<float>(values);
-}
-
-float rounded(float value, DType dtype) {
-  if (dtype == DType::bf16) return static_cast<float>(bf16(value));
-  if (dtype == DType::f16) return static_cast<float>(fp16(value));
-  return value;
-}
 
 int64_t bytes_of(const StoredTensorShape& tensor, DType dtype) {
   return tensor.shape.numel() * static_cast<int64_t>(size_of(dtype));
@@ -111,7 +88,7 @@ ParameterValues rounded_as_hf(const ModelConfig& config, std::string_view archit
   return [=, values = std::move(values)](const std::string& name) {
     const float added = map->places.find(name)->second.added;
     std::vector<float> all = values(name);
-    for (float& value : all) value = rounded(value - added, dtype) + added;
+    for (float& value : all) value = rounded_to(value - added, dtype) + added;
     return all;
   };
 }

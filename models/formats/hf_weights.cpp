@@ -1,47 +1,26 @@
 #include "models/formats/hf_weights.h"
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
+
+#include <fmt/ranges.h>
 
 #include "models/formats/hf/architecture.h"
 #include "models/formats/hf/weight_files.h"
 #include "models/formats/hf_config.h"
 #include "models/formats/hf_tensors.h"
 #include "models/formats/mapped_weights.h"
+#include "models/formats/quantized/coded_tensors.h"
+#include "models/formats/quantized/find_codes.h"
+#include "models/formats/quantized/quantization_config.h"
 #include "runtime/base/error.h"
-#include "runtime/io/safetensors/float_block.h"
 
 namespace trireme {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-class RawSafetensors final : public RawTensors {
- public:
-  explicit RawSafetensors(hf::WeightFiles files) : files_(std::move(files)) {}
-
-  std::map<std::string, RawTensor, std::less<>> tensors() const override {
-    std::map<std::string, RawTensor, std::less<>> all;
-    for (const auto& [name, tensor] : files_.tensors()) all.insert({name, {tensor.shape, tensor.dtype}});
-    return all;
-  }
-  void read(std::string_view name, Part rows, Part columns, std::span<float> values) const override {
-    read_floats(files_.tensors().find(name)->second, {rows.begin, rows.size(), columns.begin, columns.size()},
-                values);
-  }
-
-  std::optional<RawRows> rows(std::string_view name) const override {
-    const StoredTensor& tensor = files_.tensors().find(name)->second;
-    const auto format = format_of(tensor.dtype);
-    if (!format || tensor.shape.rank() == 0) return std::nullopt;
-    return RawRows{*format, tensor.bytes.data(),
-                   tensor.shape[-1] * static_cast<int64_t>(size_of(tensor.dtype))};
-  }
-
- private:
-  hf::WeightFiles files_;
-};
 
 void rename(TensorMap& map, const std::string& from, const std::string& to) {
   for (StoredTensorShape& tensor : map.tensors) {
@@ -53,7 +32,7 @@ void rename(TensorMap& map, const std::string& from, const std::string& to) {
 }
 
 /// Files of the model without its head have names without the model's own prefix.
-void follow_prefix(TensorMap& map, const hf::WeightFiles& files, std::string_view base) {
+void follow_prefix(TensorMap& map, const CodedTensors& files, std::string_view base) {
   const std::string embedding = map.places.find("embedding.tokens.weight")->second.tensor;
   if (files.has(embedding) || !files.has(embedding.substr(base.size()))) return;
   const auto strip = [&](std::string& name) {
@@ -66,7 +45,7 @@ void follow_prefix(TensorMap& map, const hf::WeightFiles& files, std::string_vie
 /// GPT-NeoX has had two names of its head.
 constexpr const char* kHeads[] = {"lm_head.weight", "embed_out.weight"};
 
-void follow_head(TensorMap& map, const hf::WeightFiles& files) {
+void follow_head(TensorMap& map, const CodedTensors& files) {
   const auto head = map.places.find("head.weight");
   if (head == map.places.end() || files.has(head->second.tensor)) return;
   for (const char* name : kHeads) {
@@ -75,21 +54,59 @@ void follow_head(TensorMap& map, const hf::WeightFiles& files) {
 }
 
 /// A tied matrix may be there twice, if it is the same.
-void hide_tied_head(const TensorMap& map, hf::WeightFiles& files, const std::string& path) {
+void hide_tied_head(const TensorMap& map, CodedTensors& files, const std::string& path) {
   if (map.places.contains("head.weight")) return;
   const std::string& embedding = map.places.find("embedding.tokens.weight")->second.tensor;
-  const auto table = files.tensors().find(embedding);
+  const auto table = files.tensors.find(embedding);
   for (const char* name : kHeads) {
-    const auto head = files.tensors().find(name);
-    if (head == files.tensors().end() || table == files.tensors().end()) continue;
+    if (files.codes.contains(name)) {
+      throw_bad_input(
+          "{}: {} is quantized by itself, but the model has tied embeddings (tie_word_embeddings), and one "
+          "matrix is read for both",
+          path, name);
+    }
+    const auto head = files.tensors.find(name);
+    if (head == files.tensors.end() || table == files.tensors.end()) continue;
     const auto &a = head->second.bytes, &b = table->second.bytes;
     const bool is_equal = a.size() == b.size() && head->second.dtype == table->second.dtype &&
                           (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
     if (!is_equal)
       throw_bad_input("{}: {} differs from {}, but the model has tied embeddings (tie_word_embeddings)", path,
                       name, embedding);
-    files.hide(name);
+    files.parts.insert(name);
   }
+}
+
+/// Biases that hold nothing, of layers that have none.
+void hide_empty_biases(const TensorMap& map, CodedTensors& files) {
+  for (const std::string& name : files.empty_biases) {
+    if (std::ranges::find(map.tensors, name, &StoredTensorShape::name) == map.tensors.end())
+      files.parts.insert(name);
+  }
+}
+
+void refuse_transposed(const TensorMap& map, const CodedTensors& files, const std::string& path) {
+  for (const auto& [parameter, place] : map.places) {
+    if (!place.transposed || !files.codes.contains(place.tensor)) continue;
+    throw_bad_input(
+        "{}: {} is quantized, and is stored transposed (Conv1D): such layers are read as numbers alone; load "
+        "the model with transformers, call dequantize() and save it, or take a GGUF file",
+        path, place.tensor);
+  }
+}
+
+CodedTensors coded_tensors(hf::WeightFiles opened, const hf::Json& json, const std::string& path) {
+  CodedTensors all;
+  const auto files = std::make_shared<const hf::WeightFiles>(std::move(opened));
+  all.files = files;
+  all.tensors = files->tensors();
+  std::vector<std::string> errors;
+  const hf::HfKeys keys(json, errors);
+  if (keys.find("quantization_config") == nullptr) return all;
+  const FileQuantization config = read_quantization_config(keys);
+  if (!errors.empty()) throw_bad_input("{}: {}", path, fmt::join(errors, "; "));
+  find_codes(all, config, path);
+  return all;
 }
 
 }  // namespace
@@ -101,12 +118,15 @@ std::unique_ptr<WeightSource> open_hf_weights(const std::string& path, const Mod
   const std::string config_path = (folder / "config.json").string();
   const hf::Json json = read_ordered_json(config_path);
   const hf::HfArchitecture& architecture = hf::hf_architecture_in(json, config_path);
-  hf::WeightFiles files = is_file ? hf::WeightFiles::of_file(path) : hf::WeightFiles(path);
+  CodedTensors files =
+      coded_tensors(is_file ? hf::WeightFiles::of_file(path) : hf::WeightFiles(path), json, path);
   TensorMap map = hf_tensor_map(config, architecture.name);
   follow_prefix(map, files, architecture.base);
   follow_head(map, files);
   hide_tied_head(map, files, path);
-  return mapped_weights(std::make_unique<RawSafetensors>(std::move(files)), std::move(map), config, path);
+  hide_empty_biases(map, files);
+  refuse_transposed(map, files, path);
+  return mapped_weights(raw_coded_tensors(std::move(files), path), std::move(map), config, path);
 }
 
 }  // namespace trireme

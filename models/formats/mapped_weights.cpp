@@ -98,6 +98,37 @@ class MappedWeights final : public WeightSource {
     return matrix;
   }
 
+  std::optional<ops::PackedSpec> coded_spec(std::string_view name, const Parameter& p) const override {
+    const auto found = map_.places.find(name);
+    TRIREME_CHECK(found != map_.places.end(), "{} has no place in the files", name);
+    const StoredPlace& place = found->second;
+    if (p.shape.rank() != 2 || place.added != 0 || place.transposed) return std::nullopt;
+    return raw_->coded_spec(place.tensor, {p.offset[1], p.offset[1] + p.shape[1]});
+  }
+
+  std::optional<ops::CodedMatrix> coded(std::string_view name, const Parameter& p) const override {
+    const auto spec = coded_spec(name, p);
+    if (!spec) return std::nullopt;
+    const StoredPlace& place = map_.places.find(name)->second;
+    const int64_t base = first_row(place, stored_shape(place)), columns = p.shape[1];
+    std::vector<RowRun> runs = runs_of(place.rows, p.offset[0], p.shape[0]);
+    if (runs.empty()) runs.push_back({place.rows.offset, 0, 0});
+    std::optional<ops::CodedMatrix> all;
+    for (const RowRun& run : runs) {
+      ops::CodedMatrix part = raw_->coded(place.tensor, {base + run.stored, base + run.stored + run.count},
+                                          {p.offset[1], p.offset[1] + columns});
+      if (!all) {
+        all = std::move(part);
+        continue;
+      }
+      all->outputs += part.outputs;
+      all->codes.insert(all->codes.end(), part.codes.begin(), part.codes.end());
+      all->scales.insert(all->scales.end(), part.scales.begin(), part.scales.end());
+      all->zeros.insert(all->zeros.end(), part.zeros.begin(), part.zeros.end());
+    }
+    return all;
+  }
+
  private:
   void check_shapes(const std::map<std::string, RawTensor, std::less<>>& tensors) const {
     constexpr size_t kMost = 5;
@@ -185,6 +216,11 @@ int64_t put(const StoredPlace& place, const Shape& stored, std::span<const float
 }
 
 }  // namespace
+
+ops::CodedMatrix RawTensors::coded(std::string_view name, Part /*rows*/, Part /*columns*/) const {
+  TRIREME_CHECK(false, "{} is not stored as codes", name);
+  return {};
+}
 
 std::unique_ptr<WeightSource> mapped_weights(std::unique_ptr<RawTensors> raw, TensorMap map,
                                              const ModelConfig& config, std::string path) {

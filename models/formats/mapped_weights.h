@@ -14,6 +14,7 @@
 #include "models/formats/tensor_map.h"
 #include "parallel/checkpoint/weights/weight_source.h"
 #include "parallel/module/parameter.h"
+#include "runtime/ops/packed/coded_matrix.h"
 #include "runtime/ops/packed/packed_weight.h"
 #include "runtime/tensor/dtype.h"
 #include "runtime/tensor/shape.h"
@@ -43,6 +44,13 @@ class RawTensors {
   virtual void read(std::string_view name, Part rows, Part columns, std::span<float> values) const = 0;
   /// The same rows as they are stored; nothing where they are of no format that can be packed as it is.
   virtual std::optional<RawRows> rows(std::string_view /*name*/) const { return std::nullopt; }
+  /// How coded() gives a part of these columns; nothing where the tensor is not stored as codes, or where the
+  /// columns cut groups.
+  virtual std::optional<ops::PackedSpec> coded_spec(std::string_view /*name*/, Part /*columns*/) const {
+    return std::nullopt;
+  }
+  /// A part as codes, where coded_spec() says how. Errors of read().
+  virtual ops::CodedMatrix coded(std::string_view name, Part rows, Part columns) const;
 };
 
 /// The parameters of the model, for which `map` has a place each (CHECK). `path` is what messages name.

@@ -8,6 +8,7 @@
 #include "models/formats/hf_config.h"
 #include "models/formats/hf_tensors.h"
 #include "models/formats/hf_weights.h"
+#include "models/formats/quantized/quantized_files.h"
 #include "parallel/checkpoint/format/checkpoint_directory.h"
 #include "parallel/checkpoint/weights/checkpoint_weights.h"
 #include "parallel/checkpoint/weights/initial_weights.h"
@@ -79,7 +80,7 @@ std::unique_ptr<WeightSource> open_weights(const WeightPlace& place, const Model
     case ModelFormat::gguf:
       return open_gguf_weights(place.path, config);
     case ModelFormat::own_file:
-      return open_own_weights(place.path);
+      return is_quantized(place.path) ? open_quantized(place.path, config) : open_own_weights(place.path);
     case ModelFormat::checkpoint:
       return open_checkpoint_weights(place.path);
   }

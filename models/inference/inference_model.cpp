@@ -6,6 +6,7 @@
 
 #include "models/config/validate.h"
 #include "models/formats/open_weights.h"
+#include "models/formats/trained_codes.h"
 #include "models/inference/packed_loader.h"
 #include "models/transformer/checkpointed_transformer.h"
 #include "parallel/checkpoint/weights/load_weights.h"
@@ -43,7 +44,7 @@ InferenceModel::InferenceModel(Context& ctx, Communicator& world, const std::str
   const auto begin = std::chrono::steady_clock::now();
   const WeightPlace place = find_weights(path);
   const ModelConfig model = model_of(place).value_or(config);
-  load(ctx, *open_weights(place, model), model, options);
+  load(ctx, *trained_codes(open_weights(place, model), model.quantization), model, options);
   loaded_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 

@@ -20,7 +20,7 @@ struct InferenceOptions {
   ParallelPlan plan = {};  ///< tensor, pipeline and expert parallelism; data 0: what is left
   DType compute_type = DType::f32;
   /// How matrices are held; nothing: as the file has them, floats in the compute type unless that is f32.
-  /// int8 and int4 are made of any file's values, in groups that begin where a rank's inputs do.
+  /// int8, int4 and fp8 are made of any file's values, in groups that begin where a rank's inputs do.
   std::optional<ops::PackedSpec> weights = {};
   ops::Activations activations = ops::Activations::int8;  ///< for integer weights
   int64_t max_seq_len = 0;                                ///< longest sequence; 0: the model's max_positions
@@ -31,7 +31,7 @@ struct LoadReport {
   int64_t file_bytes = 0;    ///< of the weights that this rank read
   int64_t weight_bytes = 0;  ///< that it holds
   /// "q4_1, f32": of the matrices, the most bytes first; "f32 (of q4_1)" where a rank's part of a matrix cuts
-  /// blocks of the file's format.
+  /// blocks or groups of the file's format.
   std::string formats;
 };
 
@@ -40,9 +40,10 @@ struct LoadReport {
 class InferenceModel {
  public:
   /// `path`: a run directory, a checkpoint (of any layout), a Hugging Face directory, a .safetensors or a
-  /// GGUF file. `config` is the model where the files do not describe it (this program's own: the run's). All
-  /// ranks make one with equal arguments, and each reads its own part. UserError (usage, bad_input;
-  /// checkpoint where one is damaged) naming options, file and tensor, and what would fit.
+  /// GGUF file; of a quantization-aware training (ModelConfig::quantization) as what it was trained through
+  /// (trained_codes()). `config` is the model where the files do not describe it (this program's own: the
+  /// run's). All ranks make one with equal arguments, and each reads its own part. UserError (usage,
+  /// bad_input; checkpoint where one is damaged) naming options, file and tensor, and what would fit.
   InferenceModel(Context& ctx, Communicator& world, const std::string& path, const ModelConfig& config,
                  const InferenceOptions& options);
   /// The same of a source's weights, which are `config`'s.

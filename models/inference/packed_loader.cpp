@@ -32,6 +32,24 @@ void expect_known(const PackedSpec& spec) {
                 ops::to_string(PackedSpec{spec.format}), group);
 }
 
+bool is_kept_alike(const PackedMember& a, const PackedMember& b) {
+  return a.spec == b.spec && a.keeps_codes == b.keeps_codes;
+}
+
+/// Where the matrices from `begin` on cease to have one order of inputs.
+size_t end_of_order(std::span<const ops::CodedMatrix> coded, size_t begin) {
+  size_t end = begin;
+  while (end < coded.size() && coded[end].order == coded[begin].order) ++end;
+  return end;
+}
+
+/// Bytes of codes and scales in a file, about.
+int64_t stored_bytes(const PackedSpec& spec, const Shape& shape) {
+  const int64_t bits = spec.format == PackedFormat::int4 ? 4 : 8;
+  const int64_t groups = spec.group == 0 ? 1 : (shape[1] + spec.group - 1) / spec.group;
+  return shape.numel() * bits / 8 + shape[0] * groups * (spec.symmetric ? 16 : 16 + bits) / 8;
+}
+
 std::string names_of(std::span<const PackedMember> run) {
   const std::string& first = run.front().parameter->name;
   return run.size() == 1 ? first : fmt::format("{} to {}", first, run.back().parameter->name);
@@ -50,25 +68,26 @@ void PackedLoader::load(ParameterBlock& block) {
     return;
   }
   std::vector<PackedMember> members;
-  for (const Parameter& p : block.members) {
-    auto stored = source_.stored(p.name, p);
-    const PackedSpec spec = options_.weights ? asked_spec(p, stored) : stored_spec(p, stored);
-    members.push_back({&p, std::move(stored), spec});
-  }
+  for (const Parameter& p : block.members) members.push_back(member_of(p));
   const bool alike = std::ranges::all_of(
-      members, [&](const PackedMember& member) { return member.spec == members.front().spec; });
+      members, [&](const PackedMember& member) { return is_kept_alike(member, members.front()); });
   int64_t matrices = 1;
   if (block.is_of_experts()) {
     matrices = num_experts_of(block);
     if (!alike) {
-      for (PackedMember& member : members) member.spec = {compute_format()};
+      for (PackedMember& member : members) member.spec = {compute_format()}, member.keeps_codes = false;
     }
   }
   auto packed = std::make_shared<PackedBlock>();
   packed->activations = options_.activations;
   for (size_t begin = 0, end = 0; begin < members.size(); begin = end) {
-    while (end < members.size() && members[end].spec == members[begin].spec) ++end;
-    packed->parts.push_back(pack(std::span(members).subspan(begin, end - begin), matrices));
+    while (end < members.size() && is_kept_alike(members[end], members[begin])) ++end;
+    const auto run = std::span(members).subspan(begin, end - begin);
+    if (run.front().keeps_codes) {
+      for (ops::PackedWeight& part : pack_codes(run, matrices)) packed->parts.push_back(std::move(part));
+    } else {
+      packed->parts.push_back(pack(run, matrices));
+    }
   }
   block.packed = std::move(packed);
 }
@@ -119,6 +138,51 @@ PackedSpec PackedLoader::stored_spec(const Parameter& p, const std::optional<Sto
   return {options_.compute_type == DType::f32 ? format : compute_format()};
 }
 
+PackedMember PackedLoader::member_of(const Parameter& p) const {
+  Parameter whole = p;
+  whole.offset = Shape{0, 0};
+  whole.shape = p.global_shape;
+  const auto codes = source_.coded_spec(p.name, p), whole_codes = source_.coded_spec(p.name, whole);
+  if (codes && (!options_.weights || *options_.weights == *codes)) return {&p, {}, *codes, codes, true};
+  auto stored = source_.stored(p.name, p);
+  PackedSpec spec{compute_format()};
+  if (options_.weights) {
+    spec = asked_spec(p, stored);
+  } else if (!whole_codes) {
+    spec = stored_spec(p, stored);
+  }
+  return {&p, std::move(stored), spec, whole_codes};
+}
+
+std::vector<ops::PackedWeight> PackedLoader::pack_codes(std::span<PackedMember> run, int64_t matrices) {
+  std::vector<ops::CodedMatrix> coded;
+  for (const PackedMember& member : run) {
+    auto matrix = source_.coded(member.parameter->name, *member.parameter);
+    TRIREME_CHECK(matrix && matrix->spec == member.spec, "{}: {} has codes of {} and does not give them",
+                  source_.path(), member.parameter->name, ops::to_string(member.spec));
+    coded.push_back(std::move(*matrix));
+  }
+  // An expert's matrices have to lie in one.
+  const size_t together = run.size() / static_cast<size_t>(matrices);
+  for (size_t begin = 0; matrices > 1 && begin < run.size(); begin += together) {
+    if (end_of_order(std::span(coded).first(begin + together), begin) == begin + together) continue;
+    for (PackedMember& member : run) member.spec = {compute_format()}, member.keeps_codes = false;
+    return {pack(run, matrices)};
+  }
+  std::vector<ops::PackedWeight> parts;
+  for (size_t begin = 0, end = 0; begin < run.size(); begin = end) {
+    end = matrices > 1 ? run.size() : end_of_order(coded, begin);
+    try {
+      parts.push_back(ops::pack_coded(ctx_, std::span(coded).subspan(begin, end - begin), matrices));
+    } catch (const UserError& error) {
+      throw_user(error.code(), "{}: {}: {}", source_.path(), names_of(run.subspan(begin, end - begin)),
+                 error.what());
+    }
+    count(run.subspan(begin, end - begin), parts.back());
+  }
+  return parts;
+}
+
 ops::PackedWeight PackedLoader::pack(std::span<PackedMember> run, int64_t matrices) {
   PackedRows rows(ctx_, source_, run);
   const PackedSpec& spec = run.front().spec;
@@ -144,6 +208,12 @@ ops::PackedWeight PackedLoader::pack(std::span<PackedMember> run, int64_t matric
 void PackedLoader::count(std::span<const PackedMember> run, const ops::PackedWeight& weight) {
   std::string format = ops::to_string(weight.spec);
   for (const PackedMember& member : run) {
+    if (const auto& codes = member.stored_codes) {
+      file_bytes_ += stored_bytes(*codes, member.parameter->shape);
+      if (!member.keeps_codes && !options_.weights)
+        format = fmt::format("{} (of {})", ops::to_string(weight.spec), ops::to_string(*codes));
+      continue;
+    }
     const PackedFormat stored =
         member.stored ? member.stored->format : *format_of(kinds_.find(member.parameter->name)->second.dtype);
     const StoredBlock block = stored_block(stored);

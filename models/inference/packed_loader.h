@@ -17,9 +17,11 @@
 namespace trireme {
 
 /// Matrices that layers multiply with and token tables are packed (InferenceOptions::weights), the members of
-/// a block that have one format in one part; of experts all in one, in the compute type where the file has
-/// them in several. Vectors are f32; routers and tables of positions have the compute type, rounded once to
-/// nearest even as a training's are. Reads what this rank holds alone; rows of a matrix on all threads.
+/// a block that have one format, and codes one order of inputs, in one part; of experts all in one, in the
+/// compute type where the file has them in several. Codes (WeightSource::coded) are kept as they are where
+/// the options ask for no other format. Vectors are f32; routers and tables of positions have the compute
+/// type, rounded once to nearest even as a training's are. Reads what this rank holds alone; rows of a matrix
+/// on all threads.
 class PackedLoader {
  public:
   /// `source` and `options` outlive it. UserError (usage) for formats that there are not.
@@ -38,7 +40,9 @@ class PackedLoader {
   Tensor plain(const ParameterBlock& block);
   ops::PackedSpec asked_spec(const Parameter& p, const std::optional<StoredMatrix>& stored) const;
   ops::PackedSpec stored_spec(const Parameter& p, const std::optional<StoredMatrix>& stored) const;
+  PackedMember member_of(const Parameter& p) const;
   ops::PackedWeight pack(std::span<PackedMember> run, int64_t matrices);
+  std::vector<ops::PackedWeight> pack_codes(std::span<PackedMember> run, int64_t matrices);
   void count(std::span<const PackedMember> run, const ops::PackedWeight& weight);
 
   Context& ctx_;

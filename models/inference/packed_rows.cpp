@@ -48,7 +48,9 @@ void PackedRows::read(int64_t row, std::span<float> values) {
 }
 
 void PackedRows::read_member(const Place& place, std::span<float> values) const {
-  const auto& [parameter, stored, spec] = members_[place.member];
+  const PackedMember& member = members_[place.member];
+  const Parameter* parameter = member.parameter;
+  const auto& stored = member.stored;
   const std::vector<float>& whole = whole_[place.member];
   if (stored && stored->row) {
     decode_row(stored->format, stored->row(place.row), values);

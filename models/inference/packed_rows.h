@@ -18,6 +18,9 @@ struct PackedMember {
   const Parameter* parameter;
   std::optional<StoredMatrix> stored;
   ops::PackedSpec spec;
+  /// The codes that the whole matrix is stored as, if it is.
+  std::optional<ops::PackedSpec> stored_codes = {};
+  bool keeps_codes = false;  ///< they are taken as they are; spec is theirs
 };
 
 class PackedRows {

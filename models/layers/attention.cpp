@@ -67,10 +67,11 @@ Attention::Attention(const AttentionSpec& spec, std::shared_ptr<AttentionParamet
       rotary_(rotary),
       tensor_(tensor),
       context_(context),
-      qkv_(tensor, parameters_->qkv.weight, parameters_->qkv.bias, matmul.of(parameters_->qkv.weight)),
+      qkv_(tensor, parameters_->qkv.weight, parameters_->qkv.bias, matmul.of(parameters_->qkv.weight),
+           &parameters_->qkv.scales),
       norm_(spec, parameters_, tensor),
       output_(tensor, parameters_->output.weight, parameters_->output.bias,
-              matmul.of(parameters_->output.weight)) {}
+              matmul.of(parameters_->output.weight), &parameters_->output.scales) {}
 
 ops::AttentionShape Attention::shape(const TokenBatch& batch) const {
   return {.batch = batch.batch,

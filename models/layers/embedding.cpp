@@ -23,11 +23,12 @@ Tensor scaled(Context& ctx, const Tensor& x, float factor) {
 }  // namespace
 
 Embedding::Embedding(const EmbeddingSpec& spec, std::shared_ptr<EmbeddingParameters> parameters,
-                     const TensorParallel& tensor, DType compute_type)
+                     const TensorParallel& tensor, DType compute_type, const MatmulPolicies& matmul)
     : scale_(static_cast<float>(spec.scale)),
       compute_type_(compute_type),
       tensor_(tensor),
-      parameters_(std::move(parameters)) {}
+      parameters_(std::move(parameters)),
+      table_(parameters_->tokens, matmul.of(parameters_->tokens).quantization) {}
 
 ops::TablePart Embedding::part() const {
   const Parameter& p = parameters_->tokens.members.front();
@@ -40,12 +41,13 @@ Tensor Embedding::forward(Context& ctx, const MicroBatch& mb, const Tensor&, Sav
   const bool adds_positions = positions && tensor_.rank() == 0;
   const Tensor places = adds_positions ? mb.positions : Tensor(),
                place_table = adds_positions ? positions.weight : Tensor();
-  if (tokens.packed) {
-    const auto& parts = tokens.packed->parts;
+  const WeightView table = table_.forward(ctx);
+  if (table.packed) {
+    const auto& parts = table.packed->parts;
     TRIREME_CHECK(parts.size() == 1, "a token table in {} parts", parts.size());
     ops::packed_embedding(ctx, mb.tokens, parts.front(), part(), places, place_table, out);
   } else {
-    ops::embedding(ctx, mb.tokens, tokens.weight, part(), places, place_table, out);
+    ops::embedding(ctx, mb.tokens, table.values, part(), places, place_table, out);
   }
   if (scale_ != 1) ops::scale(ctx, out, scale_);
   const bool sharded_rows = tensor_.shards_rows(mb);

@@ -1,6 +1,7 @@
 // Embedding: the first layer; token ids to vectors.
 #pragma once
 
+#include "models/layers/matmul_policies.h"
 #include "models/spec/layer_parameters.h"
 #include "models/spec/model_spec.h"
 #include "parallel/module/layer.h"
@@ -12,7 +13,7 @@ namespace trireme {
 class Embedding final : public Layer {
  public:
   Embedding(const EmbeddingSpec& spec, std::shared_ptr<EmbeddingParameters> parameters,
-            const TensorParallel& tensor, DType compute_type);
+            const TensorParallel& tensor, DType compute_type, const MatmulPolicies& matmul = {});
 
   /// [rows, C] from the micro-batch's tokens; x is undefined. Each rank looks up the tokens it holds, the
   /// first adds the positions, and the terms are summed.
@@ -33,6 +34,7 @@ class Embedding final : public Layer {
   DType compute_type_;
   TensorParallel tensor_;
   std::shared_ptr<EmbeddingParameters> parameters_;
+  QuantizedWeight table_;
 };
 
 }  // namespace trireme

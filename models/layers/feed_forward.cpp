@@ -20,8 +20,10 @@ FeedForward::FeedForward(const FeedForwardSpec& spec, std::shared_ptr<FeedForwar
     : activation_(spec.activation),
       parameters_(std::move(parameters)),
       tensor_(tensor),
-      up_(tensor, parameters_->up.weight, parameters_->up.bias, matmul.of(parameters_->up.weight)),
-      down_(tensor, parameters_->down.weight, parameters_->down.bias, matmul.of(parameters_->down.weight)) {}
+      up_(tensor, parameters_->up.weight, parameters_->up.bias, matmul.of(parameters_->up.weight),
+          &parameters_->up.scales),
+      down_(tensor, parameters_->down.weight, parameters_->down.bias, matmul.of(parameters_->down.weight),
+            &parameters_->down.scales) {}
 
 Tensor FeedForward::forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const {
   auto& state = saved.emplace<FeedForwardState>();

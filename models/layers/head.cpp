@@ -21,13 +21,14 @@ Tensor rows_of_logits(Context& ctx, const PagedBatch& paged, const Tensor& x) {
 }  // namespace
 
 Head::Head(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
-           const TensorParallel& tensor)
+           const TensorParallel& tensor, const MatmulPolicies& matmul)
     : soft_cap_(static_cast<float>(spec.soft_cap)),
       tensor_(tensor),
       parameters_(std::move(parameters)),
       norm_(spec.norm, part_of(parameters_, parameters_->norm)),
       weight_(parameters_->weight ? &parameters_->weight : tied_to),
-      linear_(tensor, *weight_, no_bias_) {}
+      quantized_(*weight_, matmul.of(*weight_).quantization),
+      linear_(tensor, *weight_, no_bias_, matmul.of(*weight_)) {}
 
 int64_t Head::bytes_a_row(DType dtype) const {
   const int64_t columns = (vocab_size() + tensor_.size() - 1) / tensor_.size();
@@ -72,15 +73,15 @@ Tensor Head::backward_input(Context& ctx, const ops::Columns& dlogits, Saved& sa
 
 void Head::backward_weight(Context& ctx, Saved& saved) const { linear_.backward_weight(ctx, saved.linear); }
 
-RowLogits Head::logits_of_rows(Context& ctx, const Tensor& y) const {
+RowLogits Head::logits_of_rows(Context& ctx, const Tensor& y, const WeightView& weight) const {
   RowLogits logits = empty_logits(ctx, y.dim(0), y.dtype());
-  products_.forward(ctx, y, weight_->view(), {}, logits.columns);
+  products_.forward(ctx, y, weight, {}, logits.columns);
   return logits;
 }
 
 void Head::backward_of_rows(Context& ctx, const ops::Columns& dlogits, const Tensor& y,
-                            const Tensor& dy) const {
-  products_.backward_input(ctx, dlogits, weight_->view(), dy);
+                            const WeightView& weight, const Tensor& dy) const {
+  products_.backward_input(ctx, dlogits, weight, dy);
   products_.backward_weight(ctx, dlogits, y, weight_->gradient, {});
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "models/layers/matmul_policies.h"
 #include "models/layers/norm.h"
 #include "models/layers/objective.h"
 #include "parallel/module/layer.h"
@@ -16,7 +17,7 @@ class Head {
   /// Reads the matrix of `parameters`, and where it has none `tied_to`, the embedding's block, which outlives
   /// the head.
   Head(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
-       const TensorParallel& tensor);
+       const TensorParallel& tensor, const MatmulPolicies& matmul = {});
 
   int64_t vocab_size() const { return weight_->members.front().global_shape[0]; }
   /// What a row of a rank's logits takes, on the rank with the most columns.
@@ -42,9 +43,13 @@ class Head {
   void backward_weight(Context& ctx, Saved& saved) const;
 
   /// The same of some rows, y[rows, C], that every tensor-parallel rank has; dy[rows, C] is this rank's term
-  /// of the gradient, and the matrix' gradient is added to at once.
-  RowLogits logits_of_rows(Context& ctx, const Tensor& y) const;
-  void backward_of_rows(Context& ctx, const ops::Columns& dlogits, const Tensor& y, const Tensor& dy) const;
+  /// of the gradient, and the matrix' gradient is added to at once. `weight`: that of the pass.
+  RowLogits logits_of_rows(Context& ctx, const Tensor& y, const WeightView& weight) const;
+  void backward_of_rows(Context& ctx, const ops::Columns& dlogits, const Tensor& y, const WeightView& weight,
+                        const Tensor& dy) const;
+  /// The matrix, for all rows of a pass.
+  WeightView weight_of_forward(Context& ctx) const { return quantized_.forward(ctx); }
+  WeightView weight_of_backward(Context& ctx) const { return quantized_.backward(ctx); }
 
  private:
   RowLogits empty_logits(Context& ctx, int64_t rows, DType dtype) const;
@@ -55,6 +60,7 @@ class Head {
   Norm norm_;
   ParameterBlock no_bias_;
   ParameterBlock* weight_;
+  QuantizedWeight quantized_;
   ColumnParallelLinear linear_;
   LinearProducts products_;
 };

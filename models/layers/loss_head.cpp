@@ -16,10 +16,10 @@ struct LossHead::State {
 
 LossHead::LossHead(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
                    const TensorParallel& tensor, std::shared_ptr<const Objective> objective,
-                   const LossConfig& config)
+                   const LossConfig& config, const MatmulPolicies& matmul)
     : config_(config),
       tensor_(tensor),
-      head_(spec, std::move(parameters), tied_to, tensor),
+      head_(spec, std::move(parameters), tied_to, tensor, matmul),
       objective_(std::move(objective)) {}
 
 Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
@@ -49,13 +49,15 @@ Tensor LossHead::run_in_parts(Context& ctx, const MicroBatch& mb, const Tensor& 
   const RowTargets targets{mb.targets, mb.target_weights};
   const Tensor all = tensor_.gather(ctx, y, sharded_rows);
   const Tensor dy = mb.training ? Tensor::empty(ctx, all.shape(), all.dtype()) : Tensor();
+  const WeightView forward = head_.weight_of_forward(ctx);
+  const WeightView backward = mb.training ? head_.weight_of_backward(ctx) : WeightView();
   for (int64_t begin = 0; begin < rows; begin += at_once) {
     const int64_t end = std::min(rows, begin + at_once);
     const Tensor part = all.slice(begin, end);
-    const RowLogits logits = head_.logits_of_rows(ctx, part);
+    const RowLogits logits = head_.logits_of_rows(ctx, part, forward);
     objective_->apply(ctx, tensor_, logits, targets.slice(begin, end), mb.gradient_scale,
                       {mb.loss_sum, mb.added_sum}, mb.training ? logits.columns : ops::Columns());
-    if (mb.training) head_.backward_of_rows(ctx, logits.columns, part, dy.slice(begin, end));
+    if (mb.training) head_.backward_of_rows(ctx, logits.columns, part, backward, dy.slice(begin, end));
   }
   return mb.training ? tensor_.reduce(ctx, dy, sharded_rows) : Tensor();
 }

@@ -15,7 +15,7 @@ class LossHead final : public Layer {
   /// `config` says how many logits are made at once.
   LossHead(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
            const TensorParallel& tensor, std::shared_ptr<const Objective> objective,
-           const LossConfig& config = {});
+           const LossConfig& config = {}, const MatmulPolicies& matmul = {});
 
   /// Adds the losses of the micro-batch's targets to its sums, and returns an undefined tensor. In training
   /// the logits become their own gradient at once, so that [rows, V / ranks] is held only once. Where that is

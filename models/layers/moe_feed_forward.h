@@ -27,9 +27,14 @@ class MoeFeedForward {
 
  private:
   struct MoeState;
-  void compute(Context& ctx, int chunk, const MoeState& state, const Tensor& made) const;
-  void compute_backward(Context& ctx, int chunk, const MoeState& state, const Tensor& da,
-                        const Tensor& drows) const;
+  void show_all_rows(Context& ctx, const Tensor& passed) const;
+  struct Weights {
+    WeightView up, down;
+  };
+  void compute(Context& ctx, int chunk, const MoeState& state, const Weights& weights,
+               const Tensor& made) const;
+  void compute_backward(Context& ctx, int chunk, const MoeState& state, const Weights& weights,
+                        const Tensor& da, const Tensor& drows) const;
 
   ActivationKind activation_;
   TensorParallel tensor_;
@@ -37,6 +42,7 @@ class MoeFeedForward {
   Router router_;
   std::shared_ptr<MixtureParameters> parameters_;
   ParameterBlock &up_, &down_;  // of all experts that this rank holds, one below the other
+  QuantizedWeight quantized_up_, quantized_down_;
   std::optional<FeedForward> shared_;
 };
 

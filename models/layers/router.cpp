@@ -104,6 +104,11 @@ Routing Router::forward(Context& ctx, const MicroBatch& mb, const ExpertRows& ro
   const auto floats = [&](const Shape& shape) { return Tensor::empty(ctx, shape, DType::f32); };
   auto& state = saved.emplace<RouterState>();
   state.gradient_scale = mb.gradient_scale;
+  if (num_rows == 0) {  // the experts here may get rows of other ranks
+    return {.slots = Tensor::empty(ctx, {0, k}, DType::i32),
+            .gates = floats({0, k}),
+            .counts = std::vector<int64_t>(static_cast<size_t>(num_experts), 0)};
+  }
   state.jitter = jitter_of(config_, balance_->name, mb);
   state.jitter.first_own = rows.own().begin;
   state.logits = logits(ctx, rows, state.jitter.seen(ctx, rows.sharded() ? rows.own().begin : 0, x));
@@ -128,7 +133,8 @@ Routing Router::forward(Context& ctx, const MicroBatch& mb, const ExpertRows& ro
   ops::count_choices(ctx, state.chosen, counts);
   const std::vector<int64_t> chosen = gather_counts(ctx, share, counts);
   MoeConfig limits = config_;
-  if (mb.paged) limits.capacity = CapacityMode::dropless;  // a row must not depend on the others
+  if (mb.paged || mb.like_paged)
+    limits.capacity = CapacityMode::dropless;  // a row must not depend on the others
   ExpertQueues queues = make_queues(limits, chosen, share, runs, mb.seq_len * share.size);
   Routing routing;
   routing.gates = gates.slice(passed.begin, passed.end);

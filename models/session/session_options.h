@@ -23,6 +23,7 @@ struct SessionOptions {
   std::vector<ParameterRule> rules = {};  ///< which optimizer updates what; without, AdamW everything
   Recomputation recomputation = {};       ///< what is not kept for the backward pass
   bool float8 = false;                    ///< linear layers of the blocks multiply in 8 bits
+  bool quantizes = true;                  ///< from the first step, where the model's config says how
   uint64_t seed = 0;                      ///< of the initial weights
   std::string weights = {};               ///< safetensors file to begin with; empty: initial weights
   bool upcycle = false;  ///< a mixture begins with the weights of a dense model (load_weights())

@@ -6,6 +6,7 @@
 
 #include "models/formats/open_weights.h"
 #include "models/transformer/checkpointed_transformer.h"
+#include "models/transformer/measure_scales.h"
 #include "parallel/checkpoint/weights/initial_weights.h"
 #include "parallel/checkpoint/weights/load_weights.h"
 #include "parallel/checkpoint/weights/router_biases.h"
@@ -40,6 +41,13 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
   if (world.recorder() != nullptr) ctx.set_recorder(world.recorder());
   storage().initialize(ctx, options.seed);
   if (!options.weights.empty()) load_initial(options.weights, model, options.upcycle);
+  if (model.quantization) set_quantizes(options.quantizes, false);
+}
+
+void TrainingSession::set_quantizes(bool on, bool measures_again) {
+  const QuantizationConfig& quantization = model_.config().quantization;
+  model_.set_quantizes(on);
+  if (quantization.learned_scales) measure_scales(ctx_, part(), quantization.spec(), measures_again);
 }
 
 void TrainingSession::load_initial(const std::string& path, ModelConfig model, bool upcycle) {
@@ -47,6 +55,7 @@ void TrainingSession::load_initial(const std::string& path, ModelConfig model, b
   if (place.format == ModelFormat::checkpoint)
     return load_initial_weights(ctx_, parallel_, checkpointed(), place.path, upcycle);
   if (upcycle) model.moe = {};  // the source is the dense model
+  model.quantization = {};      // and has weights as they are
   load_weights(ctx_, checkpointed(), *open_weights(place, model), upcycle);
 }
 

@@ -42,6 +42,10 @@ class TrainingSession {
   /// The share of each sequence that this rank holds.
   ContextShare share() const { return ContextParallel(parallel_).share(); }
 
+  /// Whether layers compute through the quantization of the model's config from now on
+  /// (Transformer::set_quantizes()). Learned scales are measured first: those that are not yet, or all.
+  void set_quantizes(bool on, bool measures_again);
+
   /// As files have the model.
   CheckpointedModel checkpointed();
   /// What of the state this rank saves in a checkpoint (slice_sources()).

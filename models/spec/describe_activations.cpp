@@ -23,8 +23,9 @@ class DescribedLayer {
 
 class DescribedEmbedding final : public DescribedLayer {
  public:
-  explicit DescribedEmbedding(const Scene& scene) : s_(scene) {}
+  DescribedEmbedding(const Scene& scene, int64_t vocab_size) : s_(scene), vocab_size_(vocab_size) {}
   Held forward(const Held&) override {
+    const Held codes = s_.codes(RankSizes::share(vocab_size_, s_.sizes.tensor), s_.sizes.hidden);
     return s_.reduce(s_.make(s_.sizes.rows, s_.sizes.hidden), s_.sizes.hidden);
   }
   Held backward_input(const Held& dy) override {
@@ -35,6 +36,7 @@ class DescribedEmbedding final : public DescribedLayer {
 
  private:
   const Scene& s_;
+  int64_t vocab_size_;
   Held dy_;
 };
 
@@ -182,10 +184,12 @@ class DescribedHead final : public DescribedLayer {
   Held dlogits_, y_;
 };
 
-// The conditions of layers that do not multiply in fp8.
-LayerConditions plain(LayerConditions conditions) {
+// The sizes of layers that do not multiply in fp8, and have a quantized table (with measured scales) or not.
+Scene scene_of_table(TraceRecorder& recorder, ModelSpec model, LayerConditions conditions, bool quantizes) {
   conditions.float8 = false;
-  return conditions;
+  conditions.quantizes = quantizes;
+  model.quantization.learned_scales = false;
+  return {recorder, model, conditions};
 }
 
 // Runs a layer's passes as a stage does (parallel/module/stage.cpp), and writes them down.
@@ -213,8 +217,8 @@ LayerTraces trace_of(const Scene& scene, DescribedLayer& layer, bool has_input, 
 
 LayerTraces describe_embedding(const ModelSpec& model, const LayerConditions& conditions) {
   TraceRecorder recorder;
-  const Scene scene(recorder, model, plain(conditions));
-  DescribedEmbedding layer(scene);
+  const Scene scene = scene_of_table(recorder, model, conditions, model.quantization.embedding);
+  DescribedEmbedding layer(scene, model.vocab_size);
   return trace_of(scene, layer, false, true);
 }
 
@@ -232,7 +236,7 @@ LayerTraces describe_block(const ModelSpec& model, const BlockSpec& block, const
 
 LayerTraces describe_head(const ModelSpec& model, const LayerConditions& conditions) {
   TraceRecorder recorder;
-  const Scene scene(recorder, model, plain(conditions));
+  const Scene scene = scene_of_table(recorder, model, conditions, model.quantization.head);
   DescribedHead layer(scene, model);
   return trace_of(scene, layer, true, false);
 }

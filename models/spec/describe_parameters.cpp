@@ -57,6 +57,12 @@ NormParameters ParameterDescription::norm(const NormSpec& norm, const std::strin
   return out;
 }
 
+ParameterBlock ParameterDescription::scales(const ParameterBlock& matrices) const {
+  const QuantizationConfig& quantization = spec_.quantization;
+  if (!quantization.learns_scales_of(matrices.members.front().name)) return {};
+  return scales_of(matrices, quantization.spec().group);
+}
+
 // Of the heads [heads.begin, heads.end) of all `num_heads`, which `num_copies` ranks hold.
 Parameter ParameterDescription::of_heads(const AttentionSpec& attention, std::string name, int64_t num_heads,
                                          const Part& heads, int num_copies, bool matrix) const {
@@ -92,6 +98,8 @@ AttentionParameters ParameterDescription::attention(const AttentionSpec& attenti
   if (attention.qk_norm) add_qk_norm(attention, name, out);
   out.output.weight = single(sharded(name + ".output.weight", {spec_.hidden_size, attention.query_width()}, 1,
                                      spec_.residual_init_std));
+  out.qkv.scales = scales(out.qkv.weight);
+  out.output.scales = scales(out.output.weight);
   if (attention.output_bias)
     out.output.bias = single(copied(name + ".output.bias", {spec_.hidden_size}, 0.0f, 0.0));
   return out;
@@ -136,6 +144,8 @@ FeedForwardParameters ParameterDescription::feed_forward(const FeedForwardSpec& 
   out.up.weight = up(part, name, true);
   out.down.weight =
       single(sharded(name + ".down.weight", {spec_.hidden_size, part.width}, 1, spec_.residual_init_std));
+  out.up.scales = scales(out.up.weight);
+  out.down.scales = scales(out.down.weight);
   if (!part.bias) return out;
   out.up.bias = up(part, name, false);
   out.down.bias = single(copied(name + ".down.bias", {spec_.hidden_size}, 0.0f, 0.0));
@@ -169,6 +179,8 @@ MixtureParameters ParameterDescription::mixture(const MixtureSpec& mixture, cons
   out.router = single(std::move(router));
   out.up = experts(mixture, name, true);
   out.down = experts(mixture, name, false);
+  out.up_scales = scales(out.up);
+  out.down_scales = scales(out.down);
   if (mixture.shared) out.shared = feed_forward(*mixture.shared, name + ".shared");
   return out;
 }

@@ -52,11 +52,16 @@ class ParameterDescription {
   void add_qk_norm(const AttentionSpec& attention, const std::string& name, AttentionParameters& out) const;
   ParameterBlock qkv(const AttentionSpec& attention, const std::string& name, bool matrix) const;
   ParameterBlock up(const FeedForwardSpec& part, const std::string& name, bool matrix) const;
+  // None where they are not learned.
+  ParameterBlock scales(const ParameterBlock& matrices) const;
   ParameterBlock experts(const MixtureSpec& mixture, const std::string& name, bool up) const;
 
   const ModelSpec& spec_;
   RankShare share_;
 };
+
+/// Learned scales of quantization (ModelSpec::quantization) stand beside their matrices as
+/// `name`.*.weight_scale, sharded as these.
 
 /// The key-value heads of a tensor-parallel rank, of all heads.
 Part kv_heads_of_rank(const AttentionSpec& attention, const GroupShare& tensor);

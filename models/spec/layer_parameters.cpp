@@ -14,7 +14,7 @@ void append(ParameterBlocks& blocks, std::initializer_list<ParameterBlock*> more
 
 }  // namespace
 
-void LinearParameters::collect(ParameterBlocks& blocks) { append(blocks, {&weight, &bias}); }
+void LinearParameters::collect(ParameterBlocks& blocks) { append(blocks, {&weight, &bias, &scales}); }
 
 void NormParameters::collect(ParameterBlocks& blocks) { append(blocks, {&gain, &bias}); }
 
@@ -31,7 +31,7 @@ void FeedForwardParameters::collect(ParameterBlocks& blocks) {
 }
 
 void MixtureParameters::collect(ParameterBlocks& blocks) {
-  append(blocks, {&router, &up, &down});
+  append(blocks, {&router, &up, &down, &up_scales, &down_scales});
   if (shared) shared->collect(blocks);
 }
 

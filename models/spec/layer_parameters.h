@@ -26,6 +26,7 @@ std::shared_ptr<Part> part_of(const std::shared_ptr<Whole>& whole, Part& part) {
 /// collect() appends the blocks there are in the order of the forward pass.
 struct LinearParameters {
   ParameterBlock weight, bias;
+  ParameterBlock scales;  ///< learned ones of the weight's quantization
   void collect(ParameterBlocks& blocks);
 };
 
@@ -50,6 +51,7 @@ struct FeedForwardParameters {
 struct MixtureParameters {
   ParameterBlock router;
   ParameterBlock up, down;  ///< of all experts that the rank holds, one below the other
+  ParameterBlock up_scales, down_scales;
   std::optional<FeedForwardParameters> shared;
   void collect(ParameterBlocks& blocks);
 };

@@ -34,6 +34,11 @@ struct Scene {
   Held reduce_product(int64_t width) const;
   /// Both factors of a product in fp8, [m, k] and [k, n].
   void product(int64_t m, int64_t k, int64_t n) const;
+
+  // QuantizedWeight [outputs, inputs] ---------------------------------------------------------------------
+  Held codes(int64_t outputs, int64_t inputs) const;    ///< while a forward product runs
+  Held values(int64_t outputs, int64_t inputs) const;   ///< while one of the backward pass does
+  Held dvalues(int64_t outputs, int64_t inputs) const;  ///< while weights get their gradient
 };
 
 class Norm {

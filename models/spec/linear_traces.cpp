@@ -38,8 +38,21 @@ void Scene::product(int64_t m, int64_t k, int64_t n) const {
   const Held wide_a = buffer(m, k, DType::bf16), wide_b = buffer(k, n, DType::bf16);
 }
 
+Held Scene::codes(int64_t outputs, int64_t inputs) const {
+  return sizes.code_bits > 0 ? buffer(outputs, inputs * sizes.code_bits / 8, DType::u8) : nullptr;
+}
+
+Held Scene::values(int64_t outputs, int64_t inputs) const {
+  return sizes.code_bits > 0 ? buffer(outputs, inputs, sizes.type) : nullptr;
+}
+
+Held Scene::dvalues(int64_t outputs, int64_t inputs) const {
+  return sizes.learns_scales ? buffer(outputs, inputs) : nullptr;
+}
+
 void ColumnLinear::forward_into(const Held& x) {
   x_ = x;
+  const Held codes = s_.codes(outputs_, inputs_);
   const Held all = s_.gather_product(x, inputs_, false);
   s_.product(s_.sizes.rows, inputs_, outputs_);
 }
@@ -54,18 +67,21 @@ Held ColumnLinear::backward_input(const Held& dy) {
   dy_ = dy;
   Held own;  // until all rows have come, for which nobody waits
   if (s_.sizes.shards_rows) own = std::exchange(x_, s_.make(s_.sizes.rows, inputs_));
+  const Held values = s_.values(outputs_, inputs_);
   Held dx = s_.reduce_product(inputs_);
   s_.product(s_.sizes.rows, outputs_, inputs_);
   return dx;
 }
 
 void ColumnLinear::backward_weight() {
+  const Held dvalues = s_.dvalues(outputs_, inputs_);
   s_.product(outputs_, s_.sizes.rows, inputs_);
   x_ = dy_ = nullptr;
 }
 
 Held RowLinear::forward(const Held& x) {
   x_ = x;
+  const Held codes = s_.codes(outputs_, inputs_);
   Held y = s_.reduce_product(outputs_);
   s_.product(s_.sizes.rows, inputs_, outputs_);
   return y;
@@ -73,12 +89,14 @@ Held RowLinear::forward(const Held& x) {
 
 Held RowLinear::backward_input(const Held& dy) {
   Held dx = s_.make(s_.sizes.rows, inputs_);
+  const Held values = s_.values(outputs_, inputs_);
   dy_ = s_.gather_product(dy, outputs_, true);
   s_.product(s_.sizes.rows, outputs_, inputs_);
   return dx;
 }
 
 void RowLinear::backward_weight() {
+  const Held dvalues = s_.dvalues(outputs_, inputs_);
   s_.product(outputs_, s_.sizes.rows, inputs_);
   x_ = dy_ = nullptr;
 }

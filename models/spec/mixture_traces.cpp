@@ -81,6 +81,8 @@ Held Mixture::forward(const Held& x) {
   a_ = of_width(sizes_.received, sizes_.width);
   returned_ = of_width(sizes_.sent, hidden);
   const Held made = of_width(sizes_.received, hidden);
+  const Held up_codes = s_.codes(sizes_.held * up, hidden),
+             down_codes = s_.codes(sizes_.held * hidden, sizes_.width);
   { const Held leaving = sizes_.reorders ? of_width(sizes_.received, hidden) : nullptr; }
   return give(of_width(sizes_.passed, hidden));
 }
@@ -95,6 +97,8 @@ Held Mixture::backward_input(const Held& dy) {
   const Held da = of_width(sizes_.received, sizes_.width);
   dh_ = spec_.expert.num_up() > 1 ? h_ : da;
   const Held drows = of_width(sizes_.received, hidden), dsent = of_width(sizes_.sent, hidden);
+  const Held up_values = s_.values(sizes_.held * spec_.expert.num_up() * sizes_.width, hidden),
+             down_values = s_.values(sizes_.held * hidden, sizes_.width);
   { const Held leaving = sizes_.reorders ? of_width(sizes_.received, hidden) : nullptr; }
   h_ = returned_ = nullptr;
   const Held dx = of_width(sizes_.passed, hidden);
@@ -109,6 +113,7 @@ void Mixture::backward_weight() {
                           : nullptr;
   }
   dlogits_ = nullptr;
+  { const Held dvalues = s_.dvalues(sizes_.held * spec_.expert.num_up() * sizes_.width, s_.sizes.hidden); }
   if (shared_) shared_->backward_weight();
   x_ = slots_ = gates_ = places_ = rows_ = a_ = dh_ = dout_ = nullptr;
 }

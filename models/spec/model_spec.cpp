@@ -75,7 +75,8 @@ ModelSpec spec_of(const ModelConfig& c) {
                  .blocks = {},
                  .head = {.norm = norm, .tied = c.tied_embeddings, .soft_cap = c.logit_soft_cap},
                  .init_std = c.init_std,
-                 .residual_init_std = residual_init_std(c)};
+                 .residual_init_std = residual_init_std(c),
+                 .quantization = c.quantization};
   if (c.positions == PositionKind::learned) spec.embedding.num_positions = c.max_positions;
   if (c.scales_embedding) spec.embedding.scale = std::sqrt(static_cast<double>(c.hidden_size));
   for (int64_t i = 0; i < c.num_layers; ++i) {

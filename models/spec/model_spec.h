@@ -8,6 +8,7 @@
 
 #include "models/config/kinds.h"
 #include "models/config/moe_config.h"
+#include "models/config/quantization_config.h"
 
 namespace trireme {
 
@@ -121,6 +122,7 @@ struct ModelSpec {
   HeadSpec head;
   double init_std = 0.02;           ///< of matrices
   double residual_init_std = 0.02;  ///< of those that project back into the residual stream
+  QuantizationConfig quantization;  ///< its learned scales are parameters
 
   int64_t num_blocks() const { return static_cast<int64_t>(blocks.size()); }
   /// The block whose weights block `index` uses: itself, or an earlier one.

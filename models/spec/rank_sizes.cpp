@@ -49,7 +49,11 @@ RankSizes::RankSizes(const ModelSpec& model, const LayerConditions& c)
       context(c.plan.context),
       tensor_chunks(c.plan.tensor == 1 ? 1 : c.plan.tensor_chunks),
       threads(c.threads),
-      float8(c.float8) {}
+      float8(c.float8),
+      code_bits(!c.quantizes || !model.quantization                            ? 0
+                : model.quantization.weights.format == ops::PackedFormat::int4 ? 4
+                                                                               : 8),
+      learns_scales(code_bits > 0 && model.quantization.learned_scales) {}
 
 HeadSizes::HeadSizes(const AttentionSpec& attention, const LayerConditions& c)
     : heads(RankSizes::share(attention.num_heads, c.plan.tensor)),

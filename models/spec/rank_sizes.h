@@ -18,6 +18,7 @@ struct LayerConditions {
   ParallelPlan plan;
   bool recomputes_core = false;  ///< of attention
   bool float8 = false;           ///< linear layers of the blocks multiply in fp8
+  bool quantizes = true;         ///< and are trained through the model's quantization
   LossConfig loss = {};
   bool separate_documents = false;  ///< attention is told first keys
   int threads = 1;
@@ -39,6 +40,8 @@ struct RankSizes {
   int64_t tensor_chunks;
   int threads;
   bool float8;
+  int64_t code_bits;  ///< of a weight that is trained through its quantization; 0: none is
+  bool learns_scales;
 
   RankSizes(const ModelSpec& model, const LayerConditions& conditions);
   static int64_t share(int64_t n, int64_t ranks) { return (n + ranks - 1) / ranks; }

@@ -5,7 +5,7 @@
 namespace trireme {
 
 CheckpointedModel checkpointed(Transformer& model) {
-  const ModelSpec spec = spec_of(model.config());
+  const ModelSpec& spec = model.spec();
   return {model.part(), parameters_by_layer(spec), router_names(spec), model.placement()};
 }
 

@@ -27,21 +27,27 @@ RankShare share_of(const ParallelContext& parallel) {
           .expert_tensor = share_of(parallel.expert_tensor())};
 }
 
+// A model that is only read has codes or values, and no scales of its own.
+ModelConfig as_it_is(ModelConfig config) {
+  config.quantization = {};
+  return config;
+}
+
 }  // namespace
 
 Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const ModelConfig& config,
                          const TransformerOptions& options)
-    : config_(config),
+    : config_(options.inference ? as_it_is(config) : config),
       options_(options),
       share_(share_of(parallel)),
       pipeline_(parallel.pipeline()),
       tensor_(parallel),
-      matmul_{options.float8},
+      matmul_{options.float8, config_.quantization, quantizes_},
       context_(parallel),
       experts_(parallel) {
-  const auto errors = validate(config, parallel.plan(), {});
+  const auto errors = validate(config_, parallel.plan(), {});
   if (!errors.empty()) throw_usage("{}", fmt::join(errors, "\n"));
-  spec_ = spec_of(config);
+  spec_ = spec_of(config_);
   placement_ = layer_placement(config, options.max_seq_len, parallel.plan());
   holders_ = std::make_unique<const WeightHolders>(spec_, placement_, pipeline_.size());
   parameters_ = std::make_unique<ParameterRegistry>(spec_, share_, *holders_, pipeline_.rank());
@@ -66,11 +72,11 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
 std::unique_ptr<Layer> Transformer::make_layer(Context& ctx, int place) {
   if (place == 0)
     return std::make_unique<Embedding>(spec_.embedding, parameters_->embedding(), tensor_,
-                                       options_.compute_type);
+                                       options_.compute_type, matmul_);
   if (place <= spec_.num_blocks()) return make_block(ctx, place - 1);
   auto objective = options_.objective ? options_.objective : make_objective(options_.loss);
   auto layer = std::make_unique<LossHead>(spec_.head, parameters_->head(), parameters_->token_table(),
-                                          tensor_, std::move(objective), options_.loss);
+                                          tensor_, std::move(objective), options_.loss, matmul_);
   head_ = layer.get();
   return layer;
 }

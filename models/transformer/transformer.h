@@ -60,6 +60,12 @@ class Transformer {
     return *part_.storage;
   }
 
+  /// Of the last layer, on the rank that has it; null on others.
+  const LossHead* head() const { return head_; }
+  /// Whether layers compute through the quantization of the config, as they do at first. Between steps; on
+  /// all ranks alike.
+  void set_quantizes(bool on) { *quantizes_ = on; }
+
   /// [rows, V] in the compute type, for the tokens of the batch; every rank of the tensor and
   /// pipeline axes calls it and gets all. So does every rank of parallel.shard() where
   /// weights are sharded, and of parallel.experts(). Of a paged batch [n, V], for its n logit_rows.
@@ -77,6 +83,7 @@ class Transformer {
   RankShare share_;
   Communicator& pipeline_;
   TensorParallel tensor_;
+  std::shared_ptr<bool> quantizes_ = std::make_shared<bool>(true);
   MatmulPolicies matmul_;
   ContextParallel context_;
   ExpertParallel experts_;

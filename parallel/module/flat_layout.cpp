@@ -76,7 +76,8 @@ ParameterSettings settings_of_block(const ParameterBlock& block, std::span<const
 
 std::vector<FlatGroup> flat_layout(std::span<const BlockSize> blocks, const ShardingSpec& sharding) {
   std::vector<FlatGroup> groups;
-  for (const auto& [matrices, experts] : {std::pair{true, false}, {true, true}, {false, false}}) {
+  for (const auto& [matrices, experts] :
+       {std::pair{true, false}, {true, true}, {false, false}, {false, true}}) {
     for (const ParameterSettings& settings : different_settings(blocks, matrices, experts))
       groups.push_back(lay_out(blocks, matrices, experts, settings, sharding));
   }

@@ -54,7 +54,8 @@ struct FlatGroup {
   int64_t shard_numel() const { return numel / num_shards; }
 };
 
-/// The groups that have blocks, of these in this order: matrices, matrices of experts, vectors; and of each
+/// The groups that have blocks, of these in this order: matrices, matrices of experts, vectors, vectors of
+/// experts; and of each
 /// kind one for every way of being updated, in the order in which the backward pass comes to them. `blocks`
 /// in the order of the forward pass. A bucket closes once it holds sharding.bucket_bytes of f32 gradients.
 /// One with blocks that several pipeline ranks hold has nothing but such blocks of one layer, so that it is

@@ -36,6 +36,9 @@ struct TokenBatch {
   Tensor places;  ///< [rows] i32: place of the token in its sequence; absent where positions are that
   std::shared_ptr<const PagedBatch> paged = nullptr;  ///< null: each sequence attends to itself alone
   bool training = true;                               ///< false: nothing is kept for a backward pass
+  /// As rows of a paged batch are these depend on no others: tensor-parallel ranks hold all of them, and no
+  /// expert drops one. Not for training.
+  bool like_paged = false;
 
   int64_t rows() const { return batch * seq_len; }
   const Tensor& places_in_sequence() const { return places ? places : positions; }

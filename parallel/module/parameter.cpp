@@ -32,7 +32,27 @@ Shape ParameterBlock::shape() const {
                   p.shape[1]);
     rows += p.shape[0];
   }
-  return is_matrix() ? Shape{rows, members.front().shape[1]} : Shape{rows};
+  std::vector<int64_t> dims(members.front().shape.dims().begin(), members.front().shape.dims().end());
+  dims.front() = rows;
+  return Shape(dims);
+}
+
+ParameterBlock scales_of(const ParameterBlock& matrices, int64_t group) {
+  ParameterBlock block;
+  for (const Parameter& matrix : matrices.members) {
+    const int64_t inputs = group == 0 ? matrix.global_shape[1] : group;
+    TRIREME_CHECK(matrix.offset[1] % inputs == 0 && matrix.shape[1] % inputs == 0, "{}: groups of {}",
+                  matrix.name, group);
+    Parameter& scales = block.members.emplace_back(matrix);
+    scales.name += "_scale";
+    scales.global_shape = {matrix.global_shape[0], matrix.global_shape[1] / inputs, 1};
+    scales.offset = {matrix.offset[0], matrix.offset[1] / inputs, 0};
+    scales.shape = {matrix.shape[0], matrix.shape[1] / inputs, 1};
+    scales.init_mean = kUnmeasuredScale;
+    scales.init_std = 0;
+    scales.is_scale = true;
+  }
+  return block;
 }
 
 ParameterBlock single(Parameter parameter) {

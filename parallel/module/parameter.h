@@ -37,6 +37,8 @@ struct Parameter {
   bool is_tied_copy = false;
   /// Number of the expert it belongs to: held by the ranks that hold this expert. -1: held by all.
   int expert = -1;
+  /// A learned scale of quantization: measured from its weights (measure_scales()) where no file has it.
+  bool is_scale = false;
 
   /// A parameter that this rank holds whole.
   static Parameter whole(std::string name, const Shape& shape, float init_mean, float init_std);
@@ -47,7 +49,8 @@ struct Parameter {
 
 /// Parameters that lie back to back, so that one GEMM reads them as one matrix (query, key and value; gate
 /// and up). All members are matrices with equal columns, or all are vectors. Matrices have the compute type
-/// and are decayed by the optimizer; vectors (norm gains, biases) stay in f32 and are not. A block without
+/// and are decayed by the optimizer; what has another number of dims (norm gains, biases, learned scales of
+/// quantization) counts as vectors, which stay in f32 and are not. A block without
 /// members stands for "this layer has none".
 struct ParameterBlock {
   std::vector<Parameter> members;
@@ -72,6 +75,13 @@ struct ParameterBlock {
     return {weight};
   }
 };
+
+/// The value of a scale that was not measured yet.
+inline constexpr float kUnmeasuredScale = 1e30f;
+
+/// The scales of a block of matrices, in groups of so many inputs (0: all of an output), on the ranks that
+/// hold it: f32 [outputs, groups, 1] each. Groups lie on one rank whole.
+ParameterBlock scales_of(const ParameterBlock& matrices, int64_t group);
 
 /// A block of one parameter.
 ParameterBlock single(Parameter parameter);

@@ -88,13 +88,15 @@ Tensor Stage::forward(Context& ctx, const MicroBatch& micro_batch, const Tensor&
 
 Tensor Stage::infer(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, size_t num_layers) {
   Tensor x = input;
-  for (size_t i = 0; i < num_layers; ++i) {
-    const At at(ctx, *this, i);
-    const ScopedWeights held = hold_for_forward(ctx, i);
-    Saved dropped;
-    x = layers_[i]->forward(ctx, micro_batch, x, dropped);
-  }
+  for (size_t i = 0; i < num_layers; ++i) x = infer_layer(ctx, micro_batch, x, i);
   return x;
+}
+
+Tensor Stage::infer_layer(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, size_t layer) {
+  const At at(ctx, *this, layer);
+  const ScopedWeights held = hold_for_forward(ctx, layer);
+  Saved dropped;
+  return layers_[layer]->forward(ctx, micro_batch, input, dropped);
 }
 
 Tensor Stage::backward_input_of(Context& ctx, size_t layer, const Tensor& dy, Saved& saved) {

@@ -31,6 +31,8 @@ class Stage {
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, StageSaved& saved);
   /// The output of the first `num_layers` layers; nothing is kept for a backward pass.
   Tensor infer(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, size_t num_layers);
+  /// The output of one layer; nothing is kept for a backward pass.
+  Tensor infer_layer(Context& ctx, const MicroBatch& micro_batch, const Tensor& input, size_t layer);
   /// The whole backward pass, layer by layer: `expected`, input gradient, weight gradient, then `ready` for
   /// its blocks (those that it shares too). Both may be empty.
   Tensor backward(Context& ctx, const Tensor& doutput, StageSaved& saved, const GradientsReady& ready,

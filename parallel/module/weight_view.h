@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "runtime/ops/packed/packed_linear.h"
@@ -17,11 +18,24 @@ enum class WeightFormat : uint8_t {
   packed,  ///< packed says how; there are no values. For forward passes alone
 };
 
+/// Sees what is multiplied with a block's packed matrices, as calibration does.
+class InputObserver {
+ public:
+  virtual ~InputObserver() = default;
+  /// x [rows, inputs], this rank's columns of the inputs; the first counts[0] rows go through the block's
+  /// first matrix (of experts; else there is one). Before the product.
+  virtual void inputs(Context& ctx, const Tensor& x, std::span<const int64_t> counts) = 0;
+  /// Experts show it all rows that any rank passes to experts, for each of them, in place of those that the
+  /// router chose; what they make of the others goes nowhere.
+  virtual bool sees_all_rows() const { return false; }
+};
+
 /// A block's weights for inference: matrices one below the other, each in a format of its own; of experts one
 /// with all of them. Immutable.
 struct PackedBlock {
   std::vector<ops::PackedWeight> parts;
   ops::Activations activations = ops::Activations::exact;
+  InputObserver* observer = nullptr;  ///< outlives its use; null: nobody
 
   int64_t num_outputs() const;  ///< of all parts, experts counted apart
   int64_t num_inputs() const { return parts.front().inputs; }

@@ -33,7 +33,7 @@ constexpr const OptimizerTraits& traits_of(OptimizerKind kind) {
 }
 std::span<const EnumName<OptimizerKind>> names_of(OptimizerKind);
 
-/// What a parameter is for. Matrices are those of linear layers, vectors their biases.
+/// What a parameter is for. Matrices are those of linear layers, vectors their biases and learned scales.
 enum class ParameterRole : uint8_t { matrix, expert, router, embedding, head, norm, vector };
 std::string_view to_string(ParameterRole role);
 
@@ -64,7 +64,8 @@ struct ParameterSettings {
   friend bool operator==(const ParameterSettings&, const ParameterSettings&) = default;
 };
 
-/// AdamW that decays matrices and not vectors, changed by every rule that matches, in their order.
+/// AdamW that decays matrices and not vectors, with 20 times the learning rate for learned scales (three
+/// dims), changed by every rule that matches, in their order.
 ParameterSettings settings_of(std::string_view name, int num_dims, bool is_of_expert,
                               std::span<const ParameterRule> rules);
 

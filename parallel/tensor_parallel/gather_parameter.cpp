@@ -12,7 +12,7 @@ namespace {
 using Place = std::array<int64_t, 4>;  // first row, first column, rows, columns
 
 Place place_of(const Parameter& p) {
-  const bool matrix = p.shape.rank() == 2;
+  const bool matrix = p.shape.rank() > 1;
   return {p.offset[0], matrix ? p.offset[1] : 0, p.shape[0], matrix ? p.shape[1] : 1};
 }
 
@@ -26,7 +26,7 @@ void paste(Context& ctx, const Tensor& block, const Place& place, const Tensor& 
 }  // namespace
 
 Tensor gather_parameter(Context& ctx, Communicator& tensor, const Parameter& p, const Tensor& block) {
-  TRIREME_CHECK(p.shape.rank() <= 2, "{} is {}", p.name, to_string(p.shape));
+  TRIREME_CHECK(p.shape.rank() <= 2 || p.shape[2] == 1, "{} is {}", p.name, to_string(p.shape));
   if (p.num_copies == tensor.size()) return tensor.rank() == 0 ? block : Tensor();
   Place place = place_of(p);
   const Tensor message = Tensor::borrow(place.data(), {4}, DType::i64);

@@ -8,6 +8,7 @@ struct LinearState {
   bool sharded_rows = false;
   Tensor x;
   ops::Columns dy;
+  Tensor weight;      // where the gradients of learned scales need it
   WorkPtr gathering;  // of x, between backward_input and backward_weight
 };
 
@@ -22,15 +23,17 @@ Tensor ColumnParallelLinear::forward(Context& ctx, const Tensor& x, bool sharded
 
 void ColumnParallelLinear::forward_into(Context& ctx, const Tensor& x, bool sharded_rows,
                                         const ops::Columns& y, Saved& saved) const {
+  const WeightView w = quantized_.forward(ctx);
   gather_rows(ctx, x, sharded_rows, saved, [&](Part rows, const Tensor& values) {
-    products_.forward(ctx, values, weight_.view(), bias_.weight, y.slice(rows.begin, rows.end));
+    products_.forward(ctx, values, w, bias_.weight, y.slice(rows.begin, rows.end));
   });
 }
 
 void ColumnParallelLinear::forward_gelu(Context& ctx, const Tensor& x, bool sharded_rows, const Tensor& h,
                                         const Tensor& y, Saved& saved) const {
+  const WeightView w = quantized_.forward(ctx);
   gather_rows(ctx, x, sharded_rows, saved, [&](Part rows, const Tensor& values) {
-    products_.forward_gelu(ctx, values, weight_.view(), bias_.weight, h.slice(rows.begin, rows.end),
+    products_.forward_gelu(ctx, values, w, bias_.weight, h.slice(rows.begin, rows.end),
                            y.slice(rows.begin, rows.end));
   });
 }
@@ -51,8 +54,10 @@ Tensor ColumnParallelLinear::backward_input(Context& ctx, const ops::Columns& dy
     state.x = Tensor::empty(ctx, {dy.rows(), own.dim(1)}, own.dtype());
     state.gathering = tensor_.group().all_gather_async(ctx.stream(), own, state.x);
   }
+  state.weight = quantized_.kept();
+  const WeightView w = quantized_.backward(ctx);
   const auto multiply = [&](Part rows, const Tensor& dx) {
-    products_.backward_input(ctx, dy.slice(rows.begin, rows.end), weight_.view(), dx);
+    products_.backward_input(ctx, dy.slice(rows.begin, rows.end), w, dx);
   };
   return tensor_.reduce_product(ctx, {dy.rows(), weight_.view().num_inputs()}, dy.dtype(), state.sharded_rows,
                                 multiply);
@@ -61,7 +66,9 @@ Tensor ColumnParallelLinear::backward_input(Context& ctx, const ops::Columns& dy
 void ColumnParallelLinear::backward_weight(Context& ctx, Saved& saved) const {
   const auto& state = saved.get<LinearState>();
   if (state.gathering) state.gathering->wait();
-  products_.backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
+  quantized_.add_gradient(ctx, state.weight, [&](const Tensor& dw) {
+    products_.backward_weight(ctx, state.dy, state.x, dw, bias_.gradient);
+  });
   saved.clear();
 }
 
@@ -70,8 +77,9 @@ Tensor RowParallelLinear::forward(Context& ctx, const Tensor& x, bool sharded_ro
   state.sharded_rows = sharded_rows;
   state.x = x;
   const Tensor bias = tensor_.rank() == 0 ? bias_.weight : Tensor();
+  const WeightView w = quantized_.forward(ctx);
   const auto multiply = [&](Part rows, const Tensor& y) {
-    products_.forward(ctx, x.slice(rows.begin, rows.end), weight_.view(), bias, y);
+    products_.forward(ctx, x.slice(rows.begin, rows.end), w, bias, y);
   };
   return tensor_.reduce_product(ctx, {x.dim(0), weight_.view().num_outputs()}, x.dtype(), sharded_rows,
                                 multiply);
@@ -83,8 +91,10 @@ Tensor RowParallelLinear::backward_input(Context& ctx, const Tensor& dy, Saved& 
   auto& state = saved.get<LinearState>();
   const int64_t num_rows = dy.dim(0) * (state.sharded_rows ? tensor_.size() : 1);
   const Tensor dx = Tensor::empty(ctx, {num_rows, weight_.view().num_inputs()}, dy.dtype());
+  state.weight = quantized_.kept();
+  const WeightView w = quantized_.backward(ctx);
   state.dy = tensor_.gather_product(ctx, dy, state.sharded_rows, true, [&](Part rows, const Tensor& values) {
-    products_.backward_input(ctx, values, weight_.view(), dx.slice(rows.begin, rows.end));
+    products_.backward_input(ctx, values, w, dx.slice(rows.begin, rows.end));
   });
   return dx;
 }
@@ -93,8 +103,10 @@ Tensor RowParallelLinear::backward_input_gelu(Context& ctx, const Tensor& dy, co
                                               Saved& saved) const {
   auto& state = saved.get<LinearState>();
   const Tensor dh = Tensor::empty(ctx, h.shape(), dy.dtype());
+  state.weight = quantized_.kept();
+  const WeightView w = quantized_.backward(ctx);
   state.dy = tensor_.gather_product(ctx, dy, state.sharded_rows, true, [&](Part rows, const Tensor& values) {
-    products_.backward_input_gelu(ctx, values, weight_.view(), h.slice(rows.begin, rows.end),
+    products_.backward_input_gelu(ctx, values, w, h.slice(rows.begin, rows.end),
                                   dh.slice(rows.begin, rows.end));
   });
   return dh;
@@ -102,7 +114,9 @@ Tensor RowParallelLinear::backward_input_gelu(Context& ctx, const Tensor& dy, co
 
 void RowParallelLinear::backward_weight(Context& ctx, Saved& saved) const {
   const auto& state = saved.get<LinearState>();
-  products_.backward_weight(ctx, state.dy, state.x, weight_.gradient, bias_.gradient);
+  quantized_.add_gradient(ctx, state.weight, [&](const Tensor& dw) {
+    products_.backward_weight(ctx, state.dy, state.x, dw, bias_.gradient);
+  });
   saved.clear();
 }
 

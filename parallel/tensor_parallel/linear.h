@@ -9,12 +9,17 @@ namespace trireme {
 
 /// Sharded by outputs: each rank holds rows of W and entries of b, and makes its columns of y for all rows.
 /// x and dx lie in the outer region (TensorParallel), y and dy in the inner. Works on blocks that somebody
-/// else owns, so that a tied head can use the embedding's. `bias` may be an empty block.
+/// else owns, so that a tied head can use the embedding's. `bias` may be an empty block; `scales` are learned
+/// ones of the policy's quantization.
 class ColumnParallelLinear {
  public:
   ColumnParallelLinear(const TensorParallel& tensor, const ParameterBlock& weight, const ParameterBlock& bias,
-                       MatmulPolicy policy = {})
-      : tensor_(tensor), weight_(weight), bias_(bias), products_(policy) {}
+                       const MatmulPolicy& policy = {}, const ParameterBlock* scales = nullptr)
+      : tensor_(tensor),
+        weight_(weight),
+        bias_(bias),
+        quantized_(weight, policy.quantization, scales),
+        products_(policy) {}
   ColumnParallelLinear(const ColumnParallelLinear&) = delete;
   ColumnParallelLinear& operator=(const ColumnParallelLinear&) = delete;
 
@@ -38,6 +43,7 @@ class ColumnParallelLinear {
   TensorParallel tensor_;
   const ParameterBlock& weight_;
   const ParameterBlock& bias_;
+  QuantizedWeight quantized_;
   LinearProducts products_;
 };
 
@@ -47,8 +53,12 @@ class ColumnParallelLinear {
 class RowParallelLinear {
  public:
   RowParallelLinear(const TensorParallel& tensor, const ParameterBlock& weight, const ParameterBlock& bias,
-                    MatmulPolicy policy = {})
-      : tensor_(tensor), weight_(weight), bias_(bias), products_(policy) {}
+                    const MatmulPolicy& policy = {}, const ParameterBlock* scales = nullptr)
+      : tensor_(tensor),
+        weight_(weight),
+        bias_(bias),
+        quantized_(weight, policy.quantization, scales),
+        products_(policy) {}
   RowParallelLinear(const RowParallelLinear&) = delete;
   RowParallelLinear& operator=(const RowParallelLinear&) = delete;
 
@@ -67,6 +77,7 @@ class RowParallelLinear {
   TensorParallel tensor_;
   const ParameterBlock& weight_;
   const ParameterBlock& bias_;
+  QuantizedWeight quantized_;
   LinearProducts products_;
 };
 

@@ -29,6 +29,10 @@ const Tensor& whole(const ops::Columns& c) {
 void multiply_packed(Context& ctx, const Tensor& x, const PackedBlock& w, const Tensor& bias,
                      const ops::Columns& y) {
   TRIREME_CHECK(w.num_outputs() == y.count, "{} outputs into {} columns", w.num_outputs(), y.count);
+  if (w.observer != nullptr) {
+    const int64_t rows = x.dim(0);
+    w.observer->inputs(ctx, x, {&rows, 1});
+  }
   int64_t at = 0;
   for (const ops::PackedWeight& part : w.parts) {
     const int64_t end = at + part.outputs;

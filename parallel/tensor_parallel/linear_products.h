@@ -2,6 +2,7 @@
 #pragma once
 
 #include "parallel/module/weight_view.h"
+#include "parallel/tensor_parallel/fake_quantization.h"
 #include "runtime/ops/gemm/gemm.h"
 
 namespace trireme {
@@ -12,6 +13,8 @@ struct MatmulPolicy {
   /// to E4M3, gradients to E5M2 (arXiv 2209.05433); sums, biases and results stay as they are. Then y and dy
   /// have to be whole matrices.
   WeightFormat operands = WeightFormat::plain;
+  /// Of the weights, where operands are plain (QuantizedWeight).
+  FakeQuantization quantization = {};
 
   friend bool operator==(const MatmulPolicy&, const MatmulPolicy&) = default;
 };

@@ -19,7 +19,7 @@ std::vector<Part> cut(int64_t n, int num_chunks) {
 }  // namespace
 
 bool TensorParallel::shards_rows(const TokenBatch& batch) const {
-  if (!sequence_ || batch.paged) return false;
+  if (!sequence_ || batch.paged || batch.like_paged) return false;
   const bool divides = batch.rows() % size() == 0;
   TRIREME_CHECK(divides || !batch.training, "{} rows do not divide by {} tensor ranks", batch.rows(), size());
   return divides;

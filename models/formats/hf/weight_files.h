@@ -27,8 +27,6 @@ class WeightFiles {
 
   const std::map<std::string, StoredTensor, std::less<>>& tensors() const { return tensors_; }
   bool has(std::string_view name) const { return tensors_.contains(name); }
-  /// Leaves a tensor out from now on.
-  void hide(std::string_view name) { tensors_.erase(tensors_.find(name)); }
 
  private:
   WeightFiles() = default;

@@ -116,6 +116,7 @@ class KindLoader {
   KindLoader(Context& ctx, std::vector<Destination> destinations, const Manifest& manifest, LoadedState what)
       : ctx_(ctx),
         destinations_(std::move(destinations)),
+        measures_scales_(what == LoadedState::weights || what == LoadedState::weights_of_dense_model),
         may_lack_(what == LoadedState::all_but_new_optimizer),
         upcycle_(what == LoadedState::weights_of_dense_model) {
     for (const StoredSlice& stored : manifest.stored.slices)
@@ -148,6 +149,7 @@ class KindLoader {
         if (parameter.empty()) continue;
         const std::string name = state_name(to.state, parameter);
         const auto it = types_.find(name);
+        if (it == types_.end() && measures_scales_ && range.parameter->is_scale) continue;
         if (it == types_.end() && may_lack_ && !to.state.empty()) {
           lacking_.insert(to.state);
           continue;
@@ -166,7 +168,8 @@ class KindLoader {
 
   Context& ctx_;
   std::vector<Destination> destinations_;
-  bool may_lack_;  // tensors of the optimizer's state, which are left out then
+  bool measures_scales_;  // where the checkpoint has none
+  bool may_lack_;         // tensors of the optimizer's state, which are left out then
   bool upcycle_;
   std::set<std::string> lacking_;
   std::map<std::string, DType, std::less<>> types_;

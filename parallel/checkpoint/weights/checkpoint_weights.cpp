@@ -115,7 +115,7 @@ class CheckpointWeights final : public WeightSource {
     const Slice& stored = slice.stored.slice;
     const auto format = format_of(stored.dtype);
     TRIREME_CHECK(format.has_value(), "{} is of {}", stored.name, to_string(stored.dtype));
-    const bool is_matrix = part.offset.rank() == 2;
+    const bool is_matrix = part.offset.rank() > 1;
     const auto first_in = [&](const Box& box, int64_t row) {
       const int64_t column = part.offset[-1] - box.offset[-1];
       return is_matrix ? (part.offset[0] - box.offset[0] + row) * box.extent[1] + column : column;

@@ -14,6 +14,9 @@ namespace trireme {
 
 namespace {
 
+// Weights are of use without the scales that they were trained with.
+constexpr std::string_view kScaleEnd = ".weight_scale";
+
 bool is_bias_of_router(const std::string& name) { return name.ends_with(kRouterBias); }
 
 }  // namespace
@@ -39,6 +42,7 @@ void check_weights_fit(const std::map<std::string, StoredKind, std::less<>>& sto
       const auto it = stored.find(source);
       if (!known.insert(source).second) continue;
       if (it == stored.end()) {
+        if (p.is_scale) continue;  // measured
         errors.push_back(fmt::format("{} is missing", source));
         lacks_experts = lacks_experts || p.expert >= 0;
       } else if (it->second.shape != p.global_shape) {
@@ -51,7 +55,7 @@ void check_weights_fit(const std::map<std::string, StoredKind, std::less<>>& sto
     }
   }
   for (const auto& [name, unused] : stored) {
-    if (!known.contains(name) && !is_bias_of_router(name))
+    if (!known.contains(name) && !is_bias_of_router(name) && !name.ends_with(kScaleEnd))
       errors.push_back(fmt::format("the model has no parameter {}", name));
   }
   if (errors.empty()) return;
@@ -67,10 +71,11 @@ void check_weights_fit(const std::map<std::string, StoredKind, std::less<>>& sto
 
 void load_weights(Context& ctx, const CheckpointedModel& model, const WeightSource& source, bool upcycle) {
   check_weights_fit(source.kinds(), source.path(), model.layers, upcycle);
+  const auto kinds = source.kinds();
   std::vector<float> block;
   model.part.storage->set(ctx, [&](const Parameter& p, const Tensor& values) {
     const std::string name = stored_name(p, upcycle);
-    if (name.empty()) return false;
+    if (name.empty() || (p.is_scale && !kinds.contains(name))) return false;
     block.resize(static_cast<size_t>(p.shape.numel()));
     source.read(name, p, block);
     const Tensor read = Tensor::empty(ctx, p.shape, DType::f32, MemoryCategory::buffers);

@@ -19,8 +19,9 @@ class OwnWeights final : public WeightSource {
     return kinds;
   }
   void read(std::string_view name, const Parameter& p, std::span<float> values) const override {
-    const StoredTensor& stored = file_.at(name);
-    const bool is_matrix = p.shape.rank() == 2;
+    StoredTensor stored = file_.at(name);
+    if (stored.shape.rank() > 2) stored.shape = {stored.shape[0], stored.shape.numel() / stored.shape[0]};
+    const bool is_matrix = p.shape.rank() > 1;
     const FloatBlock block = is_matrix ? FloatBlock{p.offset[0], p.shape[0], p.offset[1], p.shape[1]}
                                        : FloatBlock{0, 1, p.offset[0], p.shape[0]};
     if (!values.empty()) read_floats(stored, block, values);

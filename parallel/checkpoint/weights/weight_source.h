@@ -10,6 +10,7 @@
 #include "parallel/checkpoint/weights/load_weights.h"
 #include "parallel/checkpoint/weights/stored_matrix.h"
 #include "parallel/module/parameter.h"
+#include "runtime/ops/packed/coded_matrix.h"
 
 namespace trireme {
 
@@ -29,6 +30,15 @@ class WeightSource {
   /// How the same block of a matrix is stored; rows are there as long as the source, and are what read()
   /// gives decoded. Nothing where what is read is not what is stored. Errors of read().
   virtual std::optional<StoredMatrix> stored(std::string_view /*name*/, const Parameter& /*p*/) const {
+    return std::nullopt;
+  }
+  /// The same block as codes with scales, where it is stored so, and the block's columns are whole groups;
+  /// what read() gives is its values. A whole matrix in memory. Errors of read().
+  virtual std::optional<ops::CodedMatrix> coded(std::string_view /*name*/, const Parameter& /*p*/) const {
+    return std::nullopt;
+  }
+  /// How coded() would give it, without reading it; nothing where it would give nothing.
+  virtual std::optional<ops::PackedSpec> coded_spec(std::string_view /*name*/, const Parameter& /*p*/) const {
     return std::nullopt;
   }
 };

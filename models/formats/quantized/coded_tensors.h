@@ -1,0 +1,33 @@
+// The tensors of a file or directory of which some are matrices of codes: as RawTensors, those under the
+// names that they would have as numbers.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "models/formats/mapped_weights.h"
+#include "models/formats/quantized/stored_codes.h"
+#include "models/formats/quantized/stored_numbers.h"
+
+namespace trireme {
+
+struct CodedTensors {
+  std::shared_ptr<const void> files;  ///< what holds the bytes of `tensors`
+  StoredTensors tensors;
+  std::map<std::string, std::unique_ptr<StoredCodes>, std::less<>> codes;  ///< "layers.0.ffn.up.weight"
+  std::set<std::string, std::less<>> parts;  ///< names in `tensors` that codes are made of: no tensors
+  std::set<std::string, std::less<>> empty_biases = {};  ///< biases of zeros, which the model may not have
+
+  /// Whether there is a tensor of this name, as numbers or codes.
+  bool has(std::string_view name) const {
+    return codes.contains(name) || (tensors.contains(name) && !parts.contains(name));
+  }
+};
+
+/// Codes are read as f32. UserError (bad_input) as StoredCodes, and `path` and tensor for one that is of no
+/// compute type when it is read.
+std::unique_ptr<RawTensors> raw_coded_tensors(CodedTensors tensors, std::string path);
+
+}  // namespace trireme
