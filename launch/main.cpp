@@ -101,7 +101,8 @@ int main(int argc, char** argv) {
   const std::string command = args.empty() ? "--help" : args[0];
   if (trireme::launch::starts_ranks(command)) trireme::launch::note_stop_requests();
   // A run alone knows what a signal leads to, once it has read its options.
-  trireme::launch::prepare_process(command == "train" || command == "generate" || command == "serve");
+  trireme::launch::prepare_process(command == "train" || command == "generate" || command == "serve" ||
+                                   command == "compress");
   trireme::launch::RunLog log;
   trireme::launch::RankWatch watch(&log);  // until MPI has ended
   try {

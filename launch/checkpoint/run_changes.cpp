@@ -32,6 +32,17 @@ bool is_refused(std::string_view key) {
          std::ranges::find(kKeys, key) != kKeys.end();
 }
 
+/// Learned scales are parameters of the matrices that have them.
+bool needs_other_scales(const TextMap& saved, const TextMap& now, std::string_view key) {
+  const auto learns = [](const TextMap& options) {
+    const auto scales = options.find("qat.scales"), weights = options.find("qat.weights");
+    return scales != options.end() && scales->second == "learned" && weights != options.end() &&
+           weights->second != "none";
+  };
+  return key.starts_with("qat.") && key != "qat.activations" && key != "qat.start-step" &&
+         (learns(saved) || learns(now));
+}
+
 std::string shown(const std::string& text) { return text.empty() ? "none" : text; }
 
 }  // namespace
@@ -48,7 +59,7 @@ RunChanges compare_runs(const TextMap& saved, const TextMap& now) {
       continue;
     std::string name = key;
     if (name.starts_with("identity.")) name.erase(0, std::string_view("identity.").size());
-    (is_refused(key) ? changes.refused : changes.passed)
+    (is_refused(key) || needs_other_scales(saved, now, key) ? changes.refused : changes.passed)
         .push_back(fmt::format("{}: {} in the checkpoint, {} here", name, shown(there->second),
                                shown(here->second)));
   }

@@ -47,8 +47,9 @@ PlainOption weights_option(GenerateBench& b) {
   using ops::PackedFormat;
   static constexpr std::pair<const char*, PackedFormat> kFormats[] = {
       {"f32", PackedFormat::f32},   {"bf16", PackedFormat::bf16}, {"int8", PackedFormat::int8},
-      {"int4", PackedFormat::int4}, {"q8_0", PackedFormat::q8_0}, {"q4_0", PackedFormat::q4_0},
-      {"q4_1", PackedFormat::q4_1}, {"q4_k", PackedFormat::q4_k}, {"q6_k", PackedFormat::q6_k}};
+      {"int4", PackedFormat::int4}, {"fp8", PackedFormat::fp8},   {"q8_0", PackedFormat::q8_0},
+      {"q4_0", PackedFormat::q4_0}, {"q4_1", PackedFormat::q4_1}, {"q4_k", PackedFormat::q4_k},
+      {"q6_k", PackedFormat::q6_k}};
   std::string names = "as-stored";
   for (const auto& [name, unused] : kFormats) names += fmt::format(", {}", name);
   const auto set = [&b, names](const std::string& text) -> std::string {
@@ -101,7 +102,7 @@ void parse_generate_bench(std::span<const std::string> args, int world_size, Gen
     errors.emplace_back("--preset has no effect with a MODEL: leave one of them out");
   if (!words.empty() && b.drawn_as)
     errors.push_back(
-        fmt::format("--weights {}: a MODEL's weights become f32, bf16, int8 or int4, or stay as-stored",
+        fmt::format("--weights {}: a MODEL's weights become f32, bf16, int8, int4 or fp8, or stay as-stored",
                     ops::to_string(ops::PackedSpec{*b.drawn_as})));
   if (words.empty() && !b.drawn_as && !b.model.weights) b.drawn_as = ops::PackedFormat::q4_0;
   complete(b.model, world_size, errors);

@@ -14,6 +14,7 @@
 #include "launch/cli/run_arguments.h"
 #include "launch/commands/commands.h"
 #include "launch/export/export_model.h"
+#include "launch/preflight/thread_advice.h"
 #include "parallel/checkpoint/weights/whole_tensors.h"
 #include "runtime/base/error.h"
 
@@ -50,18 +51,40 @@ std::vector<PlainOption> export_options(ExportOptions& into) {
       {"format", "NAME",
        "trireme: one file as a run's model.safetensors; hf: a directory that Hugging Face's transformers "
        "loads; "
-       "gguf: a file that llama.cpp loads",
+       "gguf: a file that llama.cpp loads; compressed-tensors, gptq, awq: such a directory with quantized "
+       "matrices, as vLLM and transformers load it",
        "trireme where OUT ends with .safetensors, gguf with .gguf, else hf",
-       choice_into(into.format, {"trireme", "hf", "gguf"})},
+       choice_into(into.format, {"trireme", "hf", "gguf", "compressed-tensors", "gptq", "awq"})},
+      {"bits", "4|8", "bits of a matrix' numbers, rounded to nearest; of a quantized PATH its codes are kept",
+       "4",
+       [&into](const std::string& text) -> std::string {
+         if (text != "4" && text != "8") return "4, 8";
+         into.rounding.bits = text == "4" ? 4 : 8;
+         return "";
+       }},
+      {"group", "N", "inputs that share a scale; 0: all of an output", "128",
+       [&into](const std::string& text) -> std::string {
+         if (text != "0" && text != "32" && text != "64" && text != "128") return "0, 32, 64, 128";
+         into.rounding.group = std::stoll(text);
+         return "";
+       }},
+      {"symmetric", "on|off", "numbers around zero, without zero points", "on",
+       [&into](const std::string& text) -> std::string {
+         if (text != "on" && text != "off") return "on, off";
+         into.rounding.symmetric = text == "on";
+         return "";
+       }},
       {"dtype", "TYPE",
-       "fp32, bf16, fp16 or (gguf) q8_0; gguf keeps vectors, routers and position tables in fp32, as "
-       "llama.cpp's "
-       "converter does",
+       "fp32, bf16, fp16 or (gguf) q8_0, q4_0, q4_k_m; gguf keeps vectors, routers and position tables in "
+       "fp32, as llama.cpp's converter does; q4_k_m is its mixture of 4 and 6 bits; codes of quantized "
+       "weights stay as they are where the type holds them",
        "fp32",
        [&into](const std::string& text) {
          std::optional<ExportType> type;
-         const std::string wrong = choice_into(type, {"fp32", "bf16", "fp16", "q8_0"})(text);
+         const std::string wrong =
+             choice_into(type, {"fp32", "bf16", "fp16", "q8_0", "q4_0", "q4_k_m"})(text);
          into.type = type.value_or(into.type);
+         into.has_type = true;
          return wrong;
        }},
       {"source", "DIR",
@@ -104,6 +127,7 @@ std::vector<CheckpointAction> checkpoint_actions(ExportOptions& exported) {
        [&exported](const Paths& paths) {
          exported.path = paths[0];
          exported.out = paths[1];
+         exported.num_threads = default_threads(cores_given(), 1);
          export_model(exported, stdout);
        },
        export_options(exported)},
@@ -129,7 +153,7 @@ std::string checkpoint_help(const std::vector<CheckpointAction>& all) {
       "  trireme checkpoint export runs/gpt2-3m-bible/checkpoints/step-00001000 "
       "weights.safetensors\n"
       "  trireme checkpoint export runs/llama my-model --dtype bf16\n"
-      "  trireme checkpoint export runs/llama my-model.gguf --dtype q8_0\n\n"
+      "  trireme checkpoint export runs/llama my-model.gguf --dtype q4_k_m\n\n"
       "PATH is a checkpoint, a run directory or a directory of checkpoints, of which the newest is "
       "used.\n\n"
       "{}{}",

@@ -94,6 +94,18 @@ void check_precision(const TrainConfig& train, Errors& errors) {
   }
 }
 
+void check_quantization(const RunConfig& config, Errors& errors) {
+  if (!config.model.quantization) return;
+  if (config.train.float8)
+    errors.push_back(
+        "train.fp8 on and qat.weights: a product is quantized in one way; leave one of them out");
+  if (config.run.cuda_graph)
+    errors.push_back("run.cuda-graph on: qat.weights makes codes of the weights on the host; leave it out");
+  if (config.qat.start_step >= config.train.steps && config.qat.start_step > 0)
+    errors.push_back(fmt::format("qat.start-step {}: training ends after train.steps {}; give fewer",
+                                 config.qat.start_step, config.train.steps));
+}
+
 // Formats of text and of token files share an option; run with neither, the error is another.
 void check_data_format(const DataConfig& data, Errors& errors) {
   const bool is_of_text = data.format == "text" || data.format == "jsonl";
@@ -237,7 +249,9 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
   if (model_is_sound && !layout.empty()) add_nearest_layouts(asked, world_size, layout);
   errors.insert(errors.end(), layout.begin(), layout.end());
   complete_precision(config.train, given);
+  if (config.model.quantization) config.model.quantization.compute_type = config.train.precision;
   check_precision(config.train, errors);
+  check_quantization(config, errors);
   if (config.optimizer.muon_lr == 0) config.optimizer.muon_lr = config.optimizer.lr;
   if (model_is_sound) {
     const Errors of_optimizer = optimizer_errors(config);

@@ -63,6 +63,13 @@ struct TrainConfig {
   friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
 };
 
+/// When training through ModelConfig::quantization begins.
+struct QatConfig {
+  int64_t start_step = 0;  ///< steps before it
+
+  friend bool operator==(const QatConfig&, const QatConfig&) = default;
+};
+
 /// The initial weights.
 struct StartConfig {
   /// Safetensors under this program's names, or a directory with a checkpoint or a run's weights; empty:
@@ -154,6 +161,7 @@ struct RunConfig {
   StartConfig start;
   DataConfig data;
   TrainConfig train;
+  QatConfig qat;
   LossConfig loss;
   OptimizerConfig optimizer;
   ParallelPlan parallel;

@@ -12,6 +12,7 @@ SessionOptions session_options(const RunConfig& c) {
   options.rules = optimizer_rules(c.optimizer);
   options.recomputation = c.train.recomputation;
   options.float8 = c.train.float8;
+  options.quantizes = c.qat.start_step == 0;
   options.seed = c.train.seed;
   options.weights = c.start.file;
   options.upcycle = c.start.upcycle;

@@ -1,7 +1,9 @@
 #include "launch/export/exported_model.h"
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -10,11 +12,14 @@
 #include "launch/checkpoint/checkpoint_tools.h"
 #include "launch/export/own_model.h"
 #include "models/formats/mapped_weights.h"
+#include "models/formats/quantized/own_quantization.h"
+#include "models/formats/quantized/quantized_files.h"
 #include "models/spec/describe.h"
 #include "parallel/checkpoint/format/checkpoint_directory.h"
 #include "parallel/checkpoint/state_slices.h"
 #include "parallel/checkpoint/weights/load_weights.h"
 #include "parallel/checkpoint/weights/router_biases.h"
+#include "parallel/checkpoint/weights/weight_source.h"
 #include "parallel/checkpoint/weights/whole_tensors.h"
 #include "runtime/base/error.h"
 #include "runtime/base/half.h"
@@ -80,10 +85,42 @@ void open_checkpoint(ExportedModel& model, const std::string& path) {
   };
 }
 
+/// Values and codes of a source, which lives as long as they are asked for.
+void read_from(ExportedModel& model, std::shared_ptr<const WeightSource> weights) {
+  auto parameters = std::make_shared<std::map<std::string, Parameter>>();
+  for (const auto& layer : parameters_by_layer(spec_of(model.config))) {
+    for (const Parameter& p : layer) parameters->emplace(p.name, p);
+  }
+  model.values = [weights, parameters](const std::string& name) {
+    const Parameter& p = parameters->at(name);
+    std::vector<float> values(static_cast<size_t>(p.global_shape.numel()));
+    weights->read(name, p, values);
+    return values;
+  };
+  model.codes.spec = [weights, parameters](const std::string& name) {
+    return weights->coded_spec(name, parameters->at(name));
+  };
+  model.codes.matrix = [weights, parameters](const std::string& name) {
+    return weights->coded(name, parameters->at(name));
+  };
+}
+
+/// Matrices of codes as their values.
+void open_quantized_of_run(ExportedModel& model, const SafetensorsReader& file) {
+  model.config.vocab_size = token_table_rows(file).value_or(model.config.vocab_size);
+  model.activations = read_own_quantization(file)->activations;
+  const std::shared_ptr<const WeightSource> source = open_quantized(model.path, model.config);
+  check_weights(model, source->kinds());
+  model.quantized = source;
+  read_from(model, source);
+}
+
 void open_weights_of_run(ExportedModel& model, const fs::path& run) {
   const auto file = std::make_shared<const SafetensorsReader>((run / "model.safetensors").string());
   model.path = file->path();
   model.config = model_of_ini((run / "config.ini").string());
+  const auto quantization = read_own_quantization(*file);
+  if (quantization && !quantization->matrices.empty()) return open_quantized_of_run(model, *file);
   StoredKinds kinds;
   for (const auto& [name, tensor] : file->tensors()) kinds.insert({name, {tensor.shape, tensor.dtype}});
   check_weights(model, kinds);
@@ -120,6 +157,19 @@ ExportedModel open_exported(const std::string& path, const std::string& source) 
     model.source = (run / "source").string();
   if (!run.empty() && fs::exists(run / "tokenizer.json", ignored))
     model.tokenizer = (run / "tokenizer.json").string();
+  return model;
+}
+
+ExportedModel exported_from(std::shared_ptr<const WeightSource> weights, const ModelConfig& config,
+                            const std::string& path, const std::string& source,
+                            const std::string& tokenizer) {
+  ExportedModel model;
+  model.path = path;
+  model.config = config;
+  model.source = source;
+  model.tokenizer = tokenizer;
+  check_weights(model, weights->kinds());
+  read_from(model, std::move(weights));
   return model;
 }
 

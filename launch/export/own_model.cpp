@@ -1,5 +1,8 @@
 #include "launch/export/own_model.h"
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "launch/cli/ini_file.h"
 #include "launch/cli/options/option_table.h"
 #include "runtime/base/error.h"
@@ -8,10 +11,14 @@ namespace trireme::launch {
 
 namespace fs = std::filesystem;
 
-ModelConfig model_of_options(const TextMap& options, const std::string& where) {
+namespace {
+
+/// The options of some sections and of one key.
+RunConfig with_sections(const TextMap& options, const std::string& where,
+                        std::initializer_list<std::string_view> sections, std::string_view key = "") {
   RunConfig config;
   for (const Option& option : all_options()) {
-    if (option.section != "model" && option.section != "moe") continue;
+    if (std::ranges::find(sections, option.section) == sections.end() && option.key() != key) continue;
     const auto found = options.find(option.key());
     if (found == options.end() || option.name == "init-from" || option.name == "upcycle") continue;
     if (option.name == "preset" && found->second.empty()) continue;  // of no preset
@@ -19,13 +26,34 @@ ModelConfig model_of_options(const TextMap& options, const std::string& where) {
     if (!allowed.empty())
       throw_bad_input("{}: {} is '{}'; allowed: {}", where, option.key(), found->second, allowed);
   }
-  return config.model;
+  return config;
+}
+
+TextMap options_of(const std::string& config_ini) {
+  TextMap options;
+  for (const Setting& setting : read_ini(config_ini).list) options[setting.key] = setting.text.value_or("on");
+  return options;
+}
+
+}  // namespace
+
+ModelConfig model_of_options(const TextMap& options, const std::string& where) {
+  return with_sections(options, where, {"model", "moe"}).model;
+}
+
+QuantizationConfig quantization_of_options(const TextMap& options, const std::string& where) {
+  const RunConfig config = with_sections(options, where, {"qat"}, "train.precision");
+  QuantizationConfig quantization = config.model.quantization;
+  quantization.compute_type = config.train.precision;
+  return quantization;
 }
 
 ModelConfig model_of_ini(const std::string& config_ini) {
-  TextMap options;
-  for (const Setting& setting : read_ini(config_ini).list) options[setting.key] = setting.text.value_or("on");
-  return model_of_options(options, config_ini);
+  return model_of_options(options_of(config_ini), config_ini);
+}
+
+QuantizationConfig quantization_of_ini(const std::string& config_ini) {
+  return quantization_of_options(options_of(config_ini), config_ini);
 }
 
 fs::path run_of(const fs::path& checkpoint) {

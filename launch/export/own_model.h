@@ -16,6 +16,10 @@ ModelConfig model_of_options(const TextMap& options, const std::string& where);
 /// The same of a run's config.ini.
 ModelConfig model_of_ini(const std::string& config_ini);
 
+/// What the run was trained through, which model_of_options() and model_of_ini() leave out.
+QuantizationConfig quantization_of_options(const TextMap& options, const std::string& where);
+QuantizationConfig quantization_of_ini(const std::string& config_ini);
+
 /// RUN of RUN/checkpoints/step-N, and of RUN itself; empty where that is no run.
 std::filesystem::path run_of(const std::filesystem::path& checkpoint);
 

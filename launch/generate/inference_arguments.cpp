@@ -22,14 +22,15 @@ std::vector<PlainOption> weight_options(InferenceArguments& a) {
   using ops::PackedFormat;
   return {
       {"weights", "NAME",
-       "how matrices are held: f32, bf16, int8, int4, or as-stored: as the file has them, blocks of GGUF "
-       "files too",
+       "how matrices are held: f32, bf16, int8, int4, fp8 (E4M3, a scale for each row), or as-stored: as the "
+       "file has them, blocks of GGUF files and codes of quantized ones too",
        "as-stored",
        one_of<Formats>(a.weights, {{"as-stored", std::nullopt},
                                    {"f32", PackedFormat::f32},
                                    {"bf16", PackedFormat::bf16},
                                    {"int8", PackedFormat::int8},
-                                   {"int4", PackedFormat::int4}})},
+                                   {"int4", PackedFormat::int4},
+                                   {"fp8", PackedFormat::fp8}})},
       {"group", "32|64|128|0", "int8, int4: so many weights of a row share a scale; 0: the whole row", "32",
        one_of<int64_t>(a.group, {{"32", 32}, {"64", 64}, {"128", 128}, {"0", 0}})},
       {"asymmetric", "", "int8, int4: groups have a zero point too, for ranges that are not around 0", "",
@@ -37,13 +38,14 @@ std::vector<PlainOption> weight_options(InferenceArguments& a) {
          a.is_asymmetric = true;
          return std::string();
        }},
-      {"activations", "auto|exact|int8",
-       "what integer weights are multiplied with: activations in 8 bits, by blocks of 32, or exactly as they "
-       "are; auto: int8",
+      {"activations", "auto|exact|int8|int8-rows",
+       "what integer weights are multiplied with: activations in 8 bits, with a scale for each 32 or one for "
+       "each token (int8-rows, as SmoothQuant has it), or exactly as they are; auto: int8",
        "auto",
-       one_of<std::optional<ops::Activations>>(
-           a.activations,
-           {{"auto", std::nullopt}, {"exact", ops::Activations::exact}, {"int8", ops::Activations::int8}})},
+       one_of<std::optional<ops::Activations>>(a.activations, {{"auto", std::nullopt},
+                                                               {"exact", ops::Activations::exact},
+                                                               {"int8", ops::Activations::int8},
+                                                               {"int8-rows", ops::Activations::int8_rows}})},
       {"precision", "f32|bf16", "dtype of activations and of the cache", "f32",
        one_of<DType>(a.model.compute_type,
                      {{"f32", DType::f32}, {"fp32", DType::f32}, {"bf16", DType::bf16}})},
@@ -88,22 +90,23 @@ void complete_weights(InferenceArguments& a, std::vector<std::string>& errors) {
                                  a.group ? fmt::format("group {}", *a.group) : "asymmetric"));
   }
   if (a.activations) a.model.activations = *a.activations;
-  if (a.activations && a.weights && !ops::is_integer(*a.weights))
+  const bool is_integer = a.weights && ops::is_integer(*a.weights) && *a.weights != ops::PackedFormat::fp8;
+  if (a.activations && a.weights && !is_integer)
     errors.emplace_back("--activations has no effect: the weights are no integers (--weights int8 or int4)");
 }
 
 void complete_layout(InferenceArguments& a, int world_size, std::vector<std::string>& errors) {
   ParallelPlan& plan = a.model.plan;
-  // Ranks of data parallelism would all do the same, but where they hold other experts.
-  plan.data = plan.expert;
+  // Ranks of data parallelism would all do the same, but where they hold other experts or calibrate.
+  plan.data = plan.expert * a.replicas;
   if (const std::string error = size_error(plan); !error.empty()) {
     errors.push_back(error);
   } else if (plan.world_size() != world_size) {
-    errors.push_back(
-        fmt::format("--tp {} --pp {} --ep {} make {} rank(s), and {} were started: mpirun -n {}, or other "
-                    "degrees whose product is {}",
-                    plan.tensor, plan.pipeline, plan.expert, plan.world_size(), world_size, plan.world_size(),
-                    world_size));
+    errors.push_back(fmt::format(
+        "--tp {} --pp {} --ep {}{} make {} rank(s), and {} were started: mpirun -n {}, or other "
+        "degrees whose product is {}",
+        plan.tensor, plan.pipeline, plan.expert, a.replicas > 1 ? fmt::format(" --dp {}", a.replicas) : "",
+        plan.world_size(), world_size, plan.world_size(), world_size));
   }
 }
 
@@ -126,7 +129,7 @@ std::string with_names_of_here(std::string error) {
 
 const ModelConfig& fitting(const ModelConfig& model, const InferenceArguments& arguments) {
   ParallelPlan plan = arguments.model.plan;
-  plan.data = plan.expert;  // as complete() has it
+  plan.data = plan.expert * arguments.replicas;  // as complete() has it
   if (plan.expert > 1 && model.moe.num_experts == 0)
     throw_usage("--ep {}: the model has no experts to divide", plan.expert);
   std::vector<std::string> errors = layout_errors(model, plan, {});

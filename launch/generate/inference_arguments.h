@@ -20,6 +20,7 @@ struct InferenceArguments {
   ops::CacheType cache = ops::CacheType::plain;
   int64_t cache_tokens = 0;    ///< of all sequences that run at once; 0: what they need
   int64_t batch_tokens = 512;  ///< of a forward pass
+  int replicas = 1;            ///< that divide the work of calibration; beyond those that experts need
   RunOptions run;              ///< device, threads, backend
 
   // As given.

@@ -6,6 +6,7 @@
 
 #include "launch/export/own_model.h"
 #include "models/formats/open_weights.h"
+#include "models/formats/quantized/own_quantization.h"
 #include "models/formats/source_folder.h"
 #include "parallel/checkpoint/weights/whole_tensors.h"
 #include "runtime/base/error.h"
@@ -32,6 +33,7 @@ bool is_there(const fs::path& path) {
 void open_checkpoint(ModelFiles& files, const std::string& path) {
   const WholeTensors tensors(path);
   files.config = model_of_options(tensors.manifest().state.config, path);
+  files.config.quantization = quantization_of_options(tensors.manifest().state.config, path);
   const auto table = tensors.tensors().find(kTokenTable);
   if (table != tensors.tensors().end() && table->second.shape.rank() == 2)
     files.config.vocab_size = table->second.shape[0];
@@ -46,10 +48,9 @@ void open_own_file(ModelFiles& files, const std::string& path) {
         path);
   }
   files.config = model_of_ini(config_ini.string());
-  const SafetensorsReader reader(path);
-  const auto table = reader.tensors().find(kTokenTable);
-  if (table != reader.tensors().end() && table->second.shape.rank() == 2)
-    files.config.vocab_size = table->second.shape[0];
+  files.config.quantization = quantization_of_ini(config_ini.string());
+  const auto rows = token_table_rows(SafetensorsReader(path));
+  if (rows) files.config.vocab_size = *rows;
 }
 
 /// Of a run: its tokenizer, and what came with the model that it began with.

@@ -1,6 +1,6 @@
 #include "launch/report/banner.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "launch/config/complete_config.h"
 #include "launch/config/memory_inputs.h"
@@ -172,6 +172,23 @@ std::string compute_text(const RunConfig& config, const RunPlace& place) {
   return text;
 }
 
+std::string quantization_text(const RunConfig& config) {
+  const QuantizationConfig& q = config.model.quantization;
+  if (!q) return "";
+  std::string text = fmt::format("trained through {}, {} scales, {} activations", ops::to_string(q.spec()),
+                                 q.learned_scales ? "learned" : "measured",
+                                 q.activations == ops::Activations::exact  ? "exact"
+                                 : q.activations == ops::Activations::int8 ? "int8"
+                                                                           : "int8 (a scale a row)");
+  text += q.embedding && q.head ? "; token table and head too"
+          : q.embedding         ? "; token table too"
+          : q.head              ? "; head too"
+                                : "; token table and head stay";
+  if (!q.skip.empty()) text += fmt::format("; not {}", fmt::join(q.skip, ", "));
+  if (config.qat.start_step > 0) text += fmt::format("; after {} steps", config.qat.start_step);
+  return text;
+}
+
 }  // namespace
 
 std::string layout_line(const RunConfig& config) {
@@ -237,7 +254,8 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
          line("compute", compute_text(config, place)) + line("attention", place.attention) +
          line("recompute", recompute_text(config)) + line("model", model_line(config.model)) +
          line("weights", weights_text(config.start)) + size_lines(config, place.threads_per_rank) +
-         line("data", data_text(config)) + line("tokens", place.tokens) + line("batch", batch_line(config)) +
+         line("quantized", quantization_text(config)) + line("data", data_text(config)) +
+         line("tokens", place.tokens) + line("batch", batch_line(config)) +
          line("loss", loss_text(config.loss)) + line("optimizer", optimizer_text(config)) +
          line("files", place.run_directory);
 }

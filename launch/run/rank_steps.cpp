@@ -12,9 +12,18 @@
 
 namespace trireme::launch {
 
+// At the first step through quantization learned scales are measured, and past it they are those of the
+// checkpoint.
+void Trainer::begin_quantization(int64_t step) {
+  if (quantizes_ || !config_.model.quantization || step < config_.qat.start_step) return;
+  session_->set_quantizes(true, step == config_.qat.start_step);
+  quantizes_ = true;
+}
+
 StepInFlight Trainer::begin_step(int64_t step) {
   const auto begin = Clock::now();
   if (breakdown_) breakdown_->clock().begin_step();
+  begin_quantization(step);
   const double waited_before = world_.seconds_waited_with_parts();
   const double data_waited = batches_->seconds_waited();
   if (ctx_.recorder() != nullptr) ctx_.recorder()->enter({Phase::data, step + 1, -1, -1});

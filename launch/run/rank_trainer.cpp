@@ -39,7 +39,8 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       out_(out),
       ctx_(job.device, threads_of_rank(config, job), choose_op_settings(config.run, job.device)),
       loss_scaler_(config.train.loss_scale),
-      runs_ahead_(!job.is_stepped && can_run_ahead()) {
+      runs_ahead_(!job.is_stepped && can_run_ahead()),
+      quantizes_(config.qat.start_step == 0) {
   count_restart();
   data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
@@ -68,6 +69,7 @@ void Trainer::start() {
   identify_data();
   open_checkpoints();
   resume();
+  if (steps_done_ > config_.qat.start_step) begin_quantization(steps_done_);
   check_checkpoint_room();
   if (is_main()) open_directory();
   const TrainConfig& t = config_.train;

@@ -142,6 +142,7 @@ class Trainer {
     return !is_on_cpu() && t.nonfinite == NonFinitePolicy::stop && t.check != NonFiniteCheck::op &&
            !t.loss_scale.dynamic && config_.model.moe.num_experts == 0;
   }
+  void begin_quantization(int64_t step);
   StepInFlight begin_step(int64_t step);
   void apply(StepInFlight& in_flight);
   StepMetrics end_step(StepInFlight in_flight);  // in the order of the steps
@@ -182,6 +183,7 @@ class Trainer {
   LrSchedule schedule_;
   LossScaler loss_scaler_;
   const bool runs_ahead_;
+  bool quantizes_;         // layers compute through quantization, where the model has one
   Recorder own_recorder_;  // of phases, where the world has none
   std::optional<BreakdownWatch> breakdown_;
   double seconds_in_steps_ = 0, seconds_ = 0;  // the second: of all steps and evaluations

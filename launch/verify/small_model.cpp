@@ -1,6 +1,7 @@
 #include "launch/verify/small_model.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace trireme::launch {
 
@@ -43,6 +44,7 @@ RunConfig small_run(const RunConfig& config) {
   RunConfig small = config;
   const ParallelPlan& plan = config.parallel;
   ModelConfig& model = small.model;
+  const auto [head_dim, hidden, ffn] = std::tuple(model.given_head_dim, model.hidden_size, model.ffn_size);
   model.vocab_size = shrink(model.vocab_size, kVocab);
   const int64_t for_sharing = model.share > 0 ? model.share + 1 : 2;
   model.num_layers = std::min<int64_t>(model.num_layers,
@@ -53,6 +55,11 @@ RunConfig small_run(const RunConfig& config) {
     model.hidden_size += kHeadDim;  // heads are not to be as wide together as the model
   }
   model.ffn_size = shrink(model.ffn_size, std::max<int64_t>(128, 2 * model.hidden_size));
+  if (model.quantization) {  // whose groups divide these
+    model.given_head_dim = head_dim;
+    model.hidden_size = hidden;
+    model.ffn_size = ffn;
+  }
   // Sequences divide as those of the run do: by zig-zag halves of the context-parallel ranks, by
   // tensor-parallel ranks.
   const int64_t unit = int64_t{2} * plan.context * (plan.sequence ? plan.tensor : 1);

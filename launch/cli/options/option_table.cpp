@@ -10,6 +10,7 @@ std::span<const OptionSection> option_sections() {
       {"moe", "Mixture of experts"},
       {"data", "Data"},
       {"train", "Training"},
+      {"qat", "Quantization-aware training"},
       {"loss", "Loss"},
       {"optimizer", "Optimizer and learning rate"},
       {"parallel", "Parallel layout"},
@@ -22,9 +23,10 @@ std::span<const OptionSection> option_sections() {
 
 std::vector<Option> all_options() {
   std::vector<Option> all;
-  for (auto&& part : {model_options(), model_kind_options(), model_rotary_options(), moe_options(),
-                      data_options(), train_options(), precision_options(), loss_options(),
-                      optimizer_options(), parallel_options(), checkpoint_options(), run_options()}) {
+  for (auto&& part :
+       {model_options(), model_kind_options(), model_rotary_options(), moe_options(), data_options(),
+        train_options(), precision_options(), quantization_options(), loss_options(), optimizer_options(),
+        parallel_options(), checkpoint_options(), run_options()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
