@@ -53,6 +53,7 @@ pieces=(
   "smollm2|a published model: perplexity as transformers', trained on in two layouts, exported and opened again"
   "generation|a published model of 4 bits: logits as transformers', texts as llama.cpp's"
   "serving|a server and its clients as they are published: OpenAI's SDK, lm-evaluation-harness, guidellm; equal answers at any load; 10,000 aborts"
+  "compression|quantization against equations in PyTorch and llm-compressor, its files in other programs, a published model whole, the order of methods"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
 
@@ -160,6 +161,30 @@ serving() {
     "$python" "$scripts/aborts.py" "$out/release/trireme" "$smollm2_file" | tee -a "$out/serving.txt"
 }
 
+# What the scripts say goes to build-nightly/compression.txt. The small runs are hardly trained: their table only has to come.
+compression() {
+  local scripts=tests/interop/compression run
+  local small=(--model.family llama --model.layers 2 --model.hidden 128 --model.heads 4 --model.ffn 256 --data.tokenizer bpe --data.bpe-vocab 512
+    --train.seq-len 64 --train.micro-batch 8 --train.steps 150 --train.sample-tokens 0 --optimizer.lr 3e-3)
+  interop_python && "$python" -m pip install -q llmcompressor compressed-tensors && release && targets release trireme compress_tool &&
+    smollm2_files && rm -rf "$out/compression" && mkdir -p "$out/compression" && : >"$out/compression.txt" || return 1
+  head -c 1000000 "$out/smollm2/bible.txt" >"$out/compression/train.txt"
+  tail -c 100000 "$out/smollm2/bible.txt" >"$out/compression/held-out.txt"
+  for run in 1 2; do
+    "$out/release/trireme" train --data.text "$out/compression/train.txt" "${small[@]}" --train.seed "$run" --run.dir "$out/compression/seed$run" \
+      >"$out/compression/seed$run.log" || return 1
+  done
+  {
+    "$python" "$scripts/methods.py" "$out/release/tests/compress_tool" "$smollm2_file" &&
+      "$python" "$scripts/formats.py" "$out/release/trireme" "$out/compression/formats" &&
+      "$python" "$scripts/gguf_types.py" "$out/release/trireme" "$out/compression/seed1" &&
+      "$python" "$scripts/smollm2.py" "$out/release/trireme" "$smollm2_file" "$out/smollm2/bible.txt" &&
+      "$python" "$scripts/published_order.py" "$out/release/trireme" "$out/compression/seed1" "$out/compression/seed2" --small \
+        --calibration "$out/compression/train.txt" --text "$out/compression/held-out.txt" --length 64 --tokens 4096 --qat-steps 50
+  } | tee "$out/compression.txt"
+  return "${PIPESTATUS[0]}"
+}
+
 # cluster PART...: runs on a cluster on this machine.
 cluster() { launch/setup.sh cluster && release && targets release trireme && tests/cluster/run.py "$out/release/trireme" mpirun "$@"; }
 
@@ -204,6 +229,7 @@ run_piece() {
     smollm2) smollm2 ;;
     generation) generation ;;
     serving) serving ;;
+    compression) compression ;;
     bundle) tests/gpu_bundle.sh && tests/gpu/bare_root.sh build-gpu-bundle/trireme-gpu.tar.xz ;;
   esac
 }

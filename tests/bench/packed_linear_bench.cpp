@@ -17,6 +17,7 @@
 #include "runtime/base/parallel_for.h"
 #include "runtime/ops/cpu/packed/integers/integer_kernels.h"
 #include "runtime/ops/cpu/vectorize.h"
+#include "runtime/ops/host_copy.h"
 #include "tests/runtime/ops/packed/packed_cases.h"
 #include "tests/support/tensors.h"
 
@@ -87,9 +88,15 @@ std::vector<PackedWeight> copies(Context& ctx, const PackedSpec& spec, int64_t o
   return all;
 }
 
+/// ordered: x is brought into another order of inputs first.
 void measure_rows(Context& ctx, const Options& options, const PackedSpec& spec, int64_t outputs,
-                  int64_t inputs) {
-  const auto weights = copies(ctx, spec, outputs, inputs, options.bytes);
+                  int64_t inputs, bool ordered = false) {
+  auto weights = copies(ctx, spec, outputs, inputs, options.bytes);
+  if (ordered) {
+    std::vector<int32_t> order;
+    for (int64_t i = 0; i < inputs; ++i) order.push_back(static_cast<int32_t>((i * 1001) % inputs));
+    for (PackedWeight& w : weights) w.order = ops::to_device(ctx, order, {1, inputs});
+  }
   const Tensor x = random_tensor(ctx, {1, inputs}, DType::f32, 1),
                y = Tensor::empty(ctx, {1, outputs}, DType::f32);
   Times reads, exact, integers;
@@ -102,9 +109,10 @@ void measure_rows(Context& ctx, const Options& options, const PackedSpec& spec, 
   }
   const double bytes = static_cast<double>(weights[0].data.bytes()) * 1e-9, best = bytes / reads.tenth();
   const double rate_8 = bytes / integers.tenth(), rate = bytes / exact.tenth();
-  fmt::print("| {} | {} x {} | {:.2f} | {:.1f} | {:.1f} ({:.0f} %) | {:.1f} ({:.0f} %) |\n", to_string(spec),
-             outputs, inputs, 8e9 * bytes / static_cast<double>(outputs * inputs), best, rate_8,
-             100 * rate_8 / best, rate, 100 * rate / best);
+  fmt::print("| {} | {} x {} | {:.2f} | {:.1f} | {:.1f} ({:.0f} %) | {:.1f} ({:.0f} %) |\n",
+             to_string(spec) + (ordered ? ", ordered" : ""), outputs, inputs,
+             8e9 * bytes / static_cast<double>(outputs * inputs), best, rate_8, 100 * rate_8 / best, rate,
+             100 * rate / best);
   std::fflush(stdout);
 }
 
@@ -167,6 +175,7 @@ void run(const Options& options) {
     for (const PackedSpec& spec : specs) {
       measure_rows(ctx, options, spec, 2048, 2048);
       measure_rows(ctx, options, spec, 2048, 8192);
+      if (spec.format == ops::PackedFormat::int4) measure_rows(ctx, options, spec, 2048, 2048, true);
     }
   }
   if (options.what != "rows" && options.what != "packing") {

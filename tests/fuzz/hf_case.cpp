@@ -63,6 +63,18 @@ std::vector<std::string> hf_seeds() {
   with(kQwen3Moe, {{"mlp_only_layers", {-1, 99, 3}}, {"num_hidden_layers", 4}, {"num_experts", 8}});
   with(kPythia, {{"rotary_pct", 1e-9}, {"hidden_size", 8}});
   with(kMixtral, {{"architectures", {7}}, {"num_experts_per_tok", 0}});
+  const nlohmann::ordered_json group = {
+      {"targets", {"Linear"}},
+      {"weights", {{"num_bits", 4}, {"type", "int"}, {"strategy", "group"}, {"group_size", 32}}},
+      {"input_activations", {{"num_bits", 8}, {"dynamic", true}}}};
+  with(kLlama2, {{"quantization_config",
+                  {{"quant_method", "compressed-tensors"},
+                   {"format", "pack-quantized"},
+                   {"sparsity_config", {{"format", "dense"}}},
+                   {"config_groups", {{"group_0", group}, {"group_1", 7}}}}}});
+  with(kLlama2, {{"quantization_config",
+                  {{"quant_method", "gptq"}, {"bits", 8}, {"group_size", -1}, {"dynamic", {{"+:x", 1}}}}}});
+  with(kQwen25, {{"quantization_config", {{"quant_method", "awq"}, {"w_bit", 4}, {"version", "GEMM"}}}});
   for (const char* text : {R"({"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}})",
                            R"({"weight_map":{"a":"../x.safetensors"}})", R"({"weight_map":{"a":["x"]}})",
                            R"({"weight_map":{"a":"x\u0000.safetensors"},"metadata":{"total_size":-1}})"})

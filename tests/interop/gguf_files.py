@@ -5,7 +5,7 @@
     python3 tests/interop/gguf_files.py build/tests/interop_tool MODEL.gguf...
 
 Every tensor of a type that trireme reads has the package's values, whole and put together of parts; copies as f32, f16, bf16
-and q8_0 open in the package with the same metadata and with the bytes that it quantizes to itself.
+q8_0 and q4_0 open in the package with the same metadata and with the bytes that it quantizes to itself.
 """
 
 import pathlib
@@ -65,7 +65,7 @@ def main():
     wrong = 0
     for path in sys.argv[2:]:
         wrong += compare_values(tool, path)
-        wrong += sum(compare_copy(tool, path, kind) for kind in ("f32", "f16", "bf16", "q8_0"))
+        wrong += sum(compare_copy(tool, path, kind) for kind in ("f32", "f16", "bf16", "q8_0", "q4_0"))
     sys.exit(1 if wrong else 0)
 
 

@@ -2,7 +2,8 @@
 //
 //   interop_tool gguf-values FILE TENSOR     the tensor as fp32, little endian, on standard output
 //   interop_tool gguf-shards FILE TENSOR     the same, put together of parts of rows and columns
-//   interop_tool gguf-copy FILE OUT TYPE     all metadata, and the tensors as TYPE (f32, f16, bf16, q8_0)
+//   interop_tool gguf-copy FILE OUT TYPE     all metadata, and the tensors as TYPE (f32, f16, bf16, q8_0,
+//   q4_0)
 //                                            where their rows are whole blocks, as f32 elsewhere
 //   interop_tool chat                        for each line of JSON on standard input, {"template": ...,
 //                                            "variables": ..., "time": [year, month, ...]}, a line with
@@ -64,7 +65,8 @@ void copy_file(const GgufReader& file, const std::string& out, const std::string
   for (const auto& [name, known] : {std::pair<std::string, GgufType>{"f32", GgufType::f32},
                                     {"f16", GgufType::f16},
                                     {"bf16", GgufType::bf16},
-                                    {"q8_0", GgufType::q8_0}}) {
+                                    {"q8_0", GgufType::q8_0},
+                                    {"q4_0", GgufType::q4_0}}) {
     if (name == type_name) type = known;
   }
   std::vector<GgufSpec> specs;

@@ -59,5 +59,28 @@ TEST(RunChanges, WhatSaysNothingOfTheTrainingIsNotCompared) {
   EXPECT_THAT(changes.passed, IsEmpty());
 }
 
+// Learned scales are parameters of the matrices that have them; measured ones are nothing that is kept.
+TEST(RunChanges, LearnedScalesKeepTheirMatrices) {
+  TextMap before = saved();
+  before["qat.weights"] = "int4";
+  before["qat.scales"] = "measured";
+  before["qat.group"] = "64";
+  before["qat.activations"] = "exact";
+  TextMap now = before;
+  now["qat.group"] = "32";
+  now["qat.activations"] = "int8";
+  EXPECT_THAT(compare_runs(before, now).passed,
+              ElementsAre("qat.activations: exact in the checkpoint, int8 here",
+                          "qat.group: 64 in the checkpoint, 32 here"));
+  before["qat.scales"] = now["qat.scales"] = "learned";
+  EXPECT_THAT(compare_runs(before, now).refused, ElementsAre("qat.group: 64 in the checkpoint, 32 here"));
+  EXPECT_THAT(compare_runs(before, now).passed,
+              ElementsAre("qat.activations: exact in the checkpoint, int8 here"));
+  now = before;
+  now["qat.scales"] = "measured";
+  EXPECT_THAT(compare_runs(now, before).refused,
+              ElementsAre("qat.scales: measured in the checkpoint, learned here"));
+}
+
 }  // namespace
 }  // namespace trireme::launch

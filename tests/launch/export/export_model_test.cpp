@@ -180,7 +180,7 @@ TEST_F(Export, WritesWhatLlamaCppLoads) {
   EXPECT_EQ(file.text("general.name"), "model");
   EXPECT_EQ(std::get<std::vector<std::string>>(*file.find("tokenizer.ggml.tokens")).size(), 260u);
   expect_weights(*open_gguf_weights(out, read_gguf_config(file)), model);
-  for (const ExportType type : {ExportType::bf16, ExportType::fp16, ExportType::q8_0})
+  for (const ExportType type : {ExportType::bf16, ExportType::fp16, ExportType::q8_0, ExportType::q4_0})
     EXPECT_THAT(write({.path = run, .out = out, .type = type}), HasSubstr("0.0e+00 of the largest apart"));
   EXPECT_THAT(folder_.names(), testing::UnorderedElementsAre("run", "model.gguf"));
 }

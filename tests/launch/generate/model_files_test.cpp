@@ -183,6 +183,11 @@ TEST(InferenceArguments, WeightsAndLayout) {
   EXPECT_THAT(parse({"--asymmetric"}).errors, ElementsAre(HasSubstr("--asymmetric has no effect")));
   EXPECT_THAT(parse({"--weights", "f32", "--activations", "int8"}).errors,
               ElementsAre(HasSubstr("--activations has no effect")));
+  EXPECT_THAT(parse({"--weights", "fp8"}).errors, IsEmpty());
+  EXPECT_THAT(parse({"--weights", "fp8", "--activations", "int8"}).errors,
+              ElementsAre(HasSubstr("--activations has no effect")));
+  EXPECT_EQ(parse({"--weights", "int8", "--activations", "int8-rows"}).arguments.model.activations,
+            ops::Activations::int8_rows);
   EXPECT_THAT(parse({"--group", "48"}).errors, ElementsAre(HasSubstr("allowed: one of 32, 64, 128, 0")));
 }
 

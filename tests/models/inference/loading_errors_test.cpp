@@ -18,10 +18,11 @@ class LoadingErrors : public testing::Test {
     Context ctx;
     expect_error(code, parts, [&] { InferenceModel(ctx, *self, path, config, options); });
   }
-  std::string gguf(GgufType type) const {
+  std::string gguf(GgufFileType type) const {
     const GgufModel model = write_gguf_config(config_);
     const std::string file = folder_.path("model.gguf");
-    write_gguf_model(file, config_, model, gguf_metadata(model, type, {}, {}), type, drawn_weights(config_));
+    write_gguf_model(file, config_, model, gguf_metadata(model, type, {}, {}), type,
+                     {drawn_weights(config_)});
     return file;
   }
 
@@ -32,7 +33,7 @@ class LoadingErrors : public testing::Test {
 TEST_F(LoadingErrors, FilesThatAreNotThereOrCutOff) {
   expect(ExitCode::bad_input, {folder_.path("none.gguf")}, folder_.path("none.gguf"), {});
   expect(ExitCode::bad_input, {folder_.path(), "model.safetensors"}, folder_.path(), {});
-  const std::string file = gguf(GgufType::q8_0);
+  const std::string file = gguf(GgufFileType::q8_0);
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 100);
   expect(ExitCode::bad_input, {file, "truncated"}, file, {});
   const TemporaryFolder own;
@@ -55,7 +56,7 @@ TEST_F(LoadingErrors, OtherModels) {
 }
 
 TEST_F(LoadingErrors, LayoutsThatDoNotFit) {
-  const std::string file = gguf(GgufType::f32);
+  const std::string file = gguf(GgufFileType::f32);
   expect(ExitCode::usage, {"tensor 2", "start 2"}, file, {}, {.plan = {.data = 1, .tensor = 2}});
   expect(ExitCode::usage, {"parallel.zero-stage 1"}, file, {}, {.plan = {.zero_stage = 1}});
   run_thread_ranks(3, [&](Communicator& world) {
@@ -73,7 +74,7 @@ TEST_F(LoadingErrors, LayoutsThatDoNotFit) {
 
 TEST_F(LoadingErrors, FormatsThatAreNotThere) {
   using ops::PackedFormat;
-  const std::string file = gguf(GgufType::q8_0);
+  const std::string file = gguf(GgufFileType::q8_0);
   const auto in = [](const ops::PackedSpec& spec) {
     InferenceOptions options;
     options.weights = spec;

@@ -62,7 +62,7 @@ std::string write(const TemporaryFolder& folder, const ModelConfig& config, cons
     specs.push_back({tensor.name, is_plain ? GgufType::f32 : type_of(tensor.name), tensor.shape});
   }
   const std::string file = folder.path("model.gguf");
-  GgufWriter writer(file, specs, gguf_metadata(model, GgufType::q8_0, {}, {}));
+  GgufWriter writer(file, specs, gguf_metadata(model, GgufFileType::q8_0, {}, {}));
   const ParameterValues drawn = drawn_weights(config);
   for (const auto& [name, factors] : model.tables) writer.write_values(name, factors);
   for (size_t i = num_tables; i < specs.size(); ++i) {

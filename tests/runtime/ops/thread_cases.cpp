@@ -173,9 +173,9 @@ ops::PackedWeight drawn_weight(Context& ctx, Draw& draw, int64_t matrices, int64
   using ops::PackedFormat;
   const std::vector<float> values =
       ops::to_host_f32(ctx, draw.tensor(ctx, {matrices * outputs, inputs}, DType::f32));
-  ops::PackedSpec spec{draw.pick(
-      {PackedFormat::f32, PackedFormat::bf16, PackedFormat::f16, PackedFormat::int8, PackedFormat::int4})};
-  if (ops::is_integer(spec.format)) {
+  ops::PackedSpec spec{draw.pick({PackedFormat::f32, PackedFormat::bf16, PackedFormat::f16,
+                                  PackedFormat::int8, PackedFormat::int4, PackedFormat::fp8})};
+  if (spec.format == PackedFormat::int8 || spec.format == PackedFormat::int4) {
     spec.group = draw.pick<int64_t>({0, 32, 64, 128});
     spec.symmetric = draw.coin();
   }
@@ -187,18 +187,25 @@ ops::PackedWeight drawn_weight(Context& ctx, Draw& draw, int64_t matrices, int64
 std::vector<Tensor> packed(Context& ctx, Draw draw) {
   const int64_t experts = draw.between(1, 5), in = draw.size(700), out = draw.size(300);
   const DType dtype = draw.compute_type();
-  const auto activations = draw.coin() ? ops::Activations::int8 : ops::Activations::exact;
+  const auto activations =
+      draw.pick({ops::Activations::exact, ops::Activations::int8, ops::Activations::int8_rows});
   std::vector<int64_t> counts;
   for (int64_t e = 0; e < experts; ++e) counts.push_back(draw.coin() ? draw.between(0, 3) : draw.size(70));
   const int64_t rows = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  const ops::PackedWeight w = drawn_weight(ctx, draw, 1, out, in),
-                          of_experts = drawn_weight(ctx, draw, experts, out, in);
+  ops::PackedWeight w = drawn_weight(ctx, draw, 1, out, in);
+  const ops::PackedWeight of_experts = drawn_weight(ctx, draw, experts, out, in);
   const Tensor x = draw.tensor(ctx, {rows, in}, dtype), y = Tensor::empty(ctx, {rows, out}, dtype),
                z = Tensor::empty(ctx, {rows, out}, dtype), words = Tensor::empty(ctx, {rows, in}, dtype);
+  std::vector<int32_t> backwards;
+  for (int64_t i = in; i > 0; --i) backwards.push_back(static_cast<int32_t>(i - 1));
+  const Tensor order = ops::to_device(ctx, backwards, {1, in}),
+               ordered = Tensor::empty(ctx, {rows, in}, dtype);
+  ops::order_columns(ctx, x, order, ordered);
+  if (draw.coin()) w.order = order;
   ops::packed_linear(ctx, x, w, activations, draw.coin() ? draw.tensor(ctx, {out}) : Tensor(), y);
   ops::packed_grouped_linear(ctx, x, counts, of_experts, activations, z);
   ops::packed_embedding(ctx, draw.indices(ctx, {rows}, out + 5), w, {0, out + 5}, {}, {}, words);
-  return {y, z, words};
+  return {y, z, words, ordered};
 }
 
 std::vector<Tensor> float8(Context& ctx, Draw draw) {

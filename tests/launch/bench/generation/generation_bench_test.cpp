@@ -83,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, DrawnModels,
                                          ops::PackedFormat::int8, ops::PackedFormat::int4,
                                          ops::PackedFormat::q8_0, ops::PackedFormat::q4_0,
                                          ops::PackedFormat::q4_1, ops::PackedFormat::q4_k,
-                                         ops::PackedFormat::q6_k),
+                                         ops::PackedFormat::q6_k, ops::PackedFormat::fp8),
                          [](const auto& of) {
                            const std::string name = ops::to_string(ops::PackedSpec{of.param});
                            return name.substr(0, name.find(' '));

@@ -104,6 +104,18 @@ TEST_F(SafetensorsTest, EveryDTypeAndScalars) {
   EXPECT_TRUE(reader.metadata().empty());
 }
 
+TEST_F(SafetensorsTest, SignedBytes) {
+  SafetensorsWriter writer(path_, {{"a", DType::u8, {2}, true}, {"b", DType::u8, {2}}});
+  writer.write("a", std::vector<std::byte>{std::byte{0xff}, std::byte{1}});
+  writer.write("b", std::vector<std::byte>{std::byte{2}, std::byte{3}});
+  writer.commit();
+  const SafetensorsReader reader(path_);
+  EXPECT_TRUE(reader.at("a").is_signed);
+  EXPECT_EQ(reader.at("a").dtype, DType::u8);
+  EXPECT_EQ(reader.at("a").bytes[0], std::byte{0xff});
+  EXPECT_FALSE(reader.at("b").is_signed);
+}
+
 TEST_F(SafetensorsTest, NoTensors) {
   SafetensorsWriter(path_, {}).commit();
   EXPECT_TRUE(SafetensorsReader(path_).tensors().empty());

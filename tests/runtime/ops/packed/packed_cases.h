@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstring>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "runtime/base/philox.h"
+#include "runtime/ops/packed/coded_matrix.h"
 #include "runtime/ops/packed/packed_linear.h"
 #include "runtime/ops/weight_blocks.h"
 
@@ -33,9 +36,15 @@ inline std::vector<ops::PackedSpec> group_specs() {
   }
   return specs;
 }
+/// What matrices can be coded as.
+inline std::vector<ops::PackedSpec> coded_specs() {
+  auto specs = group_specs();
+  specs.push_back({ops::PackedFormat::fp8});
+  return specs;
+}
 inline std::vector<ops::PackedSpec> integer_specs() {
   auto specs = block_specs();
-  for (const auto& spec : group_specs()) specs.push_back(spec);
+  for (const auto& spec : coded_specs()) specs.push_back(spec);
   return specs;
 }
 
@@ -84,6 +93,35 @@ inline ops::PackedWeight drawn_weight(Context& ctx, const ops::PackedSpec& spec,
   return ops::pack_rows(ctx, spec, matrices, outputs, inputs, [&](int64_t row, std::span<float> to) {
     std::copy_n(values.begin() + row * inputs, inputs, to.begin());
   });
+}
+
+/// Scales of the kinds that files have.
+enum class ScaleBits : uint8_t { bf16, fp16, f32 };
+
+inline ops::CodedMatrix drawn_codes(const ops::PackedSpec& spec, int64_t outputs, int64_t inputs,
+                                    ScaleBits bits, bool ordered, Draws& draws) {
+  ops::CodedMatrix m{spec, outputs, inputs, {}, {}, {}, {}};
+  const bool narrow = spec.format == ops::PackedFormat::int4;
+  for (int64_t i = 0; i < outputs * inputs; ++i) {
+    auto code = static_cast<uint8_t>(draws.number(0, narrow ? 15 : 255));
+    if (spec.format == ops::PackedFormat::fp8 && (code & 0x7f) == 0x7f) code = 0x80;
+    m.codes.push_back(code);
+  }
+  for (int64_t i = 0; i < outputs * m.groups(); ++i) {
+    const float scale = 0.01f * draws.normal();
+    m.scales.push_back(bits == ScaleBits::bf16   ? static_cast<float>(bf16(scale))
+                       : bits == ScaleBits::fp16 ? static_cast<float>(fp16(scale))
+                                                 : scale);
+    // Of GPTQ's files a zero of four bits may be 16.
+    if (!spec.symmetric) m.zeros.push_back(static_cast<uint8_t>(draws.number(0, narrow ? 16 : 255)));
+  }
+  if (!ordered) return m;
+  m.order.resize(static_cast<size_t>(inputs));
+  std::iota(m.order.begin(), m.order.end(), 0);
+  for (size_t i = m.order.size() - 1; i > 0; --i) {
+    std::swap(m.order[i], m.order[static_cast<size_t>(draws.number(0, static_cast<int64_t>(i)))]);
+  }
+  return m;
 }
 
 /// All its values, row by row.

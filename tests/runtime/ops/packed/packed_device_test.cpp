@@ -30,7 +30,8 @@ const std::vector<PackedSpec> kSpecs = {{PackedFormat::f32},
                                         {PackedFormat::int4, 0, false},
                                         {PackedFormat::int4, 32, true},
                                         {PackedFormat::int4, 64, false},
-                                        {PackedFormat::int4, 128, true}};
+                                        {PackedFormat::int4, 128, true},
+                                        {PackedFormat::fp8}};
 
 /// Of ggml's formats, as weight_blocks.h has them.
 ops::BlockType block_type(PackedFormat format) {
@@ -233,8 +234,8 @@ TEST_P(PackedProducts, EmbeddingsAreRowsOfTheTable) {
 
 std::string name_of(const testing::TestParamInfo<std::tuple<PackedSpec, DType>>& info) {
   const auto& [spec, dtype] = info.param;
-  constexpr const char* kNames[] = {"f32",  "bf16", "f16",  "q8_0", "q4_0",
-                                    "q4_1", "q4_k", "q6_k", "int8", "int4"};
+  constexpr const char* kNames[] = {"f32",  "bf16", "f16",  "q8_0", "q4_0", "q4_1",
+                                    "q4_k", "q6_k", "int8", "int4", "fp8"};
   return fmt::format("{}_{}{}_{}", kNames[static_cast<size_t>(spec.format)], spec.group,
                      spec.symmetric ? "" : "_asymmetric", to_string(dtype));
 }

@@ -51,6 +51,10 @@ TEST_F(PackedKernelsTest, EveryInstructionSetGivesTheSameBits) {
       const int64_t inputs = drawn_inputs(spec, i == 2 ? 700 : 100, draws);
       SCOPED_TRACE(fmt::format("{}, {} rows, [{}, {}]", to_string(spec), rows, outputs, inputs));
       PackedWeight w = drawn_weight(ctx_, spec, 1, outputs, inputs, draws);
+      if (i == 2 && !is_stored_in_blocks(spec.format)) {  // scales that are no bf16
+        const ops::CodedMatrix coded = drawn_codes(spec, outputs, inputs, ScaleBits::f32, false, draws);
+        w = ops::pack_coded(ctx_, {&coded, 1});
+      }
       std::vector<std::byte> memory = read_bytes(w.data);
       w.data = Tensor::borrow(memory.data(), w.data.shape(), DType::u8);
       std::vector<float> x(static_cast<size_t>(rows * inputs));
@@ -63,6 +67,41 @@ TEST_F(PackedKernelsTest, EveryInstructionSetGivesTheSameBits) {
         const int threads = static_cast<int>(draws.number(1, 3));
         ASSERT_EQ(multiply(threads, x, rows, w, Activations::exact, *kernels), exact);
         ASSERT_EQ(multiply(threads, x, rows, w, Activations::int8, *kernels), integers);
+      }
+    }
+  }
+}
+
+// The bound that packed_linear.h states for x as it is quantized; formats with minima have another.
+TEST_F(PackedKernelsTest, ProductsOfIntegersKeepTheirBound) {
+  Draws draws(16);
+  for (const PackedSpec& spec : integer_specs()) {
+    if (spec.format == ops::PackedFormat::q4_1 || spec.format == ops::PackedFormat::q4_k) continue;
+    if (spec.format == ops::PackedFormat::fp8) continue;  // multiplied exactly
+    const int64_t inputs = drawn_inputs(spec, 700, draws), blocks = (inputs + 31) / 32;
+    const PackedWeight w = drawn_weight(ctx_, spec, 1, 17, inputs, draws);
+    const std::vector<float> values = unpacked(ctx_, w);
+    std::vector<float> x(static_cast<size_t>(inputs));
+    for (float& value : x) value = draws.normal();
+    std::vector<float> padded = x;
+    padded.resize(static_cast<size_t>(32 * blocks));
+    std::vector<ops::cpu::QuantizedBlock> quantized(static_cast<size_t>(blocks));
+    for (const auto activations : {Activations::int8, Activations::int8_rows}) {
+      const bool one_scale = activations == Activations::int8_rows;
+      (one_scale ? ops::cpu::quantize_whole_row : ops::cpu::quantize_blocks)(padded.data(), blocks,
+                                                                             quantized.data());
+      const auto y = multiply(1, x, 1, w, activations, ops::cpu::integer_kernels());
+      for (size_t o = 0; o < y.size(); ++o) {
+        double sum = 0, magnitude = 0;
+        for (size_t i = 0; i < x.size(); ++i) {
+          const auto& block = quantized[i / 32];
+          const double product =
+              static_cast<double>(block.scale) * block.q[i % 32] * values[o * x.size() + i];
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        ASSERT_LE(std::abs(y[o] - sum), 0x1p-24 * (static_cast<double>(inputs) / 16 + 8) * magnitude)
+            << to_string(spec) << ", " << inputs << " inputs";
       }
     }
   }
@@ -150,6 +189,27 @@ TEST(QuantizedBlocks, AreTheNearestIntegersOfTheirScale) {
       EXPECT_EQ(block.sum_scaled, block.scale * static_cast<float>(block.sum));
     }
   }
+}
+
+TEST(QuantizedBlocks, OfARowHaveOneScale) {
+  Draws draws(15);
+  std::vector<float> x(96);
+  for (float& value : x) value = draws.normal();
+  x[70] = -9.0f;
+  ops::cpu::QuantizedBlock blocks[3], other[3];
+  ops::cpu::quantize_whole_row(x.data(), 3, blocks);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const auto& block = blocks[i / 32];
+    ASSERT_EQ(block.scale, 9.0f / 127.0f);
+    ASSERT_NEAR(block.scale * block.q[i % 32], x[i], 0.50001 * 9 / 127);
+  }
+  EXPECT_EQ(blocks[2].q[70 - 64], -127);
+  ops::cpu::quantize_blocks(x.data(), 3, other);  // of the block with the largest it is the same
+  EXPECT_EQ(std::memcmp(blocks[2].q, other[2].q, sizeof blocks[2].q), 0);
+  EXPECT_EQ(blocks[2].sum_scaled, other[2].sum_scaled);
+  x[3] = std::nanf("");
+  ops::cpu::quantize_whole_row(x.data(), 3, blocks);
+  EXPECT_TRUE(std::isnan(blocks[2].scale));
 }
 
 }  // namespace

@@ -18,19 +18,23 @@ using ops::PackedWeight;
 using PackedLinearTest = OpTest;
 TRIREME_FOR_COMPUTE_TYPES(PackedLinearTest);
 
+constexpr Activations kAllActivations[] = {Activations::exact, Activations::int8, Activations::int8_rows};
+
 /// A product in fp64 and how far from it a result may be.
 struct Expected {
   double sum = 0, error = 0;
 };
 
-// exact: one rounding of fp32 an input. int8: every x is off by at most half a step of its block, whose
-// largest magnitude is 127 steps; a product with it carries the roundings of its scale, and there are fewer
-// of them.
+// exact: one rounding of fp32 an input. int8: every x is off by at most half a step of its block or row,
+// whose largest magnitude is 127 steps; a product with it carries the roundings of its scale, and there are
+// fewer of them.
 Expected expect_product(Activations activations, std::span<const float> x, std::span<const float> w) {
   Expected out;
   double magnitude = 0, steps = 0;
+  float largest_of_row = 0;
+  for (const float value : x) largest_of_row = std::max(largest_of_row, std::abs(value));
   for (size_t begin = 0; begin < x.size(); begin += 32) {
-    float largest = 0;
+    float largest = activations == Activations::int8_rows ? largest_of_row : 0;
     double weights = 0;
     for (size_t i = begin; i < std::min(x.size(), begin + 32); ++i) {
       const double product = static_cast<double>(x[i]) * w[i];
@@ -40,10 +44,10 @@ Expected expect_product(Activations activations, std::span<const float> x, std::
       largest = std::max(largest, std::abs(x[i]));
     }
     steps += 0.5 * weights * largest / 127;
-    if (activations == Activations::int8) magnitude += 2 * weights * largest;  // minima and codes apart
+    if (activations != Activations::exact) magnitude += 2 * weights * largest;  // minima and codes apart
   }
   out.error = 0x1p-24 * static_cast<double>(x.size() + 8) * magnitude * 1.01;
-  if (activations == Activations::int8) out.error += steps * (1 + 1e-5);
+  if (activations != Activations::exact) out.error += steps * (1 + 1e-5);
   return out;
 }
 
@@ -64,8 +68,8 @@ void expect_products(Activations activations, const std::vector<float>& x, const
 TEST_P(PackedLinearTest, MultipliesByTheValuesOfEveryFormat) {
   Draws draws(3);
   for (const PackedSpec& spec : integer_specs()) {
-    for (const Activations activations : {Activations::exact, Activations::int8}) {
-      SCOPED_TRACE(to_string(spec) + (activations == Activations::int8 ? ", int8" : ", exact"));
+    for (const Activations activations : kAllActivations) {
+      SCOPED_TRACE(to_string(spec) + fmt::format(", activations {}", static_cast<int>(activations)));
       const int64_t rows = draws.number(0, 9), outputs = draws.number(1, 40);
       const int64_t inputs = drawn_inputs(spec, 300, draws);
       const PackedWeight w = drawn_weight(ctx_, spec, 1, outputs, inputs, draws);
@@ -85,7 +89,7 @@ TEST_P(PackedLinearTest, MultipliesByTheValuesOfEveryFormat) {
 TEST_P(PackedLinearTest, ARowHasTheSameBitsAloneAndInABatch) {
   Draws draws(4);
   for (const PackedSpec& spec : integer_specs()) {
-    for (const Activations activations : {Activations::exact, Activations::int8}) {
+    for (const Activations activations : kAllActivations) {
       const int64_t rows = draws.number(2, 13), outputs = draws.number(1, 40);
       const int64_t inputs = drawn_inputs(spec, 300, draws);
       const PackedWeight w = drawn_weight(ctx_, spec, 1, outputs, inputs, draws);
@@ -107,7 +111,7 @@ TEST_P(PackedLinearTest, ARowHasTheSameBitsAloneAndInABatch) {
 TEST_P(PackedLinearTest, NaNStaysNaN) {
   Draws draws(5);
   for (const PackedSpec& spec : integer_specs()) {
-    for (const Activations activations : {Activations::exact, Activations::int8}) {
+    for (const Activations activations : kAllActivations) {
       const PackedWeight w = drawn_weight(ctx_, spec, 1, 5, 256, draws);
       std::vector<float> values(3 * 256, 0.25f);
       values[256 + 77] = std::nanf("");
@@ -125,7 +129,7 @@ TEST_P(PackedLinearTest, NothingComesOfZeros) {
   for (const PackedSpec& spec : group_specs()) {
     const PackedWeight w = ops::pack_rows(ctx_, spec, 1, 19, 45,
                                           [](int64_t, std::span<float> to) { std::ranges::fill(to, 0.0f); });
-    for (const Activations activations : {Activations::exact, Activations::int8}) {
+    for (const Activations activations : kAllActivations) {
       for (const float value : {1e30f, 0.0f}) {
         const Tensor y = full(ctx_, {2, 19}, DType::f32, 3.0f);
         ops::packed_linear(ctx_, full(ctx_, {2, 45}, dtype(), value), w, activations, {}, y);
