@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "launch/export/export_model.h"
+#include "models/config/model_config.h"
 #include "models/formats/parameter_values.h"
 #include "parallel/checkpoint/weights/weight_source.h"
 

@@ -1,6 +1,8 @@
 // Small models quantized in some layout, and all that comes of it.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <map>
 #include <mutex>
 #include <string>

@@ -1,6 +1,8 @@
 // Models with drawn codes, written to files of quantized weights.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <functional>
 #include <string>
