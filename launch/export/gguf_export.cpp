@@ -15,6 +15,7 @@
 #include "models/formats/gguf_differences.h"
 #include "models/formats/gguf_model_file.h"
 #include "models/formats/gguf_weights.h"
+#include "models/formats/hf_config.h"
 #include "models/formats/hf_model_files.h"
 #include "models/formats/source_folder.h"
 #include "runtime/base/error.h"
