@@ -166,7 +166,8 @@ compression() {
   local scripts=tests/interop/compression run
   local small=(--model.family llama --model.layers 2 --model.hidden 128 --model.heads 4 --model.ffn 256 --data.tokenizer bpe --data.bpe-vocab 512
     --train.seq-len 64 --train.micro-batch 8 --train.steps 150 --train.sample-tokens 0 --optimizer.lr 3e-3)
-  interop_python && "$python" -m pip install -q llmcompressor compressed-tensors && release && targets release trireme compress_tool &&
+  interop_python && "$python" -m pip install -q llmcompressor compressed-tensors gguf xllamacpp libgguf && release &&
+    targets release trireme compress_tool interop_tool &&
     smollm2_files && rm -rf "$out/compression" && mkdir -p "$out/compression" && : >"$out/compression.txt" || return 1
   head -c 1000000 "$out/smollm2/bible.txt" >"$out/compression/train.txt"
   tail -c 100000 "$out/smollm2/bible.txt" >"$out/compression/held-out.txt"
@@ -175,12 +176,15 @@ compression() {
       >"$out/compression/seed$run.log" || return 1
   done
   {
-    "$python" "$scripts/methods.py" "$out/release/tests/compress_tool" "$smollm2_file" &&
-      "$python" "$scripts/formats.py" "$out/release/trireme" "$out/compression/formats" &&
-      "$python" "$scripts/gguf_types.py" "$out/release/trireme" "$out/compression/seed1" &&
-      "$python" "$scripts/smollm2.py" "$out/release/trireme" "$smollm2_file" "$out/smollm2/bible.txt" &&
-      "$python" "$scripts/published_order.py" "$out/release/trireme" "$out/compression/seed1" "$out/compression/seed2" --small \
-        --calibration "$out/compression/train.txt" --text "$out/compression/held-out.txt" --length 64 --tokens 4096 --qat-steps 50
+    run=0
+    "$python" "$scripts/methods.py" "$out/release/tests/compress_tool" "$smollm2_file" "$out/smollm2/bible.txt" || run=1
+    "$python" "$scripts/formats.py" "$out/release/trireme" "$out/compression/formats" || run=1
+    "$python" "$scripts/gguf_types.py" "$out/release/trireme" "$out/release/tests/interop_tool" "$out/compression/seed1" \
+      "$out/compression/held-out.txt" --length 64 || run=1
+    "$python" "$scripts/smollm2.py" "$out/release/trireme" "$smollm2_file" "$out/smollm2/bible.txt" --methods nearest,gptq || run=1
+    "$python" "$scripts/published_order.py" "$out/release/trireme" "$out/compression/seed1" "$out/compression/seed2" --small \
+      --calibration "$out/compression/train.txt" --text "$out/compression/held-out.txt" --length 64 --tokens 4096 --qat-steps 50 || run=1
+    [[ $run == 0 ]]
   } | tee "$out/compression.txt"
   return "${PIPESTATUS[0]}"
 }
