@@ -140,7 +140,6 @@ void packed_grouped_linear(Context&, CT, Counts, const PackedWeight&, Activation
 void packed_embedding(Context&, CT, const PackedWeight&, const TablePart&, CT, CT, CT) {
   missing("packed_embedding");
 }
-int64_t packed_bytes(const PackedSpec&, int64_t, int64_t, int64_t) { missing("packed_bytes"); }
 Tensor pack_integers(Context&, const PackedSpec&, DType, int64_t, int64_t, int64_t, const ReadCodes&) {
   missing("pack_integers");
 }

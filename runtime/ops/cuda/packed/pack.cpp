@@ -98,10 +98,6 @@ uint16_t half_bits(const std::byte* at) {
 
 }  // namespace
 
-int64_t packed_bytes(const PackedSpec& spec, int64_t matrices, int64_t outputs, int64_t inputs) {
-  return PackedLayout(spec, matrices, outputs, inputs).bytes();
-}
-
 Tensor pack_integers(Context& ctx, const PackedSpec& spec, DType scale_type, int64_t matrices,
                      int64_t outputs, int64_t inputs, const ReadCodes& row) {
   const PackedLayout l(spec, matrices, outputs, inputs, scale_type);

@@ -10,9 +10,6 @@
 
 namespace trireme::ops::cuda {
 
-/// Bytes of the tensors below.
-int64_t packed_bytes(const PackedSpec& spec, int64_t matrices, int64_t outputs, int64_t inputs);
-
 /// u8 on the context's device. The host fills some of it while the rest is on its way. Codes are kept
 /// as they are; scales are numbers of bf16 (CHECK) unless `scales`, of PackedWeight, is f32.
 Tensor pack_integers(Context& ctx, const PackedSpec& spec, DType scales, int64_t matrices, int64_t outputs,
