@@ -56,6 +56,13 @@ void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {
   TRIREME_DISPATCH(add, ctx, a, b, y);
 }
 
+void zero_where(Context& ctx, const Tensor& where, const Tensor& t) {
+  expect_compute_type("zero_where", "t", t);
+  expect_numel("zero_where", "where", where, t.numel());
+  expect_dtype("zero_where", "where", where, DType::u8);
+  TRIREME_DISPATCH_WORK({.rewritten_bytes = bytes_of(t)}, zero_where, ctx, where, t);
+}
+
 void accumulate(Context& ctx, const Tensor& x, const Tensor& y) {
   expect_compute_type("accumulate", "x", x);
   expect_numel("accumulate", "y", y, x.numel());

@@ -25,6 +25,10 @@ TRIREME_OP_BODIES(soft_cap, Context& ctx, const Columns& x, float cap)
 void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y);
 TRIREME_OP_BODIES(add, Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y)
 
+/// t = 0 (never -0) where `where` ([t.numel()] u8) is not 0; NaN too. Compute types.
+void zero_where(Context& ctx, const Tensor& where, const Tensor& t);
+TRIREME_OP_BODIES(zero_where, Context& ctx, const Tensor& where, const Tensor& t)
+
 /// y += x, where y is f32 and x any compute type of as many elements.
 void accumulate(Context& ctx, const Tensor& x, const Tensor& y);
 TRIREME_OP_BODIES(accumulate, Context& ctx, const Tensor& x, const Tensor& y)

@@ -19,14 +19,15 @@ enum class Phase : uint8_t {
   save,      ///< a checkpoint or a file of weights
   sample,    ///< text
   teardown,  ///< all after the last step
+  teacher,   ///< of distillation: its passes, and its states on their way to the student
 };
 
 constexpr std::string_view to_string(Phase phase) {
-  constexpr std::string_view kNames[] = {"setup",  "data",       "forward", "backward", "reduction",
-                                         "update", "evaluation", "save",    "sample",   "teardown"};
+  constexpr std::string_view kNames[] = {"setup",      "data", "forward", "backward", "reduction", "update",
+                                         "evaluation", "save", "sample",  "teardown", "teacher"};
   return kNames[static_cast<size_t>(phase)];
 }
-constexpr size_t kNumPhases = 10;
+constexpr size_t kNumPhases = 11;
 
 struct CallSite {
   Phase phase = Phase::setup;

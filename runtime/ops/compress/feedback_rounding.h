@@ -20,6 +20,7 @@ struct FeedbackRounding {
   bool has_scales = false;
   std::span<const QuadraticForm> forms;  ///< as in round_groups(), where scales are found here
   int64_t block = 128;                   ///< columns; whole groups where scales are found here
+  bool keeps_zeros = false;              ///< weights that are zero become zero, and count so in ranges
 };
 
 struct FeedbackErrors {

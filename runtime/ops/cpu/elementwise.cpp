@@ -20,6 +20,18 @@ TRIREME_INLINE void soft_cap_loop(T* x, int64_t n, float cap) {
   TRIREME_VECTORIZED void soft_cap_row(T* x, int64_t n, float cap) { soft_cap_loop(x, n, cap); }
 TRIREME_EACH_COMPUTE_TYPE(TRIREME_SOFT_CAP)
 
+// Of bits: what is not finite goes too.
+template <class Bits>
+TRIREME_INLINE void zero_loop(const uint8_t* where, Bits* t, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) t[i] = where[i] != 0 ? Bits{0} : t[i];
+}
+
+#define TRIREME_ZERO_WHERE(name, Bits) \
+  TRIREME_VECTORIZED void name(const uint8_t* where, Bits* t, int64_t n) { zero_loop(where, t, n); }
+TRIREME_ZERO_WHERE(zero_range_16, uint16_t)
+TRIREME_ZERO_WHERE(zero_range_32, uint32_t)
+
 template <class T>
 void fill_with(Context& ctx, const Tensor& t, T value) {
   T* out = t.data<T>();
@@ -90,6 +102,17 @@ void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {
     parallel_elements(ctx, y.numel(), [&](int64_t begin, int64_t end) {
       add_range(first + begin, second + begin, out + begin, end - begin);
     });
+  });
+}
+
+void zero_where(Context& ctx, const Tensor& where, const Tensor& t) {
+  const auto* mask = where.data<uint8_t>();
+  parallel_elements(ctx, t.numel(), [&](int64_t begin, int64_t end) {
+    if (t.dtype() == DType::f32) {
+      zero_range_32(mask + begin, static_cast<uint32_t*>(t.raw()) + begin, end - begin);
+    } else {
+      zero_range_16(mask + begin, static_cast<uint16_t*>(t.raw()) + begin, end - begin);
+    }
   });
 }
 

@@ -29,6 +29,18 @@ struct Scale {
   }
 };
 
+/// Of bits: what is not finite goes too. Nothing is read or written of t where nothing is zeroed.
+template <class Bits>
+struct ZeroWhere {
+  const uint8_t* where;
+  Bits* t;
+  __device__ void operator()(int64_t i, int count) const {
+    for (int j = 0; j < count; ++j) {
+      if (where[i + j] != 0) t[i + j] = 0;
+    }
+  }
+};
+
 template <class T>
 struct SoftCap {
   T* x;
@@ -102,6 +114,13 @@ void add(Context& ctx, const Tensor& a, const Tensor& b, const Tensor& y) {
   with_compute_type(y.dtype(), [&]<class T>(T) {
     launch_elementwise(ctx, y.numel(), Add<T, T, T>{a.data<T>(), b.data<T>(), y.data<T>()});
   });
+}
+
+void zero_where(Context& ctx, const Tensor& where, const Tensor& t) {
+  const auto* mask = where.data<uint8_t>();
+  if (t.dtype() == DType::f32)
+    return launch_elementwise(ctx, t.numel(), ZeroWhere<uint32_t>{mask, static_cast<uint32_t*>(t.raw())});
+  launch_elementwise(ctx, t.numel(), ZeroWhere<uint16_t>{mask, static_cast<uint16_t*>(t.raw())});
 }
 
 void accumulate(Context& ctx, const Tensor& x, const Tensor& y) {

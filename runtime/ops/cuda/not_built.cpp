@@ -22,8 +22,11 @@
 #include "runtime/ops/training/adamw.h"
 #include "runtime/ops/training/clip.h"
 #include "runtime/ops/training/cross_entropy.h"
+#include "runtime/ops/training/distillation.h"
+#include "runtime/ops/training/few_tokens.h"
 #include "runtime/ops/training/finite.h"
 #include "runtime/ops/training/muon.h"
+#include "runtime/ops/training/state_distance.h"
 #include "runtime/ops/training/stochastic_rounding.h"
 
 namespace trireme::ops::cuda {
@@ -60,14 +63,37 @@ void cross_entropy(Context&, CC, CT, const CrossEntropyOptions&, CT, CC, CT, CT)
 void cross_entropy_statistics(Context&, CC, CT, const TablePart&, const CrossEntropyOptions&, CT) {
   missing("cross_entropy_statistics");
 }
+void softmax_statistics(Context&, CC, const LogitSoftmax&, CT) { missing("softmax_statistics"); }
+void likeliest_columns(Context&, CC, const LogitSoftmax&, int64_t, CT, CT) { missing("likeliest_columns"); }
+void merge_likeliest(Context&, const LogitSoftmax&, CT, CT, CT, CT, CT) { missing("merge_likeliest"); }
+void draw_columns(Context&, CC, const LogitSoftmax&, int64_t, int64_t, const DrawOptions&, CT, CT, CT) {
+  missing("draw_columns");
+}
+void merge_draws(Context&, CT, CT, CT) { missing("merge_draws"); }
 void cross_entropy_of_part(Context&, CC, CT, const TablePart&, const CrossEntropyOptions&, CT, CT, CC, CT,
                            CT) {
   missing("cross_entropy_of_part");
+}
+void distillation_statistics(Context&, CC, CT, const TablePart&, const TeacherOfRows&,
+                             const DistillationOptions&, CT) {
+  missing("distillation_statistics");
+}
+void distillation_divergence(Context&, CC, CT, const TablePart&, const TeacherOfRows&,
+                             const DistillationOptions&, CT, CT) {
+  missing("distillation_divergence");
+}
+void distillation(Context&, CC, CT, const TablePart&, const TeacherOfRows&, const DistillationOptions&, CT,
+                  CT, CT, CC, CT, CT) {
+  missing("distillation");
+}
+void state_distance(Context&, CT, CT, CT, CT, const StateDistanceOptions&, CT, CT) {
+  missing("state_distance");
 }
 void fill(Context&, CT, double) { missing("fill"); }
 void scale(Context&, CT, float) { missing("scale"); }
 void soft_cap(Context&, CC, float) { missing("soft_cap"); }
 void add(Context&, CT, CT, CT) { missing("add"); }
+void zero_where(Context&, CT, CT) { missing("zero_where"); }
 void accumulate(Context&, CT, CT) { missing("accumulate"); }
 void copy(Context&, CT, CT) { missing("copy"); }
 void copy_columns(Context&, CC, CC) { missing("copy_columns"); }

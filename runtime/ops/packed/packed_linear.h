@@ -25,9 +25,11 @@ enum class Activations : uint8_t {
 
 /// y[N,O] = x[N,I] · w[O,I]^T + bias[O] of one matrix. x: a compute type; y: that type or f32; bias f32 or
 /// absent. Weights of f32, bf16, f16 and fp8 are multiplied exactly whatever `activations` says: with x of
-/// the same type the bits of the first three are those of ops::linear. On a CUDA device nothing depends on
-/// `activations`: integers are multiplied exactly always; and the bits are not those of ops::linear, whose
-/// library sums in an order of its own for each number of rows.
+/// the same type the bits of the first three are those of ops::linear. A sparse weight gives the bits of the
+/// dense one of its values, but for bf16 on processors with AMX: there x and weights are widened to fp32.
+/// Sparse int8 is made for quantized activations; by exact ones it is slower than dense. On a CUDA device
+/// nothing depends on `activations`: integers are multiplied exactly always; and the bits are not those of
+/// ops::linear, whose library sums in an order of its own for each number of rows.
 void packed_linear(Context& ctx, const Tensor& x, const PackedWeight& w, Activations activations,
                    const Tensor& bias, const Columns& y);
 TRIREME_OP_BODIES(packed_linear, Context& ctx, const Tensor& x, const PackedWeight& w,

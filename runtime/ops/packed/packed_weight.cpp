@@ -4,6 +4,8 @@
 
 #include "runtime/ops/cpu/packed/floats.h"
 #include "runtime/ops/cpu/packed/integers/panels.h"
+#include "runtime/ops/cpu/packed/sparse/few_rows.h"
+#include "runtime/ops/cpu/packed/sparse/few_rows_int8.h"
 #include "runtime/ops/cuda/packed/pack.h"
 #include "runtime/ops/packed/quantize_row.h"
 
@@ -21,6 +23,7 @@ void check_sizes(const char* op, const PackedSpec& spec, int64_t matrices, int64
                         : spec.group == 0 && spec.symmetric;
   TRIREME_CHECK(fits, "{}: {} in groups of {}, {}", op, to_string(PackedSpec{spec.format}), spec.group,
                 spec.symmetric ? "symmetric" : "asymmetric");
+  TRIREME_CHECK(!spec.sparse || can_be_sparse(spec), "{}: {}", op, to_string(spec));
 }
 
 /// Gives it memory.
@@ -32,6 +35,13 @@ void allocate(Context& ctx, PackedWeight& w) {
 }
 
 bool is_cpu(const Context& ctx) { return ctx.device().type == DeviceType::cpu; }
+
+/// Other processors would expand weights in memory, which takes longer than reading dense ones.
+bool is_held_sparse(const Context& ctx, const PackedSpec& spec) {
+  if (!spec.sparse || !is_cpu(ctx)) return false;
+  return spec.format == PackedFormat::int8 ? cpu::few_int8_rows() != nullptr
+                                           : cpu::few_rows_kernels() != nullptr;
+}
 
 ReadCodes quantized(const PackedSpec& spec, int64_t inputs, const ReadRow& row) {
   return [=, &row](int64_t r, const CodedRow& to) {
@@ -55,6 +65,9 @@ void put_in_order(Context& ctx, const PackedWeight& w, int64_t matrix, std::span
 
 void pack_codes(Context& ctx, PackedWeight& w, const ReadCodes& row) {
   check_sizes("pack_codes", w.spec, w.matrices, w.outputs, w.inputs);
+  if (is_held_sparse(ctx, w.spec)) w.data = cpu::pack_sparse_integers(ctx, w, row);
+  w.spec.sparse = static_cast<bool>(w.data);
+  if (w.spec.sparse) return;
   if (is_cpu(ctx)) {
     allocate(ctx, w);
     cpu::pack_integers(ctx, w, row);
@@ -67,9 +80,21 @@ std::string to_string(const PackedSpec& spec) {
   constexpr const char* kNames[] = {"f32",  "bf16", "f16",  "q8_0", "q4_0", "q4_1",
                                     "q4_k", "q6_k", "int8", "int4", "fp8"};
   std::string name = kNames[static_cast<size_t>(spec.format)];
-  if (!has_groups(spec.format)) return name;
-  name += spec.group == 0 ? " per channel" : fmt::format(" in groups of {}", spec.group);
-  return spec.symmetric ? name : name + ", asymmetric";
+  if (has_groups(spec.format)) {
+    name += spec.group == 0 ? " per channel" : fmt::format(" in groups of {}", spec.group);
+    if (!spec.symmetric) name += ", asymmetric";
+  }
+  return spec.sparse ? "sparse " + name : name;
+}
+
+bool can_be_sparse(const PackedSpec& spec) {
+  if (spec.format == PackedFormat::int8) return spec.symmetric;
+  return spec.format == PackedFormat::f32 || spec.format == PackedFormat::bf16;
+}
+
+double zero_share(const PackedWeight& w) {
+  TRIREME_CHECK(w.spec.sparse, "zeros of {}, which stores them", to_string(w.spec));
+  return 1 - static_cast<double>(cpu::stored_values(w.data)) / static_cast<double>(w.rows() * w.inputs);
 }
 
 bool is_integer(PackedFormat format) { return format >= PackedFormat::q8_0; }
@@ -82,7 +107,12 @@ PackedWeight pack_rows(Context& ctx, const PackedSpec& spec, int64_t matrices, i
   PackedWeight w{spec, matrices, outputs, inputs, {}};
   if (is_integer(spec.format)) {
     pack_codes(ctx, w, quantized(spec, inputs, row));
-  } else if (is_cpu(ctx)) {
+    return w;
+  }
+  if (is_held_sparse(ctx, spec)) w.data = cpu::pack_sparse_floats(ctx, w, row);
+  w.spec.sparse = static_cast<bool>(w.data);
+  if (w.spec.sparse) return w;
+  if (is_cpu(ctx)) {
     allocate(ctx, w);
     cpu::pack_floats(ctx, w, row);
   } else {

@@ -23,14 +23,23 @@ struct PackedSpec {
   /// int8 and int4: w = scale * q, q in [-127, 127] or [-7, 7]; else w = scale * (q - zero) with the
   /// group's smallest and largest value (and 0) within.
   bool symmetric = true;
+  /// bf16, f32 and symmetric int8: zeros are not stored, but a bit for each weight and the values of the
+  /// others. What is packed is sparse on CPUs with AVX-512 VBMI2 alone, and where so many are zeros that
+  /// products with one row are faster than with a dense weight (kLeastSparseZeros); else it is dense, and
+  /// says so. f16 is not faster: conversion takes longer than memory.
+  bool sparse = false;
 
   friend bool operator==(const PackedSpec&, const PackedSpec&) = default;
 };
 
-/// "q4_1", "int4 in groups of 64, asymmetric".
+/// "q4_1", "int4 in groups of 64, asymmetric", "sparse bf16".
 std::string to_string(const PackedSpec& spec);
 /// Whether numbers are codes with scales: integers, or those of fp8.
 bool is_integer(PackedFormat format);
+/// Of a sparse weight's numbers so many at least are zeros: with fewer a dense one is as fast.
+inline constexpr double kLeastSparseZeros = 0.3;
+/// Whether there are sparse weights of it.
+bool can_be_sparse(const PackedSpec& spec);
 
 /// `matrices` matrices [outputs, inputs] one below the other (more than one: of experts). Immutable; copies
 /// share memory.
@@ -48,6 +57,9 @@ struct PackedWeight {
 
   int64_t rows() const { return matrices * outputs; }
 };
+
+/// How many of a sparse weight's numbers are zeros, in [0, 1].
+double zero_share(const PackedWeight& w);
 
 /// Fills `values` with row `row` of the matrices one below the other, whole; called from several threads.
 using ReadRow = std::function<void(int64_t row, std::span<float> values)>;

@@ -58,6 +58,9 @@ class FeedbackRows {
     return static_cast<double>(p_.w[static_cast<size_t>(row * inputs_ + input)]);
   }
 
+  // Every format has a code for zero.
+  bool stays_zero(double w) const { return p_.keeps_zeros && w == 0; }
+
   // sums[j]: of the errors of all columns before this one with R's column j.
   void round_row(int64_t row, double* sums, double* row_errors, FeedbackErrors& total) {
     for (int64_t i = 0; i < columns_; ++i) {
@@ -68,7 +71,7 @@ class FeedbackRows {
       const GroupCode code{to_.scales[at], zero_at(at)};
       const double w = weight(row, input), target = w + sums[i] / factor[i];
       float rounded = static_cast<float>(target);
-      if (!std::isfinite(rounded)) rounded = static_cast<float>(w);
+      if (!std::isfinite(rounded) || stays_zero(w)) rounded = static_cast<float>(w);
       uint8_t& coded = to_.codes[static_cast<size_t>(row * inputs_ + input)];
       code_values(to_.spec, code, {&rounded, 1}, {&coded, 1});
       const double d = w - static_cast<double>(value_of(to_.spec, code, coded));
@@ -95,7 +98,7 @@ class FeedbackRows {
       const double d = -moved_[static_cast<size_t>(j)] / factor[0], w = weight(row, input_at(column + j));
       float& value = values_[static_cast<size_t>(j)];
       value = static_cast<float>(w - d);
-      if (!std::isfinite(value)) value = static_cast<float>(w);
+      if (!std::isfinite(value) || stays_zero(w)) value = static_cast<float>(w);
       cpu::add_scaled(count - j - 1, d, factor + 1, moved_.data() + j + 1);
     }
     const int64_t group = (begin_ + column) / p_.groups.size;

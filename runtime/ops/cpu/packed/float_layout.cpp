@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "runtime/base/integers.h"
 #include "runtime/ops/cpu/gemm/gemm_kernels.h"
@@ -85,12 +86,24 @@ int64_t PackedFloats::bytes() const {
   return round_up(elements * element_bytes(), int64_t{64});
 }
 
-PackedFloats packed_floats(PackedFormat format, int64_t rows, int64_t inputs) {
-  return {format, layout_of(format), rows, inputs, nullptr};
+PanelShape PackedFloats::panel_shape() const {
+  const int64_t bytes = round_up(panel_columns() * depth() * element_bytes(), kLineBytes);
+  return {.elements = {.bytes = element_bytes()}, .chunk_bytes = bytes, .bytes = bytes};
+}
+
+PackedFloats packed_floats(PackedFormat format, int64_t rows, int64_t inputs, bool sparse) {
+  if (!sparse) return {format, layout_of(format), rows, inputs, nullptr};
+  const auto layout = format == PackedFormat::bf16 ? FloatLayout::pair_panels : FloatLayout::panels;
+  return {format, layout, rows, inputs, nullptr};
 }
 
 PackedFloats packed_floats(const PackedWeight& w, int64_t matrix) {
-  PackedFloats of = packed_floats(w.spec.format, w.outputs, w.inputs);
+  PackedFloats of = packed_floats(w.spec.format, w.outputs, w.inputs, w.spec.sparse);
+  if (w.spec.sparse) {
+    of.sparse = &w.data;
+    of.first_panel = matrix * of.num_panels();
+    return of;
+  }
   of.data = static_cast<std::byte*>(w.data.raw()) + matrix * of.bytes();
   return of;
 }
@@ -134,6 +147,12 @@ void widen_panel(const PackedFloats& w, int64_t number, int64_t depth, int64_t d
 
 void widen_row(const PackedFloats& w, int64_t row, float* values) {
   const int64_t columns = PackedFloats::panel_columns(), number = row / columns, j = row % columns;
+  if (w.sparse != nullptr) {
+    const PanelShape shape = w.panel_shape();
+    std::vector<std::byte> dense(static_cast<size_t>(shape.bytes));
+    SparsePanel(*w.sparse, shape, w.first_panel + number).expand(dense.data());
+    return widen_row({w.format, w.layout, columns, w.inputs, dense.data()}, j, values);
+  }
   const auto value = [&]<class T>(const T* panel, int64_t i) {
     return static_cast<float>(w.layout == FloatLayout::pair_panels
                                   ? panel[i / 2 * 2 * columns + 2 * j + i % 2]

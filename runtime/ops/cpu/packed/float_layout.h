@@ -1,7 +1,7 @@
 // How packed weights of f32, bf16 and f16 lie in memory.
 #pragma once
 
-#include "runtime/ops/packed/packed_weight.h"
+#include "runtime/ops/cpu/packed/sparse/sparse_panels.h"
 
 namespace trireme::ops::cpu {
 
@@ -19,6 +19,9 @@ struct PackedFloats {
   FloatLayout layout;
   int64_t rows, inputs;
   std::byte* data;
+  /// Of a sparse weight, whose panels are in its data from this one on; `data` is null.
+  const Tensor* sparse = nullptr;
+  int64_t first_panel = 0;
 
   int64_t element_bytes() const { return format == PackedFormat::f32 ? 4 : 2; }
   int64_t num_panels() const;
@@ -35,12 +38,15 @@ struct PackedFloats {
   T* row(int64_t r) const {
     return reinterpret_cast<T*>(data + r * inputs * element_bytes());
   }
+  /// Of sparse panels.
+  PanelShape panel_shape() const;
   static int64_t panel_columns();
 };
 
 /// One matrix of a packed weight.
 PackedFloats packed_floats(const PackedWeight& w, int64_t matrix);
-PackedFloats packed_floats(PackedFormat format, int64_t rows, int64_t inputs);
+/// `sparse`: in panels on every processor.
+PackedFloats packed_floats(PackedFormat format, int64_t rows, int64_t inputs, bool sparse = false);
 
 /// The numbers of a panel, at most panel_columns() rows of `inputs`, one after the other; T: the format's
 /// type.
@@ -50,7 +56,7 @@ void pack_panel(const PackedFloats& w, const T* rows, int64_t number);
 /// as a panel of fp32 products. `scratch` holds as many floats.
 void widen_panel(const PackedFloats& w, int64_t number, int64_t depth, int64_t depths, float* scratch,
                  float* values);
-/// Values of a row as floats.
+/// Values of a row as floats; of a sparse weight its panel is expanded.
 void widen_row(const PackedFloats& w, int64_t row, float* values);
 
 }  // namespace trireme::ops::cpu

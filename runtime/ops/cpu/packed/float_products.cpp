@@ -1,6 +1,7 @@
 #include "runtime/ops/cpu/packed/float_products.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <omp.h>
 
@@ -8,6 +9,7 @@
 #include "runtime/ops/cpu/gemm/float_gemm.h"
 #include "runtime/ops/cpu/packed/half_kernels.h"
 #include "runtime/ops/cpu/packed/pair_dots.h"
+#include "runtime/ops/cpu/packed/sparse/few_rows.h"
 #include "runtime/ops/cpu/support.h"
 
 namespace trireme::ops::cpu {
@@ -60,16 +62,66 @@ struct Sums {
   int64_t stride;
 };
 
+/// Where the inputs of a panel from some one on are.
+struct PanelPlace {
+  PackedFloats w;
+  int64_t number, depth;
+
+  template <class T>
+  const T* panel() const {
+    return w.panel<T>(number, depth);
+  }
+};
+
+/// A panel, part by part from its first input on; of a sparse weight each part is expanded into `scratch`.
+class PanelParts {
+ public:
+  PanelParts(const PackedFloats& w, int64_t number, std::byte* scratch)
+      : w_(w), number_(number), scratch_(scratch) {
+    if (w.sparse != nullptr) sparse_.emplace(*w.sparse, w.panel_shape(), w.first_panel + number);
+  }
+  /// `depth`: what the parts so far had.
+  PanelPlace next(int64_t depth, int64_t depths) {
+    if (!sparse_) return {w_, number_, depth};
+    const PackedFloats part = {w_.format, w_.layout, PackedFloats::panel_columns(), depths, scratch_};
+    sparse_->expand_lines(part.panel_shape().lines(), scratch_);
+    return {part, 0, 0};
+  }
+  /// Of a sparse weight.
+  LineStream& stream() { return sparse_->stream(); }
+
+ private:
+  const PackedFloats& w_;
+  int64_t number_;
+  std::byte* scratch_;
+  std::optional<SparsePanel> sparse_;
+};
+
 class PanelProducts {
  public:
-  PanelProducts(Context& ctx, const Tensor& x, const PackedFloats& w, const Tensor& bias, const Columns& y)
+  /// `most_inputs`: of a panel's parts.
+  PanelProducts(Context& ctx, const Tensor& x, const PackedFloats& w, const Tensor& bias, const Columns& y,
+                int64_t most_inputs)
       : x_(x), w_(w), bias_(data_or_null<float>(bias)), y_(y), num_threads_(threads_of(ctx)) {
+    if (w.sparse != nullptr) {
+      const int64_t numbers = std::min(most_inputs, w.depth()) * PackedFloats::panel_columns();
+      expanded_ = scratch(ctx, num_threads_, round_up(numbers, int64_t{kLineBytes}));
+    }
     if (y.dtype() != DType::f32) {
       sums_ = scratch(ctx, num_threads_, std::min(x.dim(0), kMostRows) * PackedFloats::panel_columns());
     }
   }
 
  protected:
+  PanelParts parts_of(const PanelPart& p) const {
+    return {w_, p.panel,
+            expanded_ ? reinterpret_cast<std::byte*>(expanded_.data<float>() + p.worker * expanded_.dim(1))
+                      : nullptr};
+  }
+  /// So few rows that each line of a sparse weight is needed once.
+  bool expands_in_registers() const {
+    return w_.sparse != nullptr && x_.dim(0) <= kFewSparseRows && few_rows_kernels() != nullptr;
+  }
   Sums sums_of(const PanelPart& p) const {
     if (!sums_) return {y_.row<float>(p.row) + column(p), y_.stride()};
     return {sums_.data<float>() + p.worker * sums_.dim(1), PackedFloats::panel_columns()};
@@ -84,13 +136,14 @@ class PanelProducts {
   const float* bias_;
   const Columns& y_;
   int num_threads_;
-  Tensor sums_;  // of each thread, or absent
+  Tensor sums_;      // of each thread, or absent
+  Tensor expanded_;  // of each thread: a part of a sparse panel
 };
 
 class WidenedProducts : PanelProducts {
  public:
   WidenedProducts(Context& ctx, const Tensor& x, const PackedFloats& w, const Tensor& bias, const Columns& y)
-      : PanelProducts(ctx, x, w, bias, y) {
+      : PanelProducts(ctx, x, w, bias, y, kProductDepth) {
     is_fused_ = x.dim(0) <= kFewRows && w.layout != FloatLayout::rows && widening_kernels() != nullptr;
     if (w.format != PackedFormat::f32 && !is_fused_) {
       widened_ = scratch(ctx, num_threads_, 2 * kProductDepth * PackedFloats::panel_columns());
@@ -104,10 +157,17 @@ class WidenedProducts : PanelProducts {
  private:
   void multiply(const PanelPart& p) const {
     const Sums sums = sums_of(p);
+    PanelParts parts = parts_of(p);
     for (int64_t depth = 0; depth < w_.inputs; depth += kProductDepth) {
       const float* bias = bias_ == nullptr ? nullptr : bias_ + column(p);
       const FloatRows start = depth == 0 ? FloatRows{bias, 0} : FloatRows{sums.data, sums.stride};
-      multiply(p, depth, std::min(kProductDepth, w_.inputs - depth), start, sums);
+      const int64_t depths = std::min(kProductDepth, w_.inputs - depth);
+      if (expands_in_registers()) {
+        const float* x = x_.data<float>() + p.row * w_.inputs + depth;
+        multiply_few({p.rows, width(p), depths, x, w_.inputs, start, sums.data, sums.stride}, parts.stream());
+        continue;
+      }
+      multiply(p, parts.next(depth, depths), depth, depths, start, sums);
     }
     if (!sums_) return;
     with_compute_type(y_.dtype(), [&]<class T>(T) {
@@ -117,25 +177,30 @@ class WidenedProducts : PanelProducts {
     });
   }
 
-  void multiply(const PanelPart& p, int64_t depth, int64_t depths, const FloatRows& start,
-                const Sums& c) const {
+  void multiply_few(const FewRows<float>& few, LineStream& lines) const {
+    const FewRowsKernels& kernels = *few_rows_kernels();
+    if (w_.format == PackedFormat::f32) return kernels.floats(few, lines);
+    kernels.pairs(few, lines);
+  }
+
+  void multiply(const PanelPart& p, const PanelPlace& from, int64_t depth, int64_t depths,
+                const FloatRows& start, const Sums& c) const {
     const FloatRows a = {x_.data<float>() + p.row * w_.inputs + depth, w_.inputs};
     if (is_fused_ && w_.format == PackedFormat::bf16) {
-      return widening_kernels()->pairs(p.rows, width(p), depths, a, w_.panel<bf16>(p.panel, depth), start,
-                                       c.data, c.stride);
+      return widening_kernels()->pairs(p.rows, width(p), depths, a, from.panel<bf16>(), start, c.data,
+                                       c.stride);
     }
     if (is_fused_ && w_.format == PackedFormat::f16) {
-      return widening_kernels()->halves(p.rows, width(p), depths, a, w_.panel<fp16>(p.panel, depth), start,
-                                        c.data, c.stride);
+      return widening_kernels()->halves(p.rows, width(p), depths, a, from.panel<fp16>(), start, c.data,
+                                        c.stride);
     }
-    const float* panel =
-        w_.format == PackedFormat::f32 ? w_.panel<float>(p.panel, depth) : widened(p, depth, depths);
+    const float* panel = w_.format == PackedFormat::f32 ? from.panel<float>() : widened(p, from, depths);
     gemm_kernels().multiply(p.rows, width(p), depths, a, panel, start, c.data, c.stride);
   }
 
-  const float* widened(const PanelPart& p, int64_t depth, int64_t depths) const {
+  const float* widened(const PanelPart& p, const PanelPlace& from, int64_t depths) const {
     float* values = widened_.data<float>() + p.worker * widened_.dim(1);
-    widen_panel(w_, p.panel, depth, depths, values + widened_.dim(1) / 2, values);
+    widen_panel(from.w, from.number, from.depth, depths, values + widened_.dim(1) / 2, values);
     return values;
   }
 
@@ -145,7 +210,8 @@ class WidenedProducts : PanelProducts {
 
 class PairProducts : PanelProducts {
  public:
-  using PanelProducts::PanelProducts;
+  PairProducts(Context& ctx, const Tensor& x, const PackedFloats& w, const Tensor& bias, const Columns& y)
+      : PanelProducts(ctx, x, w, bias, y, pair_depth(w.inputs)) {}
 
   void run() const {
     for_each_part(num_threads_, x_.dim(0), w_, [&](const PanelPart& p) { multiply(p); });
@@ -157,15 +223,22 @@ class PairProducts : PanelProducts {
     const PairDots& dots = *pair_dots();
     const Sums sums = sums_of(p);
     const int64_t most = pair_depth(w_.inputs);
+    PanelParts parts = parts_of(p);
     for (int64_t depth = 0; depth < w_.inputs; depth += most) {
-      const PairProduct product = {p.rows,
-                                   width(p),
-                                   std::min(most, w_.inputs - depth),
-                                   x_.data<bf16>() + p.row * w_.inputs + depth,
-                                   w_.inputs,
-                                   w_.panel<bf16>(p.panel, depth)};
-      dots.multiply(product, depth == 0 ? FloatRows{} : FloatRows{sums.data, sums.stride}, sums.data,
-                    sums.stride);
+      const int64_t depths = std::min(most, w_.inputs - depth);
+      const FloatRows start = depth == 0 ? FloatRows{} : FloatRows{sums.data, sums.stride};
+      if (expands_in_registers()) {
+        const bf16* x = x_.data<bf16>() + p.row * w_.inputs + depth;
+        few_rows_kernels()->dots({p.rows, width(p), depths, x, w_.inputs, start, sums.data, sums.stride},
+                                 parts.stream());
+        continue;
+      }
+      const PanelPlace from = parts.next(depth, depths);
+      const PairProduct product = {
+          p.rows,    width(p),           depths, x_.data<bf16>() + p.row * w_.inputs + depth,
+          w_.inputs, from.panel<bf16>(),
+      };
+      dots.multiply(product, start, sums.data, sums.stride);
     }
     for (int64_t r = 0; r < p.rows; ++r) {
       float* row = sums.data + r * sums.stride;

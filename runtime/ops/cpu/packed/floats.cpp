@@ -5,6 +5,7 @@
 
 #include "runtime/ops/cpu/packed/float_layout.h"
 #include "runtime/ops/cpu/packed/float_products.h"
+#include "runtime/ops/cpu/packed/pair_dots.h"
 #include "runtime/ops/cpu/support.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/gemm/gemm.h"
@@ -42,6 +43,28 @@ Tensor in_fp32(Context& ctx, const Tensor& x) {
 
 }  // namespace
 
+Tensor pack_sparse_floats(Context& ctx, const PackedWeight& w, const ReadRow& row, double least_zeros) {
+  const PackedFloats shape = packed_floats(w.spec.format, w.outputs, w.inputs, true);
+  const int64_t panels = shape.num_panels(), columns = PackedFloats::panel_columns();
+  return pack_sparse(
+      ctx, shape.panel_shape(), w.matrices * panels, w.rows() * w.inputs,
+      [&](int64_t p, std::byte* to) {
+        const int64_t first = p % panels * columns;
+        const int64_t count = std::min(columns, w.outputs - first);
+        const PackedFloats panel = {shape.format, shape.layout, count, w.inputs, to};
+        with_compute_type(dtype_of(w.spec.format), [&]<class T>(T) {
+          std::vector<float> values(static_cast<size_t>(w.inputs));
+          std::vector<T> rows(static_cast<size_t>(count * w.inputs));
+          for (int64_t r = 0; r < count; ++r) {
+            row(p / panels * w.outputs + first + r, values);
+            convert_range(values.data(), rows.data() + r * w.inputs, w.inputs);
+          }
+          pack_panel(panel, rows.data(), 0);
+        });
+      },
+      least_zeros);
+}
+
 int64_t floats_bytes(PackedFormat format, int64_t rows, int64_t inputs) {
   return packed_floats(format, rows, inputs).bytes();
 }
@@ -68,7 +91,10 @@ void floats_linear(Context& ctx, const Tensor& x, const PackedWeight& w, int64_t
                    const Columns& y) {
   const PackedFloats weights = packed_floats(w, matrix);
   const DType dtype = dtype_of(w.spec.format);
-  if (x.dtype() != dtype || weights.layout == FloatLayout::panels || !has_native_gemm(ctx, dtype)) {
+  // Sparse pairs of processors whose dense weights lie in rows: oneDNN's order of sums is not to be had
+  // there.
+  const bool widens = weights.sparse != nullptr && !pair_dots_are_onednns();
+  if (x.dtype() != dtype || weights.layout == FloatLayout::panels || widens || !has_native_gemm(ctx, dtype)) {
     return multiply_widened(ctx, in_fp32(ctx, x), weights, bias, y);
   }
   if (weights.layout == FloatLayout::pair_panels) return multiply_pairs(ctx, x, weights, bias, y);

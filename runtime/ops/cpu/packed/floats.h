@@ -17,6 +17,10 @@ void pack_floats(Context& ctx, const PackedWeight& w, const ReadRow& row);
 /// The same from rows of w.inputs numbers of the format itself, perhaps unaligned (pack_stored).
 void pack_stored_floats(Context& ctx, const PackedWeight& w, const StoredRow& row);
 
+/// Data without zeros, or none where these are too few (sparse_panels.h). w.data is not needed.
+Tensor pack_sparse_floats(Context& ctx, const PackedWeight& w, const ReadRow& row,
+                          double least_zeros = kLeastSparseZeros);
+
 /// y[N,O] = x[N,I] · w_matrix[O,I]^T + bias[O] as packed_linear, with N > 0. With x of the weights' type the
 /// bits are those of ops::linear; else both are widened to fp32, multiplied as ops::linear multiplies fp32,
 /// and rounded once to y's type. Within a team of threads it uses the calling one alone.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runtime/base/integers.h"
+#include "runtime/ops/cpu/packed/sparse/few_rows_int8.h"
 #include "runtime/ops/cpu/support.h"
 
 namespace trireme::ops::cpu {
@@ -89,41 +90,52 @@ std::vector<PanelTask> tasks_of(std::span<const int64_t> counts, int64_t panels,
 
 class Product {
  public:
+  /// `expanded`: of each thread, memory for two panels; of sparse weights alone.
   Product(const PackedWeight& w, const PreparedX& x, const Tensor& bias, const Columns& y,
-          const IntegerKernels& kernels)
+          const Tensor& expanded, const IntegerKernels& kernels)
       : w_(w),
         layout_(panel_layout(w)),
         x_(x),
         y_(y),
+        expanded_(expanded),
         kernels_(kernels),
         panel_kernels_(kernels.of(layout_.kind)),
-        bias_(bias ? bias.data<float>() : nullptr) {}
+        bias_(bias ? bias.data<float>() : nullptr) {
+    if (w.spec.sparse && x.integers.data != nullptr && &kernels == &kAvx512IntegerKernels)
+      few_rows_ = few_int8_rows();
+  }
 
-  void run(const PanelTask& task) const {
+  void run(const PanelTask& task, int64_t worker) const {
     const bool single = task.rows == 1 && x_.integers.data == nullptr;
     const int64_t step = single ? 2 : 1;
     for (int64_t p = task.panel; p < task.panel + task.panels; p += step) {
-      single ? one_row(task, p) : some_rows(task, p);
+      single ? one_row(task, p, worker) : some_rows(task, p, worker);
     }
   }
 
  private:
-  Panel panel(const PanelTask& task, int64_t p) const {
+  /// `place`: of two that are needed at once, which.
+  Panel panel(const PanelTask& task, int64_t p, int64_t worker, int place) const {
     const int64_t index = task.matrix * panels_of(w_.outputs) + p;
-    return {layout_, w_.data.data<uint8_t>() + index * layout_.bytes};
+    if (!w_.spec.sparse) return {layout_, w_.data.data<uint8_t>() + index * layout_.bytes};
+    uint8_t* to = expanded_.data<uint8_t>() + (2 * worker + place) * layout_.bytes;
+    SparsePanel(w_.data, shape_, index).expand(reinterpret_cast<std::byte*>(to));
+    return {layout_, to};
   }
 
-  void one_row(const PanelTask& task, int64_t p) const {
+  void one_row(const PanelTask& task, int64_t p, int64_t worker) const {
     float sums[2 * kPanel];
     const bool has_second = p + 1 < task.panel + task.panels;
-    const Panel first = panel(task, p), second = has_second ? panel(task, p + 1) : first;
+    const Panel first = panel(task, p, worker, 0),
+                second = has_second ? panel(task, p + 1, worker, 1) : first;
     panel_kernels_.exact(first, second, x_.floats.data + task.row * x_.floats.stride, sums);
     write(p, task.row, 1, sums);
     if (has_second) write(p + 1, task.row, 1, sums + kPanel);
   }
 
-  void some_rows(const PanelTask& task, int64_t p) const {
-    const Panel here = panel(task, p);
+  void some_rows(const PanelTask& task, int64_t p, int64_t worker) const {
+    if (few_rows_ != nullptr && task.rows <= kFewInt8Rows) return few_rows(task, p);
+    const Panel here = panel(task, p, worker, 0);
     float sums[kRowsAtOnce * kPanel];
     for (int64_t row = task.row; row < task.row + task.rows; row += kRowsAtOnce) {
       const int64_t rows = std::min(kRowsAtOnce, task.row + task.rows - row);
@@ -135,6 +147,14 @@ class Product {
       }
       write(p, row, rows, sums);
     }
+  }
+
+  void few_rows(const PanelTask& task, int64_t p) const {
+    float sums[kFewInt8Rows * kPanel];
+    const SparsePanel here(w_.data, shape_, task.matrix * panels_of(w_.outputs) + p);
+    const QuantizedRows x{x_.integers.data + task.row * x_.integers.stride, x_.integers.stride};
+    few_rows_(layout_, here, x, task.rows, sums);
+    write(p, task.row, task.rows, sums);
   }
 
   void exact_rows(const Panel& here, int64_t row, int64_t rows, float* sums) const {
@@ -163,11 +183,14 @@ class Product {
 
   const PackedWeight& w_;
   const PanelLayout layout_;
+  const PanelShape shape_ = panel_shape(layout_);
   const PreparedX& x_;
   const Columns& y_;
+  const Tensor& expanded_;
   const IntegerKernels& kernels_;
   const PanelKernels& panel_kernels_;
   const float* bias_;
+  FewInt8Rows few_rows_ = nullptr;
 };
 
 }  // namespace
@@ -178,11 +201,16 @@ void integers_linear(Context& ctx, const Tensor& x, std::span<const int64_t> cou
   const PanelLayout layout = panel_layout(w);
   if (w.spec.format == PackedFormat::fp8) activations = Activations::exact;
   const PreparedX prepared = prepare(ctx, x, layout.blocks, activations);
-  const Product product(w, prepared, bias, y, kernels);
+  Tensor expanded;
+  if (w.spec.sparse) {
+    const int64_t bytes = ctx.num_threads() * 2 * layout.bytes;
+    expanded = Tensor::empty(ctx, {bytes}, DType::u8, MemoryCategory::buffers);
+  }
+  const Product product(w, prepared, bias, y, expanded, kernels);
   const std::vector<PanelTask> tasks =
       tasks_of(counts, panels_of(w.outputs), layout.bytes, ctx.num_threads());
   run_in_team(ctx.num_threads(), std::ssize(tasks),
-              [&](int64_t t, int64_t) { product.run(tasks[static_cast<size_t>(t)]); });
+              [&](int64_t t, int64_t worker) { product.run(tasks[static_cast<size_t>(t)], worker); });
 }
 
 }  // namespace trireme::ops::cpu

@@ -133,6 +133,27 @@ StoredGroup stored_group(PackedFormat format) {
   }
 }
 
+/// Outputs from row `first` on as codes.
+void put_rows(const PackedWeight& w, const PanelLayout& layout, const ReadCodes& row, int64_t first,
+              int64_t outputs, uint8_t* panel) {
+  const auto groups = static_cast<size_t>(groups_of(w.spec, w.inputs));
+  const uint8_t most_code = w.spec.format == PackedFormat::int4 ? 15 : 255;
+  std::vector<float> scales(groups);
+  std::vector<uint8_t> codes(static_cast<size_t>(layout.blocks * kBlock)), zeros(groups);
+  for (int64_t lane = 0; lane < outputs; ++lane) {
+    row(first + lane, {std::span(codes).first(static_cast<size_t>(w.inputs)), scales, zeros});
+    // Other programs' zeros of four bits may be 16, which is no code; x is 0 there.
+    std::fill(codes.begin() + w.inputs, codes.end(), std::min(zeros.back(), most_code));
+    const Lane to{layout, panel, lane};
+    for (size_t g = 0; g < groups; ++g) {
+      to.put_scale(static_cast<int64_t>(g), scales[g]);
+      if (!w.spec.symmetric) to.minor(static_cast<int64_t>(g), kPanel)[lane] = zeros[g];
+    }
+    const auto put = layout.kind == PanelKind::fp8 ? put_fp8 : put_codes;
+    for (int64_t b = 0; b < layout.blocks; ++b) put(to, b, codes.data() + b * kBlock);
+  }
+}
+
 /// Calls task(matrix's first row + first output, outputs, panel) for every panel; it may throw.
 template <class Task>
 void for_each_panel(Context& ctx, const PackedWeight& w, const PanelLayout& layout, Task&& task) {
@@ -150,24 +171,21 @@ void for_each_panel(Context& ctx, const PackedWeight& w, const PanelLayout& layo
 
 void pack_integers(Context& ctx, const PackedWeight& w, const ReadCodes& row) {
   const PanelLayout layout = panel_layout(w);
-  const auto groups = static_cast<size_t>(groups_of(w.spec, w.inputs));
-  const uint8_t most_code = w.spec.format == PackedFormat::int4 ? 15 : 255;
   for_each_panel(ctx, w, layout, [&](int64_t first, int64_t outputs, uint8_t* panel) {
-    std::vector<float> scales(groups);
-    std::vector<uint8_t> codes(static_cast<size_t>(layout.blocks * kBlock)), zeros(groups);
-    for (int64_t lane = 0; lane < outputs; ++lane) {
-      row(first + lane, {std::span(codes).first(static_cast<size_t>(w.inputs)), scales, zeros});
-      // Other programs' zeros of four bits may be 16, which is no code; x is 0 there.
-      std::fill(codes.begin() + w.inputs, codes.end(), std::min(zeros.back(), most_code));
-      const Lane to{layout, panel, lane};
-      for (size_t g = 0; g < groups; ++g) {
-        to.put_scale(static_cast<int64_t>(g), scales[g]);
-        if (!w.spec.symmetric) to.minor(static_cast<int64_t>(g), kPanel)[lane] = zeros[g];
-      }
-      const auto put = layout.kind == PanelKind::fp8 ? put_fp8 : put_codes;
-      for (int64_t b = 0; b < layout.blocks; ++b) put(to, b, codes.data() + b * kBlock);
-    }
+    put_rows(w, layout, row, first, outputs, panel);
   });
+}
+
+Tensor pack_sparse_integers(Context& ctx, const PackedWeight& w, const ReadCodes& row, double least_zeros) {
+  const PanelLayout layout = panel_layout(w);
+  const int64_t panels = panels_of(w.outputs);
+  return pack_sparse(
+      ctx, panel_shape(layout), w.matrices * panels, w.rows() * w.inputs,
+      [&](int64_t p, std::byte* to) {
+        const int64_t output = p % panels * kPanel, outputs = std::min(kPanel, w.outputs - output);
+        put_rows(w, layout, row, p / panels * w.outputs + output, outputs, reinterpret_cast<uint8_t*>(to));
+      },
+      least_zeros);
 }
 
 void pack_stored_integers(Context& ctx, const PackedWeight& w, const StoredRow& row) {

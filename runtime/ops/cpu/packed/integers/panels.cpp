@@ -66,6 +66,14 @@ PanelLayout panel_layout(const PackedSpec& spec, int64_t inputs, DType scales) {
   return layout;
 }
 
+PanelShape panel_shape(const PanelLayout& layout) {
+  return {.elements = {.bytes = 1, .zero = 128},
+          .head = layout.head,
+          .chunk_head = layout.codes,
+          .chunk_bytes = layout.chunk_bytes,
+          .bytes = layout.bytes};
+}
+
 int64_t integers_bytes(const PackedWeight& w) {
   return w.matrices * panels_of(w.outputs) * panel_layout(w).bytes;
 }

@@ -17,7 +17,7 @@
 
 #include <cstdint>
 
-#include "runtime/ops/packed/packed_weight.h"
+#include "runtime/ops/cpu/packed/sparse/sparse_panels.h"
 #include "runtime/ops/packed/quantize_row.h"
 
 namespace trireme::ops::cpu {
@@ -76,12 +76,18 @@ inline PanelLayout panel_layout(const PackedWeight& w) { return panel_layout(w.s
 /// Where in a line of fp8 the code of input j (of four) of output `lane` lies.
 constexpr int64_t fp8_byte(int64_t lane, int64_t j) { return j / 2 * 32 + 2 * lane + j % 2; }
 
+/// Of sparse panels: int8's, whose zero is the code 128.
+PanelShape panel_shape(const PanelLayout& layout);
+
 inline int64_t panels_of(int64_t outputs) { return (outputs + kPanel - 1) / kPanel; }
 
-/// Bytes of a weight of an integer format, but for which w.data is not there.
+/// Bytes of a dense weight of an integer format, but for which w.data is not there.
 int64_t integers_bytes(const PackedWeight& w);
 /// Fill w.data, the first with codes as they are; its scales are numbers of the type w.scales.
 void pack_integers(Context& ctx, const PackedWeight& w, const ReadCodes& row);
+/// Data without zeros, or none where these are too few (sparse_panels.h). w.data is not needed.
+Tensor pack_sparse_integers(Context& ctx, const PackedWeight& w, const ReadCodes& row,
+                            double least_zeros = kLeastSparseZeros);
 void pack_stored_integers(Context& ctx, const PackedWeight& w, const StoredRow& row);
 /// Row `row` of the matrices one below the other, by places.
 void unpack_integers(const PackedWeight& w, int64_t row, std::span<float> values);

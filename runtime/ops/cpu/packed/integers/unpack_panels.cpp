@@ -1,6 +1,7 @@
 // One output's values out of its panel. Compiled without contraction of products and sums
 // (cmake/targets.cmake): of ggml's formats the values have the bits of decode_blocks.
 #include <cstring>
+#include <vector>
 
 #include "runtime/base/float8.h"
 #include "runtime/base/half.h"
@@ -121,7 +122,11 @@ void unpack_integers(const PackedWeight& w, int64_t row, std::span<float> values
   const PanelLayout layout = panel_layout(w);
   const int64_t output = row % w.outputs;
   const int64_t index = row / w.outputs * panels_of(w.outputs) + output / kPanel;
-  const LaneOf from{layout, w.data.data<uint8_t>() + index * layout.bytes, output % kPanel};
+  std::vector<std::byte> dense(w.spec.sparse ? static_cast<size_t>(layout.bytes) : 0);
+  if (w.spec.sparse) SparsePanel(w.data, panel_shape(layout), index).expand(dense.data());
+  const auto* panel = w.spec.sparse ? reinterpret_cast<const uint8_t*>(dense.data())
+                                    : w.data.data<uint8_t>() + index * layout.bytes;
+  const LaneOf from{layout, panel, output % kPanel};
   if (layout.kind == PanelKind::fp8) return unpack_fp8(from, values);
   const bool has_least = layout.kind == PanelKind::q4_1 || layout.kind == PanelKind::q4_k;
   for (int64_t begin = 0; begin < w.inputs; begin += kBlock / 2) {
