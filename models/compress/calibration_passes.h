@@ -28,6 +28,11 @@ class CalibrationPasses {
   bool is_here(int place) const { return rank_of_[static_cast<size_t>(place)] == pipeline_.rank(); }
   /// Runs the layer at `place`, where it is; with `keep` the states are what it made from then on.
   void forward(Context& ctx, int place, bool keep);
+  /// Hidden states of each pass as they go into the next layer, on the rank whose turn it is: all of its
+  /// rows, or its share of them under sequence parallelism.
+  const std::vector<Tensor>& states() const { return states_; }
+  /// Rows of a pass, all of them.
+  int64_t num_rows(size_t pass) const { return batches_[pass].rows(); }
   /// What the head's norm makes of each pass.
   template <class Take>
   void for_each_normed(Context& ctx, const Take& take) {

@@ -83,6 +83,19 @@ void HeldWeights::set(const std::string& name, const CodedMatrix& whole) {
   }
 }
 
+void HeldWeights::set(const std::string& name, std::span<const float> whole) {
+  if (find(name) == nullptr) return;
+  const Parameter& p = held(name);
+  const int64_t inputs = p.global_shape[1];
+  TRIREME_CHECK(std::ssize(whole) == p.global_shape.numel(), "{}: {} values", name, whole.size());
+  Content& content = contents_[name];
+  content = {};
+  for (int64_t r = p.offset[0]; r < p.offset[0] + p.shape[0]; ++r) {
+    const auto row = whole.begin() + r * inputs + p.offset[1];
+    content.values.insert(content.values.end(), row, row + p.shape[1]);
+  }
+}
+
 void HeldWeights::set_from(const std::string& name, const WeightSource& from) {
   if (find(name) == nullptr) return;
   const Parameter& p = held(name);

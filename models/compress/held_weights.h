@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ class HeldWeights {
   /// From now on the rank's part of the matrix is this: packed where its columns are whole groups in their
   /// order, else values of the compute type, rounded once; refresh() makes it so. Not held: nothing happens.
   void set(const std::string& name, const ops::CodedMatrix& whole);
+  /// Likewise values, of the whole matrix.
+  void set(const std::string& name, std::span<const float> whole);
   /// The parameter is what the source `from` has, which may be codes. Errors of the source.
   void set_from(const std::string& name, const WeightSource& from);
   /// Whether something was set that refresh() has not used.

@@ -142,7 +142,7 @@ std::set<std::string> ModelQuantizer::names_of_codes(std::span<const Calibration
   for (const CalibrationStep& step : steps) {
     for (const InputGroup& group : step) {
       for (const Parameter& p : group.matrices) {
-        if (!rounding_of(p.name) && weights_.source().coded_spec(p.name, p)) names.insert(p.name);
+        if (!is_changed(p.name) && weights_.source().coded_spec(p.name, p)) names.insert(p.name);
       }
     }
   }

@@ -15,8 +15,10 @@ namespace {
 
 constexpr const char* kTokens = "embedding.tokens.weight";
 
-bool needs_statistics(const RoundingOptions& rounding) {
-  return rounding.method != RoundingMethod::nearest || rounding.clips;
+bool needs_statistics(const MatrixPlan& plan) {
+  if (plan.is_measured) return true;
+  if (plan.pruning) return plan.pruning->method != PruneMethod::magnitude;
+  return plan.rounding && (plan.rounding->method != RoundingMethod::nearest || plan.rounding->clips);
 }
 
 InputGroup head_group(const ModelSpec& spec) {
@@ -56,32 +58,49 @@ ModelQuantizer::ModelQuantizer(Context& ctx, InferenceModel& model, const Weight
   check_plan();
   bool measures = !options.samples.empty() || options.plan.scaling != InputScaling::none;
   for_each_matrix(spec_, [&](const Parameter& p) {
-    const auto rounding = rounding_of(p.name);
-    if (rounding && needs_statistics(*rounding)) measures = true;
+    if (needs_statistics(plan_of(p.name))) measures = true;
   });
   if (measures) passes_.emplace(ctx, model.parallel(), model.model(), options.samples, options.end_of_text);
   total_ = num_units_of_work();
 }
 
-std::optional<RoundingOptions> ModelQuantizer::rounding_of(const std::string& name) const {
-  return options_.plan.plan_of ? options_.plan.plan_of(name).rounding : std::nullopt;
+MatrixPlan ModelQuantizer::plan_of(const std::string& name) const {
+  if (!options_.plan.plan_of) return {};
+  MatrixPlan plan = options_.plan.plan_of(name);
+  TRIREME_CHECK(!plan.rounding || !plan.pruning, "{} is to be rounded and pruned at once", name);
+  if (name == kTokens && !spec_.head.tied) {
+    // The table is only looked up in: there are no products whose errors statistics could weigh.
+    if (plan.rounding) {
+      plan.rounding->method = RoundingMethod::nearest;
+      plan.rounding->clips = false;
+    }
+    if (plan.pruning) plan.pruning->method = PruneMethod::magnitude;
+  }
+  return plan;
+}
+
+bool ModelQuantizer::is_changed(const std::string& name) const {
+  const MatrixPlan plan = plan_of(name);
+  return plan.rounding || plan.pruning;
 }
 
 bool ModelQuantizer::is_planned(const InputGroup& group) const {
-  return std::ranges::any_of(group.matrices,
-                             [&](const Parameter& p) { return rounding_of(p.name).has_value(); });
+  return std::ranges::any_of(group.matrices, [&](const Parameter& p) { return is_planned(p.name); });
 }
 
 bool ModelQuantizer::is_head_tied_late() const {
-  const auto rounding = rounding_of(kTokens);
-  return spec_.head.tied && rounding && needs_statistics(*rounding);
+  return spec_.head.tied && needs_statistics(plan_of(kTokens));
 }
 
 void ModelQuantizer::check_plan() const {
   for_each_matrix(spec_, [&](const Parameter& p) {
-    const auto rounding = rounding_of(p.name);
-    if (!rounding) return;
-    const int64_t group = rounding->spec.group, inputs = p.global_shape[1];
+    const MatrixPlan plan = plan_of(p.name);
+    if (plan.pruning) {
+      const std::string trouble = trouble_with(*plan.pruning);
+      if (!trouble.empty()) throw_usage("{}: pruning has {}", p.name, trouble);
+    }
+    if (!plan.rounding) return;
+    const int64_t group = plan.rounding->spec.group, inputs = p.global_shape[1];
     if (group == 0 || inputs % group == 0) return;
     std::string fitting = "0 (one scale for each output)";
     for (const int64_t other : {32, 64, 128}) {
@@ -135,13 +154,9 @@ void ModelQuantizer::run_unit(int place) {
   if (passes_ && !is_last && is_here(place)) passes_->forward(ctx_, place, true);
 }
 
-// The table is only looked up in: there are no products whose errors statistics could weigh.
 void ModelQuantizer::round_embedding() {
   begin_work("embedding");
-  auto rounding = rounding_of(kTokens);
-  if (!rounding || is_head_tied_late()) return;
-  rounding->method = RoundingMethod::nearest;
-  rounding->clips = false;
+  if (!is_planned(kTokens) || is_head_tied_late()) return;
   InputGroup table{.name = "embedding", .matrices = ParameterDescription(spec_).embedding().tokens.members};
   round_step(0, {std::move(table)}, {});
 }
@@ -230,34 +245,47 @@ void ModelQuantizer::round_step(int place, const CalibrationStep& step, const St
   std::map<std::string, QuantizedMatrix> results;
   for (const InputGroup& group : step) {
     for (const Parameter& p : group.matrices) {
-      const auto rounding = rounding_of(p.name);
-      if (!rounding || !is_here(place) || held_.find(p.name) == nullptr) continue;
-      if (options_.measured) options_.measured(p.name, statistics_of(group, p));
-      results[p.name] =
-          quantize_together(ctx_, groups_.holders(p.expert), p, weights_, statistics_of(group, p), *rounding);
+      const MatrixPlan plan = plan_of(p.name);
+      if (!plan || !is_here(place) || held_.find(p.name) == nullptr) continue;
+      const InputStatistics& inputs = statistics_of(group, p);
+      if (options_.measured) options_.measured(p.name, inputs);
+      if (!is_changed(p.name)) continue;
+      Communicator& ranks = groups_.holders(p.expert);
+      results[p.name] = plan.pruning ? prune_together(ctx_, ranks, p, weights_, inputs, *plan.pruning)
+                                     : quantize_together(ctx_, ranks, p, weights_, inputs, *plan.rounding);
     }
   }
   const int64_t num_experts = model_.config().moe.num_experts;
   for (const InputGroup& group : step) {
     for (const Parameter& p : group.matrices) {
-      if (!rounding_of(p.name)) continue;
+      if (!is_changed(p.name)) continue;
       const int root = groups_.leader(pipeline_rank_of(place), p.expert, num_experts);
       const bool is_copied = holders_.set_of(holders_.first_user(place)) > 0;
       std::optional<QuantizedMatrix> own;
       if (const auto found = results.find(p.name); found != results.end()) own = std::move(found->second);
       const auto result = deliver(ctx_, groups_.world(), root, is_copied, std::move(own));
-      if (!result) continue;
-      held_.set(p.name, result->matrix);
-      if (groups_.world().rank() != 0) continue;
-      sink_.matrix(p.name, result->matrix);
-      given_.insert(p.name);
-      outcomes_.push_back(result->outcome);
+      if (result) take_result(p, *result);
     }
     if (!is_planned(group)) continue;
     for (const Parameter& p : group.matrices) {
       if (held_.has_news(p.name)) held_.refresh(p.name);
     }
   }
+}
+
+void ModelQuantizer::take_result(const Parameter& p, const QuantizedMatrix& result) {
+  const bool has_codes = result.values.empty();
+  if (has_codes)
+    held_.set(p.name, result.matrix);
+  else
+    held_.set(p.name, std::span(result.values));
+  if (groups_.world().rank() != 0) return;
+  if (has_codes)
+    sink_.matrix(p.name, result.matrix);
+  else
+    sink_.values(p.name, p.global_shape, result.values);
+  given_.insert(p.name);
+  outcomes_.push_back(result.outcome);
 }
 
 std::vector<MatrixOutcome> quantize_model(Context& ctx, InferenceModel& model, const WeightSource& source,

@@ -33,7 +33,10 @@ class ModelQuantizer {
   /// By the names of groups: of one matrix, or of each expert here.
   using Statistics = std::map<std::string, std::vector<InputStatistics>>;
 
-  std::optional<RoundingOptions> rounding_of(const std::string& name) const;
+  MatrixPlan plan_of(const std::string& name) const;
+  std::optional<RoundingOptions> rounding_of(const std::string& name) const { return plan_of(name).rounding; }
+  bool is_planned(const std::string& name) const { return bool(plan_of(name)); }
+  bool is_changed(const std::string& name) const;
   bool is_planned(const InputGroup& group) const;
   bool is_head_tied_late() const;  // the token table is rounded as the head, with its statistics
   void check_plan() const;
@@ -53,6 +56,7 @@ class ModelQuantizer {
   Statistics measure(int place, std::span<const CalibrationStep> steps);
   Statistics measure_head(const InputGroup& head);
   void round_step(int place, const CalibrationStep& step, const Statistics& statistics);
+  void take_result(const Parameter& p, const QuantizedMatrix& result);
 
   void scale_inputs(int64_t block, std::span<const CalibrationStep> steps);
   std::set<std::string> names_of_codes(std::span<const CalibrationStep> steps) const;

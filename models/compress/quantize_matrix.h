@@ -22,6 +22,8 @@ struct RoundingOptions {
   double damping = 0.01;  ///< of the mean of the Hessian's diagonal, added to it
   int64_t block = 128;    ///< columns that are updated at once, in whole groups
   bool clips = false;     ///< scales of each group are those of the least squared error of the layer's output
+  /// GPTQ: weights that are zero stay zero, of sparse matrices; rounding to nearest leaves them so anyway.
+  bool keeps_zeros = false;
 };
 
 struct RoundingReport {

@@ -11,15 +11,20 @@
 #include <vector>
 
 #include "models/compress/input_scales.h"
+#include "models/compress/prune_matrix.h"
 #include "models/compress/quantize_matrix.h"
 #include "models/inference/inference_model.h"
 #include "parallel/checkpoint/weights/weight_source.h"
 
 namespace trireme {
 
-/// What happens to a matrix. No spec: it stays as it is.
+/// What happens to a matrix: it is rounded, or made sparse; neither: it stays as it is.
 struct MatrixPlan {
-  std::optional<RoundingOptions> rounding;
+  std::optional<RoundingOptions> rounding = {};
+  std::optional<PruneOptions> pruning = {};
+  bool is_measured = false;  ///< it stays, but QuantizeModelOptions::measured is told of its inputs
+
+  explicit operator bool() const { return rounding || pruning || is_measured; }
 };
 
 struct QuantizationPlan {
@@ -35,7 +40,7 @@ struct QuantizationPlan {
 /// What became of a matrix or a fold, for report and log.
 struct MatrixOutcome {
   std::string name;
-  std::string what;  ///< "int4 in groups of 64, gptq"
+  std::string what;  ///< "int4 in groups of 64, gptq", "50% zero, wanda"
   int64_t tokens = 0;
   RoundingReport report;
 };
@@ -45,7 +50,7 @@ class QuantizationSink {
  public:
   virtual ~QuantizationSink() = default;
   virtual void matrix(const std::string& name, const ops::CodedMatrix& whole) = 0;
-  /// A tensor that scales were folded into, or that stays, [shape] f32.
+  /// A matrix that was pruned, a tensor that scales were folded into, or one that stays, [shape] f32.
   virtual void values(const std::string& name, const Shape& shape, std::span<const float> whole) = 0;
   /// All of block `index` was given (-1: embeddings; num_layers: what comes behind the blocks).
   virtual void block_done(int64_t index) = 0;
@@ -72,15 +77,15 @@ struct QuantizeModelOptions {
   std::function<void(const std::string& name, const InputStatistics&)> measured = {};
 };
 
-/// Quantizes the matrices of `model` in place: afterwards it computes with the codes, by the kernels that a
-/// server uses, and the sink has what rebuilds it. `source` has its weights, of any format. All ranks call it
-/// alike; rank 0 has the outcomes. Samples may be absent where nothing needs them: rounding to nearest that
-/// does not clip. A token table is rounded to nearest before all else; one that is the head too, and is to be
-/// rounded with statistics, as the head at the end, while blocks calibrate on the table as it was. Blocks
-/// that use another's weights change nothing in what these were calibrated on. Folds go where a model has a
-/// place for them (models/compress/folds.h); statistics of all layouts are those of one rank up to the order
-/// of sums. UserError (usage) for groups that do not divide, (bad_input) for samples that do not fit the
-/// model.
+/// Quantizes or prunes the matrices of `model` in place: afterwards it computes with the codes, by the
+/// kernels that a server uses, or with the values in its compute type, and the sink has what rebuilds it.
+/// `source` has its weights, of any format. All ranks call it alike; rank 0 has the outcomes. Samples may be
+/// absent where nothing needs them: rounding to nearest that does not clip. A token table is rounded to
+/// nearest, or pruned by magnitude, before all else; one that is the head too, and is to be made with
+/// statistics, as the head at the end, while blocks calibrate on the table as it was. Blocks that use
+/// another's weights change nothing in what these were calibrated on. Folds go where a model has a place for
+/// them (models/compress/folds.h); statistics of all layouts are those of one rank up to the order of sums.
+/// UserError (usage) for groups that do not divide, (bad_input) for samples that do not fit the model.
 std::vector<MatrixOutcome> quantize_model(Context& ctx, InferenceModel& model, const WeightSource& source,
                                           const QuantizeModelOptions& options, QuantizationSink& sink);
 

@@ -78,6 +78,24 @@ RoundingReport share_report(Context& ctx, Communicator& ranks, const RoundingRep
           .note = share_text(ctx, ranks, own.note, ranks.size() - 1)};
 }
 
+/// Of a rank's rows in the error of all: what their weights give by themselves.
+double weight_of(Context& ctx, const Communicator& ranks, const std::vector<float>& values,
+                 const InputStatistics& statistics) {
+  if (values.empty()) return 0;
+  if (ranks.size() == 1) return 1;
+  if (statistics.is_empty()) return sum_of_squares(values);
+  return output_error(ctx, values, std::ssize(values) / statistics.inputs, statistics);
+}
+
+template <class Work>
+void with_name(const FoldedWeights& weights, const Parameter& p, const Work& work) {
+  try {
+    work();
+  } catch (const UserError& error) {
+    throw_user(error.code(), "{}: {}: {}", weights.source().path(), p.name, error.what());
+  }
+}
+
 }  // namespace
 
 std::string describe_rounding(const RoundingOptions& options) {
@@ -98,19 +116,11 @@ QuantizedMatrix quantize_together(Context& ctx, Communicator& ranks, const Param
   const RowExchange exchange(ctx, ranks, outputs);
   const Part rows = exchange.own();
   RoundedMatrix own;
-  double weight = 0;  // of this rank's part of the error
+  std::vector<float> values;
   if (rows.size() > 0) {
-    const std::vector<float> values = weights.rows(p, rows.begin, rows.end);
-    try {
-      own = quantize_matrix(ctx, values, rows.size(), inputs, statistics, options);
-    } catch (const UserError& error) {
-      throw_user(error.code(), "{}: {}: {}", weights.source().path(), p.name, error.what());
-    }
-    if (ranks.size() == 1)
-      weight = 1;
-    else
-      weight =
-          statistics.is_empty() ? sum_of_squares(values) : output_error(ctx, values, rows.size(), statistics);
+    values = weights.rows(p, rows.begin, rows.end);
+    with_name(weights, p,
+              [&] { own = quantize_matrix(ctx, values, rows.size(), inputs, statistics, options); });
   }
   QuantizedMatrix result{.matrix = {.spec = options.spec,
                                     .outputs = outputs,
@@ -119,6 +129,7 @@ QuantizedMatrix quantize_together(Context& ctx, Communicator& ranks, const Param
                                     .scales = {},
                                     .zeros = {},
                                     .order = std::move(own.matrix.order)},
+                         .values = {},
                          .outcome = {.name = p.name, .what = {}, .tokens = statistics.tokens, .report = {}}};
   ops::CodedMatrix& matrix = result.matrix;
   const int64_t groups = matrix.groups();
@@ -127,10 +138,36 @@ QuantizedMatrix quantize_together(Context& ctx, Communicator& ranks, const Param
   ranks.all_reduce(ctx.host_stream(), borrowed(num_zeros), ReduceOp::max);
   if (num_zeros[0] > 0) matrix.zeros = exchange.gather(own.matrix.zeros, groups);
   share_order(ctx, ranks, matrix);
-  result.outcome.report = share_report(ctx, ranks, own.report, weight);
+  result.outcome.report = share_report(ctx, ranks, own.report, weight_of(ctx, ranks, values, statistics));
   RoundingOptions done = options;
   if (statistics.is_empty()) done.method = RoundingMethod::nearest;
   result.outcome.what = describe_rounding(done);
+  return result;
+}
+
+QuantizedMatrix prune_together(Context& ctx, Communicator& ranks, const Parameter& p,
+                               const FoldedWeights& weights, const InputStatistics& statistics,
+                               const PruneOptions& options) {
+  const int64_t outputs = p.global_shape[0], inputs = p.global_shape[1];
+  const RowExchange exchange(ctx, ranks, outputs);
+  const Part rows = exchange.own();
+  const ops::RowRanks shares{
+      ranks.rank(), ranks.size(), [&](std::span<int64_t> counts) {
+        ranks.all_reduce(ctx.host_stream(), Tensor::borrow(counts.data(), {std::ssize(counts)}, DType::i64));
+      }};
+  // Ranks without rows count with the others.
+  const std::vector<float> values =
+      rows.size() > 0 ? weights.rows(p, rows.begin, rows.end) : std::vector<float>();
+  PrunedMatrix own;
+  with_name(weights, p,
+            [&] { own = prune_matrix(ctx, values, rows.size(), inputs, statistics, options, shares); });
+  QuantizedMatrix result{.matrix = {},
+                         .values = exchange.gather(own.values, inputs),
+                         .outcome = {.name = p.name, .what = {}, .tokens = statistics.tokens, .report = {}}};
+  result.outcome.report = share_report(ctx, ranks, own.report, weight_of(ctx, ranks, values, statistics));
+  PruneOptions done = options;
+  if (statistics.is_empty()) done.method = PruneMethod::magnitude;
+  result.outcome.what = describe_pruning(done);
   return result;
 }
 
@@ -143,9 +180,11 @@ struct Message {
   std::vector<double> numbers;
   std::vector<uint8_t> texts;
   ops::CodedMatrix matrix;
+  std::vector<float> values;
   MatrixOutcome outcome;
 
-  explicit Message(QuantizedMatrix r) : matrix(std::move(r.matrix)), outcome(std::move(r.outcome)) {
+  explicit Message(QuantizedMatrix r)
+      : matrix(std::move(r.matrix)), values(std::move(r.values)), outcome(std::move(r.outcome)) {
     const RoundingReport& report = outcome.report;
     sizes = {matrix.outputs,           matrix.inputs,
              std::ssize(matrix.codes), std::ssize(matrix.scales),
@@ -153,7 +192,8 @@ struct Message {
              outcome.tokens,           report.dead,
              std::ssize(outcome.name), std::ssize(outcome.what),
              std::ssize(report.note),  static_cast<int64_t>(matrix.spec.format),
-             matrix.spec.group,        matrix.spec.symmetric ? 1 : 0};
+             matrix.spec.group,        matrix.spec.symmetric ? 1 : 0,
+             std::ssize(values),       matrix.spec.sparse ? 1 : 0};
     numbers = {report.error, report.damping};
     const std::string* of_outcome[] = {&outcome.name, &outcome.what, &report.note};
     for (const std::string* text : of_outcome) texts.insert(texts.end(), text->begin(), text->end());
@@ -169,8 +209,9 @@ struct Message {
     matrix.scales.resize(size(3));
     matrix.zeros.resize(size(4));
     matrix.order.resize(size(5));
-    matrix.spec = {static_cast<ops::PackedFormat>(sizes[11]), sizes[12], sizes[13] != 0};
+    matrix.spec = {static_cast<ops::PackedFormat>(sizes[11]), sizes[12], sizes[13] != 0, sizes[15] != 0};
     texts.resize(size(8) + size(9) + size(10));
+    values.resize(size(14));
   }
   QuantizedMatrix result() && {
     outcome.tokens = sizes[6];
@@ -183,7 +224,7 @@ struct Message {
     outcome.name = next(8);
     outcome.what = next(9);
     outcome.report.note = next(10);
-    return {std::move(matrix), std::move(outcome)};
+    return {std::move(matrix), std::move(values), std::move(outcome)};
   }
 };
 
@@ -205,6 +246,7 @@ std::optional<QuantizedMatrix> deliver(Context& ctx, Communicator& world, int ro
   message.make_room();
   pass(borrowed(message.numbers));
   pass(borrowed(message.texts));
+  pass(borrowed(message.values));
   pass(borrowed(message.matrix.codes));
   pass(borrowed(message.matrix.scales));
   pass(borrowed(message.matrix.zeros));

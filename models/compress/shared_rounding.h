@@ -1,7 +1,9 @@
-// Rounding a matrix together: each rank some of its outputs; and giving the result to others.
+// Rounding or pruning a matrix together: each rank some of its outputs; and giving the result to others.
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "models/compress/folded_weights.h"
 #include "models/compress/quantize_matrix.h"
@@ -13,6 +15,7 @@ namespace trireme {
 /// A matrix' result, whole.
 struct QuantizedMatrix {
   ops::CodedMatrix matrix;
+  std::vector<float> values;  ///< of a pruned one, in place of codes: [outputs, inputs]
   MatrixOutcome outcome;
 };
 
@@ -22,6 +25,11 @@ struct QuantizedMatrix {
 QuantizedMatrix quantize_together(Context& ctx, Communicator& ranks, const Parameter& parameter,
                                   const FoldedWeights& weights, const InputStatistics& statistics,
                                   const RoundingOptions& options);
+
+/// prune_matrix() of the whole parameter, likewise: the values are those of one rank.
+QuantizedMatrix prune_together(Context& ctx, Communicator& ranks, const Parameter& parameter,
+                               const FoldedWeights& weights, const InputStatistics& statistics,
+                               const PruneOptions& options);
 
 /// From rank `root` of `world`, which has a result, to rank 0, or with `to_all` to all ranks. Every rank
 /// calls it. Nothing on ranks that it does not reach, but for those that have it already.

@@ -111,7 +111,8 @@ MemoryEstimate estimate_stage(const MemoryInputs& in) {
   const std::vector<StateBlock> blocks = state_blocks(in);
   estimate_state(in, blocks, estimate);
   const PassPeaks passes = simulate_passes(in);
-  estimate[MemoryCategory::activations] = passes.activations;
+  estimate[MemoryCategory::weights] += in.teacher.weights;
+  estimate[MemoryCategory::activations] = passes.activations + in.teacher.activations;
   estimate[MemoryCategory::buffers] = buffers_of_step(in, blocks, passes.buffers);
   return estimate;
 }

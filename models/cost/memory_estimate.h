@@ -9,11 +9,13 @@
 
 #include "models/config/loss_config.h"
 #include "models/config/model_config.h"
+#include "models/cost/teacher_memory.h"
 #include "models/spec/rank_sizes.h"
 #include "parallel/pipeline/schedule.h"
 #include "parallel/plan/parallel_plan.h"
 #include "parallel/plan/recomputation.h"
 #include "parallel/plan/sharding_spec.h"
+#include "parallel/pruning/prune_config.h"
 #include "runtime/device/allocator.h"
 #include "runtime/tensor/dtype.h"
 
@@ -40,6 +42,7 @@ struct MemoryInputs {
   Recomputation recomputation;
   bool float8 = false;  ///< linear layers of the blocks multiply in fp8
   LossConfig loss = {};
+  PruneConfig prune = {};
   bool separate_documents = false;  ///< samples have positions and first keys of their own
   int threads = 1;                  ///< of a rank
   int64_t attention_workspace = 0;  ///< the most bytes that cuDNN's attention may take; 0: it serves nothing
@@ -50,7 +53,8 @@ struct MemoryInputs {
   /// stages do (training_schedule()).
   std::vector<int> placement = {};
   std::shared_ptr<const Schedule> schedule = nullptr;
-  int stage = 0;  ///< whose share is looked at; estimate_memory() looks at all
+  int stage = 0;               ///< whose share is looked at; estimate_memory() looks at all
+  TeacherMemory teacher = {};  ///< of a distillation, beside all else
 
   /// Whether the stage holds a layer: 0 is the embedding, 1 + i block i, 1 + num_layers the head.
   bool holds(int64_t layer) const;

@@ -250,6 +250,9 @@ void estimate_state(const MemoryInputs& in, const std::vector<StateBlock>& block
     const bool has_master = type != DType::f32 && sharding.master;
     optimizer +=
         ((has_master ? 1 : 0) + optimizer_state_floats(group.settings)) * block_bytes(numel(1), DType::f32);
+    const bool has_mask =
+        in.prune && !group.settings.frozen && (group.matrices || in.prune.unit != PruneUnit::weight);
+    if (has_mask) optimizer += block_bytes(numel(1), DType::u8);
   }
   if (sharding.zero_stage >= 3) weights += whole_weights(in, blocks, storage);
   if (sharding.zero_stage >= 2) gradients += BucketsInUse(in, blocks, storage).peak();

@@ -27,7 +27,8 @@ std::vector<StateBlock> state_blocks(const MemoryInputs& inputs);
 
 /// Sets weights, gradients and optimizer of `estimate` from the stage's `blocks` (state_blocks()): what
 /// ParameterStorage allocates of flat_layout(): weights once; gradients in f32; what the optimizer keeps
-/// (optimizer_state_floats()), and an f32 master of 16-bit weights where they have one. ZeRO 1 shards
+/// (optimizer_state_floats()), and an f32 master of 16-bit weights where they have one,
+/// and where it is pruned a mask of a byte each. ZeRO 1 shards
 /// moments and masters by the parts, ZeRO 2 gradients too, to which it adds the buckets in use at one time,
 /// as the schedule's backward passes make them and let go: those that layers fill, and two whose reduction is
 /// in flight (none without overlap). ZeRO 3 shards the weights of matrices as well, whose buckets then end

@@ -53,6 +53,7 @@ Json written(const HfArchitecture& architecture, const ModelConfig& config) {
 std::vector<std::string> obstacles(const HfArchitecture& architecture, const ModelConfig& config) {
   std::vector<std::string> errors;
   const ModelConfig back = read_parts(architecture, written(architecture, config), errors);
+  if (errors.empty()) errors = errors_of(back);
   if (errors.empty() && compute_the_same(config, back)) return {};
   const std::vector<std::string> differences = model_differences(config, back);
   if (!differences.empty()) return differences;

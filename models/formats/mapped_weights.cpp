@@ -129,6 +129,13 @@ class MappedWeights final : public WeightSource {
     return all;
   }
 
+  bool is_sparse(std::string_view name) const override {
+    const auto found = map_.places.find(name);
+    TRIREME_CHECK(found != map_.places.end(), "{} has no place in the files", name);
+    const StoredPlace& place = found->second;
+    return place.added == 0 && raw_->is_sparse(place.tensor);
+  }
+
  private:
   void check_shapes(const std::map<std::string, RawTensor, std::less<>>& tensors) const {
     constexpr size_t kMost = 5;

@@ -49,6 +49,8 @@ class RawTensors {
   virtual std::optional<ops::PackedSpec> coded_spec(std::string_view /*name*/, Part /*columns*/) const {
     return std::nullopt;
   }
+  /// Whether the tensor is stored without its zeros.
+  virtual bool is_sparse(std::string_view /*name*/) const { return false; }
   /// A part as codes, where coded_spec() says how. Errors of read().
   virtual ops::CodedMatrix coded(std::string_view name, Part rows, Part columns) const;
 };

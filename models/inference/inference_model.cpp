@@ -36,6 +36,12 @@ int64_t longest_sequence(const ModelConfig& model, const InferenceOptions& optio
   return options.max_seq_len > 0 ? options.max_seq_len : model.max_positions;
 }
 
+// The copy of a tied one on another pipeline rank than the embedding's too.
+bool is_of_head_alone(const ParameterBlock& block) {
+  const Parameter& p = block.members.front();
+  return p.name == "head.weight" || (p.name == "embedding.tokens.weight" && p.is_tied_copy);
+}
+
 }  // namespace
 
 InferenceModel::InferenceModel(Context& ctx, Communicator& world, const std::string& path,
@@ -66,7 +72,9 @@ void InferenceModel::load(Context& ctx, const WeightSource& source, const ModelC
   const CheckpointedModel files = checkpointed(*model_);
   check_weights_fit(source.kinds(), source.path(), files.layers, false);
   PackedLoader loader(ctx, source, options);
-  for (ParameterBlock* block : model_->part().blocks()) loader.load(*block);
+  for (ParameterBlock* block : model_->part().blocks()) {
+    if (!options.without_head || !is_of_head_alone(*block)) loader.load(*block);
+  }
   load_router_biases(source, files);
   ctx.stream().synchronize();  // the source goes
   loaded_ = loader.report();

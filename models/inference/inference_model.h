@@ -20,10 +20,14 @@ struct InferenceOptions {
   ParallelPlan plan = {};  ///< tensor, pipeline and expert parallelism; data 0: what is left
   DType compute_type = DType::f32;
   /// How matrices are held; nothing: as the file has them, floats in the compute type unless that is f32.
-  /// int8, int4 and fp8 are made of any file's values, in groups that begin where a rank's inputs do.
+  /// int8, int4 and fp8 are made of any file's values, in groups that begin where a rank's inputs do. sparse:
+  /// those matrices that have zeros enough.
   std::optional<ops::PackedSpec> weights = {};
   ops::Activations activations = ops::Activations::int8;  ///< for integer weights
   int64_t max_seq_len = 0;                                ///< longest sequence; 0: the model's max_positions
+  /// Of the model only Transformer::last_states() are asked for: what the head alone multiplies with is not
+  /// read.
+  bool without_head = false;
 };
 
 struct LoadReport {
@@ -31,7 +35,7 @@ struct LoadReport {
   int64_t file_bytes = 0;    ///< of the weights that this rank read
   int64_t weight_bytes = 0;  ///< that it holds
   /// "q4_1, f32": of the matrices, the most bytes first; "f32 (of q4_1)" where a rank's part of a matrix cuts
-  /// blocks or groups of the file's format.
+  /// blocks or groups of the file's format; "sparse bf16 (52 % zeros)" of those that were packed so.
   std::string formats;
 };
 

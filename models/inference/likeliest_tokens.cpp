@@ -11,50 +11,6 @@ namespace trireme {
 
 namespace {
 
-constexpr int64_t kMaximaWidth = ops::cpu::kMaximaBlock;
-
-std::vector<float> maxima_of(std::span<const float> logits) {
-  std::vector<float> maxima(static_cast<size_t>((std::ssize(logits) + kMaximaWidth - 1) / kMaximaWidth));
-  ops::cpu::block_maxima(logits, maxima);
-  return maxima;
-}
-
-std::vector<RankedToken> gather_from(std::span<const float> logits, std::span<const float> maxima,
-                                     float bound) {
-  std::vector<RankedToken> found;
-  for (size_t b = 0; b < maxima.size(); ++b) {
-    if (maxima[b] < bound) continue;
-    const size_t end = std::min(logits.size(), (b + 1) * static_cast<size_t>(kMaximaWidth));
-    for (size_t i = b * static_cast<size_t>(kMaximaWidth); i < end; ++i) {
-      if (logits[i] >= bound) found.push_back({logits[i], static_cast<int32_t>(i)});
-    }
-  }
-  return found;
-}
-
-/// All logits of at least the k-th largest of the blocks' maxima: k blocks have one, so that the k likeliest
-/// are among them, and rarely many more.
-std::vector<RankedToken> likely_candidates(std::span<const float> logits, int64_t k) {
-  const std::vector<float> maxima = maxima_of(logits);
-  float bound = kKeepAll.logit;
-  if (k < std::ssize(maxima)) {
-    std::vector<float> ranked = maxima;
-    std::ranges::nth_element(ranked, ranked.begin() + k - 1, std::greater<>());
-    bound = ranked[static_cast<size_t>(k - 1)];
-  }
-  return gather_from(logits, maxima, bound);
-}
-
-/// The k likeliest (k is at most their number), in no order.
-std::vector<RankedToken> likeliest(std::span<const float> logits, int64_t k) {
-  std::vector<RankedToken> found = likely_candidates(logits, k);
-  if (std::ssize(found) > k) {
-    std::ranges::nth_element(found, found.begin() + k - 1, is_likelier);
-    found.resize(static_cast<size_t>(k));
-  }
-  return found;
-}
-
 double sum_of(std::span<const RankedToken> tokens, float largest) {
   double sum = 0;
   for (const RankedToken& t : tokens) sum += std::exp(static_cast<double>(t.logit) - largest);
@@ -67,7 +23,7 @@ std::vector<RankedToken> nucleus_candidates(std::span<const float> logits, float
                                             double top_p) {
   constexpr int64_t kFew = 1024;
   constexpr double kMargin = 1e-3;  // of the rounding of logs and sums
-  std::vector<RankedToken> found = likeliest(logits, std::min(kFew, std::ssize(logits)));
+  std::vector<RankedToken> found = select_likeliest(logits, std::min(kFew, std::ssize(logits)));
   if (sum_of(found, largest) >= (top_p + kMargin * (1 - top_p)) * sum) return found;
   const double least = (1 - top_p) * sum / static_cast<double>(logits.size());
   const double bound = static_cast<double>(largest) + std::log(least) - kMargin;
@@ -99,25 +55,13 @@ RankedToken nucleus_end(std::span<RankedToken> tokens, float largest, double wan
 
 }  // namespace
 
-std::vector<RankedToken> tokens_from(std::span<const float> logits, float bound) {
-  return gather_from(logits, maxima_of(logits), bound);
-}
-
-std::vector<RankedToken> likeliest_tokens(std::span<const float> logits, int64_t count) {
-  count = std::min(count, std::ssize(logits));
-  if (count <= 0) return {};
-  std::vector<RankedToken> found = likeliest(logits, count);
-  std::ranges::sort(found, is_likelier);
-  return found;
-}
-
 RankedToken last_kept(std::span<const float> logits, float largest, const SamplingOptions& options) {
   const int64_t vocab = std::ssize(logits);
   RankedToken last = kKeepAll;
   std::vector<RankedToken> tokens;
   const bool takes_k = options.top_k > 0 && options.top_k < vocab;
   if (takes_k) {
-    tokens = likeliest(logits, options.top_k);
+    tokens = select_likeliest(logits, options.top_k);
     last = *std::ranges::max_element(tokens, is_likelier);
   }
   if (options.top_p < 1) {

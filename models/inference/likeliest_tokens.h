@@ -2,32 +2,19 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <span>
-#include <vector>
 
 #include "models/inference/sampling.h"
+#include "runtime/ops/cpu/likeliest_logits.h"
 
 namespace trireme {
 
-struct RankedToken {
-  float logit;
-  int32_t token;
-};
-
-/// The order of tokens: by falling logits, of equals the first one first.
-inline bool is_likelier(const RankedToken& a, const RankedToken& b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-}
-
-inline constexpr RankedToken kKeepAll{-std::numeric_limits<float>::infinity(),
-                                      std::numeric_limits<int32_t>::max()};
-
-/// Those whose logits are at least `bound`, as they come; there is no NaN.
-std::vector<RankedToken> tokens_from(std::span<const float> logits, float bound);
-
-/// The `count` likeliest (or all), in their order, by selection; there is no NaN.
-std::vector<RankedToken> likeliest_tokens(std::span<const float> logits, int64_t count);
+using ops::cpu::is_likelier;
+using ops::cpu::kKeepAll;
+using ops::cpu::likeliest_tokens;
+using ops::cpu::RankedToken;
+using ops::cpu::select_likeliest;
+using ops::cpu::tokens_from;
 
 /// The last token in the order that top-k, top-p (of what top-k left) and min-p keep, or a place after it and
 /// before the next; kKeepAll: all are kept. `largest` is the largest logit; there is no NaN. Takes no sort of

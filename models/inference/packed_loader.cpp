@@ -30,6 +30,16 @@ void expect_known(const PackedSpec& spec) {
   if (!has_groups && (group != 0 || !spec.symmetric))
     throw_usage("{} weights have no groups of {} inputs of their own: int8 and int4 have",
                 ops::to_string(PackedSpec{spec.format}), group);
+  if (spec.sparse && !ops::can_be_sparse(spec))
+    throw_usage("{} weights: only f32, bf16 and symmetric int8 are decoded faster without their zeros",
+                ops::to_string(spec));
+}
+
+/// Whether codes of `stored` can be kept where `asked` is asked for: they are the same, with zeros or
+/// without.
+bool keeps_codes_of(const PackedSpec& stored, PackedSpec asked) {
+  asked.sparse = stored.sparse;
+  return asked == stored;
 }
 
 bool is_kept_alike(const PackedMember& a, const PackedMember& b) {
@@ -43,11 +53,17 @@ size_t end_of_order(std::span<const ops::CodedMatrix> coded, size_t begin) {
   return end;
 }
 
-/// Bytes of codes and scales in a file, about.
-int64_t stored_bytes(const PackedSpec& spec, const Shape& shape) {
+/// Of `bytes` with all numbers, those with this share of them and a bit for each.
+int64_t sparse_bytes(int64_t bytes, int64_t numbers, double share) {
+  return share == 1 ? bytes : static_cast<int64_t>(share * static_cast<double>(bytes)) + numbers / 8;
+}
+
+/// Bytes of codes and scales in a file, about; `share` of the codes is there.
+int64_t stored_bytes(const PackedSpec& spec, const Shape& shape, double share) {
   const int64_t bits = spec.format == PackedFormat::int4 ? 4 : 8;
   const int64_t groups = spec.group == 0 ? 1 : (shape[1] + spec.group - 1) / spec.group;
-  return shape.numel() * bits / 8 + shape[0] * groups * (spec.symmetric ? 16 : 16 + bits) / 8;
+  return sparse_bytes(shape.numel() * bits / 8, shape.numel(), share) +
+         shape[0] * groups * (spec.symmetric ? 16 : 16 + bits) / 8;
 }
 
 std::string names_of(std::span<const PackedMember> run) {
@@ -60,6 +76,11 @@ std::string names_of(std::span<const PackedMember> run) {
 PackedLoader::PackedLoader(Context& ctx, const WeightSource& source, const InferenceOptions& options)
     : ctx_(ctx), source_(source), options_(options), kinds_(source.kinds()) {
   if (options.weights) expect_known(*options.weights);
+  if (options.weights && options.weights->sparse && !can_be_sparse(*options.weights))
+    throw_usage(
+        "{} weights by exact activations are decoded slower than dense ones: take int8 activations, or leave "
+        "sparse out",
+        ops::to_string(*options.weights));
 }
 
 void PackedLoader::load(ParameterBlock& block) {
@@ -138,12 +159,22 @@ PackedSpec PackedLoader::stored_spec(const Parameter& p, const std::optional<Sto
   return {options_.compute_type == DType::f32 ? format : compute_format()};
 }
 
+bool PackedLoader::can_be_sparse(const PackedSpec& spec) const {
+  const bool is_slower = spec.format == PackedFormat::int8 && options_.activations == ops::Activations::exact;
+  return ops::can_be_sparse(spec) && !is_slower;
+}
+
 PackedMember PackedLoader::member_of(const Parameter& p) const {
   Parameter whole = p;
   whole.offset = Shape{0, 0};
   whole.shape = p.global_shape;
   const auto codes = source_.coded_spec(p.name, p), whole_codes = source_.coded_spec(p.name, whole);
-  if (codes && (!options_.weights || *options_.weights == *codes)) return {&p, {}, *codes, codes, true};
+  const bool is_sparse = options_.weights ? options_.weights->sparse : source_.is_sparse(p.name);
+  if (codes && (!options_.weights || keeps_codes_of(*codes, *options_.weights))) {
+    PackedSpec spec = *codes;
+    spec.sparse = is_sparse && can_be_sparse(spec);
+    return {&p, {}, spec, codes, true};
+  }
   auto stored = source_.stored(p.name, p);
   PackedSpec spec{compute_format()};
   if (options_.weights) {
@@ -151,6 +182,7 @@ PackedMember PackedLoader::member_of(const Parameter& p) const {
   } else if (!whole_codes) {
     spec = stored_spec(p, stored);
   }
+  spec.sparse = is_sparse && can_be_sparse(spec);
   return {&p, std::move(stored), spec, whole_codes};
 }
 
@@ -158,6 +190,7 @@ std::vector<ops::PackedWeight> PackedLoader::pack_codes(std::span<PackedMember> 
   std::vector<ops::CodedMatrix> coded;
   for (const PackedMember& member : run) {
     auto matrix = source_.coded(member.parameter->name, *member.parameter);
+    if (matrix) matrix->spec.sparse = member.spec.sparse;
     TRIREME_CHECK(matrix && matrix->spec == member.spec, "{}: {} has codes of {} and does not give them",
                   source_.path(), member.parameter->name, ops::to_string(member.spec));
     coded.push_back(std::move(*matrix));
@@ -208,8 +241,11 @@ ops::PackedWeight PackedLoader::pack(std::span<PackedMember> run, int64_t matric
 void PackedLoader::count(std::span<const PackedMember> run, const ops::PackedWeight& weight) {
   std::string format = ops::to_string(weight.spec);
   for (const PackedMember& member : run) {
+    // Where a file leaves zeros out, and they are held, they count.
+    const bool leaves_out = weight.spec.sparse && source_.is_sparse(member.parameter->name);
+    const double share = leaves_out ? 1 - ops::zero_share(weight) : 1;
     if (const auto& codes = member.stored_codes) {
-      file_bytes_ += stored_bytes(*codes, member.parameter->shape);
+      file_bytes_ += stored_bytes(*codes, member.parameter->shape, share);
       if (!member.keeps_codes && !options_.weights)
         format = fmt::format("{} (of {})", ops::to_string(weight.spec), ops::to_string(*codes));
       continue;
@@ -217,17 +253,27 @@ void PackedLoader::count(std::span<const PackedMember> run, const ops::PackedWei
     const PackedFormat stored =
         member.stored ? member.stored->format : *format_of(kinds_.find(member.parameter->name)->second.dtype);
     const StoredBlock block = stored_block(stored);
-    file_bytes_ += (member.parameter->shape.numel() + block.elements - 1) / block.elements * block.bytes;
+    const int64_t numbers = member.parameter->shape.numel();
+    file_bytes_ +=
+        sparse_bytes((numbers + block.elements - 1) / block.elements * block.bytes, numbers, share);
     if (ops::is_integer(stored) && !ops::is_integer(weight.spec.format) && !options_.weights)
       format = fmt::format("{} (of {})", ops::to_string(weight.spec), ops::to_string(PackedSpec{stored}));
   }
   weight_bytes_ += weight.data.bytes();
-  bytes_by_format_[format] += weight.data.bytes();
+  FormatCount& counted = by_format_[format];
+  counted.bytes += weight.data.bytes();
+  counted.numbers += weight.rows() * weight.inputs;
+  if (weight.spec.sparse)
+    counted.zeros += ops::zero_share(weight) * static_cast<double>(weight.rows() * weight.inputs);
 }
 
 LoadReport PackedLoader::report() const {
   std::vector<std::pair<int64_t, std::string>> formats;
-  for (const auto& [format, bytes] : bytes_by_format_) formats.emplace_back(bytes, format);
+  for (const auto& [format, of] : by_format_) {
+    const double percent = 100 * of.zeros / static_cast<double>(of.numbers);
+    formats.emplace_back(of.bytes,
+                         of.zeros > 0 ? fmt::format("{} ({:.0f} % zeros)", format, percent) : format);
+  }
   std::ranges::stable_sort(formats, std::ranges::greater(), &std::pair<int64_t, std::string>::first);
   std::vector<std::string> names;
   for (auto& [bytes, format] : formats) names.push_back(format);

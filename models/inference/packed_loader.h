@@ -19,9 +19,10 @@ namespace trireme {
 /// Matrices that layers multiply with and token tables are packed (InferenceOptions::weights), the members of
 /// a block that have one format, and codes one order of inputs, in one part; of experts all in one, in the
 /// compute type where the file has them in several. Codes (WeightSource::coded) are kept as they are where
-/// the options ask for no other format. Vectors are f32; routers and tables of positions have the compute
-/// type, rounded once to nearest even as a training's are. Reads what this rank holds alone; rows of a matrix
-/// on all threads.
+/// the options ask for no other format; matrices that the file has without their zeros are held so
+/// (PackedSpec::sparse) where the options ask for nothing. Vectors are f32; routers and tables of positions
+/// have the compute type, rounded once to nearest even as a training's are. Reads what this rank holds alone;
+/// rows of a matrix on all threads.
 class PackedLoader {
  public:
   /// `source` and `options` outlive it. UserError (usage) for formats that there are not.
@@ -36,10 +37,15 @@ class PackedLoader {
 
  private:
   static int64_t num_experts_of(const ParameterBlock& block);
+  struct FormatCount {
+    int64_t bytes = 0, numbers = 0;
+    double zeros = 0;  // of sparse weights
+  };
   ops::PackedFormat compute_format() const;
   Tensor plain(const ParameterBlock& block);
   ops::PackedSpec asked_spec(const Parameter& p, const std::optional<StoredMatrix>& stored) const;
   ops::PackedSpec stored_spec(const Parameter& p, const std::optional<StoredMatrix>& stored) const;
+  bool can_be_sparse(const ops::PackedSpec& spec) const;
   PackedMember member_of(const Parameter& p) const;
   ops::PackedWeight pack(std::span<PackedMember> run, int64_t matrices);
   std::vector<ops::PackedWeight> pack_codes(std::span<PackedMember> run, int64_t matrices);
@@ -50,7 +56,7 @@ class PackedLoader {
   const InferenceOptions& options_;
   std::map<std::string, StoredKind, std::less<>> kinds_;
   int64_t file_bytes_ = 0, weight_bytes_ = 0;
-  std::map<std::string, int64_t> bytes_by_format_;
+  std::map<std::string, FormatCount> by_format_;
 };
 
 }  // namespace trireme

@@ -28,7 +28,7 @@ PackedRows::PackedRows(Context& ctx, const WeightSource& source, std::span<const
 
 bool PackedRows::are_as_stored() const {
   return std::ranges::all_of(members_, [](const PackedMember& m) {
-    return m.stored && m.stored->row && m.stored->format == m.spec.format;
+    return m.stored && m.stored->row && m.stored->format == m.spec.format && !m.spec.sparse;
   });
 }
 

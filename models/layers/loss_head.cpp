@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/ops/elementwise.h"
+#include "runtime/ops/training/state_distance.h"
+
 namespace trireme {
 
 struct LossHead::State {
@@ -22,10 +25,42 @@ LossHead::LossHead(const HeadSpec& spec, std::shared_ptr<HeadParameters> paramet
       head_(spec, std::move(parameters), tied_to, tensor, matmul),
       objective_(std::move(objective)) {}
 
+namespace {
+
+// Of rows [begin, end).
+RowTargets targets_of(Context& ctx, const MicroBatch& mb, int64_t begin, int64_t end) {
+  RowTargets rows = RowTargets{mb.targets, mb.target_weights}.slice(begin, end);
+  if (mb.teacher) rows.teacher = mb.teacher->rows(ctx, begin, end);
+  return rows;
+}
+
+}  // namespace
+
+int64_t LossHead::rows_at_once(const MicroBatch& mb, DType dtype) const {
+  return config_.rows_at_once(mb.rows(), head_.bytes_a_row(dtype), mb.teacher != nullptr);
+}
+
+bool LossHead::matches_states(const MicroBatch& mb) const {
+  return mb.teacher != nullptr && objective_->states_weight() > 0;
+}
+
+// Every rank has all rows' distances, for sums that are equal; one of them adds their gradient to its term.
+void LossHead::match_states(Context& ctx, const MicroBatch& mb, const RowTargets& targets, const Tensor& y,
+                            const Tensor& dy) const {
+  const Tensor& states = targets.teacher.states;
+  TRIREME_CHECK(states && states.shape() == y.shape(), "a teacher's states are {}, a student's {}",
+                states ? to_string(states.shape()) : "absent", to_string(y.shape()));
+  const Tensor distances = Tensor::empty(ctx, {y.dim(0)}, DType::f32);
+  ops::state_distance(ctx, y, states, targets.ids, targets.weights,
+                      {static_cast<float>(objective_->states_weight()), mb.gradient_scale}, distances,
+                      tensor_.rank() == 0 ? dy : Tensor());
+  if (mb.added_sum) ops::add_sum(ctx, distances, mb.added_sum);
+}
+
 Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
   auto& state = saved.emplace<State>();
   const Tensor y = head_.norm(ctx, x, state.head);
-  if (config_.rows_at_once(mb.rows(), head_.bytes_a_row(y.dtype())) < mb.rows()) {
+  if (matches_states(mb) || rows_at_once(mb, y.dtype()) < mb.rows()) {
     if (mb.training) {
       state.in_parts = true;
       state.micro_batch = mb;
@@ -37,16 +72,15 @@ Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Sa
   }
   const RowLogits logits = head_.logits(ctx, y, mb, state.head);
   if (mb.training) state.dlogits = logits.columns;
-  objective_->apply(ctx, tensor_, logits, {mb.targets, mb.target_weights}, mb.gradient_scale,
+  objective_->apply(ctx, tensor_, logits, targets_of(ctx, mb, 0, mb.rows()), mb.gradient_scale,
                     {mb.loss_sum, mb.added_sum}, state.dlogits);
   return Tensor();
 }
 
 // In training the gradient of y, and that of the matrix is added to; else undefined.
 Tensor LossHead::run_in_parts(Context& ctx, const MicroBatch& mb, const Tensor& y) const {
-  const int64_t rows = mb.rows(), at_once = config_.rows_at_once(rows, head_.bytes_a_row(y.dtype()));
+  const int64_t rows = mb.rows(), at_once = rows_at_once(mb, y.dtype());
   const bool sharded_rows = tensor_.shards_rows(mb);
-  const RowTargets targets{mb.targets, mb.target_weights};
   const Tensor all = tensor_.gather(ctx, y, sharded_rows);
   const Tensor dy = mb.training ? Tensor::empty(ctx, all.shape(), all.dtype()) : Tensor();
   const WeightView forward = head_.weight_of_forward(ctx);
@@ -55,9 +89,13 @@ Tensor LossHead::run_in_parts(Context& ctx, const MicroBatch& mb, const Tensor& 
     const int64_t end = std::min(rows, begin + at_once);
     const Tensor part = all.slice(begin, end);
     const RowLogits logits = head_.logits_of_rows(ctx, part, forward);
-    objective_->apply(ctx, tensor_, logits, targets.slice(begin, end), mb.gradient_scale,
-                      {mb.loss_sum, mb.added_sum}, mb.training ? logits.columns : ops::Columns());
-    if (mb.training) head_.backward_of_rows(ctx, logits.columns, part, backward, dy.slice(begin, end));
+    RowTargets targets = targets_of(ctx, mb, begin, end);
+    objective_->apply(ctx, tensor_, logits, targets, mb.gradient_scale, {mb.loss_sum, mb.added_sum},
+                      mb.training ? logits.columns : ops::Columns());
+    targets.teacher.logits = {};
+    const Tensor dy_part = mb.training ? dy.slice(begin, end) : Tensor();
+    if (mb.training) head_.backward_of_rows(ctx, logits.columns, part, backward, dy_part);
+    if (matches_states(mb)) match_states(ctx, mb, targets, part, dy_part);
   }
   return mb.training ? tensor_.reduce(ctx, dy, sharded_rows) : Tensor();
 }

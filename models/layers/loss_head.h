@@ -20,7 +20,9 @@ class LossHead final : public Layer {
   /// Adds the losses of the micro-batch's targets to its sums, and returns an undefined tensor. In training
   /// the logits become their own gradient at once, so that [rows, V / ranks] is held only once. Where that is
   /// more than may be, a part of the rows goes through head and objective after the other: outside of
-  /// training here, in training in backward_input, so that no logits are made twice or kept.
+  /// training here, in training in backward_input, so that no logits are made twice or kept. A teacher is
+  /// asked for the rows of a part when their turn comes: rows of all of this rank's tokens, which every
+  /// tensor-parallel rank has here, sequence parallelism or not.
   Tensor forward(Context& ctx, const MicroBatch& micro_batch, const Tensor& x, Saved& saved) override;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) override;
   void backward_weight(Context& ctx, Saved& saved) override;
@@ -31,6 +33,10 @@ class LossHead final : public Layer {
  private:
   struct State;
   Tensor run_in_parts(Context& ctx, const MicroBatch& micro_batch, const Tensor& y) const;
+  bool matches_states(const MicroBatch& micro_batch) const;
+  void match_states(Context& ctx, const MicroBatch& micro_batch, const RowTargets& targets, const Tensor& y,
+                    const Tensor& dy) const;
+  int64_t rows_at_once(const MicroBatch& micro_batch, DType dtype) const;
 
   LossConfig config_;
   TensorParallel tensor_;

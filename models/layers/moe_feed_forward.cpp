@@ -5,6 +5,7 @@
 
 #include "models/layers/activation.h"
 #include "parallel/expert_parallel/token_exchange.h"
+#include "parallel/module/routing_observer.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/gemm/grouped_gemm.h"
 #include "runtime/ops/packed/packed_linear.h"
@@ -153,6 +154,9 @@ Tensor MoeFeedForward::forward(Context& ctx, const MicroBatch& mb, const Tensor&
     returning.push_back(exchange.start_from_experts(ctx, chunk, made, state.returned));
   }
   for (const WorkPtr& work : returning) work->wait();
+  if (RoutingObserver* observer = router_.balance().observer; observer != nullptr && rows.passed().size() > 0)
+    observer->after_experts(ctx, router_.balance(),
+                            {routing.chosen, state.slots, state.gates, state.returned});
   const Tensor sum = rows_of_width(ctx, x, state.x.dim(0), hidden);
   ops::combine_rows(ctx, state.returned, state.slots, state.gates, sum);
   const Tensor y = rows.give(ctx, sum);

@@ -1,6 +1,7 @@
 // Objective: the training loss, from logits and targets.
 #pragma once
 
+#include "parallel/module/teacher_rows.h"
 #include "parallel/tensor_parallel/tensor_parallel.h"
 #include "runtime/ops/dispatch.h"
 
@@ -15,10 +16,11 @@ struct RowLogits {
 
 /// What they are to learn.
 struct RowTargets {
-  Tensor ids;      ///< [rows] i32; ops::kIgnoredTarget counts for nothing
-  Tensor weights;  ///< [rows] f32: factors on the rows' losses; absent: 1 each
+  Tensor ids;               ///< [rows] i32; ops::kIgnoredTarget counts for nothing
+  Tensor weights;           ///< [rows] f32: factors on the rows' losses; absent: 1 each
+  RowTeacher teacher = {};  ///< what a teacher says of the rows; may be absent
 
-  /// Rows [begin, end).
+  /// Rows [begin, end), without the teacher.
   RowTargets slice(int64_t begin, int64_t end) const {
     return {ids.slice(begin, end), weights ? weights.slice(begin, end) : Tensor()};
   }
@@ -41,6 +43,9 @@ class Objective {
   virtual void apply(Context& ctx, const TensorParallel& tensor, const RowLogits& logits,
                      const RowTargets& targets, float gradient_scale, const LossSums& sums,
                      const ops::Columns& dlogits) const = 0;
+  /// Coefficient of ops::state_distance between the head's normed rows and a teacher's states, which the head
+  /// minimises besides.
+  virtual double states_weight() const { return 0; }
 };
 
 }  // namespace trireme

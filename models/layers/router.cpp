@@ -107,6 +107,7 @@ Routing Router::forward(Context& ctx, const MicroBatch& mb, const ExpertRows& ro
   if (num_rows == 0) {  // the experts here may get rows of other ranks
     return {.slots = Tensor::empty(ctx, {0, k}, DType::i32),
             .gates = floats({0, k}),
+            .chosen = Tensor::empty(ctx, {0, k}, DType::i32),
             .counts = std::vector<int64_t>(static_cast<size_t>(num_experts), 0)};
   }
   state.jitter = jitter_of(config_, balance_->name, mb);
@@ -138,6 +139,7 @@ Routing Router::forward(Context& ctx, const MicroBatch& mb, const ExpertRows& ro
   ExpertQueues queues = make_queues(limits, chosen, share, runs, mb.seq_len * share.size);
   Routing routing;
   routing.gates = gates.slice(passed.begin, passed.end);
+  routing.chosen = state.chosen.slice(passed.begin, passed.end);
   routing.slots = Tensor::empty(ctx, {passed.size(), k}, DType::i32);
   const Shape of_runs{runs.passed.size(), num_experts};
   if (passed.size() > 0) {

@@ -17,8 +17,9 @@ namespace trireme {
 
 /// What a router decided for the rows of a micro-batch that this rank passes to experts.
 struct Routing {
-  Tensor slots;  ///< [passed rows, k] i32: the row of each choice in the order of the experts; -1: none
-  Tensor gates;  ///< [passed rows, k] f32
+  Tensor slots;   ///< [passed rows, k] i32: the row of each choice in the order of the experts; -1: none
+  Tensor gates;   ///< [passed rows, k] f32
+  Tensor chosen;  ///< [passed rows, k] i32: the expert of each choice
   std::vector<int64_t> counts;  ///< rows for each expert
   int64_t num_rows = 0;         ///< of all experts
 };

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "models/formats/open_weights.h"
+#include "models/spec/prunable.h"
 #include "models/transformer/checkpointed_transformer.h"
 #include "models/transformer/measure_scales.h"
 #include "parallel/checkpoint/weights/initial_weights.h"
@@ -23,6 +24,12 @@ ParallelPlan resolved(ParallelPlan plan, int world_size) {
   return plan;
 }
 
+TrainingStepOptions with_prunable(TrainingStepOptions step, const ModelSpec& spec,
+                                  const std::vector<ParameterRule>& rules) {
+  if (step.prune) step.prunable = prunable_of(spec, step.prune, rules);
+  return step;
+}
+
 }  // namespace
 
 TrainingSession::TrainingSession(Context& ctx, Communicator& world, const ParallelPlan& plan,
@@ -37,7 +44,7 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
               .float8 = options.float8,
               .loss = options.loss,
               .objective = options.objective}),
-      step_(ctx, parallel_, model_.part(), options.step) {
+      step_(ctx, parallel_, model_.part(), with_prunable(options.step, model_.spec(), options.rules)) {
   if (world.recorder() != nullptr) ctx.set_recorder(world.recorder());
   storage().initialize(ctx, options.seed);
   if (!options.weights.empty()) load_initial(options.weights, model, options.upcycle);

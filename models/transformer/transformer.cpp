@@ -98,10 +98,7 @@ Tensor Transformer::rotary_table_of(Context& ctx, const RotarySpec& rotary) {
   return rotary_tables_.emplace_back(rotary, rotary_table(ctx, rotary, options_.max_seq_len)).second;
 }
 
-Tensor Transformer::logits(Context& ctx, const TokenBatch& batch) {
-  MicroBatch mb;
-  static_cast<TokenBatch&>(mb) = batch;
-  mb.training = false;
+Tensor Transformer::run_blocks(Context& ctx, const MicroBatch& mb) {
   const int num_ranks = pipeline_.size(), last = num_ranks * static_cast<int>(part_.chunks.size()) - 1;
   const auto boundary = [&] {
     return Tensor::empty(ctx, {part_.boundary.rows(mb), part_.boundary.width}, part_.boundary.dtype);
@@ -114,6 +111,14 @@ Tensor Transformer::logits(Context& ctx, const TokenBatch& batch) {
     x = stage.infer(ctx, mb, x, stage.num_layers() - (v == last ? 1 : 0));
     if (v < last && num_ranks > 1) pipeline_.send(ctx.stream(), x, (v + 1) % num_ranks);
   }
+  return x;
+}
+
+Tensor Transformer::logits(Context& ctx, const TokenBatch& batch) {
+  MicroBatch mb;
+  static_cast<TokenBatch&>(mb) = batch;
+  mb.training = false;
+  const Tensor x = run_blocks(ctx, mb);
   const int64_t rows = mb.paged ? mb.paged->logit_rows.dim(0) : mb.rows();
   Tensor logits;
   if (rows > 0 && head_ != nullptr) {
@@ -123,8 +128,20 @@ Tensor Transformer::logits(Context& ctx, const TokenBatch& batch) {
   } else {
     logits = Tensor::empty(ctx, {rows, spec_.vocab_size}, part_.boundary.dtype);
   }
-  if (rows > 0) pipeline_.broadcast(ctx.stream(), logits, num_ranks - 1);
+  if (rows > 0) pipeline_.broadcast(ctx.stream(), logits, pipeline_.size() - 1);
   return logits;
+}
+
+Tensor Transformer::last_states(Context& ctx, const TokenBatch& batch) {
+  MicroBatch mb;
+  static_cast<TokenBatch&>(mb) = batch;
+  mb.training = false;
+  const Tensor x = run_blocks(ctx, mb);
+  if (head_ == nullptr) return {};
+  const Stage& stage = part_.chunks.back();
+  const ScopedWeights held = stage.hold_for_forward(ctx, stage.num_layers() - 1);
+  Head::Saved dropped;
+  return tensor_.gather(ctx, head_->head().norm(ctx, x, dropped), tensor_.shards_rows(mb));
 }
 
 std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& config) {

@@ -70,8 +70,13 @@ class Transformer {
   /// pipeline axes calls it and gets all. So does every rank of parallel.shard() where
   /// weights are sharded, and of parallel.experts(). Of a paged batch [n, V], for its n logit_rows.
   Tensor logits(Context& ctx, const TokenBatch& batch);
+  /// What logits() multiplies with the head's matrix: [rows, C] in the compute type, behind the final norm,
+  /// of all tokens of a batch that is not paged. On the ranks of the last stage; undefined on the others,
+  /// which call it too.
+  Tensor last_states(Context& ctx, const TokenBatch& batch);
 
  private:
+  Tensor run_blocks(Context& ctx, const MicroBatch& mb);       // before the head; of other stages theirs
   std::unique_ptr<Layer> make_layer(Context& ctx, int place);  // 0: the embedding, then blocks and head
   std::unique_ptr<Layer> make_block(Context& ctx, int64_t index);
   // Blocks with equal angles share a table; undefined for positions that are not rotary.

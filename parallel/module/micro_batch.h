@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "parallel/module/teacher_rows.h"
 #include "runtime/ops/attention/paged_attention.h"
 #include "runtime/tensor/tensor.h"
 
@@ -54,7 +55,8 @@ struct MicroBatch : TokenBatch {
                                            ///< targets are absent
   Tensor loss_sum;   ///< [1] f64: the last stage adds the sum of the rows' cross-entropies. May be absent
   Tensor added_sum;  ///< [1] f64: and of what the objective adds to them. May be absent
-  float gradient_scale = 1;  ///< factor on the loss in the backward pass
+  std::shared_ptr<const TeacherRows> teacher = nullptr;  ///< of distillation; null: none
+  float gradient_scale = 1;                              ///< factor on the loss in the backward pass
 };
 
 }  // namespace trireme

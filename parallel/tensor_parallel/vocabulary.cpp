@@ -27,6 +27,32 @@ void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_
   ops::cross_entropy_of_part(ctx, logits, targets, part, options, all, loss, dlogits, added, weights);
 }
 
+void vocabulary_distillation(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
+                             const ops::Columns& logits, const Tensor& targets,
+                             const ops::TeacherOfRows& teacher, const ops::DistillationOptions& options,
+                             const Tensor& loss, const ops::Columns& dlogits, const Tensor& added,
+                             const Tensor& weights) {
+  const int64_t rows = logits.rows();
+  const ops::TablePart part{tensor.part(vocab_size).begin, vocab_size};
+  // All ranks' numbers, of which `find` makes this rank's.
+  const auto gathered = [&](int64_t numbers, const auto& find) {
+    const Tensor all =
+        Tensor::empty(ctx, {tensor.size(), rows, numbers}, DType::f32, MemoryCategory::buffers);
+    const Tensor own = all.slice(tensor.rank(), tensor.rank() + 1).view({rows, numbers});
+    find(own);
+    if (tensor.size() > 1) tensor.group().all_gather(ctx.stream(), own, all);
+    return all;
+  };
+  const Tensor statistics = gathered(ops::kDistillationStatistics, [&](const Tensor& own) {
+    ops::distillation_statistics(ctx, logits, targets, part, teacher, options, own);
+  });
+  const Tensor sums = gathered(ops::kDivergenceSums, [&](const Tensor& own) {
+    ops::distillation_divergence(ctx, logits, targets, part, teacher, options, statistics, own);
+  });
+  ops::distillation(ctx, logits, targets, part, teacher, options, statistics, sums, loss, dlogits, added,
+                    weights);
+}
+
 Tensor gather_logits(Context& ctx, const TensorParallel& tensor, int64_t vocab_size, const Tensor& logits) {
   if (tensor.size() == 1) return logits;
   const Tensor all = Tensor::empty(ctx, {logits.dim(0), vocab_size}, logits.dtype());

@@ -4,6 +4,7 @@
 #include "parallel/tensor_parallel/tensor_parallel.h"
 #include "runtime/ops/dispatch.h"
 #include "runtime/ops/training/cross_entropy.h"
+#include "runtime/ops/training/distillation.h"
 
 namespace trireme {
 
@@ -21,6 +22,14 @@ void vocabulary_cross_entropy(Context& ctx, const TensorParallel& tensor, int64_
                               const ops::CrossEntropyOptions& options, const Tensor& loss,
                               const ops::Columns& dlogits, const Tensor& added = {},
                               const Tensor& weights = {});
+
+/// ops::distillation of logits[N,V/size] and the teacher's same columns, or its few tokens, which count over
+/// all `vocab_size` columns. Eight numbers a row travel, and then two. Otherwise as vocabulary_cross_entropy.
+void vocabulary_distillation(Context& ctx, const TensorParallel& tensor, int64_t vocab_size,
+                             const ops::Columns& logits, const Tensor& targets,
+                             const ops::TeacherOfRows& teacher, const ops::DistillationOptions& options,
+                             const Tensor& loss, const ops::Columns& dlogits, const Tensor& added = {},
+                             const Tensor& weights = {});
 
 /// All vocab_size columns on every rank, from each one's own: for generation and for those who compare, not
 /// for training.

@@ -27,10 +27,31 @@ TrainingStep::TrainingStep(Context& ctx, const ParallelContext& parallel, ModelP
       statistics_(ctx, parallel, part.statistics()),
       optimizer_(ctx, parallel, *part.storage, options.adamw, options.muon),
       gatherer_(parallel, *part.storage),
-      finder_(parallel.world().rank()) {}
+      finder_(parallel.world().rank()) {
+  if (options.prune)
+    pruner_ = std::make_unique<Pruner>(ctx, parallel, *part.storage, optimizer_.state(),
+                                       options.adamw.eps > 0, options.prune, options.prunable);
+}
+
+std::vector<StateBuffer> TrainingStep::optimizer_state() const {
+  std::vector<StateBuffer> all = optimizer_.state();
+  if (!pruner_) return all;
+  const auto masks = pruner_->state();
+  all.insert(all.end(), masks.begin(), masks.end());
+  return all;
+}
+
+// Whatever a choice has changed.
+void TrainingStep::gather_weights() {
+  for (const ParameterGroup& group : part_.storage->groups()) {
+    for (const ParameterBucket& bucket : group.buckets) gatherer_.start(ctx_.stream(), group, bucket);
+  }
+  gatherer_.finish();
+}
 
 PendingStep TrainingStep::forward_backward(std::span<MicroBatch> micro_batches, double loss_scale) {
   TRIREME_CHECK(!is_pending_, "step {} was neither applied nor skipped when the next one began", num_begun_);
+  if (pruner_ && num_begun_ == 0 && pruner_->begin(ctx_, num_updates())) gather_weights();
   if (ctx_.recorder() != nullptr) ctx_.recorder()->enter(Phase::forward);
   sums_.set_weight(ctx_, sums_.weight_of(micro_batches));
   const auto passes = [&](std::span<MicroBatch> own) { make_numbers(own, loss_scale); };
@@ -66,6 +87,7 @@ void TrainingStep::make_numbers(std::span<MicroBatch> micro_batches, double loss
   if (finder_.has_found()) ops::fill(ctx_, sums_.losses(), std::numeric_limits<double>::quiet_NaN());
   sums_.sum(ctx_, numbers_.slice(0, BatchSums::kNumTotals));
   statistics_.sum(ctx_);
+  if (pruner_) pruner_->mask_gradients(ctx_);
   const Tensor squares = sum_of_squared_gradients(ctx_, *part_.storage, parallel_, numbers_.slice(0, 1));
   ops::clip_factor(ctx_, {loss_scale, clip_}, numbers_.slice(2, 3), squares, numbers_.slice(3, 4), factor_);
 }
@@ -88,10 +110,12 @@ void TrainingStep::apply(PendingStep pending, double lr) {
   } else {
     update();
   }
+  if (pruner_ && pruner_->choose_after(ctx_, num_updates(), factor_)) gather_weights();
 }
 
 void TrainingStep::update() {
   optimizer_.step(ctx_, factor_, [this](const ParameterGroup& group, const ParameterBucket& bucket) {
+    if (pruner_) pruner_->mask_updated(ctx_, group, bucket);
     gatherer_.start(ctx_.stream(), group, bucket);
   });
   part_.storage->zero_gradients(ctx_);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "parallel/module/model_part.h"
 #include "parallel/optimizer/model_optimizer.h"
 #include "parallel/plan/parallel_context.h"
+#include "parallel/pruning/pruner.h"
 #include "parallel/training/batch_sums.h"
 #include "parallel/training/batch_totals.h"
 #include "parallel/training/evaluation.h"
@@ -85,13 +87,16 @@ class TrainingStep {
 
   /// All state besides weights and routers that later steps depend on: to save, and to set before the first
   /// step.
-  std::vector<StateBuffer> optimizer_state() const { return optimizer_.state(); }
+  std::vector<StateBuffer> optimizer_state() const;
   int64_t num_updates() const { return optimizer_.num_steps(); }
   void set_num_updates(int64_t number) { optimizer_.set_num_steps(number); }
 
   /// What the layers of the model counted in the last forward_backward(), and what its routers did.
   const std::vector<LayerTotals>& layer_totals() const { return statistics_.all(); }
   std::vector<RouterLoad> router_loads() const { return trireme::router_loads(layer_totals()); }
+
+  /// Null where nothing is pruned. The first forward_backward() begins it.
+  const Pruner* pruner() const { return pruner_.get(); }
 
   /// How the training passes spent their time.
   const PipelineTimes& pipeline_times() const { return passes_.times(); }
@@ -100,6 +105,7 @@ class TrainingStep {
   void run(std::span<MicroBatch> micro_batches, double loss_scale, StageObserver* observer);
   void make_numbers(std::span<MicroBatch> micro_batches, double loss_scale);
   void update();
+  void gather_weights();
   PendingStep::Content take(PendingStep& pending);
 
   Context& ctx_;
@@ -117,6 +123,7 @@ class TrainingStep {
   Evaluation evaluation_;
   StatisticsTotals statistics_;
   ModelOptimizer optimizer_;
+  std::unique_ptr<Pruner> pruner_;
   WeightGatherer gatherer_;
   NonFiniteFinder finder_;
   StepGraph graph_;

@@ -5,6 +5,8 @@
 
 #include "parallel/optimizer/adamw_optimizer.h"
 #include "parallel/optimizer/muon_optimizer.h"
+#include "parallel/pruning/prunable.h"
+#include "parallel/pruning/prune_config.h"
 #include "parallel/training/nonfinite_policy.h"
 
 namespace trireme {
@@ -19,6 +21,8 @@ struct TrainingStepOptions {
   /// overhead. Nothing in it may then wait for the device or for streams other than NCCL's: no MoE,
   /// NonFiniteCheck::op, pipeline or communication through the host.
   bool use_graph = false;
+  PruneConfig prune = {};
+  Prunable prunable = {};  ///< where `prune` does something; TrainingSession sets it
 };
 
 }  // namespace trireme

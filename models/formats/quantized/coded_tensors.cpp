@@ -22,11 +22,16 @@ class RawCodedTensors final : public RawTensors {
     }
     for (const auto& [name, codes] : all_.codes)
       raw.insert({name, {Shape{codes->kind().outputs, codes->kind().inputs}, DType::f32}});
+    for (const auto& [name, sparse] : all_.sparse) {
+      if (sparse) raw.insert({name, {Shape{sparse->outputs(), sparse->inputs()}, sparse->dtype()}});
+    }
     return raw;
   }
 
   void read(std::string_view name, Part rows, Part columns, std::span<float> values) const override {
     if (const StoredCodes* codes = codes_of(name)) return read_values(*codes, rows, columns, values);
+    if (const auto found = all_.sparse.find(name); found != all_.sparse.end())
+      return found->second->read(rows, columns, values);
     const StoredTensor& tensor = all_.tensors.find(name)->second;
     if (!is_compute_type(tensor.dtype))
       throw_bad_input("{}: tensor \"{}\" is of type {}: f32, bf16 or f16 are read", path_, name,
@@ -35,7 +40,7 @@ class RawCodedTensors final : public RawTensors {
   }
 
   std::optional<RawRows> rows(std::string_view name) const override {
-    if (codes_of(name) != nullptr) return std::nullopt;
+    if (codes_of(name) != nullptr || is_sparse(name)) return std::nullopt;
     const StoredTensor& tensor = all_.tensors.find(name)->second;
     const auto format = format_of(tensor.dtype);
     if (!format || tensor.shape.rank() == 0) return std::nullopt;
@@ -51,6 +56,8 @@ class RawCodedTensors final : public RawTensors {
   ops::CodedMatrix coded(std::string_view name, Part rows, Part columns) const override {
     return read_codes(*codes_of(name), rows, columns);
   }
+
+  bool is_sparse(std::string_view name) const override { return all_.sparse.contains(name); }
 
  private:
   const StoredCodes* codes_of(std::string_view name) const {

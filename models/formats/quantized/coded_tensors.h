@@ -10,6 +10,7 @@
 #include "models/formats/mapped_weights.h"
 #include "models/formats/quantized/stored_codes.h"
 #include "models/formats/quantized/stored_numbers.h"
+#include "models/formats/quantized/stored_sparse.h"
 
 namespace trireme {
 
@@ -17,12 +18,14 @@ struct CodedTensors {
   std::shared_ptr<const void> files;  ///< what holds the bytes of `tensors`
   StoredTensors tensors;
   std::map<std::string, std::unique_ptr<StoredCodes>, std::less<>> codes;  ///< "layers.0.ffn.up.weight"
+  /// Values, and codes which are in `codes` too (null here), that are stored without their zeros.
+  std::map<std::string, std::unique_ptr<StoredSparse>, std::less<>> sparse = {};
   std::set<std::string, std::less<>> parts;  ///< names in `tensors` that codes are made of: no tensors
   std::set<std::string, std::less<>> empty_biases = {};  ///< biases of zeros, which the model may not have
 
   /// Whether there is a tensor of this name, as numbers or codes.
   bool has(std::string_view name) const {
-    return codes.contains(name) || (tensors.contains(name) && !parts.contains(name));
+    return codes.contains(name) || sparse.contains(name) || (tensors.contains(name) && !parts.contains(name));
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "models/formats/quantized/stored_sparse.h"
 #include "runtime/base/error.h"
 
 namespace trireme {
@@ -171,6 +172,21 @@ class FloatCodes final : public CompressedCodes {
   const StoredTensor* numbers_;
 };
 
+class SparseCodes final : public CompressedCodes {
+ public:
+  SparseCodes(CodesKind kind, const StoredTensors& tensors, const std::string& path,
+              const std::string& module, const CodeScheme& scheme)
+      : CompressedCodes(std::move(kind), tensors, path, module, scheme),
+        numbers_(tensors, path, module, true) {}
+
+  void codes(Part rows, Part columns, std::span<uint8_t> out) const override {
+    numbers_.codes(rows, columns, symmetric_zero(kind_.spec.format), out);
+  }
+
+ private:
+  StoredSparse numbers_;
+};
+
 /// Sets outputs and inputs from the tensor with the shape, which is not believed before it fits the codes.
 void set_shape(CodesKind& kind, const StoredTensors& tensors, const std::string& path,
                const std::string& module, int bits) {
@@ -200,6 +216,14 @@ bool has_compressed_codes(const StoredTensors& tensors, const std::string& modul
 std::unique_ptr<StoredCodes> open_compressed_codes(const StoredTensors& tensors, const std::string& path,
                                                    const std::string& module, const CodeScheme& scheme) {
   CodesKind kind = kind_of(path, module, scheme);
+  if (tensors.contains(part_name(module, kMask))) {
+    if (scheme.is_float || scheme.bits != 8 || !scheme.symmetric)
+      throw_bad_input("{} is sparse; only symmetric int8 is read so", kind.where);
+    const StoredSparse numbers(tensors, path, module, true);
+    kind.outputs = numbers.outputs();
+    kind.inputs = numbers.inputs();
+    return std::make_unique<SparseCodes>(std::move(kind), tensors, path, module, scheme);
+  }
   if (tensors.contains(part_name(module, kPacked))) {
     if (scheme.is_float) throw_bad_input("{} is packed, and its numbers are to be floats", kind.where);
     set_shape(kind, tensors, path, module, scheme.bits);

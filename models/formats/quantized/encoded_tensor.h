@@ -41,6 +41,16 @@ std::vector<int32_t> packed_words(std::span<const uint8_t> codes, int bits);
 /// weight_g_idx where there are some.
 std::vector<EncodedTensor> encode_compressed(const std::string& module, const ops::CodedMatrix& matrix,
                                              bool packs, DType scales);
+/// A matrix without its zeros (stored_sparse.h): of values in `dtype`, and of symmetric int8 with
+/// weight_scale (and weight_g_idx) as above. Nothing where fewer than kLeastSparseZeros are zeros, or values
+/// that round to zero: it is written as it is.
+std::vector<EncodedTensor> encode_sparse(const std::string& module, const Shape& shape,
+                                         std::span<const float> values, DType dtype);
+std::vector<EncodedTensor> encode_sparse(const std::string& module, const ops::CodedMatrix& matrix,
+                                         DType scales);
+/// The most that it can give beside what a dense matrix of codes, or of values, has.
+std::vector<TensorSpec> most_of_sparse(const std::string& module, const Shape& shape, bool are_codes);
+
 /// The most that encode_compressed() can give for a matrix.
 std::vector<TensorSpec> most_of_compressed(const std::string& module, const Shape& shape,
                                            const ops::PackedSpec& spec);

@@ -16,16 +16,14 @@ namespace {
 std::string own_module(const std::string& matrix) { return matrix.substr(0, matrix.size() - kWeight.size()); }
 
 /// Every parameter under its own name; biases of routers, which are none, too.
-TensorMap own_map(const ModelConfig& config, const StoredTensors& tensors,
-                  const OwnQuantization& quantization) {
+TensorMap own_map(const ModelConfig& config, const CodedTensors& all) {
   TensorMap map;
   for (const Parameter& p : parameters_of(config)) {
     // A file may hold a part of a model, as a block of a compression; who loads a model sees what is missing.
-    const bool is_there = tensors.contains(p.name) || quantization.matrices.contains(p.name);
-    if (is_there) map.tensors.push_back({p.name, p.global_shape});
+    if (all.has(p.name)) map.tensors.push_back({p.name, p.global_shape});
     map.places.insert({p.name, StoredPlace{.tensor = p.name}});
   }
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& [name, tensor] : all.tensors) {
     if (!map.places.contains(name)) map.places.insert({name, StoredPlace{.tensor = name}});
   }
   return map;
@@ -47,7 +45,14 @@ std::unique_ptr<WeightSource> open_own_quantized(const std::string& path, const 
     for (const std::string_view end : {kPacked, kWeight, kScale, kZeroPoint, kGroups, kShape})
       all.parts.insert(module + std::string(end));
   }
-  TensorMap map = own_map(config, stored, *quantization);
+  for (const std::string& module : sparse_modules(stored, path)) {
+    const std::string name = part_name(module, kWeight);
+    all.sparse.insert({name, all.codes.contains(name)
+                                 ? nullptr
+                                 : std::make_unique<StoredSparse>(stored, path, module, false)});
+    for (const std::string_view end : {kMask, kValues, kShape}) all.parts.insert(part_name(module, end));
+  }
+  TensorMap map = own_map(config, all);
   return mapped_weights(raw_coded_tensors(std::move(all), path), std::move(map), config, path);
 }
 

@@ -92,7 +92,8 @@ std::optional<OwnQuantization> read_own_quantization(const SafetensorsReader& fi
 }
 
 std::optional<int64_t> token_table_rows(const SafetensorsReader& file) {
-  for (const char* name : {"embedding.tokens.weight", "embedding.tokens.weight_packed"}) {
+  for (const char* name :
+       {"embedding.tokens.weight", "embedding.tokens.weight_packed", "embedding.tokens.weight_mask"}) {
     const auto table = file.tensors().find(name);
     if (table != file.tensors().end() && table->second.shape.rank() == 2) return table->second.shape[0];
   }

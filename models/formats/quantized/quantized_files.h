@@ -17,7 +17,9 @@ namespace trireme {
 
 /// own: one safetensors file by our parameters' names, where matrices are encoded as compressed-tensors does
 /// (NAME_packed, NAME_scale, NAME_zero_point, NAME_g_idx, NAME_shape) and the header's metadata has the spec
-/// of each. The others: a directory of transformers.
+/// of each. Sparse matrices are NAME_mask, u8 [outputs, ceil(inputs / 8)], bit i % 8 of byte i / 8 for input
+/// i, and NAME_values: those whose bit is set, row by row (f32, bf16, f16; of int8 the numbers, beside
+/// NAME_scale). The others: a directory of transformers.
 enum class QuantizedFormat : uint8_t { own, compressed_tensors, gptq, awq };
 
 /// A tensor to be written: codes, or values.
@@ -25,6 +27,9 @@ struct QuantizedTensor {
   std::string name;                     ///< of the parameter
   Shape shape;                          ///< whole
   std::optional<ops::PackedSpec> spec;  ///< nothing: values
+  /// own: a matrix whose zeros are left out (NAME_mask, NAME_values) where 3 of 10 weights or more are zeros,
+  /// and where there are sparse weights of its format (values, symmetric int8); else it is written as it is.
+  bool sparse = false;
 };
 
 /// Gives a tensor's content, whole, when it is its turn.

@@ -21,6 +21,23 @@ DType type_of_own(const QuantizedTensor& tensor, const QuantizedWriteOptions& op
   return tensor.shape.rank() < 2 ? DType::f32 : options.values_type;
 }
 
+std::vector<EncodedTensor> encoded_values(const QuantizedTensor& tensor, const std::vector<float>& values,
+                                          const QuantizedWriteOptions& options) {
+  const auto type = type_of_own(tensor, options);
+  std::vector<EncodedTensor> parts;
+  if (tensor.sparse) parts = encode_sparse(module_of_own(tensor), tensor.shape, values, type);
+  if (parts.empty()) parts.push_back(encoded_floats(tensor.name, tensor.shape, values, type));
+  return parts;
+}
+
+std::vector<EncodedTensor> encoded_codes(const QuantizedTensor& tensor, const ops::CodedMatrix& matrix) {
+  const std::string module = module_of_own(tensor);
+  std::vector<EncodedTensor> parts;
+  if (tensor.sparse) parts = encode_sparse(module, matrix, DType::bf16);
+  if (!parts.empty()) return parts;
+  return encode_compressed(module, matrix, tensor.spec->format == ops::PackedFormat::int4, DType::bf16);
+}
+
 }  // namespace
 
 ops::CodedMatrix matrix_of(const QuantizedTensor& tensor, const QuantizedContent& content) {
@@ -47,6 +64,10 @@ void write_own_quantized(const std::string& path, const std::vector<QuantizedTen
   OwnQuantization quantization{.activations = options.activations, .matrices = {}};
   std::vector<TensorSpec> most;
   for (const QuantizedTensor& tensor : tensors) {
+    if (tensor.sparse) {
+      const auto some = most_of_sparse(module_of_own(tensor), tensor.shape, tensor.spec.has_value());
+      most.insert(most.end(), some.begin(), some.end());
+    }
     if (!tensor.spec) {
       most.push_back({tensor.name, type_of_own(tensor, options), tensor.shape});
       continue;
@@ -59,16 +80,9 @@ void write_own_quantized(const std::string& path, const std::vector<QuantizedTen
       path, most,
       {{"format", "trireme"}, {std::string(kOwnQuantization), write_own_quantization(quantization)}});
   for (const QuantizedTensor& tensor : tensors) {
-    if (!tensor.spec) {
-      const auto type = type_of_own(tensor, options);
-      const EncodedTensor all = encoded_floats(tensor.name, tensor.shape, values_of(tensor, content), type);
-      file.add(all.spec, all.bytes);
-      continue;
-    }
-    const bool packs = tensor.spec->format == ops::PackedFormat::int4;
-    for (const EncodedTensor& part :
-         encode_compressed(module_of_own(tensor), matrix_of(tensor, content), packs, DType::bf16))
-      file.add(part.spec, part.bytes);
+    const auto parts = tensor.spec ? encoded_codes(tensor, matrix_of(tensor, content))
+                                   : encoded_values(tensor, values_of(tensor, content), options);
+    for (const EncodedTensor& part : parts) file.add(part.spec, part.bytes);
   }
   file.commit();
 }

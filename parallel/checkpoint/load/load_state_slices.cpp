@@ -80,6 +80,9 @@ void round_to(DType type, std::span<const std::byte> from, std::vector<std::byte
 }
 
 void round_to(DType stored, DType type, std::span<const std::byte> from, std::vector<std::byte>& to) {
+  if (type == DType::u8)
+    throw_user(ExitCode::checkpoint, "tensors of {} are no masks, which have {}", to_string(stored),
+               to_string(type));
   if (stored == DType::f32) return round_to<float>(type, from, to);
   if (stored == DType::bf16) return round_to<bf16>(type, from, to);
   if (stored != DType::f16)

@@ -41,6 +41,8 @@ class WeightSource {
   virtual std::optional<ops::PackedSpec> coded_spec(std::string_view /*name*/, const Parameter& /*p*/) const {
     return std::nullopt;
   }
+  /// Whether the matrix is stored without its zeros: those who hold it may do so too (PackedSpec::sparse).
+  virtual bool is_sparse(std::string_view /*name*/) const { return false; }
 };
 
 }  // namespace trireme
