@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
   if (trireme::launch::starts_ranks(command)) trireme::launch::note_stop_requests();
   // A run alone knows what a signal leads to, once it has read its options.
   trireme::launch::prepare_process(command == "train" || command == "generate" || command == "serve" ||
-                                   command == "compress");
+                                   command == "compress" || command == "teacher");
   trireme::launch::RunLog log;
   trireme::launch::RankWatch watch(&log);  // until MPI has ended
   try {

@@ -62,6 +62,7 @@ std::vector<double> values_of(const std::vector<std::byte>& bytes, DType type) {
   if (type == DType::bf16) return all(bf16(0));
   if (type == DType::f16) return all(fp16(0));
   if (type == DType::f32) return all(0.0f);
+  if (type == DType::u8) return all(uint8_t{0});  // masks
   return {};
 }
 

@@ -28,7 +28,7 @@ bool is_left_out(const Option& option, const RunConfig& config) {
 std::string found_from_anywhere(const Option& option, const std::string& value) {
   const std::string key = option.key();
   const bool is_path = key == "data.text" || key == "data.tokens" || key == "data.valid-tokens" ||
-                       key == "model.init-from" || key == "checkpoint.dir";
+                       key == "model.init-from" || key == "checkpoint.dir" || key == "distill.teacher";
   const bool is_tokenizer_file = key == "data.tokenizer" && tokenizer_kind(value) == TokenizerKind::file;
   const bool is_schedule_file = key == "parallel.schedule" && ScheduleSpec::named(value).is_file();
   if (value.empty() || !(is_path || is_tokenizer_file || is_schedule_file)) return value;

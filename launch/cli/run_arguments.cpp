@@ -265,7 +265,8 @@ RunArguments parse_run_arguments(const ArgumentRules& rules, std::span<const std
   if (rules.simulates_ranks && world_size == 1 && plan.data == 0) plan.data = 1;
   const bool is_alone = rules.simulates_ranks && world_size == 1;
   const bool imagined = (result.switches.contains("dry-run") || is_alone) && plan.data > 0;
-  const int ranks = imagined ? plan.data * plan.ranks_per_replica() : world_size;
+  const int of_teacher = result.config.distill ? result.config.distill.ranks : 0;
+  const int ranks = imagined ? plan.data * plan.ranks_per_replica() + of_teacher : world_size;
   const Errors whole = complete(result.config, built.given, ranks, rules.needs_data);
   errors.insert(errors.end(), whole.begin(), whole.end());
   if (source && is_readable) {

@@ -53,9 +53,16 @@ PlainOption weights_option(GenerateBench& b) {
   std::string names = "as-stored";
   for (const auto& [name, unused] : kFormats) names += fmt::format(", {}", name);
   const auto set = [&b, names](const std::string& text) -> std::string {
+    constexpr std::string_view kSparse = ":sparse";
+    b.model.are_sparse = text.ends_with(kSparse);
+    const std::string_view name =
+        std::string_view(text).substr(0, text.size() - (b.model.are_sparse ? kSparse.size() : 0));
     const auto found =
-        std::ranges::find(kFormats, text, [](const auto& known) { return std::string_view(known.first); });
-    if (found == std::end(kFormats) && text != "as-stored") return "one of " + names;
+        std::ranges::find(kFormats, name, [](const auto& known) { return std::string_view(known.first); });
+    const bool is_known = found == std::end(kFormats)
+                              ? text == "as-stored"
+                              : !b.model.are_sparse || ops::can_be_sparse({found->second});
+    if (!is_known) return fmt::format("one of {}, or f32:sparse, bf16:sparse, int8:sparse", names);
     b.model.weights.reset();
     b.drawn_as.reset();
     if (found == std::end(kFormats)) return "";
@@ -100,6 +107,8 @@ void parse_generate_bench(std::span<const std::string> args, int world_size, Gen
   if (!words.empty()) b.model.path = words.front();
   if (!words.empty() && !b.preset.empty())
     errors.emplace_back("--preset has no effect with a MODEL: leave one of them out");
+  if (words.empty() && b.model.are_sparse)
+    errors.emplace_back("--weights with :sparse: drawn weights have no zeros; name a MODEL, or leave it out");
   if (!words.empty() && b.drawn_as)
     errors.push_back(
         fmt::format("--weights {}: a MODEL's weights become f32, bf16, int8, int4 or fp8, or stay as-stored",

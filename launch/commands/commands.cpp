@@ -21,7 +21,8 @@ std::span<const Command> commands() {
       {"generate", "continue prompts, or converse with a model", run_generate},
       {"serve", "answer clients of a model over HTTP, many at once (OpenAI's protocol)", run_serve},
       {"evaluate", "perplexity of a text, divergence from another model, accuracy on choices", run_evaluate},
-      {"compress", "quantize a model by a recipe, with gates on what it loses; export it", run_compress},
+      {"compress", "cut, prune, train back and quantize a model by a recipe, with gates", run_compress},
+      {"teacher", "write what a model says of a training's samples, to distil students from", run_teacher},
       {"verify", "compare the training of a parallel layout with a single-rank run", run_verify},
       {"data", "build token files and tokenizers from text; inspect token files", run_data},
       {"import", "make a run directory of a published model (Hugging Face, GGUF)", run_import},
@@ -58,7 +59,7 @@ bool starts_ranks(std::string_view command) { return command == "launch" || comm
 bool runs_as_ranks(std::span<const std::string> args) {
   if (args.empty() || asks_for_help(args) || std::ranges::find(args, "--dry-run") != args.end()) return false;
   return args[0] == "train" || args[0] == "generate" || args[0] == "serve" || args[0] == "evaluate" ||
-         args[0] == "compress" ||
+         args[0] == "compress" || args[0] == "teacher" ||
          (args[0] == "bench" && args.size() > 1 && (args[1] == "collectives" || args[1] == "generate"));
 }
 

@@ -58,6 +58,7 @@ void run_generate(std::span<const std::string> args, const RankPlace& place);
 void run_serve(std::span<const std::string> args, const RankPlace& place);
 void run_evaluate(std::span<const std::string> args, const RankPlace& place);
 void run_compress(std::span<const std::string> args, const RankPlace& place);
+void run_teacher(std::span<const std::string> args, const RankPlace& place);
 void run_verify(std::span<const std::string> args, const RankPlace& place);
 void run_data(std::span<const std::string> args, const RankPlace& place);
 void run_import(std::span<const std::string> args, const RankPlace& place);

@@ -74,6 +74,11 @@ RunConfig config_to_verify(const RunConfig& asked) {
     throw_usage("--run.trace {}:{}: trireme verify does not trace; leave it out", asked.run.trace.first,
                 asked.run.trace.last);
   }
+  if (asked.distill) {
+    throw_usage(
+        "--distill.teacher {}: trireme verify compares layouts of a training without a teacher; leave it out",
+        asked.distill.teacher);
+  }
   if (!asked.start.file.empty() && !asked.verify.full) {
     throw_usage(
         "--init-from {}: these weights are of the full-size model, and verify reduces it; add "

@@ -63,6 +63,21 @@ class RoundedSource final : public WeightSource {
   std::function<bool(std::string_view)> keeps_;
 };
 
+/// What is read of a source, and not how it is stored.
+class ValueSource final : public WeightSource {
+ public:
+  explicit ValueSource(std::shared_ptr<const WeightSource> source) : source_(std::move(source)) {}
+
+  const std::string& path() const override { return source_->path(); }
+  std::map<std::string, StoredKind, std::less<>> kinds() const override { return source_->kinds(); }
+  void read(std::string_view name, const Parameter& p, std::span<float> values) const override {
+    source_->read(name, p, values);
+  }
+
+ private:
+  std::shared_ptr<const WeightSource> source_;
+};
+
 /// A source without some of its tensors, for one that lies over another.
 class PartialSource final : public WeightSource {
  public:
@@ -166,6 +181,10 @@ std::optional<ops::PackedSpec> LayeredSource::coded_spec(std::string_view name, 
 std::shared_ptr<const WeightSource> rounded_source(std::shared_ptr<const WeightSource> source,
                                                    std::function<bool(std::string_view)> keeps) {
   return std::make_shared<RoundedSource>(std::move(source), std::move(keeps));
+}
+
+std::shared_ptr<const WeightSource> values_of(std::shared_ptr<const WeightSource> source) {
+  return std::make_shared<ValueSource>(std::move(source));
 }
 
 std::shared_ptr<const WeightSource> without_coded(std::shared_ptr<const WeightSource> source,

@@ -64,6 +64,9 @@ class LayeredSource final : public WeightSource {
 std::shared_ptr<const WeightSource> rounded_source(std::shared_ptr<const WeightSource> source,
                                                    std::function<bool(std::string_view)> keeps);
 
+/// The values of a source, whatever they are stored as.
+std::shared_ptr<const WeightSource> values_of(std::shared_ptr<const WeightSource> source);
+
 /// `source` without the parameters of `config` that are codes in `coded`.
 std::shared_ptr<const WeightSource> without_coded(std::shared_ptr<const WeightSource> source,
                                                   const std::shared_ptr<const WeightSource>& coded,

@@ -10,6 +10,7 @@
 #include "launch/compress/compression_report.h"
 #include "launch/compress/matrix_plans.h"
 #include "launch/compress/prediction.h"
+#include "launch/compress/training.h"
 #include "launch/preflight/available_memory.h"
 #include "launch/process/stop_request.h"
 #include "launch/report/banner.h"
@@ -74,10 +75,10 @@ WorkIdentity work_identity(const CompressArguments& arguments, const TokenTexts&
           {"--precision", arguments.model.model.compute_type == DType::bf16 ? "bf16" : "f32"}};
 }
 
-void check_memory(Compression& c, const Prediction& prediction, int local_ranks) {
+void check_memory(Compression& c, const CompressionFacts& facts, int local_ranks) {
   together(c.world, [&] {
     const AvailableMemory available = available_memory(c.ctx.device());
-    const int64_t need = prediction.bytes * (c.ctx.device().type == DeviceType::cpu ? local_ranks : 1);
+    const int64_t need = facts.predicted_bytes * (c.ctx.device().type == DeviceType::cpu ? local_ranks : 1);
     // The base is there already.
     const int64_t more = need - need / 3;
     if (available.bytes > 0 && more > available.bytes)
@@ -94,8 +95,6 @@ void open_work(Compression& c, const WorkIdentity& identity) {
     if (c.is_first()) c.state = c.work.open(identity, c.arguments.restarts);
   });
   together(c.world, [&] { c.state = c.work.read(); });
-  if (!c.state.steps.empty())
-    c.say(fmt::format("going on: {} done", counted(std::ssize(c.state.steps), "step")));
 }
 
 void save_state(Compression& c) {
@@ -116,17 +115,44 @@ void measure_base(Compression& c) {
   save_state(c);
 }
 
+/// What an earlier attempt made.
+void take_step(Compression& c, size_t index) {
+  const StepRecord& record = c.state.steps[index];
+  c.say(figures_line(record.figures, *c.state.base));
+  together(c.world, [&] {
+    if (record.cut) c.config = cut_config(c.config, record.cut->cut, record.cut->kept);
+    c.source = open_weights(find_weights(c.work.step_file(index)), c.config);
+  });
+}
+
+StepRecord make_step(Compression& c, size_t index) {
+  switch (c.arguments.recipe.steps[index].kind) {
+    case StepKind::prune:
+      return prune_step(c, index);
+    case StepKind::cut:
+      return cut_step(c, index);
+    case StepKind::train:
+      return train_step(c, index);
+    case StepKind::qat:
+      return qat_step(c, index);
+    case StepKind::quantize:
+      break;
+    case StepKind::export_model:
+      TRIREME_CHECK(false, "exports come with the result");
+  }
+  return quantize_step(c, index);
+}
+
 /// Steps that make the model; those that write files for others come with the result.
 void run_steps(Compression& c) {
   const std::vector<RecipeStep>& steps = c.arguments.recipe.steps;
   for (size_t i = 0; i < steps.size() && steps[i].kind != StepKind::export_model; ++i) {
-    if (i < c.state.steps.size()) {  // done by an earlier attempt
-      c.say(figures_line(c.state.steps[i].figures, *c.state.base));
-      together(c.world, [&] { c.source = open_weights(find_weights(c.work.step_file(i)), c.config); });
+    if (i < c.state.steps.size()) {
+      take_step(c, i);
       continue;
     }
     c.end_if_asked();
-    StepRecord record = steps[i].kind == StepKind::qat ? qat_step(c, i) : quantize_step(c, i);
+    StepRecord record = make_step(c, i);
     pass_gate(c, steps[i], record.figures);
     c.state.steps.push_back(std::move(record));
     save_state(c);
@@ -149,7 +175,8 @@ int64_t held_beside(const Compression& c) {
 void warn_of_few_tokens(Compression& c, int64_t seq_len) {
   const std::vector<RecipeStep>& steps = c.arguments.recipe.steps;
   if (std::ranges::none_of(steps, [](const RecipeStep& s) {
-        return s.kind == StepKind::quantize && needs_samples(s.quantize);
+        return (s.kind == StepKind::quantize && needs_samples(s.quantize)) ||
+               (s.kind == StepKind::prune && needs_samples(s.prune));
       }))
     return;
   int64_t inputs = 0;
@@ -164,6 +191,16 @@ void warn_of_few_tokens(Compression& c, int64_t seq_len) {
                     "samples than that "
                     "(--calibration.samples, --calibration.text)",
                     tokens, inputs));
+}
+
+void predict_all(Compression& c, int64_t seq_len, CompressionFacts& facts) {
+  WorkLoad load = measure_rates(c, seq_len);
+  load.trainings = plan_trainings(c);
+  Prediction prediction = predict(c.config, c.arguments.recipe, load, c.base->loaded().weight_bytes);
+  prediction.bytes += held_beside(c);
+  c.say("predicted   " + text_of(prediction));
+  facts.predicted_seconds = prediction.seconds;
+  facts.predicted_bytes = prediction.bytes;
 }
 
 void publish(Compression& c, const CompressionFacts& facts) {
@@ -221,20 +258,17 @@ void compress(Context& ctx, Communicator& world, const CompressArguments& argume
                                   c.texts.calibration_from);
   facts.evaluation = fmt::format("{} tokens in windows of {}: {}", grouped(std::ssize(c.measuring.ids)),
                                  c.measuring.seq_len, c.texts.evaluation_from);
-  Prediction prediction =
-      predict(c.config, arguments.recipe, measure_rates(c, seq_len), c.base->loaded().weight_bytes);
-  prediction.bytes += held_beside(c);
   c.say(fmt::format("model       {}: {}", arguments.model.path, model_line(c.config)));
   c.say("calibration " + facts.calibration);
   c.say("evaluation  " + facts.evaluation);
   warn_of_few_tokens(c, seq_len);
-  c.say("predicted   " + text_of(prediction));
-  facts.predicted_seconds = prediction.seconds;
-  facts.predicted_bytes = prediction.bytes;
-  check_memory(c, prediction, local_ranks);
   open_work(c, work_identity(arguments, c.texts, seq_len, c.measuring));
-  StopRequest::defer();
   try {
+    predict_all(c, seq_len, facts);
+    check_memory(c, facts, local_ranks);
+    if (!c.state.steps.empty())
+      c.say(fmt::format("going on: {} done", counted(std::ssize(c.state.steps), "step")));
+    StopRequest::defer();
     measure_base(c);
     c.say(figures_header());
     c.say(figures_line(*c.state.base, *c.state.base));
@@ -242,7 +276,8 @@ void compress(Context& ctx, Communicator& world, const CompressArguments& argume
     write_result(c);
   } catch (const UserError& end) {
     // What the machine refused, or a signal, is to be gone on with; what the user must mend, is not.
-    const bool is_final = end.code() == ExitCode::usage || end.code() == ExitCode::bad_input;
+    const bool is_final = end.code() == ExitCode::usage || end.code() == ExitCode::bad_input ||
+                          (end.code() == ExitCode::resources && !c.state.base);
     if (is_final && c.is_first() && c.state.steps.empty()) c.work.remove();
     throw;
   }

@@ -11,6 +11,7 @@
 #include "launch/cli/run_arguments.h"
 #include "launch/compress/gates.h"
 #include "launch/compress/recipe_keys.h"
+#include "launch/compress/step_methods.h"
 
 namespace trireme::launch {
 
@@ -71,7 +72,8 @@ std::vector<PlainOption> rank_and_device_options(CompressArguments& arguments) {
 std::vector<PlainOption> all_of(GivenOptions& given) {
   std::vector<PlainOption> all = main_options(given);
   for (const auto& more :
-       {method_keys(given.draft), calibration_keys(given.arguments.recipe.calibration), gate_keys(given.gate),
+       {method_keys(given.draft), prune_keys(given.draft),
+        calibration_keys(given.arguments.recipe.calibration), gate_keys(given.gate),
         measuring_options(given.arguments.measuring), rank_and_device_options(given.arguments)})
     all.insert(all.end(), more.begin(), more.end());
   return all;
@@ -124,18 +126,32 @@ Calibration with_given(const Calibration& of_recipe, std::span<const std::string
   return calibration;
 }
 
+/// Limits of the command line are on results: the last step that makes the model, and the exports. What a
+/// step on the way costs is won back, or made small, by those behind it.
+void gate_results(Recipe& recipe, const Gate& gate) {
+  const auto is_export = [](const RecipeStep& step) { return step.kind == StepKind::export_model; };
+  for (size_t i = 0; i < recipe.steps.size(); ++i) {
+    RecipeStep& step = recipe.steps[i];
+    const bool is_last = i + 1 == recipe.steps.size() || is_export(recipe.steps[i + 1]);
+    if (is_last || is_export(step)) step.gate = with(step.gate, gate);
+  }
+}
+
 /// Steps from the options alone, or from the recipe that they name.
 void take_recipe(GivenOptions& given, std::span<const std::string> args, std::vector<std::string>& errors) {
   Recipe& recipe = given.arguments.recipe;
-  const bool is_single = !given.draft.method.empty() || given.draft.has_quantization();
+  const bool is_single = !given.draft.method.empty() || !given.draft.given_keys().empty();
   if (!given.recipe.empty() && is_single)
     errors.emplace_back(
         "--recipe has all of a step; --method, --weights and the other options of a single step have no "
         "effect "
         "beside it");
-  if (given.draft.method == "qat" || given.draft.method == "export")
-    errors.push_back(
-        fmt::format("--method {} is for steps of a recipe, behind one that quantizes", given.draft.method));
+  const auto other =
+      std::ranges::find_if(kOtherMethods, [&](const OtherMethod& m) { return given.draft.method == m.name; });
+  if (other != kOtherMethods.end() && other->is_of_recipes)
+    errors.push_back(fmt::format("--method {} is for steps of a recipe, behind one that {}",
+                                 given.draft.method,
+                                 other->kind == StepKind::train ? "cuts or prunes" : "quantizes"));
   if (!errors.empty()) return;
   if (is_single) {
     given.draft.step.name = given.draft.method.empty() ? "gptq" : given.draft.method;
@@ -145,11 +161,9 @@ void take_recipe(GivenOptions& given, std::span<const std::string> args, std::ve
     recipe = recipe_of(given.recipe.empty() ? "int4" : given.recipe);
     recipe.calibration = with_given(recipe.calibration, args);
   }
-  for (RecipeStep& step : recipe.steps) step.gate = with(step.gate, given.gate);
-  for (RecipeStep& step : exports_of(given.exports, errors)) {
-    step.gate = given.gate;
-    recipe.steps.push_back(std::move(step));
-  }
+  for (RecipeStep& step : exports_of(given.exports, errors)) recipe.steps.push_back(std::move(step));
+  gate_results(recipe, given.gate);
+  if (errors.empty()) errors = order_errors(recipe);
 }
 
 }  // namespace
@@ -162,15 +176,17 @@ std::string compress_help() {
       "       mpirun -n RANKS trireme compress MODEL --out DIR ... --tp N --pp N --dp N [options]\n\n"
       "  trireme compress runs/mine --out small\n"
       "  trireme compress SmolLM2-135M --out small --recipe edge --calibration.text book.txt\n"
-      "  trireme compress runs/mine --out small --method awq --weights int4 --gate.perplexity +2%\n\n"
+      "  trireme compress runs/mine --out small --method awq --weights int4 --gate.perplexity +2%\n"
+      "  trireme compress runs/mine --out small --recipe small --gate.perplexity +5% --gate.size 1/8\n\n"
       "Makes MODEL (a run directory, a checkpoint, a directory of transformers, a GGUF file) small, step by\n"
       "step, and says what each step costs (docs/compression.md). A step that exceeds a gate ends the chain\n"
       "with exit code 8. DIR appears when all is done and read back; until then all is in DIR.partial, from\n"
-      "which the same command goes on.\n\n{}\none step\n{}\ncalibration\n{}\ngates, beside MODEL\n{}\n"
+      "which the same command goes on.\n\n{}\none step\n{}\nprune or cut, in one "
+      "step\n{}\ncalibration\n{}\ngates of the result, beside MODEL\n{}\n"
       "measuring\n{}\nmodel\n{}",
       help_plain(main_options(given)), help_plain(method_keys(given.draft)),
-      help_plain(calibration_keys(given.arguments.recipe.calibration)), help_plain(gate_keys(given.gate)),
-      help_plain(measuring_options(given.arguments.measuring)),
+      help_plain(prune_keys(given.draft)), help_plain(calibration_keys(given.arguments.recipe.calibration)),
+      help_plain(gate_keys(given.gate)), help_plain(measuring_options(given.arguments.measuring)),
       help_plain(rank_and_device_options(given.arguments)));
 }
 

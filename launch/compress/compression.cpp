@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "launch/compress/step_files.h"
 #include "launch/generate/shared_requests.h"
 #include "launch/process/stop_request.h"
 #include "models/cost/model_size.h"
@@ -24,6 +25,16 @@ int64_t bytes_of_folder(const fs::path& folder) {
   return bytes;
 }
 
+void add_zeros(Compression& c, StepRecord& record) {
+  together(c.world, [&] {
+    if (c.is_first()) record.zeros = zeros_of(*c.source, c.config);
+  });
+  record.figures.zeros = record.zeros.contains("") ? record.zeros.at("") : 0;
+  record.zeros.erase("");
+  c.say(fmt::format("{}: {:.1f} % of the weights of layers are zeros", record.figures.name,
+                    100 * record.figures.zeros));
+}
+
 }  // namespace
 
 InferenceOptions Compression::model_options(ops::Activations activations) const {
@@ -40,7 +51,7 @@ StepFigures Compression::measured(InferenceModel& model) {
   double speed = decode_speed(ctx, model, measuring);
   world.broadcast(ctx.host_stream(), Tensor::borrow(&speed, {1}, DType::f64), 0);
   figures.tokens_per_second = speed;
-  figures.fp32_bytes = fp32_bytes(config);
+  figures.fp32_bytes = fp32_bytes(files.config);
   return figures;
 }
 
@@ -62,6 +73,20 @@ int64_t stored_bytes(const std::string& path, const ModelConfig& config) {
   if (fs::is_directory(place.path, ignored)) return bytes_of_folder(place.path);
   if (place.format == ModelFormat::hugging_face) return bytes_of_folder(fs::path(place.path).parent_path());
   return static_cast<int64_t>(fs::file_size(place.path));
+}
+
+void measure_file(Compression& c, size_t index, ops::Activations activations, StepRecord& record) {
+  const RecipeStep& step = c.arguments.recipe.steps[index];
+  const std::string file = c.work.step_file(index);
+  together(c.world, [&] { c.source = open_weights(find_weights(file), c.config); });
+  {
+    InferenceModel model(c.ctx, c.world, *c.source, c.config, c.model_options(activations));
+    record.figures = c.measured(model);
+  }
+  record.figures.name = step.name;
+  record.figures.what = describe(step);
+  together(c.world, [&] { record.figures.bytes = static_cast<int64_t>(fs::file_size(file)); });
+  if (is_sparse_before(c.arguments.recipe, index + 1)) add_zeros(c, record);
 }
 
 void pass_gate(Compression& c, const RecipeStep& step, const StepFigures& figures) {

@@ -24,8 +24,8 @@ struct Compression {
   Context& ctx;
   Communicator& world;
   const CompressArguments& arguments;
-  ModelFiles files;
-  ModelConfig config;  ///< vocab_size is the rows of the token table
+  ModelFiles files;    ///< of the base, with its config
+  ModelConfig config;  ///< as the last step left it; vocab_size is the rows of the token table
   TokenTexts texts;
   std::vector<std::vector<int32_t>> samples;
   Measuring measuring;
@@ -35,7 +35,8 @@ struct Compression {
   std::FILE* out;  ///< on which the line is
   int local_ranks = 1;
   std::shared_ptr<const WeightSource> source = {};  ///< weights as the last step left them
-  std::unique_ptr<InferenceModel> base = {};        ///< with the weights as they came, exactly
+  std::unique_ptr<InferenceModel> base = {};  ///< with the weights as they came, exactly; null in training
+  QuantizationConfig quantization = {};       ///< that the base was trained through
 
   bool is_first() const { return world.rank() == 0; }
   /// On rank 0.
@@ -53,6 +54,10 @@ struct Compression {
 std::string without_slash(std::string path);
 /// UserError (usage) where the result cannot be put there.
 void check_out(const std::string& out);
+
+std::shared_ptr<const WeightSource> base_weights(const Compression& c);
+/// Compression::base.
+void load_base(Compression& c);
 
 /// Finds the model and opens its weights. UserError (usage) of the recipe for this model, of the layout, and
 /// as check_out().
@@ -73,9 +78,24 @@ StepRecord quantize_step(Compression& c, size_t index);
 /// The same by other rules than the recipe's step has.
 StepRecord quantize_step(Compression& c, size_t index, const QuantizeStep& step);
 
-/// Trains through the formats of the step before `index` (launch/run), from its values, in OUT.partial/qat-N,
-/// and rounds what was trained to the nearest. A signal ends it as a training run, to be gone on with.
-/// UserError (usage) where the steps before have several formats, and of the options of train.
+/// The file of step `index` becomes the source, and the record has the figures of what is read from it; in a
+/// chain with a step that prunes, its zeros too.
+void measure_file(Compression& c, size_t index, ops::Activations activations, StepRecord& record);
+
+/// Makes weights zero by step `index`, block by block as quantize_step().
+StepRecord prune_step(Compression& c, size_t index);
+
+/// Leaves units out of the model: Compression::config becomes that of the smaller one, and its weights the
+/// source. What was measured is kept, so that an attempt that was interrupted goes on behind it.
+StepRecord cut_step(Compression& c, size_t index);
+
+/// Trains what the steps before made (launch/run) in OUT.partial/train-N, with the base as a teacher or
+/// alone; zeros stay. A signal ends it as a training run, to be gone on with. UserError (usage) of the
+/// options of train.
+StepRecord train_step(Compression& c, size_t index);
+
+/// Trains through the formats of the step before `index`, from its values, and rounds what was trained to the
+/// nearest. As train_step(); UserError (usage) where the steps before have several formats, too.
 StepRecord qat_step(Compression& c, size_t index);
 
 /// Puts the result together, reads it back and exports it as the recipe says; adds to the state what exports

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "launch/compress/step_charts.h"
 #include "launch/page/page.h"
 #include "launch/report/number_text.h"
 
@@ -19,10 +21,13 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 Table steps_table(const WorkState& state) {
   Table table;
+  const bool has_zeros =
+      std::ranges::any_of(state.steps, [](const StepRecord& s) { return s.figures.zeros > 0; });
   table.columns = {
       {"step", false, true},    {"what", false},    {"size", true},          {"of fp32", true},
       {"perplexity", true},     {"change", true},   {"KL divergence", true}, {"99th percentile", true},
       {"same top token", true}, {"tokens/s", true}, {"time", true}};
+  if (has_zeros) table.columns.insert(table.columns.begin() + 4, Column{"zeros", true});
   const auto add = [&](const StepFigures& f) {
     table.rows.push_back({f.name, f.what, short_bytes(static_cast<double>(f.bytes)),
                           fmt::format("{:.3f}", f.size()),
@@ -34,6 +39,9 @@ Table steps_table(const WorkState& state) {
                           fmt::format("{:.1f} ({:.2f}x)", f.tokens_per_second,
                                       f.tokens_per_second / state.base->tokens_per_second),
                           short_duration(f.seconds)});
+    if (!has_zeros) return;
+    auto& row = table.rows.back();
+    row.insert(row.begin() + 4, f.zeros > 0 ? fmt::format("{:.1f} %", 100 * f.zeros) : "");
   };
   add(*state.base);
   for (const StepRecord& step : state.steps) add(step.figures);
@@ -52,36 +60,58 @@ std::optional<std::pair<size_t, std::string>> layer_of(const std::string& name) 
   return std::pair(layer, rest.substr(at + 1));
 }
 
-/// A line for each kind of matrix; of experts the largest error of a layer.
-void errors_by_layer(Page& page, const StepRecord& step) {
-  std::map<std::string, std::vector<double>> errors;
-  size_t num_layers = 0;
-  for (const MatrixOutcome& outcome : step.outcomes) {
-    const auto place = layer_of(outcome.name);
-    if (!place) continue;
+/// Of each kind of matrix a value for each layer; of experts the largest.
+class KindsByLayer {
+ public:
+  void add(const std::string& name, double value) {
+    const auto place = layer_of(name);
+    if (!place) return;
     std::string kind = place->second;
     if (const size_t experts = kind.find(".experts."); experts != std::string::npos)
       kind = kind.substr(0, experts) + ".experts" + kind.substr(kind.rfind('.'));
-    std::vector<double>& line = errors[kind];
-    num_layers = std::max(num_layers, place->first + 1);
+    std::vector<double>& line = lines_[kind];
+    num_layers_ = std::max(num_layers_, place->first + 1);
     line.resize(std::max(line.size(), place->first + 1), kNaN);
-    double& error = line[place->first];
-    error = std::isnan(error) ? outcome.report.error : std::max(error, outcome.report.error);
+    double& there = line[place->first];
+    there = std::isnan(there) ? value : std::max(there, value);
   }
-  if (num_layers == 0) return;
-  std::vector<double> layers;
-  for (size_t i = 0; i < num_layers; ++i) layers.push_back(static_cast<double>(i));
+
+  void draw(Page& page, LineChart chart) {
+    if (num_layers_ == 0) return;
+    std::vector<double> layers;
+    for (size_t i = 0; i < num_layers_; ++i) layers.push_back(static_cast<double>(i));
+    const int axis = page.add_axis("layer", layers);
+    for (auto& [kind, line] : lines_) {
+      line.resize(num_layers_, kNaN);
+      chart.series.push_back({.name = kind, .axis = axis, .y = line});
+    }
+    page.lines(chart);
+  }
+
+ private:
+  std::map<std::string, std::vector<double>> lines_;
+  size_t num_layers_ = 0;
+};
+
+void errors_by_layer(Page& page, const StepRecord& step) {
+  KindsByLayer kinds;
+  for (const MatrixOutcome& outcome : step.outcomes) kinds.add(outcome.name, outcome.report.error);
   LineChart chart{.title = fmt::format("error of each matrix' outputs by layer: {}", step.figures.name),
                   .unit = Unit::percent,
                   .series = {}};
-  const int axis = page.add_axis("layer", layers);
-  for (auto& [kind, line] : errors) {
-    line.resize(num_layers, kNaN);
-    chart.series.push_back({.name = kind, .axis = axis, .y = line});
-  }
   chart.has_log_switch = chart.is_wide = true;
   chart.note = "tr((W - W') H (W - W')^T) / tr(W H W^T), H the sum of x x^T over the calibration";
-  page.lines(chart);
+  kinds.draw(page, std::move(chart));
+}
+
+void zeros_by_layer(Page& page, const StepRecord& step) {
+  KindsByLayer kinds;
+  for (const auto& [name, share] : step.zeros) kinds.add(name, share);
+  LineChart chart{.title = fmt::format("zeros of each matrix by layer: {}", step.figures.name),
+                  .unit = Unit::percent,
+                  .series = {}};
+  chart.is_wide = chart.from_zero = true;
+  kinds.draw(page, std::move(chart));
 }
 
 Table matrices_table(const StepRecord& step) {
@@ -91,11 +121,17 @@ Table matrices_table(const StepRecord& step) {
   table.columns = {{"matrix"},      {"what"},          {"tokens", true},
                    {"error", true}, {"damping", true}, {"dead inputs", true},
                    {"note"}};
+  if (!step.zeros.empty()) table.columns.insert(table.columns.begin() + 2, Column{"zeros", true});
   for (const MatrixOutcome& outcome : step.outcomes) {
     table.rows.push_back({outcome.name, outcome.what, grouped(outcome.tokens),
                           fmt::format("{:.3g} %", 100 * outcome.report.error),
                           fmt::format("{:g}", outcome.report.damping), grouped(outcome.report.dead),
                           outcome.report.note});
+    if (step.zeros.empty()) continue;
+    const auto zeros = step.zeros.find(outcome.name);
+    auto& row = table.rows.back();
+    row.insert(row.begin() + 2,
+               zeros == step.zeros.end() ? "" : fmt::format("{:.1f} %", 100 * zeros->second));
   }
   return table;
 }
@@ -127,8 +163,14 @@ std::string compression_page(const CompressionFacts& facts, const WorkState& sta
   page.table(steps_table(state));
   page.note("Calibrated on " + facts.calibration + "; measured on " + facts.evaluation +
             ". After ± are standard errors over tokens.");
+  units_on_page(page, state);
+  trainings_on_page(page, state);
   page.heading("Matrices");
   for (const StepRecord& step : state.steps) errors_by_layer(page, step);
+  for (const StepRecord& step : state.steps) {
+    // Behind it they stay.
+    if (!step.zeros.empty() && !step.outcomes.empty()) zeros_by_layer(page, step);
+  }
   for (const StepRecord& step : state.steps) {
     if (!step.outcomes.empty()) page.table(matrices_table(step));
   }

@@ -74,7 +74,8 @@ nlohmann::ordered_json json_of(const StepFigures& f) {
           {"kl_divergence_percentile_99", finite_json(f.divergence_99)},
           {"same_top_token", json_of(f.same_top)},
           {"tokens_per_second", finite_json(f.tokens_per_second)},
-          {"seconds", finite_json(f.seconds)}};
+          {"seconds", finite_json(f.seconds)},
+          {"zeros", finite_json(f.zeros)}};
 }
 
 StepFigures figures_of(const nlohmann::json& json) {
@@ -90,6 +91,7 @@ StepFigures figures_of(const nlohmann::json& json) {
   f.same_top = sample_mean_of(json_member(json, "same_top_token", where));
   f.tokens_per_second = figure_of(json_member(json, "tokens_per_second", where));
   f.seconds = figure_of(json_member(json, "seconds", where));
+  f.zeros = figure_of(json_member(json, "zeros", where));
   return f;
 }
 

@@ -16,7 +16,7 @@ namespace trireme::launch {
 struct StepFigures {
   std::string name, what;  ///< "base", "int4"; what it did
   int64_t bytes = 0;       ///< of all weights in the file, token tables included
-  int64_t fp32_bytes = 0;  ///< that they would have in fp32
+  int64_t fp32_bytes = 0;  ///< of all weights of the base in fp32
   SampleMean loss;         ///< nats a token
   /// Of KL(base || this), nats a token, and of the tokens where both have the same likeliest; 0 and 1 of the
   /// base.
@@ -25,6 +25,7 @@ struct StepFigures {
   SampleMean same_top = {1, 0};
   double tokens_per_second = 0;  ///< decoding one sequence
   double seconds = 0;            ///< that the step took
+  double zeros = 0;              ///< share of the weights of layers' matrices, where a step made some
 
   double perplexity() const;
   double perplexity_error() const;  ///< carried over from the loss

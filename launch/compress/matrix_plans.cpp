@@ -15,13 +15,21 @@ namespace {
 
 constexpr std::string_view kTokenTableName = "embedding.tokens.weight", kHeadName = "head.weight";
 
-bool is_left_out(const QuantizeStep& step, std::string_view name) {
-  return std::ranges::any_of(step.skip, [&](const std::string& pattern) { return matches(pattern, name); });
+bool is_left_out(const std::vector<std::string>& skip, std::string_view name) {
+  return std::ranges::any_of(skip, [&](const std::string& pattern) { return matches(pattern, name); });
 }
 
-void check_patterns(const QuantizeStep& step, const std::vector<Parameter>& matrices,
+std::vector<Parameter> matrices_of(const ModelConfig& config) {
+  std::vector<Parameter> matrices;
+  for (Parameter& p : parameters_of(config)) {
+    if (p.global_shape.rank() == 2) matrices.push_back(std::move(p));
+  }
+  return matrices;
+}
+
+void check_patterns(const std::vector<std::string>& skip, const std::vector<Parameter>& matrices,
                     std::vector<std::string>& errors) {
-  for (const std::string& pattern : step.skip) {
+  for (const std::string& pattern : skip) {
     const bool is_of_some =
         std::ranges::any_of(matrices, [&](const Parameter& p) { return matches(pattern, p.name); });
     if (!is_of_some)
@@ -64,7 +72,7 @@ bool matches(std::string_view pattern, std::string_view name) {
 }
 
 MatrixPlan plan_of(const QuantizeStep& step, std::string_view name) {
-  if (is_left_out(step, name) || name.ends_with(kRouterWeight)) return {};
+  if (is_left_out(step.skip, name) || name.ends_with(kRouterWeight)) return {};
   RoundingOptions rounding = step.rounding;
   if (name == kTokenTableName) {
     if (!step.embedding) return {};
@@ -78,6 +86,24 @@ MatrixPlan plan_of(const QuantizeStep& step, std::string_view name) {
   return {rounding};
 }
 
+MatrixPlan plan_of(const PruneStep& step, std::string_view name) {
+  const bool is_taken =
+      name.starts_with("layers.") && !name.ends_with(kRouterWeight) && !is_left_out(step.skip, name);
+  return is_taken ? MatrixPlan{.pruning = step.options} : MatrixPlan{};
+}
+
+bool needs_samples(const PruneStep& step) { return step.options.method != PruneMethod::magnitude; }
+
+std::vector<std::string> errors_of(const PruneStep& step, const ModelConfig& config) {
+  const std::vector<Parameter> matrices = matrices_of(config);
+  std::vector<std::string> errors;
+  check_patterns(step.skip, matrices, errors);
+  if (std::ranges::none_of(matrices,
+                           [&](const Parameter& p) { return plan_of(step, p.name).pruning.has_value(); }))
+    errors.emplace_back("nothing is left to prune: skip names all matrices of layers");
+  return errors;
+}
+
 bool needs_samples(const QuantizeStep& step) {
   return step.scaling != InputScaling::none || step.rounding.method != RoundingMethod::nearest ||
          step.rounding.clips;
@@ -85,12 +111,9 @@ bool needs_samples(const QuantizeStep& step) {
 
 std::vector<std::string> errors_of(const QuantizeStep& step, const ModelConfig& config,
                                    const WeightSource& source) {
-  std::vector<Parameter> matrices;
-  for (Parameter& p : parameters_of(config)) {
-    if (p.global_shape.rank() == 2) matrices.push_back(std::move(p));
-  }
+  const std::vector<Parameter> matrices = matrices_of(config);
   std::vector<std::string> errors;
-  check_patterns(step, matrices, errors);
+  check_patterns(step.skip, matrices, errors);
   const bool has_head = std::ranges::any_of(matrices, [](const Parameter& p) { return p.name == kHeadName; });
   if (step.head && !has_head)
     errors.emplace_back("head: the model's head is tied to the token table; embedding is the format of both");

@@ -10,7 +10,7 @@ namespace trireme::launch {
 
 namespace {
 
-constexpr std::array<std::pair<std::string_view, const char*>, 3> kRecipes = {{
+constexpr std::array<std::pair<std::string_view, const char*>, 4> kRecipes = {{
     {"int8",
      "[step int8]\n"
      "method = nearest\n"
@@ -33,6 +33,18 @@ constexpr std::array<std::pair<std::string_view, const char*>, 3> kRecipes = {{
      "method = export\n"
      "format = gguf\n"
      "type = q4_0\n"},
+    {"small",
+     "[step cut]\n"
+     "method = cut\n"
+     "neurons = 30%\n"
+     "[step distil]\n"
+     "method = distill\n"
+     "steps = 300\n"
+     "[step int4]\n"
+     "method = gptq\n"
+     "weights = int4\n"
+     "group = 64\n"
+     "embedding = int4:64\n"},
 }};
 
 }  // namespace

@@ -36,36 +36,46 @@ std::string own_config(const ModelConfig& model) {
   return write_config(config);
 }
 
-/// A run's configuration without [qat]: weights that are codes are trained through nothing.
-std::string without_training(const fs::path& config_ini) {
-  std::istringstream lines(read_text_file(config_ini.string()));
+/// The sections of an INI file that `takes`.
+template <class Takes>
+std::string sections_of(const std::string& ini, const Takes& takes) {
+  std::istringstream lines(ini);
   std::string text, line;
-  for (bool is_of_qat = false; std::getline(lines, line);) {
-    if (line.starts_with('[')) is_of_qat = line.starts_with("[qat]");
-    if (!is_of_qat) text += line + "\n";
+  for (bool is_taken = true; std::getline(lines, line);) {
+    if (line.starts_with('[')) is_taken = takes(line.substr(1, line.find(']') - 1));
+    if (is_taken) text += line + "\n";
   }
   return text;
 }
 
-fs::path run_with(const WeightPlace& place) {
-  if (place.format == ModelFormat::checkpoint) return run_of(place.path);
-  if (place.format == ModelFormat::own_file) return fs::absolute(place.path).parent_path();
-  return {};
-}
-
 }  // namespace
 
-void write_own_directory(const ModelFiles& files, const std::string& directory) {
-  const fs::path into = directory;
-  const WeightPlace place = find_weights(files.path);
-  const fs::path run = run_with(place);
+std::string run_config_of(const std::string& model) {
+  const WeightPlace place = find_weights(model);
+  fs::path run;
+  if (place.format == ModelFormat::checkpoint) run = run_of(place.path);
+  if (place.format == ModelFormat::own_file) run = fs::absolute(place.path).parent_path();
   std::error_code ignored;
-  const bool has_config = !run.empty() && fs::exists(run / "config.ini", ignored);
-  if (has_config) {
-    write_file_atomically((into / "config.ini").string(), without_training(run / "config.ini"));
-  } else {
-    write_file_atomically((into / "config.ini").string(), own_config(files.config));
-  }
+  if (run.empty() || !fs::exists(run / "config.ini", ignored)) return "";
+  return (run / "config.ini").string();
+}
+
+std::string config_text(const ModelFiles& files, const ModelConfig& model) {
+  const std::string of_run = run_config_of(files.path);
+  if (of_run.empty()) return own_config(model);
+  const bool is_same = model == files.config;
+  const auto is_of_model = [](const std::string& name) { return name == "model" || name == "moe"; };
+  const std::string others = sections_of(read_text_file(of_run), [&](const std::string& name) {
+    // Weights that are codes are trained through nothing, and nothing is taken from them or taught to
+    // them.
+    return name != "qat" && name != "prune" && name != "distill" && (is_same || !is_of_model(name));
+  });
+  return is_same ? others : sections_of(own_config(model), is_of_model) + others;
+}
+
+void write_own_directory(const ModelFiles& files, const ModelConfig& model, const std::string& directory) {
+  const fs::path into = directory;
+  write_file_atomically((into / "config.ini").string(), config_text(files, model));
   if (!files.tokenizer.empty()) {
     const fs::path tokenizer = files.tokenizer;
     if (tokenizer.filename() == "tokenizer.json") {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "launch/compress/cut_amounts.h"
 #include "launch/compress/matrix_plans.h"
 #include "launch/report/number_text.h"
 #include "models/cost/model_size.h"
@@ -75,6 +76,50 @@ double seconds_of_widths(const ModelConfig& config, const QuantizeStep& step, co
   return passes * static_cast<double>(tokens) * load.forward_seconds_per_token;
 }
 
+/// A step that prunes, as one that rounds and takes as long: SparseGPT is GPTQ with masks, Wanda needs no
+/// more than the diagonal of the sums that are made.
+QuantizeStep as_rounding(const PruneStep& prune) {
+  QuantizeStep step;
+  step.sequential = prune.sequential;
+  if (prune.options.method == PruneMethod::sparsegpt) step.rounding.method = RoundingMethod::gptq;
+  if (prune.options.method == PruneMethod::wanda) step.rounding.clips = true;
+  return step;
+}
+
+/// Adds up what steps take.
+struct StepCosts {
+  double flops_per_second = 0;
+  const WorkLoad& load;
+  int64_t bytes_of_models = 0;  ///< that are held at once
+  Prediction& prediction;
+
+  double forward_seconds(const ModelConfig& config) const {
+    return forward_flops_per_token(config, load.seq_len) / flops_per_second;
+  }
+
+  void add(const ModelConfig& config, const QuantizeStep& step) const {
+    prediction.seconds += seconds_of_widths(config, step, load);
+    if (!needs_samples(step)) return;
+    const auto tokens = static_cast<double>(load.calibration_tokens);
+    const double hessians = tokens * hessian_flops_per_token(config), rounding = rounding_flops(config, step);
+    prediction.hessian_flops = std::max(prediction.hessian_flops, hessians);
+    prediction.rounding_flops = std::max(prediction.rounding_flops, rounding);
+    prediction.seconds += passes_of(step) * tokens * forward_seconds(config) +
+                          (kSlowerSums * hessians + kSlowerRounding * rounding) / flops_per_second;
+    prediction.bytes = std::max(
+        prediction.bytes, bytes_of_models +
+                              most_hessian_bytes(config) * 2 / std::max<int64_t>(1, load.ranks_of_model) +
+                              2 * load.calibration_tokens * config.hidden_size * 4);
+  }
+
+  void add(const ModelConfig& config, const TrainingLoad& training, int64_t weight_bytes) const {
+    const auto tokens = static_cast<double>(training.tokens);
+    prediction.seconds +=
+        tokens * (3 * forward_seconds(config) + (training.has_teacher ? load.forward_seconds_per_token : 0));
+    prediction.bytes = std::max(prediction.bytes, training.bytes + (training.has_teacher ? weight_bytes : 0));
+  }
+};
+
 }  // namespace
 
 double hessian_flops_per_token(const ModelConfig& config) {
@@ -97,34 +142,31 @@ double rounding_flops(const ModelConfig& config, const QuantizeStep& step) {
   return flops;
 }
 
-Prediction predict(const ModelConfig& config, const Recipe& recipe, const WorkLoad& load,
+Prediction predict(const ModelConfig& base, const Recipe& recipe, const WorkLoad& load,
                    int64_t weight_bytes) {
   Prediction prediction;
-  const double flops_per_second =
-      forward_flops_per_token(config, load.seq_len) / std::max(load.forward_seconds_per_token, 1e-12);
-  const auto tokens = static_cast<double>(load.calibration_tokens);
-  const double measuring = 2 * static_cast<double>(load.evaluation_tokens) * load.forward_seconds_per_token +
-                           3 * static_cast<double>(load.decode_tokens) * load.decode_seconds_per_token;
-  bool has_hessians = false;
-  prediction.seconds = measuring;  // of the base
-  for (const RecipeStep& step : recipe.steps) {
-    prediction.seconds += measuring;
-    if (step.kind != StepKind::quantize) continue;
-    prediction.seconds += seconds_of_widths(config, step.quantize, load);
-    if (!needs_samples(step.quantize)) continue;
-    has_hessians = true;
-    const double hessians = tokens * hessian_flops_per_token(config),
-                 rounding = rounding_flops(config, step.quantize);
-    prediction.hessian_flops = hessians;
-    prediction.rounding_flops = std::max(prediction.rounding_flops, rounding);
-    prediction.seconds += passes_of(step.quantize) * tokens * load.forward_seconds_per_token +
-                          (kSlowerSums * hessians + kSlowerRounding * rounding) / flops_per_second;
-  }
-  // The base, and what is quantized in its place; the last one's file is read back beside them.
+  const double base_flops = forward_flops_per_token(base, load.seq_len),
+               flops_per_second = base_flops / std::max(load.forward_seconds_per_token, 1e-12),
+               measuring_base = static_cast<double>(load.evaluation_tokens) * load.forward_seconds_per_token,
+               decoding = 3 * static_cast<double>(load.decode_tokens) * load.decode_seconds_per_token;
+  const StepCosts costs{flops_per_second, load, 3 * weight_bytes, prediction};
+  prediction.seconds = 2 * measuring_base + decoding;  // of the base
+  // The base, and what is made in its place; the last one's file is read back beside them.
   prediction.bytes = 3 * weight_bytes;
-  if (has_hessians) {
-    prediction.bytes += most_hessian_bytes(config) * 2 / std::max<int64_t>(1, load.ranks_of_model);
-    prediction.bytes += 2 * load.calibration_tokens * config.hidden_size * 4;
+  ModelConfig config = base;
+  for (size_t i = 0; i < recipe.steps.size(); ++i) {
+    const RecipeStep& step = recipe.steps[i];
+    if (step.kind == StepKind::cut) {
+      prediction.seconds += static_cast<double>(load.calibration_tokens) * costs.forward_seconds(config);
+      config = planned_config(config, numbers_of(step.cut, config));
+    }
+    prediction.seconds += measuring_base +
+                          static_cast<double>(load.evaluation_tokens) * costs.forward_seconds(config) +
+                          decoding;
+    if (step.kind == StepKind::quantize) costs.add(config, step.quantize);
+    if (step.kind == StepKind::prune) costs.add(config, as_rounding(step.prune));
+    if (const auto training = load.trainings.find(i); training != load.trainings.end())
+      costs.add(config, training->second, weight_bytes);
   }
   return prediction;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "launch/compress/recipe.h"
@@ -9,15 +10,23 @@
 
 namespace trireme::launch {
 
+/// Of a step that trains.
+struct TrainingLoad {
+  int64_t tokens = 0;  ///< of a replica
+  bool has_teacher = false;
+  int64_t bytes = 0;  ///< of a rank, the teacher apart
+};
+
 /// How much there is to do, and how fast the model goes.
 struct WorkLoad {
   int64_t calibration_tokens = 0;  ///< of a replica
   int64_t seq_len = 0;             ///< of samples
   int64_t evaluation_tokens = 0;
   int64_t decode_tokens = 0;
-  int64_t ranks_of_model = 1;            ///< that a replica is divided among
-  double forward_seconds_per_token = 0;  ///< of the base, measured
-  double decode_seconds_per_token = 0;   ///< likewise
+  int64_t ranks_of_model = 1;                     ///< that a replica is divided among
+  double forward_seconds_per_token = 0;           ///< of the base, measured
+  double decode_seconds_per_token = 0;            ///< likewise
+  std::map<size_t, TrainingLoad> trainings = {};  ///< by the places of steps
 };
 
 struct Prediction {
@@ -34,7 +43,8 @@ double hessian_flops_per_token(const ModelConfig& config);
 /// of n^2 a row.
 double rounding_flops(const ModelConfig& config, const QuantizeStep& step);
 
-/// `weight_bytes`: of the base on this rank.
+/// Training takes three times the forward pass of the model as it is then, and a teacher the base's once
+/// more. `weight_bytes`: of the base on this rank.
 Prediction predict(const ModelConfig& config, const Recipe& recipe, const WorkLoad& load,
                    int64_t weight_bytes);
 

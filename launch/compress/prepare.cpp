@@ -5,7 +5,9 @@
 
 #include <fmt/ranges.h>
 
+#include "launch/compress/block_files.h"
 #include "launch/compress/compression.h"
+#include "launch/compress/cut_amounts.h"
 #include "launch/compress/matrix_plans.h"
 #include "launch/evaluate/trained_samples.h"
 #include "models/cost/model_size.h"
@@ -26,6 +28,33 @@ constexpr int64_t kDefaultSeqLen = 512;
 int64_t chosen_seq_len(int64_t asked, const char* option, int64_t otherwise, int64_t longest) {
   if (asked > longest) throw_usage("--{} {}: the model has positions for {} tokens", option, asked, longest);
   return asked > 0 ? asked : std::min(otherwise, longest);
+}
+
+[[noreturn]] void refuse_step(const RecipeStep& step, const std::vector<std::string>& errors) {
+  throw_usage("step {}: {}", step.name, fmt::join(errors, "\n"));
+}
+
+/// What is wrong with the steps for this model, before any of them is made.
+void check_recipe(const Compression& c) {
+  const Recipe& recipe = c.arguments.recipe;
+  ModelConfig config = c.files.config;
+  std::shared_ptr<const WeightSource> source = c.source;
+  bool is_quantized = false;
+  for (const RecipeStep& step : recipe.steps) {
+    if (step.kind == StepKind::cut) {
+      config = fitting(planned_config(config, numbers_of(step.cut, config)), c.arguments.model);
+      source = values_of(source);
+    } else if (step.kind == StepKind::prune) {
+      if (const auto errors = errors_of(step.prune, config); !errors.empty()) refuse_step(step, errors);
+      source = values_of(source);
+    } else if (step.kind == StepKind::quantize && !is_quantized) {
+      if (const auto errors = errors_of(step.quantize, config, *source); !errors.empty())
+        refuse_step(step, errors);
+      is_quantized = true;  // the next one's depend on what this one leaves
+    }
+  }
+  const std::vector<std::string> errors = export_errors(recipe, config, *source);
+  if (!errors.empty()) throw_usage("{}", fmt::join(errors, "\n"));
 }
 
 }  // namespace
@@ -66,22 +95,26 @@ WorkLoad measure_rates(Compression& c, int64_t seq_len) {
   return load;
 }
 
+std::shared_ptr<const WeightSource> base_weights(const Compression& c) {
+  ModelConfig config = c.files.config;
+  config.quantization = c.quantization;
+  // Of a training through quantization, what it trained: codes.
+  return trained_codes(open_weights(find_weights(c.files.path), config), c.quantization);
+}
+
+void load_base(Compression& c) {
+  c.base = std::make_unique<InferenceModel>(c.ctx, c.world, *base_weights(c), c.files.config,
+                                            c.model_options(ops::Activations::exact));
+}
+
 void read_model(Compression& c) {
   together(c.world, [&] {
     check_out(without_slash(c.arguments.out));
     c.files = find_model_files(c.arguments.model.path, c.arguments.model.tokenizer);
-    // Of a training through quantization, what it trained: codes.
-    c.source =
-        trained_codes(open_weights(find_weights(c.files.path), c.files.config), c.files.config.quantization);
+    c.quantization = c.files.config.quantization;
     c.files.config.quantization = {};
-    for (const RecipeStep& step : c.arguments.recipe.steps) {
-      if (step.kind != StepKind::quantize) continue;
-      const std::vector<std::string> errors = errors_of(step.quantize, c.files.config, *c.source);
-      if (!errors.empty()) throw_usage("step {}: {}", step.name, fmt::join(errors, "\n"));
-      break;  // the next one's depend on what this one leaves
-    }
-    const std::vector<std::string> errors = export_errors(c.arguments.recipe, c.files.config, *c.source);
-    if (!errors.empty()) throw_usage("{}", fmt::join(errors, "\n"));
+    c.source = base_weights(c);
+    check_recipe(c);
   });
   c.config = fitting(c.files.config, c.arguments.model);
 }
@@ -102,8 +135,7 @@ int64_t prepare_texts(Compression& c) {
   if (a.measuring.decode_tokens > 0) c.measuring.decode_tokens = a.measuring.decode_tokens;
   c.texts = find_texts(c.world, a, c.files);
   if (!c.texts.note.empty()) c.say("note: " + c.texts.note);
-  c.base = std::make_unique<InferenceModel>(c.ctx, c.world, *c.source, c.config,
-                                            c.model_options(ops::Activations::exact));
+  load_base(c);
   if (c.texts.is_empty()) {
     c.say("no text is named (--calibration.text): the model writes its own, which takes a while");
     const std::vector<int32_t> asked = std::move(c.texts.evaluation);

@@ -63,7 +63,8 @@ class RecipeReader {
       }
     }
     if (recipe.steps.empty()) errors_.push_back(file_ + ": no step: a recipe has at least one [step NAME]");
-    check_order(recipe);
+    for (const std::string& error : order_errors(recipe))
+      errors_.push_back(fmt::format("{}: {}", file_, error));
     if (!errors_.empty()) throw_bad_input("{}", fmt::join(errors_, "\n"));
     return recipe;
   }
@@ -124,7 +125,7 @@ class RecipeReader {
     StepDraft draft;
     draft.step.name = section.name.substr(std::min<size_t>(5, section.name.size()));
     std::vector<PlainOption> keys = method_keys(draft);
-    for (const auto& more : {gate_keys(draft.step.gate), recipe_only_keys(draft)})
+    for (const auto& more : {prune_keys(draft), gate_keys(draft.step.gate), recipe_only_keys(draft)})
       keys.insert(keys.end(), more.begin(), more.end());
     Section own = section;
     take_train_options(own, draft, keys);
@@ -135,28 +136,17 @@ class RecipeReader {
 
   /// Of a section of training, keys with a dot that are none of the step's own are options of train.
   static void take_train_options(Section& section, StepDraft& draft, std::span<const PlainOption> keys) {
-    const auto is_qat = [](const Setting& s) { return s.key == "method" && s.text == "qat"; };
-    if (std::ranges::none_of(section.keys, is_qat)) return;
+    const auto trains = [](const Setting& s) {
+      return s.key == "method" && (s.text == "qat" || s.text == "train" || s.text == "distill");
+    };
+    if (std::ranges::none_of(section.keys, trains)) return;
     std::erase_if(section.keys, [&](const Setting& s) {
       const bool is_own = std::ranges::find(keys, s.key, &PlainOption::name) != keys.end();
       if (is_own || s.key.find('.') == std::string::npos) return false;
-      draft.step.qat.train_options.push_back(fmt::format("--{}={}", s.key, s.text.value_or("on")));
+      for (auto* options : {&draft.step.qat.train_options, &draft.step.train.train_options})
+        options->push_back(fmt::format("--{}={}", s.key, s.text.value_or("on")));
       return true;
     });
-  }
-
-  void check_order(const Recipe& recipe) {
-    bool is_quantized = false;
-    for (const RecipeStep& step : recipe.steps) {
-      if (step.kind != StepKind::quantize && !is_quantized)
-        errors_.push_back(
-            fmt::format("{}: [step {}] comes before any step that quantizes", file_, step.name));
-      is_quantized |= step.kind == StepKind::quantize;
-    }
-    const auto is_export = [](const RecipeStep& step) { return step.kind == StepKind::export_model; };
-    const auto first = std::ranges::find_if(recipe.steps, is_export);
-    if (!std::all_of(first, recipe.steps.end(), is_export))
-      errors_.push_back(file_ + ": steps that export come last");
   }
 
   std::string file_;
@@ -174,42 +164,6 @@ Recipe read_recipe(const std::string& file) { return parse_recipe(read_text_file
 
 Recipe named_recipe(std::string_view name) {
   return parse_recipe(named_recipe_text(name), std::string(name));
-}
-
-std::string describe(const RecipeStep& step) {
-  if (step.kind == StepKind::qat) return fmt::format("training through it, {} steps", step.qat.steps);
-  if (step.kind == StepKind::export_model)
-    return "export to " + step.exported.format +
-           (step.exported.type.empty() ? "" : " (" + step.exported.type + ")");
-  const QuantizeStep& q = step.quantize;
-  std::string text = q.scaling == InputScaling::awq            ? "awq, "
-                     : q.scaling == InputScaling::smooth_quant ? "smoothquant, "
-                                                               : "";
-  text += q.rounding.method == RoundingMethod::gptq ? "gptq: " : "nearest: ";
-  if (q.widths.empty()) {
-    text += ops::to_string(q.rounding.spec);
-  } else {
-    for (size_t i = 0; i < q.widths.size(); ++i) text += (i == 0 ? "" : " or ") + ops::to_string(q.widths[i]);
-  }
-  if (q.embedding) text += "; token table " + ops::to_string(*q.embedding);
-  if (q.head) text += "; head " + ops::to_string(*q.head);
-  if (!q.skip.empty()) text += fmt::format("; without {}", fmt::join(q.skip, ", "));
-  constexpr const char* kActivations[] = {"exact activations", "activations int8", "activations int8-rows"};
-  return text + "; " + kActivations[static_cast<size_t>(q.activations)];
-}
-
-std::string canonical(const RecipeStep& step) {
-  std::string text = describe(step);
-  if (step.kind == StepKind::qat) return fmt::format("{} {}", text, fmt::join(step.qat.train_options, " "));
-  if (step.kind == StepKind::export_model) return text;
-  const QuantizeStep& q = step.quantize;
-  constexpr const char* kOrders[] = {"as-is", "static-groups", "groups"};
-  text += fmt::format("; order {}, damping {}, clips {}, strength {}, sequential {}",
-                      kOrders[static_cast<size_t>(q.rounding.order)], q.rounding.damping,
-                      q.rounding.clips ? "on" : "off", q.strength, q.sequential ? "on" : "off");
-  if (q.budget_bits) text += fmt::format("; at most {} bits", *q.budget_bits);
-  if (q.budget_damage) text += fmt::format("; damage at most {}", *q.budget_damage);
-  return text;
 }
 
 }  // namespace trireme::launch

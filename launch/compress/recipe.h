@@ -7,12 +7,13 @@
 #include <string_view>
 #include <vector>
 
+#include "models/compress/prune_matrix.h"
 #include "models/compress/quantize_model.h"
 #include "models/formats/quantized/quantized_files.h"
 
 namespace trireme::launch {
 
-enum class StepKind : uint8_t { quantize, qat, export_model };
+enum class StepKind : uint8_t { prune, cut, train, quantize, qat, export_model };
 
 /// Limits on what a step may lose against the base; the chain ends with exit code 8 where one is exceeded.
 struct Gate {
@@ -38,6 +39,36 @@ struct QuantizeStep {
   std::optional<double> budget_damage;  ///< nats a token at most
 };
 
+/// Weights to zero.
+struct PruneStep {
+  PruneOptions options;
+  bool sequential = true;
+  bool is_global = false;         ///< options.sparsity is that of all matrices together, chosen by layer
+  std::vector<std::string> skip;  ///< patterns with *, of names of matrices
+};
+
+/// How many of a kind of units are cut: a part of them goes ("30%"), or a number of them stays ("4").
+/// Neither: all stay.
+struct CutAmount {
+  double part = 0;   ///< in (0, 1)
+  int64_t stay = 0;  ///< of each layer, or of the model
+
+  explicit operator bool() const { return part > 0 || stay > 0; }
+};
+
+/// Units out of the model.
+struct CutStep {
+  CutAmount layers = {}, kv_groups = {}, heads = {}, neurons = {}, experts = {};
+};
+
+/// Training back what a step before it took, with the model as it came as the teacher, or without one. Zeros
+/// of steps before stay zero.
+struct TrainStep {
+  int64_t steps = 0;
+  bool distills = true;
+  std::vector<std::string> train_options;  ///< of trireme train, "--optimizer.lr=1e-4", "--distill.weight=1"
+};
+
 struct QatStep {
   int64_t steps = 0;
   std::vector<std::string> train_options;  ///< of trireme train, "--optimizer.lr=1e-4"
@@ -51,6 +82,9 @@ struct ExportStep {
 struct RecipeStep {
   std::string name;  ///< of its section, [step NAME]
   StepKind kind = StepKind::quantize;
+  PruneStep prune;
+  CutStep cut;
+  TrainStep train;
   QuantizeStep quantize;
   QatStep qat;
   ExportStep exported;
@@ -70,7 +104,7 @@ struct Recipe {
   std::vector<RecipeStep> steps;
 };
 
-/// int8, int4, edge.
+/// int8, int4, edge, small.
 std::vector<std::string> recipe_names();
 /// The text of one of these, as a file would have it; UserError (usage) with these names.
 std::string named_recipe_text(std::string_view name);
@@ -79,6 +113,13 @@ Recipe named_recipe(std::string_view name);
 /// line, section and key, all that is wrong at once.
 Recipe parse_recipe(std::string_view text, const std::string& file);
 Recipe read_recipe(const std::string& file);
+
+/// What is wrong with the order of steps, each sentence with the step's name: units are cut before weights
+/// become zero, and both before anything is quantized; what trains back stands between, training through
+/// formats behind; exports come last. Empty: nothing.
+std::vector<std::string> order_errors(const Recipe& recipe);
+/// Whether a step before `index` makes weights zero.
+bool is_sparse_before(const Recipe& recipe, size_t index);
 
 /// "awq int4 in groups of 64, token table int8": what a step does, in a line.
 std::string describe(const RecipeStep& step);

@@ -1,10 +1,9 @@
 #include "launch/compress/recipe_keys.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 
 #include "launch/cli/plain_choices.h"
+#include "launch/compress/recipe_setters.h"
 #include "launch/compress/step_methods.h"
 
 namespace trireme::launch {
@@ -13,25 +12,6 @@ namespace {
 
 using ops::PackedFormat;
 using option_values::parse_number;
-using SetKey = std::function<std::string(const std::string&)>;
-
-std::vector<std::string> split_at(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(separator, begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
-
-SetKey on_off_into(std::optional<bool>& field) {
-  return [&field](const std::string& text) -> std::string {
-    if (text != "on" && text != "off" && !text.empty()) return "on or off";
-    field = text != "off";
-    return "";
-  };
-}
 
 template <class T>
 SetKey key_number_into(std::optional<T>& field, double least, double most) {
@@ -87,10 +67,17 @@ SetKey widths_into(std::vector<ops::PackedSpec>& field) {
 
 SetKey method_into(std::string& field) {
   return [&field](const std::string& text) -> std::string {
-    std::string names;
-    for (const MethodName& method : kMethods) names += std::string(method.name) + ", ";
-    const bool is_one = std::ranges::any_of(kMethods, [&](const auto& m) { return text == m.name; });
-    if (!is_one && text != "qat" && text != "export") return names + "in recipes qat and export too";
+    std::string names, of_recipes;
+    bool is_one = false;
+    const auto add = [&](std::string& into, const char* name) {
+      into += fmt::format("{}{}", into.empty() ? "" : ", ", name);
+      is_one |= text == name;
+    };
+    for (const MethodName& method : kMethods) add(names, method.name);
+    for (const auto& [name, method] : kPruneMethods) add(names, name);
+    for (const OtherMethod& method : kOtherMethods)
+      add(method.is_of_recipes ? of_recipes : names, method.name);
+    if (!is_one) return fmt::format("{}; in recipes {} too", names, of_recipes);
     field = text;
     return "";
   };
@@ -139,18 +126,12 @@ std::vector<PlainOption> weight_keys(StepDraft& draft) {
 
 }  // namespace
 
-bool StepDraft::has_quantization() const {
-  const QuantizeStep& q = step.quantize;
-  return weights || group || order || damping || strength || is_asymmetric || clips || is_sequential ||
-         activations || q.embedding || q.head || !q.skip.empty() || !q.widths.empty() || q.budget_bits ||
-         q.budget_damage;
-}
-
 std::vector<PlainOption> method_keys(StepDraft& draft) {
   std::vector<PlainOption> keys = {
       {"method", "NAME",
-       "nearest, gptq, awq, smoothquant, awq+gptq or smoothquant+gptq (docs/compression-methods.md)", "gptq",
-       method_into(draft.method)}};
+       "nearest, gptq, awq, smoothquant, awq+gptq or smoothquant+gptq; magnitude, wanda or sparsegpt; cut "
+       "(docs/compression-methods.md)",
+       "gptq", method_into(draft.method)}};
   for (const auto& more : {weight_keys(draft), mixed_keys(draft)})
     keys.insert(keys.end(), more.begin(), more.end());
   keys.insert(
@@ -163,14 +144,15 @@ std::vector<PlainOption> method_keys(StepDraft& draft) {
         one_of<std::optional<ColumnOrder>>(draft.order, {{"as-is", ColumnOrder::as_is},
                                                          {"static-groups", ColumnOrder::static_groups},
                                                          {"groups", ColumnOrder::groups}})},
-       {"damping", "X", "gptq: of the mean of the Hessian's diagonal, added to it; grows where it must",
-        "0.01", key_number_into(draft.damping, 0, 1)},
+       {"damping", "X",
+        "gptq, sparsegpt: of the mean of the Hessian's diagonal, added to it; grows where it must", "0.01",
+        key_number_into(draft.damping, 0, 1)},
        {"clips", "on|off", "scales that clip where the layer's output has the least error then",
         "on with awq, else off", on_off_into(draft.clips)},
        {"strength", "X", "smoothquant: how much of the difficulty goes from activations to weights", "0.5",
         key_number_into(draft.strength, 0, 1)},
-       {"sequential", "on|off", "layers are calibrated on what the quantized ones before them give", "on",
-        on_off_into(draft.is_sequential)}});
+       {"sequential", "on|off", "layers are calibrated on what the quantized or pruned ones before them give",
+        "on", on_off_into(draft.is_sequential)}});
   return keys;
 }
 
@@ -203,11 +185,11 @@ std::vector<PlainOption> calibration_keys(Calibration& c) {
 
 std::vector<PlainOption> recipe_only_keys(StepDraft& draft) {
   return {
-      {"steps", "N", "qat: steps of training", "none",
+      {"steps", "N", "distill, train, qat: steps of training", "none",
        [&draft](const std::string& text) {
          int64_t steps = 0;
          const std::string allowed = whole_into(steps, 1, int64_t{1} << 40)(text);
-         if (allowed.empty()) draft.qat_steps = steps;
+         if (allowed.empty()) draft.training_steps = steps;
          return allowed;
        }},
       {"format", "NAME", "export: compressed-tensors, gptq, awq or gguf", "none",
@@ -225,52 +207,6 @@ std::vector<PlainOption> recipe_only_keys(StepDraft& draft) {
          return "one of q8_0, q4_0, q4_k_m";
        }},
   };
-}
-
-std::optional<ops::PackedSpec> parse_spec(const std::string& text) {
-  const std::vector<std::string> parts = split_at(text, ':');
-  if (text == "fp8") return ops::PackedSpec{.format = PackedFormat::fp8};
-  ops::PackedSpec spec{.group = kDefaultGroup};
-  if (parts[0] == "int8") {
-    spec.format = PackedFormat::int8;
-  } else if (parts[0] == "int4") {
-    spec.format = PackedFormat::int4;
-  } else {
-    return std::nullopt;
-  }
-  for (size_t i = 1; i < parts.size(); ++i) {
-    const auto group = parse_number<int64_t>(parts[i]);
-    if (i == 1 && group && (*group == 0 || *group == 32 || *group == 64 || *group == 128)) {
-      spec.group = *group;
-    } else if (i + 1 == parts.size() && parts[i] == "asymmetric") {
-      spec.symmetric = false;
-    } else {
-      return std::nullopt;
-    }
-  }
-  return spec;
-}
-
-std::string spec_text(const ops::PackedSpec& spec) {
-  if (spec.format == PackedFormat::fp8) return "fp8";
-  return fmt::format("{}:{}{}", spec.format == PackedFormat::int8 ? "int8" : "int4", spec.group,
-                     spec.symmetric ? "" : ":asymmetric");
-}
-
-std::optional<double> parse_part(std::string text) {
-  if (text.starts_with('+')) text.erase(0, 1);
-  const bool is_percent = text.ends_with('%');
-  if (is_percent) text.pop_back();
-  double divisor = is_percent ? 100 : 1;
-  if (const size_t slash = text.find('/'); slash != std::string::npos && !is_percent) {
-    const auto below = parse_number<double>(text.substr(slash + 1));
-    if (!below || !(*below > 0)) return std::nullopt;
-    divisor = *below;
-    text.resize(slash);
-  }
-  const auto number = parse_number<double>(text);
-  if (!number || !std::isfinite(*number)) return std::nullopt;
-  return *number / divisor;
 }
 
 }  // namespace trireme::launch

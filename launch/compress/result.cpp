@@ -126,7 +126,7 @@ void write_result(Compression& c) {
     if (!c.is_first()) return;
     fs::remove_all(directory);  // of an attempt that was interrupted here
     fs::create_directory(directory);
-    write_own_directory(c.files, directory);
+    write_own_directory(c.files, c.config, directory);
     fs::copy_file(c.work.step_file(num_made - 1), directory + "/model.safetensors");
   });
   c.state.steps.resize(num_made);

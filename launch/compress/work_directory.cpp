@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <limits>
 
 #include <fmt/ranges.h>
 
@@ -35,6 +36,38 @@ MatrixOutcome outcome_of(const nlohmann::json& json, const std::string& where) {
 
 }  // namespace
 
+namespace {
+
+nlohmann::ordered_json json_of(const std::vector<TrainedStep>& training) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const TrainedStep& at : training) {
+    nlohmann::ordered_json json = {{"step", at.step}};
+    if (std::isfinite(at.loss)) json["loss"] = at.loss;
+    if (std::isfinite(at.valid_loss)) json["val_loss"] = at.valid_loss;
+    list.push_back(std::move(json));
+  }
+  return list;
+}
+
+void read_more(const nlohmann::json& json, const std::string& where, StepRecord& record) {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  if (json.contains("cut")) record.cut = cut_outcome_of(json["cut"], where);
+  if (json.contains("zeros") && json["zeros"].is_object()) {
+    for (const auto& [name, share] : json["zeros"].items())
+      record.zeros[name] = share.is_number() ? share.get<double>() : 0;
+  }
+  if (!json.contains("training") || !json["training"].is_array()) return;
+  for (const nlohmann::json& at : json["training"]) {
+    const int64_t step = json_index(json_member(at, "step", where), INT64_MAX, "step", where);
+    record.training.push_back(
+        {.step = step,
+         .loss = at.contains("loss") ? member_number(at, "loss", where) : kNaN,
+         .valid_loss = at.contains("val_loss") ? member_number(at, "val_loss", where) : kNaN});
+  }
+}
+
+}  // namespace
+
 nlohmann::ordered_json json_of(const MatrixOutcome& outcome) {
   const RoundingReport& report = outcome.report;
   return {{"name", outcome.name},      {"what", outcome.what},
@@ -49,6 +82,9 @@ nlohmann::ordered_json json_of(const WorkState& state) {
     nlohmann::ordered_json json = {{"figures", json_of(step.figures)},
                                    {"matrices", nlohmann::ordered_json::array()}};
     for (const MatrixOutcome& outcome : step.outcomes) json["matrices"].push_back(json_of(outcome));
+    if (step.cut) json["cut"] = json_of(*step.cut);
+    if (!step.zeros.empty()) json["zeros"] = step.zeros;
+    if (!step.training.empty()) json["training"] = json_of(step.training);
     steps.push_back(std::move(json));
   }
   nlohmann::ordered_json json;
@@ -70,6 +106,7 @@ WorkState state_of(const nlohmann::json& json, const std::string& where) {
     record.figures = figures_of(json_member(step, "figures", where));
     for (const nlohmann::json& outcome : json_member(step, "matrices", where))
       record.outcomes.push_back(outcome_of(outcome, where));
+    read_more(step, where, record);
     state.steps.push_back(std::move(record));
   }
   return state;

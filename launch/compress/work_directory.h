@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "launch/compress/cut_outcome.h"
 #include "launch/compress/gates.h"
 #include "models/compress/quantize_model.h"
 #include "runtime/io/files/directory_lock.h"
@@ -18,10 +19,19 @@ namespace trireme::launch {
 /// What an attempt is of, by names for people: "recipe", "model", "--calibration.text", ...
 using WorkIdentity = std::map<std::string, std::string>;
 
+/// A step of training, or an evaluation between two (loss NaN).
+struct TrainedStep {
+  int64_t step = 0;
+  double loss = 0, valid_loss = 0;  ///< NaN: not measured
+};
+
 /// A step that is done.
 struct StepRecord {
   StepFigures figures;
-  std::vector<MatrixOutcome> outcomes;  ///< of steps that quantize
+  std::vector<MatrixOutcome> outcomes = {};  ///< of steps that quantize or prune
+  std::optional<CutOutcome> cut = {};
+  std::map<std::string, double> zeros = {};  ///< share of each matrix, where a step made some
+  std::vector<TrainedStep> training = {};
 };
 
 struct WorkState {
@@ -58,7 +68,7 @@ class WorkDirectory {
   void make_step_directory(size_t step) const;
   std::string step_file(size_t step) const;
   /// Of a training.
-  std::string run_directory(size_t step) const { return fmt::format("{}/qat-{}", path_, step + 1); }
+  std::string run_directory(size_t step) const { return fmt::format("{}/train-{}", path_, step + 1); }
   /// Where the result is put together.
   std::string result() const { return path_ + "/result"; }
 

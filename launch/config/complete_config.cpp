@@ -8,6 +8,8 @@
 #include <fmt/ranges.h>
 
 #include "launch/config/attention_choice.h"
+#include "launch/config/check_prune.h"
+#include "launch/config/distill_errors.h"
 #include "launch/config/optimizer_choice.h"
 #include "models/config/nearest_layouts.h"
 #include "models/config/validate.h"
@@ -230,8 +232,9 @@ BatchSpec batch_of(const RunConfig& config) {
   return {config.train.micro_batch, config.train.seq_len, config.train.global_batch};
 }
 
-std::vector<std::string> complete(RunConfig& config, const std::set<std::string>& given, int world_size,
+std::vector<std::string> complete(RunConfig& config, const std::set<std::string>& given, int num_ranks,
                                   bool needs_data) {
+  const int world_size = student_ranks(config, num_ranks);
   complete_model(config.model, given, config.train.seq_len);
   if (config.train.seq_len == 0) config.train.seq_len = default_seq_len(config.model);
   const RunConfig asked = config;
@@ -256,12 +259,17 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
   if (model_is_sound) {
     const Errors of_optimizer = optimizer_errors(config);
     errors.insert(errors.end(), of_optimizer.begin(), of_optimizer.end());
+    if (of_optimizer.empty()) {
+      const Errors of_pruning = prune_errors(config);
+      errors.insert(errors.end(), of_pruning.begin(), of_pruning.end());
+    }
   }
   if (needs_data) check_data(config, errors);
-  check_backend(config, world_size, errors);
+  check_backend(config, num_ranks, errors);
   if (model_is_sound) check_attention(config, errors);
   check_graph(config, world_size, errors);
   check_profile(config, errors);
+  complete_distillation(config, given, num_ranks, errors);
   return errors;
 }
 

@@ -9,13 +9,16 @@
 
 #include "launch/config/run_kinds.h"
 #include "launch/config/step_range.h"
+#include "models/config/distill_config.h"
 #include "models/config/loss_config.h"
 #include "models/config/model_config.h"
+#include "models/cost/teacher_memory.h"
 #include "parallel/optimizer/loss_scaler.h"
 #include "parallel/optimizer/lr_schedule.h"
 #include "parallel/plan/parallel_plan.h"
 #include "parallel/plan/parameter_rules.h"
 #include "parallel/plan/recomputation.h"
+#include "parallel/pruning/prune_config.h"
 #include "parallel/training/nonfinite_policy.h"
 #include "runtime/device/device.h"
 #include "runtime/device/op_settings.h"
@@ -68,6 +71,24 @@ struct QatConfig {
   int64_t start_step = 0;  ///< steps before it
 
   friend bool operator==(const QatConfig&, const QatConfig&) = default;
+};
+
+/// A teacher beside the model that is trained: `trireme train --distill.*`.
+struct DistillChoice {
+  std::string teacher;  ///< what InferenceModel reads, or a directory of teacher's tokens; empty: none
+  DistillConfig loss;
+  /// Ranks beside those of the layout, the last of the job, that have the teacher; 0: it is on the same
+  /// ranks.
+  int ranks = 0;
+  int tensor = 1, pipeline = 1, expert = 1;  ///< the teacher's layout; the rest of its ranks are replicas
+  DType precision = DType::f32;              ///< of the teacher's passes
+  std::string weights;                       ///< how the teacher's matrices are held, as --weights says
+  /// Predicted, of a rank of the student; known once the teacher's files are, and no option.
+  TeacherMemory memory = {};
+
+  explicit operator bool() const { return !teacher.empty(); }
+
+  friend bool operator==(const DistillChoice&, const DistillChoice&) = default;
 };
 
 /// The initial weights.
@@ -162,6 +183,8 @@ struct RunConfig {
   DataConfig data;
   TrainConfig train;
   QatConfig qat;
+  PruneConfig prune;
+  DistillChoice distill;
   LossConfig loss;
   OptimizerConfig optimizer;
   ParallelPlan parallel;

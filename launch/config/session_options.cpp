@@ -28,6 +28,7 @@ SessionOptions session_options(const RunConfig& c) {
                        .seed = c.train.seed};
   options.step.clip = c.optimizer.clip;
   options.step.check = c.train.check;
+  options.step.prune = c.prune;
   options.step.seed = c.train.seed;
   options.step.use_graph = c.run.cuda_graph;
   return options;

@@ -14,6 +14,7 @@
 #include "models/formats/mapped_weights.h"
 #include "models/formats/quantized/own_quantization.h"
 #include "models/formats/quantized/quantized_files.h"
+#include "models/formats/quantized/stored_sparse.h"
 #include "models/spec/describe.h"
 #include "parallel/checkpoint/format/checkpoint_directory.h"
 #include "parallel/checkpoint/state_slices.h"
@@ -115,12 +116,22 @@ void open_quantized_of_run(ExportedModel& model, const SafetensorsReader& file) 
   read_from(model, source);
 }
 
+/// Values of which some are without their zeros.
+void open_sparse_of_run(ExportedModel& model, const SafetensorsReader& file) {
+  model.config.vocab_size = token_table_rows(file).value_or(model.config.vocab_size);
+  const std::shared_ptr<const WeightSource> source = open_quantized(model.path, model.config);
+  check_weights(model, source->kinds());
+  read_from(model, source);
+}
+
 void open_weights_of_run(ExportedModel& model, const fs::path& run) {
   const auto file = std::make_shared<const SafetensorsReader>((run / "model.safetensors").string());
   model.path = file->path();
   model.config = model_of_ini((run / "config.ini").string());
   const auto quantization = read_own_quantization(*file);
   if (quantization && !quantization->matrices.empty()) return open_quantized_of_run(model, *file);
+  if (quantization && !sparse_modules(file->tensors(), file->path()).empty())
+    return open_sparse_of_run(model, *file);
   StoredKinds kinds;
   for (const auto& [name, tensor] : file->tensors()) kinds.insert({name, {tensor.shape, tensor.dtype}});
   check_weights(model, kinds);

@@ -25,6 +25,7 @@ struct InferenceArguments {
 
   // As given.
   std::optional<ops::PackedFormat> weights;
+  bool are_sparse = false;  ///< "bf16:sparse"
   std::optional<int64_t> group;
   bool is_asymmetric = false;
   std::optional<ops::Activations> activations;

@@ -72,7 +72,8 @@ std::string memory_advice(const RunConfig& config, int threads_per_rank, int64_t
   for (const Change& change : changes_of(config)) {
     RunConfig changed = config;
     change.apply(changed);
-    if (!complete(changed, {}, config.parallel.world_size(), false).empty()) continue;
+    const int ranks = config.parallel.world_size() + config.distill.ranks;
+    if (!complete(changed, {}, ranks, false).empty()) continue;
     const int64_t bytes = predict(changed);
     if (bytes < now) offers.push_back({capacity > 0 && bytes > capacity, bytes, change.option});
   }

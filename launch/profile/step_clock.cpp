@@ -162,7 +162,7 @@ void StepClock::enter(Activity activity) {
 void StepClock::entered(const CallSite& site) {
   const Phase phase = site.phase;
   if (!follows_) return;
-  if (phase == Phase::forward || phase == Phase::backward) {
+  if (phase == Phase::forward || phase == Phase::backward || phase == Phase::teacher) {
     enter(Activity::passes);
   } else if (phase == Phase::update || (phase == Phase::reduction && sees_inside_)) {
     enter(Activity::optimizer);

@@ -189,6 +189,33 @@ std::string quantization_text(const RunConfig& config) {
   return text;
 }
 
+std::string prune_text(const PruneConfig& p) {
+  constexpr const char* kUnits[] = {"weights", "neurons", "query heads", "key-value heads"};
+  if (!p) return "";
+  std::string text;
+  if (p.is_scheduled()) {
+    const std::string part =
+        p.of > 0 ? fmt::format("{} of every {} inputs", p.zeros, p.of)
+                 : fmt::format("{:g} % of the {}", 100 * p.sparsity, kUnits[static_cast<size_t>(p.unit)]);
+    const char* among = p.budget == PruneBudget::global   ? "the model"
+                        : p.budget == PruneBudget::output ? "each output"
+                        : p.unit == PruneUnit::weight     ? "each matrix"
+                                                          : "each part of a block";
+    const std::string when = p.start_step == p.end_step ? fmt::format("at once after {} updates", p.end_step)
+                                                        : fmt::format("from update {} to {}, every {}",
+                                                                      p.start_step, p.end_step, p.every);
+    text = fmt::format("{} of {}, {}", part, among, when);
+  }
+  if (p.keeps_zeros) text += text.empty() ? "zeros stay zero" : "; zeros stay zero";
+  if (!p.skip.empty()) text += fmt::format("; not {}", fmt::join(p.skip, ", "));
+  return text;
+}
+
+// Before its files are read its name alone is known.
+std::string teacher_text(const RunConfig& config, const RunPlace& place) {
+  return place.teacher.empty() ? config.distill.teacher : place.teacher;
+}
+
 }  // namespace
 
 std::string layout_line(const RunConfig& config) {
@@ -254,8 +281,9 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
          line("compute", compute_text(config, place)) + line("attention", place.attention) +
          line("recompute", recompute_text(config)) + line("model", model_line(config.model)) +
          line("weights", weights_text(config.start)) + size_lines(config, place.threads_per_rank) +
-         line("quantized", quantization_text(config)) + line("data", data_text(config)) +
-         line("tokens", place.tokens) + line("batch", batch_line(config)) +
+         line("quantized", quantization_text(config)) + line("pruned", prune_text(config.prune)) +
+         line("data", data_text(config)) + line("tokens", place.tokens) +
+         line("teacher", teacher_text(config, place)) + line("batch", batch_line(config)) +
          line("loss", loss_text(config.loss)) + line("optimizer", optimizer_text(config)) +
          line("files", place.run_directory);
 }

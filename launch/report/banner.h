@@ -24,6 +24,7 @@ struct RunPlace {
   std::string run_directory;
   std::string attention = {};  ///< attention_text(), of a GPU
   std::string tokens = {};     ///< TrainingData::description
+  std::string teacher = {};    ///< teacher_text(), of a distillation
 };
 
 /// "fp32", "bf16" or "fp16".

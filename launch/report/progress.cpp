@@ -37,6 +37,7 @@ std::vector<Field> step_fields(const StepMetrics& m, int64_t total_steps, double
       {"eta " + short_duration(eta_seconds), 3}};
   constexpr int kUnusual = 4;
   if (m.objective) fields.push_back({fmt::format("objective {:.4f}", *m.objective), 4});
+  if (m.zeros) fields.push_back({fmt::format("zeros {:.1f}%", 100 * *m.zeros), 5});
   if (!m.routers.empty()) fields.push_back({load_field(m.routers), 6});
   if (m.breakdown) {
     if (std::string waits = wait_field(*m.breakdown); !waits.empty()) fields.push_back({std::move(waits), 8});

@@ -44,9 +44,10 @@ struct StepMetrics {
   int64_t reserved_bytes = 0;  ///< and of those taken from its device for them
   /// Of the log window that ends here: the peak in each category, the largest of all ranks.
   std::optional<std::array<int64_t, kNumMemoryCategories>> memory = std::nullopt;
-  double loss_scale = 1;  ///< of this step
-  bool skipped = false;   ///< its loss or gradients were not finite: nothing was updated
-  int64_t skips = 0;      ///< steps skipped since the start of training
+  double loss_scale = 1;                       ///< of this step
+  std::optional<double> zeros = std::nullopt;  ///< part of the prunable weights that is zero for good
+  bool skipped = false;                        ///< its loss or gradients were not finite: nothing was updated
+  int64_t skips = 0;                           ///< steps skipped since the start of training
   // Standard deviations from the mean of the steps before, where known.
   std::optional<double> loss_z = std::nullopt, grad_norm_z = std::nullopt;
   std::vector<RouterMetrics> routers = {};  ///< by layer; empty without experts

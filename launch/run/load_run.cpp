@@ -32,7 +32,8 @@ RunConfig load_run(const std::string& directory, std::span<const std::string> ar
   }
   const std::string config_ini = (folder / "config.ini").string();
   // What it began with may be gone or another by now.
-  std::vector<std::string> all = {"--config", config_ini, "--parallel.data", "0", "--model.init-from", ""};
+  std::vector<std::string> all = {"--config",          config_ini, "--parallel.data",   "0",
+                                  "--model.init-from", "",         "--distill.teacher", ""};
   if (!has_schedule_file(config_ini)) all.insert(all.end(), {"--train.global-batch", "0"});
   all.insert(all.end(), arguments.begin(), arguments.end());
   const ArgumentRules rules{

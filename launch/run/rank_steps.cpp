@@ -30,6 +30,11 @@ StepInFlight Trainer::begin_step(int64_t step) {
   if (trace_) trace_->begin_data_wait();
   auto micro_batches = batches_->next(config_.accumulation());
   if (trace_) trace_->end_data_wait();
+  if (job_.orders != nullptr) {
+    const int64_t now = micro_batches.front().first_sample, batch = config_.train.global_batch;
+    job_.orders->step(now, step + 1 < config_.train.steps ? now + batch : -1);
+  }
+  if (teacher_) teacher_->attach(micro_batches);
   Communicator& experts = session_->parallel().experts();
   const int64_t bytes_before = experts.bytes_exchanged();
   StepMetrics m;
@@ -67,7 +72,7 @@ StepMetrics Trainer::end_step(StepInFlight in_flight) {
   m.loss = totals.mean_loss();
   m.aux_loss = totals.mean_of(totals.aux_loss_sum);
   m.router_z_loss = totals.mean_of(totals.z_loss_sum);
-  if (config_.loss.adds_terms()) m.objective = totals.mean_objective();
+  if (config_.loss.adds_terms() || config_.distill) m.objective = totals.mean_objective();
   m.grad_norm = in_flight.numbers.gradient_norm();
   m.loss_scale = totals.loss_scale;
   m.skipped = !std::isfinite(m.grad_norm);
@@ -79,6 +84,7 @@ StepMetrics Trainer::end_step(StepInFlight in_flight) {
     m.loss_z = loss_z_.push(m.loss);
     m.grad_norm_z = grad_norm_z_.push(m.grad_norm);
   }
+  if (const Pruner* pruner = session_->step().pruner()) m.zeros = pruner->part_zero();
   steps_done_ = m.step;
   m.skips = loss_scaler_.state().skips;
   tokens_seen_ += config_.tokens_per_step();

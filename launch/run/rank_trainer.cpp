@@ -21,6 +21,7 @@
 #include "models/cost/model_size.h"
 #include "models/formats/open_weights.h"
 #include "models/formats/source_folder.h"
+#include "models/layers/distillation.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
 #include "runtime/device/cpu/cpu_device.h"
@@ -42,7 +43,8 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
       runs_ahead_(!job.is_stepped && can_run_ahead()),
       quantizes_(config.qat.start_step == 0) {
   count_restart();
-  data_ = load_training_data(ctx_, world_, config_.data, config_.model.vocab_size);
+  if (job_.orders != nullptr) job_.orders->begin();
+  data_ = load_training_data(ctx_, job_.all(), config_.data, config_.model.vocab_size);
   config_.model.vocab_size = data_.vocab_size;
   reader_.emplace(data_.train, training_order(config_, data_), data_.vocab_size, data_.end_of_text);
   if (data_.validation)
@@ -50,13 +52,18 @@ Trainer::Trainer(const RunConfig& config, std::string_view config_ini, const Job
                         data_.end_of_text);
   if (data_.tokenizer)
     config_.train.sample_prompt = usable_prompt(config_.train, *data_.tokenizer, prompt_note_);
+  find_teacher();
   check_memory();
   if (!config_.start.file.empty() && !starts_fresh()) config_.start = {};
   if (!config_.start.file.empty())
     check_tokenizer_of_weights(data_, file_of(find_weights(config_.start.file)));
-  session_.emplace(ctx_, world_, config_.parallel, config_.model, session_options(config_));
+  SessionOptions options = session_options(config_);
+  if (config_.distill)
+    options.objective = std::make_shared<const Distillation>(config_.loss, config_.distill.loss);
+  session_.emplace(ctx_, world_, config_.parallel, config_.model, options);
   const ParallelContext& parallel = session_->parallel();
   if (ctx_.recorder() == nullptr) ctx_.set_recorder(&own_recorder_);
+  if (found_teacher_) teacher_.emplace(ctx_, job_.all(), config_, *found_teacher_, *reader_, *session_);
   replica_ = {parallel.data().rank(), parallel.data().size(), session_->share()};
   const OptimizerConfig& o = config_.optimizer;
   schedule_ = {o.schedule, o.lr, o.min_lr, o.warmup, config_.train.steps, o.decay_fraction};
@@ -110,6 +117,7 @@ void Trainer::open_directory() {
   place.backend = world_.backend();
   place.threads_per_rank = ctx_.num_threads();
   place.tokens = data_.description;
+  if (found_teacher_) place.teacher = teacher_text(*found_teacher_, config_);
   place.run_directory = directory_->path().string();
   std::string text = banner(config_, place);
   text.pop_back();  // its last line's end
@@ -231,7 +239,8 @@ void Trainer::begin_steps() {
   }
   check_signal(steps_done_);
   core_waits_.emplace(is_on_cpu() ? ctx_.num_threads() : 1);
-  if (config_.run.breakdown)
+  // It looks at all groups of the job, of which a teacher's own ranks take no part in it.
+  if (config_.run.breakdown && job_.all_ranks == nullptr)
     breakdown_.emplace(ctx_, session_->parallel(), host_name(), !config_.run.cuda_graph);
   steps_begun_ = steps_done_;
 }

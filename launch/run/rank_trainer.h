@@ -19,6 +19,7 @@
 #include "launch/report/step_metrics.h"
 #include "launch/report/z_score.h"
 #include "launch/run/batch_schedule.h"
+#include "launch/run/run_teacher.h"
 #include "launch/run/trainer.h"
 #include "launch/run/training_data.h"
 #include "launch/trace/step_trace.h"
@@ -98,11 +99,13 @@ class Trainer {
  private:
   bool is_main() const { return world_.rank() == 0; }
   bool is_on_cpu() const { return ctx_.device().type == DeviceType::cpu; }
+  void find_teacher();   // before its weights are read: what it is, and what it takes
   void count_restart();  // AgreedEnd (no_progress) where others before came to nothing
   void check_memory();
   void claim_directory();  // and its lock; all ranks take part, as in all of these
   std::string checkpoints_path() const;
-  bool starts_fresh();  // no checkpoint will be loaded
+  bool starts_fresh();                 // no checkpoint will be loaded
+  std::string digest_of_data() const;  // on the first rank
   void identify_data();
   TextMap run_facts() const;  // options, and what the data is: on the first rank
   void open_checkpoints();
@@ -176,8 +179,10 @@ class Trainer {
   std::FILE* out_;
   Context ctx_;
   TrainingData data_;
+  std::optional<FoundTeacher> found_teacher_;
   std::optional<TrainingSession> session_;
   std::optional<BatchReader> reader_, validation_;
+  std::optional<RunTeacher> teacher_;
   Replica replica_;
   std::optional<BatchPrefetcher> batches_;  // of the steps to come
   LrSchedule schedule_;

@@ -50,6 +50,16 @@ void Trainer::count_restart() {
   });
 }
 
+void Trainer::find_teacher() {
+  if (!config_.distill) return;
+  together(job_.all(), [&] {
+    found_teacher_ = launch::find_teacher(config_, world_.size(), config_.model.vocab_size);
+    if (is_main()) check_tokenizer(*found_teacher_, data_);
+    if (found_teacher_->tokens) expect_samples(*found_teacher_, config_, data_, digest_of_data());
+    config_.distill.memory = memory_of(*found_teacher_, config_);
+  });
+}
+
 void Trainer::claim_directory() {
   together(world_, [&] {
     if (!is_main()) return;
@@ -84,12 +94,16 @@ bool Trainer::starts_fresh() {
   return agreed_steps(world_, checkpoints_path()).empty();
 }
 
+std::string Trainer::digest_of_data() const {
+  const std::string& file = config_.data.text.empty() ? config_.data.tokens : config_.data.text;
+  std::error_code error;
+  return is_main() && fs::is_regular_file(file, error) ? to_string(digest_file(file)) : "";
+}
+
 // Known to the first rank, which compares and saves them.
 void Trainer::identify_data() {
   if (!is_main()) return;
-  const std::string& file = config_.data.text.empty() ? config_.data.tokens : config_.data.text;
-  std::error_code error;
-  if (fs::is_regular_file(file, error)) identity_["identity.data"] = to_string(digest_file(file));
+  if (const std::string digest = digest_of_data(); !digest.empty()) identity_["identity.data"] = digest;
   if (data_.fingerprint != 0) identity_["identity.tokenizer"] = fmt::format("{:016x}", data_.fingerprint);
 }
 
@@ -176,7 +190,13 @@ void Trainer::take_checkpoint(const std::string& path, const Manifest& manifest)
   const auto differs = [&](const char* key) {
     return option_in(manifest.state.config, key) != option_in(job_.options, key);
   };
-  const bool is_other = differs("optimizer.kind") || differs("optimizer.rules");
+  // What has masks, and whether there are any.
+  const auto differs_in_masks = [&](const char* key) {
+    return manifest.state.config.contains(key) ? differs(key) : static_cast<bool>(config_.prune);
+  };
+  const bool is_other = differs("optimizer.kind") || differs("optimizer.rules") ||
+                        differs_in_masks("prune.sparsity") || differs_in_masks("prune.pattern") ||
+                        differs_in_masks("prune.unit") || differs_in_masks("prune.keep-zeros");
   const std::vector<std::string> fresh = session_->load_checkpoint(
       path, manifest, is_other ? LoadedState::all_but_new_optimizer : LoadedState::all);
   resume_notes_.clear();

@@ -34,6 +34,13 @@ void SteppedRun::attempt(Part&& part) {
 
 SteppedRun::SteppedRun(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out)
     : config_(config), job_(stepped(job)) {
+  if (config.distill.ranks > 0) {
+    throw_usage(
+        "distill.ranks {}: a run that is taken step by step has its teacher on the student's ranks; use 0, "
+        "or "
+        "trireme train",
+        config.distill.ranks);
+  }
   attempt([&] {
     trainer_.emplace(config_, config_ini, job_, out);
     trainer_->start();

@@ -14,6 +14,7 @@
 #include "launch/report/number_text.h"
 #include "launch/run/end_at_start.h"
 #include "launch/run/rank_trainer.h"
+#include "launch/run/teacher_ranks.h"
 #include "models/cost/memory_estimate.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/agreed_end.h"
@@ -70,6 +71,10 @@ void rethrow_ended(const RunConfig& config, const Job& job,
 void train(const RunConfig& config, std::string_view config_ini, const Job& job, std::FILE* out) {
   const int rank = job.world->rank();
   const StopRequest stop(rank, end_at_start(config, rank, job.log));
+  if (config.distill.ranks > 0 && job.all_ranks == nullptr) {
+    return train_beside_teacher(config, job,
+                                [&](const Job& student) { train(config, config_ini, student, out); });
+  }
   if (is_finished(config, job, out)) return;
   std::optional<Trainer> trainer;
   try {

@@ -11,6 +11,10 @@
 #include "runtime/comm/communicator.h"
 #include "runtime/io/safetensors/safetensors.h"
 
+namespace trireme {
+class TeacherOrders;
+}
+
 namespace trireme::launch {
 
 /// How this process was started.
@@ -21,7 +25,12 @@ struct Job {
   Device device;                ///< of this rank
   RunLog* log = nullptr;        ///< gets the path of the run's log.txt, on every rank
   TextMap options = {};         ///< all options by their keys, for checkpoints to keep and compare
-  bool is_stepped = false;      ///< somebody looks at each step before the next (SteppedRun): none overlap
+  /// All ranks, where a teacher has some of its own, and on the first one what tells these.
+  Communicator* all_ranks = nullptr;
+  TeacherOrders* orders = nullptr;
+  bool is_stepped = false;  ///< somebody looks at each step before the next (SteppedRun): none overlap
+
+  Communicator& all() const { return all_ranks != nullptr ? *all_ranks : *world; }
 };
 
 /// Trains as the complete configuration says; every rank of the world calls it. Rank 0 writes the banner, the

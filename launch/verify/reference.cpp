@@ -1,5 +1,6 @@
 #include "launch/verify/reference.h"
 
+#include "launch/verify/update_check.h"
 #include "runtime/base/half.h"
 #include "runtime/base/philox.h"
 #include "runtime/comm/self/self_communicator.h"
@@ -11,6 +12,7 @@ namespace {
 
 RunConfig on_one_rank(RunConfig config) {
   config.parallel = {.data = 1};
+  config.prune = {};  // masks are the layout's
   config.train.recomputation = {};
   return config;
 }
@@ -32,6 +34,17 @@ NamedTensors rounded(NamedTensors weights, const ModelConfig& model, DType dtype
     }
   }
   return weights;
+}
+
+// A weight that is zero in the layout and has no gradient there is pruned.
+void mask_gradients(const NamedTensors& weights, const RecordedStep& of_layout, RecordedStep& step) {
+  for (auto& [name, values] : step.gradients) {
+    const auto &w = weights.at(name), &g = of_layout.gradients.at(name);
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (w[i] == 0 && g[i] == 0) values[i] = 0;
+    }
+  }
+  step.grad_norm = norm_of(step.gradients, step.mean);
 }
 
 }  // namespace
@@ -65,7 +78,8 @@ class Reference::OtherRounding final : public RunHooks, public StageObserver {
 };
 
 Reference::Reference(const RunConfig& config, Device device)
-    : config_(on_one_rank(config)),
+    : prunes_(config.prune),
+      config_(on_one_rank(config)),
       self_(make_self_communicator()),
       rounding_(std::make_unique<OtherRounding>(config.train.precision == DType::f32)),
       one_(*self_, config_, device),
@@ -82,6 +96,7 @@ ReferenceStep Reference::run(const NamedTensors& weights, const NamedTensors& bi
     run.set_biases(biases);
     run.follow(of_layout.choices);
     RecordedStep recorded = run.run_passes(of_layout.loss_scale);
+    if (prunes_) mask_gradients(weights, of_layout, recorded);
     run.update();  // routers follow their load
     return recorded;
   };

@@ -30,6 +30,7 @@ class Reference {
  private:
   class OtherRounding;
 
+  bool prunes_;
   RunConfig config_;
   std::unique_ptr<Communicator> self_;
   std::unique_ptr<OtherRounding> rounding_;

@@ -77,6 +77,17 @@ double norm_of(const NamedTensors& gradients, double mean) {
   return std::sqrt(squares) * mean;
 }
 
+namespace {
+
+/// Takes what is zero for good out of what came to it.
+void forget_where_zero(const std::vector<float>& now, std::vector<float>& values) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (now[i] == 0) values[i] = 0;
+  }
+}
+
+}  // namespace
+
 std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& gradients, double mean,
                                double grad_norm, const NamedTensors& after) {
   const OptimizerConfig& o = config_.optimizer;
@@ -88,7 +99,8 @@ std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& g
   const auto rules = optimizer_rules(o);
   for (const auto& layer : parameters_by_layer(config_.model)) {
     for (const Parameter& p : layer) {
-      const auto &w = before.at(p.name), &g = gradients.at(p.name), &now = after.at(p.name);
+      std::vector<float> w = before.at(p.name), g = gradients.at(p.name);
+      const auto& now = after.at(p.name);
       auto& m = m_[p.name];
       m.resize(w.size(), 0.0f);
       const bool is_matrix = p.global_shape.rank() == 2;
@@ -99,7 +111,13 @@ std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& g
         if (now != w) here = "is one of weights that are frozen";
       } else if (settings.optimizer == OptimizerKind::muon) {
         const int64_t rows = p.global_shape[0], columns = p.global_shape[1];
-        const MuonExpectation expected = muon_update(config_, rows, columns, settings, w, g, mean * clip, m);
+        MuonExpectation expected = muon_update(config_, rows, columns, settings, w, g, mean * clip, m);
+        if (config_.prune) {
+          forget_where_zero(now, m);
+          for (size_t i = 0; i < w.size(); ++i) {
+            if (now[i] == 0) expected.weights[i] = 0;
+          }
+        }
         here = muon_error(config_, expected, rows, columns, w, now, of_weights);
       } else if (settings.optimizer != OptimizerKind::adamw) {
         here = fmt::format("is by {}, whose equations are not in launch/verify/update_check.cpp",
@@ -107,6 +125,9 @@ std::string UpdateCheck::check(const NamedTensors& before, const NamedTensors& g
       } else {
         auto& v = v_[p.name];
         v.resize(w.size(), 0.0f);
+        if (config_.prune) {
+          for (std::vector<float>* values : {&w, &g, &m, &v}) forget_where_zero(now, *values);
+        }
         here = element.fault_of(settings, w, g, m, v, now, of_weights);
       }
       if (here && error.empty()) error = fmt::format("the update of {}, {}", p.name, *here);

@@ -75,6 +75,7 @@ VerifyReport verify_layout(Communicator& world, const RunConfig& config, Device 
   NamedTensors before = layout.weights(), biases = layout.biases();
   for (int64_t s = 0; s < config.train.steps; ++s) {
     const RecordedStep step = layout.run_passes();
+    if (config.prune) before = layout.weights();  // the first passes may begin with a choice
     if (beside) beside->compare_passes(step, before, biases);
     layout.update();
     NamedTensors after = layout.weights();

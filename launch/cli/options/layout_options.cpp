@@ -178,8 +178,8 @@ OptionValue hang_limits() {
     const auto limits = watch::parse_hang_limits(given);
     if (!limits) {
       return "seconds, up to 1e6, for all phases, then PHASE=SECONDS with commas between: setup, step, data, "
-             "forward, backward, reduction, update, evaluation, save, sample, teardown; either may be left "
-             "out";
+             "forward, backward, reduction, update, evaluation, save, sample, teardown, teacher; either may "
+             "be left out";
     }
     config.run.hang_limit = *limits;
     return "";
@@ -272,7 +272,7 @@ std::vector<Option> run_options() {
        "end the job with exit code 6, naming the ranks to blame, when a rank makes no progress for so many "
        "seconds and nobody it waits for does: one number for all phases, and others by phase: setup, step "
        "(or "
-       "data, forward, backward, reduction, update), evaluation, save, sample, teardown, as in "
+       "data, forward, backward, reduction, update), evaluation, save, sample, teardown, teacher, as in "
        "600,save=1800; "
        "the first step may take as long as setup; 0: no limit",
        ""},

@@ -11,6 +11,8 @@ std::span<const OptionSection> option_sections() {
       {"data", "Data"},
       {"train", "Training"},
       {"qat", "Quantization-aware training"},
+      {"prune", "Pruning while training"},
+      {"distill", "Distillation"},
       {"loss", "Loss"},
       {"optimizer", "Optimizer and learning rate"},
       {"parallel", "Parallel layout"},
@@ -25,8 +27,8 @@ std::vector<Option> all_options() {
   std::vector<Option> all;
   for (auto&& part :
        {model_options(), model_kind_options(), model_rotary_options(), moe_options(), data_options(),
-        train_options(), precision_options(), quantization_options(), loss_options(), optimizer_options(),
-        parallel_options(), checkpoint_options(), run_options()}) {
+        train_options(), precision_options(), quantization_options(), prune_options(), distill_options(),
+        loss_options(), optimizer_options(), parallel_options(), checkpoint_options(), run_options()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

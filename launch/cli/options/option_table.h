@@ -14,7 +14,7 @@ struct OptionSection {
   std::string_view title;
 };
 
-/// model, moe, data, train, qat, loss, optimizer, parallel, checkpoint, run.
+/// model, moe, data, train, qat, distill, loss, optimizer, parallel, checkpoint, run.
 std::span<const OptionSection> option_sections();
 
 /// Why an option of experts has no effect on a model that has none (Option::no_effect); empty where it has.
@@ -29,6 +29,8 @@ std::vector<Option> train_options();
 std::vector<Option> precision_options();  ///< of section train
 std::vector<Option> loss_options();
 std::vector<Option> quantization_options();
+std::vector<Option> prune_options();
+std::vector<Option> distill_options();
 std::vector<Option> optimizer_options();
 std::vector<Option> muon_options();  ///< of section optimizer
 std::vector<Option> parallel_options();

@@ -106,6 +106,7 @@ std::string to_json_line(const StepMetrics& m) {
                                  {"loss_scale", m.loss_scale},
                                  {"skips", m.skips}};
   if (m.objective) json["objective"] = *m.objective;
+  if (m.zeros) json["zeros"] = *m.zeros;
   if (m.skipped) json["skipped"] = true;
   if (m.checkpoints_skipped > 0) json["checkpoints_skipped"] = m.checkpoints_skipped;
   if (m.loss_z) json["loss_z"] = *m.loss_z;
@@ -218,6 +219,7 @@ void RunDirectory::write(const StepMetrics& m) {
   scalars.push_back({"optimizer/loss_scale", single(m.loss_scale)});
   scalars.push_back({"optimizer/skips", single(static_cast<double>(m.skips))});
   if (m.objective) scalars.push_back({"loss/objective", single(*m.objective)});
+  if (m.zeros) scalars.push_back({"optimizer/zeros", single(*m.zeros)});
   if (m.slowest_rank >= 0) scalars.push_back({"speed/slowest_ratio", single(m.slowest_ratio)});
   if (m.val_loss) scalars.push_back({"loss/validation", single(*m.val_loss)});
   if (!m.routers.empty()) {
