@@ -54,6 +54,7 @@ pieces=(
   "generation|a published model of 4 bits: logits as transformers', texts as llama.cpp's"
   "serving|a server and its clients as they are published: OpenAI's SDK, lm-evaluation-harness, guidellm; equal answers at any load; 10,000 aborts"
   "compression|quantization against equations in PyTorch and llm-compressor, its files in other programs, a published model whole, the order of methods"
+  "pruning|pruning against equations in PyTorch on all matrices of a published model, whole models, the published order"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
 
@@ -179,6 +180,7 @@ compression() {
     run=0
     "$python" "$scripts/methods.py" "$out/release/tests/compress_tool" "$smollm2_file" "$out/smollm2/bible.txt" || run=1
     "$python" "$scripts/formats.py" "$out/release/trireme" "$out/compression/formats" || run=1
+    "$python" "$scripts/structured.py" "$out/release/trireme" "$out/release/tests/interop_tool" || run=1
     "$python" "$scripts/gguf_types.py" "$out/release/trireme" "$out/release/tests/interop_tool" "$out/compression/seed1" \
       "$out/compression/held-out.txt" --length 64 || run=1
     "$python" "$scripts/smollm2.py" "$out/release/trireme" "$smollm2_file" "$out/smollm2/bible.txt" --methods nearest,gptq || run=1
@@ -186,6 +188,13 @@ compression() {
       --calibration "$out/compression/train.txt" --text "$out/compression/held-out.txt" --length 64 --tokens 4096 --qat-steps 50 || run=1
     [[ $run == 0 ]]
   } | tee "$out/compression.txt"
+  return "${PIPESTATUS[0]}"
+}
+
+pruning() {
+  interop_python && "$python" -m pip install -q gguf && release && targets release compress_tool && smollm2_files &&
+    "$python" tests/interop/compression/pruning.py "$out/release/tests/compress_tool" "$smollm2_file" "$out/smollm2/bible.txt" |
+    tee "$out/pruning.txt"
   return "${PIPESTATUS[0]}"
 }
 
@@ -234,6 +243,7 @@ run_piece() {
     generation) generation ;;
     serving) serving ;;
     compression) compression ;;
+    pruning) pruning ;;
     bundle) tests/gpu_bundle.sh && tests/gpu/bare_root.sh build-gpu-bundle/trireme-gpu.tar.xz ;;
   esac
 }

@@ -1,6 +1,7 @@
 // Seconds that methods of quantization take for one matrix of drawn weights and a Hessian that is dense.
 //   compress_bench OUTPUTS INPUTS [THREADS [METHOD ...]]
-// Methods: factor, form, nearest, clips, gptq, static_groups, groups, gptq_clips, awq; without any: gptq.
+// Methods: factor, form, nearest, clips, gptq, static_groups, groups, gptq_clips, awq,
+// magnitude, wanda, sparsegpt, sparsegpt_2:4; without any: gptq.
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "models/compress/input_scales.h"
+#include "models/compress/prune_matrix.h"
 #include "runtime/base/philox.h"
 #include "runtime/ops/compress/hessian.h"
 
@@ -64,6 +66,14 @@ double run_method(Context& ctx, const std::string& method, std::span<const float
   if (method == "awq") {
     const ScaledMatrix matrix{w, outputs, {.spec = {ops::PackedFormat::int4, 128}}};
     return input_scales(ctx, InputScaling::awq, {&matrix, 1}, s).error;
+  }
+  PruneOptions pruning;
+  if (method.ends_with("_2:4")) pruning.zeros = 2, pruning.of = 4;
+  for (const auto& [name, of_name] : {std::pair{"magnitude", PruneMethod::magnitude},
+                                      {"wanda", PruneMethod::wanda},
+                                      {"sparsegpt", PruneMethod::sparsegpt}}) {
+    pruning.method = of_name;
+    if (method.starts_with(name)) return prune_matrix(ctx, w, outputs, s.inputs, s, pruning).report.error;
   }
   return quantize_matrix(ctx, w, outputs, s.inputs, s, options_of(method)).report.error;
 }

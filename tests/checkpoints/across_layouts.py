@@ -3,7 +3,7 @@ import json
 import os
 import re
 
-from runs import MIXTURE, SAVED, expect, expect_close_runs, manifest
+from runs import MIXTURE, SAVED, expect, expect_close_runs, manifest, metrics
 
 BATCH = ["--train.micro-batch", "1", "--train.global-batch", "12", "--train.steps", "6", "--train.log-every", "1"]
 LAYOUTS = [
@@ -72,17 +72,20 @@ def run_mixtures(bench, cases):
 def run_chain(bench, cases):
     """1, 2, 4, 8 and 3 ranks in one run: steps, tokens and losses are those of one rank that was never stopped.
 
-    Layers share their weights, which Muon updates: a checkpoint has both once, whoever holds copies.
+    Layers share their weights, which Muon updates and which become zero by a schedule: a checkpoint has all of it once, whoever holds copies.
     """
     del cases
     batch = ["--train.micro-batch", "1", "--train.global-batch", "24", "--train.steps", "10", "--model.share", "1",
-             "--optimizer.kind", "muon"]
+             "--optimizer.kind", "muon", "--prune.sparsity", "40%", "--prune.start-step", "1", "--prune.end-step", "9",
+             "--prune.every", "2"]
     bench.run(1, [*batch, "--run.dir", "one"])
     stops = [(1, 2, []), (2, 4, ["--zero", "1"]), (4, 6, ["--tp", "2"]), (8, 8, ["--pp", "2", "--zero", "2"]), (3, 10, ["--zero", "3"])]
     for ranks, stop, options in stops:
         last = [] if stop == 10 else ["--train.stop-after", str(stop)]
         bench.run(ranks, [*batch, *options, *last, "--run.dir", "chain", "--resume", "auto"], 0 if stop == 10 else SAVED)
     expect_close_runs(bench.path("one"), bench.path("chain"), 1e-5)
+    zeros = [[line.get("zeros") for line in metrics(bench.path(name))] for name in ("one", "chain")]
+    expect(zeros[0] == zeros[1] and 0.399 < zeros[0][-1] < 0.401, f"zeros of one rank and of the chain: {zeros}")
     names = sorted(manifest(bench.path("chain"), 8)["tensors"])
     expect(any(name.startswith("optimizer.momentum.layers.0.") for name in names), f"no momentum among {names}")
     expect(not any("layers.1." in name for name in names), f"layers have no weights of their own, but {names}")

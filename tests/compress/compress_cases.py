@@ -180,11 +180,12 @@ class Cases:
         expect(read[0] == read[1], f"{one} and {other} have other weights")
 
 
-def main():
+def main(cases):
     program, mpirun, part = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)
-        getattr(Cases(program, mpirun), part)()
+        getattr(cases(program, mpirun), part)()
 
 
-main()
+if __name__ == "__main__":
+    main(Cases)

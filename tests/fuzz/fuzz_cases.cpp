@@ -19,6 +19,7 @@
 #include "tests/fuzz/grammar_case.h"
 #include "tests/fuzz/hf_case.h"
 #include "tests/fuzz/http_case.h"
+#include "tests/fuzz/teacher_case.h"
 #include "tests/fuzz/tokenizer_case.h"
 #include "tests/models/formats/gguf_cases.h"
 
@@ -306,6 +307,7 @@ std::vector<FuzzCase> fuzz_cases() {
           {"gguf", read_gguf, gguf_seeds()},
           {"hf", read_hf, hf_seeds()},
           {"http", run_http, http_seeds()},
+          {"teacher", read_teacher, teacher_seeds()},
           {"template", render_template, template_seeds()},
           {"grammar", run_grammar, grammar_seeds()},
           {"tokenizer", run_tokenizer, tokenizer_seeds()}};

@@ -20,8 +20,8 @@ struct FuzzCase {
 /// "gguf": a whole file, the tokenizer and the model in it; "hf": a config.json, or "I" and an index of
 /// weights; "http": what a client sends; "template": a chat template; "grammar": a JSON schema or JSON;
 /// "manifest": what follows the first line of a manifest (which carries its hash); "safetensors": a whole
-/// file; "tokenizer": a tokenizer's file of any kind. Seeds are good files, and what other readers of such
-/// files have stumbled over.
+/// file; "teacher": a description of teacher's tokens, or rows of them; "tokenizer": a tokenizer's file of
+/// any kind. Seeds are good files, and what other readers of such files have stumbled over.
 std::vector<FuzzCase> fuzz_cases();
 
 }  // namespace trireme::test

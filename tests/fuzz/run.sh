@@ -17,12 +17,12 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; exit 0; fi
 seconds=${1:-60} folder=${2:-build-fuzz}
 
 mkdir -p "$folder/objects"
-sources=(tests/fuzz/{fuzz_cases,grammar_case,hf_case,http_case,request_case,tokenizer_case}.cpp launch/serve/http/{body_reader,request_reader,request_target,reply_text}.cpp parallel/checkpoint/format/{manifest,stored_files,slice,cut_range,proof_hash}.cpp runtime/base/error.cpp
+sources=(tests/fuzz/{fuzz_cases,grammar_case,hf_case,http_case,request_case,teacher_case,tokenizer_case}.cpp launch/serve/http/{body_reader,request_reader,request_target,reply_text}.cpp parallel/checkpoint/format/{manifest,stored_files,slice,cut_range,proof_hash}.cpp runtime/base/error.cpp
   runtime/tensor/shape.cpp runtime/ops/cpu/element_hash.cpp runtime/io/files/{file,mapped_file,mapped_files,atomic_file}.cpp
   runtime/io/{digest/{file_signs,xxh3},json/{sealed_json,strict_json,utf8,json_file},safetensors/{safetensors,sharded_safetensors}}.cpp
   runtime/base/parallel_for.cpp runtime/ops/cpu/weight_blocks.cpp runtime/io/gguf/*.cpp runtime/text/*/*.cpp
   models/formats/hf/*.cpp models/formats/{hf_config,hf_tensors,mapped_weights,model_differences,tensor_map}.cpp models/formats/gguf_{architecture,config,differences,keys,rotary,tensors}.cpp
-  models/config/{model_config,moe_config,rotary_errors}.cpp models/{families,spec}/*.cpp
+  models/distill/{teacher_codes,teacher_shards}.cpp models/config/{model_config,moe_config,rotary_errors}.cpp models/{families,spec}/*.cpp
   parallel/plan/nearest.cpp parallel/module/parameter.cpp runtime/device/{allocator,block_pool}.cpp runtime/io/safetensors/float_block.cpp
   launch/serve/{protocol,protocol/*,metrics}/*.cpp launch/generate/{chat_format,stopped_text}.cpp
   launch/serve/http/{request_reader,reply_text,request_target}.cpp launch/report/number_text.cpp)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes compress.safetensors: GPTQ, AWQ and SmoothQuant of small matrices by tests/interop/compression/equations.py.
+"""Writes compress.safetensors: GPTQ, AWQ, SmoothQuant, Wanda and SparseGPT of small matrices by tests/interop/compression/equations.py.
 
   python3 -m venv venv && venv/bin/pip install torch safetensors numpy
   venv/bin/python tests/golden/make_compress_golden.py       # writes beside this script
@@ -40,6 +40,9 @@ def main():
     out["awq_errors"] = torch.tensor(errors, dtype=torch.float64)
     print(f"awq: exponent {exponent}, error {min(errors):.6g} of {errors[0]:.6g}")
     out["smooth_quant"] = equations.smooth_quant([w, w2], largest, 0.5)
+    out["pruned/wanda"] = equations.wanda(w, h, 0.4)["values"]
+    out["pruned/sparsegpt"] = equations.sparsegpt(w, h, 0.6, block=32)["values"]
+    out["pruned/sparsegpt_2_4"] = equations.sparsegpt(w, h, 0, (2, 4), block=32)["values"]
     save_file(out, pathlib.Path(__file__).with_name("compress.safetensors"))
     print(f"torch {torch.__version__}")
 

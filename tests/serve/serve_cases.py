@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 TINY = ["--data.text", "text.txt", "--model.family", "llama", "--model.layers", "2", "--model.hidden", "32", "--model.heads", "4",
         "--model.kv-heads", "2", "--train.seq-len", "64", "--train.micro-batch", "8", "--optimizer.lr", "0.01",
@@ -170,6 +171,7 @@ class Cases:
             server.ask("GET", "/health")
             for case in (self.whole_and_streamed, self.chats, self.refusals, self.left_alone):
                 case(server)
+            time.sleep(1)  # the watch looks twice a second whether there is something to say
             said = server.stop()
         expect("POST /v1/completions 200" in said and "stopped" in said, said)
         expect("serve: " in said and "Line" not in said, f"no status, or a prompt in it: {said}")

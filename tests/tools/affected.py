@@ -8,7 +8,8 @@ Without --base, REV is where this branch left origin/main; on main itself, the l
 Outside of a git checkout, and with --all, every file has changed.
 
   --files     the changed files
-  --headers   the headers among the changed files, and those that include, by whatever way, one that has lost an #include
+  --headers   the headers among the changed files, and those that include, by whatever way, one that has lost an #include;
+              but for those that a changed source includes before all else, which proves as much where it is compiled alone
   --labels    the labels of ctest whose tests can see the change (tests/CMakeLists.txt)
 """
 import argparse
@@ -94,6 +95,14 @@ def including(files):
     return found
 
 
+def is_proved(header, changed):
+    """Whether the lint compiles the header's source alone (tests/lint/CMakeLists.txt), which begins with the header."""
+    source = str(pathlib.PurePath(header).with_suffix(".cpp"))
+    if source not in changed or not source.startswith(("parallel/", "models/", "launch/")) or not (ROOT / source).is_file():
+        return False
+    return INCLUDE.findall((ROOT / source).read_text())[:1] == [header]
+
+
 def labels_of(files):
     labels = {"lint"} if files else set()
     for name in files:
@@ -122,6 +131,8 @@ def main():
     if options.headers:
         seen = changed if everything else changed | including(lost_includes(changed, base))
         result = {name for name in seen if name.endswith((".h", ".cuh")) and (ROOT / name).is_file()}
+        if not everything:
+            result = {name for name in result if not is_proved(name, changed)}
     else:
         result = labels_of(changed) if options.labels else changed
     for name in sorted(result):

@@ -1,4 +1,4 @@
-"""GPTQ, AWQ and SmoothQuant as their papers write them, in PyTorch and float64, with this program's rule for scales.
+"""GPTQ, AWQ, SmoothQuant, Wanda and SparseGPT as their papers write them, in PyTorch and float64, with this program's rule for scales.
 
 Nothing here is shared with the program: the inverse of the Hessian and its Cholesky factor are those of torch.linalg, and
 errors go to later columns by blocks, whole groups each, as there.
@@ -126,3 +126,78 @@ def smooth_quant(weights, largest, strength):
     x = largest.double()
     scales = x**strength / w ** (1 - strength)
     return torch.where((x > 0) & (w > 0), scales, torch.ones_like(scales)).float()
+
+
+def first_of(importance, count):
+    """Of each row the `count` entries of least importance, of equal ones the first; and the largest of them."""
+    mask = torch.zeros_like(importance, dtype=torch.bool)
+    order = torch.sort(importance, dim=1, stable=True)
+    if count:
+        mask.scatter_(1, order.indices[:, :count], True)
+    limit = order.values[:, max(count - 1, 0):max(count, 1)]
+    return mask, limit.expand_as(importance)
+
+
+def least_important(importance, w, sparsity, pattern, whole):
+    """Masks of what goes, and how far each entry lies from the last that goes, as a part of it: over each row, the whole
+    matrix, or groups of (zeros, of) neighbours. What is zero already goes first."""
+    importance = torch.where(w == 0, torch.full_like(importance, -1), importance)
+    rows, n = w.shape
+    if pattern:
+        zeros, of = pattern
+        end = n // of * of
+        mask, limit = first_of(importance[:, :end].reshape(-1, of), zeros)
+        mask, limit = mask.reshape(rows, end), limit.reshape(rows, end)
+        mask = torch.cat([mask, torch.zeros(rows, n - end, dtype=torch.bool)], 1)
+        limit = torch.cat([limit, torch.full((rows, n - end), -2, dtype=limit.dtype)], 1)
+    elif whole:
+        mask, limit = first_of(importance.reshape(1, -1), int(sparsity * w.numel()))
+        mask, limit = mask.reshape(rows, n), limit.reshape(rows, n)
+    else:
+        mask, limit = first_of(importance, int(sparsity * n))
+    return mask, (importance / limit - 1).abs()
+
+
+def magnitude(w, sparsity, pattern=None):
+    mask, distance = least_important(w.double().abs(), w, sparsity, pattern, True)
+    return {"values": torch.where(mask, torch.zeros(1), w), "mask": mask, "ties": distance}
+
+
+def wanda(w, hessian, sparsity, pattern=None):
+    """arXiv 2306.11695, equation 1: |W_ij| * ||X_j||_2, compared within each output."""
+    importance = w.double().abs() * hessian.double().diagonal().sqrt()
+    mask, distance = least_important(importance, w, sparsity, pattern, False)
+    return {"values": torch.where(mask, torch.zeros(1), w), "mask": mask, "ties": distance}
+
+
+def sparsegpt(w, hessian, sparsity, pattern=None, damping=0.01, block=128):
+    """arXiv 2301.00774, algorithm 1: masks of blocks of columns over all rows by w^2 / U_ii^2, or of groups of columns."""
+    rows, n = w.shape
+    zeros = w == 0
+    w, h = w.double().clone(), hessian.double().clone()
+    diagonal = h.diagonal().clone()
+    dead = diagonal == 0
+    h[dead, dead] = 1
+    w[:, dead] = 0
+    zeros[:, dead] = True
+    h.diagonal().add_(damping * diagonal[~dead].mean())
+    factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(h)), upper=True)
+    mask, ties = zeros.clone(), torch.full((rows, n), float("inf"), dtype=torch.float64)
+    size = pattern[1] if pattern else block
+    for begin in range(0, n, block):
+        end = min(n, begin + block)
+        errors = torch.zeros(rows, end - begin, dtype=torch.float64)
+        for at in range(begin, end):
+            group = slice(at, min(n, at + size))
+            if (at - begin) % size == 0 and (not pattern or at + size <= n):
+                importance = w[:, group] ** 2 / factor.diagonal()[group] ** 2
+                mask[:, group], ties[:, group] = least_important(importance, torch.where(zeros[:, group], 0, w[:, group]), sparsity,
+                                                                 pattern, True)
+                mask[:, group] |= zeros[:, group]
+            kept = torch.where(mask[:, at], 0, w[:, at])
+            error = (w[:, at] - kept) / factor[at, at]
+            w[:, at:end] -= error[:, None] * factor[at, at:end][None, :]
+            w[:, at] = kept
+            errors[:, at - begin] = error
+        w[:, end:] -= errors @ factor[begin:end, end:]
+    return {"values": w.float(), "mask": mask, "ties": ties}

@@ -17,82 +17,23 @@ nothing with the program.
 Exit status: 0 where all holds.
 """
 import argparse
-import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
 
 import torch
-import transformers
 from compressed_tensors.quantization import QuantizationArgs
 from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import equations
+from measured_model import PLACES, Tool, measure
 
-WINDOWS, LENGTH = 4, 512
-# Where a layer's inputs are measured, and the matrices that read them.
-PLACES = {"attention": ("self_attn", ["q_proj", "k_proj", "v_proj"]), "o": ("self_attn", ["o_proj"]),
-          "mlp": ("mlp", ["gate_proj", "up_proj"]), "down": ("mlp", ["down_proj"])}
 CASES = {"int4_g64": ("int4", 64, True, "as_is"), "int4_g64_static_asymmetric": ("int4", 64, False, "static_groups"),
          "int4_g128_groups": ("int4", 128, True, "groups"), "int4_g32_asymmetric": ("int4", 32, False, "as_is"),
          "int4_channel_static": ("int4", 0, True, "static_groups"), "int8_channel": ("int8", 0, True, "as_is")}
 TIE, SCALE_TIE = 1e-5, 1e-6
-
-
-class Tool:
-    def __init__(self, program):
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __call__(self, **job):
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"compress_tool ended at {job}")
-        return json.loads(line)
-
-
-class Statistics:
-    """Sums over the inputs of a module."""
-
-    def __init__(self, module):
-        n = module.in_features
-        self.tokens, self.hessian = 0, torch.zeros(n, n, dtype=torch.float64)
-        self.magnitudes, self.largest = torch.zeros(n, dtype=torch.float64), torch.zeros(n)
-        module.register_forward_pre_hook(self.add)
-
-    def add(self, _, arguments):
-        x = arguments[0].detach().reshape(-1, arguments[0].shape[-1]).float()
-        self.tokens += x.shape[0]
-        self.hessian += (x.T @ x).double()
-        self.magnitudes += x.abs().double().sum(0)
-        self.largest = torch.maximum(self.largest, x.abs().amax(0))
-
-
-def measure(gguf, text, layers, folder):
-    """Writes LAYER.PLACE.safetensors with statistics and weights."""
-    path = pathlib.Path(gguf)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
-    blocks = model.model.layers
-    layers = range(len(blocks)) if layers is None else layers
-    found = {}
-    for layer in layers:
-        for place, (part, names) in PLACES.items():
-            found[layer, place] = Statistics(getattr(getattr(blocks[layer], part), names[0]))
-    ids = tokenizer(pathlib.Path(text).read_text()[:40000])["input_ids"]
-    with torch.no_grad():
-        for window in range(WINDOWS):
-            model.model(input_ids=torch.tensor(ids[window * LENGTH:(window + 1) * LENGTH])[None])
-    for (layer, place), s in found.items():
-        part, names = PLACES[place]
-        tensors = {name: getattr(getattr(blocks[layer], part), name).weight.detach().contiguous().clone() for name in names}
-        save_file(tensors | {"hessian": (s.hessian + s.hessian.T) / 2, "magnitudes": s.magnitudes, "largest": s.largest,
-                             "tokens": torch.tensor([s.tokens])}, folder / f"{layer}.{place}.safetensors")
-    return [(layer, place) for layer, place in found]
 
 
 def first_differences(ours, reference):

@@ -41,6 +41,17 @@ TEST(MatrixPlans, TablesRoutersAndSkippedOnesHaveTheirOwn) {
   EXPECT_FALSE(plan_of(step, "embedding.positions.weight").rounding);
 }
 
+TEST(MatrixPlans, MatricesOfLayersArePruned) {
+  PruneStep step;
+  step.options.sparsity = 0.3;
+  step.skip = {"*.down.weight"};
+  EXPECT_DOUBLE_EQ(plan_of(step, "layers.0.ffn.up.weight").pruning->sparsity, 0.3);
+  EXPECT_FALSE(plan_of(step, "layers.0.ffn.up.weight").rounding);
+  for (const char* name : {"layers.0.ffn.down.weight", "layers.0.ffn.router.weight",
+                           "embedding.tokens.weight", "embedding.positions.weight", "head.weight"})
+    EXPECT_FALSE(plan_of(step, name).pruning) << name;
+}
+
 TEST(Samples, ComeFromPlacesThatTheSeedDraws) {
   std::vector<int32_t> ids(50);
   for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);

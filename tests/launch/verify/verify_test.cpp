@@ -64,6 +64,22 @@ class Disturber final : public RunHooks, public StageObserver {
   bool forward_, done_ = false;
 };
 
+// What is pruned from the first step on, and after the first update.
+TEST(Verify, PrunedLayoutsHaveNoFaults) {
+  for (const ParallelPlan& plan :
+       {ParallelPlan{.data = 2, .zero_stage = 3}, ParallelPlan{.data = 1, .tensor = 2}}) {
+    RunConfig config = tiny_run(plan);
+    for (const PruneUnit unit : {PruneUnit::weight, PruneUnit::neuron}) {
+      config.prune = {
+          .sparsity = 0.5, .unit = unit, .end_step = unit == PruneUnit::weight ? 0 : 2, .every = 1};
+      config.optimizer.kind = unit == PruneUnit::weight ? OptimizerKind::adamw : OptimizerKind::muon;
+      const VerifyReport report = verified(config);
+      EXPECT_THAT(report.errors, IsEmpty());
+      EXPECT_EQ(report.steps.size(), 3u);
+    }
+  }
+}
+
 TEST(Verify, LayoutsThatFollowHaveNoFaults) {
   for (const ParallelPlan& plan :
        {ParallelPlan{.data = 2, .zero_stage = 3}, ParallelPlan{.data = 1, .tensor = 2, .sequence = true},

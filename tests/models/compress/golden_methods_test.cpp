@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "models/compress/input_scales.h"
+#include "models/compress/prune_matrix.h"
 #include "runtime/io/safetensors/safetensors.h"
 #include "tests/models/compress/matrices.h"
 #include "tests/support/folders.h"
@@ -73,6 +74,27 @@ TEST_F(GoldenMethods, SmoothQuant) {
   const InputScales result = input_scales(ctx_, InputScaling::smooth_quant, matrices, statistics_, 0.5);
   EXPECT_THAT(result.scales, testing::Pointwise(testing::FloatEq(), read<float>("smooth_quant")));
   EXPECT_EQ(result.strength, 0.5);
+}
+
+TEST_F(GoldenMethods, Pruning) {
+  struct Case {
+    std::string name;
+    PruneOptions options;
+  };
+  for (const Case& c :
+       {Case{"wanda", {PruneMethod::wanda, 0.4}},
+        Case{"sparsegpt", {.method = PruneMethod::sparsegpt, .sparsity = 0.6, .block = 32}},
+        Case{"sparsegpt_2_4", {.method = PruneMethod::sparsegpt, .zeros = 2, .of = 4, .block = 32}}}) {
+    SCOPED_TRACE(c.name);
+    const auto expected = read<float>("pruned/" + c.name);
+    const auto found =
+        prune_matrix(ctx_, w_, std::ssize(w_) / kInputs, kInputs, statistics_, c.options).values;
+    ASSERT_EQ(found.size(), expected.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(found[i] == 0, expected[i] == 0) << i;
+      EXPECT_NEAR(found[i], expected[i], 1e-6) << i;
+    }
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // GPTQ against the equations of Optimal Brain Quantization: one column after the other, with the inverse of
 // the Hessian of the columns that are left.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <gmock/gmock.h>
@@ -15,24 +16,9 @@ using ops::PackedFormat;
 using test::correlated_inputs;
 using test::drawn_weights;
 using test::error_of;
+using test::inverse_of;
 using test::statistics_of;
 using test::values_of;
-
-std::vector<double> inverse_of(std::vector<double> a, size_t n) {
-  std::vector<double> b(n * n);
-  for (size_t i = 0; i < n; ++i) b[i * n + i] = 1;
-  for (size_t i = 0; i < n; ++i) {
-    const double pivot = a[i * n + i];
-    for (size_t j = 0; j < n; ++j) a[i * n + j] /= pivot, b[i * n + j] /= pivot;
-    for (size_t k = 0; k < n; ++k) {
-      const double factor = a[k * n + i];
-      if (k == i || factor == 0) continue;
-      for (size_t j = 0; j < n; ++j)
-        a[k * n + j] -= factor * a[i * n + j], b[k * n + j] -= factor * b[i * n + j];
-    }
-  }
-  return b;
-}
 
 /// The values that OBQ gives for the columns in `order`.
 class Reference {
@@ -90,7 +76,7 @@ class Reference {
     const size_t i = order_[at];
     double* w = w_.data() + row * n_;
     const ops::GroupCode code = scale(at, row);
-    const auto x = static_cast<float>(w[i]);
+    const float x = stays_zero(row, i) ? 0.0f : static_cast<float>(w[i]);
     uint8_t coded = 0;
     ops::code_values(options_.spec, code, {&x, 1}, {&coded, 1});
     result = ops::value_of(options_.spec, code, coded);
@@ -100,6 +86,8 @@ class Reference {
     }
     w[i] = static_cast<double>(result);
   }
+
+  bool stays_zero(size_t row, size_t i) const { return options_.keeps_zeros && original_[row * n_ + i] == 0; }
 
   ops::GroupCode scale(size_t at, size_t row) {
     const size_t size = options_.spec.group == 0 ? n_ : static_cast<size_t>(options_.spec.group);
@@ -111,7 +99,8 @@ class Reference {
     float least = 0, most = 0;
     for (size_t j = group * size; j < std::min(n_, (group + 1) * size); ++j) {
       const size_t input = fixed ? j : order_[j];
-      const auto x = static_cast<float>((fixed ? original_ : w_)[row * n_ + input]);
+      const float x =
+          stays_zero(row, input) ? 0.0f : static_cast<float>((fixed ? original_ : w_)[row * n_ + input]);
       least = std::min(least, x);
       most = std::max(most, x);
     }
@@ -130,6 +119,7 @@ struct Case {
   ColumnOrder order;
   int64_t inputs;
   int64_t block;
+  bool keeps_zeros = false;
 };
 
 class GptqTest : public testing::TestWithParam<Case> {};
@@ -137,11 +127,12 @@ class GptqTest : public testing::TestWithParam<Case> {};
 TEST_P(GptqTest, IsOptimalBrainQuantization) {
   const Case& c = GetParam();
   constexpr int64_t kOutputs = 53;
-  const auto w = drawn_weights(kOutputs * c.inputs, 5);
+  auto w = drawn_weights(kOutputs * c.inputs, 5);
+  for (size_t i = 0; c.keeps_zeros && i < w.size(); i += i % 3 + 1) w[i] = 0;
   auto x = correlated_inputs(2 * c.inputs, c.inputs, 6);
   for (size_t t = 3; t < x.size(); t += static_cast<size_t>(c.inputs)) x[t] = 0;  // input 3 is dead
   const InputStatistics s = statistics_of(x, c.inputs);
-  const RoundingOptions options{c.spec, RoundingMethod::gptq, c.order, 0.01, c.block};
+  const RoundingOptions options{c.spec, RoundingMethod::gptq, c.order, 0.01, c.block, false, c.keeps_zeros};
   Context ctx({}, 2);
   const RoundedMatrix rounded = quantize_matrix(ctx, w, kOutputs, c.inputs, s, options);
   EXPECT_EQ(rounded.report.note, "");
@@ -149,6 +140,11 @@ TEST_P(GptqTest, IsOptimalBrainQuantization) {
   EXPECT_EQ(rounded.report.damping, 0.01);
   const auto values = values_of(rounded.matrix);
   const auto expected = Reference(w, s, options).run();
+  for (size_t i = 0; c.keeps_zeros && i < w.size(); ++i) {
+    if (w[i] == 0) {
+      ASSERT_EQ(values[i], 0) << i;
+    }
+  }
   int different = 0;
   for (size_t row = 0; row < static_cast<size_t>(kOutputs); ++row) {
     const auto begin = static_cast<ptrdiff_t>(row) * c.inputs;
@@ -162,19 +158,24 @@ TEST_P(GptqTest, IsOptimalBrainQuantization) {
               1e-9 * rounded.report.error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Specs, GptqTest,
-                         testing::Values(Case{{PackedFormat::int4, 0}, ColumnOrder::as_is, 70, 128},
-                                         Case{{PackedFormat::int4, 32}, ColumnOrder::as_is, 150, 128},
-                                         Case{{PackedFormat::int4, 32, false}, ColumnOrder::as_is, 100, 40},
-                                         Case{{PackedFormat::int4, 64}, ColumnOrder::static_groups, 150, 24},
-                                         Case{{PackedFormat::int4, 64, false}, ColumnOrder::groups, 150, 128},
-                                         Case{{PackedFormat::int4, 128}, ColumnOrder::groups, 150, 1},
-                                         Case{{PackedFormat::int4, 0, false}, ColumnOrder::groups, 33, 8},
-                                         Case{{PackedFormat::int8, 128, false}, ColumnOrder::as_is, 129, 128},
-                                         Case{{PackedFormat::int8, 0}, ColumnOrder::static_groups, 64, 128},
-                                         Case{{PackedFormat::fp8, 0}, ColumnOrder::as_is, 100, 128},
-                                         Case{{PackedFormat::fp8, 0}, ColumnOrder::static_groups, 70, 32},
-                                         Case{{PackedFormat::int4, 32}, ColumnOrder::as_is, 5, 128}));
+INSTANTIATE_TEST_SUITE_P(
+    Specs, GptqTest,
+    testing::Values(Case{{PackedFormat::int4, 0}, ColumnOrder::as_is, 70, 128},
+                    Case{{PackedFormat::int4, 32}, ColumnOrder::as_is, 150, 128, true},
+                    Case{{PackedFormat::int4, 32, false}, ColumnOrder::groups, 100, 24, true},
+                    Case{{PackedFormat::int8, 0}, ColumnOrder::static_groups, 64, 128, true},
+                    Case{{PackedFormat::fp8, 0}, ColumnOrder::as_is, 70, 128, true},
+                    Case{{PackedFormat::int4, 32}, ColumnOrder::as_is, 150, 128},
+                    Case{{PackedFormat::int4, 32, false}, ColumnOrder::as_is, 100, 40},
+                    Case{{PackedFormat::int4, 64}, ColumnOrder::static_groups, 150, 24},
+                    Case{{PackedFormat::int4, 64, false}, ColumnOrder::groups, 150, 128},
+                    Case{{PackedFormat::int4, 128}, ColumnOrder::groups, 150, 1},
+                    Case{{PackedFormat::int4, 0, false}, ColumnOrder::groups, 33, 8},
+                    Case{{PackedFormat::int8, 128, false}, ColumnOrder::as_is, 129, 128},
+                    Case{{PackedFormat::int8, 0}, ColumnOrder::static_groups, 64, 128},
+                    Case{{PackedFormat::fp8, 0}, ColumnOrder::as_is, 100, 128},
+                    Case{{PackedFormat::fp8, 0}, ColumnOrder::static_groups, 70, 32},
+                    Case{{PackedFormat::int4, 32}, ColumnOrder::as_is, 5, 128}));
 
 }  // namespace
 }  // namespace trireme

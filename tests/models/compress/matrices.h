@@ -84,4 +84,20 @@ inline double error_of(const std::vector<float>& w, const std::vector<float>& v,
   return sum;
 }
 
+inline std::vector<double> inverse_of(std::vector<double> a, size_t n) {
+  std::vector<double> b(n * n);
+  for (size_t i = 0; i < n; ++i) b[i * n + i] = 1;
+  for (size_t i = 0; i < n; ++i) {
+    const double pivot = a[i * n + i];
+    for (size_t j = 0; j < n; ++j) a[i * n + j] /= pivot, b[i * n + j] /= pivot;
+    for (size_t k = 0; k < n; ++k) {
+      const double factor = a[k * n + i];
+      if (k == i || factor == 0) continue;
+      for (size_t j = 0; j < n; ++j)
+        a[k * n + j] -= factor * a[i * n + j], b[k * n + j] -= factor * b[i * n + j];
+    }
+  }
+  return b;
+}
+
 }  // namespace trireme::test

@@ -259,7 +259,7 @@ TEST(Sampling, WhatIsNoNumberIsAnError) {
 }
 
 TEST(Sampling, ErrorsNameTheOptionAndWhatIsAllowed) {
-  EXPECT_THAT(errors_of({}), testing::IsEmpty());
+  EXPECT_THAT(errors_of(SamplingOptions()), testing::IsEmpty());
   EXPECT_THAT(errors_of({.temperature = 1, .top_k = 40, .top_p = 0.9, .min_p = 0.05}), testing::IsEmpty());
   const double nan = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THAT(errors_of({.temperature = -1}),

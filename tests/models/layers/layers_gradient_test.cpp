@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "models/families/family.h"
+#include "models/layers/distillation.h"
 #include "models/transformer/transformer.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "parallel/module/distinct_blocks.h"
@@ -389,6 +390,61 @@ TEST(LayerGradients, LossHeadWithWeightsOfTargets) {
   for (const LossConfig& loss : {LossConfig{}, LossConfig{0.05, 0.3}, LossConfig{0.05, 0.3, 4}}) {
     LossHead head = of(small(ModelFamily::llama, 1, 1, 6)).head(nullptr, loss);
     check(head, weighted, 6);
+  }
+}
+
+// Of few tokens or all, whatever rows they are asked for.
+class FixedTeacher final : public TeacherRows {
+ public:
+  FixedTeacher(RowTeacher all) : all_(std::move(all)) {}
+  RowTeacher rows(Context&, int64_t begin, int64_t end) const override {
+    RowTeacher part = all_;
+    if (part.logits) part.logits = part.logits.slice(begin, end);
+    if (part.ids) part.ids = part.ids.slice(begin, end);
+    if (part.states) part.states = part.states.slice(begin, end);
+    if (part.probabilities) part.probabilities = part.probabilities.slice(begin, end);
+    return part;
+  }
+
+ private:
+  RowTeacher all_;
+};
+
+// What is shown and what is added to it are together what the gradient is of.
+TEST(LayerGradients, LossHeadWithATeacher) {
+  Context ctx;
+  const std::vector<float> weights{1, 0.5f, 0, 2, 0.1f, 0, 0, 1.5f, 3, 0.7f};
+  MicroBatch mb =
+      make_micro_batch(ctx, 2, 5, pattern(10, 17, 7), pattern(10, 17, 5), {}, std::nullopt, weights);
+  const Tensor ids = Tensor::empty(ctx, {10, 2}, DType::i32);
+  test::write(ids, pattern(20, 17, 3));
+  const Tensor half = Tensor::empty(ctx, {10, 2}, DType::f32);
+  ops::fill(ctx, half, 0.3);
+  const auto logits = std::make_shared<FixedTeacher>(
+      RowTeacher{.logits = test::random_tensor(ctx, {10, 17}, DType::f32, 9, 2), .soft_cap = 3});
+  const auto few =
+      std::make_shared<FixedTeacher>(RowTeacher{.ids = ids,
+                                                .probabilities = half,
+                                                .has_rest = true,
+                                                .states = test::random_tensor(ctx, {10, 6}, DType::f32, 11)});
+  for (int kind = 0; kind < 5; ++kind) {
+    DistillConfig distill;
+    distill.divergence = static_cast<DivergenceKind>(kind);
+    distill.temperature = 1.5;
+    for (const LossConfig& loss : {LossConfig{0.05, 0.3}, LossConfig{0, 0, 4}}) {
+      const test::LayersOf layers = of(small(ModelFamily::llama, 1, 1, 6));
+      LossHead head(layers.spec.head, held(layers.parameters().head(false)), nullptr, layers.tensor,
+                    std::make_shared<Distillation>(loss, distill), loss);
+      for (const auto& teacher : {logits, few}) {
+        mb.teacher = teacher;
+        check(head, mb, 6);
+      }
+      distill.hidden_weight = 0.8;
+      LossHead matched(layers.spec.head, held(layers.parameters().head(false)), nullptr, layers.tensor,
+                       std::make_shared<Distillation>(loss, distill), loss);
+      check(matched, mb, 6);
+      distill.hidden_weight = 0;
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "models/families/presets.h"
+#include "runtime/ops/packed/packed_weight.h"
 #include "tests/support/layout_run.h"
 #include "tests/support/tier.h"
 
@@ -20,6 +21,7 @@ struct Case {
   int64_t hidden = 0, ffn = 0, experts = 0;  // 0: the preset's
   DType precision = DType::f32;
   int tensor = 1, ranks = 1;
+  bool quantized = false;  // trained through int4
 };
 void PrintTo(const Case& c, std::ostream* out) { *out << c.preset; }
 
@@ -35,6 +37,8 @@ LayoutRun run_of(const Case& c) {
   if (c.ffn > 0) run.model.ffn_size = c.ffn;
   if (c.experts > 0) run.model.moe.num_experts = c.experts;
   run.precision = c.precision;
+  if (c.quantized)
+    run.model.quantization = {.weights = {ops::PackedFormat::int4, 32}, .embedding = true, .head = true};
   run.plan.tensor = c.tensor;
   run.steps = 3;
   run.seq_len = 33;
@@ -66,7 +70,8 @@ TEST_P(TrainingWithThreads, ChangesNoBit) {
 const Case kSmall[] = {{"llama-10m", 2, 65, 320, 1024},
                        {"mixtral-tiny", 1, 65, 256, 700, 4},
                        {"llama-10m", 1, 257, 384, 1024, 0, DType::bf16},
-                       {"llama-tiny", 1, 65, 320, 1024, 0, DType::f32, 2, 4}};
+                       {"llama-tiny", 1, 65, 320, 1024, 0, DType::f32, 2, 4},
+                       {"llama-tiny", 1, 65, 64, 128, 0, DType::f32, 1, 1, true}};
 INSTANTIATE_TEST_SUITE_P(Small, TrainingWithThreads, testing::ValuesIn(kSmall));
 
 // Of the large presets two layers.

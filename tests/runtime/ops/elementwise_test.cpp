@@ -171,6 +171,27 @@ TEST_P(ElementwiseTest, SoftCapsMatchDoublesFromTinyToInfiniteNumbers) {
   EXPECT_THROW(ops::soft_cap(ctx_, full(ctx_, {2, 2}, dtype(), 1.0f), 0.0f), InternalError);
 }
 
+TEST_P(ElementwiseTest, ZeroesWhereAByteIsSet) {
+  for (const int64_t n : kSizes) {
+    const Tensor t = random_tensor(ctx_, {n}, dtype(), 6), where = Tensor::empty(ctx_, {n}, DType::u8);
+    std::vector<float> expected = to_vector(t);
+    std::vector<uint8_t> mask(expected.size());
+    for (size_t i = 0; i < mask.size(); ++i) mask[i] = static_cast<uint8_t>(i % 3 == 0 ? 0 : i % 256);
+    if (n > 10) expected[1] = std::numeric_limits<float>::quiet_NaN();
+    if (n > 10) expected[3] = std::numeric_limits<float>::infinity();  // which stays
+    write(where, mask);
+    const Tensor masked = make_tensor(ctx_, {n}, dtype(), expected);
+    ops::zero_where(threads_, where, masked);
+    for (size_t i = 0; i < mask.size(); ++i) {
+      if (mask[i] != 0) expected[i] = 0;
+    }
+    EXPECT_TRUE(same_bits(masked, make_tensor(ctx_, {n}, dtype(), expected)));
+  }
+  const Tensor four = full(ctx_, {4}, dtype(), 1), bytes = Tensor::empty(ctx_, {3}, DType::u8);
+  EXPECT_THROW(ops::zero_where(ctx_, bytes, four), InternalError);
+  EXPECT_THROW(ops::zero_where(ctx_, four, four), InternalError);
+}
+
 TEST(Elementwise, FillsAndCopiesOtherTypes) {
   Context ctx(test_device());
   const Tensor ids = make_indices(ctx, {1, 2, 3}), other = make_indices(ctx, {0, 0, 0});

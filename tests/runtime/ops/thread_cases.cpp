@@ -26,8 +26,11 @@
 #include "runtime/ops/training/adamw.h"
 #include "runtime/ops/training/clip.h"
 #include "runtime/ops/training/cross_entropy.h"
+#include "runtime/ops/training/distillation.h"
+#include "runtime/ops/training/few_tokens.h"
 #include "runtime/ops/training/finite.h"
 #include "runtime/ops/training/muon.h"
+#include "runtime/ops/training/state_distance.h"
 #include "runtime/ops/training/stochastic_rounding.h"
 
 namespace trireme::test {
@@ -171,13 +174,17 @@ std::vector<Tensor> grouped(Context& ctx, Draw draw) {
 
 ops::PackedWeight drawn_weight(Context& ctx, Draw& draw, int64_t matrices, int64_t outputs, int64_t inputs) {
   using ops::PackedFormat;
-  const std::vector<float> values =
+  std::vector<float> values =
       ops::to_host_f32(ctx, draw.tensor(ctx, {matrices * outputs, inputs}, DType::f32));
   ops::PackedSpec spec{draw.pick({PackedFormat::f32, PackedFormat::bf16, PackedFormat::f16,
                                   PackedFormat::int8, PackedFormat::int4, PackedFormat::fp8})};
   if (spec.format == PackedFormat::int8 || spec.format == PackedFormat::int4) {
     spec.group = draw.pick<int64_t>({0, 32, 64, 128});
     spec.symmetric = draw.coin();
+  }
+  spec.sparse = ops::can_be_sparse(spec) && draw.coin();
+  for (float& value : values) {
+    if (spec.sparse && value < 0.1f) value = 0.0f;
   }
   return ops::pack_rows(ctx, spec, matrices, outputs, inputs, [&](int64_t row, std::span<float> to) {
     std::copy_n(values.begin() + row * inputs, inputs, to.begin());
@@ -389,6 +396,71 @@ std::vector<Tensor> cross_entropy(Context& ctx, Draw draw) {
   return {loss, added, dlogits.matrix, statistics, part_loss, part_added, dhere.matrix};
 }
 
+std::vector<Tensor> few_tokens(Context& ctx, Draw draw) {
+  const int64_t vocab = draw.pick<int64_t>({1, 65, 4099, draw.size(3000)});
+  const int64_t rows = draw.size(kElements / vocab), k = draw.between(1, 70), n = draw.between(1, 70);
+  const ops::Columns logits = draw.columns(ctx, rows, vocab, draw.compute_type());
+  const ops::LogitSoftmax softmax{draw.coin() ? 3.0f : 0.0f, draw.coin() ? 0.05f : 1.0f};
+  const auto few = [&](int64_t count, DType dtype) { return Tensor::empty(ctx, {rows, count}, dtype); };
+  const Tensor statistics = few(2, DType::f64), part_ids = few(k, DType::i32), values = few(k, DType::f32),
+               ids = few(k, DType::i32), probabilities = few(k, DType::f32), draws = few(n, DType::i32),
+               drawn = few(n, DType::i32), shares = few(n, DType::f32);
+  const Tensor of_parts = statistics.view({1, rows, 2});
+  ops::softmax_statistics(ctx, logits, softmax, statistics);
+  ops::likeliest_columns(ctx, logits, softmax, 0, part_ids, values);
+  ops::merge_likeliest(ctx, softmax, of_parts, part_ids.view({1, rows, k}), values.view({1, rows, k}), ids,
+                       probabilities);
+  ops::draw_columns(ctx, logits, softmax, 0, 0, {.key = 3, .rows_a_sample = 5},
+                    draw.indices(ctx, {rows}, 100), of_parts, draws);
+  ops::merge_draws(ctx, draws, drawn, shares);
+  return {statistics, part_ids, values, ids, probabilities, draws, drawn, shares};
+}
+
+std::vector<Tensor> distillation(Context& ctx, Draw draw) {
+  const int64_t vocab = draw.pick<int64_t>({1, 65, 1031, 4099, draw.size(3000)});
+  const int64_t rows = draw.size(kElements / vocab);
+  const DType dtype = draw.compute_type();
+  const ops::Columns logits = draw.columns(ctx, rows, vocab, dtype),
+                     dlogits = draw.columns(ctx, rows, vocab, dtype);
+  const Tensor targets = draw.indices(ctx, {rows}, vocab, ops::kIgnoredTarget),
+               weights = draw.tensor(ctx, {rows}), loss = Tensor::empty(ctx, {rows}, DType::f32),
+               added = Tensor::empty(ctx, {rows}, DType::f32),
+               statistics = Tensor::empty(ctx, {1, rows, 8}, DType::f32),
+               sums = Tensor::empty(ctx, {1, rows, 2}, DType::f32);
+  const double mix = draw.pick<double>({0, 1, 0.1, 0.9, 0.3});
+  const ops::DistillationOptions options{
+      .entropy = {.soft_cap = draw.coin() ? 3.0f : 0.0f, .z_loss = 0.01f, .label_smoothing = 0.1f},
+      .divergence = {mix, mix == 0.1   ? 1.0
+                          : mix == 0.9 ? 0.0
+                          : mix == 0.3 ? 0.3
+                                       : 1 - mix},
+      .weight = 0.7f,
+      .temperature = draw.coin() ? 2.0f : 1.0f};
+  ops::TeacherOfRows teacher;
+  if (draw.coin()) {
+    teacher = {.logits = draw.columns(ctx, rows, vocab, draw.compute_type()),
+               .soft_cap = draw.coin() ? 4.0f : 0.0f};
+  } else {
+    teacher = {.ids = draw.indices(ctx, {rows, 1}, vocab, -1),
+               .probabilities = Tensor::empty(ctx, {rows, 1}, DType::f32),
+               .has_rest = true};
+    ops::fill(ctx, teacher.probabilities, 0.4);
+  }
+  const ops::TablePart part{0, vocab};
+  ops::distillation_statistics(ctx, logits, targets, part, teacher, options, statistics.view({rows, 8}));
+  ops::distillation_divergence(ctx, logits, targets, part, teacher, options, statistics,
+                               sums.view({rows, 2}));
+  ops::distillation(ctx, logits, targets, part, teacher, options, statistics, sums, loss, dlogits, added,
+                    weights);
+  const DType type = draw.compute_type();
+  const Tensor states = draw.tensor(ctx, {rows, vocab}, type),
+               dstates = draw.tensor(ctx, {rows, vocab}, type),
+               distances = Tensor::empty(ctx, {rows}, DType::f32);
+  ops::state_distance(ctx, states, draw.tensor(ctx, {rows, vocab}, draw.compute_type()), targets, weights, {},
+                      distances, dstates);
+  return {statistics, sums, loss, added, dlogits.matrix, distances, dstates};
+}
+
 std::vector<Tensor> embeddings(Context& ctx, Draw draw) {
   const int64_t width = draw.size(800), rows = draw.size(kElements / width), vocab = draw.size(500);
   const int64_t here = draw.between(1, vocab), places = draw.between(1, 64);
@@ -415,6 +487,9 @@ std::vector<Tensor> elementwise(Context& ctx, Draw draw) {
   ops::accumulate(ctx, a, wide);
   ops::copy(ctx, a, converted);
   ops::fill(ctx, filled, 0.1);
+  std::vector<uint8_t> where(static_cast<size_t>(n));
+  for (size_t i = 0; i < where.size(); ++i) where[i] = static_cast<uint8_t>(i % 3);
+  ops::zero_where(ctx, ops::to_device(ctx, where, {n}), filled);
   const Tensor activated = Tensor::empty(ctx, {n}, dtype), gradient = Tensor::empty(ctx, {n}, dtype);
   ops::gelu(ctx, a, activated);
   ops::gelu_backward(ctx, a, b, gradient);
@@ -586,6 +661,8 @@ const std::map<std::string, OpCase>& thread_cases() {
                                                  {"HeadNorms", head_norms},
                                                  {"SharedNorms", shared_norms},
                                                  {"CrossEntropy", cross_entropy},
+                                                 {"FewTokens", few_tokens},
+                                                 {"Distillation", distillation},
                                                  {"Embeddings", embeddings},
                                                  {"Elementwise", elementwise},
                                                  {"Reductions", reductions},
