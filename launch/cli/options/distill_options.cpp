@@ -114,8 +114,9 @@ std::vector<Option> loss_rows(const std::string& section) {
       {section, "hidden-weight", "",
        real(
            [=](auto& c) -> auto& { return kLoss(c).hidden_weight; }, 0),
-       "coefficient of the mean squared difference of the last hidden states, of a student as wide as its "
-       "teacher; 0: off",
+       "coefficient of the squared distance of the last hidden states, each of length 1, of a student as "
+       "wide "
+       "as its teacher; 0: off",
        "", needs_teacher},
   };
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "launch/cli/options/option.h"
 #include "runtime/base/enum_names.h"
@@ -116,6 +117,26 @@ OptionValue on_off(Field field) {
     return "";
   };
   value.get = [=](const RunConfig& config) { return std::string(field(config) ? "on" : "off"); };
+  return value;
+}
+
+/// Patterns of names with commas between them.
+template <class Field>
+OptionValue patterns(Field field) {
+  OptionValue value;
+  value.placeholder = "PATTERN,...";
+  value.set = [=](RunConfig& config, const std::string& text) -> std::string {
+    std::vector<std::string> list;
+    for (size_t begin = 0; !text.empty() && begin <= text.size();) {
+      const size_t end = std::min(text.find(',', begin), text.size());
+      if (end == begin) return "patterns of names with commas between them, such as layers.0.*,*.down.weight";
+      list.push_back(text.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    field(config) = std::move(list);
+    return "";
+  };
+  value.get = [=](const RunConfig& config) { return fmt::format("{}", fmt::join(field(config), ",")); };
   return value;
 }
 

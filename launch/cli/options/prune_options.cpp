@@ -62,24 +62,6 @@ OptionValue prune_pattern() {
   return value;
 }
 
-OptionValue prune_skip() {
-  OptionValue value;
-  value.placeholder = "PATTERN,...";
-  value.set = [](RunConfig& config, const std::string& text) -> std::string {
-    std::vector<std::string> list;
-    for (size_t begin = 0; !text.empty() && begin <= text.size();) {
-      const size_t end = std::min(text.find(',', begin), text.size());
-      if (end == begin) return "patterns of names with commas between them, such as layers.0.*,*.down.weight";
-      list.push_back(text.substr(begin, end - begin));
-      begin = end + 1;
-    }
-    config.prune.skip = std::move(list);
-    return "";
-  };
-  value.get = [](const RunConfig& config) { return fmt::format("{}", fmt::join(config.prune.skip, ",")); };
-  return value;
-}
-
 }  // namespace
 
 std::vector<Option> prune_options() {
@@ -129,7 +111,7 @@ std::vector<Option> prune_options() {
        "what is zero in the weights that training begins with (model.init-from) stays zero: a sparse "
        "model is trained back",
        "", needs_given_weights},
-      {section, "skip", "", prune_skip(),
+      {section, "skip", "", patterns([](auto& c) -> auto& { return c.prune.skip; }),
        "patterns (*) of names of matrices of blocks that stay as they are, as layers.0.*", "none",
        needs_pruning},
   };

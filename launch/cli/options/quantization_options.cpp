@@ -23,27 +23,6 @@ std::string needs_integers(const RunConfig& c) {
              : needs_weights(c);
 }
 
-/// Patterns with commas between them.
-OptionValue patterns() {
-  OptionValue value;
-  value.placeholder = "PATTERN,...";
-  value.set = [](RunConfig& config, const std::string& text) -> std::string {
-    std::vector<std::string> list;
-    for (size_t begin = 0; !text.empty() && begin <= text.size();) {
-      const size_t end = std::min(text.find(',', begin), text.size());
-      if (end == begin) return "patterns of names with commas between them, such as layers.0.*,*.down.weight";
-      list.push_back(text.substr(begin, end - begin));
-      begin = end + 1;
-    }
-    kQuantization(config).skip = std::move(list);
-    return "";
-  };
-  value.get = [](const RunConfig& config) {
-    return fmt::format("{}", fmt::join(kQuantization(config).skip, ","));
-  };
-  return value;
-}
-
 OptionValue asymmetric() {
   OptionValue value = on_off([](auto& c) -> auto& { return kQuantization(c).weights.symmetric; });
   const auto turned = [](std::string text) { return text == "on" ? "off" : "on"; };
@@ -93,7 +72,7 @@ std::vector<Option> quantization_options() {
        "scales of the blocks' matrices: measured from the weights in every pass, or parameters of their own "
        "that are trained (LSQ)",
        "", needs_integers},
-      {section, "skip", "", patterns(),
+      {section, "skip", "", patterns([](auto& c) -> auto& { return kQuantization(c).skip; }),
        "patterns (*) of names of matrices of blocks that are not quantized, as layers.0.*; query, key and "
        "value go together, as do gate and up, and all experts of a block",
        "none", needs_weights},
