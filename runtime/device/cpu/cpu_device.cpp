@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include <sched.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include "runtime/base/error.h"
@@ -76,6 +77,12 @@ std::string first_cpuinfo_line(const std::string& key) {
 std::unique_ptr<Stream> make_compute_stream() { return std::make_unique<InlineStream>(); }
 std::unique_ptr<MemorySource> make_memory_source() { return std::make_unique<HostMemory>(); }
 
+#if defined(__aarch64__)
+std::string matrix_isa() {
+  constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP
+  return (::getauxval(AT_HWCAP) & kDotProducts) != 0 ? "neon-dotprod" : "neon";
+}
+#else
 std::string matrix_isa() {
   const std::string flags = first_cpuinfo_line("flags");
   const auto has = [&](const char* flag) {
@@ -86,6 +93,7 @@ std::string matrix_isa() {
   if (has("avx512f")) return "avx512";
   return has("avx2") ? "avx2" : "sse2";
 }
+#endif
 
 std::string processor_name() {
   const std::string name = first_cpuinfo_line("model name");

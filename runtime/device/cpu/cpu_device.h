@@ -21,7 +21,7 @@ std::unique_ptr<MemorySource> make_memory_source();
 void use_small_pages(void* pointer, size_t bytes);
 
 /// What the processor offers for matrix arithmetic, widest first: "amx-bf16", "avx512-bf16", "avx512", "avx2"
-/// or "sse2".
+/// or "sse2"; "neon-dotprod", "neon".
 std::string matrix_isa();
 /// The processor's name as the kernel reports it.
 std::string processor_name();

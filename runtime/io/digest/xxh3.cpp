@@ -3,7 +3,7 @@
 #include <new>
 
 #include <fmt/format.h>
-#if __has_include(<xxh_x86dispatch.h>)
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
 #include <xxh_x86dispatch.h>  // the same functions, by the widest instructions that the machine has
 #else
 #include <xxhash.h>

@@ -24,6 +24,9 @@ class MappedFile {
   const std::string& path() const { return path_; }
   size_t size() const { return bytes_.size(); }
   std::span<const std::byte> bytes() const { return bytes_; }
+  /// Takes its pages from this process's memory; those that are read later come from the kernel's cache
+  /// again.
+  void release_pages() const noexcept;
   std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
 
  private:

@@ -68,6 +68,9 @@ class GgufReader {
   void read(std::string_view name, GgufRange rows, std::optional<GgufRange> columns, std::span<float> values,
             int num_threads = 1) const;
 
+  /// MappedFile::release_pages().
+  void release_pages() const noexcept { file_.release_pages(); }
+
  private:
   void read_head();
 

@@ -39,6 +39,8 @@ class SafetensorsReader {
   const std::map<std::string, StoredTensor, std::less<>>& tensors() const { return tensors_; }
   /// UserError(bad_input) when the file has no such tensor.
   const StoredTensor& at(std::string_view name) const;
+  /// MappedFile::release_pages().
+  void release_pages() const noexcept { file_.release_pages(); }
   /// The header's "__metadata__"; empty when there is none.
   const TextMap& metadata() const { return metadata_; }
 

@@ -21,6 +21,8 @@ void expect_attention(const char* op, Device device, const AttentionShape& s, co
                 "{}: {} heads over {} key/value heads", op, s.num_heads, s.num_kv_heads);
   TRIREME_CHECK(s.window >= 0 && (s.window == 0 || s.causal), "{}: a window of {} keys{}", op, s.window,
                 s.causal ? "" : " without a causal mask");
+  TRIREME_CHECK(!s.pattern || s.causal, "{}: a pattern of keys without a causal mask", op);
+  TRIREME_CHECK(why_not(s.pattern).empty(), "{}: {}", op, why_not(s.pattern));
   expect_first_key(op, device, s);
   TRIREME_CHECK(s.soft_cap >= 0 && std::isfinite(s.soft_cap), "{}: a soft cap of {}", op, s.soft_cap);
   expect_columns(op, "q", q, s.batch * s.q_len, s.num_heads * s.head_dim);
@@ -48,6 +50,13 @@ int64_t clamped_sum(int64_t first, int64_t count, int64_t most) {
 /// Pairs of a query and a key that it sees.
 int64_t visible_pairs(const AttentionShape& s) {
   if (!s.causal) return s.q_len * s.kv_len;
+  if (s.pattern) {
+    int64_t pairs = 0;
+    const int64_t behind = s.first_place + s.kv_len;
+    for (int64_t i = behind - s.q_len + s.shift; i < behind + s.shift; ++i)
+      pairs += count_seen(s.pattern, s.window, i, s.first_place, behind);
+    return pairs;
+  }
   const int64_t first = 1 + s.kv_len - s.q_len + s.shift;  // keys up to the first query's place
   const int64_t before = s.window > 0 ? clamped_sum(first - s.window, s.q_len, s.kv_len) : 0;
   return clamped_sum(first, s.q_len, s.kv_len) - before;

@@ -1,6 +1,7 @@
 // Scaled dot-product attention without the T x T matrix (FlashAttention-2, Dao, arXiv 2307.08691).
 #pragma once
 
+#include "runtime/ops/attention/key_pattern.h"
 #include "runtime/ops/dispatch.h"
 
 namespace trireme::ops {
@@ -27,18 +28,35 @@ struct AttentionShape {
   /// int32 [batch, q_len], or absent: a query sees no key at a place before its first_key. Not below 0, and
   /// does not fall from one query of a sequence to the next, which only the CPU's body can check. Needs
   /// `causal`. Documents packed in one row that do not attend to each other have their first token's place.
+  /// Under a pattern each is that of the query before or, where a document begins, the query's own place.
   Tensor first_key = {};
-  /// At which place key 0 lies, for first_key; other than 0 for a block of keys of a longer row.
+  /// At which place key 0 lies, for first_key and pattern; other than 0 for a block of keys of a longer row.
   int64_t first_place = 0;
+  /// Needs `causal`. Places count from first_key, those of queries and keys being what first_place and shift
+  /// say.
+  KeyPattern pattern = {};
+
+  /// Of the queries and keys of sequence b; first_key is read where it lies.
+  KeyPlaces places(int64_t b) const {
+    const int64_t query_place = first_place + kv_len - q_len + shift;
+    return {pattern,
+            window,
+            q_len,
+            kv_len,
+            query_place,
+            first_place,
+            first_key ? first_key.data<int32_t>() + b * q_len : nullptr};
+  }
 };
 
 /// out[B*q_len, H*D] = softmax(scale * q k^T) v, and lse[B,H,q_len] (f32) = log of the sum of exponents, kept
 /// for backward. q: H*D columns of B*q_len rows; k and v: K*D columns of B*kv_len rows. A query that sees no
 /// key gives zeros and -inf. On the CPU the bits of a query's output depend on the query and on the keys it
 /// sees, by their places, alone: not on other queries, later keys or threads. Working memory: O((block +
-/// head_dim) * kv_len) a thread, under a window O((block + head_dim) * window). A
-/// window and first_key save work: keys out of every query's view are not multiplied, but for the rest of
-/// their tiles. Observers are told the work of a shape without first_key, whose values are the device's.
+/// head_dim) * kv_len) a thread, under a window O((block + head_dim) * window), under a
+/// pattern in the place of kv_len what a block of queries sees. A window, a pattern and first_key save work:
+/// keys out of every query's view are not multiplied, but for the rest of their tiles. Observers are told the
+/// work of a shape without first_key, whose values are the device's.
 void attention(Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,
                const Columns& v, const Tensor& out, const Tensor& lse);
 TRIREME_OP_BODIES(attention, Context& ctx, const AttentionShape& shape, const Columns& q, const Columns& k,

@@ -32,7 +32,7 @@ OpWork work_of(const PagedShape& shape, const PagedRows& rows, const KeyValueBlo
   for (size_t s = 0; s < rows.lengths.size(); ++s) {
     const int64_t count = rows.starts[s + 1] - rows.starts[s], length = rows.lengths[s];
     const auto seen = [&](int64_t place) {
-      return static_cast<double>(shape.window > 0 ? std::min(place + 1, shape.window) : place + 1);
+      return static_cast<double>(count_seen(shape.pattern, shape.window, place, 0, place + 1));
     };
     for (int64_t i = length - count; i < length; ++i) pairs += seen(i);
     keys += std::min(static_cast<double>(length), seen(length - count) + static_cast<double>(count));
@@ -95,6 +95,7 @@ void paged_attention(Context& ctx, const PagedShape& shape, const PagedRows& row
                     shape.num_heads % shape.num_kv_heads == 0,
                 "paged_attention: {} heads of {}, {} of keys, in a cache of {} of {}", shape.num_heads,
                 shape.head_dim, shape.num_kv_heads, blocks.num_kv_heads(), blocks.head_dim);
+  TRIREME_CHECK(why_not(shape.pattern).empty(), "paged_attention: {}", why_not(shape.pattern));
   if (rows.num_rows() == 0) return;
   TRIREME_DISPATCH_WORK(work_of(shape, rows, blocks, q, out), paged_attention, ctx, shape, rows, q, blocks,
                         out);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "runtime/ops/attention/key_pattern.h"
 #include "runtime/ops/dispatch.h"
 
 namespace trireme::ops {
@@ -36,9 +37,11 @@ int64_t key_value_block_bytes(int64_t num_kv_heads, int64_t head_dim, int64_t bl
 
 /// A flat batch: rows of sequence 0, then of sequence 1 and so on, each at consecutive places.
 struct PagedRows {
-  Tensor block_tables;  ///< i32 [sequences, any width]: number of the block of places [i * block_tokens, ...)
-  Tensor sequences;     ///< i32 [rows]
-  Tensor places;        ///< i32 [rows]: tokens of its sequence before it
+  /// i32 [sequences, any width]: number of the block of places [i * block_tokens, ...); -1: none, for no row
+  /// sees one of these places.
+  Tensor block_tables;
+  Tensor sequences;              ///< i32 [rows]
+  Tensor places;                 ///< i32 [rows]: tokens of its sequence before it
   std::vector<int32_t> starts;   ///< on the host, [sequences + 1]: first row of each, and their number
   std::vector<int32_t> lengths;  ///< on the host, [sequences]: tokens up to and with the last row
   int64_t num_rows() const { return starts.empty() ? 0 : starts.back(); }
@@ -52,6 +55,7 @@ struct PagedShape {
   float scale = 1.0f;
   int64_t window = 0;  ///< as in AttentionShape
   float soft_cap = 0;
+  KeyPattern pattern = {};  ///< as in AttentionShape
 };
 
 /// Writes k and v (num_kv_heads * head_dim columns of the rows) at the rows' places into the blocks.

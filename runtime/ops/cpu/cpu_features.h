@@ -2,9 +2,15 @@
 // know.
 #pragma once
 
+#if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 namespace trireme::ops::cpu {
+
+#if defined(__x86_64__)
 
 /// f16c, movbe: bit_F16C, bit_MOVBE of CPUID's leaf 1.
 inline bool has_leaf_1(unsigned bits) {
@@ -30,5 +36,23 @@ inline bool has_x86_64_v4() {
          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl");
 }
+
+/// AVX2 with FMA and F16C; AVX-512 with VNNI.
+inline bool has_avx2_kernels() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+}
+inline bool has_vnni_kernels() {
+  return has_avx2_kernels() && has_x86_64_v4() && __builtin_cpu_supports("avx512vnni");
+}
+
+#else
+
+inline bool has_amx_bf16() { return false; }
+#if defined(__aarch64__)
+/// SDOT and UDOT, which Armv8.4 has and most of Armv8.2: HWCAP_ASIMDDP of Linux.
+inline bool has_dot_products() { return (::getauxval(AT_HWCAP) & (1ul << 20)) != 0; }
+#endif
+
+#endif
 
 }  // namespace trireme::ops::cpu

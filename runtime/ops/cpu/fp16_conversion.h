@@ -1,8 +1,8 @@
 // fp16 to and from fp32 by whatever instructions the machine has.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <span>
 
 #include "runtime/base/half.h"
 
@@ -17,6 +17,6 @@ struct Fp16Conversion {
 };
 
 /// All ways, the fastest first; the last is available everywhere.
-std::array<Fp16Conversion, 3> fp16_conversions();
+std::span<const Fp16Conversion> fp16_conversions();
 
 }  // namespace trireme::ops::cpu

@@ -9,9 +9,9 @@ namespace {
 /// Normalises a head of n elements and returns rstd. y may be x.
 template <class T>
 TRIREME_INLINE float forward_of(const T* x, const float* gain, int64_t n, float eps, T* y) {
-  float squares = 0;
-#pragma omp simd reduction(+ : squares)
-  for (int64_t i = 0; i < n; ++i) squares += static_cast<float>(x[i]) * static_cast<float>(x[i]);
+  const float squares = sum_in_lanes(
+      n, [&](int64_t i)
+             __attribute__((always_inline)) { return static_cast<float>(x[i]) * static_cast<float>(x[i]); });
   const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps);
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) store(y + i, static_cast<float>(x[i]) * rstd * gain[i]);

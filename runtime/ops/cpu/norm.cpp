@@ -34,17 +34,16 @@ TRIREME_INLINE void forward_row(const Forward<T>& f, int64_t n) {
   }
   float mean = 0;
   if (f.mean != nullptr) {
-#pragma omp simd reduction(+ : mean)
-    for (int64_t i = 0; i < width; ++i) mean += static_cast<float>(in[i]);
+    mean = sum_in_lanes(
+        width, [&](int64_t i) __attribute__((always_inline)) { return static_cast<float>(in[i]); });
     mean /= static_cast<float>(width);
     f.mean[n] = mean;
   }
-  float squares = 0;
-#pragma omp simd reduction(+ : squares)
-  for (int64_t i = 0; i < width; ++i) {
-    const float centred = static_cast<float>(in[i]) - mean;
-    squares += centred * centred;
-  }
+  const float squares = sum_in_lanes(
+      width, [&](int64_t i) __attribute__((always_inline)) {
+        const float centred = static_cast<float>(in[i]) - mean;
+        return centred * centred;
+      });
   const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(width) + f.eps);
   f.rstd[n] = rstd;
   T* y = f.y + begin;

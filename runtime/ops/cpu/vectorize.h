@@ -8,9 +8,9 @@
 
 #include "runtime/base/half.h"
 
-/// On the definition of a loop's function (no template): AVX-512, AVX2 and SSE2 versions. What it calls must
-/// be inlined.
-#ifdef TRIREME_ONE_VERSION
+/// On the definition of a loop's function (no template): AVX-512, AVX2 and SSE2 versions; of arm64, whose
+/// vectors are all of one width, one. What it calls must be inlined.
+#if defined(TRIREME_ONE_VERSION) || !defined(__x86_64__)
 #define TRIREME_VECTORIZED
 #else
 #define TRIREME_VECTORIZED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -51,6 +51,22 @@ TRIREME_INLINE float fast_tanh(float x) {
 }
 
 TRIREME_INLINE float fast_sigmoid(float x) { return 1.0f / (1.0f + fast_exp(-x)); }
+
+/// of(0) + ... + of(n - 1), in 16 lanes, which are then added up in their order: the same additions whatever
+/// vectors a machine has. `of` is inlined.
+template <class Of>
+TRIREME_INLINE float sum_in_lanes(int64_t n, const Of& of) {
+  constexpr int64_t kSumLanes = 16;
+  float lanes[kSumLanes] = {};
+  int64_t i = 0;
+  for (; i + kSumLanes <= n; i += kSumLanes) {
+    for (int64_t j = 0; j < kSumLanes; ++j) lanes[j] += of(i + j);
+  }
+  for (int64_t j = 0; i + j < n; ++j) lanes[j] += of(i + j);
+  float sum = 0;
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
 
 /// Of the standard normal distribution at x.
 struct Normal {

@@ -6,6 +6,7 @@
 #include "runtime/ops/attention/attention_merge.h"
 #include "runtime/ops/attention/paged_attention.h"
 #include "runtime/ops/attention/rotary.h"
+#include "runtime/ops/convolution.h"
 #include "runtime/ops/cuda/packed/pack.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
@@ -121,6 +122,14 @@ void grouped_linear_backward_input(Context&, CT, Counts, CT, CT) { missing("grou
 void grouped_linear_backward_weight(Context&, CT, CT, Counts, CT) {
   missing("grouped_linear_backward_weight");
 }
+using CS = const ConvolutionShape&;
+void gated_inputs(Context&, CC, CT) { missing("gated_inputs"); }
+void convolution(Context&, CS, CT, CT, CC, CT, CT, CT) { missing("convolution"); }
+void convolution_backward_before(Context&, CS, CT, CC, CT, CT, CT) { missing("convolution_backward_before"); }
+void convolution_backward(Context&, CS, CT, CT, CT, CC, CT, CT, CT, CC, CT) {
+  missing("convolution_backward");
+}
+void paged_convolution(Context&, const PagedRows&, CC, CT, CT, CT) { missing("paged_convolution"); }
 void rms_norm_heads(Context&, CC, CT, float, CC, CT) { missing("rms_norm_heads"); }
 void rms_norm_heads_backward(Context&, CC, CC, CT, CT, CC, CT) { missing("rms_norm_heads_backward"); }
 void shared_norm_squares(Context&, CC, CC) { missing("shared_norm_squares"); }

@@ -28,9 +28,7 @@ void check_sizes(const char* op, const PackedSpec& spec, int64_t matrices, int64
 
 /// Gives it memory.
 void allocate(Context& ctx, PackedWeight& w) {
-  const int64_t bytes = is_integer(w.spec.format)
-                            ? cpu::integers_bytes(w)
-                            : w.matrices * cpu::floats_bytes(w.spec.format, w.outputs, w.inputs);
+  const int64_t bytes = packed_bytes(w.spec, w.scales, w.matrices, w.outputs, w.inputs);
   w.data = Tensor::empty(ctx, {bytes}, DType::u8, MemoryCategory::weights);
 }
 
@@ -95,6 +93,13 @@ bool can_be_sparse(const PackedSpec& spec) {
 double zero_share(const PackedWeight& w) {
   TRIREME_CHECK(w.spec.sparse, "zeros of {}, which stores them", to_string(w.spec));
   return 1 - static_cast<double>(cpu::stored_values(w.data)) / static_cast<double>(w.rows() * w.inputs);
+}
+
+int64_t packed_bytes(const PackedSpec& spec, DType scales, int64_t matrices, int64_t outputs,
+                     int64_t inputs) {
+  const PackedWeight w{spec, matrices, outputs, inputs, {}, scales};
+  return is_integer(spec.format) ? cpu::integers_bytes(w)
+                                 : matrices * cpu::floats_bytes(spec.format, outputs, inputs);
 }
 
 bool is_integer(PackedFormat format) { return format >= PackedFormat::q8_0; }

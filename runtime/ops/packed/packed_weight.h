@@ -61,6 +61,9 @@ struct PackedWeight {
 /// How many of a sparse weight's numbers are zeros, in [0, 1].
 double zero_share(const PackedWeight& w);
 
+/// Bytes of dense ones on the CPU.
+int64_t packed_bytes(const PackedSpec& spec, DType scales, int64_t matrices, int64_t outputs, int64_t inputs);
+
 /// Fills `values` with row `row` of the matrices one below the other, whole; called from several threads.
 using ReadRow = std::function<void(int64_t row, std::span<float> values)>;
 /// Where the stored bytes of a row begin (whole blocks; perhaps unaligned); called from several threads.

@@ -22,11 +22,11 @@ class Forward {
         v_(v),
         out_(out),
         lse_(lse),
-        part_(attention_task_blocks(s.q_len, s.window, s.batch * s.num_kv_heads, num_threads)) {}
+        part_(attention_task_blocks(s.q_len, limits_of(s), s.batch * s.num_kv_heads, num_threads)) {}
 
   int64_t num_tasks() const { return s_.batch * s_.num_kv_heads * num_parts(); }
   int64_t scratch_floats() const {
-    return attention_forward_floats(s_.kv_len, s_.window, s_.head_dim, part_, k_.dtype() != DType::f32);
+    return attention_forward_floats(limits_of(s_), s_.head_dim, part_, k_.dtype() != DType::f32);
   }
 
   void run(int64_t t, float* scratch) const {
@@ -37,19 +37,19 @@ class Forward {
     const int64_t b = t % kv_heads / s_.num_kv_heads, kv_head = t % s_.num_kv_heads;
     const int64_t begin = part * part_ * kBlock, end = std::min(s_.q_len, begin + part_ * kBlock);
     const int64_t group = s_.num_heads / s_.num_kv_heads;
-    const KeyRange keys = visible_keys(s_, b, begin, end - begin);
-    if (keys.size() > 0) load(b, kv_head, keys, m);
-    for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
-      for (int64_t row = begin; row < end; row += kBlock) {
-        block(b, h, row, std::min(kBlock, end - row), keys, m);
-      }
+    const std::vector<int64_t> groups = groups_seen(b, begin, end);
+    load(b, kv_head, groups, m);
+    for (int64_t row = begin; row < end; row += kBlock) {
+      const int64_t rows = std::min(kBlock, end - row);
+      const Sight sight = sight_of(b, row, rows, groups, m);
+      for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) block(b, h, row, rows, sight, m);
     }
   }
 
  private:
   struct Memory {
     Memory(const Forward& f, float* begin)
-        : scratch(begin), tile(kBlock, f.s_.head_dim, attention_keys(f.s_.kv_len, f.s_.window), scratch) {
+        : scratch(begin), tile(kBlock, f.s_.head_dim, limits_of(f.s_).seen_by(kBlock), scratch) {
       // Whole groups; the first and the last may be seen in part.
       const int64_t most = (f.most_keys() / kTokenGroup + 2) * kTokenGroup, d = f.s_.head_dim;
       k = scratch.take(most * d);
@@ -66,40 +66,80 @@ class Forward {
 
   int64_t num_blocks() const { return (s_.q_len + kBlock - 1) / kBlock; }
   int64_t num_parts() const { return (num_blocks() + part_ - 1) / part_; }
-  int64_t most_keys() const {
-    return s_.window > 0 ? std::min(s_.kv_len, s_.window + part_ * kBlock - 1) : s_.kv_len;
-  }
+  int64_t most_keys() const { return limits_of(s_).seen_by(part_ * kBlock); }
 
-  // Brings the groups of these keys and their values into memory.
-  void load(int64_t b, int64_t kv_head, const KeyRange& keys, Memory& m) const {
-    const int64_t d = s_.head_dim, width = QueryTile::padded_head(d);
-    const auto rows_of = [&](const Columns& c, int64_t first, int64_t count) {
-      return HeadRows(c.matrix, b * s_.kv_len + first, count, c.begin + kv_head * d, d);
-    };
-    const int64_t begin = keys.begin / kTokenGroup * kTokenGroup;
-    for (int64_t first = begin; first < keys.end; first += kTokenGroup) {
-      const int64_t count = std::min(kTokenGroup, s_.kv_len - first);
-      const Tile rows = rows_of(k_, first, count).load(m.widened);
-      m.key_groups.push_back(m.k + (first - begin) * d);
-      m.value_groups.push_back(m.v + (first - begin) * width);
-      attention_kernels().pack_keys(rows.data, rows.stride, count, d, m.k + (first - begin) * d);
+  // What a block of queries sees of the groups that its task has loaded.
+  struct Sight {
+    std::vector<const float*> keys, values;
+    int64_t place;  // of the first group
+    SparseKeys sparse;
+  };
+
+  // The first keys of the groups that queries [begin, end) see.
+  std::vector<int64_t> groups_seen(int64_t b, int64_t begin, int64_t end) const {
+    std::vector<int64_t> groups;
+    if (s_.pattern) {
+      const KeyPlaces places = s_.places(b);
+      SeenTiles tiles(places, begin, end, kTokenGroup);
+      for (int64_t key = tiles.next(); key != kNoPlace; key = tiles.next()) groups.push_back(key);
+      return groups;
     }
-    rows_of(v_, keys.begin, keys.size()).copy({m.v + (keys.begin - begin) * width, width}, width);
+    const KeyRange keys = visible_keys(s_, b, begin, end - begin);
+    if (keys.size() == 0) return groups;
+    for (int64_t key = keys.begin / kTokenGroup * kTokenGroup; key < keys.end; key += kTokenGroup)
+      groups.push_back(key);
+    return groups;
   }
 
-  void block(int64_t b, int64_t h, int64_t begin, int64_t rows, const KeyRange& loaded, Memory& m) const {
+  // Brings these groups and their values into memory.
+  void load(int64_t b, int64_t kv_head, const std::vector<int64_t>& groups, Memory& m) const {
+    const int64_t d = s_.head_dim, width = QueryTile::padded_head(d);
+    float *keys = m.k, *values = m.v;
+    for (const int64_t first : groups) {
+      const int64_t count = std::min(kTokenGroup, s_.kv_len - first);
+      const auto rows_of = [&](const Columns& c) {
+        return HeadRows(c.matrix, b * s_.kv_len + first, count, c.begin + kv_head * d, d);
+      };
+      const Tile rows = rows_of(k_).load(m.widened);
+      attention_kernels().pack_keys(rows.data, rows.stride, count, d, keys);
+      rows_of(v_).copy({values, width}, width);
+      m.key_groups.push_back(keys);
+      m.value_groups.push_back(values);
+      keys += kTokenGroup * d;
+      values += kTokenGroup * width;
+    }
+  }
+
+  Sight sight_of(int64_t b, int64_t begin, int64_t rows, const std::vector<int64_t>& loaded,
+                 const Memory& m) const {
+    if (!s_.pattern) return {m.key_groups, m.value_groups, loaded.empty() ? 0 : loaded[0], {}};
+    Sight sight{{}, {}, 0, SparseKeys(s_.places(b), begin, begin + rows)};
+    size_t at = 0;
+    for (const int64_t key : sight.sparse.groups()) {
+      while (loaded[at] < key) ++at;
+      sight.keys.push_back(m.key_groups[at]);
+      sight.values.push_back(m.value_groups[at]);
+    }
+    return sight;
+  }
+
+  void block(int64_t b, int64_t h, int64_t begin, int64_t rows, const Sight& sight, Memory& m) const {
     QueryTile& tile = m.tile;
-    const int64_t d = s_.head_dim, width = QueryTile::padded_head(d), groups = std::ssize(m.key_groups);
-    const int64_t place = loaded.begin / kTokenGroup * kTokenGroup;
-    const KeyRange all{place, place + groups * kTokenGroup};
+    const int64_t d = s_.head_dim, width = QueryTile::padded_head(d), groups = std::ssize(sight.keys);
+    const KeyRange all{sight.place, sight.place + groups * kTokenGroup};
     tile.begin(rows);
     HeadRows(q_.matrix, b * s_.q_len + begin, rows, q_.begin + h * d, d).copy({tile.query(0), d}, d);
     attention_rows::multiply(tile.query(0), rows * d, s_.scale);
-    for (int64_t i = 0; i < rows; ++i) tile.see(i, visible_keys(s_, b, begin + i));
-    tile.score(TokenGroups<float>{m.key_groups.data(), groups, kTokenGroup}, place, all);
+    for (int64_t i = 0; i < rows; ++i) {
+      if (s_.pattern)
+        tile.see(i, sight.sparse.row(i));
+      else
+        tile.see(i, visible_keys(s_, b, begin + i));
+    }
+    tile.score(TokenGroups<float>{sight.keys.data(), groups, kTokenGroup}, sight.place, all);
     float* row_lse = lse_.data<float>() + (b * s_.num_heads + h) * s_.q_len + begin;
     for (int64_t i = 0; i < rows; ++i) row_lse[i] = tile.weigh(i, s_.soft_cap);
-    tile.add_values(TokenGroups<float>{m.value_groups.data(), groups, width}, place, all, 0, width);
+    tile.add_values(TokenGroups<float>{sight.values.data(), groups, width}, sight.place, all, 0, width);
     const HeadRows to(out_, b * s_.q_len + begin, rows, h * d, d);
     for (int64_t i = 0; i < rows; ++i) to.write(i, tile.finish(i));
   }

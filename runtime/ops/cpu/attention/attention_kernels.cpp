@@ -200,14 +200,18 @@ struct AttentionLoops {
       {score_f32, add_f32}, {score_bf16, add_bf16}, {score_f16, add_f16}, {score_int8, add_int8}, pack}; \
   }
 
-TRIREME_ATTENTION_KERNELS(attention_sse, , 4, 2)
+#if defined(__aarch64__)
+TRIREME_ATTENTION_KERNELS(attention_narrowest, , 4, 4)  // NEON: 16 sums in 32 registers
+#else
+TRIREME_ATTENTION_KERNELS(attention_narrowest, , 4, 2)
+#endif
 #ifndef TRIREME_ONE_VERSION
 TRIREME_ATTENTION_KERNELS(attention_avx2, __attribute__((target("arch=x86-64-v3"))), 8, 2)
 TRIREME_ATTENTION_KERNELS(attention_avx512, __attribute__((target("arch=x86-64-v4"))), 16, 4)
 #endif
 
 std::vector<const AttentionKernels*> find_attention_kernels() {
-  std::vector<const AttentionKernels*> found{&attention_sse::kTable};
+  std::vector<const AttentionKernels*> found{&attention_narrowest::kTable};
 #ifndef TRIREME_ONE_VERSION
   if (has_x86_64_v3()) found.push_back(&attention_avx2::kTable);
   if (has_x86_64_v4()) found.push_back(&attention_avx512::kTable);

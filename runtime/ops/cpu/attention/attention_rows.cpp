@@ -79,6 +79,14 @@ TRIREME_VECTORIZED void capped_score_gradient(float* __restrict p, float* __rest
   for (int64_t i = n; i < std::max(width, end); ++i) p[i] = gradient[i] = 0.0f;
 }
 
+TRIREME_VECTORIZED void hide(float* row, const uint16_t* masks, int64_t groups, float value) {
+  for (int64_t g = 0; g < groups; ++g, row += kLanes) {
+    const uint32_t mask = masks[g];
+    if (mask == 0xffff) continue;
+    for (int64_t j = 0; j < kLanes; ++j) row[j] = (mask >> j & 1) != 0 ? row[j] : value;
+  }
+}
+
 TRIREME_VECTORIZED float dot(const float* a, const float* b, int64_t n) {
   float sums[kLanes] = {};
   int64_t i = 0;
@@ -88,6 +96,10 @@ TRIREME_VECTORIZED float dot(const float* a, const float* b, int64_t n) {
   float sum = sum_of(sums);
   for (; i < n; ++i) sum += a[i] * b[i];
   return sum;
+}
+
+TRIREME_VECTORIZED void add(float* __restrict row, const float* __restrict others, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) row[i] += others[i];
 }
 
 TRIREME_VECTORIZED void multiply(float* row, int64_t n, float factor) {

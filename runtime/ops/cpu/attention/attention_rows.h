@@ -24,7 +24,13 @@ void soft_cap(float* scores, int64_t n, float cap);
 void capped_score_gradient(float* p, float* gradient, int64_t n, int64_t width, float lse, float delta,
                            float scale, float cap);
 
+/// Puts `value` in the place of those of kLanes * groups numbers whose bit is not set; a mask has the bits of
+/// kLanes numbers, the lowest that of the first.
+void hide(float* row, const uint16_t* masks, int64_t groups, float value);
+
 float dot(const float* a, const float* b, int64_t n);
+/// row[i] += others[i].
+void add(float* row, const float* others, int64_t n);
 void multiply(float* row, int64_t n, float factor);
 /// row[i] *= factors[i].
 void multiply_by(float* row, const float* factors, int64_t n);

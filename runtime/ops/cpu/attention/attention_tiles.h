@@ -36,7 +36,7 @@ inline KeyRange visible_keys(const AttentionShape& s, int64_t b, int64_t i) {
 inline KeyRange visible_keys(const AttentionShape& s, int64_t b, int64_t begin, int64_t count) {
   return {visible_keys(s, b, begin).begin, visible_keys(s, b, begin + count - 1).end};
 }
-/// That first keys do not fall, on which memory safety rests.
+/// That first keys do not fall and are as a pattern needs them, on which memory safety rests.
 inline void expect_rising_first_keys(const AttentionShape& s) {
   if (!s.first_key) return;
   const auto* first = s.first_key.data<int32_t>();
@@ -44,10 +44,13 @@ inline void expect_rising_first_keys(const AttentionShape& s) {
     const int32_t before = n % s.q_len == 0 ? 0 : first[n - 1];
     TRIREME_CHECK(first[n] >= before, "attention: first_key is {} behind {}, at query {} of sequence {}",
                   first[n], before, n % s.q_len, n / s.q_len);
+    const int64_t place = s.places(0).query_place + n % s.q_len;
+    TRIREME_CHECK(!s.pattern || n % s.q_len == 0 || first[n] == before || first[n] == place,
+                  "attention: first_key is {} behind {}, at query {} of sequence {}, whose place is {}",
+                  first[n], before, n % s.q_len, n / s.q_len, place);
   }
 }
-/// The most keys that a block of queries sees.
-inline int64_t most_keys(const AttentionShape& s) { return attention_keys(s.kv_len, s.window); }
+inline KeyLimits limits_of(const AttentionShape& s) { return {s.kv_len, s.window, s.pattern}; }
 
 /// Rows of floats, `stride` apart.
 struct Tile {

@@ -75,37 +75,37 @@ class PagedForward {
         const auto [row, column] = place_of(t, kv_head, i);
         convert_range(q_.row<T>(row) + column, tile.query(i), s_.head_dim);
         attention_rows::multiply(tile.query(i), s_.head_dim, s_.scale);
-        tile.see(i, division_.seen_by(t.sequence, t.first + i));
+        division_.see(t, i, tile);
       }
     });
   }
 
-  // Blocks of a head that a task sees: of the table nothing else is read.
-  struct SeenBlocks {
+  // Groups of tokens of a head that a task sees, by place: of the table nothing else is read.
+  struct SeenGroups {
     int64_t place;                 // of the first one's first token
-    std::vector<int64_t> numbers;  // of the head's part of each
+    std::vector<int64_t> numbers;  // among all groups of the cache: those of a block of a head lie together
   };
-  SeenBlocks blocks_of(const PagedTask& t, int64_t kv_head) const {
-    const KeyRange keys = division_.seen_by(t);
+  SeenGroups groups_of(const PagedTask& t, int64_t kv_head) const {
     const auto* table = rows_.block_tables.data<int32_t>() + t.sequence * rows_.block_tables.dim(1);
-    const int64_t tokens = blocks_.block_tokens, first = keys.begin / tokens;
-    SeenBlocks seen{first * tokens, {}};
-    for (int64_t i = first; i * tokens < keys.end; ++i) {
-      seen.numbers.push_back(table[i] * s_.num_kv_heads + kv_head);
+    SeenGroups seen{division_.seen_by(t).begin / kTokenGroup * kTokenGroup, {}};
+    for (const int64_t place : division_.groups_of(t)) {
+      const int64_t block = table[place / blocks_.block_tokens] * s_.num_kv_heads + kv_head;
+      seen.numbers.push_back((block * blocks_.block_tokens + place % blocks_.block_tokens) / kTokenGroup);
     }
     return seen;
   }
 
-  // Where their groups lie, `distance` apart in a block.
+  // Where they begin; those of a block are `distance` apart.
   template <class T>
-  std::vector<const T*> groups_of(const SeenBlocks& seen, const Tensor& all, int64_t distance) const {
+  std::vector<const T*> begins_of(const SeenGroups& seen, const Tensor& all, int64_t distance) const {
     const auto* begin = static_cast<const T*>(all.raw());
-    std::vector<const T*> groups;
+    const int64_t in_block = blocks_.block_tokens / kTokenGroup;
+    std::vector<const T*> begins;
     for (const int64_t number : seen.numbers) {
-      const T* block = begin + number * blocks_.block_tokens * s_.head_dim;
-      for (int64_t i = 0; i < blocks_.block_tokens / kTokenGroup; ++i) groups.push_back(block + i * distance);
+      begins.push_back(begin + number / in_block * blocks_.block_tokens * s_.head_dim +
+                       number % in_block * distance);
     }
-    return groups;
+    return begins;
   }
 
   // What a task has for each of its heads.
@@ -113,7 +113,7 @@ class PagedForward {
   struct Attending {
     PagedTask task;
     std::vector<QueryTile> tiles;
-    std::vector<SeenBlocks> seen;
+    std::vector<SeenGroups> seen;
     std::vector<std::vector<const T*>> keys, values;
   };
 
@@ -130,9 +130,9 @@ class PagedForward {
     for (int64_t i = 0; i < t.heads; ++i) {
       a.tiles.emplace_back(t.count, s_.head_dim, division_.seen_by(t).size(), scratch);
       load_queries(t, t.head + i, a.tiles.back());
-      a.seen.push_back(blocks_of(t, t.head + i));
-      a.keys.push_back(groups_of<T>(a.seen.back(), blocks_.keys, kTokenGroup));
-      a.values.push_back(groups_of<T>(a.seen.back(), blocks_.values, kTokenGroup * s_.head_dim));
+      a.seen.push_back(groups_of(t, t.head + i));
+      a.keys.push_back(begins_of<T>(a.seen.back(), blocks_.keys, kTokenGroup));
+      a.values.push_back(begins_of<T>(a.seen.back(), blocks_.values, kTokenGroup * s_.head_dim));
     }
     return a;
   }
@@ -225,11 +225,10 @@ class PagedForward {
   int64_t piece_tokens() const {
     return std::max<int64_t>(blocks_.block_tokens, 64 / blocks_.block_tokens * blocks_.block_tokens);
   }
-  void scale(const SeenBlocks& seen, const Tensor& scales, const QueryTile& tile) const {
-    const int64_t tokens = blocks_.block_tokens;
+  void scale(const SeenGroups& seen, const Tensor& scales, const QueryTile& tile) const {
     for (size_t i = 0; i < seen.numbers.size(); ++i) {
-      tile.scale(scales.data<float>() + seen.numbers[i] * tokens,
-                 seen.place + static_cast<int64_t>(i) * tokens, tokens);
+      tile.scale(scales.data<float>() + seen.numbers[i] * kTokenGroup,
+                 seen.place + static_cast<int64_t>(i) * kTokenGroup, kTokenGroup);
     }
   }
 

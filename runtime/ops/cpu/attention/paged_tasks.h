@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "runtime/ops/attention/paged_attention.h"
@@ -14,6 +15,7 @@ namespace trireme::ops::cpu {
 struct PagedTask {
   int64_t sequence, first, count;
   int64_t head, heads;
+  std::shared_ptr<const SparseKeys> sparse = {};  ///< of the rows, under a pattern
 };
 
 /// Of one call, whose arguments outlive it.
@@ -25,6 +27,9 @@ class PagedDivision {
       : num_threads_(num_threads), s_(s), rows_(rows), group_(s.num_heads / s.num_kv_heads) {
     for (int64_t i = 0; i < rows.num_sequences(); ++i) add_tiles(i);
     split_heads();
+    if (s.pattern) {
+      for (PagedTask& t : tasks_) t.sparse = sparse_of(t);
+    }
     // Those that see the most keys go first, lest one of them runs alone at the end.
     std::ranges::stable_sort(tasks_, std::ranges::greater(),
                              [this](const PagedTask& t) { return load_of(t); });
@@ -36,8 +41,27 @@ class PagedDivision {
     const int64_t end = rows_.lengths[static_cast<size_t>(sequence)] - rows_of(sequence) + query / group_ + 1;
     return {s_.window > 0 ? std::max<int64_t>(0, end - s_.window) : 0, end};
   }
+  /// Where a task's keys lie: places, under a pattern those of its groups side by side.
   KeyRange seen_by(const PagedTask& t) const {
+    if (t.sparse) return {0, t.sparse->num_keys()};
     return {seen_by(t.sequence, t.first).begin, seen_by(t.sequence, t.first + t.count - 1).end};
+  }
+
+  /// Tells a tile what its query i sees, the task's query first + i.
+  void see(const PagedTask& t, int64_t i, QueryTile& tile) const {
+    if (t.sparse)
+      tile.see(i, t.sparse->row((t.first + i) / group_ - t.first / group_));
+    else
+      tile.see(i, seen_by(t.sequence, t.first + i));
+  }
+  /// The first places of the groups that a task sees.
+  std::vector<int64_t> groups_of(const PagedTask& t) const {
+    if (t.sparse) return t.sparse->groups();
+    std::vector<int64_t> groups;
+    const KeyRange keys = seen_by(t);
+    for (int64_t place = keys.begin / kTokenGroup * kTokenGroup; place < keys.end; place += kTokenGroup)
+      groups.push_back(place);
+    return groups;
   }
 
   /// Whether a thread would long be alone with its tasks, which are as many as there are then.
@@ -61,12 +85,17 @@ class PagedDivision {
     const auto i = static_cast<size_t>(sequence);
     return rows_.starts[i + 1] - rows_.starts[i];
   }
+  std::shared_ptr<const SparseKeys> sparse_of(const PagedTask& t) const {
+    const int64_t rows = rows_of(t.sequence), length = rows_.lengths[static_cast<size_t>(t.sequence)];
+    const KeyPlaces places{s_.pattern, s_.window, rows, length, length - rows};
+    return std::make_shared<SparseKeys>(places, t.first / group_, (t.first + t.count - 1) / group_ + 1);
+  }
   void add_tiles(int64_t sequence) {
     const int64_t queries = rows_of(sequence) * group_;
     const int64_t tiles = (queries + QueryTile::kMostRows - 1) / QueryTile::kMostRows;
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t first = queries * i / tiles;
-      tasks_.push_back({sequence, first, queries * (i + 1) / tiles - first, 0, s_.num_kv_heads});
+      tasks_.push_back({sequence, first, queries * (i + 1) / tiles - first, 0, s_.num_kv_heads, {}});
     }
   }
 
@@ -89,7 +118,7 @@ class PagedDivision {
       const int64_t parts = (s_.num_kv_heads + most - 1) / most;
       for (int64_t i = 0; i < parts; ++i) {
         const int64_t head = s_.num_kv_heads * i / parts;
-        split.push_back({t.sequence, t.first, t.count, head, s_.num_kv_heads * (i + 1) / parts - head});
+        split.push_back({t.sequence, t.first, t.count, head, s_.num_kv_heads * (i + 1) / parts - head, {}});
       }
     }
     tasks_ = std::move(split);

@@ -10,11 +10,14 @@
 #include "runtime/ops/cpu/attention/attention_kernels.h"
 #include "runtime/ops/cpu/attention/attention_rows.h"
 #include "runtime/ops/cpu/attention/attention_tiles.h"
+#include "runtime/ops/cpu/attention/sparse_keys.h"
 
 namespace trireme::ops::cpu {
 
 /// First score() with all keys that are seen, then weigh() for each query, then add_values() with all the
-/// values, in order of place, then finish() for each query.
+/// values, in order of place, then finish() for each query. Under a pattern the groups of keys that no query
+/// sees are left out, and places are those of the others side by side; what is left out, as what is hidden,
+/// changes no bit.
 class QueryTile {
  public:
   using KeyRange = attention_tiles::KeyRange;
@@ -37,19 +40,27 @@ class QueryTile {
   /// Begins with other queries, which are to be written to query(i) and given their keys by see().
   void begin(int64_t rows) {
     rows_ = rows;
+    masks_.fill(nullptr);
     attention_tiles::set_zero(out_, rows, out_.stride);
   }
   float* query(int64_t i) const { return queries_.row(i); }
   /// In order of i; neither end falls from one query to the next.
   void see(int64_t i, const KeyRange& keys) {
-    seen_[static_cast<size_t>(i)] = keys;
     if (i == 0) origin_ = aligned_begin(keys.begin);
+    add_range(i, keys);
   }
-  /// From the first to the last key that one of the queries [first, first + count) sees.
-  KeyRange seen(int64_t first, int64_t count) const {
-    return {range(first).begin, range(first + count - 1).end};
+  /// Under a pattern, all queries; the masks outlive the tile's use.
+  void see(int64_t i, const SparseRow& row) {
+    origin_ = 0;
+    masks_[static_cast<size_t>(i)] = row.masks;
+    add_range(i, row.keys);
   }
-  KeyRange seen() const { return seen(0, rows_); }
+  /// From the first to the last key that one of the queries sees.
+  KeyRange seen() const {
+    KeyRange all = groups_[0];
+    for (int64_t row = kGroup; row < rows_; row += kGroup) all = together(all, group_range(row));
+    return all;
+  }
 
   /// Keys at the places `within`, of groups the first of which begins at `place`; all begin at multiples of
   /// kTokenGroup.
@@ -82,6 +93,10 @@ class QueryTile {
     float* row = at(i, begin);
     float max = 0;
     if (soft_cap > 0) attention_rows::soft_cap(row, own.end - begin, soft_cap);
+    if (const uint16_t* masks = masks_[static_cast<size_t>(i)]) {
+      attention_rows::hide(row, masks + begin / kLanes, (aligned_end(own.end) - begin) / kLanes,
+                           -std::numeric_limits<float>::infinity());
+    }
     const float sum = attention_rows::exponentials(row, own.begin - begin, own.end - begin, max);
     std::fill(at(i, all.begin), at(i, own.begin), 0.0f);
     std::fill(at(i, own.end), at(i, std::max(own.end, all.end)), 0.0f);
@@ -115,9 +130,15 @@ class QueryTile {
   static int64_t aligned_begin(int64_t n) { return n / kLanes * kLanes; }
   static int64_t aligned_end(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
   const KeyRange& range(int64_t i) const { return seen_[static_cast<size_t>(i)]; }
-  KeyRange group_range(int64_t i) const {
-    const int64_t row = i / kGroup * kGroup;
-    return seen(row, std::min(kGroup, rows_ - row));
+  const KeyRange& group_range(int64_t i) const { return groups_[static_cast<size_t>(i / kGroup)]; }
+  static KeyRange together(const KeyRange& a, const KeyRange& b) {
+    if (a.size() == 0 || b.size() == 0) return a.size() == 0 ? b : a;
+    return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
+  }
+  void add_range(int64_t i, const KeyRange& keys) {
+    seen_[static_cast<size_t>(i)] = keys;
+    KeyRange& group = groups_[static_cast<size_t>(i / kGroup)];
+    group = i % kGroup == 0 ? keys : together(group, keys);
   }
   float* at(int64_t i, int64_t place) const { return scores_.row(i) + place - origin_; }
 
@@ -136,9 +157,30 @@ class QueryTile {
   template <class Body>
   void for_each_group(int64_t place, int64_t count, Body&& body) const {
     for (int64_t row = 0; row < rows_; row += kGroup) {
-      const KeyRange all = group_range(row),
-                     keys{std::max(all.begin, place), std::min(all.end, place + count)};
-      if (keys.begin < keys.end) body(row, std::min(kGroup, rows_ - row), keys);
+      const KeyRange& all = group_range(row);
+      const KeyRange keys{std::max(all.begin, place), std::min(all.end, place + count)};
+      if (keys.begin >= keys.end) continue;
+      const int64_t rows = std::min(kGroup, rows_ - row);
+      if (masks_[0] == nullptr)
+        body(row, rows, keys);
+      else
+        for_each_run(row, rows, keys, body);
+    }
+  }
+
+  // The same under a pattern, with the keys of groups of which one of the rows sees some.
+  template <class Body>
+  void for_each_run(int64_t row, int64_t rows, const KeyRange& keys, Body&& body) const {
+    const auto is_seen = [&](int64_t key) {
+      uint32_t any = 0;
+      for (int64_t i = row; i < row + rows; ++i) any |= masks_[static_cast<size_t>(i)][key / kLanes];
+      return any != 0;
+    };
+    for (int64_t key = aligned_begin(keys.begin); key < keys.end; key += kLanes) {
+      if (!is_seen(key)) continue;
+      const int64_t begin = std::max(key, keys.begin);
+      while (key + kLanes < keys.end && is_seen(key + kLanes)) key += kLanes;
+      body(row, rows, KeyRange{begin, std::min(key + kLanes, keys.end)});
     }
   }
 
@@ -146,6 +188,8 @@ class QueryTile {
   int64_t head_dim_, rows_ = 0, origin_ = 0;
   Tile scores_, queries_, out_;
   std::array<KeyRange, kMostRows> seen_{};
+  std::array<KeyRange, (kMostRows + kGroup - 1) / kGroup> groups_{};  // what the queries of each see
+  std::array<const uint16_t*, kMostRows> masks_{};
   std::array<float, kMostRows> inverse_sums_{};
 };
 

@@ -7,6 +7,10 @@
 #include "runtime/base/half.h"
 #include "runtime/ops/cpu/vectorize.h"
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 namespace trireme::ops::cpu {
 
 /// kWidth floats, wherever they lie.
@@ -20,6 +24,20 @@ struct VectorLoads {
     to = *reinterpret_cast<const Vector*>(from);
   }
 
+#if defined(__aarch64__)
+  TRIREME_INLINE static void load(const bf16* from, Vector& to) {
+    to = Vector(vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&from->bits), 16)));
+  }
+  TRIREME_INLINE static void load(const fp16* from, Vector& to) {
+    to = Vector(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&from->bits))));
+  }
+  TRIREME_INLINE static void load(const int8_t* from, Vector& to) {
+    uint32_t bytes;
+    __builtin_memcpy(&bytes, from, sizeof bytes);
+    const int16x8_t wide = vmovl_s8(vcreate_s8(bytes));
+    to = Vector(vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))));
+  }
+#else
   // GCC takes the conversions apart, or leaves them to scalar code.
   TRIREME_INLINE static void load(const bf16* from, Vector& to) {
     if constexpr (kWidth == 4) return load_each(from, to);
@@ -33,6 +51,7 @@ struct VectorLoads {
     if constexpr (kWidth == 4) return load_each(from, to);
     asm("vpmovsxbd %1, %0\n\tvcvtdq2ps %0, %0" : "=v"(to) : "m"(*reinterpret_cast<const Quarter*>(from)));
   }
+#endif
 
   /// The first n of them, the rest zero.
   template <class B>

@@ -100,7 +100,11 @@ struct FewRows {
 
 #define TRIREME_FEW_ROWS(name, target, width) \
   target void multiply_few_##name(const FewRowsProduct& p) { FewRows<width>::multiply(p); }
+#if defined(__aarch64__)
+TRIREME_FEW_ROWS(neon, , 4)
+#else
 TRIREME_FEW_ROWS(sse, , 4)
+#endif
 #ifndef TRIREME_ONE_VERSION
 TRIREME_FEW_ROWS(avx2, __attribute__((target("arch=x86-64-v3"))), 8)
 TRIREME_FEW_ROWS(avx512, __attribute__((target("arch=x86-64-v4"))), 16)

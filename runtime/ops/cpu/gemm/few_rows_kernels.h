@@ -6,7 +6,11 @@
 
 namespace trireme::ops::cpu {
 
+#if defined(__aarch64__)
+void multiply_few_neon(const FewRowsProduct& p);
+#else
 void multiply_few_sse(const FewRowsProduct& p);
+#endif
 #ifndef TRIREME_ONE_VERSION
 void multiply_few_avx2(const FewRowsProduct& p);
 void multiply_few_avx512(const FewRowsProduct& p);

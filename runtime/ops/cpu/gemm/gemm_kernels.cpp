@@ -230,14 +230,20 @@ struct Kernels {
                                   multiply_panels, multiply_few_##name};                                     \
   }
 
+#if defined(__aarch64__)
+TRIREME_GEMM_KERNELS(neon, , 4, 8)  // 32 registers hold 24 sums, a row of b and numbers of a
+namespace narrowest = neon;
+#else
 TRIREME_GEMM_KERNELS(sse, , 4, 4)
+namespace narrowest = sse;
+#endif
 #ifndef TRIREME_ONE_VERSION
 TRIREME_GEMM_KERNELS(avx2, __attribute__((target("arch=x86-64-v3"))), 8, 4)
 TRIREME_GEMM_KERNELS(avx512, __attribute__((target("arch=x86-64-v4"))), 16, 8)
 #endif
 
 std::vector<const GemmKernels*> find_kernels() {
-  std::vector<const GemmKernels*> found{&sse::kTable};
+  std::vector<const GemmKernels*> found{&narrowest::kTable};
 #ifndef TRIREME_ONE_VERSION
   if (has_x86_64_v3()) found.push_back(&avx2::kTable);
   if (has_x86_64_v4()) found.push_back(&avx512::kTable);

@@ -8,7 +8,8 @@
 
 namespace trireme::ops::cpu {
 
-#ifdef TRIREME_ONE_VERSION
+#if defined(__aarch64__)  // half_kernels_neon.cpp
+#elif defined(TRIREME_ONE_VERSION)
 
 const WideningKernels* widening_kernels() { return nullptr; }
 

@@ -1,4 +1,5 @@
-// Innermost loops of products with panels of 16-bit weights (float_layout.h), for processors with AVX-512.
+// Innermost loops of products with panels of 16-bit weights (float_layout.h), for processors with AVX-512
+// or NEON.
 #pragma once
 
 #include "runtime/base/half.h"

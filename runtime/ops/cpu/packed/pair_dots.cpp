@@ -1,10 +1,10 @@
 #include "runtime/ops/cpu/packed/pair_dots.h"
 
-#include <cpuid.h>
-
 #include "runtime/ops/cpu/cpu_features.h"
 
 #ifndef TRIREME_ONE_VERSION
+#include <cpuid.h>
+
 #include "runtime/ops/cpu/packed/panel_sums.h"
 #endif
 

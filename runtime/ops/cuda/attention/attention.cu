@@ -118,8 +118,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   Accumulator<C> sums;
   float max[kRowsAWarp], total[kRowsAWarp];
   for (int r = 0; r < kRowsAWarp; ++r) max[r] = minus_infinity(), total[r] = 0;
-  const RowRange seen = visible_keys_of(s, place.batch, place.begin, kTile);
-  for (int64_t begin = seen.begin; begin < seen.end; begin += kTile) {
+  const KeyTiles<false, kTile> tiles(s, place.batch, place.begin, kTile);
+  for (int64_t begin = tiles.first(); tiles.has(begin); begin = tiles.next(begin)) {
     __syncthreads();
     TileOps::fill(keys, begin, s.head_dim, k);
     TileOps::fill(values, begin, s.head_dim, v);
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     TileOps::multiply(q, k, scores);
 #pragma unroll
     for (int r = 0; r < kRowsAWarp; ++r) {
-      const bool is_visible = visible_keys(s, place.batch, place.begin + own_row(r)).has(begin + lane());
+      const bool is_visible = is_seen(s, place.batch, place.begin + own_row(r), begin + lane());
       const float score = is_visible ? score_of(s, scores[r]) : minus_infinity();
       const float new_max = fmaxf(max[r], warp_reduce(score, Max{}));
       const float p = is_visible ? expf(score - new_max) : 0.0f;
@@ -197,8 +197,8 @@ __global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, 
   const int64_t rows = (place.batch * s.num_heads + place.head) * s.q_len + place.begin;
 
   Accumulator<C> dq;
-  const RowRange seen = visible_keys_of(s, place.batch, place.begin, kTile);
-  for (int64_t begin = seen.begin; begin < seen.end; begin += kTile) {
+  const KeyTiles<false, kTile> tiles(s, place.batch, place.begin, kTile);
+  for (int64_t begin = tiles.first(); tiles.has(begin); begin = tiles.next(begin)) {
     __syncthreads();
     TileOps::fill(keys, begin, s.head_dim, k);
     TileOps::fill(values, begin, s.head_dim, v);
@@ -210,8 +210,8 @@ __global__ void __launch_bounds__(kThreads, 2) dq_kernel(AttentionInputs<T> in, 
     for (int r = 0; r < kRowsAWarp; ++r) {
       const int row = own_row(r);
       const bool is_row = place.begin + row < s.q_len;
-      const ScoreGradient gradient(s, visible_keys(s, place.batch, place.begin + row).has(begin + lane()),
-                                   scores[r], dp[r], is_row ? g.lse[rows + row] : 0.0f,
+      const ScoreGradient gradient(s, is_seen(s, place.batch, place.begin + row, begin + lane()), scores[r],
+                                   dp[r], is_row ? g.lse[rows + row] : 0.0f,
                                    is_row ? g.delta[rows + row] : 0.0f);
       ds[row * kWeightStride + lane()] = gradient.ds;
     }
@@ -236,10 +236,10 @@ __global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in,
 
   Accumulator<C> dk, dv;
   const int64_t group = s.num_heads / s.num_kv_heads;
-  const RowRange seeing = queries_that_see(s, place.batch, place.begin, kTile);
-  const int64_t first = seeing.begin < seeing.end ? seeing.begin / kTile * kTile : seeing.end;
+  QueryTiles<false, kTile> tiles(s, place.batch, place.begin, kTile);
+  tiles.range.begin = tiles.range.begin / kTile * kTile;
   for (int64_t head = place.head * group; head < (place.head + 1) * group; ++head) {
-    for (int64_t begin = first; begin < seeing.end; begin += kTile) {
+    for (int64_t begin = tiles.first(); tiles.has(begin); begin = tiles.next(begin)) {
       __syncthreads();
       TileOps::fill(in.q.of(place.batch, head, s.head_dim), begin, s.head_dim, q);
       TileOps::fill(g.dout.of(place.batch, head, s.head_dim), begin, s.head_dim, dout);
@@ -251,8 +251,8 @@ __global__ void __launch_bounds__(kThreads, 2) dkv_kernel(AttentionInputs<T> in,
       const float lse = i < s.q_len ? g.lse[row] : 0.0f, delta = i < s.q_len ? g.delta[row] : 0.0f;
 #pragma unroll
       for (int r = 0; r < kRowsAWarp; ++r) {
-        const ScoreGradient gradient(s, visible_keys(s, place.batch, i).has(place.begin + own_row(r)),
-                                     scores[r], dp[r], lse, delta);
+        const ScoreGradient gradient(s, is_seen(s, place.batch, i, place.begin + own_row(r)), scores[r],
+                                     dp[r], lse, delta);
         p[own_row(r) * kWeightStride + lane()] = gradient.p;
         ds[own_row(r) * kWeightStride + lane()] = gradient.ds;
       }

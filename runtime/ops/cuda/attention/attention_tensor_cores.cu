@@ -100,13 +100,13 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   const TilePlace place(s.batch, s.num_heads, ceil_div(s.q_len, kQueries), kQueries, true);
   const auto keys = in.k.of(place.batch, in.kv_head(place.head), D);
   const auto values = in.v.of(place.batch, in.kv_head(place.head), D);
-  RowRange visible = visible_keys_of(s, place.batch, place.begin, kQueries);
-  if (kPlain) visible.begin = 0;
+  const KeyTiles<kPlain, kKeys> tiles(s, place.batch, place.begin, kQueries);
+  int64_t begin = tiles.first();
   const int first = first_row_of_warp<M>();
 
   q.template fetch<kQueries>(in.q.of(place.batch, place.head, D), place.begin);
   commit_copies();
-  if (visible.begin < visible.end) k.template fetch<kKeys>(keys, visible.begin);
+  if (tiles.has(begin)) k.template fetch<kKeys>(keys, begin);
   commit_copies();
   wait_for_copies<1>();
   __syncthreads();
@@ -116,7 +116,8 @@ __global__ void __launch_bounds__(kTileThreads, 2)
 
   RowSums<T, D, M> sums;
   Softmax<M> softmax(scale_of_scores<kPlain>(s));
-  for (int64_t begin = visible.begin; begin < visible.end; begin += kKeys) {
+  for (int64_t next; tiles.has(begin); begin = next) {
+    next = tiles.next(begin);
     wait_for_copies();
     __syncthreads();  // the keys are there, and no warp reads the values before any more
     v.template fetch<kKeys>(values, begin);
@@ -127,14 +128,14 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     if (is_seen) {
       multiply_rows(queries, k, scores);
       if (is_capped<kPlain>(s)) cap_scores(scores, s);
-      if (!seen.all(16 * M, kKeys)) hide(scores, [&](int row, int column) { return seen.at(row, column); });
+      if (!seen.all(16 * M, kKeys)) hide_in_rows(scores, seen);
       float factors[M][2];
       softmax.update(scores, factors);
       sums.scale(factors);
     }
     wait_for_copies();
     __syncthreads();  // the values are there, and no warp reads the keys any more
-    if (begin + kKeys < visible.end) k.template fetch<kKeys>(keys, begin + kKeys);
+    if (tiles.has(next)) k.template fetch<kKeys>(keys, next);
     commit_copies();
     if (is_seen) sums.add(scores, v);
   }

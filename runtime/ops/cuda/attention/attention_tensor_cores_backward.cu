@@ -72,13 +72,14 @@ __global__ void __launch_bounds__(kTileThreads, 2) dq_kernel(AttentionInputs<T> 
   const TilePlace place(s.batch, s.num_heads, ceil_div(s.q_len, kQueries), kQueries, true);
   const auto keys = in.k.of(place.batch, in.kv_head(place.head), D);
   const auto values = in.v.of(place.batch, in.kv_head(place.head), D);
-  RowRange visible = visible_keys_of(s, place.batch, place.begin, kQueries);
-  if (kPlain) visible.begin = 0;
+  const KeyTiles<kPlain, kKeys> tiles(s, place.batch, place.begin, kQueries);
+  int64_t begin = tiles.first();
+  const bool is_alone = !tiles.has(begin);
   const int first = first_row_of_warp<M>();
 
   q.template fetch<kQueries>(in.q.of(place.batch, place.head, D), place.begin);
   dout.template fetch<kQueries>(g.dout.of(place.batch, place.head, D), place.begin);
-  if (visible.begin < visible.end) v.template fetch<kKeys>(values, visible.begin);
+  if (tiles.has(begin)) v.template fetch<kKeys>(values, begin);
   commit_copies();
   float lse[M][2], delta[M][2];
   const int64_t row = (place.batch * s.num_heads + place.head) * s.q_len;
@@ -91,7 +92,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) dq_kernel(AttentionInputs<T> 
 
   RowSums<T, D, M> dq;
   const ScoreScale<kPlain> by(s);
-  for (int64_t begin = visible.begin; begin < visible.end; begin += kKeys) {
+  for (int64_t next; tiles.has(begin); begin = next) {
+    next = tiles.next(begin);
     wait_for_copies();
     __syncthreads();  // the values are there, and no warp reads the keys before any more
     k.template fetch<kKeys>(keys, begin);
@@ -102,20 +104,19 @@ __global__ void __launch_bounds__(kTileThreads, 2) dq_kernel(AttentionInputs<T> 
     if (is_seen) multiply_rows(RowsInShared<T, D, M>{dout.behind(first)}, v, dp);
     wait_for_copies();
     __syncthreads();  // the keys are there, and no warp reads the values any more
-    if (begin + kKeys < visible.end) v.template fetch<kKeys>(values, begin + kKeys);
+    if (tiles.has(next)) v.template fetch<kKeys>(values, next);
     commit_copies();
     if (!is_seen) continue;
     multiply_rows(RowsInShared<T, D, M>{q.behind(first)}, k, scores);
     if (is_capped<kPlain>(s)) cap_scores(scores, s);
-    if (!seen.all(16 * M, kKeys)) hide(scores, [&](int query, int key) { return seen.at(query, key); });
+    if (!seen.all(16 * M, kKeys)) hide_in_rows(scores, seen);
     if (is_capped<kPlain>(s))
       differentiate_rows<true>(scores, dp, lse, delta, by);
     else
       differentiate_rows<false>(scores, dp, lse, delta, by);
     dq.add(dp, k);
   }
-  if (visible.begin >=
-      visible.end) {  // nobody has waited, and rows that others fetch are about to be used again
+  if (is_alone) {  // nobody has waited, and rows that others fetch are about to be used again
     wait_for_copies();
     __syncthreads();
   }
@@ -183,34 +184,34 @@ __global__ void __launch_bounds__(kTileThreads, 2)
 
   // Of each head of the group the queries that see a key of the tile, kQueries at a time.
   const int64_t group = s.num_heads / s.num_kv_heads;
-  RowRange seeing = queries_that_see(s, place.batch, place.begin, kKeys);
-  if (kPlain) seeing.end = s.q_len;
-  const int tiles_a_head =
-      seeing.begin < seeing.end ? static_cast<int>(ceil_div(seeing.end - seeing.begin, kQueries)) : 0;
-  const int num_tiles = static_cast<int>(group) * tiles_a_head;
-  const auto first_of = [&](int tile) { return seeing.begin + tile % tiles_a_head * kQueries; };
-  const auto fetch = [&](int tile) {
-    const int64_t head = place.head * group + tile / tiles_a_head;
-    QueryStage<T, D>(stages, tile % 2).fetch(in, g, place.batch, head, first_of(tile));
+  const QueryTiles<kPlain, kQueries> tiles(s, place.batch, place.begin, kKeys);
+  const int64_t first_begin = tiles.first(), end_head = tiles.has(first_begin) ? (place.head + 1) * group : 0;
+  int64_t head = place.head * group, begin = first_begin;
+  const bool is_alone = head >= end_head;
+  const auto fetch = [&](int stage) {
+    QueryStage<T, D>(stages, stage).fetch(in, g, place.batch, head, begin);
   };
-  if (num_tiles > 0) fetch(0);
+  if (!is_alone) fetch(0);
   commit_copies();
 
   RowSums<T, D, M> dk, dv;
   const ScoreScale<kPlain> by(s);
-  for (int tile = 0; tile < num_tiles; ++tile) {
+  for (int stage = 0; head < end_head; stage = 1 - stage) {
     wait_for_copies();
     __syncthreads();  // the stage is there, and no warp reads the other one any more
-    if (tile + 1 < num_tiles) fetch(tile + 1);
+    const int64_t at = begin;
+    begin = tiles.next(begin);
+    if (!tiles.has(begin)) ++head, begin = first_begin;
+    if (head < end_head) fetch(1 - stage);
     commit_copies();
-    const Visibility<kPlain> seen(s, place.batch, first_of(tile), place.begin + first);
+    const Visibility<kPlain> seen(s, place.batch, at, place.begin + first);
     if (!seen.any(kQueries, 16 * M)) continue;
-    const QueryStage<T, D> queries(stages, tile % 2);
+    const QueryStage<T, D> queries(stages, stage);
     TileSums scores[M][kQueries / 8], dp[M][kQueries / 8];
     multiply_rows(RowsInShared<T, D, M>{k.behind(first)}, queries.q, scores);
     multiply_rows(RowsInShared<T, D, M>{v.behind(first)}, queries.dout, dp);
     if (is_capped<kPlain>(s)) cap_scores(scores, s);
-    if (!seen.all(kQueries, 16 * M)) hide(scores, [&](int key, int query) { return seen.at(query, key); });
+    if (!seen.all(kQueries, 16 * M)) hide_in_columns(scores, seen);
     if (is_capped<kPlain>(s))
       queries.template differentiate_columns<true>(scores, dp, by);
     else
@@ -218,7 +219,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     dv.add(scores, queries.dout);
     dk.add(dp, queries.q);
   }
-  if (num_tiles == 0) {  // as above
+  if (is_alone) {  // as above
     wait_for_copies();
     __syncthreads();
   }

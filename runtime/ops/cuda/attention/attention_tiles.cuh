@@ -1,5 +1,5 @@
 // What the attention kernels on tensor cores share: tiles of rows in shared memory, a warp's part of products
-// with them, which scores of a tile count, and which cases the kernels serve.
+// with them, and which cases the kernels serve.
 #pragma once
 
 #include <type_traits>
@@ -7,6 +7,7 @@
 
 #include "runtime/ops/cuda/async_copy.cuh"
 #include "runtime/ops/cuda/attention/attention.cuh"
+#include "runtime/ops/cuda/attention/attention_visibility.cuh"
 #include "runtime/ops/cuda/mma.cuh"
 
 namespace trireme::ops::cuda {
@@ -168,51 +169,6 @@ struct RowSums {
   }
 };
 
-/// Which keys of a tile the queries of a tile see: query r key c where c < keys, c <= r + diagonal and
-/// first(r) <= c; first(r) counts under a window or first keys alone. Queries beyond the last see what they
-/// would see as queries: their rows are zeros and are not stored.
-template <bool kPlain>
-struct Visibility {
-  int keys, diagonal, oldest = 0;
-  const int32_t* first_keys = nullptr;  // of the tile's queries, or null
-  int last_query = 0;                   // the last one that there is
-  int64_t first_place = 0;              // at which the tile's first key lies
-
-  __device__ Visibility(const KernelShape& s, int64_t batch, int64_t first_query, int64_t first_key) {
-    keys = near(s.kv_len - first_key);
-    const int64_t distance = first_query + place_of_queries(s) - first_key;
-    diagonal = near(s.causal ? distance : kFar);
-    if (kPlain) return;
-    oldest = near(s.window > 0 ? distance - s.window + 1 : -kFar);
-    // A warp's first query may lie beyond the last one.
-    const int64_t there = first_query < s.q_len ? first_query : s.q_len - 1;
-    first_keys = s.first_key == nullptr ? nullptr : s.first_key + batch * s.q_len + there;
-    last_query = near(s.q_len - 1 - there);
-    first_place = s.first_place + first_key;
-  }
-  /// The first key that a query may see.
-  __device__ int first(int query) const {
-    const int in_window = query + oldest;
-    if (first_keys == nullptr) return in_window;
-    const int of_query = near(first_keys[query < last_query ? query : last_query] - first_place);
-    return in_window < of_query ? of_query : in_window;
-  }
-  __device__ bool at(int query, int key) const {
-    return key < keys && key <= query + diagonal && (kPlain || key >= first(query));
-  }
-  /// Whether each of the tile's first queries sees all, or some of them any, of its first `num_keys` keys.
-  __device__ bool all(int num_queries, int num_keys) const {
-    return num_keys <= keys && num_keys - 1 <= diagonal && (kPlain || first(num_queries - 1) <= 0);
-  }
-  __device__ bool any(int num_queries, int num_keys) const {
-    return keys > 0 && num_queries - 1 + diagonal >= 0 && (kPlain || first(0) < num_keys);
-  }
-
- private:
-  static constexpr int64_t kFar = 1 << 20;  // beyond every tile
-  __device__ static int near(int64_t x) { return static_cast<int>(x < -kFar ? -kFar : x > kFar ? kFar : x); }
-};
-
 /// Products of queries and keys become their scores under a soft cap.
 template <int M, int N>
 __device__ void cap_scores(TileSums (&products)[M][N], const KernelShape& s) {
@@ -227,9 +183,11 @@ __device__ void cap_scores(TileSums (&products)[M][N], const KernelShape& s) {
   }
 }
 
-/// Without a window, a soft cap and first keys: kernels are made for that case apart, which has no registers
-/// left for more.
-inline bool is_plain(const AttentionShape& s) { return s.window == 0 && s.soft_cap == 0 && !s.first_key; }
+/// Without a window, a pattern, a soft cap and first keys: kernels are made for that case apart, which has no
+/// registers left for more.
+inline bool is_plain(const AttentionShape& s) {
+  return s.window == 0 && !s.pattern && s.soft_cap == 0 && !s.first_key;
+}
 
 template <bool kPlain>
 __device__ bool is_capped(const KernelShape& s) {
@@ -241,22 +199,6 @@ __device__ bool is_capped(const KernelShape& s) {
 template <bool kPlain>
 __device__ float scale_of_scores(const KernelShape& s) {
   return is_capped<kPlain>(s) ? 1.0f : s.scale;
-}
-
-/// Scores where is_visible(row, column) is false become minus infinity.
-template <int M, int N, class IsVisible>
-__device__ void hide(TileSums (&scores)[M][N], const IsVisible& is_visible) {
-  const int g = lane_in_warp() / 4, t = lane_in_warp() % 4;
-#pragma unroll
-  for (int m = 0; m < M; ++m) {
-#pragma unroll
-    for (int n = 0; n < N; ++n) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        if (!is_visible(16 * m + g + e / 2 * 8, 8 * n + 2 * t + e % 2)) scores[m][n].at[e] = minus_infinity();
-      }
-    }
-  }
 }
 
 /// Vectors of 16 bytes reach every row.

@@ -40,6 +40,9 @@ struct PagedKernel {
   unsigned block_tokens;  // 32 bits: every place is divided by it
   float scale, soft_cap;
   StoredType type, stored;  // of q and out; of the cache
+  bool is_sparse;           // under a pattern, which has the window to itself
+  int64_t sparse_window;
+  KeyPattern pattern;
 };
 
 __device__ inline float minus_infinity_of_scores() { return __uint_as_float(0xff800000u); }
@@ -76,7 +79,7 @@ struct PagedTile {
   PagedTask task;
   int64_t kv_head;
   int rows;            // of queries that there are
-  int64_t begin, end;  // places that any of them sees
+  int64_t begin, end;  // places that any of them sees, but for a pattern
 
   __device__ PagedTile(const PagedKernel& p, const PagedTask& t, int64_t head, int tile_rows)
       : task(t), kv_head(head) {
@@ -103,7 +106,21 @@ struct PagedTile {
   __device__ int64_t out_index(const PagedKernel& p, int row) const {
     return ((task.batch_row + token(p, row)) * p.num_heads + head(p, row)) * p.head_dim;
   }
-  /// Number of a place among all of the cache: times head_dim the index of its first element.
+  /// Whether a row sees the key at a place.
+  __device__ static bool sees(const PagedKernel& p, int64_t place, int64_t key) {
+    if (key > place || key < first_key(p, place)) return false;
+    return !p.is_sparse || ops::sees(p.pattern, p.sparse_window, place, key);
+  }
+  /// The first of `width` places, a multiple of it from `from` on, at which a row sees something, within
+  /// [begin, end); `end`: there is none.
+  __device__ int64_t next_keys(const PagedKernel& p, int64_t from, int64_t to, int width) const {
+    from = from < begin ? begin : from;
+    if (p.is_sparse && from < to)
+      from = next_seen(p.pattern, p.sparse_window, place(p, 0), place(p, rows - 1), from);
+    return from < to ? from / width * width : to;
+  }
+  /// Number of a place among all of the cache: times head_dim the index of its first element. Below 0: the
+  /// place has no block, for nobody sees it.
   __device__ int64_t cache_row(const PagedKernel& p, int64_t place) const {
     const auto at = static_cast<unsigned>(place);
     const int64_t block = p.tables[task.table_row * p.table_width + at / p.block_tokens];
@@ -112,6 +129,27 @@ struct PagedTile {
   /// Row of the scratch memory for sums and stats.
   __device__ int64_t scratch_row(const PagedKernel& p, int64_t slot, int row, int tile_rows) const {
     return (slot * p.kv_heads + kv_head) * tile_rows + row;
+  }
+};
+
+/// Places of the keys that a task goes through, Width at a time, each at a multiple of it.
+template <int Width>
+struct PagedRange {
+  int64_t begin, end;
+
+  __device__ PagedRange(const PagedKernel& p, const PagedTile& tile) : begin(0), end(tile.end) {
+    if (tile.task.split >= 0) {
+      begin = int64_t{tile.task.split} * kSplitKeys;
+      end = end < begin + kSplitKeys ? end : begin + kSplitKeys;
+    }
+    begin = tile.next_keys(p, begin, end, Width);
+  }
+  __device__ int64_t next(const PagedKernel& p, const PagedTile& tile, int64_t at) const {
+    return tile.next_keys(p, at + Width, end, Width);
+  }
+  /// Whether the tile from `at` on, with `next` behind it, is the last of its split.
+  __device__ bool ends_split(int64_t at, int64_t next) const {
+    return next >= end || next / kSplitKeys != at / kSplitKeys;
   }
 };
 

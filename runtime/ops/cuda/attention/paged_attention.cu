@@ -36,13 +36,16 @@ PagedKernel kernel_of(const PagedShape& s, const PagedRows& rows, const Columns&
           .num_heads = s.num_heads,
           .kv_heads = s.num_kv_heads,
           .head_dim = s.head_dim,
-          .window = s.window,
+          .window = s.pattern ? 0 : s.window,
           .group = static_cast<int>(s.num_heads / s.num_kv_heads),
           .block_tokens = static_cast<unsigned>(blocks.block_tokens),
           .scale = s.scale,
           .soft_cap = s.soft_cap,
           .type = stored_type(out.dtype()),
-          .stored = stored_type(blocks.keys.dtype())};
+          .stored = stored_type(blocks.keys.dtype()),
+          .is_sparse = static_cast<bool>(s.pattern),
+          .sparse_window = s.window,
+          .pattern = s.pattern};
 }
 
 template <int C, int R>

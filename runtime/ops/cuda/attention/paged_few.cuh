@@ -70,7 +70,8 @@ struct PagedFew {
   __device__ void score(const PagedKernel& p, const PagedVisibility& seen, int64_t begin,
                         TileSums (&scores)[1][2]) const {
     multiply_rows(RowsInShared<T, D, 1>{q}, keys.rows.behind(16 * warp), scores);
-    make_exponents(p, seen, begin + 16 * warp, kInt8 ? keys.scales + 16 * warp : nullptr, scores[0]);
+    make_exponents(p, PagedMasks(p, seen, begin), 16 * warp, kInt8 ? keys.scales + 16 * warp : nullptr,
+                   scores[0]);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float largest = quarter_max(scores[0], half);
@@ -152,12 +153,13 @@ __global__ void __launch_bounds__(kTileThreads) paged_few_kernel(PagedKernel p, 
   using Plan = PagedFewPlan<T, D>;
   const PagedTile tile(p, tasks[blockIdx.x], blockIdx.y, Plan::kRows);
   const PagedVisibility seen(p, tile, 0);
-  const PagedRange range(tile);
+  const PagedRange<kPagedKeys> range(p, tile);
   PagedFew<T, D, kInt8> block;
   fill_paged_queries<T, D, Plan::kRows>(p, tile, block.q);
-  block.keys.fetch(p, tile, range.begin, p.keys, p.key_scales);
+  if (range.begin < range.end) block.keys.fetch(p, tile, range.begin, p.keys, p.key_scales);
   commit_copies();
-  for (int64_t begin = range.begin; begin < range.end; begin += kPagedKeys) {
+  for (int64_t begin = range.begin, next; begin < range.end; begin = next) {
+    next = range.next(p, tile, begin);
     wait_for_copies();
     __syncthreads();  // the keys are there, and no warp reads values or powers before any more
     block.values.fetch(p, tile, begin, p.values, p.value_scales);
@@ -166,12 +168,12 @@ __global__ void __launch_bounds__(kTileThreads) paged_few_kernel(PagedKernel p, 
     block.score(p, seen, begin, scores);
     wait_for_copies();
     __syncthreads();  // values and maxima are there, and no warp reads the keys any more
-    if (begin + kPagedKeys < range.end) block.keys.fetch(p, tile, begin + kPagedKeys, p.keys, p.key_scales);
+    if (next < range.end) block.keys.fetch(p, tile, next, p.keys, p.key_scales);
     commit_copies();
     block.weigh(scores);
     __syncthreads();  // the powers are there, and no warp reads the maxima any more
     add_values<T, D>(block.powers, block.values.rows, block.first_column(), block.sums);
-    if (range.ends_split(begin)) block.end_split();
+    if (range.ends_split(begin, next)) block.end_split();
   }
   block.store(p, tile);
 }

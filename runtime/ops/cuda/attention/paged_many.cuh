@@ -23,9 +23,10 @@ struct PagedWarpSums {
   __device__ void add_scores(const PagedKernel& p, const PagedVisibility& seen, int64_t begin,
                              const float* key_scales, TileSums (&scores)[1][kPagedKeys / 8]) {
     float factors[1][2];
+    const PagedMasks masks(p, seen, begin);
 #pragma unroll
     for (int q = 0; q < kQuarters; ++q) {
-      make_exponents(p, seen, begin + 16 * q, key_scales == nullptr ? nullptr : key_scales + 16 * q,
+      make_exponents(p, masks, 16 * q, key_scales == nullptr ? nullptr : key_scales + 16 * q,
                      &scores[0][2 * q]);
     }
 #pragma unroll
@@ -95,14 +96,15 @@ __global__ void __launch_bounds__(kTileThreads, 2) paged_many_kernel(PagedKernel
   const int first_row = first_row_of_warp<1>();
   const RowsInShared<T, D, 1> queries{q.behind(first_row)};
   const PagedVisibility seen(p, tile, first_row);
-  const PagedRange range(tile);
+  const PagedRange<kPagedKeys> range(p, tile);
 
   fill_paged_queries<T, D, Plan::kRows>(p, tile, q);
-  keys.fetch(p, tile, range.begin, p.keys, p.key_scales);
+  if (range.begin < range.end) keys.fetch(p, tile, range.begin, p.keys, p.key_scales);
   commit_copies();
   PagedWarpSums<T, D> all, split;
   SoftmaxStats stats[2];
-  for (int64_t begin = range.begin; begin < range.end; begin += kPagedKeys) {
+  for (int64_t begin = range.begin, next; begin < range.end; begin = next) {
+    next = range.next(p, tile, begin);
     wait_for_copies();
     __syncthreads();  // the keys are there, and no warp reads the values before any more
     values.fetch(p, tile, begin, p.values, p.value_scales);
@@ -112,7 +114,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) paged_many_kernel(PagedKernel
     split.add_scores(p, seen, begin, kInt8 ? keys.scales : nullptr, scores);
     wait_for_copies();
     __syncthreads();  // the values are there, and no warp reads the keys any more
-    if (begin + kPagedKeys < range.end) keys.fetch(p, tile, begin + kPagedKeys, p.keys, p.key_scales);
+    if (next < range.end) keys.fetch(p, tile, next, p.keys, p.key_scales);
     commit_copies();
     if (kInt8) {
 #pragma unroll
@@ -121,7 +123,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) paged_many_kernel(PagedKernel
       }
     }
     split.values.add(scores, values.rows);
-    if (range.ends_split(begin)) all.end_split(split, stats);
+    if (range.ends_split(begin, next)) all.end_split(split, stats);
   }
   store_rows_of_warp<T, D>(p, tile, first_row, all.values, stats);
 }

@@ -46,8 +46,10 @@ __device__ void fill_keys(const PagedKernel& p, const PagedTile& tile, int64_t b
     const int row = i / kPacks, column = i % kPacks * kPack;
     const int64_t place = begin + row;
     float key[kPack] = {}, value[kPack] = {};
-    if (place >= tile.begin && place < tile.end && column < p.head_dim) {
-      const int64_t at = tile.cache_row(p, place), index = at * p.head_dim + column;
+    const bool is_there = place >= tile.begin && place < tile.end && column < p.head_dim;
+    const int64_t at = is_there ? tile.cache_row(p, place) : -1;
+    if (at >= 0) {
+      const int64_t index = at * p.head_dim + column;
       const int count = pack_size(column, p.head_dim);
       load_stored(p.stored, p.keys, index, count, is_int8 ? p.key_scales[at] : 1.0f, key);
       load_stored(p.stored, p.values, index, count, is_int8 ? p.value_scales[at] : 1.0f, value);
@@ -82,7 +84,7 @@ struct PagedSums {
     for (int r = 0; r < R; ++r) {
       if (Plan::row(r) >= tile.rows) break;
       const int64_t place = tile.place(p, Plan::row(r)), key = begin + lane_id;
-      const bool is_visible = key <= place && key >= PagedTile::first_key(p, place);
+      const bool is_visible = PagedTile::sees(p, place, key);
       const float exponent = is_visible ? exponent_of(p, dots[r]) : minus_infinity_of_scores();
       const float max = fmaxf(stats[r].max, warp_reduce(exponent, Max()));
       float weight = 0;
@@ -158,21 +160,17 @@ __global__ void __launch_bounds__(PagedRowsPlan<C, R>::kThreads)
   float *k = q + Plan::kRows * Plan::kStride, *v = k + Plan::kKeys * Plan::kStride,
         *weights = v + Plan::kKeys * Plan::kStride;
   fill_queries<C, R>(p, tile, q);
-  const int only = tile.task.split;
-  const int64_t first = only >= 0 ? only : tile.begin / kSplitKeys;
-  const int64_t last = only >= 0 ? only : (tile.end - 1) / kSplitKeys;
-  PagedSums<C, R> all;
-  for (int64_t split = first; split <= last; ++split) {
-    PagedSums<C, R> sums;
-    const int64_t from = split * kSplitKeys, to = from + kSplitKeys < tile.end ? from + kSplitKeys : tile.end;
-    for (int64_t begin = from; begin < to; begin += Plan::kKeys) {
-      if (begin + Plan::kKeys <= tile.begin) continue;
-      __syncthreads();
-      fill_keys<C, R>(p, tile, begin, k, v);
-      __syncthreads();
-      sums.add(p, tile, begin, q, k, v, weights);
-    }
+  const PagedRange<Plan::kKeys> range(p, tile);
+  PagedSums<C, R> all, sums;
+  for (int64_t begin = range.begin, next; begin < range.end; begin = next) {
+    next = range.next(p, tile, begin);
+    __syncthreads();
+    fill_keys<C, R>(p, tile, begin, k, v);
+    __syncthreads();
+    sums.add(p, tile, begin, q, k, v, weights);
+    if (!range.ends_split(begin, next)) continue;
     all.merge(sums);
+    sums = PagedSums<C, R>();
   }
   all.store(p, tile);
 }

@@ -29,6 +29,18 @@ __global__ void merge_kernel(PagedKernel p, const PagedTask* tasks, int tile_row
   }
 }
 
+/// Of which queries at places [first, last] see some key.
+void splits_that_are_seen(const PagedKernel& p, int64_t first, int64_t last, std::vector<int32_t>& splits) {
+  splits.clear();
+  int64_t key = p.window > 0 ? std::max<int64_t>(0, first - p.window + 1) : 0;
+  while (key <= last) {
+    if (p.is_sparse) key = next_seen(p.pattern, p.sparse_window, first, last, key);
+    if (key > last) return;
+    splits.push_back(static_cast<int32_t>(key / kSplitKeys));
+    key = (key / kSplitKeys + 1) * kSplitKeys;
+  }
+}
+
 }  // namespace
 
 PagedTasks paged_tasks(const PagedRows& rows, const PagedKernel& p, int tile_rows, int64_t least,
@@ -45,23 +57,22 @@ PagedTasks paged_tasks(const PagedRows& rows, const PagedKernel& p, int tile_row
                        static_cast<int32_t>(first), -1, 0, 0});
     }
   }
+  std::vector<int32_t> splits;
   const bool is_enough = std::ssize(tiles) * p.kv_heads >= kEnoughBlocks;
   for (PagedTask& task : tiles) {
     const int64_t before = task.length - task.tokens,
                   last_row = std::min(task.first + int64_t{tile_rows}, int64_t{task.tokens} * p.group) - 1;
     const int64_t first_place = before + task.first / p.group, last_place = before + last_row / p.group;
-    const int64_t begin = p.window > 0 ? std::max<int64_t>(0, first_place - p.window + 1) : 0;
-    const auto first = static_cast<int32_t>(begin / kSplitKeys),
-               splits = static_cast<int32_t>(last_place / kSplitKeys) - first + 1;
-    if (is_enough || splits == 1) {
+    splits_that_are_seen(p, first_place, last_place, splits);
+    if (is_enough || splits.size() == 1) {
       tasks.all.push_back(task);
       continue;
     }
     task.slot = tasks.slots;
-    task.splits = splits;
+    task.splits = static_cast<int32_t>(splits.size());
     tasks.merged.push_back(task);
-    for (int32_t i = 0; i < splits; ++i) {
-      task.split = first + i;
+    for (const int32_t split : splits) {
+      task.split = split;
       task.slot = tasks.slots++;
       tasks.all.push_back(task);
     }

@@ -27,8 +27,9 @@ struct PagedRowsInShared {
       const int vector = i + static_cast<int>(threadIdx.x), row = vector / kVectors,
                 column = vector % kVectors * kNumbers;
       const int64_t place = begin + row;
-      const bool is_there = place >= tile.begin && place < tile.end;
-      const int64_t at = is_there ? tile.cache_row(p, place) : 0;
+      const int64_t row_there = place >= tile.begin && place < tile.end ? tile.cache_row(p, place) : -1;
+      const bool is_there = row_there >= 0;
+      const int64_t at = is_there ? row_there : 0;
       if constexpr (kInt8) {
         struct alignas(16) Codes {
           int8_t at[16];
@@ -78,18 +79,30 @@ struct PagedVisibility {
   }
 };
 
-/// Products with sixteen keys from place `begin` on become exponents of two, those out of sight minus
-/// infinity. key_scales: of these keys, or null.
-__device__ inline void make_exponents(const PagedKernel& p, const PagedVisibility& seen, int64_t begin,
+/// Of the 64 keys from a place on, those that rows g and g + 8 see.
+struct PagedMasks {
+  uint64_t of_half[2];
+
+  __device__ PagedMasks(const PagedKernel& p, const PagedVisibility& seen, int64_t begin) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      of_half[half] = p.is_sparse ? seen_mask(p.pattern, p.sparse_window, seen.last[half], begin)
+                                  : bits_between(seen.first[half] - begin, seen.last[half] + 1 - begin);
+    }
+  }
+};
+
+/// Products with sixteen keys, from the `from`-th one of `seen` on, become exponents of two, those out of
+/// sight minus infinity. key_scales: of these keys, or null.
+__device__ inline void make_exponents(const PagedKernel& p, const PagedMasks& seen, int from,
                                       const float* key_scales, TileSums* quarter) {
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int column = 8 * n + lane_in_warp() % 4 * 2 + e % 2;
-      const int64_t key = begin + column;
       const float product = key_scales != nullptr ? quarter[n].at[e] * key_scales[column] : quarter[n].at[e];
-      const bool is_visible = key >= seen.first[e / 2] && key <= seen.last[e / 2];
+      const bool is_visible = (seen.of_half[e / 2] >> (from + column) & 1) != 0;
       quarter[n].at[e] = is_visible ? exponent_of(p, product) : minus_infinity();
     }
   }
@@ -160,23 +173,5 @@ __device__ inline void store_stats(const PagedKernel& p, const PagedTile& tile, 
   to[0] = stats.max;
   to[1] = stats.total;
 }
-
-/// Places of the keys that a task goes through: whole tiles, the first at a multiple of 64.
-struct PagedRange {
-  int64_t begin, end;
-
-  __device__ explicit PagedRange(const PagedTile& tile) {
-    begin = tile.begin / kPagedKeys * kPagedKeys;
-    end = tile.end;
-    if (tile.task.split < 0) return;
-    const int64_t first = int64_t{tile.task.split} * kSplitKeys;
-    begin = begin > first ? begin : first;
-    end = end < first + kSplitKeys ? end : first + kSplitKeys;
-  }
-  /// Whether the tile from `at` on is the last of its split.
-  __device__ bool ends_split(int64_t at) const {
-    return at + kPagedKeys >= end || (at + kPagedKeys) % kSplitKeys == 0;
-  }
-};
 
 }  // namespace trireme::ops::cuda

@@ -62,6 +62,8 @@ struct IntegerKernels {
 extern const IntegerKernels kPlainIntegerKernels;   ///< of every machine
 extern const IntegerKernels kAvx2IntegerKernels;    ///< AVX2, FMA and F16C
 extern const IntegerKernels kAvx512IntegerKernels;  ///< AVX-512 with VNNI
+extern const IntegerKernels kNeonIntegerKernels;    ///< of every arm64
+extern const IntegerKernels kDotIntegerKernels;     ///< arm64 with SDOT
 
 /// Those that the machine can run, the fastest last.
 std::span<const IntegerKernels* const> all_integer_kernels();

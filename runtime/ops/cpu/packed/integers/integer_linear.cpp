@@ -101,7 +101,8 @@ class Product {
         kernels_(kernels),
         panel_kernels_(kernels.of(layout_.kind)),
         bias_(bias ? bias.data<float>() : nullptr) {
-    if (w.spec.sparse && x.integers.data != nullptr && &kernels == &kAvx512IntegerKernels)
+    // The bits are those of all kernels.
+    if (w.spec.sparse && x.integers.data != nullptr && &kernels == &integer_kernels())
       few_rows_ = few_int8_rows();
   }
 

@@ -129,11 +129,13 @@ TRIREME_LANES Ints add_products(const Ints& sum, const Ints& codes, const int8_t
 
 std::vector<const IntegerKernels*> find_integer_kernels() {
   std::vector<const IntegerKernels*> found{&kPlainIntegerKernels};
-  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-  if (has_avx2) found.push_back(&kAvx2IntegerKernels);
-  if (has_avx2 && has_x86_64_v4() && __builtin_cpu_supports("avx512vnni")) {
-    found.push_back(&kAvx512IntegerKernels);
-  }
+#if defined(__x86_64__)
+  if (has_avx2_kernels()) found.push_back(&kAvx2IntegerKernels);
+  if (has_vnni_kernels()) found.push_back(&kAvx512IntegerKernels);
+#elif defined(__aarch64__)
+  found.push_back(&kNeonIntegerKernels);
+  if (has_dot_products()) found.push_back(&kDotIntegerKernels);
+#endif
   return found;
 }
 
