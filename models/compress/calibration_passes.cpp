@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/spec/rank_share.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/base/error.h"
 
@@ -79,9 +80,8 @@ void CalibrationPasses::move(Context& ctx, int from, int to) {
   if (rank == to) states_.resize(batches_.size());
   const StageBoundary& boundary = model_.part().boundary;
   for (size_t p = 0; p < batches_.size(); ++p) {
-    const Shape shape{boundary.rows(batches_[p]), boundary.width};
-    if (rank == to) states_[p] = Tensor::empty(ctx, shape, boundary.dtype, MemoryCategory::buffers);
-    if (shape.numel() == 0) continue;
+    if (rank == to) states_[p] = empty_states(ctx, p);
+    if (boundary.rows(batches_[p]) == 0) continue;
     if (rank == to)
       pipeline_.receive(ctx.stream(), states_[p], from);
     else
@@ -90,13 +90,50 @@ void CalibrationPasses::move(Context& ctx, int from, int to) {
   if (rank == from) states_.clear();
 }
 
-void CalibrationPasses::forward(Context& ctx, int place, bool keep) {
+void CalibrationPasses::lend(Context& ctx, int place) {
+  if (pipeline_.size() == 1) return;
+  const int from = rank_of_[static_cast<size_t>(place)];
+  states_.resize(batches_.size());
+  for (size_t p = 0; p < batches_.size(); ++p) {
+    if (!is_here(place)) states_[p] = empty_states(ctx, p);
+    if (states_[p].numel() > 0) pipeline_.broadcast(ctx.stream(), states_[p], from);
+  }
+}
+
+void CalibrationPasses::take_back(int place) {
+  if (!is_here(place)) states_.clear();
+}
+
+Tensor CalibrationPasses::lent_output(Context& ctx, int place, size_t pass) {
+  Tensor made = is_here(place) ? output(ctx, place, pass) : empty_states(ctx, pass);
+  if (pipeline_.size() > 1 && made.numel() > 0)
+    pipeline_.broadcast(ctx.stream(), made, rank_of_[static_cast<size_t>(place)]);
+  return made;
+}
+
+Tensor CalibrationPasses::empty_states(Context& ctx, size_t pass) const {
+  const StageBoundary& boundary = model_.part().boundary;
+  return Tensor::empty(ctx, {boundary.rows(batches_[pass]), boundary.width}, boundary.dtype,
+                       MemoryCategory::buffers);
+}
+
+Part CalibrationPasses::rows_counted(size_t pass, const Communicator& tensor) const {
+  const int64_t rows = states_[pass].dim(0);
+  if (rows < num_rows(pass)) return {0, rows};
+  return GroupShare{tensor.rank(), tensor.size()}.part(rows);
+}
+
+Tensor CalibrationPasses::output(Context& ctx, int place, size_t pass) {
   const std::vector<int>& placement = model_.placement();
   const auto stage = std::ranges::upper_bound(placement, place) - placement.begin() - 1;
   Stage& chunk = model_.part().chunks[static_cast<size_t>(stage / pipeline_.size())];
   const auto layer = static_cast<size_t>(place - placement[static_cast<size_t>(stage)]);
+  return chunk.infer_layer(ctx, batches_[pass], states_[pass], layer);
+}
+
+void CalibrationPasses::forward(Context& ctx, int place, bool keep) {
   for (size_t p = 0; p < batches_.size(); ++p) {
-    Tensor made = chunk.infer_layer(ctx, batches_[p], states_[p], layer);
+    Tensor made = output(ctx, place, p);
     if (keep) states_[p] = std::move(made);
   }
 }

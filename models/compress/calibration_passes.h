@@ -28,6 +28,17 @@ class CalibrationPasses {
   bool is_here(int place) const { return rank_of_[static_cast<size_t>(place)] == pipeline_.rank(); }
   /// Runs the layer at `place`, where it is; with `keep` the states are what it made from then on.
   void forward(Context& ctx, int place, bool keep);
+  /// Gives all pipeline ranks the states that go into the layer at `place`, to run layers of theirs on them,
+  /// until take_back(). All ranks call both.
+  void lend(Context& ctx, int place);
+  void take_back(int place);
+  /// What the layer at `place`, which is here, makes of a pass; the states stay.
+  Tensor output(Context& ctx, int place, size_t pass);
+  /// The same of the layer whose turn it is, for all pipeline ranks, which call it between lend() and
+  /// take_back().
+  Tensor lent_output(Context& ctx, int place, size_t pass);
+  /// Rows of states() that no other rank of `tensor` counts.
+  Part rows_counted(size_t pass, const Communicator& tensor) const;
   /// Hidden states of each pass as they go into the next layer, on the rank whose turn it is: all of its
   /// rows, or its share of them under sequence parallelism.
   const std::vector<Tensor>& states() const { return states_; }
@@ -44,6 +55,7 @@ class CalibrationPasses {
 
  private:
   void move(Context& ctx, int from, int to);
+  Tensor empty_states(Context& ctx, size_t pass) const;
 
   Transformer& model_;
   Communicator& pipeline_;

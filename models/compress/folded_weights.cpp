@@ -23,12 +23,12 @@ void FoldedWeights::divide_rows(const std::string& name, std::span<const float> 
 }
 
 std::vector<float> FoldedWeights::read(const Parameter& p) const {
-  const int64_t height = p.shape[0], width = p.shape.rank() == 2 ? p.shape[1] : 1;
+  const int64_t height = p.shape[0], width = p.shape.rank() > 1 ? p.shape[1] : 1;
   std::vector<float> values(static_cast<size_t>(height * width));
   if (values.empty()) return values;
   source_.read(p.name, p, values);
   const auto of_rows = rows_.find(p.name), of_columns = columns_.find(p.name);
-  const int64_t first_column = p.shape.rank() == 2 ? p.offset[1] : 0;
+  const int64_t first_column = p.shape.rank() > 1 ? p.offset[1] : 0;
   for (int64_t r = 0; r < height; ++r) {
     float* row = values.data() + r * width;
     if (of_columns != columns_.end()) {
@@ -48,6 +48,9 @@ std::vector<float> FoldedWeights::rows(const Parameter& p, int64_t begin, int64_
   if (p.global_shape.rank() == 2) {
     part.offset = {begin, 0};
     part.shape = {end - begin, p.global_shape[1]};
+  } else if (p.global_shape.rank() == 3) {  // taps of a convolution
+    part.offset = {begin, 0, 0};
+    part.shape = {end - begin, p.global_shape[1], p.global_shape[2]};
   } else {
     part.offset = {begin};
     part.shape = {end - begin};

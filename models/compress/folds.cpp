@@ -32,9 +32,39 @@ FoldPlace behind_last_member(const LinearParameters& from, const std::string& re
 }
 
 void append_feed_forward(const FeedForwardSpec& spec, const FeedForwardParameters& p,
-                         std::vector<FoldPlace>& to) {
+                         std::vector<FoldPlace>& to, size_t step = 3) {
   if (is_gated(spec.activation))
-    to.push_back(behind_last_member(p.up, p.down.weight.members.front().name, 3));
+    to.push_back(behind_last_member(p.up, p.down.weight.members.front().name, step));
+}
+
+// What attention or a convolution takes, and its values: of attention each for the query heads that share
+// them.
+void append_taken(const BlockParameters& p, size_t step, std::vector<FoldPlace>& to) {
+  const LinearParameters& taking = p.convolution ? p.convolution->in : p.attention.qkv;
+  append_names(taking.weight, to.emplace_back(behind_norm(p.attention_norm, step)).readers);
+}
+void append_values(const BlockSpec& block, const BlockParameters& p, size_t step,
+                   std::vector<FoldPlace>& to) {
+  const LinearParameters &taking = p.convolution ? p.convolution->in : p.attention.qkv,
+                         &output = p.convolution ? p.convolution->output : p.attention.output;
+  FoldPlace& values = to.emplace_back(behind_last_member(taking, output.weight.members.front().name, step));
+  values.run = p.convolution ? block.convolution->width : block.attention.head_dim;
+  values.repeats = p.convolution ? 1 : block.attention.num_heads / block.attention.num_kv_heads;
+}
+
+// Each part's step of calibration_steps() is that of its number among the linear layers.
+std::vector<FoldPlace> places_of_bottleneck(const BlockSpec& block, const BlockParameters& p) {
+  std::vector<FoldPlace> places;
+  append_names(p.bottleneck->in.weight, places.emplace_back(behind_norm(p.bottleneck->norm, 0)).readers);
+  append_taken(p, 1, places);
+  append_values(block, p, 2, places);
+  size_t step = 3;
+  for (const BottleneckParameters::Part& part : p.bottleneck->parts) {
+    append_names(part.feed_forward.up.weight, places.emplace_back(behind_norm(part.norm, step)).readers);
+    append_feed_forward(block.feed_forward, part.feed_forward, places, step + 1);
+    step += 2;
+  }
+  return places;
 }
 
 void append_experts(const MixtureSpec& spec, const MixtureParameters& p, std::vector<FoldPlace>& to) {
@@ -55,9 +85,10 @@ void append_experts(const MixtureSpec& spec, const MixtureParameters& p, std::ve
 std::vector<FoldPlace> fold_places(const ModelSpec& spec, int64_t block) {
   const BlockSpec& of_block = spec.blocks[static_cast<size_t>(block)];
   const BlockParameters p = ParameterDescription(spec).block(block);
+  if (p.bottleneck) return places_of_bottleneck(of_block, p);
   std::vector<FoldPlace> places;
   if (of_block.norms_before()) {
-    append_names(p.attention.qkv.weight, places.emplace_back(behind_norm(p.attention_norm, 0)).readers);
+    append_taken(p, 0, places);
     FoldPlace& of_ffn = places.emplace_back(behind_norm(p.ffn_norm, 2));
     if (p.feed_forward) append_names(p.feed_forward->up.weight, of_ffn.readers);
     if (p.mixture) {
@@ -66,10 +97,7 @@ std::vector<FoldPlace> fold_places(const ModelSpec& spec, int64_t block) {
       if (p.mixture->shared) append_names(p.mixture->shared->up.weight, of_ffn.readers);
     }
   }
-  const std::string& output = p.attention.output.weight.members.front().name;
-  FoldPlace& of_values = places.emplace_back(behind_last_member(p.attention.qkv, output, 1));
-  of_values.run = of_block.attention.head_dim;
-  of_values.repeats = of_block.attention.num_heads / of_block.attention.num_kv_heads;
+  append_values(of_block, p, 1, places);
   if (p.feed_forward) append_feed_forward(of_block.feed_forward, *p.feed_forward, places);
   if (p.mixture) {
     append_experts(*of_block.mixture, *p.mixture, places);

@@ -1,5 +1,6 @@
 #include "models/compress/input_groups.h"
 
+#include <string>
 #include <utility>
 
 #include "models/spec/describe_parameters.h"
@@ -17,14 +18,40 @@ void append_members(ParameterBlocks blocks, std::vector<Parameter>& to) {
     to.insert(to.end(), block->members.begin(), block->members.end());
 }
 
+// Attention or a convolution.
+void append_mixer(const BlockParameters& p, const std::string& name, std::vector<CalibrationStep>& steps) {
+  if (p.convolution) {
+    steps.push_back({group_of(name + ".convolution.in", p.convolution->in.weight, false)});
+    steps.push_back({group_of(name + ".convolution.output", p.convolution->output.weight, true)});
+    return;
+  }
+  steps.push_back({group_of(name + ".attention.qkv", p.attention.qkv.weight, false)});
+  steps.push_back({group_of(name + ".attention.output", p.attention.output.weight, true)});
+}
+
+std::vector<CalibrationStep> steps_of_bottleneck(const BlockParameters& p, const std::string& name) {
+  const BottleneckParameters& bottleneck = *p.bottleneck;
+  std::vector<CalibrationStep> steps{{group_of(name + ".bottleneck.in", bottleneck.in.weight, false)}};
+  append_mixer(p, name, steps);
+  for (size_t k = 0; k < bottleneck.parts.size(); ++k) {
+    const FeedForwardParameters& part = bottleneck.parts[k].feed_forward;
+    const std::string ffn = name + ".ffn." + std::to_string(k);
+    steps.push_back({group_of(ffn + ".up", part.up.weight, false)});
+    steps.push_back({group_of(ffn + ".down", part.down.weight, true)});
+  }
+  steps.push_back({group_of(name + ".bottleneck.out", bottleneck.out.weight, false)});
+  return steps;
+}
+
 }  // namespace
 
 std::vector<CalibrationStep> calibration_steps(const ModelSpec& spec, int64_t block) {
   const BlockParameters p = ParameterDescription(spec).block(block);
   const std::string name = block_name(block);
-  std::vector<CalibrationStep> steps(4);
-  steps[0].push_back(group_of(name + ".attention.qkv", p.attention.qkv.weight, false));
-  steps[1].push_back(group_of(name + ".attention.output", p.attention.output.weight, true));
+  if (p.bottleneck) return steps_of_bottleneck(p, name);
+  std::vector<CalibrationStep> steps;
+  append_mixer(p, name, steps);
+  steps.resize(4);
   if (p.feed_forward) {
     steps[2].push_back(group_of(name + ".ffn.up", p.feed_forward->up.weight, false));
     steps[3].push_back(group_of(name + ".ffn.down", p.feed_forward->down.weight, true));

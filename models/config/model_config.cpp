@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "models/config/exit_config.h"
 #include "models/config/rotary_errors.h"
+#include "models/config/weight_sharing.h"
 #include "parallel/plan/nearest.h"
 #include "runtime/base/integers.h"
 
@@ -37,18 +39,20 @@ class Errors {
 };
 
 void check_heads(const ModelConfig& c, Errors& errors) {
-  if (c.given_head_dim == 0 && c.hidden_size % c.num_heads != 0) {
-    errors.add("model.hidden {} does not divide by model.heads {}: nearest are hidden {}, or heads {}",
-               c.hidden_size, c.num_heads, nearest_multiples(c.num_heads, c.hidden_size),
-               nearest_divisors(c.hidden_size, c.num_heads));
+  const char* name = c.bottleneck.width > 0 ? "bottleneck" : "hidden";
+  const int64_t width = c.inner_size();
+  if (c.given_head_dim == 0 && width % c.num_heads != 0) {
+    errors.add("model.{} {} does not divide by model.heads {}: nearest are {} {}, or heads {}", name, width,
+               c.num_heads, name, nearest_multiples(c.num_heads, width),
+               nearest_divisors(width, c.num_heads));
   } else if (c.positions == PositionKind::rotary && c.rotary_dims == 0 && c.head_dim() % 2 != 0) {
     constexpr const char* kWhy = "RoPE rotates pairs, so it must be even; nearest are";
     if (c.given_head_dim > 0) {
       errors.add("model.head-dim is {}: {} {}", c.given_head_dim, kWhy,
                  nearest_multiples(2, c.given_head_dim));
     } else {
-      errors.add("model.hidden {} / model.heads {} = head size {}: {} hidden {}", c.hidden_size, c.num_heads,
-                 c.head_dim(), kWhy, nearest_multiples(2 * c.num_heads, c.hidden_size));
+      errors.add("model.{} {} / model.heads {} = head size {}: {} {} {}", name, width, c.num_heads,
+                 c.head_dim(), kWhy, name, nearest_multiples(2 * c.num_heads, width));
     }
   }
   if (c.num_heads % c.num_kv_heads != 0) {
@@ -83,43 +87,73 @@ void check_window(const ModelConfig& c, Errors& errors) {
   }
 }
 
+void check_convolution(const ModelConfig& c, Errors& errors) {
+  const ConvolutionConfig& convolution = c.convolution;
+  if (convolution.kernel == 0) return;
+  if (convolution.kernel < 2 || convolution.kernel > ConvolutionConfig::kMostTokens)
+    errors.add("model.convolution is {}: a convolution looks at 2 to {} tokens; 0: no block is one",
+               convolution.kernel, ConvolutionConfig::kMostTokens);
+  if (convolution.every < 1)
+    errors.add("model.convolution-every is {}: it must be 1 or more", convolution.every);
+  if (convolution.first_block < 0 || (c.num_layers > 0 && convolution.first_block >= c.num_layers)) {
+    errors.add("model.convolution-from is {}: with model.layers {} it must be 0 to {}",
+               convolution.first_block, c.num_layers, c.num_layers - 1);
+  }
+}
+
+void check_bottleneck(const ModelConfig& c, Errors& errors) {
+  const BottleneckConfig& bottleneck = c.bottleneck;
+  if (bottleneck.width == 0) return;
+  if (bottleneck.width < 0 || bottleneck.width >= c.hidden_size) {
+    errors.add("model.bottleneck is {}: blocks are narrower than model.hidden {}; 0: they are as wide",
+               bottleneck.width, c.hidden_size);
+  }
+  if (bottleneck.num_feed_forwards < 1 || bottleneck.num_feed_forwards > 64) {
+    errors.add("model.bottleneck-ffns is {}: it must be 1 to 64", bottleneck.num_feed_forwards);
+  }
+  if (c.moe.num_experts > 0) {
+    errors.add(
+        "model.bottleneck {} and moe.experts {}: blocks that are narrow inside have dense feed-forward "
+        "networks; use --model.bottleneck 0, or --moe.experts 0",
+        bottleneck.width, c.moe.num_experts);
+  }
+  if (c.norm_placement != NormPlacement::before || c.parallel_residual) {
+    errors.add(
+        "model.bottleneck {}: such blocks have norms of what their parts take, one part after the other; use "
+        "--model.norm-placement pre --model.parallel-residual off",
+        bottleneck.width);
+  }
+}
+
+void check_patterns(const ModelConfig& c, Errors& errors) {
+  if (c.patterns.empty()) return;
+  const auto count = std::ssize(c.patterns);
+  if (c.window != 0) {
+    errors.add(
+        "model.patterns and model.window {}: patterns say what each block sees, windows among it; use "
+        "--model.window 0",
+        c.window);
+  }
+  if (c.num_layers > 0 && count > c.num_layers)
+    errors.add("model.patterns has {} patterns: with model.layers {} at most {}", count, c.num_layers,
+               c.num_layers);
+  for (const AttentionPattern& pattern : c.patterns) {
+    const std::string why = why_not(pattern.keys);
+    if (!why.empty()) errors.add("model.patterns: {}", why);
+    const ops::KeyPattern& keys = pattern.keys;
+    const int64_t last = keys.num_globals > 0 ? keys.globals[static_cast<size_t>(keys.num_globals - 1)] : 0;
+    if (c.max_positions > 0 && last >= c.max_positions)
+      errors.add("model.patterns: '{}' has a global token at {}: with model.max-positions {} at most {}",
+                 to_text(pattern), last, c.max_positions, c.max_positions - 1);
+  }
+}
+
 void check_constants(const ModelConfig& c, Errors& errors) {
   if (!(c.norm_eps > 0)) errors.add("model.norm-eps is {}: it must be above 0", c.norm_eps);
   if (!(c.init_std > 0)) errors.add("model.init-std is {}: it must be above 0", c.init_std);
   errors.need_zero_or_more("query-scalar", c.query_scalar);
   errors.need_zero_or_more("attention-soft-cap", c.attention_soft_cap);
   errors.need_zero_or_more("logit-soft-cap", c.logit_soft_cap);
-}
-
-/// Whether layers that would share weights have the same parts.
-bool can_share(const ModelConfig& c, int64_t share) {
-  for (int64_t i = share; i < c.num_layers; ++i) {
-    if (c.moe.is_in(i) != c.moe.is_in(i % share)) return false;
-  }
-  return true;
-}
-
-void check_sharing(const ModelConfig& c, Errors& errors) {
-  if (c.share == 0 || c.num_layers < 1) return;
-  if (c.share < 0 || c.share >= c.num_layers) {
-    errors.add("model.share is {}: with model.layers {} {}", c.share, c.num_layers,
-               c.num_layers == 1
-                   ? std::string("there is nothing to share; 0 turns sharing off")
-                   : fmt::format("no layers would share weights; use 1 to {}, or 0 to turn sharing off",
-                                 c.num_layers - 1));
-    return;
-  }
-  if (can_share(c, c.share)) return;
-  std::string below, above;
-  for (int64_t n = 1; n < c.num_layers; ++n) {
-    if (can_share(c, n) && (n < c.share || above.empty())) (n < c.share ? below : above) = fmt::to_string(n);
-  }
-  const std::string both = below.empty() || above.empty() ? below + above : below + " or " + above;
-  errors.add(
-      "model.share {}: MoE layers (moe.from {}, moe.every {}) would share weights with dense layers; {}",
-      c.share, c.moe.first_block, c.moe.every,
-      both.empty() ? "no other value works: --moe.from 0 --moe.every 1 makes all layers MoE"
-                   : "nearest that work are " + both);
 }
 
 }  // namespace
@@ -138,15 +172,19 @@ std::vector<std::string> errors_of(const ModelConfig& config) {
                               static_cast<int>(errors.need_positive("kv-heads", config.num_kv_heads));
   errors.need_positive("layers", config.num_layers);
   check_residual(config, errors);
+  check_convolution(config, errors);
+  check_bottleneck(config, errors);
   errors.need_positive("ffn", config.ffn_size);
   errors.need_positive("max-positions", config.max_positions);
-  if (heads_positive) check_heads(config, errors);
+  if (heads_positive && config.inner_size() > 0) check_heads(config, errors);
   check_constants(config, errors);
   if (heads_positive) errors.add_all(rotary_errors(config));
   check_window(config, errors);
+  errors.add_all(exit_errors(config));
+  check_patterns(config, errors);
   const std::vector<std::string> of_mixture = errors_of(config.moe, config.num_layers);
   errors.add_all(of_mixture);
-  if (of_mixture.empty()) check_sharing(config, errors);
+  if (of_mixture.empty()) errors.add_all(sharing_errors(config));
   return errors.take();
 }
 

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "models/config/attention_pattern.h"
+#include "models/config/edge_config.h"
 #include "models/config/kinds.h"
 #include "models/config/moe_config.h"
 #include "models/config/quantization_config.h"
@@ -20,6 +22,9 @@ struct ModelConfig {
   int64_t vocab_size = 0;  ///< 0 until the tokenizer is known
   int64_t num_layers = 12;
   int64_t share = 0;  ///< block i uses the weights of block i % share; 0: each has its own
+  /// Block i uses the weights of this block, itself or an earlier one that has its own; empty: as `share`
+  /// says.
+  std::vector<int64_t> weights_from = {};
   int64_t hidden_size = 768;
   int64_t num_heads = 12;
   int64_t num_kv_heads = 12;     ///< divides num_heads; fewer than num_heads is grouped-query attention
@@ -44,6 +49,8 @@ struct ModelConfig {
   /// Every this many blocks, one has full attention instead of the window; 0: all blocks have the window.
   int64_t window_pattern = 0;
   int64_t window_from = 0;  ///< blocks before this one have full attention too
+  /// Sparse attention: block i has the pattern i % size, in place of what `window` says; empty: none.
+  std::vector<AttentionPattern> patterns = {};
 
   double norm_eps = 1e-5;
   double rotary_theta = 10000.0;
@@ -69,13 +76,26 @@ struct ModelConfig {
   double init_std = 0.02;
 
   MoeConfig moe;
+  ConvolutionConfig convolution;
+  BottleneckConfig bottleneck;
+  /// Ascending numbers of blocks, fewer than all: after so many the head can read too (early exit).
+  std::vector<int64_t> exits = {};
 
   /// What it is trained through; learned scales are parameters of the model.
   QuantizationConfig quantization;
 
-  int64_t head_dim() const { return given_head_dim > 0 ? given_head_dim : hidden_size / num_heads; }
+  /// Width of what attention and feed-forward parts take and give.
+  int64_t inner_size() const { return bottleneck.width > 0 ? bottleneck.width : hidden_size; }
+  int64_t head_dim() const { return given_head_dim > 0 ? given_head_dim : inner_size() / num_heads; }
+  /// The block whose weights block `index` uses: an earlier one, or itself.
+  int64_t weights_of(int64_t index) const {
+    if (static_cast<size_t>(index) < weights_from.size()) return weights_from[static_cast<size_t>(index)];
+    return weights_from.empty() && share > 0 ? index % share : index;
+  }
+  bool shares_weights() const { return share > 0 || !weights_from.empty(); }
   /// The window of block `index`.
   int64_t window_of(int64_t index) const {
+    if (!patterns.empty()) return patterns[static_cast<size_t>(index) % patterns.size()].window;
     return index < window_from || (window_pattern > 0 && (index + 1) % window_pattern == 0) ? 0 : window;
   }
   bool turns(int64_t index) const {  ///< whether block `index` has rotary positions

@@ -19,8 +19,10 @@ constexpr std::string_view kScaleEnd = "_scale", kWeightEnd = ".weight";
 constexpr std::string_view kTokenTable = "embedding.tokens.weight", kHead = "head.weight";
 
 /// Matrices of one product share their fate: their last names.
-constexpr std::array<std::array<std::string_view, 3>, 2> kProducts = {
-    {{".query.weight", ".key.weight", ".value.weight"}, {".gate.weight", ".up.weight", ""}}};
+constexpr std::array<std::array<std::string_view, 3>, 3> kProducts = {
+    {{".query.weight", ".key.weight", ".value.weight"},
+     {".gate.weight", ".up.weight", ""},
+     {".in_gate.weight", ".out_gate.weight", ".in_value.weight"}}};
 
 /// "layers.3.ffn.experts.*.up.weight": all experts of a block are one product.
 std::string without_expert(std::string_view name) {
@@ -64,11 +66,30 @@ struct MatrixInputs {
 
 std::vector<MatrixInputs> matrices_of(const ModelConfig& c, int64_t block, int tensor, int expert_tensor) {
   std::vector<MatrixInputs> all;
-  const auto add = [&](const char* part, int64_t inputs, int ranks) { all.push_back({part, inputs, ranks}); };
-  for (const char* part : {"attention.query.weight", "attention.key.weight", "attention.value.weight"})
-    add(part, c.hidden_size, 1);
-  add("attention.output.weight", c.num_heads * c.head_dim(), tensor);
+  const auto add = [&](const std::string& part, int64_t inputs, int ranks) {
+    all.push_back({part, inputs, ranks});
+  };
+  const int64_t width = c.inner_size();
+  if (c.convolution.is_in(block)) {
+    for (const char* part : {"in_gate", "out_gate", "in_value"})
+      add(fmt::format("convolution.{}.weight", part), width, 1);
+    add("convolution.output.weight", width, tensor);
+  } else {
+    for (const char* part : {"attention.query.weight", "attention.key.weight", "attention.value.weight"})
+      add(part, width, 1);
+    add("attention.output.weight", c.num_heads * c.head_dim(), tensor);
+  }
   const bool gated = is_gated(c.activation);
+  if (c.bottleneck.width > 0) {
+    add("bottleneck.in.weight", c.hidden_size, 1);
+    add("bottleneck.out.weight", width, 1);
+    for (int64_t k = 0; k < c.bottleneck.num_feed_forwards; ++k) {
+      if (gated) add(fmt::format("ffn.{}.gate.weight", k), width, 1);
+      add(fmt::format("ffn.{}.up.weight", k), width, 1);
+      add(fmt::format("ffn.{}.down.weight", k), c.ffn_size, tensor);
+    }
+    return all;
+  }
   if (!c.moe.is_in(block)) {
     if (gated) add("ffn.gate.weight", c.hidden_size, 1);
     add("ffn.up.weight", c.hidden_size, 1);

@@ -24,7 +24,9 @@ void check_magnitudes(const ModelConfig& m, const BatchSpec& batch, ErrorList& e
   const auto number = [](auto value) { return static_cast<double>(value); };
   const double hidden = number(m.hidden_size), layers = number(m.num_layers), heads = number(m.num_heads);
   const double experts = std::max<double>(1, number(m.moe.num_experts));
-  const double width = number(std::max(m.ffn_size, m.moe.expert_ffn_size)) + number(m.moe.shared_ffn_size);
+  const double networks = m.bottleneck.width > 0 ? number(m.bottleneck.num_feed_forwards) : 1;
+  const double width =
+      networks * number(std::max(m.ffn_size, m.moe.expert_ffn_size)) + number(m.moe.shared_ffn_size);
   const double vocab = number(std::max<int64_t>(m.vocab_size, 1));
   const double parameters = layers * (4 * hidden * hidden + 3 * hidden * width * experts) +
                             (2 * vocab + number(m.max_positions)) * hidden;
@@ -56,7 +58,8 @@ void check_division_of_model(const ModelConfig& model, const ParallelPlan& plan,
   append(errors, expert_parallel_errors(model.moe, plan.expert, plan.expert_chunks));
   if (errors.empty()) append(errors, quantization_errors(model, plan.tensor, plan.expert_tensor));
   if (batch.seq_len == 0) return;
-  const ErrorList of_context = context_parallel_errors(batch.seq_len, model.max_positions, plan.context);
+  const ErrorList of_context =
+      context_parallel_errors(batch.seq_len, model.max_positions, plan.context, model.convolution.kernel);
   append(errors, of_context);
   if (!plan.sequence || !of_context.empty() || batch.micro_batch == 0) return;
   append(errors, sequence_parallel_errors(batch.micro_batch, batch.seq_len, plan.tensor, plan.context));

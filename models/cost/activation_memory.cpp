@@ -56,6 +56,7 @@ class Layers {
             .recomputes_core = in.recomputation.of_attention(),
             .float8 = in.float8,
             .loss = in.loss,
+            .kept_streams = kept_streams(in.model, in.exits),
             .separate_documents = in.separate_documents,
             .threads = in.threads,
             .attention_workspace = in.attention_workspace,
@@ -98,17 +99,48 @@ class Layers {
   std::vector<LayerEffects> effects_;
 };
 
+/// Of a chunk: which streams are kept for exits where (ExitLayer, ExitStreams). Bytes beside those of the
+/// stream itself.
+struct ChunkExits {
+  double kept = 0;                   ///< of all kept streams; 0: the chunk has to do with none
+  bool receives = false;             ///< they come with the chunk's input
+  bool sends = false;                ///< and go on with its output
+  std::vector<bool> is_exit, drops;  ///< by layer
+
+  ChunkExits(const MemoryInputs& in, int64_t begin, int64_t end, double boundary) {
+    const std::vector<int64_t>& exits = in.model.exits;
+    const int64_t num_streams = kept_streams(in.model, in.exits);
+    const bool has = num_streams > 0 && exits.front() < end;
+    if (has) kept = static_cast<double>(num_streams) * boundary;
+    receives = has && exits.front() < begin;
+    sends = has && end < in.model.num_layers + 2;
+    for (int64_t place = begin; place < end; ++place) {
+      is_exit.push_back(has && std::ranges::count(exits, place) > 0);
+      drops.push_back(place > 0 && place <= in.model.num_layers &&
+                      in.exits.dropout_of(place - 1, in.model.num_layers) > 0);
+    }
+  }
+  double before() const { return receives ? kept : 0; }
+  double behind() const { return sends ? kept : 0; }
+  bool begins(size_t layer) const {
+    if (kept == 0 || receives) return kept > 0 && layer == 0;
+    return is_exit[layer] && std::find(is_exit.begin(), is_exit.begin() + static_cast<int64_t>(layer),
+                                       true) == is_exit.begin() + static_cast<int64_t>(layer);
+  }
+};
+
 /// PipelineExecutor and Stage in bytes.
 class SimulatedStage {
  public:
   SimulatedStage(const MemoryInputs& in, int num_chunks) : layers_(in) {
+    boundary_ = layers_.boundary();
     for (int chunk = 0; chunk < num_chunks; ++chunk) {
       const auto [begin, end] = in.layers_of(static_cast<size_t>(chunk));
       auto& kinds = chunks_.emplace_back();
       for (int64_t place = begin; place < end; ++place) kinds.push_back(layers_.find(place));
       ends_in_loss_.push_back(end == layers_.size());
+      exits_.emplace_back(in, begin, end, boundary_);
     }
-    boundary_ = layers_.boundary();
   }
 
   Bytes run(const std::vector<Action>& actions) {
@@ -118,9 +150,9 @@ class SimulatedStage {
         take(-std::exchange(sent_, 0));
         compute(actions[i]);
       } else if (is_send(actions[i].kind)) {
-        sent_ += boundary_;
+        sent_ += message(actions[i]);
       } else if (i >= posted_) {
-        take(boundary_);
+        take(message(actions[i]));
       }
     }
     return peak_;
@@ -131,16 +163,32 @@ class SimulatedStage {
   void post_receives(const std::vector<Action>& actions, size_t position) {
     for (posted_ = std::max(posted_, position + 1);
          posted_ < actions.size() && !is_compute(actions[posted_].kind); ++posted_) {
-      if (is_receive(actions[posted_].kind)) take(boundary_);
+      if (is_receive(actions[posted_].kind)) take(message(actions[posted_]));
     }
+  }
+
+  double message(const Action& action) const {
+    const ChunkExits& exits = exits_[static_cast<size_t>(action.chunk)];
+    const bool is_before =
+        action.kind == ActionKind::receive_activation || action.kind == ActionKind::send_gradient;
+    return boundary_ + (is_before ? exits.before() : exits.behind());
+  }
+
+  // What came is one tensor, which the chunk's first layer keeps.
+  void forward(const std::vector<size_t>& kinds, const ChunkExits& exits) {
+    for (size_t i = 0; i < kinds.size(); ++i) {
+      apply(layers_[kinds[i]].forward);
+      if (exits.begins(i) && !exits.receives) take(exits.kept);
+    }
+    if (exits.sends) take(boundary_ + exits.kept);
+    if (exits.sends) take(-boundary_);
+    if (exits.kept > 0 && !exits.receives) take(-exits.kept);  // they are joined with the stream
   }
 
   void compute(const Action& action) {
     const auto& kinds = chunks_[static_cast<size_t>(action.chunk)];
-    if (action.kind == ActionKind::forward) {
-      for (const size_t kind : kinds) apply(layers_[kind].forward);
-      return;
-    }
+    const ChunkExits& exits = exits_[static_cast<size_t>(action.chunk)];
+    if (action.kind == ActionKind::forward) return forward(kinds, exits);
     // The executor holds the gradient that came until the chunk is through; within the chunk's last layer it
     // is among that layer's own. Nothing came where the loss is.
     const bool came =
@@ -148,12 +196,22 @@ class SimulatedStage {
     double held = 0;
     for (size_t i = kinds.size(); i-- > 0;) {
       const LayerEffects& layer = layers_[kinds[i]];
-      if (action.kind != ActionKind::backward_weight) apply(layer.backward_input);
+      const bool gives_input = action.kind != ActionKind::backward_weight;
+      const double copies = (exits.is_exit[i] ? boundary_ : 0) + (exits.drops[i] ? boundary_ : 0);
+      if (gives_input && copies > 0) take(copies);
+      if (gives_input) apply(layer.backward_input);
+      if (gives_input && exits.begins(i) && exits.receives) {  // the gradients are joined
+        take(boundary_ + exits.kept);
+        take(-boundary_ - exits.kept);  // the one of what came, and what came
+      }
+      if (gives_input && exits.begins(i) && !exits.sends) take(-exits.kept);
+      if (gives_input && copies > 0) take(-copies);
       if (action.kind != ActionKind::backward_input) apply(layer.backward_weight);
       const bool gave_back = action.kind == ActionKind::backward || !layer.keeps_gradient;
       if (came && i + 1 == kinds.size() && gave_back) take(held = boundary_);
     }
     take(-held);
+    if (came && exits.sends) take(-exits.kept);
   }
 
   void apply(const Effect& effect) {
@@ -170,6 +228,7 @@ class SimulatedStage {
   Layers layers_;
   std::vector<std::vector<size_t>> chunks_;  // kinds of layers
   std::vector<bool> ends_in_loss_;           // of a chunk
+  std::vector<ChunkExits> exits_;
   double boundary_ = 0;
   size_t posted_ = 0;  // receives before this position are posted
   double sent_ = 0;    // what waits to be let go of

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/config/exit_config.h"
 #include "models/config/loss_config.h"
 #include "models/config/model_config.h"
 #include "models/cost/teacher_memory.h"
@@ -42,6 +43,7 @@ struct MemoryInputs {
   Recomputation recomputation;
   bool float8 = false;  ///< linear layers of the blocks multiply in fp8
   LossConfig loss = {};
+  ExitConfig exits = {};
   PruneConfig prune = {};
   bool separate_documents = false;  ///< samples have positions and first keys of their own
   int threads = 1;                  ///< of a rank

@@ -51,11 +51,11 @@ void apply_family(ModelConfig& config, ModelFamily family) {
 
 int64_t default_ffn_size(const ModelConfig& config) { return family_of(config.family).ffn_size(config); }
 
-int64_t plain_ffn_size(const ModelConfig& config) { return 4 * config.hidden_size; }
+int64_t plain_ffn_size(const ModelConfig& config) { return 4 * config.inner_size(); }
 
 int64_t gated_ffn_size(const ModelConfig& config) {
   constexpr int64_t kMultiple = 256;
-  return (8 * config.hidden_size / 3 + kMultiple - 1) / kMultiple * kMultiple;
+  return (8 * config.inner_size() / 3 + kMultiple - 1) / kMultiple * kMultiple;
 }
 
 ModelConfig sized_model(std::string_view name, ModelFamily family, const ModelSizes& sizes) {

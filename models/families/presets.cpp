@@ -12,6 +12,7 @@ std::span<const Preset> presets() {
     const auto append = [&](std::vector<Preset> more) { list.insert(list.end(), more.begin(), more.end()); };
     for (const Family& family : families()) append(family.presets());
     append(mixture_presets());
+    append(edge_presets());
     return list;
   }();
   return all;

@@ -12,5 +12,7 @@ TRIREME_FAMILIES(TRIREME_DECLARE_FAMILY)
 
 /// Mixtures of experts, of several families.
 std::vector<Preset> mixture_presets();
+/// Models for small devices.
+std::vector<Preset> edge_presets();
 
 }  // namespace trireme

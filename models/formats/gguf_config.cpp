@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include <fmt/ranges.h>
 
@@ -327,6 +328,15 @@ ModelConfig read_gguf_config(const GgufReader& file) {
 }
 
 GgufModel write_gguf_config(const ModelConfig& config) {
+  // Of such blocks not even the tensors have names.
+  for (const auto& [option, is_on] : {std::pair("model.convolution", config.convolution.kernel > 0),
+                                      std::pair("model.bottleneck", config.bottleneck.width > 0)}) {
+    if (is_on)
+      throw_usage(
+          "no architecture of llama.cpp has blocks as {} makes them, so no GGUF file can hold this model. "
+          "--format trireme keeps everything",
+          option);
+  }
   std::string first;
   for (const GgufArchitecture* a : nearest_first(config)) {
     GgufModel written = write_as(config, *a);

@@ -5,6 +5,7 @@
 
 #include <fmt/ranges.h>
 
+#include "models/config/weight_sharing.h"
 #include "models/spec/model_spec.h"
 
 namespace trireme {
@@ -57,6 +58,14 @@ Values attention_factor_values(const RotarySpec& r) {
 
 Values theta_values(const RotarySpec& r) { return r.dims == 0 ? Values() : Values{r.theta}; }
 
+Values pattern_values(const ops::KeyPattern& keys) {
+  if (!keys) return {};
+  Values values{number(keys.sinks), number(keys.stride),  number(keys.stride_keys),
+                number(keys.block), number(keys.summary), number(keys.reach)};
+  for (int64_t g = 0; g < keys.num_globals; ++g) values.push_back(keys.globals[static_cast<size_t>(g)]);
+  return values;
+}
+
 Values bias_values(const BlockSpec& b) {
   return {number(b.attention.qkv_bias), number(b.attention.output_bias),
           b.mixture ? 0 : number(b.feed_forward.bias),
@@ -98,6 +107,11 @@ std::vector<BlockAspect> block_aspects() {
       {"model.query-scalar", [](const BlockSpec& b) { return Values{b.attention.scale}; }},
       {"model.attention-soft-cap", [](const BlockSpec& b) { return Values{b.attention.soft_cap}; }},
       {"model.window", [](const BlockSpec& b) { return Values{number(b.attention.window)}; }},
+      {"model.convolution",
+       [](const BlockSpec& b) { return Values{b.convolution ? number(b.convolution->kernel) : 0}; }},
+      {"model.bottleneck",
+       [](const BlockSpec& b) { return Values{b.bottleneck ? number(b.bottleneck->width) : 0}; }},
+      {"model.patterns", [](const BlockSpec& b) { return pattern_values(b.attention.keys); }},
       {"model.rotary-dims", [](const BlockSpec& b) { return Values{number(b.attention.rotary.dims)}; }},
       {"model.rotary-theta", [](const BlockSpec& b) { return theta_values(b.attention.rotary); }},
       {"model.rotary-scaling", [](const BlockSpec& b) { return scaling_values(b.attention.rotary); }},
@@ -191,7 +205,8 @@ std::string kind_text(std::string_view option, const ModelConfig& c) {
   if (option == "model.parallel-residual") return on_off(c.parallel_residual);
   if (option == "model.scales-embedding") return on_off(c.scales_embedding);
   if (option == "model.tied") return on_off(c.tied_embeddings);
-  if (option == "model.share") return fmt::to_string(c.share);
+  if (option == "model.share") return sharing_text(c);
+  if (option == "model.patterns") return c.patterns.empty() ? "none" : to_text(c.patterns);
   if (option == "model.query-scalar")
     return fmt::format("{:g}", c.query_scalar > 0 ? c.query_scalar : number(c.head_dim()));
   if (option == "moe.score") return c.moe.score == RouterScore::softmax ? "softmax" : "sigmoid";
@@ -206,7 +221,11 @@ std::string kind_text(std::string_view option, const ModelConfig& c) {
 /// What counts of a config.
 ModelSpec compared(ModelConfig config) {
   if (config.window >= config.max_positions) config.window = 0;
-  return spec_of(config);
+  ModelSpec spec = spec_of(config);
+  config.convolution.kernel = 0;  // where one is, attention has nothing that could differ
+  const ModelSpec attending = spec_of(config);
+  for (size_t i = 0; i < spec.blocks.size(); ++i) spec.blocks[i].attention = attending.blocks[i].attention;
+  return spec;
 }
 
 }  // namespace

@@ -36,6 +36,8 @@ class GgufTensors : public RawTensors {
     return RawRows{*format, tensor.bytes.data(), std::ssize(tensor.bytes) / tensor.rows()};
   }
 
+  void release_pages() const noexcept override { file_.release_pages(); }
+
  private:
   static std::optional<ops::PackedFormat> format_of_type(const GgufTypeInfo& type) {
     using enum ops::PackedFormat;

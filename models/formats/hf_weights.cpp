@@ -99,6 +99,7 @@ CodedTensors coded_tensors(hf::WeightFiles opened, const hf::Json& json, const s
   CodedTensors all;
   const auto files = std::make_shared<const hf::WeightFiles>(std::move(opened));
   all.files = files;
+  all.release_pages = [files] { files->release_pages(); };
   all.tensors = files->tensors();
   std::vector<std::string> errors;
   const hf::HfKeys keys(json, errors);

@@ -136,6 +136,8 @@ class MappedWeights final : public WeightSource {
     return place.added == 0 && raw_->is_sparse(place.tensor);
   }
 
+  void release_pages() const noexcept override { raw_->release_pages(); }
+
  private:
   void check_shapes(const std::map<std::string, RawTensor, std::less<>>& tensors) const {
     constexpr size_t kMost = 5;

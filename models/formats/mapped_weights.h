@@ -51,6 +51,8 @@ class RawTensors {
   }
   /// Whether the tensor is stored without its zeros.
   virtual bool is_sparse(std::string_view /*name*/) const { return false; }
+  /// As WeightSource::release_pages().
+  virtual void release_pages() const noexcept {}
   /// A part as codes, where coded_spec() says how. Errors of read().
   virtual ops::CodedMatrix coded(std::string_view name, Part rows, Part columns) const;
 };

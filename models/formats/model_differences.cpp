@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include "models/config/weight_sharing.h"
 #include "models/spec/model_spec.h"
 
 namespace trireme {
@@ -41,6 +42,10 @@ std::string text_of(RouterScore score) { return score == RouterScore::softmax ? 
 std::string text_of(CapacityMode mode) {
   constexpr const char* kNames[] = {"dropless", "drop", "pad"};
   return kNames[static_cast<int>(mode)];
+}
+
+std::string text_of(const std::vector<AttentionPattern>& patterns) {
+  return patterns.empty() ? "none" : to_text(patterns);
 }
 
 template <class Get>
@@ -88,7 +93,11 @@ ModelSpec computed(const ModelConfig& config) {
 std::span<const ModelField> model_fields() {
   static const std::vector<ModelField> all = {
       TRIREME_FIELD("model.layers", num_layers),
-      TRIREME_FIELD("model.share", share),
+      {"model.share", sharing_text,
+       [](const ModelConfig& from, ModelConfig& to) {
+         to.share = from.share;
+         to.weights_from = from.weights_from;
+       }},
       TRIREME_FIELD("model.hidden", hidden_size),
       TRIREME_FIELD("model.heads", num_heads),
       TRIREME_FIELD("model.kv-heads", num_kv_heads),
@@ -111,6 +120,12 @@ std::span<const ModelField> model_fields() {
       TRIREME_FIELD("model.window", window),
       TRIREME_FIELD("model.window-pattern", window_pattern),
       TRIREME_FIELD("model.window-from", window_from),
+      TRIREME_FIELD("model.convolution", convolution.kernel),
+      TRIREME_FIELD("model.convolution-every", convolution.every),
+      TRIREME_FIELD("model.convolution-from", convolution.first_block),
+      TRIREME_FIELD("model.bottleneck", bottleneck.width),
+      TRIREME_FIELD("model.bottleneck-ffns", bottleneck.num_feed_forwards),
+      TRIREME_FIELD("model.patterns", patterns),
       TRIREME_FIELD("model.norm-eps", norm_eps),
       TRIREME_FIELD("model.rotary-theta", rotary_theta),
       TRIREME_FIELD("model.rotary-dims", rotary_dims),

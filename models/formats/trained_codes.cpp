@@ -69,6 +69,8 @@ class TrainedCodes final : public WeightSource {
     return ops::part_of(codes_of_rows(name, p, *spec), 0, p.shape[0], p.offset[1], p.shape[1]);
   }
 
+  void release_pages() const noexcept override { weights_->release_pages(); }
+
  private:
   std::vector<float> scales_of(std::string_view name, const Parameter& rows,
                                const ops::PackedSpec& spec) const {

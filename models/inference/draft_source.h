@@ -30,6 +30,8 @@ class DraftSource {
   virtual void propose(std::span<const DraftedText> texts) = 0;
   /// After each pass of decoding, with or without drafts: its outcomes, sequences and seconds.
   virtual void learn(std::span<const DraftOutcome> outcomes, int64_t sequences, double seconds) = 0;
+  /// Before learn(): drafts took so many of its seconds, where the generator itself makes them.
+  virtual void drafting_took(double /*seconds*/) {}
   /// The request has ended.
   virtual void forget(int64_t request) = 0;
 };

@@ -41,6 +41,8 @@ int64_t Generator::add(GenerationRequest request) {
   sequence.tokens = std::exchange(request.prompt, {});
   added->prompt_size = sequence.tokens.size();
   if (request.scores_prompt) sequence.scores_end = sequence.num_tokens() - 1;
+  if (state_->model.options().exit.confidence > 0)
+    sequence.num_shared = static_cast<int64_t>(added->prompt_size);
   added->wanted = std::move(request);
   state_->scheduler.add(sequence);
   ++state_->num_unfinished;
@@ -48,6 +50,10 @@ int64_t Generator::add(GenerationRequest request) {
   const int64_t number = sequence.number;
   state_->requests.emplace(number, std::move(added));
   return number;
+}
+
+int64_t Generator::longest_text() const {
+  return state_->scheduler.longest(state_->model.model().max_seq_len());
 }
 
 bool Generator::step(const OnToken& on_token) {
@@ -60,11 +66,12 @@ bool Generator::step(GenerationListener& listener) {
   State& s = *state_;
   const Clock::time_point begin = Clock::now();
   s.propose();
-  const std::span<const ScheduledChunk> batch = s.scheduler.next();
+  std::span<const ScheduledChunk> batch = s.scheduler.next();
   s.report = {};
   if (batch.empty()) return false;
   const bool is_first = s.first.is_this();
   if (is_first) s.tell_schedule(listener);
+  batch = s.write_drafts(batch);
   const Tensor logits = s.pass(batch);
   if (is_first) {
     s.work_out(logits);

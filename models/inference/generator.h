@@ -77,6 +77,9 @@ struct GenerationCounts {
   int64_t accepted_tokens = 0;  ///< of these, what was drawn as well
   double prompt_seconds = 0;    ///< of passes with tokens of prompts
   double decode_seconds = 0;    ///< of the others
+  /// Tokens of texts that could leave at an exit, and blocks that they went through, those computed anew and
+  /// drafts too; 0 without an ExitRule.
+  int64_t exit_rows = 0, exit_blocks = 0;
 };
 
 /// What the last pass was, and what is there now.
@@ -98,7 +101,13 @@ struct GeneratorOptions {
                                       ///< smaller priority, and so on
   int64_t max_draft_tokens = 0;       ///< of a sequence and pass; 0: no speculation. Equal on all ranks
   DraftSource* drafts = nullptr;      ///< on the first rank, with max_draft_tokens; outlives the generator
-  int64_t vocab_size = 0;             ///< tokens that may be drawn; 0: all of the model's
+  /// Self-speculation (LayerSkip, Elhoushi et al., arXiv 2404.16710, section 4.3): drafts are the likeliest
+  /// tokens by the head behind the model's first so many blocks, whose keys, values and streams the check of
+  /// the drafts goes on from; `drafts` says only how many tokens (unwritten_drafts()). 0: `drafts` says
+  /// which. Not over pipeline stages, nor with an ExitRule: UserError (usage).
+  int64_t draft_blocks = 0;
+  double least_likely_draft = 0.02;  ///< such a draft ends before its tokens together are less likely there
+  int64_t vocab_size = 0;            ///< tokens that may be drawn; 0: all of the model's
 };
 
 /// All ranks make one and call it alike; sequences, blocks and batches are the same on all. The first rank
@@ -113,6 +122,8 @@ class Generator {
   /// The number of the new request, from 0. UserError (usage) where prompt and max_tokens do not fit the
   /// model's longest sequence or the whole cache, or a token is none of the model's.
   int64_t add(GenerationRequest request);
+  /// Tokens of the longest text, its prompt included, that add() takes.
+  int64_t longest_text() const;
   /// One forward pass; false: there is nothing to do. When blocks run out, the sequence of the last priority,
   /// of these the newest, gives its own back and starts again later, with the same text.
   bool step(GenerationListener& listener);

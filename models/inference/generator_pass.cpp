@@ -34,11 +34,22 @@ void Generator::State::tell_schedule(GenerationListener& listener) const {
     listener.on_begin(event.sequence->number, event.num_tokens);
 }
 
+std::span<const ScheduledChunk> Generator::State::write_drafts(std::span<const ScheduledChunk> batch) {
+  written.clear();
+  if (!self || std::ranges::none_of(batch, [](const ScheduledChunk& c) { return c.num_drafts > 0; }))
+    return batch;
+  written.assign(batch.begin(), batch.end());
+  self->write(ctx, written);
+  drafts.drafting_took(self->seconds());
+  return written;
+}
+
 Tensor Generator::State::pass(std::span<const ScheduledChunk> batch) {
   chunks.clear();
   drawn.clear();
   scored.clear();
   int64_t row = 0, message_size = 0;
+  const bool may_leave = model.options().exit.confidence > 0;
   for (const ScheduledChunk& chunk : batch) {
     Sequence& s = *chunk.sequence;
     RunningRequest& request = at(s.number);
@@ -48,7 +59,11 @@ Tensor Generator::State::pass(std::span<const ScheduledChunk> batch) {
     chunks.push_back(
         {std::span<const int32_t>(s.tokens).subspan(static_cast<size_t>(s.computed),
                                                     static_cast<size_t>(chunk.num_tokens + chunk.num_drafts)),
-         s.computed, s.blocks, chunk.num_logits});
+         s.computed, s.blocks, chunk.num_logits,
+         // Tokens of a prompt go through all blocks: what is cached of them is everybody's.
+         may_leave ? std::clamp<int64_t>(end + chunk.num_drafts - std::ssize(request.prompt()), 0,
+                                         chunk.num_tokens + chunk.num_drafts)
+                   : 0});
     const int64_t num_scores = s.has_scores() ? std::min(end, s.scores_end) - first_logits : 0;
     // Of a prompt of one token, too, it is said that all places are scored.
     if (num_scores > 0 || (!request.draws() && s.scores_end == 0))
@@ -60,7 +75,12 @@ Tensor Generator::State::pass(std::span<const ScheduledChunk> batch) {
     }
   }
   message.assign(static_cast<size_t>(message_size), 0);
-  return model.logits(ctx, chunks);
+  if (!written.empty()) return self->logits(ctx, chunks);
+  const ExitCounts before = model.exit_counts();
+  const Tensor logits = model.logits(ctx, chunks);
+  counts.exit_rows += model.exit_counts().rows - before.rows;
+  counts.exit_blocks += model.exit_counts().blocks - before.blocks;
+  return logits;
 }
 
 // Each token with the logits behind those before it, until one is not what the draft says.

@@ -35,8 +35,12 @@ Generator::State::State(Context& context, const ParallelContext& parallel, Cache
       first(parallel),
       vocab_size(options.vocab_size > 0 ? options.vocab_size : cached.model().config().vocab_size),
       pool(cached.options().num_blocks, cached.options().block_tokens),
-      scheduler(pool, limits_of(options, cached.model().config().vocab_size)),
-      drafts(first, options.drafts, options.max_draft_tokens, vocab_size) {}
+      scheduler(pool, limits_of(options, cached.model().config().vocab_size),
+                CacheReach(cached.model().spec(), cached.options().block_tokens)),
+      drafts(first, options.drafts, options.max_draft_tokens, vocab_size) {
+  if (options.draft_blocks > 0)
+    self.emplace(model, first, parallel, options.draft_blocks, options.least_likely_draft, vocab_size);
+}
 
 RunningRequest& Generator::State::at(int64_t request) const {
   const auto found = requests.find(request);
@@ -45,7 +49,7 @@ RunningRequest& Generator::State::at(int64_t request) const {
   return *found->second;
 }
 
-void Generator::State::expect_length(const GenerationRequest& request) const {
+void Generator::State::expect_length(const GenerationRequest& request) {
   const int64_t prompt = std::ssize(request.prompt), longest = model.model().max_seq_len();
   if (prompt == 0) throw_usage("an empty prompt: generation begins after at least one token");
   if (request.max_tokens < (request.scores_prompt ? 0 : 1)) {
@@ -60,7 +64,8 @@ void Generator::State::expect_length(const GenerationRequest& request) const {
         "{}: {} new ones would fit",
         prompt, request.max_tokens, longest, std::max<int64_t>(longest - prompt, 0));
   }
-  const int64_t cached = pool.num_blocks() * pool.block_tokens();
+  // Of a text whose tokens see a bounded number of keys the cache holds a part at a time.
+  const int64_t cached = scheduler.longest(longest);
   if (request.max_tokens > cached - prompt) {
     throw_usage(
         "{} tokens of a prompt and {} new ones (max_tokens) are more than the cache of keys and values "
@@ -70,7 +75,7 @@ void Generator::State::expect_length(const GenerationRequest& request) const {
   }
 }
 
-void Generator::State::expect(const GenerationRequest& request) const {
+void Generator::State::expect(const GenerationRequest& request) {
   expect_length(request);
   const int64_t known = request.scores_prompt ? vocab_size : model.model().config().vocab_size;
   for (const int32_t token : request.prompt) {

@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "models/inference/first_rank.h"
 #include "models/inference/generator.h"
 #include "models/inference/scheduler.h"
+#include "models/inference/self_drafts.h"
 #include "models/inference/shared_drafts.h"
 
 namespace trireme {
@@ -56,12 +58,14 @@ struct Generator::State {
         const GeneratorOptions& options);
 
   RunningRequest& at(int64_t request) const;
-  void expect(const GenerationRequest& request) const;
-  void expect_length(const GenerationRequest& request) const;
+  void expect(const GenerationRequest& request);
+  void expect_length(const GenerationRequest& request);
 
   // A pass, in this order.
   void propose();
   void tell_schedule(GenerationListener& listener) const;
+  /// With draft_blocks: the batch, whose drafts are written now.
+  std::span<const ScheduledChunk> write_drafts(std::span<const ScheduledChunk> batch);
   Tensor pass(std::span<const ScheduledChunk> batch);
   /// On the first rank: draws and scores.
   void work_out(const Tensor& logits);
@@ -81,6 +85,7 @@ struct Generator::State {
   CacheBlockPool pool;
   Scheduler scheduler;
   SharedDrafts drafts;
+  std::optional<SelfDrafts> self;  // with draft_blocks
   std::unordered_map<int64_t, std::unique_ptr<RunningRequest>> requests;
   int64_t next_number = 0;
   int64_t num_unfinished = 0;
@@ -89,6 +94,7 @@ struct Generator::State {
   PassReport report;
 
   // Of a pass; kept so that none takes memory for them anew.
+  std::vector<ScheduledChunk> written;  // the batch, where self wrote drafts; else empty
   std::vector<SequenceChunk> chunks;
   std::vector<SharedDrafts::Text> decoding;
   std::vector<DrawnText> drawn;

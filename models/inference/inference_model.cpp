@@ -72,8 +72,13 @@ void InferenceModel::load(Context& ctx, const WeightSource& source, const ModelC
   const CheckpointedModel files = checkpointed(*model_);
   check_weights_fit(source.kinds(), source.path(), files.layers, false);
   PackedLoader loader(ctx, source, options);
-  for (ParameterBlock* block : model_->part().blocks()) {
-    if (!options.without_head || !is_of_head_alone(*block)) loader.load(*block);
+  std::vector<ParameterBlock*> blocks = model_->part().blocks();
+  if (options.without_head)
+    std::erase_if(blocks, [](const ParameterBlock* b) { return is_of_head_alone(*b); });
+  if (options.before_loading) options.before_loading(model_->spec(), loader.forecast(blocks));
+  for (ParameterBlock* block : blocks) {
+    loader.load(*block);
+    source.release_pages();
   }
   load_router_biases(source, files);
   ctx.stream().synchronize();  // the source goes

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,13 @@ namespace trireme {
 
 class WeightSource;
 
+/// What a model will take, known before any of it is read. Bounds from above; of the CPU.
+struct LoadForecast {
+  int64_t weight_bytes = 0;  ///< LoadReport::weight_bytes
+  int64_t loading_bytes =
+      0;  ///< the most at one time meanwhile: weights so far, and what is read of the next
+};
+
 struct InferenceOptions {
   ParallelPlan plan = {};  ///< tensor, pipeline and expert parallelism; data 0: what is left
   DType compute_type = DType::f32;
@@ -28,6 +36,8 @@ struct InferenceOptions {
   /// Of the model only Transformer::last_states() are asked for: what the head alone multiplies with is not
   /// read.
   bool without_head = false;
+  /// Called before anything is read, if it is there; what it throws ends the loading.
+  std::function<void(const ModelSpec&, const LoadForecast&)> before_loading = {};
 };
 
 struct LoadReport {

@@ -7,7 +7,9 @@
 
 #include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/base/error.h"
+#include "runtime/base/half.h"
 #include "runtime/ops/host_copy.h"
+#include "runtime/ops/packed/quantize_row.h"
 
 namespace trireme {
 
@@ -66,6 +68,21 @@ int64_t stored_bytes(const PackedSpec& spec, const Shape& shape, double share) {
          shape[0] * groups * (spec.symmetric ? 16 : 16 + bits) / 8;
 }
 
+/// Of a matrix's file, and of what is made of it on the way, in memory at one time.
+int64_t reading_bytes(const PackedMember& member, DType type) {
+  const Shape& shape = member.parameter->shape;
+  if (member.keeps_codes) {
+    const int64_t scales = shape[0] * ops::groups_of(member.spec, shape[1]);
+    return shape.numel() + 5 * scales + stored_bytes(member.spec, shape, 1);
+  }
+  const bool is_whole = !member.stored || member.stored->transposed;
+  const StoredBlock block = stored_block(member.stored ? member.stored->format : PackedFormat::f32);
+  const int64_t numbers = member.parameter->shape.numel();
+  const int64_t file = std::max(numbers / block.elements * block.bytes,
+                                member.stored ? 0 : numbers * static_cast<int64_t>(size_of(type)));
+  return file + (is_whole ? 4 * numbers : 0);
+}
+
 std::string names_of(std::span<const PackedMember> run) {
   const std::string& first = run.front().parameter->name;
   return run.size() == 1 ? first : fmt::format("{} to {}", first, run.back().parameter->name);
@@ -88,17 +105,8 @@ void PackedLoader::load(ParameterBlock& block) {
     block.weight = plain(block);
     return;
   }
-  std::vector<PackedMember> members;
-  for (const Parameter& p : block.members) members.push_back(member_of(p));
-  const bool alike = std::ranges::all_of(
-      members, [&](const PackedMember& member) { return is_kept_alike(member, members.front()); });
-  int64_t matrices = 1;
-  if (block.is_of_experts()) {
-    matrices = num_experts_of(block);
-    if (!alike) {
-      for (PackedMember& member : members) member.spec = {compute_format()}, member.keeps_codes = false;
-    }
-  }
+  std::vector<PackedMember> members = members_of(block);
+  const int64_t matrices = block.is_of_experts() ? num_experts_of(block) : 1;
   auto packed = std::make_shared<PackedBlock>();
   packed->activations = options_.activations;
   for (size_t begin = 0, end = 0; begin < members.size(); begin = end) {
@@ -111,6 +119,52 @@ void PackedLoader::load(ParameterBlock& block) {
     }
   }
   block.packed = std::move(packed);
+}
+
+std::vector<PackedMember> PackedLoader::members_of(const ParameterBlock& block) const {
+  std::vector<PackedMember> members;
+  for (const Parameter& p : block.members) members.push_back(member_of(p));
+  const bool alike = std::ranges::all_of(
+      members, [&](const PackedMember& member) { return is_kept_alike(member, members.front()); });
+  if (block.is_of_experts() && !alike) {
+    for (PackedMember& member : members) member.spec = {compute_format()}, member.keeps_codes = false;
+  }
+  return members;
+}
+
+DType PackedLoader::scales_of(const PackedMember& member) const {
+  if (!member.keeps_codes) return DType::bf16;
+  // One type for all: numbers of fewer bits are none of bf16 by chance.
+  Parameter some = *member.parameter;
+  constexpr int64_t kRows = 4;
+  some.shape = {std::min(kRows, some.shape[0]), some.shape[1]};
+  const auto codes = source_.coded(some.name, some);
+  const bool are_bf16 = codes && std::ranges::all_of(codes->scales, [](float scale) {
+                          return static_cast<float>(bf16(scale)) == scale;
+                        });
+  return are_bf16 ? DType::bf16 : DType::f32;
+}
+
+LoadForecast PackedLoader::forecast(std::span<ParameterBlock* const> blocks) const {
+  LoadForecast all;
+  for (const ParameterBlock* block : blocks) {
+    int64_t packed = 0, read = 0;
+    if (is_packed(*block)) {
+      for (const PackedMember& member : members_of(*block)) {
+        const Shape& shape = member.parameter->shape;
+        packed +=
+            Allocator::block_size(ops::packed_bytes(member.spec, scales_of(member), 1, shape[0], shape[1]));
+        read += reading_bytes(member, kinds_.find(member.parameter->name)->second.dtype);
+      }
+    } else {
+      packed = Allocator::block_size(4 * block->shape().numel());
+      read = 3 * packed;  // in the file, as numbers, and on the device
+    }
+    all.weight_bytes += packed;
+    all.loading_bytes = std::max(all.loading_bytes, all.weight_bytes + read);
+    source_.release_pages();
+  }
+  return all;
 }
 
 int64_t PackedLoader::num_experts_of(const ParameterBlock& block) {

@@ -32,6 +32,8 @@ class PackedLoader {
   /// values that are not finite where the format is an integer's; usage where a format of ggml is asked for
   /// that the file does not have.
   void load(ParameterBlock& block);
+  /// What these will take; reads no values, but for sources that check theirs first.
+  LoadForecast forecast(std::span<ParameterBlock* const> blocks) const;
   /// Of all blocks so far, without the time.
   LoadReport report() const;
 
@@ -41,6 +43,10 @@ class PackedLoader {
     int64_t bytes = 0, numbers = 0;
     double zeros = 0;  // of sparse weights
   };
+  /// As load() packs them.
+  std::vector<PackedMember> members_of(const ParameterBlock& block) const;
+  /// PackedWeight::scales of what it becomes.
+  DType scales_of(const PackedMember& member) const;
   ops::PackedFormat compute_format() const;
   Tensor plain(const ParameterBlock& block);
   ops::PackedSpec asked_spec(const Parameter& p, const std::optional<StoredMatrix>& stored) const;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/inference/block_pool.h"
+#include "models/inference/cache_reach.h"
 #include "models/inference/sequence.h"
 
 namespace trireme {
@@ -30,6 +31,10 @@ struct ScheduledChunk {
 /// never those of others. When blocks run out for what is continued, the last sequence of that order gives
 /// its own back and begins again, its text a part of its prompt (recomputation, arXiv 2309.06180,
 /// section 4.5).
+///
+/// Blocks that no later token of a text sees (CacheReach) are given back while it is computed, so that a long
+/// text has few at a time: for a prompt so many are kept free as it takes at once, not as many as it has
+/// tokens for. What is remembered in them is found by other prompts until they are taken for something else.
 ///
 /// A prompt that begins as one before it, which is being computed, waits for the blocks that both have.
 class Scheduler {
@@ -52,9 +57,13 @@ class Scheduler {
   };
 
   /// `pool` outlives it.
-  Scheduler(CacheBlockPool& pool, const Limits& limits);
+  Scheduler(CacheBlockPool& pool, const Limits& limits, CacheReach reach);
+  Scheduler(CacheBlockPool& pool, const Limits& limits)
+      : Scheduler(pool, limits, CacheReach(pool.block_tokens())) {}
 
-  /// A sequence that fits the whole cache and outlives its use here. Numbers are unique.
+  /// The longest sequence, of at most so many tokens, that fits the whole cache.
+  int64_t longest(int64_t num_tokens) { return reach_.longest(pool_.num_blocks(), num_tokens); }
+  /// A sequence that fits the whole cache (longest()) and outlives its use here. Numbers are unique.
   void add(Sequence& sequence);
   /// Tokens of prompts that later batches have beside a token of a text; at least 1 is taken.
   void limit_prompts(int64_t num_tokens) { prompt_limit_ = std::max<int64_t>(1, num_tokens); }
@@ -81,6 +90,13 @@ class Scheduler {
   int64_t blocks_of(int64_t num_tokens) const;
   bool reserve(Sequence& sequence, int64_t num_tokens);
   void give_back(Sequence& sequence);
+  void give_back_unseen(Sequence& sequence);
+  void remember(Sequence& sequence);
+  void promise(Sequence& sequence, int64_t num_blocks);
+  /// That nobody uses and no other sequence has been promised.
+  int64_t num_free_for(const Sequence& sequence) const {
+    return pool_.num_available() - (promised_ - sequence.num_promised);
+  }
   void preempt_last();
   bool is_being_computed(const Sequence& sequence, int64_t end) const;
   Admission admit(Sequence& sequence);
@@ -92,6 +108,8 @@ class Scheduler {
 
   CacheBlockPool& pool_;
   Limits limits_;
+  CacheReach reach_;
+  int64_t promised_ = 0;  // of all sequences
   Counts counts_;
   int64_t num_passes_ = 0;
   int64_t prompt_limit_ = std::numeric_limits<int64_t>::max();

@@ -31,6 +31,10 @@ class SharedDrafts {
   void add(const DraftOutcome& outcome) { outcomes_.push_back(outcome); }
   /// The pass was one of decoding over `sequences` texts. Without it outcomes are dropped.
   void learn(int64_t sequences, double seconds);
+  /// Before learn(): so many of its seconds were spent on drafts that the generator made itself.
+  void drafting_took(double seconds) {
+    if (source_ != nullptr) source_->drafting_took(seconds);
+  }
   void forget(int64_t request);
 
  private:

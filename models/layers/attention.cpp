@@ -83,7 +83,8 @@ ops::AttentionShape Attention::shape(const TokenBatch& batch) const {
           .scale = static_cast<float>(spec_.scale),
           .window = spec_.window,
           .soft_cap = static_cast<float>(spec_.soft_cap),
-          .first_key = batch.first_key};
+          .first_key = batch.first_key,
+          .pattern = spec_.keys};
 }
 
 void Attention::turn(Context& ctx, const Tensor& qkv, const Tensor& positions, bool back) const {
@@ -112,20 +113,33 @@ Tensor Attention::forward(Context& ctx, const TokenBatch& batch, const Tensor& x
   return y;
 }
 
-Tensor Attention::forward_paged(Context& ctx, const TokenBatch& batch, const Tensor& x) const {
+// Queries, keys and values as they are attended with; the last two are in the cache then.
+Tensor Attention::store_and_give(Context& ctx, const TokenBatch& batch, const Tensor& x) const {
   Saved dropped;
   QueryKeyNorm::Kept of_norm;
   const Tensor qkv = qkv_.forward(ctx, x, false, dropped);
   norm_.forward(ctx, qkv, of_norm);
   turn(ctx, qkv, batch.positions, false);
+  const Heads heads = split_heads(qkv, shape(batch));
+  ops::store_keys_values(ctx, batch.paged->rows, heads.k, heads.v,
+                         batch.paged->blocks[static_cast<size_t>(index_)]);
+  return qkv;
+}
+
+void Attention::store(Context& ctx, const TokenBatch& batch, const Tensor& x) const {
+  (void)store_and_give(ctx, batch, x);
+}
+
+Tensor Attention::forward_paged(Context& ctx, const TokenBatch& batch, const Tensor& x) const {
+  Saved dropped;
+  const Tensor qkv = store_and_give(ctx, batch, x);
   const ops::AttentionShape whole = shape(batch);
   const Heads heads = split_heads(qkv, whole);
   const ops::PagedRows& rows = batch.paged->rows;
   const ops::KeyValueBlocks& blocks = batch.paged->blocks[static_cast<size_t>(index_)];
-  ops::store_keys_values(ctx, rows, heads.k, heads.v, blocks);
   const Tensor out = Tensor::empty(ctx, {qkv.dim(0), heads.q.count}, qkv.dtype());
-  const ops::PagedShape paged{whole.num_heads, whole.num_kv_heads, whole.head_dim,
-                              whole.scale,     whole.window,       whole.soft_cap};
+  const ops::PagedShape paged{whole.num_heads, whole.num_kv_heads, whole.head_dim, whole.scale,
+                              whole.window,    whole.soft_cap,     whole.pattern};
   ops::paged_attention(ctx, paged, rows, heads.q, blocks, out);
   return output_.forward(ctx, out, false, dropped);
 }

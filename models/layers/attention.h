@@ -26,11 +26,14 @@ class Attention {
   Tensor forward(Context& ctx, const TokenBatch& batch, const Tensor& x, Saved& saved) const;
   Tensor backward_input(Context& ctx, const Tensor& dy, Saved& saved) const;
   void backward_weight(Context& ctx, Saved& saved) const;
+  /// Of a paged batch stores the keys and values of x alone.
+  void store(Context& ctx, const TokenBatch& batch, const Tensor& x) const;
   void collect(ParameterBlocks& blocks) { parameters_->collect(blocks); }
 
  private:
   ops::AttentionShape shape(const TokenBatch& batch) const;
   Tensor forward_paged(Context& ctx, const TokenBatch& batch, const Tensor& x) const;
+  Tensor store_and_give(Context& ctx, const TokenBatch& batch, const Tensor& x) const;
   struct State;
   /// Query and key heads, in qkv or its gradient, turned by their positions or back.
   void turn(Context& ctx, const Tensor& qkv, const Tensor& positions, bool back) const;

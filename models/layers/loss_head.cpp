@@ -19,11 +19,12 @@ struct LossHead::State {
 
 LossHead::LossHead(const HeadSpec& spec, std::shared_ptr<HeadParameters> parameters, ParameterBlock* tied_to,
                    const TensorParallel& tensor, std::shared_ptr<const Objective> objective,
-                   const LossConfig& config, const MatmulPolicies& matmul)
+                   const LossConfig& config, const MatmulPolicies& matmul, std::shared_ptr<ExitStreams> exits)
     : config_(config),
       tensor_(tensor),
       head_(spec, std::move(parameters), tied_to, tensor, matmul),
-      objective_(std::move(objective)) {}
+      objective_(std::move(objective)),
+      exits_(std::move(exits)) {}
 
 namespace {
 
@@ -59,6 +60,12 @@ void LossHead::match_states(Context& ctx, const MicroBatch& mb, const RowTargets
 
 Tensor LossHead::forward(Context& ctx, const MicroBatch& mb, const Tensor& x, Saved& saved) {
   auto& state = saved.emplace<State>();
+  if (exits_ && exits_->keeps(mb)) {
+    state.in_parts = true;
+    state.micro_batch = mb;
+    state.y = head_.norm(ctx, exits_->join(ctx, mb, x), state.head);
+    return Tensor();
+  }
   const Tensor y = head_.norm(ctx, x, state.head);
   if (matches_states(mb) || rows_at_once(mb, y.dtype()) < mb.rows()) {
     if (mb.training) {
@@ -100,9 +107,29 @@ Tensor LossHead::run_in_parts(Context& ctx, const MicroBatch& mb, const Tensor& 
   return mb.training ? tensor_.reduce(ctx, dy, sharded_rows) : Tensor();
 }
 
+// The same of the stream and those of exits behind it. What exits cost is no part of the loss that is shown.
+Tensor LossHead::run_streams(Context& ctx, const MicroBatch& mb, const Tensor& y) const {
+  const int64_t rows = y.dim(0) / (1 + exits_->slots());
+  const Tensor dy = Tensor::empty(ctx, y.shape(), y.dtype());
+  MicroBatch seen = mb;
+  for (int64_t stream = 0; stream <= exits_->slots(); ++stream) {
+    const int64_t begin = stream * rows, end = begin + rows;
+    ops::copy(ctx, run_in_parts(ctx, seen, y.slice(begin, end)), dy.slice(begin, end));
+    if (stream == exits_->slots()) break;
+    seen.loss_sum = mb.added_sum;
+    seen.target_weights = exits_->weights(ctx, mb, stream);
+  }
+  return dy;
+}
+
 Tensor LossHead::backward_input(Context& ctx, const Tensor&, Saved& saved) {
   auto& state = saved.get<State>();
   Tensor dy;
+  if (state.in_parts && exits_ && exits_->keeps(state.micro_batch)) {
+    const MicroBatch mb = std::exchange(state.micro_batch, {});
+    dy = run_streams(ctx, mb, std::exchange(state.y, {}));
+    return exits_->split_gradient(mb.first_sample, head_.norm_backward(ctx, dy, state.head));
+  }
   if (state.in_parts) {
     dy = run_in_parts(ctx, std::exchange(state.micro_batch, {}), std::exchange(state.y, {}));
   } else {

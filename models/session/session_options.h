@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "models/config/exit_config.h"
 #include "models/config/loss_config.h"
 #include "parallel/plan/parameter_rules.h"
 #include "parallel/plan/recomputation.h"
@@ -26,8 +27,9 @@ struct SessionOptions {
   bool quantizes = true;                  ///< from the first step, where the model's config says how
   uint64_t seed = 0;                      ///< of the initial weights
   std::string weights = {};               ///< safetensors file to begin with; empty: initial weights
-  bool upcycle = false;  ///< a mixture begins with the weights of a dense model (load_weights())
-  LossConfig loss = {};  ///< what is minimised
+  bool upcycle = false;   ///< a mixture begins with the weights of a dense model (load_weights())
+  LossConfig loss = {};   ///< what is minimised
+  ExitConfig exits = {};  ///< the same, where the model has exits
   /// One's own in its place (models/layers/objective.h); null: that of `loss`.
   std::shared_ptr<const Objective> objective = nullptr;
   TrainingStepOptions step = {};

@@ -43,6 +43,7 @@ TrainingSession::TrainingSession(Context& ctx, Communicator& world, const Parall
               .recomputation = options.recomputation,
               .float8 = options.float8,
               .loss = options.loss,
+              .exits = options.exits,
               .objective = options.objective}),
       step_(ctx, parallel_, model_.part(), with_prunable(options.step, model_.spec(), options.rules)) {
   if (world.recorder() != nullptr) ctx.set_recorder(world.recorder());

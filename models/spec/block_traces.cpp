@@ -26,6 +26,7 @@ Attention::Attention(const Scene& scene, const AttentionSpec& spec)
     : s_(scene),
       heads_(spec, scene.conditions),
       window_(spec.window),
+      pattern_(spec.keys),
       normalises_(spec.qk_norm.has_value()),
       of_all_heads_(spec.norms_whole_projection),
       recomputes_core_(scene.conditions.recomputes_core),
@@ -37,10 +38,10 @@ void Attention::attend() {
   lse_ = s_.floats(s_.sizes.rows, heads_.heads);
   if (s_.sizes.context > 1) return;
   const int64_t kv_heads = s_.sizes.batch * heads_.kv_heads, threads = s_.conditions.threads;
-  const int64_t blocks = ops::attention_task_blocks(s_.sizes.length, window_, kv_heads, threads);
+  const ops::KeyLimits keys{s_.sizes.length, window_, pattern_};
+  const int64_t blocks = ops::attention_task_blocks(s_.sizes.length, keys, kv_heads, threads);
   s_.buffer(std::min(threads, kv_heads),
-            ops::attention_forward_floats(s_.sizes.length, window_, heads_.head_dim, blocks,
-                                          s_.sizes.type != DType::f32));
+            ops::attention_forward_floats(keys, heads_.head_dim, blocks, s_.sizes.type != DType::f32));
 }
 
 Held Attention::forward(const Held& x) {
@@ -98,10 +99,10 @@ Held Attention::attend_backward() {
 void Attention::core_backward(int64_t length, int64_t batch) const {
   const LayerConditions& c = s_.conditions;
   const int64_t tasks = batch * heads_.kv_heads;
-  const int64_t own = block_bytes(
-      std::min<int64_t>(c.threads, tasks),
-      ops::attention_backward_floats(length, window_, heads_.head_dim, s_.sizes.type != DType::f32),
-      DType::f32);
+  const int64_t own = block_bytes(std::min<int64_t>(c.threads, tasks),
+                                  ops::attention_backward_floats({length, window_, pattern_}, heads_.head_dim,
+                                                                 s_.sizes.type != DType::f32),
+                                  DType::f32);
   const int64_t heads = batch * heads_.heads, rows = heads * length;
   const auto padded = [&](int64_t tile) { return (length + tile - 1) / tile * tile; };
   const int64_t shared =
@@ -117,7 +118,7 @@ void Attention::core_backward(int64_t length, int64_t batch) const {
 
 // Keys and values come round, gradients follow them (parallel/context_parallel/ring_attention.cpp).
 void Attention::ring_backward() const {
-  if (window_ > 0 || s_.conditions.separate_documents) return limited_ring_backward();
+  if (window_ > 0 || pattern_ || s_.conditions.separate_documents) return limited_ring_backward();
   const int64_t rows = s_.sizes.rows, q = heads_.queries(), kv = 2 * heads_.keys(), ranks = s_.sizes.context;
   const DType type = s_.sizes.type;
   const bool rounds = type != DType::f32;
@@ -183,10 +184,11 @@ void Attention::limited_ring_backward() const {
   const DType type = s_.sizes.type;
   // The most that a rank takes under a window are the keys in it before one of its chunks, where the
   // other rank's chunks are neighbours. A window that ends within the chunk before takes of the ranks on both
-  // sides alone.
-  const bool is_wide = window_ == 0 || window_ > chunk + 1;
-  const int64_t steps = window_ == 1 ? 0 : is_wide ? ranks - 1 : std::min<int64_t>(2, ranks - 1);
-  const int64_t of_window = window_ == 0 ? 0 : s_.sizes.batch * std::min(window_ - 1, 2 * chunk);
+  // sides alone. Of the keys that a pattern has beside, all are counted.
+  const int64_t window = pattern_ ? 0 : window_;
+  const bool is_wide = window == 0 || window > chunk + 1;
+  const int64_t steps = window == 1 ? 0 : is_wide ? ranks - 1 : std::min<int64_t>(2, ranks - 1);
+  const int64_t of_window = window == 0 ? 0 : s_.sizes.batch * std::min(window - 1, 2 * chunk);
   const LimitedRing ring{ranks, s_.sizes.batch * chunk, steps, of_window};
   const int64_t rank = ring.fullest(type == DType::f32 ? 1 : 2);
   const auto look = [&] {

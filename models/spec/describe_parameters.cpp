@@ -1,6 +1,7 @@
 #include "models/spec/describe_parameters.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -48,7 +49,7 @@ EmbeddingParameters ParameterDescription::embedding() const {
 
 NormParameters ParameterDescription::norm(const NormSpec& norm, const std::string& name) const {
   const auto vector = [&](const char* part, float mean) {
-    Parameter p = copied(name + part, {spec_.hidden_size}, mean, 0.0);
+    Parameter p = copied(name + part, {width_}, mean, 0.0);
     p.is_gradient_partial = share_.sequence;
     return single(std::move(p));
   };
@@ -67,7 +68,7 @@ ParameterBlock ParameterDescription::scales(const ParameterBlock& matrices) cons
 Parameter ParameterDescription::of_heads(const AttentionSpec& attention, std::string name, int64_t num_heads,
                                          const Part& heads, int num_copies, bool matrix) const {
   const int64_t rows = num_heads * attention.head_dim;
-  Parameter p = Parameter::part_of(std::move(name), matrix ? Shape{rows, spec_.hidden_size} : Shape{rows}, 0,
+  Parameter p = Parameter::part_of(std::move(name), matrix ? Shape{rows, width_} : Shape{rows}, 0,
                                    {heads.begin * attention.head_dim, heads.end * attention.head_dim}, 0.0f,
                                    matrix ? static_cast<float>(spec_.init_std) : 0.0f);
   p.num_copies = num_copies;
@@ -96,12 +97,11 @@ AttentionParameters ParameterDescription::attention(const AttentionSpec& attenti
   out.qkv.weight = qkv(attention, name, true);
   if (attention.qkv_bias) out.qkv.bias = qkv(attention, name, false);
   if (attention.qk_norm) add_qk_norm(attention, name, out);
-  out.output.weight = single(sharded(name + ".output.weight", {spec_.hidden_size, attention.query_width()}, 1,
-                                     spec_.residual_init_std));
+  out.output.weight =
+      single(sharded(name + ".output.weight", {width_, attention.query_width()}, 1, spec_.residual_init_std));
   out.qkv.scales = scales(out.qkv.weight);
   out.output.scales = scales(out.output.weight);
-  if (attention.output_bias)
-    out.output.bias = single(copied(name + ".output.bias", {spec_.hidden_size}, 0.0f, 0.0));
+  if (attention.output_bias) out.output.bias = single(copied(name + ".output.bias", {width_}, 0.0f, 0.0));
   return out;
 }
 
@@ -125,10 +125,30 @@ void ParameterDescription::add_qk_norm(const AttentionSpec& attention, const std
            copies_of_kv_heads(attention, share_.tensor));
 }
 
+ConvolutionParameters ParameterDescription::convolution(const ConvolutionSpec& convolution,
+                                                        const std::string& name) const {
+  ConvolutionParameters out;
+  for (const char* part : {".in_gate", ".out_gate", ".in_value"}) {
+    out.in.weight.members.push_back(
+        sharded(name + part + ".weight", {convolution.width, width_}, 0, spec_.init_std));
+    if (convolution.bias)
+      out.in.bias.members.push_back(sharded(name + part + ".bias", {convolution.width}, 0, 0.0));
+  }
+  // Of three dims, as vectors are: in f32, neither decayed nor quantized.
+  out.taps = single(sharded(name + ".taps", {convolution.width, convolution.kernel, 1}, 0,
+                            1 / std::sqrt(static_cast<double>(convolution.kernel))));
+  out.output.weight =
+      single(sharded(name + ".output.weight", {width_, convolution.width}, 1, spec_.residual_init_std));
+  out.in.scales = scales(out.in.weight);
+  out.output.scales = scales(out.output.weight);
+  if (convolution.bias) out.output.bias = single(copied(name + ".output.bias", {width_}, 0.0f, 0.0));
+  return out;
+}
+
 ParameterBlock ParameterDescription::up(const FeedForwardSpec& part, const std::string& name,
                                         bool matrix) const {
   ParameterBlock block;
-  const Shape shape = matrix ? Shape{part.width, spec_.hidden_size} : Shape{part.width};
+  const Shape shape = matrix ? Shape{part.width, width_} : Shape{part.width};
   const auto add = [&](const char* which) {
     block.members.push_back(
         sharded(name + which + (matrix ? ".weight" : ".bias"), shape, 0, matrix ? spec_.init_std : 0.0));
@@ -142,13 +162,12 @@ FeedForwardParameters ParameterDescription::feed_forward(const FeedForwardSpec& 
                                                          const std::string& name) const {
   FeedForwardParameters out;
   out.up.weight = up(part, name, true);
-  out.down.weight =
-      single(sharded(name + ".down.weight", {spec_.hidden_size, part.width}, 1, spec_.residual_init_std));
+  out.down.weight = single(sharded(name + ".down.weight", {width_, part.width}, 1, spec_.residual_init_std));
   out.up.scales = scales(out.up.weight);
   out.down.scales = scales(out.down.weight);
   if (!part.bias) return out;
   out.up.bias = up(part, name, false);
-  out.down.bias = single(copied(name + ".down.bias", {spec_.hidden_size}, 0.0f, 0.0));
+  out.down.bias = single(copied(name + ".down.bias", {width_}, 0.0f, 0.0));
   return out;
 }
 
@@ -156,7 +175,7 @@ ParameterBlock ParameterDescription::experts(const MixtureSpec& mixture, const s
                                              bool up) const {
   ParameterBlock block;
   const Part held = share_.experts.part(mixture.routing.num_experts);
-  const int64_t width = mixture.expert.width, hidden = spec_.hidden_size;
+  const int64_t width = mixture.expert.width, hidden = width_;
   for (int64_t e = held.begin; e < held.end; ++e) {
     const auto add = [&](const char* part, const Shape& shape, int dim, double std) {
       Parameter& p = block.members.emplace_back(
@@ -174,7 +193,7 @@ ParameterBlock ParameterDescription::experts(const MixtureSpec& mixture, const s
 MixtureParameters ParameterDescription::mixture(const MixtureSpec& mixture, const std::string& name) const {
   MixtureParameters out;
   Parameter router =
-      copied(name + ".router.weight", {mixture.routing.num_experts, spec_.hidden_size}, 0.0f, spec_.init_std);
+      copied(name + ".router.weight", {mixture.routing.num_experts, width_}, 0.0f, spec_.init_std);
   router.is_gradient_partial = true;  // each tensor-parallel rank sees its own rows
   out.router = single(std::move(router));
   out.up = experts(mixture, name, true);
@@ -185,11 +204,46 @@ MixtureParameters ParameterDescription::mixture(const MixtureSpec& mixture, cons
   return out;
 }
 
+void ParameterDescription::add_mixer(const BlockSpec& block, const std::string& name,
+                                     BlockParameters& out) const {
+  if (block.convolution) {
+    out.convolution = convolution(*block.convolution, name + ".convolution");
+  } else {
+    out.attention = attention(block.attention, name + ".attention");
+  }
+}
+
+// Of the description of what is narrow; the linear layers around it see the whole model's width.
+void ParameterDescription::add_bottleneck(const BlockSpec& block, const std::string& name,
+                                          BlockParameters& out) const {
+  BottleneckParameters& all = out.bottleneck.emplace();
+  all.norm = ParameterDescription(spec_, share_).norm(block.norm, name + ".bottleneck_norm");
+  const auto whole = [&](const char* part, const Shape& shape, double std) {
+    Parameter p = copied(name + part, shape, 0.0f, std);
+    if (share_.sequence) p.is_gradient_partial = true;
+    return single(std::move(p));
+  };
+  all.in.weight = whole(".bottleneck.in.weight", {width_, spec_.hidden_size}, spec_.init_std);
+  all.out.weight = whole(".bottleneck.out.weight", {spec_.hidden_size, width_}, spec_.residual_init_std);
+  all.in.scales = scales(all.in.weight);
+  all.out.scales = scales(all.out.weight);
+  add_mixer(block, name, out);
+  out.attention_norm = norm(block.norm, name + ".attention_norm");
+  for (int64_t k = 0; k < block.bottleneck->num_feed_forwards; ++k) {
+    all.parts.push_back({norm(block.norm, fmt::format("{}.ffn_norm.{}", name, k)),
+                         feed_forward(block.feed_forward, fmt::format("{}.ffn.{}", name, k))});
+  }
+}
+
 BlockParameters ParameterDescription::block(int64_t index) const {
   const BlockSpec& block = spec_.blocks[static_cast<size_t>(index)];
   const std::string name = block_name(index);
   BlockParameters out;
-  out.attention = attention(block.attention, name + ".attention");
+  if (block.bottleneck) {
+    ParameterDescription(spec_, share_, block.bottleneck->width).add_bottleneck(block, name, out);
+    return out;
+  }
+  add_mixer(block, name, out);
   if (block.norms_before()) {
     out.attention_norm = norm(block.norm, name + ".attention_norm");
     out.ffn_norm = norm(block.norm, name + ".ffn_norm");

@@ -19,13 +19,16 @@ class ParameterDescription {
  public:
   /// `spec` outlives it. Nothing is checked: the model fits the ranks.
   explicit ParameterDescription(const ModelSpec& spec, const RankShare& share = {})
-      : spec_(spec), share_(share) {}
+      : ParameterDescription(spec, share, spec.hidden_size) {}
 
   /// embedding.tokens.weight, whose rows are sharded over the tensor-parallel ranks, and for learned
   /// positions embedding.positions.weight, whole on each.
   EmbeddingParameters embedding() const;
   /// layers.`index`.{attention_norm,attention,attention_post_norm,ffn_norm,ffn,ffn_post_norm}.*, where the
-  /// block has weights of its own, and of norms those that its placement has.
+  /// block has weights of its own, and of norms those that its placement has; or convolution.* in the place
+  /// of attention.*. One that is narrow inside: bottleneck_norm.*, bottleneck.{in,out}.weight, which every
+  /// tensor-parallel rank holds whole, attention_norm.*, attention.*, and of its feed-forward parts
+  /// ffn_norm.K.*, ffn.K.*.
   BlockParameters block(int64_t index) const;
   /// final_norm.* and head.weight, sharded as the token table. A tied head has no matrix of its own where
   /// `reads_embedding`, and else, the embedding being on another pipeline rank, a copy under the same name.
@@ -37,6 +40,9 @@ class ParameterDescription {
   /// these are more than key-value heads, neighbours hold copies of one. `name`.{query_norm,key_norm}.gain
   /// are whole on each, which sees its own heads, or, of norms over whole projections, sharded as these.
   AttentionParameters attention(const AttentionSpec& attention, const std::string& name) const;
+  /// `name`.{in_gate,out_gate,in_value,output}.{weight,bias} and `name`.taps [width, kernel, 1]: channels are
+  /// sharded over the tensor-parallel ranks.
+  ConvolutionParameters convolution(const ConvolutionSpec& convolution, const std::string& name) const;
   /// `name`.{up,down}.{weight,bias}, and `name`.gate.*: the width is sharded over the tensor-parallel ranks.
   FeedForwardParameters feed_forward(const FeedForwardSpec& part, const std::string& name) const;
   /// `name`.router.weight, `name`.experts.E.{gate,up,down}.weight and `name`.shared.* as feed_forward().
@@ -45,6 +51,10 @@ class ParameterDescription {
   MixtureParameters mixture(const MixtureSpec& mixture, const std::string& name) const;
 
  private:
+  ParameterDescription(const ModelSpec& spec, const RankShare& share, int64_t width)
+      : spec_(spec), share_(share), width_(width) {}
+  void add_mixer(const BlockSpec& block, const std::string& name, BlockParameters& out) const;
+  void add_bottleneck(const BlockSpec& block, const std::string& name, BlockParameters& out) const;
   Parameter sharded(std::string name, const Shape& shape, int dim, double std) const;
   Parameter copied(std::string name, const Shape& shape, float mean, double std) const;
   Parameter of_heads(const AttentionSpec& attention, std::string name, int64_t num_heads, const Part& heads,
@@ -58,6 +68,7 @@ class ParameterDescription {
 
   const ModelSpec& spec_;
   RankShare share_;
+  int64_t width_;  // of what the parts of a block take and give
 };
 
 /// Learned scales of quantization (ModelSpec::quantization) stand beside their matrices as

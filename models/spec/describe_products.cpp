@@ -1,5 +1,7 @@
 #include "models/spec/describe_products.h"
 
+#include <algorithm>
+
 namespace trireme {
 
 namespace {
@@ -20,12 +22,17 @@ int64_t LayerProducts::weights() const {
 
 double LayerProducts::flops_of_attention(int64_t seq_len) const {
   const auto length = static_cast<double>(seq_len);
-  double keys = length / 2;
-  if (window > 0 && window < seq_len) {
+  double mean = length / 2;
+  if (keys) {
+    double pairs = 0;
+    for (int64_t i = 0; i < seq_len; ++i)
+      pairs += static_cast<double>(ops::count_seen(keys, window, i, 0, i + 1));
+    mean = pairs / std::max(1.0, length);
+  } else if (window > 0 && window < seq_len) {
     const auto most = static_cast<double>(window);
-    keys = most - most * most / (2 * length);
+    mean = most - most * most / (2 * length);
   }
-  return 4.0 * keys * static_cast<double>(query_width);
+  return 4.0 * mean * static_cast<double>(query_width);
 }
 
 double LayerProducts::flops(int64_t seq_len) const {
@@ -33,13 +40,28 @@ double LayerProducts::flops(int64_t seq_len) const {
 }
 
 LayerProducts describe_products(const ModelSpec& spec, const BlockSpec& block) {
-  const int64_t hidden = spec.hidden_size;
+  const int64_t hidden = block.bottleneck ? block.bottleneck->width : spec.hidden_size;
   LayerProducts out;
-  out.query_width = block.attention.query_width();
-  out.window = block.attention.window;
   std::vector<Product>& products = out.products;
-  products.push_back({"attention.qkv", block.attention.qkv_width(), hidden});
-  products.push_back({"attention.output", hidden, block.attention.query_width()});
+  if (block.convolution) {
+    const ConvolutionSpec& c = *block.convolution;
+    products.push_back({"convolution.in", 3 * c.width, hidden});
+    products.push_back({"convolution.taps", c.width, c.kernel});
+    products.push_back({"convolution.output", hidden, c.width});
+  } else {
+    out.query_width = block.attention.query_width();
+    out.window = block.attention.window;
+    out.keys = block.attention.keys;
+    products.push_back({"attention.qkv", block.attention.qkv_width(), hidden});
+    products.push_back({"attention.output", hidden, block.attention.query_width()});
+  }
+  if (block.bottleneck) {
+    products.push_back({"bottleneck.in", hidden, spec.hidden_size});
+    products.push_back({"bottleneck.out", spec.hidden_size, hidden});
+    add_feed_forward(products, block.feed_forward, hidden, "ffn.up", "ffn.down",
+                     block.bottleneck->num_feed_forwards);
+    return out;
+  }
   if (!block.mixture) {
     add_feed_forward(products, block.feed_forward, hidden, "ffn.up", "ffn.down");
     return out;

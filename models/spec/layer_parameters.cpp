@@ -25,6 +25,12 @@ void AttentionParameters::collect(ParameterBlocks& blocks) {
   output.collect(blocks);
 }
 
+void ConvolutionParameters::collect(ParameterBlocks& blocks) {
+  in.collect(blocks);
+  append(blocks, {&taps});
+  output.collect(blocks);
+}
+
 void FeedForwardParameters::collect(ParameterBlocks& blocks) {
   up.collect(blocks);
   down.collect(blocks);
@@ -38,13 +44,23 @@ void MixtureParameters::collect(ParameterBlocks& blocks) {
 void EmbeddingParameters::collect(ParameterBlocks& blocks) { append(blocks, {&tokens, &positions}); }
 
 void BlockParameters::collect(ParameterBlocks& blocks) {
+  if (bottleneck) {
+    bottleneck->norm.collect(blocks);
+    bottleneck->in.collect(blocks);
+  }
   attention_norm.collect(blocks);
-  attention.collect(blocks);
+  convolution ? convolution->collect(blocks) : attention.collect(blocks);
   attention_post_norm.collect(blocks);
   ffn_norm.collect(blocks);
   if (feed_forward) feed_forward->collect(blocks);
   if (mixture) mixture->collect(blocks);
   ffn_post_norm.collect(blocks);
+  if (!bottleneck) return;
+  for (BottleneckParameters::Part& part : bottleneck->parts) {
+    part.norm.collect(blocks);
+    part.feed_forward.collect(blocks);
+  }
+  bottleneck->out.collect(blocks);
 }
 
 void HeadParameters::collect(ParameterBlocks& blocks) {

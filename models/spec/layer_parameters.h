@@ -42,6 +42,13 @@ struct AttentionParameters {
   void collect(ParameterBlocks& blocks);
 };
 
+struct ConvolutionParameters {
+  LinearParameters in;  ///< both gates and the values, one below the other
+  ParameterBlock taps;
+  LinearParameters output;
+  void collect(ParameterBlocks& blocks);
+};
+
 struct FeedForwardParameters {
   LinearParameters up;  ///< gate (where it is gated) and up, one below the other
   LinearParameters down;
@@ -61,13 +68,26 @@ struct EmbeddingParameters {
   void collect(ParameterBlocks& blocks);
 };
 
+/// What is around the parts of a block that is narrow inside, and the feed-forward parts in it.
+struct BottleneckParameters {
+  struct Part {
+    NormParameters norm;
+    FeedForwardParameters feed_forward;
+  };
+  NormParameters norm;
+  LinearParameters in, out;
+  std::vector<Part> parts;
+};
+
 struct BlockParameters {
   NormParameters attention_norm;
-  AttentionParameters attention;
+  AttentionParameters attention;  ///< one of the two
+  std::optional<ConvolutionParameters> convolution;
   NormParameters attention_post_norm;
   NormParameters ffn_norm;
-  std::optional<FeedForwardParameters> feed_forward;  ///< one of the two
+  std::optional<FeedForwardParameters> feed_forward;  ///< one of the three
   std::optional<MixtureParameters> mixture;
+  std::optional<BottleneckParameters> bottleneck;
   NormParameters ffn_post_norm;
   void collect(ParameterBlocks& blocks);
 };

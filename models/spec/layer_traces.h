@@ -103,10 +103,28 @@ class Attention {
   const Scene& s_;
   HeadSizes heads_;
   int64_t window_;
+  ops::KeyPattern pattern_;
   bool normalises_, of_all_heads_, recomputes_core_;
   ColumnLinear qkv_linear_;
   RowLinear output_;
   Held qkv_, raw_, rstd_, out_, lse_;
+};
+
+class Convolution {
+ public:
+  Convolution(const Scene& scene, const ConvolutionSpec& spec);
+  Held forward(const Held& x);
+  Held backward_input(const Held& dy);
+  void backward_weight();
+
+ private:
+  Held neighbours(DType type) const;
+
+  const Scene& s_;
+  int64_t width_, kernel_, lead_;  // of the rank; rows before its chunks
+  ColumnLinear in_;
+  RowLinear output_;
+  Held abx_, before_;
 };
 
 class FeedForward {

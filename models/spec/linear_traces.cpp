@@ -101,4 +101,51 @@ void RowLinear::backward_weight() {
   x_ = dy_ = nullptr;
 }
 
+Convolution::Convolution(const Scene& scene, const ConvolutionSpec& spec)
+    : s_(scene),
+      width_(RankSizes::share(spec.width, scene.sizes.tensor)),
+      kernel_(spec.kernel),
+      lead_(scene.sizes.context > 1 ? 2 * scene.sizes.batch * (spec.kernel - 1) : 0),
+      in_(scene, scene.sizes.hidden, 3 * width_),
+      output_(scene, width_, scene.sizes.hidden) {}
+
+// Rows of neighbouring chunks (parallel/context_parallel/neighbour_rows.cpp): the chunks' own, what goes to
+// two ranks and comes from them.
+Held Convolution::neighbours(DType type) const {
+  const Held own = s_.buffer(lead_, width_, type), out = s_.buffer(lead_, width_, type),
+             in = s_.buffer(lead_, width_, type);
+  return s_.recorder.make(lead_, width_, type);
+}
+
+Held Convolution::forward(const Held& x) {
+  abx_ = in_.forward(x);
+  const Held y = s_.make(s_.sizes.rows, width_);
+  {
+    const Held u = s_.make(s_.sizes.rows, width_);
+    if (lead_ > 0) before_ = neighbours(s_.sizes.type);
+  }
+  return output_.forward(y);
+}
+
+Held Convolution::backward_input(const Held& dy) {
+  Held dconvolved = output_.backward_input(dy), behind;
+  if (lead_ > 0) {
+    const Held dbefore = s_.recorder.make(lead_, width_, DType::f32);
+    behind = neighbours(DType::f32);
+  }
+  const Held dabx = s_.make(s_.sizes.rows, 3 * width_);
+  {
+    const Held u = s_.make(s_.sizes.rows, width_);
+    const int64_t rows = s_.sizes.rows, block = std::max<int64_t>(64, (rows + 63) / 64);
+    s_.buffer((rows + block - 1) / block, kernel_ * width_);
+  }
+  abx_ = before_ = nullptr;
+  return in_.backward_input(dabx);
+}
+
+void Convolution::backward_weight() {
+  output_.backward_weight();
+  in_.backward_weight();
+}
+
 }  // namespace trireme::traces

@@ -45,7 +45,9 @@ AttentionSpec attention_of(const ModelConfig& c, int64_t index) {
           .scale = 1.0f / std::sqrt(static_cast<float>(
                               c.query_scalar > 0 ? c.query_scalar : static_cast<double>(c.head_dim()))),
           .soft_cap = c.attention_soft_cap,
-          .window = c.window_of(index)};
+          .window = c.window_of(index),
+          .keys = c.patterns.empty() ? ops::KeyPattern()
+                                     : c.patterns[static_cast<size_t>(index) % c.patterns.size()].keys};
 }
 
 MixtureSpec mixture_of(const ModelConfig& c) {
@@ -84,10 +86,20 @@ ModelSpec spec_of(const ModelConfig& c) {
     block.norm = norm;
     block.norm_placement = c.norm_placement;
     block.parallel_residual = c.parallel_residual;
-    block.attention = attention_of(c, i);
+    if (c.convolution.is_in(i)) {
+      block.convolution =
+          ConvolutionSpec{.width = c.inner_size(), .kernel = c.convolution.kernel, .bias = has_all_biases(c)};
+      block.attention.window = c.convolution.kernel;
+    } else {
+      block.attention = attention_of(c, i);
+    }
+    if (c.bottleneck.width > 0) {
+      block.bottleneck =
+          BottleneckSpec{.width = c.bottleneck.width, .num_feed_forwards = c.bottleneck.num_feed_forwards};
+    }
     block.feed_forward = {.activation = c.activation, .width = c.ffn_size, .bias = has_all_biases(c)};
     if (c.moe.is_in(i)) block.mixture = mixture_of(c);
-    if (c.share > 0 && i >= c.share) block.weights_of = i % c.share;
+    if (const int64_t from = c.weights_of(i); from != i) block.weights_of = from;
   }
   return spec;
 }

@@ -9,6 +9,7 @@
 #include "models/config/kinds.h"
 #include "models/config/moe_config.h"
 #include "models/config/quantization_config.h"
+#include "runtime/ops/attention/key_pattern.h"
 
 namespace trireme {
 
@@ -47,9 +48,10 @@ struct AttentionSpec {
   std::optional<NormSpec> qk_norm;      ///< RMSNorm of queries and keys, before they are turned
   bool norms_whole_projection = false;  ///< qk_norm is over all heads together, not each head on its own
   RotarySpec rotary;
-  double scale = 1;     ///< of the scores
-  double soft_cap = 0;  ///< scores s become soft_cap * tanh(s / soft_cap) (arXiv 2408.00118); 0: none
-  int64_t window = 0;   ///< a token sees the last `window` tokens, itself included; 0: all before it
+  double scale = 1;           ///< of the scores
+  double soft_cap = 0;        ///< scores s become soft_cap * tanh(s / soft_cap) (arXiv 2408.00118); 0: none
+  int64_t window = 0;         ///< a token sees the last `window` tokens, itself included; 0: all before it
+  ops::KeyPattern keys = {};  ///< sparse attention: others that it sees
 
   int64_t query_width() const { return num_heads * head_dim; }
   int64_t kv_width() const { return num_kv_heads * head_dim; }
@@ -72,6 +74,27 @@ struct FeedForwardSpec {
   friend bool operator==(const FeedForwardSpec&, const FeedForwardSpec&) = default;
 };
 
+/// In the place of attention: gates a and b and values x are linear in the input, side by side, [3, width];
+/// y_t = b_t * sum over k < kernel of w[k] * (a x)_{t-k}, each channel by itself (w [width, kernel]); then a
+/// linear layer back. A token sees those of its own document alone.
+struct ConvolutionSpec {
+  int64_t width = 1;
+  int64_t kernel = 4;
+  bool bias = false;
+
+  friend bool operator==(const ConvolutionSpec&, const ConvolutionSpec&) = default;
+};
+
+/// A block that is narrow inside (MobileBERT, arXiv 2004.02984, decoder-only): a linear layer from the hidden
+/// size to `width`, in which attention and `num_feed_forwards` feed-forward parts, each with its residual
+/// path and norm, work; a linear layer back to the hidden size, beside the block's residual path.
+struct BottleneckSpec {
+  int64_t width = 1;
+  int64_t num_feed_forwards = 4;
+
+  friend bool operator==(const BottleneckSpec&, const BottleneckSpec&) = default;
+};
+
 /// In the place of a dense feed-forward part.
 struct MixtureSpec {
   MoeConfig routing;
@@ -85,9 +108,11 @@ struct BlockSpec {
   NormSpec norm;
   NormPlacement norm_placement = NormPlacement::before;
   bool parallel_residual = false;  ///< x + attention(norm(x)) + ffn(norm'(x)); placement `before` alone
-  AttentionSpec attention;
-  FeedForwardSpec feed_forward;        ///< of a dense block
-  std::optional<MixtureSpec> mixture;  ///< in its place
+  AttentionSpec attention;         ///< of a convolution its window alone: places that it sees
+  std::optional<ConvolutionSpec> convolution;  ///< in its place
+  std::optional<BottleneckSpec> bottleneck;    ///< around all parts
+  FeedForwardSpec feed_forward;                ///< of a dense block
+  std::optional<MixtureSpec> mixture;          ///< in its place
   /// Number of an earlier block whose weights it uses, with parameters like its own; that one has its own.
   std::optional<int64_t> weights_of;
 

@@ -40,9 +40,17 @@ void add_heads(const AttentionSpec& spec, const std::string& name, bool grouped,
 }
 
 void add_units(const BlockSpec& block, const std::string& name, PruneUnit unit, std::vector<UnitSet>& sets) {
-  if (unit != PruneUnit::neuron)
-    return add_heads(block.attention, name + ".attention", unit == PruneUnit::kv_group, sets);
+  if (unit != PruneUnit::neuron) {
+    if (!block.convolution)
+      add_heads(block.attention, name + ".attention", unit == PruneUnit::kv_group, sets);
+    return;
+  }
   const std::string ffn = name + ".ffn";
+  if (block.bottleneck) {
+    for (int64_t k = 0; k < block.bottleneck->num_feed_forwards; ++k)
+      add_neurons(block.feed_forward, fmt::format("{}.{}", ffn, k), sets);
+    return;
+  }
   if (!block.mixture) return add_neurons(block.feed_forward, ffn, sets);
   for (int64_t e = 0; e < block.mixture->routing.num_experts; ++e)
     add_neurons(block.mixture->expert, fmt::format("{}.experts.{}", ffn, e), sets);

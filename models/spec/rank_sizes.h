@@ -20,6 +20,7 @@ struct LayerConditions {
   bool float8 = false;           ///< linear layers of the blocks multiply in fp8
   bool quantizes = true;         ///< and are trained through the model's quantization
   LossConfig loss = {};
+  int64_t kept_streams = 0;         ///< for exits (models/config/exit_config.h)
   bool separate_documents = false;  ///< attention is told first keys
   int threads = 1;
   int64_t attention_workspace = 0;  ///< the most bytes that cuDNN's attention may take; 0: it serves nothing

@@ -38,8 +38,7 @@ TransformerBlock::TransformerBlock(const BlockSpec& spec, std::shared_ptr<BlockP
     : index_(index),
       parameters_(std::move(parameters)),
       side_by_side_(spec.parallel_residual),
-      attention_(spec.attention, part_of(parameters_, parameters_->attention), index, rotary, tensor, context,
-                 recomputes_attention, matmul) {
+      mixer_(spec, parameters_, index, rotary, tensor, context, recomputes_attention, matmul) {
   if (spec.norms_before()) {
     attention_norm_.emplace(spec.norm, part_of(parameters_, parameters_->attention_norm));
     ffn_norm_.emplace(spec.norm, part_of(parameters_, parameters_->ffn_norm));
@@ -58,7 +57,7 @@ TransformerBlock::TransformerBlock(const BlockSpec& spec, std::shared_ptr<BlockP
 
 Tensor TransformerBlock::attend(Context& ctx, const MicroBatch& mb, const Tensor& x, State& state) {
   const Tensor taken = normed(ctx, attention_norm_, x, state.attention_norm);
-  const Tensor made = attention_.forward(ctx, mb, taken, state.attention);
+  const Tensor made = mixer_.forward(ctx, mb, taken, state.attention);
   return normed(ctx, attention_post_norm_, made, state.attention_post_norm);
 }
 
@@ -83,6 +82,11 @@ Tensor TransformerBlock::forward(Context& ctx, const MicroBatch& mb, const Tenso
   return out;
 }
 
+void TransformerBlock::store(Context& ctx, const TokenBatch& batch, const Tensor& x) {
+  Saved dropped;
+  mixer_.store(ctx, batch, normed(ctx, attention_norm_, x, dropped));
+}
+
 Tensor TransformerBlock::backward_input(Context& ctx, const Tensor& dy, Saved& saved) {
   auto& state = saved.get<State>();
   if (side_by_side_) return backward_side_by_side(ctx, dy, state);
@@ -90,7 +94,7 @@ Tensor TransformerBlock::backward_input(Context& ctx, const Tensor& dy, Saved& s
   const Tensor dtaken = with_ffn([&](auto& ffn) { return ffn.backward_input(ctx, dout, state.ffn); });
   const Tensor dsum = joined(ctx, ffn_norm_, dtaken, dy, state.ffn_norm);
   const Tensor dattended = normed_backward(ctx, attention_post_norm_, dsum, state.attention_post_norm);
-  const Tensor dnormed = attention_.backward_input(ctx, dattended, state.attention);
+  const Tensor dnormed = mixer_.backward_input(ctx, dattended, state.attention);
   return joined(ctx, attention_norm_, dnormed, dsum, state.attention_norm);
 }
 
@@ -106,14 +110,14 @@ Tensor TransformerBlock::forward_side_by_side(Context& ctx, const MicroBatch& mb
 Tensor TransformerBlock::backward_side_by_side(Context& ctx, const Tensor& dy, State& state) {
   const Tensor dtaken = with_ffn([&](auto& ffn) { return ffn.backward_input(ctx, dy, state.ffn); });
   const Tensor dsum = joined(ctx, ffn_norm_, dtaken, dy, state.ffn_norm);
-  const Tensor dnormed = attention_.backward_input(ctx, dy, state.attention);
+  const Tensor dnormed = mixer_.backward_input(ctx, dy, state.attention);
   return joined(ctx, attention_norm_, dnormed, dsum, state.attention_norm);
 }
 
 void TransformerBlock::backward_weight(Context& ctx, Saved& saved) {
   auto& state = saved.get<State>();
   with_ffn([&](auto& ffn) { ffn.backward_weight(ctx, state.ffn); });
-  attention_.backward_weight(ctx, state.attention);
+  mixer_.backward_weight(ctx, state.attention);
   saved.clear();
 }
 

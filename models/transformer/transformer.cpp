@@ -10,6 +10,8 @@
 #include "models/layers/rotary_table.h"
 #include "models/spec/describe.h"
 #include "models/transformer/block.h"
+#include "models/transformer/bottleneck_block.h"
+#include "models/transformer/exit_layer.h"
 #include "parallel/module/recompute.h"
 #include "runtime/base/error.h"
 #include "runtime/ops/host_copy.h"
@@ -54,7 +56,10 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
   for (int chunk = 0; chunk < parallel.plan().virtual_stages; ++chunk) {
     const auto stage = static_cast<size_t>(chunk * pipeline_.size() + pipeline_.rank());
     std::vector<std::unique_ptr<Layer>> layers;
-    for (int i = placement_[stage]; i < placement_[stage + 1]; ++i) layers.push_back(make_layer(ctx, i));
+    const std::shared_ptr<ExitStreams> streams = exit_streams(stage);
+    bool begins = true;
+    for (int i = placement_[stage]; i < placement_[stage + 1]; ++i)
+      layers.push_back(with_exits(make_layer(ctx, i, streams), i, stage, streams, begins));
     part_.chunks.emplace_back(std::move(layers), placement_[stage] - 1);  // the first is the embedding
   }
   part_.holders = holders_->sets();
@@ -64,28 +69,73 @@ Transformer::Transformer(Context& ctx, const ParallelContext& parallel, const Mo
     weights_ = std::make_unique<ShardedWeights>(parallel, *part_.storage, parallel.plan().overlap);
     for (Stage& stage : part_.chunks) stage.set_weight_access(weights_.get());
   }
-  part_.boundary = {spec_.hidden_size, options.compute_type, [tensor = tensor_](const TokenBatch& batch) {
+  part_.boundary = {spec_.hidden_size,
+                    options.compute_type,
+                    [tensor = tensor_](const TokenBatch& batch) {
                       return batch.rows() / (tensor.shards_rows(batch) ? tensor.size() : 1);
-                    }};
+                    },
+                    {}};
+  for (size_t stage = 0; stage + 1 < placement_.size(); ++stage) {
+    const bool has_exits = !config_.exits.empty() && config_.exits.front() < placement_[stage + 1];
+    part_.boundary.streams.push_back(1 + (has_exits ? kept_streams(config_, options_.exits) : 0));
+  }
 }
 
-std::unique_ptr<Layer> Transformer::make_layer(Context& ctx, int place) {
+std::shared_ptr<ExitStreams> Transformer::exit_streams(size_t stage) const {
+  if (options_.inference || kept_streams(config_, options_.exits) == 0 ||
+      config_.exits.front() >= placement_[stage + 1])
+    return nullptr;
+  return std::make_shared<ExitStreams>(config_.exits, spec_.num_blocks(), options_.exits, tensor_);
+}
+
+// Place i is that of block i - 1, and an exit behind i blocks is behind it.
+std::unique_ptr<Layer> Transformer::with_exits(std::unique_ptr<Layer> layer, int place, size_t stage,
+                                               const std::shared_ptr<ExitStreams>& streams, bool& begins) {
+  const int64_t num_blocks = spec_.num_blocks();
+  ExitRole role;
+  if (place >= 1 && place <= num_blocks && !options_.inference) {
+    role.block = place - 1;
+    role.dropout = options_.exits.dropout_of(role.block, num_blocks);
+    role.may_skip = !spec_.blocks[static_cast<size_t>(role.block)].mixture;
+  }
+  if (streams) {
+    role.is_exit = std::ranges::count(config_.exits, place) > 0;
+    role.receives = place == placement_[stage] && config_.exits.front() < place;
+    role.sends = place + 1 == placement_[stage + 1] && stage + 2 < placement_.size();
+    role.begins = begins && (role.is_exit || role.receives);
+    if (role.begins) begins = false;
+  }
+  if (role.is_plain()) return layer;
+  return std::make_unique<ExitLayer>(std::move(layer), role, streams, tensor_);
+}
+
+std::unique_ptr<Layer> Transformer::make_layer(Context& ctx, int place,
+                                               const std::shared_ptr<ExitStreams>& streams) {
   if (place == 0)
     return std::make_unique<Embedding>(spec_.embedding, parameters_->embedding(), tensor_,
                                        options_.compute_type, matmul_);
   if (place <= spec_.num_blocks()) return make_block(ctx, place - 1);
   auto objective = options_.objective ? options_.objective : make_objective(options_.loss);
   auto layer = std::make_unique<LossHead>(spec_.head, parameters_->head(), parameters_->token_table(),
-                                          tensor_, std::move(objective), options_.loss, matmul_);
+                                          tensor_, std::move(objective), options_.loss, matmul_, streams);
   head_ = layer.get();
   return layer;
 }
 
 std::unique_ptr<Layer> Transformer::make_block(Context& ctx, int64_t index) {
   const BlockSpec& spec = spec_.blocks[static_cast<size_t>(index)];
-  std::unique_ptr<Layer> block = std::make_unique<TransformerBlock>(
-      spec, parameters_->block(index), index, rotary_table_of(ctx, spec.attention.rotary), tensor_, context_,
-      experts_, options_.recomputation.of_attention(), matmul_);
+  const Tensor rotary = rotary_table_of(ctx, spec.attention.rotary);
+  const bool recomputes_attention = options_.recomputation.of_attention();
+  std::unique_ptr<CachingBlock> made;
+  if (spec.bottleneck) {
+    made = std::make_unique<BottleneckBlock>(spec, parameters_->block(index), index, rotary, tensor_,
+                                             context_, recomputes_attention, matmul_);
+  } else {
+    made = std::make_unique<TransformerBlock>(spec, parameters_->block(index), index, rotary, tensor_,
+                                              context_, experts_, recomputes_attention, matmul_);
+  }
+  blocks_.push_back(made.get());
+  std::unique_ptr<Layer> block = std::move(made);
   if (options_.recomputation.of_block(index)) block = std::make_unique<Recomputed>(std::move(block));
   return block;
 }
@@ -142,6 +192,43 @@ Tensor Transformer::last_states(Context& ctx, const TokenBatch& batch) {
   const ScopedWeights held = stage.hold_for_forward(ctx, stage.num_layers() - 1);
   Head::Saved dropped;
   return tensor_.gather(ctx, head_->head().norm(ctx, x, dropped), tensor_.shards_rows(mb));
+}
+
+void Transformer::expect_blocks(const TokenBatch& batch, int64_t first, int64_t last) const {
+  TRIREME_CHECK(std::ssize(blocks_) == spec_.num_blocks() && part_.chunks.size() == 1 && batch.paged &&
+                    first >= 0 && first <= last && last <= spec_.num_blocks(),
+                "blocks {} to {} of {} by themselves, on a rank with {}", first, last, spec_.num_blocks(),
+                blocks_.size());
+}
+
+Tensor Transformer::streams(Context& ctx, const TokenBatch& batch, const Tensor& x, int64_t first,
+                            int64_t last) {
+  expect_blocks(batch, first, last);
+  MicroBatch mb;
+  static_cast<TokenBatch&>(mb) = batch;
+  mb.training = false;
+  Stage& stage = part_.chunks.front();
+  Tensor out = first == 0 ? stage.infer_layer(ctx, mb, {}, 0) : x;
+  for (int64_t block = first; block < last; ++block)
+    out = stage.infer_layer(ctx, mb, out, static_cast<size_t>(block + 1));  // the embedding is layer 0
+  return out;
+}
+
+void Transformer::store(Context& ctx, const TokenBatch& batch, const Tensor& x, int64_t first, int64_t last) {
+  expect_blocks(batch, first, last);
+  const Stage& stage = part_.chunks.front();
+  for (int64_t block = first; block < last; ++block) {
+    const auto at = static_cast<size_t>(block);
+    const ScopedWeights held = stage.hold_for_forward(ctx, at + 1);
+    blocks_[at]->store(ctx, batch, x);
+  }
+}
+
+Tensor Transformer::logits_of_streams(Context& ctx, const TokenBatch& batch, const Tensor& x) {
+  TRIREME_CHECK(head_ != nullptr && batch.paged, "streams at an exit on a rank without the head");
+  const Stage& stage = part_.chunks.back();
+  const ScopedWeights held = stage.hold_for_forward(ctx, stage.num_layers() - 1);
+  return head_->head().all_logits(ctx, batch, x);
 }
 
 std::vector<std::vector<Parameter>> parameters_by_layer(const ModelConfig& config) {

@@ -24,6 +24,8 @@
 
 namespace trireme {
 
+class CachingBlock;
+
 struct TransformerOptions {
   /// The longest sequence: it bounds the positions of the rotary table and weighs in the placement of layers.
   int64_t max_seq_len = 0;
@@ -33,6 +35,7 @@ struct TransformerOptions {
   /// The linear layers of the blocks (not experts, routers or the head) multiply in 8 bits (MatmulPolicies).
   bool float8 = false;
   LossConfig loss = {};
+  ExitConfig exits = {};  ///< of training for the config's exits
   /// What is minimised in place of what `loss` describes; null: that.
   std::shared_ptr<const Objective> objective = nullptr;
   /// The model is only read: it has no storage, gradients or masters, and whoever makes it points the blocks
@@ -74,11 +77,25 @@ class Transformer {
   /// of all tokens of a batch that is not paged. On the ranks of the last stage; undefined on the others,
   /// which call it too.
   Tensor last_states(Context& ctx, const TokenBatch& batch);
+  /// Streams [rows, C] behind the first `last` blocks, from those behind the first `first` (where that is 0
+  /// the tokens are embedded, and x is undefined). Of a paged batch; the model is one pipeline stage (CHECK).
+  Tensor streams(Context& ctx, const TokenBatch& batch, const Tensor& x, int64_t first, int64_t last);
+  /// Stores the keys and values that blocks [first, last) would make if all had x as their input: what is
+  /// cached of rows that leave before them.
+  void store(Context& ctx, const TokenBatch& batch, const Tensor& x, int64_t first, int64_t last);
+  /// What logits() makes of streams, behind the last block or at an exit: [n, V] of the n logit_rows of x.
+  Tensor logits_of_streams(Context& ctx, const TokenBatch& batch, const Tensor& x);
 
  private:
-  Tensor run_blocks(Context& ctx, const MicroBatch& mb);       // before the head; of other stages theirs
-  std::unique_ptr<Layer> make_layer(Context& ctx, int place);  // 0: the embedding, then blocks and head
+  Tensor run_blocks(Context& ctx, const MicroBatch& mb);  // before the head; of other stages theirs
+  void expect_blocks(const TokenBatch& batch, int64_t first, int64_t last) const;
+  // place 0: the embedding, then blocks and head
+  std::unique_ptr<Layer> make_layer(Context& ctx, int place, const std::shared_ptr<ExitStreams>& streams);
   std::unique_ptr<Layer> make_block(Context& ctx, int64_t index);
+  // Of a virtual stage; null where it has nothing to do with exits.
+  std::shared_ptr<ExitStreams> exit_streams(size_t stage) const;
+  std::unique_ptr<Layer> with_exits(std::unique_ptr<Layer> layer, int place, size_t stage,
+                                    const std::shared_ptr<ExitStreams>& streams, bool& begins);
   // Blocks with equal angles share a table; undefined for positions that are not rotary.
   Tensor rotary_table_of(Context& ctx, const RotarySpec& rotary);
 
@@ -98,6 +115,7 @@ class Transformer {
   std::unique_ptr<ParameterRegistry> parameters_;
   ModelPart part_;
   std::unique_ptr<ShardedWeights> weights_;  // what the part's stages read through; null for inference
+  std::vector<CachingBlock*> blocks_;        // of this rank, in order
   LossHead* head_ = nullptr;                 // on the rank with the last one
 };
 

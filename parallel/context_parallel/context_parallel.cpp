@@ -18,30 +18,36 @@ SeenKeys ContextShare::seen_of(int owner, int64_t held) const {
   return owner < rank ? SeenKeys{all, {0, held / 2}} : SeenKeys{{held / 2, held}, all};
 }
 
-std::vector<SeenKeys> ContextShare::seen_within(int64_t window, int owner, int64_t held,
+std::vector<SeenKeys> ContextShare::seen_within(const KeyLimits& limits, int owner, int64_t held,
                                                 std::span<const int32_t> chunk_first_keys) const {
-  TRIREME_CHECK(window >= 0 && held % 2 == 0, "{} tokens of a rank, a window of {}", held, window);
+  TRIREME_CHECK(limits.window >= 0 && held % 2 == 0, "{} tokens of a rank, a window of {}", held,
+                limits.window);
   const int64_t chunk = held / 2;
-  // Where the early and the late chunk of a rank lie in the sequence, and in what the rank holds.
+  // Where the early and the late chunk of a rank lie in the sequence.
   const auto chunks_of = [&](int of) { return std::array<int64_t, 2>{of, 2 * int64_t{size} - 1 - of}; };
-  const auto part = [&](size_t i) {
-    const auto at = static_cast<int64_t>(i);
-    return Part{at * chunk, (at + 1) * chunk};
-  };
   std::vector<SeenKeys> seen;
   for (size_t q = 0; q < 2; ++q) {
     for (size_t k = 0; k < 2; ++k) {
       const int64_t queries = chunks_of(rank)[q], keys = chunks_of(owner)[k];
-      const int64_t shift = (queries - keys) * chunk;
-      if (shift < 0) continue;
-      // No later query of the chunk sees further back than the first one.
-      int64_t first = window > 0 ? queries * chunk - window + 1 : 0;
-      if (!chunk_first_keys.empty())
-        first = std::max<int64_t>(first, chunk_first_keys[static_cast<size_t>(queries)]);
-      const int64_t hidden = std::max<int64_t>(first - keys * chunk, 0);
-      if (hidden >= chunk) continue;
-      const Part held_keys = part(k);
-      seen.push_back({part(q), {held_keys.begin + hidden, held_keys.end}, shift, keys * chunk + hidden});
+      if (queries < keys) continue;
+      // Places count from the first query's document. Those that begin behind it see nothing of chunks
+      // before.
+      const int64_t first = chunk_first_keys.empty() ? 0 : chunk_first_keys[static_cast<size_t>(queries)];
+      const auto places_of = [&](int64_t c) { return Part{c * chunk - first, (c + 1) * chunk - first}; };
+      const Part of_queries = places_of(queries), of_keys = places_of(keys);
+      std::vector<Part> parts =
+          queries == keys ? std::vector<Part>{of_keys} : limits.seen_by(of_queries, of_keys);
+      if (owner == rank && parts.size() > 1) parts = {{parts.front().begin, parts.back().end}};
+      const auto held_part = [&](const Part& places, int64_t chunk_begin, size_t at) {
+        const int64_t before = static_cast<int64_t>(at) * chunk - chunk_begin;
+        return Part{places.begin + before, places.end + before};
+      };
+      for (const Part& part : parts) {
+        const Part seeing{of_queries.begin,
+                          queries == keys ? of_queries.end : limits.end_of_sight(of_queries, part)};
+        seen.push_back({held_part(seeing, of_queries.begin, q), held_part(part, of_keys.begin, k),
+                        seeing.end - part.end, part.begin + first});
+      }
     }
   }
   return seen;

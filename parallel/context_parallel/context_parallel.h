@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "parallel/module/parameter.h"
+#include "parallel/context_parallel/key_limits.h"
 #include "parallel/plan/parallel_context.h"
 
 namespace trireme {
@@ -31,13 +31,13 @@ struct ContextShare {
   /// a sequence: all queries the early chunk of a rank before, the late queries all keys of a rank behind,
   /// every query every key of it. Everything else is masked, so it is always half of the block.
   SeenKeys seen_of(int owner, int64_t held) const;
-  /// The same where a query sees no keys but those at the last `window` places up to its own (0: all), and
-  /// none before its first key: chunk_first_keys has that of the first query of each chunk of the sequence,
-  /// which those after it do not fall below; empty: 0 for all. `owner` may be this rank. Gives the pairs of
-  /// chunks in which some query sees some key, both in order, of the keys those from the first one on that
-  /// some query may see; which sees which within a pair is for a causal mask with this window, the first keys
-  /// and the pair's shift to say.
-  std::vector<SeenKeys> seen_within(int64_t window, int owner, int64_t held,
+  /// The same where a query sees only what `limits` say, and none before its first key: chunk_first_keys has
+  /// that of the first query of each chunk of the sequence, which those after it do not fall below; empty: 0
+  /// for all. `owner` may be this rank. Gives pairs of some queries of a chunk and keys at consecutive places
+  /// of a chunk of the owner; keys that no query of a pair of chunks may see are in none, but for those of
+  /// this rank, of which a pair has all from the first one that is seen to the last. Which sees which within
+  /// a pair is for a mask with these limits, the first keys, the pair's shift and its first place to say.
+  std::vector<SeenKeys> seen_within(const KeyLimits& limits, int owner, int64_t held,
                                     std::span<const int32_t> chunk_first_keys = {}) const;
 };
 

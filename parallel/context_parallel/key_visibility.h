@@ -1,5 +1,5 @@
-// Which keys of a ring's ranks others look at, where a window or first keys limit what queries see: the same
-// on every rank.
+// Which keys of a ring's ranks others look at, where a window, a pattern or first keys limit what queries
+// see: the same on every rank.
 #pragma once
 
 #include <cstddef>
@@ -12,17 +12,18 @@
 
 namespace trireme::ring {
 
-/// The keys of one of a rank's chunks that another rank looks at: rows of what it holds of a sequence.
+/// Keys of a rank that another rank looks at: rows of what it holds of a sequence.
 struct Piece {
   int64_t sequence;
   Part rows;
   int64_t at;  ///< its first row where the pieces of these keys lie one after the other
 };
 
-/// A chunk of queries that sees something of a piece.
+/// Queries of a chunk that see something of a piece.
 struct Visit {
   SeenKeys seen;
-  size_t piece;
+  int64_t sequence;
+  size_t piece = 0;
 };
 
 /// What a rank looks at of another one's keys, or of its own.
@@ -30,9 +31,9 @@ struct VisibleKeys {
   std::vector<Piece> pieces;
   std::vector<Visit> visits;
 
-  void add(int64_t sequence, const SeenKeys& seen);
-  /// Sets `at` of all pieces once all are there.
-  void place_pieces();
+  void add(int64_t sequence, const SeenKeys& seen) { visits.push_back({seen, sequence}); }
+  /// Makes the pieces once all visits are there: each row once, however many look at it.
+  void make_pieces();
   /// Of all pieces.
   int64_t rows() const { return pieces.empty() ? 0 : pieces.back().at + pieces.back().rows.size(); }
 };
@@ -58,6 +59,7 @@ class KeyVisibility {
 
   ContextShare share_;
   const ops::AttentionShape& shape_;
+  KeyLimits limits_;
   std::span<const int32_t> first_keys_;
   std::vector<int> steps_;
 };

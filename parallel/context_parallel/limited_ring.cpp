@@ -85,7 +85,7 @@ struct Look {
         one(shape),
         seen(visit.seen),
         piece(visible.pieces[visit.piece]),
-        sequence(piece.sequence) {
+        sequence(visit.sequence) {
     one.batch = 1;
     one.q_len = seen.queries.size();
     one.kv_len = seen.keys.size();
@@ -103,7 +103,8 @@ struct Look {
   // The keys of a matrix of all that this rank holds, and of one of pieces.
   Tensor held_keys(const Tensor& held) const { return held_rows(held, whole, sequence, seen.keys); }
   Tensor keys(const Tensor& pieces) const {
-    return pieces.slice(piece.at + seen.keys.begin - piece.rows.begin, piece.at + piece.rows.size());
+    const int64_t begin = piece.at + seen.keys.begin - piece.rows.begin;
+    return pieces.slice(begin, begin + seen.keys.size());
   }
 
   const AttentionShape& whole;

@@ -12,8 +12,8 @@ namespace trireme {
 /// ops::attention, with `shape` (causal, q_len = kv_len, no shift), q, k, v, out and lse of the tokens that
 /// this rank holds (ContextShare), over all keys before them. Keys and values go round the ring, each block
 /// on its way while the one before is computed on; outputs over the blocks are merged in f32 by their
-/// log-sum-exp: first the rank's own, then the previous rank's, and so on. A window and first_key count
-/// places in the whole sequence; under them ranks compute on, and are sent, no chunk that none of their
+/// log-sum-exp: first the rank's own, then the previous rank's, and so on. A window, a pattern and first_key
+/// count places in the whole sequence; under them ranks compute on, and are sent, no chunk that none of their
 /// queries sees (limited_ring.h). Every rank of the group calls it. `num_parts`: the context-parallel ranks
 /// that share the sequences; 1 where each holds them whole, and nothing is sent. `chunk_first_keys`: [batch,
 /// 2 * ranks], the same on all ranks: the first_key of the first query of each chunk of the whole sequences,

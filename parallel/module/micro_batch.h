@@ -16,7 +16,9 @@ namespace trireme {
 struct PagedBatch {
   ops::PagedRows rows;
   std::vector<ops::KeyValueBlocks> blocks;  ///< of the model's block i; undefined where another rank has it
-  Tensor logit_rows;                        ///< i32 [n], rising: the rows whose logits are asked for
+  /// Of block i where that is a convolution, in the place of these: [blocks, block_tokens, width].
+  std::vector<Tensor> inputs;
+  Tensor logit_rows;  ///< i32 [n], rising: the rows whose logits are asked for
 };
 
 /// batch sequences of which this rank holds seq_len tokens each, row-major: row b * seq_len + t. All that a

@@ -18,6 +18,14 @@ struct StageBoundary {
   DType dtype = DType::f32;
   /// Rows of a micro-batch that this rank holds between layers.
   std::function<int64_t(const TokenBatch&)> rows;
+  /// By virtual stage of the whole pipeline: what it hands on in training has so many times these rows.
+  /// Empty: once, all of them.
+  std::vector<int64_t> streams = {};
+
+  int64_t rows_behind(int stage, const TokenBatch& batch) const {
+    const bool has_more = batch.training && !streams.empty();
+    return rows(batch) * (has_more ? streams[static_cast<size_t>(stage)] : 1);
+  }
 };
 
 /// The virtual stages (model chunks) of a rank; the whole model without pipeline parallelism.

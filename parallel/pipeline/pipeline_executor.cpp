@@ -106,7 +106,9 @@ class Run {
   }
 
   void post(const Action& action) {
-    const int64_t rows = part_.boundary.rows(micro_batch_of(action));
+    const int stage = action.chunk * pipeline_.size() + pipeline_.rank();
+    const int64_t rows = part_.boundary.rows_behind(action.kind == receive_activation ? stage - 1 : stage,
+                                                    micro_batch_of(action));
     const Tensor tensor = Tensor::empty(ctx_, {rows, part_.boundary.width}, part_.boundary.dtype);
     receiving_.push_back(
         {tensor, pipeline_.receive_async(ctx_.stream(), tensor, action.peer, label_of(action))});

@@ -62,7 +62,8 @@ bool ParameterRule::matches(std::string_view name, ParameterRole of_role) const 
 ParameterSettings settings_of(std::string_view name, int num_dims, bool is_of_expert,
                               std::span<const ParameterRule> rules) {
   const ParameterRole role = parameter_role(name, num_dims, is_of_expert);
-  ParameterSettings settings{.decays = num_dims == 2, .lr_factor = num_dims > 2 ? kLrFactorOfScales : 1};
+  ParameterSettings settings{.decays = num_dims == 2,
+                             .lr_factor = num_dims > 2 && name.ends_with("_scale") ? kLrFactorOfScales : 1};
   for (const ParameterRule& rule : rules) {
     if (!rule.matches(name, role)) continue;
     settings.optimizer = rule.optimizer.value_or(settings.optimizer);

@@ -68,9 +68,10 @@ void add_to(Scores& sum, const Scores& scores) {
 /// Of layers that share weights the sum.
 LayerImportance shared_importance(const ModelConfig& config, const UnitImportance& importance,
                                   int64_t layer) {
-  if (config.share == 0) return importance[static_cast<size_t>(layer)];
+  if (!config.shares_weights()) return importance[static_cast<size_t>(layer)];
   LayerImportance sum;
-  for (int64_t i = layer % config.share; i < config.num_layers; i += config.share) {
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    if (config.weights_of(i) != config.weights_of(layer)) continue;
     const LayerImportance& of = importance[static_cast<size_t>(i)];
     add_to(sum.heads, of.heads);
     add_to(sum.shared_neurons, of.shared_neurons);

@@ -5,6 +5,7 @@
 
 #include "models/compress/structured/cut.h"
 #include "models/compress/structured/unit_counts.h"
+#include "models/config/weight_sharing.h"
 #include "models/formats/hf_config.h"
 #include "runtime/base/error.h"
 
@@ -70,17 +71,18 @@ void expect_kept(const ModelConfig& config, const StructuredCut& cut, const Kept
     expect_heads(layer, was, is);
     expect_feed_forward(config, layer, was, is);
   }
-  if (config.share == 0) return;
+  if (!config.shares_weights()) return;
   if (is.layers != was.layers) {
     throw_usage(
         "layers {}: layers share weights (model.share {}), so that none can go alone; heads, "
         "kv-groups and neurons can be cut",
-        cut.layers, config.share);
+        cut.layers, sharing_text(config));
   }
-  for (int64_t i = config.share; i < was.layers; ++i) {
-    if (!are_alike(kept[static_cast<size_t>(i)], kept[static_cast<size_t>(i % config.share)]))
-      throw_usage("layers {} and {} share weights (model.share {}), and keep different units", i,
-                  i % config.share, config.share);
+  for (int64_t i = 0; i < was.layers; ++i) {
+    const int64_t of = config.weights_of(i);
+    if (!are_alike(kept[static_cast<size_t>(i)], kept[static_cast<size_t>(of)]))
+      throw_usage("layers {} and {} share weights (model.share {}), and keep different units", i, of,
+                  sharing_text(config));
   }
 }
 
@@ -223,7 +225,7 @@ std::vector<std::string> units_that_can_go(const ModelConfig& config) {
     --(is.*count);
     try_without(unit, is);
   };
-  if (config.num_layers > 1 && config.share == 0) units.emplace_back("layers");
+  if (config.num_layers > 1 && !config.shares_weights()) units.emplace_back("layers");
   try_fewer("kv-groups", &UnitCounts::kv_heads);
   if (was.heads_per_kv_head > 1) try_fewer("heads", &UnitCounts::heads_per_kv_head);
   try_fewer("neurons", was.experts > 0 ? &UnitCounts::expert_neurons : &UnitCounts::dense_neurons);
@@ -248,6 +250,17 @@ void expect_supported(const ModelConfig& config, const StructuredCut& cut) {
   }
 }
 
+/// Behind the layers that stay of those before an exit; an exit with none before or behind it goes.
+void fit_exits(const KeptUnits& kept, ModelConfig& out) {
+  std::vector<int64_t> exits;
+  for (const int64_t exit : out.exits) {
+    const int64_t before = std::ranges::count_if(kept, [&](const KeptLayer& k) { return k.layer < exit; });
+    if (before > 0 && before < out.num_layers && (exits.empty() || exits.back() < before))
+      exits.push_back(before);
+  }
+  out.exits = std::move(exits);
+}
+
 }  // namespace
 
 ModelConfig cut_config(const ModelConfig& config, const StructuredCut& cut, const KeptUnits& kept) {
@@ -259,6 +272,7 @@ ModelConfig cut_config(const ModelConfig& config, const StructuredCut& cut, cons
   fit_windows(config, kept, out);
   fit_rotary(config, kept, out);
   fit_mixtures(config, kept, out);
+  fit_exits(kept, out);
   if (const auto errors = errors_of(out); !errors.empty())
     throw_usage("what would be left is no model: {}", fmt::join(errors, "; "));
   if (const std::string why = obstacle(out); !why.empty() && obstacle(config).empty()) {

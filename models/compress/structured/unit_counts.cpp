@@ -1,5 +1,7 @@
 #include "models/compress/structured/unit_counts.h"
 
+#include <fmt/format.h>
+
 #include "parallel/plan/nearest.h"
 #include "runtime/base/error.h"
 
@@ -80,6 +82,14 @@ UnitCounts unit_counts(const ModelConfig& config) {
 }
 
 UnitCounts counts_after(const ModelConfig& config, const StructuredCut& cut) {
+  const bool convolves = config.convolution.kernel > 0;
+  if (convolves || config.bottleneck.width > 0) {
+    throw_usage(
+        "cut: the model has {}, of which no unit can be cut; prune single weights, or quantize it",
+        convolves
+            ? fmt::format("blocks with convolutions (model.convolution {})", config.convolution.kernel)
+            : fmt::format("blocks that are narrow inside (model.bottleneck {})", config.bottleneck.width));
+  }
   UnitCounts counts = unit_counts(config);
   counts.layers = left_of("layers", cut.layers, counts.layers);
   cut_heads(config, cut, counts);

@@ -84,7 +84,7 @@ class ImportanceRun {
       passes.forward(ctx_, static_cast<int>(layer) + 1, true);
     }
     for (size_t p = 0; p < before.size(); ++p) {
-      const Part rows = own_rows(passes, p);
+      const Part rows = passes.rows_counted(p, model_.parallel().tensor());
       if (rows.size() == 0) continue;
       sums_[static_cast<size_t>(layer)].layer += sum_of_cosines(
           ctx_, before[p].slice(rows.begin, rows.end), passes.states()[p].slice(rows.begin, rows.end));
@@ -150,14 +150,6 @@ class ImportanceRun {
       if (const auto found = blocks_.find(p.name); found != blocks_.end()) return *found->second;
     }
     TRIREME_CHECK(false, "{} is not here", whole.members.front().name);
-  }
-
-  // Rows that no other rank counts.
-  Part own_rows(const CalibrationPasses& passes, size_t pass) const {
-    const int64_t rows = passes.states()[pass].dim(0);
-    const Communicator& tensor = model_.parallel().tensor();
-    if (rows < passes.num_rows(pass)) return {0, rows};
-    return GroupShare{tensor.rank(), tensor.size()}.part(rows);
   }
 
   Context& ctx_;

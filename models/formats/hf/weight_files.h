@@ -26,6 +26,10 @@ class WeightFiles {
   static WeightFiles of_file(const std::string& file);
 
   const std::map<std::string, StoredTensor, std::less<>>& tensors() const { return tensors_; }
+  /// MappedFile::release_pages() of all.
+  void release_pages() const noexcept {
+    for (const auto& file : files_) file->release_pages();
+  }
   bool has(std::string_view name) const { return tensors_.contains(name); }
 
  private:

@@ -59,6 +59,10 @@ class RawCodedTensors final : public RawTensors {
 
   bool is_sparse(std::string_view name) const override { return all_.sparse.contains(name); }
 
+  void release_pages() const noexcept override {
+    if (all_.release_pages) all_.release_pages();
+  }
+
  private:
   const StoredCodes* codes_of(std::string_view name) const {
     const auto found = all_.codes.find(name);

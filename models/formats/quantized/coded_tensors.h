@@ -2,6 +2,7 @@
 // names that they would have as numbers.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -15,7 +16,8 @@
 namespace trireme {
 
 struct CodedTensors {
-  std::shared_ptr<const void> files;  ///< what holds the bytes of `tensors`
+  std::shared_ptr<const void> files;         ///< what holds the bytes of `tensors`
+  std::function<void()> release_pages = {};  ///< of these; may be missing
   StoredTensors tensors;
   std::map<std::string, std::unique_ptr<StoredCodes>, std::less<>> codes;  ///< "layers.0.ffn.up.weight"
   /// Values, and codes which are in `codes` too (null here), that are stored without their zeros.

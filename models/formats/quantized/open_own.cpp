@@ -37,6 +37,7 @@ std::unique_ptr<WeightSource> open_own_quantized(const std::string& path, const 
   TRIREME_CHECK(quantization.has_value(), "{} is not quantized", path);
   CodedTensors all;
   all.files = file;
+  all.release_pages = [file] { file->release_pages(); };
   all.tensors = file->tensors();
   const StoredTensors& stored = file->tensors();
   for (const auto& [name, spec] : quantization->matrices) {

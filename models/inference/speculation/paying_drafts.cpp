@@ -39,6 +39,8 @@ class PayingDrafts final : public DraftSource {
     times_ = {};
   }
 
+  void drafting_took(double seconds) override { times_.drafting += seconds; }
+
   void forget(int64_t request) override {
     economics_.forget(request);
     source_->forget(request);

@@ -87,6 +87,10 @@ class CheckpointWeights final : public WeightSource {
     return matrix;
   }
 
+  void release_pages() const noexcept override {
+    for (const MappedFile& file : files_) file.release_pages();
+  }
+
  private:
   struct CheckedSlice {
     explicit CheckedSlice(const StoredSlice& of) : stored(of) {}
@@ -115,16 +119,17 @@ class CheckpointWeights final : public WeightSource {
     const Slice& stored = slice.stored.slice;
     const auto format = format_of(stored.dtype);
     TRIREME_CHECK(format.has_value(), "{} is of {}", stored.name, to_string(stored.dtype));
-    const bool is_matrix = part.offset.rank() > 1;
+    const bool is_matrix = part.offset.rank() > 1;  // or of three dims, the last of which is 1
+    const int of_columns = is_matrix ? 1 : 0;
     const auto first_in = [&](const Box& box, int64_t row) {
-      const int64_t column = part.offset[-1] - box.offset[-1];
+      const int64_t column = part.offset[of_columns] - box.offset[of_columns];
       return is_matrix ? (part.offset[0] - box.offset[0] + row) * box.extent[1] + column : column;
     };
     const auto element = static_cast<int64_t>(size_of(stored.dtype));
     for (int64_t row = 0; row < (is_matrix ? part.extent[0] : 1); ++row) {
-      decode_row(
-          *format, bytes + first_in(stored.box, row) * element,
-          values.subspan(static_cast<size_t>(first_in(wanted, row)), static_cast<size_t>(part.extent[-1])));
+      decode_row(*format, bytes + first_in(stored.box, row) * element,
+                 values.subspan(static_cast<size_t>(first_in(wanted, row)),
+                                static_cast<size_t>(part.extent[of_columns])));
     }
   }
 

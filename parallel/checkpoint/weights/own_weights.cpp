@@ -36,6 +36,8 @@ class OwnWeights final : public WeightSource {
     return StoredMatrix{*format, [=](int64_t row) { return first + row * row_bytes; }};
   }
 
+  void release_pages() const noexcept override { file_.release_pages(); }
+
  private:
   SafetensorsReader file_;
 };

@@ -43,6 +43,9 @@ class WeightSource {
   }
   /// Whether the matrix is stored without its zeros: those who hold it may do so too (PackedSpec::sparse).
   virtual bool is_sparse(std::string_view /*name*/) const { return false; }
+  /// Takes pages of the files from this process's memory (MappedFile::release_pages), so that what was read
+  /// does not lie beside what was made of it.
+  virtual void release_pages() const noexcept {}
 };
 
 }  // namespace trireme
