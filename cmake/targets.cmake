@@ -17,8 +17,9 @@ endif()
 add_compile_options(
   "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;--expt-relaxed-constexpr;-DFMT_CONSTEVAL=;-DFMT_USE_CONSTEXPR=1;-Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas>")
 if(TRIREME_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # An unnamed namespace of a source is one of a header's to GCC.
-  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
+  # An unnamed namespace of a source is one of a header's to GCC. Which frees no memory of its own below 1 GiB: a seventh of the
+  # time to compile.
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage> "$<$<COMPILE_LANGUAGE:CXX>:SHELL:--param ggc-min-heapsize=1048576>")
 endif()
 if(TRIREME_UNITY AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   # To clang a local name shadows that of another source's unnamed namespace.
@@ -33,7 +34,17 @@ endif()
 # then could not use the precompiled headers of libraries. A function may be inlined all the same: nobody puts another in its place.
 add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fPIC> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-fPIC>
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-semantic-interposition>)
-target_link_libraries(trireme_flags INTERFACE fmt::fmt OpenMP::OpenMP_CXX Threads::Threads)
+# Debian has no static {fmt}; all of it stands in its headers too.
+target_link_libraries(trireme_flags INTERFACE $<IF:$<BOOL:${TRIREME_STATIC}>,fmt::fmt-header-only,fmt::fmt> OpenMP::OpenMP_CXX
+  Threads::Threads)
+if(TRIREME_STATIC)
+  target_link_options(trireme_flags INTERFACE -static)
+endif()
+if(TRIREME_GENERATE_ONLY)
+  # What nothing reaches is not linked, nor what it would need.
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffunction-sections> $<$<COMPILE_LANGUAGE:CXX>:-fdata-sections>)
+  target_link_options(trireme_flags INTERFACE -Wl,--gc-sections)
+endif()
 if(TRIREME_SANITIZE)
   target_compile_options(trireme_flags INTERFACE -fsanitize=${TRIREME_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize-recover=all)
@@ -46,8 +57,8 @@ if(TRIREME_SANITIZE)
     # Of tests' code, which is not what is tested, names without lines; a thread sanitizer has to see it all the same.
     target_compile_options(trireme_flags INTERFACE $<$<BOOL:$<TARGET_PROPERTY:TRIREME_TEST_CODE>>:-g0>)
     if(TRIREME_SANITIZE MATCHES "undefined")
-      # Half of the time to compile, for what the address sanitizer stops too once it is used.
-      target_compile_options(trireme_flags INTERFACE -fno-sanitize=null,vptr)
+      # More than half of the time to compile, for what the address sanitizer stops too once it is used.
+      target_compile_options(trireme_flags INTERFACE -fno-sanitize=null,vptr,pointer-overflow,object-size,alignment)
     endif()
     if(NOT TRIREME_SANITIZE MATCHES "thread")
       target_compile_options(trireme_flags INTERFACE $<$<BOOL:$<TARGET_PROPERTY:TRIREME_TEST_CODE>>:-fno-sanitize=all>)
@@ -110,7 +121,24 @@ endfunction()
 
 function(trireme_room name folder)
   file(GLOB_RECURSE sources RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${folder}/*.cpp)
-  list(FILTER sources EXCLUDE REGEX "/(cuda|nccl|python)/|/main\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "/(cuda|nccl|python)/|/main\\.cpp$|/not_built[^/]*\\.cpp$")
+  if(NOT TRIREME_MPI)
+    list(FILTER sources EXCLUDE REGEX "^runtime/comm/mpi/")
+  endif()
+  if(NOT TRIREME_ONEDNN)
+    list(FILTER sources EXCLUDE REGEX "/gemm/onednn\\.cpp$")
+  endif()
+  # Kernels of other processors.
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    list(FILTER sources EXCLUDE REGEX "_neon\\.cpp$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "_avx(2|512)\\.cpp$")
+  endif()
+  if(TRIREME_GENERATE_ONLY)
+    trireme_keep_for_generation(sources ${name})
+  else()
+    list(FILTER sources EXCLUDE REGEX "^launch/lean/")
+  endif()
   if(TRIREME_UNITY)
     trireme_put_together(sources ${name})
   endif()
@@ -122,30 +150,52 @@ function(trireme_room name folder)
 endfunction()
 
 trireme_room(runtime runtime nlohmann_json::nlohmann_json)
-target_link_libraries(trireme_runtime PRIVATE MPI::MPI_C DNNL::dnnl OpenSSL::Crypto ${PCRE2_LIBRARY}
-  ${UTF8PROC_LIBRARY} ${XXHASH_LIBRARY} ${CMAKE_DL_LIBS})
+target_link_libraries(trireme_runtime PRIVATE ${PCRE2_LIBRARY} ${UTF8PROC_LIBRARY} ${XXHASH_LIBRARY} ${CMAKE_DL_LIBS})
+if(NOT TRIREME_GENERATE_ONLY)
+  target_link_libraries(trireme_runtime PRIVATE OpenSSL::Crypto)
+endif()
+# MPI and oneDNN: the real thing, or a file that says "not built".
+if(TRIREME_MPI)
+  target_link_libraries(trireme_runtime PRIVATE MPI::MPI_C)
+else()
+  target_sources(trireme_runtime PRIVATE runtime/comm/mpi/not_built.cpp)
+  set(MPI_C_VERSION "not built")
+endif()
+if(TRIREME_ONEDNN)
+  target_link_libraries(trireme_runtime PRIVATE DNNL::dnnl)
+else()
+  target_sources(trireme_runtime PRIVATE runtime/ops/cpu/gemm/not_built_onednn.cpp)
+  set(dnnl_VERSION "not built")
+endif()
 target_include_directories(trireme_runtime PRIVATE ${PCRE2_INCLUDE_DIR} ${ONIGURUMA_INCLUDE_DIR} ${UTF8PROC_INCLUDE_DIR}
   ${XXHASH_INCLUDE_DIR})
 # The C interface alone: mpi.h otherwise pulls in the removed C++ bindings.
 target_compile_definitions(trireme_runtime PRIVATE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 # Op bodies: vectors up to 512 bits wide where the machine has them (chosen at run time), no errno from math functions.
 file(GLOB_RECURSE cpu_ops CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/*.cpp)
+set(widest_vectors "")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(widest_vectors "-mprefer-vector-width=512")
+endif()
 set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_OPTIONS
-  "-fno-math-errno;-fno-trapping-math;-mprefer-vector-width=512;$<$<CONFIG:Release>:-O3>")
+  "-fno-math-errno;-fno-trapping-math;${widest_vectors};$<$<CONFIG:Release>:-O3>")
 # -mprefer-vector-width is no setting of the precompiled headers.
 set_source_files_properties(${cpu_ops} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 # Random numbers must not depend on whether the machine has fused multiply-adds.
 set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/random.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
+# Of a * c - b * s compilers fuse one product or the other, by the processor; and a logit would differ, by a step where activations
+# are rounded to 8 bits.
+set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/attention/rotary.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
 # Nor may the values of quantized weights, which other programs compute too.
 set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/weight_blocks.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
 foreach(source coded_blocks encode_rows encode_q4 encode_q4_k encode_q6_k)
   set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/weight_blocks/${source}.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
 endforeach()
-foreach(source unpack_panels kernels_plain kernels_avx2 kernels_avx512)
+foreach(source unpack_panels kernels_plain kernels_avx2 kernels_avx512 kernels_neon)
   set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/ops/cpu/packed/integers/${source}.cpp APPEND PROPERTY COMPILE_OPTIONS -ffp-contract=off)
 endforeach()
-if(TRIREME_SANITIZE)
-  # The loader runs the choosers of function versions before a sanitizer is ready.
+if(TRIREME_SANITIZE OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  # Other processors have one version. The loader runs the choosers of function versions before a sanitizer is ready.
   set_source_files_properties(${cpu_ops} PROPERTIES COMPILE_DEFINITIONS TRIREME_ONE_VERSION)
 endif()
 
@@ -180,10 +230,15 @@ endif()
 
 trireme_room(parallel parallel trireme_runtime)
 trireme_room(models models trireme_parallel)
-trireme_room(launch launch trireme_models Boost::program_options)
+trireme_room(launch launch trireme_models)
 set_source_files_properties(${PROJECT_SOURCE_DIR}/launch/process/build_info.cpp PROPERTIES COMPILE_DEFINITIONS
   "TRIREME_VERSION=\"${PROJECT_VERSION}\";TRIREME_COMPILER=\"${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}, ${CMAKE_BUILD_TYPE}\";TRIREME_MPI_VERSION=\"${MPI_C_VERSION}\";TRIREME_DNNL_VERSION=\"${dnnl_VERSION}\"")
-add_executable(trireme launch/main.cpp)
+if(TRIREME_GENERATE_ONLY)
+  add_executable(trireme launch/lean/main.cpp)
+else()
+  target_link_libraries(trireme_launch PUBLIC Boost::program_options)
+  add_executable(trireme launch/main.cpp)
+endif()
 target_link_libraries(trireme PRIVATE trireme_launch)
 # All of it as a library: launch/trireme.h, and what it leads to.
 file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/include/trireme/trireme.h CONTENT "#include \"launch/trireme.h\"\n")
@@ -192,4 +247,7 @@ add_library(Trireme::trireme ALIAS trireme_library)
 target_include_directories(trireme_library INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include> $<INSTALL_INTERFACE:include>)
 target_link_libraries(trireme_library INTERFACE trireme_launch)
 # Exported symbols are what stacks have names from.
-set_target_properties(trireme PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR} ENABLE_EXPORTS ON)
+set_target_properties(trireme PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+if(NOT TRIREME_GENERATE_ONLY)
+  set_target_properties(trireme PROPERTIES ENABLE_EXPORTS ON)
+endif()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages of some groups of launch/packages.txt, as far as they are missing.
-# Usage: launch/setup.sh GROUP...         (groups: build python text tests fuzz pages cluster bundle bare-root)
+# Usage: launch/setup.sh GROUP...         (groups: build python text tests fuzz pages cluster bundle bare-root arm64)
 # With TRIREME_NO_INSTALL=1 it does nothing: the packages, or what stands for them, are there already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,7 +21,10 @@ END
   exit 1
 fi
 
-installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null | sed -n 's/^installed //p' || true)
+# A package of another architecture is known by its name with that.
+own=$(dpkg --print-architecture)
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}:${Architecture}\n' "${wanted[@]}" 2>/dev/null |
+  sed -n "s/^installed //p" | sed -E "s/:($own|all)\$//" || true)
 missing=()
 for package in "${wanted[@]}"; do
   grep -qxF -- "$package" <<<"$installed" || missing+=("$package")
@@ -39,5 +42,10 @@ if ((EUID != 0)); then
 fi
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
 echo "setup: installing ${missing[*]}"
+for package in "${missing[@]}"; do
+  other=${package#*:}
+  if [[ $other == "$package" ]] || dpkg --print-foreign-architectures | grep -qx "$other"; then continue; fi
+  "${as_root[@]}" dpkg --add-architecture "$other"
+done
 apt update
 apt install -y --no-install-recommends "${missing[@]}"

@@ -1,6 +1,7 @@
 #include "launch/commands/bench_generation.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 
 #include <fmt/format.h>
@@ -17,11 +18,13 @@
 #include "launch/commands/rank_world.h"
 #include "launch/config/attention_choice.h"
 #include "launch/generate/inference_arguments.h"
+#include "launch/generate/memory_limit.h"
 #include "launch/generate/model_files.h"
 #include "launch/preflight/choose_device.h"
 #include "launch/process/build_info.h"
 #include "launch/report/number_text.h"
 #include "models/families/presets.h"
+#include "models/formats/open_weights.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 #include "runtime/io/files/atomic_file.h"
@@ -95,6 +98,7 @@ std::vector<PlainOption> bench_options(GenerateBench& b) {
                           option.name == "weights" || option.name == "tokenizer";
     if (!is_other) options.push_back(std::move(option));
   }
+  options.push_back(memory_limit_option(b.model));
   return options;
 }
 
@@ -135,8 +139,33 @@ ModelConfig drawn_model(const std::string& name) {
   return config;
 }
 
-std::unique_ptr<InferenceModel> make_bench_model(Context& ctx, Communicator& world, const GenerateBench& b) {
+/// The passes over prompts become as large as the limit allows; UserError (usage) where it allows none.
+void keep_bench_limit(const Context& ctx, GenerateBench& b, MemoryPlan& plan, const ModelSpec& model,
+                      const LoadForecast& forecast) {
+  const CacheOptions cache = cache_for(b.options);
+  MemoryDemand demand;
+  cpu::return_free_memory();
+  demand.process = cpu::process_memory();
+  demand.load = forecast;
+  demand.block_bytes =
+      cache_block_bytes(model, cache.block_tokens, b.model.model.compute_type, b.options.cache);
+  demand.cache_tokens = demand.least_tokens = cache.num_blocks * cache.block_tokens;
+  demand.longest = b.options.seq_len();
+  demand.batch_tokens = b.options.batch_tokens;
+  demand.sequences = demand.least_sequences = b.options.batch;
+  demand.threads = ctx.num_threads();
+  plan = plan_memory(b.model.memory_limit, model, b.model, demand);
+  b.options.batch_tokens = plan.batch_tokens;
+}
+
+std::unique_ptr<InferenceModel> make_bench_model(Context& ctx, Communicator& world, GenerateBench& b,
+                                                 MemoryPlan& plan) {
   InferenceOptions options = b.model.model;
+  if (b.model.memory_limit > 0) {
+    options.before_loading = [&](const ModelSpec& model, const LoadForecast& forecast) {
+      keep_bench_limit(ctx, b, plan, model, forecast);
+    };
+  }
   if (!b.model.path.empty()) {
     const ModelFiles files = find_model_files(b.model.path, "byte");
     return std::make_unique<InferenceModel>(ctx, world, files.path, fitting(files.config, b.model), options);
@@ -155,28 +184,55 @@ double stream_rate(Context& ctx, Communicator& world) {
   return rate;
 }
 
+/// Of the model's weights; of a folder all that lies in it. 0: drawn.
+int64_t bytes_of_model_files(const std::string& path) {
+  namespace fs = std::filesystem;
+  if (path.empty()) return 0;
+  std::error_code error;
+  const std::string weights = find_weights(path).path;
+  if (!fs::is_directory(weights, error)) return static_cast<int64_t>(fs::file_size(weights));
+  int64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(weights)) {
+    if (entry.is_regular_file(error)) bytes += static_cast<int64_t>(entry.file_size());
+  }
+  return bytes;
+}
+
 struct GenerateBenchResult {
   std::string model, device;
-  int64_t weight_bytes = 0;
+  int64_t weight_bytes = 0, cache_bytes = 0, file_bytes = 0, peak_bytes = 0;
+  Percentiles prompt_token, decode_token;  // seconds
+  MemoryPlan plan;                         // without a limit: none
   Spread prompt, decode;
   double stream = 0, step_bytes = 0;
 
+  int64_t other_bytes() const { return std::max<int64_t>(0, peak_bytes - weight_bytes - cache_bytes); }
   /// Steps a second times bytes of a step, of the stream.
   double share(int64_t batch) const {
     return decode.median / static_cast<double>(batch) * step_bytes / stream;
   }
 };
 
-GenerateBenchResult run_generate_bench(Context& ctx, Communicator& world, const GenerateBench& b) {
+GenerateBenchResult run_generate_bench(Context& ctx, Communicator& world, GenerateBench& b) {
   GenerateBenchResult result;
-  result.stream = stream_rate(ctx, world);
-  const auto model = make_bench_model(ctx, world, b);
+  // What measures memory reads more of it than a limit may allow.
+  const bool measures_stream = b.model.memory_limit == 0;
+  if (measures_stream) result.stream = stream_rate(ctx, world);
+  const auto model = make_bench_model(ctx, world, b, result.plan);
   check_formats(b.model, model->loaded());
   CachedModel cached(ctx, model->parallel(), model->model(), cache_for(b.options));
-  const GenerationTimes times = time_generation(ctx, model->parallel(), cached, b.options);
-  result.stream = std::max(result.stream, stream_rate(ctx, world));  // a machine's load comes and goes
+  GenerationTimes times = time_generation(ctx, model->parallel(), cached, b.options);
+  result.peak_bytes = cpu::process_memory().peak;
+  // A machine's load comes and goes.
+  if (measures_stream) result.stream = std::max(result.stream, stream_rate(ctx, world));
   result.prompt = rates_of(times.prompt_seconds, b.options.prompt_tokens * b.options.batch);
   result.decode = rates_of(times.decode_seconds, b.options.decode_tokens * b.options.batch);
+  for (double& seconds : times.prompt_seconds)
+    seconds /= static_cast<double>(b.options.prompt_tokens * b.options.batch);
+  result.prompt_token = percentiles_of(times.prompt_seconds);
+  result.decode_token = percentiles_of(times.step_seconds);
+  result.cache_bytes = cached.options().num_blocks * cached.block_bytes();
+  result.file_bytes = bytes_of_model_files(b.model.path);
   result.weight_bytes = model->loaded().weight_bytes;
   result.step_bytes = bytes_of_step(model->config(), result.weight_bytes, cached.block_bytes(), b.options);
   result.model =
@@ -196,6 +252,20 @@ void print_generate_bench(const GenerateBenchResult& result, const GenerateBench
              build_line(), ranks, result.device, num_threads, result.model, b.options.batch);
   line("prompt", b.options.prompt_tokens, result.prompt);
   line("decode", b.options.decode_tokens, result.decode);
+  const auto times = [](const char* what, const Percentiles& seconds) {
+    fmt::print("{:<8} {:>10.3f} ms/token (median), {:.3f} (95 %)\n", what, 1e3 * seconds.median,
+               1e3 * seconds.p95);
+  };
+  times("prompt", result.prompt_token);
+  times("decode", result.decode_token);
+  fmt::print("resident {} at the most: weights {}, cache {}, program and workspace {}\n",
+             mib(result.peak_bytes), mib(result.weight_bytes), mib(result.cache_bytes),
+             mib(result.other_bytes()));
+  if (result.plan.limit > 0)
+    fmt::print("limit    {}; predicted {} ({})\n", mib(result.plan.limit), mib(result.plan.total()),
+               parts_text(result.plan));
+  if (result.file_bytes > 0) fmt::print("file     {}\n", mib(result.file_bytes));
+  if (result.stream == 0) return;
   fmt::print(
       "memory   {:.2f} GB read per step of decoding (weights, keys and values), {:.2f} GB/s; the stream's "
       "rate "
@@ -209,19 +279,35 @@ nlohmann::ordered_json generate_bench_json(const GenerateBenchResult& result, co
   const auto spread = [](const Spread& rate) {
     return nlohmann::ordered_json{{"median", rate.median}, {"least", rate.least}, {"most", rate.most}};
   };
-  return {{"model", result.model},
-          {"device", result.device},
-          {"ranks", ranks},
-          {"threads", num_threads},
-          {"batch", b.options.batch},
-          {"prompt_tokens", b.options.prompt_tokens},
-          {"decode_tokens", b.options.decode_tokens},
-          {"prompt_tokens_per_second", spread(result.prompt)},
-          {"decode_tokens_per_second", spread(result.decode)},
-          {"weight_bytes", result.weight_bytes},
-          {"step_bytes", result.step_bytes},
-          {"stream_bytes_per_second", result.stream},
-          {"share_of_stream", result.share(b.options.batch)}};
+  const auto milliseconds = [](const Percentiles& seconds) {
+    return nlohmann::ordered_json{{"median", 1e3 * seconds.median}, {"p95", 1e3 * seconds.p95}};
+  };
+  nlohmann::ordered_json json = {{"model", result.model},
+                                 {"device", result.device},
+                                 {"ranks", ranks},
+                                 {"threads", num_threads},
+                                 {"batch", b.options.batch},
+                                 {"prompt_tokens", b.options.prompt_tokens},
+                                 {"decode_tokens", b.options.decode_tokens},
+                                 {"prompt_tokens_per_second", spread(result.prompt)},
+                                 {"decode_tokens_per_second", spread(result.decode)},
+                                 {"prompt_milliseconds_per_token", milliseconds(result.prompt_token)},
+                                 {"decode_milliseconds_per_token", milliseconds(result.decode_token)},
+                                 {"weight_bytes", result.weight_bytes},
+                                 {"cache_bytes", result.cache_bytes},
+                                 {"other_bytes", result.other_bytes()},
+                                 {"peak_memory_bytes", result.peak_bytes},
+                                 {"step_bytes", result.step_bytes}};
+  if (result.file_bytes > 0) json["file_bytes"] = result.file_bytes;
+  if (result.plan.limit > 0) {
+    json["memory_limit_bytes"] = result.plan.limit;
+    json["predicted_memory_bytes"] = result.plan.total();
+  }
+  if (result.stream > 0) {
+    json["stream_bytes_per_second"] = result.stream;
+    json["share_of_stream"] = result.share(b.options.batch);
+  }
+  return json;
 }
 
 }  // namespace
@@ -234,6 +320,7 @@ std::string bench_generate_help() {
 void bench_generate(std::span<const std::string> args, const RankPlace& place) {
   GenerateBench b;
   parse_generate_bench(args, place.world_size, b);
+  begin_within_limit(b.model);
   const Fact facts[] = {{"arguments", fmt::format("bench generate {}", fmt::join(args, " ")), ""}};
   const RankWorld ranks = make_world(b.model.run, place, facts);
   const int local_ranks = place.mpi != nullptr ? place.mpi->local_size() : 1;

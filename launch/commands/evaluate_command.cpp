@@ -53,6 +53,7 @@ std::vector<PlainOption> model_options(EvaluateCommand& command) {
   std::erase_if(options, [](const PlainOption& option) {
     return option.name == "max-seq-len" || option.name == "cache-tokens";
   });
+  std::ranges::move(exit_options(command.arguments.model.exit, false), std::back_inserter(options));
   return options;
 }
 

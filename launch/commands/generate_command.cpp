@@ -11,6 +11,7 @@
 #include "launch/commands/rank_world.h"
 #include "launch/config/attention_choice.h"
 #include "launch/generate/generate.h"
+#include "launch/generate/memory_limit.h"
 #include "launch/process/stop_request.h"
 #include "runtime/comm/mpi/mpi_environment.h"
 
@@ -43,6 +44,12 @@ std::vector<PlainOption> prompt_options(GenerateArguments& a) {
   };
 }
 
+std::vector<PlainOption> model_options(GenerateArguments& a) {
+  std::vector<PlainOption> options = inference_options(a.model);
+  options.push_back(memory_limit_option(a.model));
+  return options;
+}
+
 std::string generate_help() {
   GenerateArguments a;
   return fmt::format(
@@ -59,16 +66,16 @@ std::string generate_help() {
       ".safetensors or a GGUF file (docs/generation.md). Without --temperature the likeliest token is taken. "
       "Ctrl-C\n"
       "ends an answer of --chat, else the program at the next token.\n\nprompts and output\n{}\ntext\n{}\n"
-      "model\n{}\nspeculation\n{}",
-      help_plain(prompt_options(a)), help_plain(text_options(a.text)), help_plain(inference_options(a.model)),
-      help_plain(speculation_options(a.speculation)));
+      "model\n{}\nspeculation\n{}\nearly exit\n{}",
+      help_plain(prompt_options(a)), help_plain(text_options(a.text)), help_plain(model_options(a)),
+      help_plain(speculation_options(a.speculation)), help_plain(exit_options(a.model.exit, true)));
 }
 
 GenerateArguments parse_generate(std::span<const std::string> args, int world_size) {
   GenerateArguments a;
   std::vector<PlainOption> options = prompt_options(a);
-  for (const auto& more :
-       {text_options(a.text), inference_options(a.model), speculation_options(a.speculation)})
+  for (const auto& more : {text_options(a.text), model_options(a), speculation_options(a.speculation),
+                           exit_options(a.model.exit, true)})
     options.insert(options.end(), more.begin(), more.end());
   std::vector<std::string> errors;
   std::vector<std::string> words = parse_plain_arguments("generate", options, args, errors);
@@ -106,6 +113,7 @@ void run_generate(std::span<const std::string> args, const RankPlace& place) {
     GenerateArguments a = parse_generate(args, place.world_size);
     // People may think as long as they like.
     if (a.is_chat) a.model.run.hang_limit = watch::HangLimits::all(0);
+    begin_within_limit(a.model);
     return a;
   }();
   const RunOptions& run = arguments.model.run;

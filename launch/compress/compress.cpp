@@ -120,6 +120,7 @@ void take_step(Compression& c, size_t index) {
   const StepRecord& record = c.state.steps[index];
   c.say(figures_line(record.figures, *c.state.base));
   together(c.world, [&] {
+    if (record.shared) c.config = fold_config(c.config, record.shared->sets);
     if (record.cut) c.config = cut_config(c.config, record.cut->cut, record.cut->kept);
     c.source = open_weights(find_weights(c.work.step_file(index)), c.config);
   });
@@ -131,6 +132,8 @@ StepRecord make_step(Compression& c, size_t index) {
       return prune_step(c, index);
     case StepKind::cut:
       return cut_step(c, index);
+    case StepKind::share:
+      return share_step(c, index);
     case StepKind::train:
       return train_step(c, index);
     case StepKind::qat:

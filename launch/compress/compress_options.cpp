@@ -151,7 +151,7 @@ void take_recipe(GivenOptions& given, std::span<const std::string> args, std::ve
   if (other != kOtherMethods.end() && other->is_of_recipes)
     errors.push_back(fmt::format("--method {} is for steps of a recipe, behind one that {}",
                                  given.draft.method,
-                                 other->kind == StepKind::train ? "cuts or prunes" : "quantizes"));
+                                 other->kind == StepKind::train ? "cuts, shares or prunes" : "quantizes"));
   if (!errors.empty()) return;
   if (is_single) {
     given.draft.step.name = given.draft.method.empty() ? "gptq" : given.draft.method;
@@ -181,7 +181,7 @@ std::string compress_help() {
       "Makes MODEL (a run directory, a checkpoint, a directory of transformers, a GGUF file) small, step by\n"
       "step, and says what each step costs (docs/compression.md). A step that exceeds a gate ends the chain\n"
       "with exit code 8. DIR appears when all is done and read back; until then all is in DIR.partial, from\n"
-      "which the same command goes on.\n\n{}\none step\n{}\nprune or cut, in one "
+      "which the same command goes on.\n\n{}\none step\n{}\nprune, cut or share, in one "
       "step\n{}\ncalibration\n{}\ngates of the result, beside MODEL\n{}\n"
       "measuring\n{}\nmodel\n{}",
       help_plain(main_options(given)), help_plain(method_keys(given.draft)),

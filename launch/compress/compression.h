@@ -89,6 +89,10 @@ StepRecord prune_step(Compression& c, size_t index);
 /// source. What was measured is kept, so that an attempt that was interrupted goes on behind it.
 StepRecord cut_step(Compression& c, size_t index);
 
+/// Folds layers into sets that share weights, chosen by how like their outputs are: as cut_step(). What has
+/// been measured is kept set by set.
+StepRecord share_step(Compression& c, size_t index);
+
 /// Trains what the steps before made (launch/run) in OUT.partial/train-N, with the base as a teacher or
 /// alone; zeros stay. A signal ends it as a training run, to be gone on with. UserError (usage) of the
 /// options of train.

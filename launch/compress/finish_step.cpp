@@ -76,6 +76,18 @@ void finish_cut(const StepDraft& draft, const std::string& where, std::vector<st
         fmt::format("{}method is cut, and nothing is: neurons, heads, kv-groups, experts or layers", where));
 }
 
+void finish_share(const StepDraft& draft, const std::string& where, ShareStep& share,
+                  std::vector<std::string>& errors) {
+  share.layers = draft.step.cut.layers;
+  share.grouping = draft.grouping.value_or(FoldGrouping::adjacent);
+  share.values = draft.values.value_or(FoldValues::measured);
+  if (bool(share.layers) == share.size.has_value())
+    errors.push_back(
+        fmt::format("{}method share needs one of layers (how many have weights of their own) and size "
+                    "(the part of the parameters that is left)",
+                    where));
+}
+
 void finish_training(const StepDraft& draft, const std::string& where, RecipeStep& step,
                      std::vector<std::string>& errors) {
   if (!draft.training_steps) errors.push_back(fmt::format("{}steps is missing: how long it trains", where));
@@ -125,6 +137,7 @@ const std::vector<KindKeys>& keys_of_kinds() {
        "magnitude, wanda, sparsegpt",
        {"sparsity", "pattern", "scope", "global", "skip", "damping", "sequential"}},
       {StepKind::cut, "cut", {"neurons", "heads", "kv-groups", "experts", "layers"}},
+      {StepKind::share, "share", {"layers", "size", "grouping", "values"}},
       {StepKind::train, "distill, train", {"steps"}},
       {StepKind::qat, "qat", {"steps"}},
       {StepKind::export_model, "export", {"format", "type"}}};
@@ -159,6 +172,7 @@ RecipeStep finish(const StepDraft& draft, const std::string& where, std::vector<
   if (step.kind == StepKind::quantize) finish_quantize(draft, where, step.quantize, errors);
   if (step.kind == StepKind::prune) finish_prune(draft, where, step.prune, errors);
   if (step.kind == StepKind::cut) finish_cut(draft, where, errors);
+  if (step.kind == StepKind::share) finish_share(draft, where, step.share, errors);
   if (step.kind == StepKind::train || step.kind == StepKind::qat) finish_training(draft, where, step, errors);
   if (step.kind == StepKind::export_model) finish_export(draft, where, step.exported, errors);
   return step;

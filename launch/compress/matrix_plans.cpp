@@ -6,8 +6,10 @@
 
 #include <fmt/format.h>
 
+#include "models/formats/gguf_config.h"
 #include "models/formats/mapped_weights.h"
 #include "parallel/checkpoint/weights/router_biases.h"
+#include "runtime/base/error.h"
 
 namespace trireme::launch {
 
@@ -138,6 +140,20 @@ std::vector<std::string> errors_of(const QuantizeStep& step, const ModelConfig& 
   return errors;
 }
 
+namespace {
+
+/// Of a model whose layers share weights, before anything is made of it.
+std::string gguf_refusal(const ModelConfig& config) {
+  try {
+    (void)write_gguf_config(config);
+  } catch (const UserError& error) {
+    return fmt::format("export gguf: {}", error.what());
+  }
+  return "";
+}
+
+}  // namespace
+
 std::vector<std::string> export_errors(const Recipe& recipe, const ModelConfig& config,
                                        const WeightSource& source) {
   std::vector<QuantizedTensor> tensors;
@@ -152,7 +168,12 @@ std::vector<std::string> export_errors(const Recipe& recipe, const ModelConfig& 
   }
   std::vector<std::string> errors;
   for (const RecipeStep& step : recipe.steps) {
-    if (step.kind != StepKind::export_model || step.exported.format == "gguf") continue;
+    if (step.kind != StepKind::export_model) continue;
+    if (step.exported.format == "gguf") {
+      if (const std::string why = config.shares_weights() ? gguf_refusal(config) : ""; !why.empty())
+        errors.push_back(why);
+      continue;
+    }
     const QuantizedFormat format = step.exported.format == "gptq"  ? QuantizedFormat::gptq
                                    : step.exported.format == "awq" ? QuantizedFormat::awq
                                                                    : QuantizedFormat::compressed_tensors;

@@ -10,7 +10,7 @@ namespace trireme::launch {
 
 namespace {
 
-constexpr std::array<std::pair<std::string_view, const char*>, 4> kRecipes = {{
+constexpr std::array<std::pair<std::string_view, const char*>, 5> kRecipes = {{
     {"int8",
      "[step int8]\n"
      "method = nearest\n"
@@ -37,6 +37,18 @@ constexpr std::array<std::pair<std::string_view, const char*>, 4> kRecipes = {{
      "[step cut]\n"
      "method = cut\n"
      "neurons = 30%\n"
+     "[step distil]\n"
+     "method = distill\n"
+     "steps = 300\n"
+     "[step int4]\n"
+     "method = gptq\n"
+     "weights = int4\n"
+     "group = 64\n"
+     "embedding = int4:64\n"},
+    {"shared",
+     "[step share]\n"
+     "method = share\n"
+     "layers = 50%\n"
      "[step distil]\n"
      "method = distill\n"
      "steps = 300\n"

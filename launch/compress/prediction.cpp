@@ -7,7 +7,9 @@
 
 #include "launch/compress/cut_amounts.h"
 #include "launch/compress/matrix_plans.h"
+#include "launch/compress/share_outcome.h"
 #include "launch/report/number_text.h"
+#include "models/config/weight_sharing.h"
 #include "models/cost/model_size.h"
 
 namespace trireme::launch {
@@ -112,6 +114,19 @@ struct StepCosts {
                               2 * load.calibration_tokens * config.hidden_size * 4);
   }
 
+  /// A pass for each set of weights there is, and one for each whose loss is measured.
+  void add(const ModelConfig& config, const ShareStep& step) const {
+    constexpr int64_t kTrialTokens = 8192;
+    const auto there = static_cast<double>(num_distinct_layers(config)),
+               left = static_cast<double>(sets_left(step, config));
+    double passes = (there + 2) * static_cast<double>(load.calibration_tokens);
+    if (step.values == FoldValues::measured)
+      passes += (there + left) * static_cast<double>(std::min(kTrialTokens, load.calibration_tokens));
+    prediction.seconds += passes * forward_seconds(config);
+    prediction.bytes =
+        std::max(prediction.bytes, bytes_of_models + 3 * load.calibration_tokens * config.hidden_size * 4);
+  }
+
   void add(const ModelConfig& config, const TrainingLoad& training, int64_t weight_bytes) const {
     const auto tokens = static_cast<double>(training.tokens);
     prediction.seconds +=
@@ -159,6 +174,10 @@ Prediction predict(const ModelConfig& base, const Recipe& recipe, const WorkLoad
     if (step.kind == StepKind::cut) {
       prediction.seconds += static_cast<double>(load.calibration_tokens) * costs.forward_seconds(config);
       config = planned_config(config, numbers_of(step.cut, config));
+    }
+    if (step.kind == StepKind::share) {
+      costs.add(config, step.share);
+      config = planned_config(config, step.share);
     }
     prediction.seconds += measuring_base +
                           static_cast<double>(load.evaluation_tokens) * costs.forward_seconds(config) +

@@ -9,6 +9,7 @@
 #include "launch/compress/compression.h"
 #include "launch/compress/cut_amounts.h"
 #include "launch/compress/matrix_plans.h"
+#include "launch/compress/share_outcome.h"
 #include "launch/evaluate/trained_samples.h"
 #include "models/cost/model_size.h"
 #include "models/formats/open_weights.h"
@@ -43,6 +44,9 @@ void check_recipe(const Compression& c) {
   for (const RecipeStep& step : recipe.steps) {
     if (step.kind == StepKind::cut) {
       config = fitting(planned_config(config, numbers_of(step.cut, config)), c.arguments.model);
+      source = values_of(source);
+    } else if (step.kind == StepKind::share) {
+      config = fitting(planned_config(config, step.share), c.arguments.model);
       source = values_of(source);
     } else if (step.kind == StepKind::prune) {
       if (const auto errors = errors_of(step.prune, config); !errors.empty()) refuse_step(step, errors);

@@ -1,4 +1,4 @@
-// Keys of steps that prune and cut, and which keys of a step were given.
+// Keys of steps that prune, cut and share, and which keys of a step were given.
 #include "launch/cli/plain_choices.h"
 #include "launch/compress/recipe_keys.h"
 #include "launch/compress/recipe_setters.h"
@@ -26,6 +26,15 @@ SetKey amount_into(CutAmount& field) {
     const auto amount = parse_amount(text);
     if (!amount) return "the part that goes, such as 30%, or the number that stays, such as 4";
     field = *amount;
+    return "";
+  };
+}
+
+SetKey size_into(std::optional<double>& field) {
+  return [&field](const std::string& text) -> std::string {
+    const auto part = parse_part(text);
+    if (!part || !(*part > 0) || !(*part < 1)) return "a part above 0 and below 1, such as 1/2 or 60%";
+    field = *part;
     return "";
   };
 }
@@ -68,6 +77,9 @@ std::vector<std::string> StepDraft::given_keys() const {
                                                 {"kv-groups", bool(cut.kv_groups)},
                                                 {"experts", bool(cut.experts)},
                                                 {"layers", bool(cut.layers)},
+                                                {"size", step.share.size.has_value()},
+                                                {"grouping", grouping.has_value()},
+                                                {"values", values.has_value()},
                                                 {"steps", training_steps.has_value()},
                                                 {"format", !format.empty()},
                                                 {"type", !type.empty()}};
@@ -97,7 +109,21 @@ std::vector<PlainOption> prune_keys(StepDraft& draft) {
       {"kv-groups", "P%|N", "cut: of key-value heads with their query heads", "none",
        amount_into(cut.kv_groups)},
       {"experts", "P%|N", "cut: of experts", "none", amount_into(cut.experts)},
-      {"layers", "P%|N", "cut: of layers", "none", amount_into(cut.layers)},
+      {"layers", "P%|N", "cut: of layers; share: of layers with weights of their own", "none",
+       amount_into(cut.layers)},
+      {"size", "1/N", "share: in place of layers, most parameters, as a part of those there are", "none",
+       size_into(draft.step.share.size)},
+      {"grouping", "adjacent|likeness", "share: neighbours alone, or any layers", "adjacent",
+       one_of<std::optional<FoldGrouping>>(
+           draft.grouping, {{"adjacent", FoldGrouping::adjacent}, {"likeness", FoldGrouping::likeness}})},
+      {"values", "measured|best|mean",
+       "share: whose weights layers get: whichever of theirs or their mean measures best, those of the layer "
+       "most "
+       "like the others, or the mean",
+       "measured",
+       one_of<std::optional<FoldValues>>(
+           draft.values,
+           {{"measured", FoldValues::measured}, {"best", FoldValues::best}, {"mean", FoldValues::mean}})},
   };
 }
 

@@ -9,11 +9,12 @@
 
 #include "models/compress/prune_matrix.h"
 #include "models/compress/quantize_model.h"
+#include "models/compress/structured/fold.h"
 #include "models/formats/quantized/quantized_files.h"
 
 namespace trireme::launch {
 
-enum class StepKind : uint8_t { prune, cut, train, quantize, qat, export_model };
+enum class StepKind : uint8_t { prune, cut, share, train, quantize, qat, export_model };
 
 /// Limits on what a step may lose against the base; the chain ends with exit code 8 where one is exceeded.
 struct Gate {
@@ -61,6 +62,18 @@ struct CutStep {
   CutAmount layers = {}, kv_groups = {}, heads = {}, neurons = {}, experts = {};
 };
 
+/// Whose weights a set of layers takes: of whichever layer, or their mean, the loss on the calibration
+/// samples is least; of the layer that is most like the others; or the mean.
+enum class FoldValues : uint8_t { measured, best, mean };
+
+/// Layers that come to share weights; one of `layers` and `size`.
+struct ShareStep {
+  CutAmount layers = {};            ///< with weights of their own
+  std::optional<double> size = {};  ///< parameters at most, as a part of those there were
+  FoldGrouping grouping = FoldGrouping::adjacent;
+  FoldValues values = FoldValues::measured;
+};
+
 /// Training back what a step before it took, with the model as it came as the teacher, or without one. Zeros
 /// of steps before stay zero.
 struct TrainStep {
@@ -84,6 +97,7 @@ struct RecipeStep {
   StepKind kind = StepKind::quantize;
   PruneStep prune;
   CutStep cut;
+  ShareStep share;
   TrainStep train;
   QuantizeStep quantize;
   QatStep qat;
@@ -104,7 +118,7 @@ struct Recipe {
   std::vector<RecipeStep> steps;
 };
 
-/// int8, int4, edge, small.
+/// int8, int4, edge, small, shared.
 std::vector<std::string> recipe_names();
 /// The text of one of these, as a file would have it; UserError (usage) with these names.
 std::string named_recipe_text(std::string_view name);
@@ -114,9 +128,9 @@ Recipe named_recipe(std::string_view name);
 Recipe parse_recipe(std::string_view text, const std::string& file);
 Recipe read_recipe(const std::string& file);
 
-/// What is wrong with the order of steps, each sentence with the step's name: units are cut before weights
-/// become zero, and both before anything is quantized; what trains back stands between, training through
-/// formats behind; exports come last. Empty: nothing.
+/// What is wrong with the order of steps, each sentence with the step's name: units are cut and folded before
+/// weights become zero, and both before anything is quantized; what trains back stands between, training
+/// through formats behind; exports come last. Empty: nothing.
 std::vector<std::string> order_errors(const Recipe& recipe);
 /// Whether a step before `index` makes weights zero.
 bool is_sparse_before(const Recipe& recipe, size_t index);

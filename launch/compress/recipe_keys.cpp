@@ -127,11 +127,11 @@ std::vector<PlainOption> weight_keys(StepDraft& draft) {
 }  // namespace
 
 std::vector<PlainOption> method_keys(StepDraft& draft) {
-  std::vector<PlainOption> keys = {
-      {"method", "NAME",
-       "nearest, gptq, awq, smoothquant, awq+gptq or smoothquant+gptq; magnitude, wanda or sparsegpt; cut "
-       "(docs/compression-methods.md)",
-       "gptq", method_into(draft.method)}};
+  std::vector<PlainOption> keys = {{"method", "NAME",
+                                    "nearest, gptq, awq, smoothquant, awq+gptq or smoothquant+gptq; "
+                                    "magnitude, wanda or sparsegpt; cut or share "
+                                    "(docs/compression-methods.md)",
+                                    "gptq", method_into(draft.method)}};
   for (const auto& more : {weight_keys(draft), mixed_keys(draft)})
     keys.insert(keys.end(), more.begin(), more.end());
   keys.insert(

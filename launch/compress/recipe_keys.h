@@ -23,6 +23,8 @@ struct StepDraft {
   std::optional<double> sparsity;
   std::optional<PruneScope> scope;
   std::optional<bool> is_global;
+  std::optional<FoldGrouping> grouping;
+  std::optional<FoldValues> values;
   std::string format, type;  ///< of an export
 
   /// The keys that were given, the method apart.
@@ -30,7 +32,7 @@ struct StepDraft {
 };
 
 /// Rows for help and parser; `draft`, `gate` and `calibration` outlive them. Of steps that quantize, and of
-/// those that prune or cut.
+/// those that prune, cut or share.
 std::vector<PlainOption> method_keys(StepDraft& draft);
 std::vector<PlainOption> prune_keys(StepDraft& draft);
 std::vector<PlainOption> gate_keys(Gate& gate);

@@ -58,6 +58,20 @@ std::string describe_cut(const CutStep& cut) {
   return "cut: " + text;
 }
 
+std::string describe_share(const ShareStep& share) {
+  std::string text = "share: ";
+  if (share.size)
+    text += fmt::format("{:.4g} of the parameters stay", *share.size);
+  else if (share.layers.stay > 0)
+    text += fmt::format("{} layers keep weights of their own", share.layers.stay);
+  else
+    text += fmt::format("{} of the layers lose weights of their own", amount_text(share.layers));
+  constexpr const char* kValues[] = {"measured", "of the most like", "mean"};
+  return text + fmt::format("; {}, weights {}",
+                            share.grouping == FoldGrouping::adjacent ? "neighbours" : "by likeness",
+                            kValues[static_cast<size_t>(share.values)]);
+}
+
 std::string describe_training(const TrainStep& train) {
   return fmt::format("{}, {} steps", train.distills ? "distilled" : "trained", train.steps);
 }
@@ -66,6 +80,8 @@ const char* doing(StepKind kind) {
   switch (kind) {
     case StepKind::cut:
       return "cuts units";
+    case StepKind::share:
+      return "shares weights";
     case StepKind::prune:
       return "makes weights zero";
     case StepKind::train:
@@ -93,9 +109,10 @@ std::string misplaced(const Recipe& recipe, size_t index) {
   const RecipeStep& step = recipe.steps[index];
   const RecipeStep* earlier = nullptr;
   std::string why;
-  if (step.kind == StepKind::cut) {
+  if (step.kind == StepKind::cut || step.kind == StepKind::share) {
     earlier = step_before(recipe, index, {StepKind::prune, StepKind::quantize, StepKind::qat});
-    why = "cut first, then prune, then quantize";
+    why = step.kind == StepKind::cut ? "cut first, then prune, then quantize"
+                                     : "share first, then prune, then quantize";
   } else if (step.kind == StepKind::prune) {
     earlier = step_before(recipe, index, {StepKind::quantize, StepKind::qat});
     why = "prune first, then quantize";
@@ -114,12 +131,14 @@ std::string without_ground(const Recipe& recipe, size_t index) {
   const bool is_quantized = step_before(recipe, index, {StepKind::quantize}) != nullptr;
   if (step.kind == StepKind::qat && !is_quantized)
     return fmt::format("[step {}] comes before any step that quantizes", step.name);
-  if (step.kind == StepKind::train && step_before(recipe, index, {StepKind::cut, StepKind::prune}) == nullptr)
-    return fmt::format("[step {}] comes before any step that cuts or prunes: there is nothing to train back",
-                       step.name);
+  if (step.kind == StepKind::train &&
+      step_before(recipe, index, {StepKind::cut, StepKind::share, StepKind::prune}) == nullptr)
+    return fmt::format(
+        "[step {}] comes before any step that cuts, shares or prunes: there is nothing to train back",
+        step.name);
   if (step.kind != StepKind::export_model) return "";
-  const RecipeStep* made =
-      step_before(recipe, index, {StepKind::cut, StepKind::prune, StepKind::train, StepKind::quantize});
+  const RecipeStep* made = step_before(
+      recipe, index, {StepKind::cut, StepKind::share, StepKind::prune, StepKind::train, StepKind::quantize});
   if (made == nullptr) return fmt::format("[step {}] comes before any other step", step.name);
   if (!is_quantized && step.exported.format != "gguf")
     return fmt::format(
@@ -154,6 +173,8 @@ std::string describe(const RecipeStep& step) {
       return describe_prune(step.prune);
     case StepKind::cut:
       return describe_cut(step.cut);
+    case StepKind::share:
+      return describe_share(step.share);
     case StepKind::train:
       return describe_training(step.train);
     case StepKind::quantize:

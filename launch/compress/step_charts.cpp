@@ -83,9 +83,55 @@ Table units_table(const StepRecord& step) {
   return table;
 }
 
+Table sets_table(const ShareOutcome& shared) {
+  Table table;
+  table.is_long = true;
+  table.columns = {{"layer", true},
+                   {"weights of", false},
+                   {"change of the stream", true},
+                   {"cosine of outputs", true},
+                   {"losses of what was tried", false}};
+  for (size_t s = 0; s < shared.sets.size(); ++s) {
+    const FoldedSet& set = shared.sets[s];
+    std::string trials;
+    for (const FoldTrial& trial : s < shared.trials.size() ? shared.trials[s] : std::vector<FoldTrial>())
+      trials +=
+          fmt::format("{}{}: {:.4f}", trials.empty() ? "" : ", ", values_text(trial.values), trial.loss);
+    for (const int64_t layer : set.layers) {
+      const auto of = [&](const std::vector<std::vector<double>>& rows) {
+        const auto row = static_cast<size_t>(layer), column = static_cast<size_t>(set.values);
+        const bool is_known = set.values >= 0 && row < rows.size() && column < rows[row].size();
+        return is_known ? fmt::format("{:.4g}", rows[row][column]) : std::string();
+      };
+      table.rows.push_back({fmt::to_string(layer), values_text(set.values), of(shared.likeness.change),
+                            of(shared.likeness.cosine), layer == set.layers.front() ? trials : ""});
+    }
+  }
+  return table;
+}
+
+void sets_on_page(Page& page, const WorkState& state) {
+  bool has_heading = false;
+  for (const StepRecord& step : state.steps) {
+    if (!step.shared) continue;
+    if (!has_heading) page.heading("Layers that share weights");
+    has_heading = true;
+    page.subheading(fmt::format("{} (step {})", step.figures.what, step.figures.name));
+    page.table(sets_table(*step.shared));
+  }
+  if (has_heading)
+    page.note(
+        "Of the stream behind a layer, the part by which it changes with those weights in the layer's place, "
+        "as "
+        "squares over the calibration samples; the cosine of what they add and what the layer's own added. "
+        "All "
+        "pairs are in compression.json.");
+}
+
 }  // namespace
 
 void units_on_page(Page& page, const WorkState& state) {
+  sets_on_page(page, state);
   bool has_heading = false;
   for (const StepRecord& step : state.steps) {
     if (!step.cut) continue;

@@ -35,7 +35,8 @@ struct OtherMethod {
   StepKind kind;
   bool is_of_recipes;
 };
-inline constexpr std::array<OtherMethod, 5> kOtherMethods = {{{"cut", StepKind::cut, false},
+inline constexpr std::array<OtherMethod, 6> kOtherMethods = {{{"cut", StepKind::cut, false},
+                                                              {"share", StepKind::share, false},
                                                               {"distill", StepKind::train, true},
                                                               {"train", StepKind::train, true},
                                                               {"qat", StepKind::qat, true},

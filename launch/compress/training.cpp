@@ -8,6 +8,7 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/compress/cut_amounts.h"
 #include "launch/compress/own_directory.h"
+#include "launch/compress/share_outcome.h"
 #include "launch/config/memory_inputs.h"
 #include "launch/report/files/run_log.h"
 #include "launch/run/trainer.h"
@@ -57,6 +58,8 @@ std::vector<std::string> options_of_kind(const Compression& c, size_t index) {
   if (step.kind == StepKind::qat) options = format_options(recipe, index);
   if (step.kind == StepKind::train && step.train.distills)
     options.push_back("--distill.teacher=" + c.files.path);
+  if (step.kind == StepKind::train && step.train.distills && !c.config.exits.empty())
+    options.emplace_back("--exit.scale=0");  // a teacher says nothing of exits
   if (is_sparse_before(recipe, index)) options.emplace_back("--prune.keep-zeros=on");
   return options;
 }
@@ -136,6 +139,7 @@ std::map<size_t, TrainingLoad> plan_trainings(Compression& c) {
   ModelConfig config = c.files.config;
   for (size_t i = 0; i < steps.size(); ++i) {
     if (steps[i].kind == StepKind::cut) config = planned_config(config, numbers_of(steps[i].cut, config));
+    if (steps[i].kind == StepKind::share) config = planned_config(config, steps[i].share);
     if (!trains(steps[i])) continue;
     together(c.world, [&] {
       if (c.is_first()) write_training_files(c, i, config);

@@ -52,6 +52,7 @@ nlohmann::ordered_json json_of(const std::vector<TrainedStep>& training) {
 void read_more(const nlohmann::json& json, const std::string& where, StepRecord& record) {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   if (json.contains("cut")) record.cut = cut_outcome_of(json["cut"], where);
+  if (json.contains("shared")) record.shared = share_outcome_of(json["shared"], where);
   if (json.contains("zeros") && json["zeros"].is_object()) {
     for (const auto& [name, share] : json["zeros"].items())
       record.zeros[name] = share.is_number() ? share.get<double>() : 0;
@@ -83,6 +84,7 @@ nlohmann::ordered_json json_of(const WorkState& state) {
                                    {"matrices", nlohmann::ordered_json::array()}};
     for (const MatrixOutcome& outcome : step.outcomes) json["matrices"].push_back(json_of(outcome));
     if (step.cut) json["cut"] = json_of(*step.cut);
+    if (step.shared) json["shared"] = json_of(*step.shared);
     if (!step.zeros.empty()) json["zeros"] = step.zeros;
     if (!step.training.empty()) json["training"] = json_of(step.training);
     steps.push_back(std::move(json));

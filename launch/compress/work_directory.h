@@ -11,6 +11,7 @@
 
 #include "launch/compress/cut_outcome.h"
 #include "launch/compress/gates.h"
+#include "launch/compress/share_outcome.h"
 #include "models/compress/quantize_model.h"
 #include "runtime/io/files/directory_lock.h"
 
@@ -30,6 +31,7 @@ struct StepRecord {
   StepFigures figures;
   std::vector<MatrixOutcome> outcomes = {};  ///< of steps that quantize or prune
   std::optional<CutOutcome> cut = {};
+  std::optional<ShareOutcome> shared = {};
   std::map<std::string, double> zeros = {};  ///< share of each matrix, where a step made some
   std::vector<TrainedStep> training = {};
 };

@@ -1,5 +1,7 @@
 #include "launch/config/attention_choice.h"
 
+#include <algorithm>
+
 #include "runtime/base/error.h"
 #include "runtime/ops/attention/attention_by_cudnn.h"
 
@@ -29,6 +31,9 @@ std::string why_no_cudnn(const RunConfig& config) {
   shape.q_len = shape.kv_len = config.train.seq_len;
   shape.head_dim = config.model.head_dim();
   if (!has_global_blocks(config.model)) shape.window = config.model.window;
+  const std::vector<AttentionPattern>& patterns = config.model.patterns;
+  const bool all_sparse = std::ranges::none_of(patterns, &AttentionPattern::is_full);
+  if (!patterns.empty() && all_sparse) shape.window = 1;  // no block attends to all tokens
   shape.soft_cap = static_cast<float>(config.model.attention_soft_cap);
   return ops::why_not_by_cudnn(shape, config.train.precision);
 }
@@ -37,6 +42,8 @@ std::string why_not_all_by_cudnn(const RunConfig& config) {
   const std::string why = why_no_cudnn(config);
   if (!why.empty()) return why;
   if (config.model.window > 0) return "cuDNN attention is not used with sliding windows (model.window)";
+  if (!std::ranges::all_of(config.model.patterns, &AttentionPattern::is_full))
+    return "cuDNN attention is not used with sparse attention patterns (model.patterns)";
   if (config.parallel.context <= 1) return why;
   return "ring attention (parallel.context) has blocks with more keys than queries";
 }

@@ -165,6 +165,10 @@ void check_graph(const RunConfig& config, int world_size, Errors& errors) {
     if (applies) errors.push_back(fmt::format("run.cuda-graph on: {}", why));
   };
   refuse(config.run.device == DeviceKind::cpu, "run.device cpu has no CUDA graphs: leave it out");
+  refuse(config.exit.dropout > 0 || (kept_streams(config.model, config.exit) > 0 &&
+                                     config.exit.curriculum == ExitCurriculum::rotating),
+         "which samples pass layers by or have which exit changes from step to step: use exit.dropout 0 and "
+         "exit.curriculum all, or leave it out");
   refuse(config.model.moe.num_experts > 0,
          "an MoE model needs the host in every layer, which has to know how many tokens each expert "
          "gets: leave it out");
@@ -270,6 +274,10 @@ std::vector<std::string> complete(RunConfig& config, const std::set<std::string>
   check_graph(config, world_size, errors);
   check_profile(config, errors);
   complete_distillation(config, given, num_ranks, errors);
+  if (config.distill && kept_streams(config.model, config.exit) > 0)
+    errors.push_back(
+        "distill.teacher beside exits (model.exits): a teacher says nothing of exits; use exit.scale 0, or "
+        "train for exits afterwards");
   return errors;
 }
 

@@ -18,6 +18,7 @@ MemoryInputs memory_inputs(const RunConfig& config, int threads) {
   inputs.recomputation = config.train.recomputation;
   inputs.float8 = config.train.float8;
   inputs.loss = config.loss;
+  inputs.exits = config.exit;
   inputs.prune = config.prune;
   inputs.teacher = config.distill.memory;
   inputs.separate_documents = config.data.documents == DocumentsKind::separate;

@@ -10,6 +10,7 @@
 #include "launch/config/run_kinds.h"
 #include "launch/config/step_range.h"
 #include "models/config/distill_config.h"
+#include "models/config/exit_config.h"
 #include "models/config/loss_config.h"
 #include "models/config/model_config.h"
 #include "models/cost/teacher_memory.h"
@@ -186,6 +187,7 @@ struct RunConfig {
   PruneConfig prune;
   DistillChoice distill;
   LossConfig loss;
+  ExitConfig exit;
   OptimizerConfig optimizer;
   ParallelPlan parallel;
   CheckpointConfig checkpoint;

@@ -17,6 +17,7 @@ SessionOptions session_options(const RunConfig& c) {
   options.weights = c.start.file;
   options.upcycle = c.start.upcycle;
   options.loss = c.loss;
+  options.exits = c.exit;
   options.step.adamw = {c.optimizer.beta1, c.optimizer.beta2, c.optimizer.eps, c.optimizer.weight_decay,
                         c.train.seed};
   options.step.muon = {.lr_ratio = c.optimizer.lr > 0 ? muon_lr(c.optimizer) / c.optimizer.lr : 1,

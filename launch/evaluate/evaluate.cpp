@@ -66,12 +66,17 @@ int64_t seq_len_of(const EvaluateArguments& arguments, const Described& model) {
   return std::min(longest, EvaluateArguments::kDefaultSeqLen);
 }
 
+CacheOptions with_exits(CacheOptions cache, const ModelConfig& config, const ExitArguments& exit) {
+  cache.exit = exit_rule_of(config, exit);
+  return cache;
+}
+
 /// A model in memory, with its cache.
 struct Loaded {
   Loaded(Context& ctx, Communicator& world, const ModelFiles& files, const InferenceArguments& arguments,
          const CacheOptions& cache)
       : model(ctx, world, files.path, fitting(files.config, arguments), arguments.model),
-        cached(ctx, model.parallel(), model.model(), cache) {
+        cached(ctx, model.parallel(), model.model(), with_exits(cache, model.config(), arguments.exit)) {
     check_formats(arguments, model.loaded());
   }
 
@@ -90,6 +95,7 @@ InferenceArguments of_reference(const EvaluateArguments& arguments) {
   InferenceArguments reference = arguments.model;
   reference.path = arguments.against;
   reference.weights.reset();
+  reference.exit = {};
   reference.activations.reset();  // which says that nobody asked
   reference.model.weights.reset();
   reference.model.activations = ops::Activations::exact;
@@ -119,6 +125,8 @@ std::vector<std::string> errors_of(const EvaluateArguments& arguments) {
     errors.emplace_back("--against compares two models on a text: give --text FILE");
   if (arguments.begins && arguments.text.empty())
     errors.emplace_back("--begin has no effect without --text: leave it out");
+  for (std::string& error : errors_of(arguments.model.exit, false, arguments.model.model.plan.pipeline))
+    errors.push_back(std::move(error));
   return errors;
 }
 
@@ -164,6 +172,12 @@ EvaluationReport evaluate(Context& ctx, Communicator& world, const EvaluateArgum
   if (!questions.empty())
     report.choices =
         score_choices(ctx, model.cached, tokenizer, questions, vocab_size, arguments.seq_len, limits);
+  if (asked.model.exit.is_on()) {
+    report.exits = {exit_rule_of(model.model.config(), asked.model.exit), model.cached.exit_counts(),
+                    model.model.config().num_layers};
+    for (const std::string& line : exit_warnings(model.model.config(), asked.model.exit, false))
+      report.note += (report.note.empty() ? "" : "\n      ") + line;
+  }
   return report;
 }
 

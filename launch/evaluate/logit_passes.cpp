@@ -118,6 +118,8 @@ std::vector<LogitPass> plan_passes(std::span<const KnownSequence> sequences, con
 
 Tensor logits_of(Context& ctx, CachedModel& model, const LogitPass& pass,
                  std::span<const KnownSequence> sequences) {
+  // All tokens count as those of a text: a rule for exits has its effect on each.
+  const bool leaves = model.options().exit.confidence > 0;
   std::vector<SequenceChunk> chunks;
   for (const PassChunk& chunk : pass.chunks) {
     const std::span<const int32_t> tokens = sequences[static_cast<size_t>(chunk.sequence)].tokens;
@@ -125,7 +127,8 @@ Tensor logits_of(Context& ctx, CachedModel& model, const LogitPass& pass,
         {.tokens = tokens.subspan(static_cast<size_t>(chunk.start), static_cast<size_t>(chunk.count)),
          .start = chunk.start,
          .blocks = chunk.blocks,
-         .num_logits = chunk.num_logits});
+         .num_logits = chunk.num_logits,
+         .num_leaving = leaves ? chunk.count : 0});
   }
   return model.logits(ctx, chunks);
 }

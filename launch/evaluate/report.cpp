@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "launch/report/number_text.h"
 #include "launch/report/visible_text.h"
@@ -116,6 +117,10 @@ std::string evaluation_text(const EvaluationReport& report) {
     if (report.text->distance) text += distance_text(report, *report.text->distance);
   }
   if (report.choices) text += choices_text(report);
+  if (report.exits)
+    text += fmt::format("exits       above {:g}, after {} blocks: {:.3f} of {} layers a token\n",
+                        report.exits->rule.confidence, fmt::join(report.exits->rule.exits, ", "),
+                        report.exits->counts.mean_blocks(), report.exits->layers);
   if (!report.note.empty()) text += fmt::format("note: {}\n", report.note);
   return text;
 }
@@ -128,6 +133,12 @@ ordered_json evaluation_json(const EvaluationReport& report) {
   }
   if (report.text) json["text"] = text_json(report);
   if (report.choices) json["choices"] = choices_json(report);
+  if (report.exits)
+    json["exits"] = {{"confidence", report.exits->rule.confidence},
+                     {"exits", report.exits->rule.exits},
+                     {"tokens", report.exits->counts.rows},
+                     {"mean_layers", report.exits->counts.mean_blocks()},
+                     {"layers", report.exits->layers}};
   return json;
 }
 

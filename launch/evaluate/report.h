@@ -18,6 +18,13 @@ struct EvaluationReport {
   int64_t seq_len = 0;
   std::optional<TextScore> text;
   std::optional<ChoiceScores> choices;
+  /// With --exit.confidence: every token of texts and choices could leave.
+  struct Exits {
+    ExitRule rule;
+    ExitCounts counts;
+    int64_t layers = 0;  ///< of the model
+  };
+  std::optional<Exits> exits;
   std::string note;  ///< empty: none
 };
 

@@ -168,6 +168,9 @@ std::vector<PlainOption> inference_options(InferenceArguments& arguments) {
 void complete(InferenceArguments& arguments, int world_size, std::vector<std::string>& errors) {
   complete_weights(arguments, errors);
   complete_layout(arguments, world_size, errors);
+  if (arguments.memory_limit > 0 && (world_size > 1 || arguments.run.device == DeviceKind::cuda))
+    errors.emplace_back(
+        "--memory-limit bounds one process on the CPU: leave it out, or take --device cpu without mpirun");
 }
 
 void check_formats(const InferenceArguments& arguments, const LoadReport& loaded) {

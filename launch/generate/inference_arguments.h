@@ -8,6 +8,7 @@
 
 #include "launch/cli/plain_arguments.h"
 #include "launch/config/run_config.h"
+#include "launch/generate/exit_options.h"
 #include "models/inference/inference_model.h"
 #include "runtime/ops/attention/paged_attention.h"
 
@@ -20,8 +21,11 @@ struct InferenceArguments {
   ops::CacheType cache = ops::CacheType::plain;
   int64_t cache_tokens = 0;    ///< of all sequences that run at once; 0: what they need
   int64_t batch_tokens = 512;  ///< of a forward pass
+  int64_t max_sequences = 64;  ///< that run at once, at most
+  int64_t memory_limit = 0;    ///< bytes of resident memory (memory_limit.h); 0: none
   int replicas = 1;            ///< that divide the work of calibration; beyond those that experts need
   RunOptions run;              ///< device, threads, backend
+  ExitArguments exit;          ///< of the commands that have its options
 
   // As given.
   std::optional<ops::PackedFormat> weights;

@@ -76,20 +76,24 @@ SharedRequests shared_of(Communicator& world, const GenerationInputs& inputs) {
   return share(world, own);
 }
 
+TextLengths lengths_of(const GenerateArguments& arguments, const GenerationInputs& inputs) {
+  if (arguments.is_chat) {
+    const int64_t longest = inputs.rules.max_seq_len;
+    return {{longest}, std::min(longest, 2 * kChatTokens)};
+  }
+  TextLengths lengths;
+  for (const TextRequest& request : inputs.requests) {
+    lengths.all.push_back(std::ssize(request.generation.prompt) + request.generation.max_tokens);
+    lengths.least = std::max(lengths.least, lengths.all.back());
+  }
+  return lengths;
+}
+
 int64_t cache_tokens_of(const GenerateArguments& arguments, const GenerationInputs& inputs, Device device,
                         int local_ranks) {
   if (arguments.model.cache_tokens > 0) return arguments.model.cache_tokens;
-  std::vector<int64_t> lengths;
-  int64_t least = 0;
-  for (const TextRequest& request : inputs.requests) {
-    lengths.push_back(std::ssize(request.generation.prompt) + request.generation.max_tokens);
-    least = std::max(least, lengths.back());
-  }
-  if (arguments.is_chat) {
-    lengths = {inputs.rules.max_seq_len};
-    least = std::min(inputs.rules.max_seq_len, 2 * kChatTokens);
-  }
-  return default_cache_tokens(lengths, least, inputs.files.config, arguments.model,
+  const TextLengths lengths = lengths_of(arguments, inputs);
+  return default_cache_tokens(lengths.all, lengths.least, inputs.files.config, arguments.model,
                               available_memory(device).bytes / local_ranks);
 }
 

@@ -26,6 +26,13 @@ GenerationInputs read_inputs(Communicator& world, const GenerateArguments& argum
 /// The requests and the vocabulary, on all ranks, which all call it.
 SharedRequests shared_of(Communicator& world, const GenerationInputs& inputs);
 
+/// Tokens of the texts: of each prompt and what may follow, of a conversation those that there may be.
+struct TextLengths {
+  std::vector<int64_t> all;
+  int64_t least = 0;  ///< that the cache has to hold
+};
+TextLengths lengths_of(const GenerateArguments& arguments, const GenerationInputs& inputs);
+
 /// Tokens that the cache is to hold: --cache-tokens, or default_cache_tokens() of the requests and of the
 /// memory that is available now. On rank 0.
 int64_t cache_tokens_of(const GenerateArguments& arguments, const GenerationInputs& inputs, Device device,

@@ -84,7 +84,8 @@ std::vector<PlainOption> speculation_options(SpeculationArguments& arguments) {
        "as many are guessed as pay, and texts are the same; 0: none",
        "0", whole_into(arguments.tokens, 0, kMostDraftTokens)},
       {"draft-model", "MODEL",
-       "with --speculate: guesses of a small model with the same tokens, which rank 0 loads too",
+       "with --speculate: guesses of a small model with the same tokens, which rank 0 loads too; self: of "
+       "this model's blocks up to --exit.layer",
        "none: what followed the same tokens before", text_into(arguments.draft_model)},
   };
 }
@@ -103,10 +104,14 @@ std::unique_ptr<DraftSource> make_drafts(Context& ctx, Communicator& world,
   std::unique_ptr<DraftSource> source;
   together(world, [&] {
     if (world.rank() != 0) return;
-    source = arguments.draft_model.empty()
-                 ? ngram_drafts({})
-                 : load_drafts(ctx, arguments, model, files, vocab_size, cache_tokens);
-    source = paying_drafts(std::move(source));
+    if (arguments.is_self()) {
+      source = unwritten_drafts();
+    } else {
+      source = arguments.draft_model.empty()
+                   ? ngram_drafts({})
+                   : load_drafts(ctx, arguments, model, files, vocab_size, cache_tokens);
+    }
+    if (!arguments.is_self()) source = paying_drafts(std::move(source));
   });
   return source;
 }

@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "launch/report/number_text.h"
+#include "models/inference/cache_reach.h"
+#include "models/spec/model_spec.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/record/recorder.h"
 
@@ -27,13 +29,16 @@ TextGenerator::TextGenerator(Context& ctx, Communicator& world, const ModelFiles
     : world_(world), model_(ctx, world, files.path, fitting(files.config, arguments), arguments.model) {
   check_formats(arguments, model_.loaded());
   const int64_t tokens = share_number(world, world.rank() == 0 ? cache_tokens() : 0);
-  cached_.emplace(ctx, model_.parallel(), model_.model(), cache_of(tokens, arguments));
+  CacheOptions cache = cache_of(tokens, arguments);
+  cache.exit = exit_rule_of(model_.config(), arguments.exit);
+  cached_.emplace(ctx, model_.parallel(), model_.model(), cache);
   GeneratorOptions options;
   options.max_batch_tokens = arguments.batch_tokens;
-  options.max_sequences = std::min(options.max_sequences, arguments.batch_tokens);
+  options.max_sequences = std::min(arguments.max_sequences, arguments.batch_tokens);
   options.vocab_size = vocab_size;
   drafts_ = make_drafts(ctx, world, speculation, arguments, files, vocab_size, this->cache_tokens());
   options.max_draft_tokens = speculation.tokens;
+  if (speculation.is_self()) options.draft_blocks = draft_blocks_of(model_.config(), arguments.exit);
   options.drafts = drafts_.get();
   generator_.emplace(ctx, model_.parallel(), *cached_, options);
 }
@@ -76,6 +81,8 @@ nlohmann::ordered_json TextGenerator::figures() const {
   json["passes"] = counts.passes;
   json["drafted_tokens"] = counts.drafted_tokens;
   json["accepted_tokens"] = counts.accepted_tokens;
+  json["mean_layers"] = mean_layers();
+  json["layers"] = model_.config().num_layers;
   json["prompt_seconds"] = counts.prompt_seconds;
   json["decode_seconds"] = counts.decode_seconds;
   json["prompt_tokens_per_second"] = rate(counts.prompt_tokens - counts.reused_tokens, counts.prompt_seconds);
@@ -86,6 +93,13 @@ nlohmann::ordered_json TextGenerator::figures() const {
   json["weights"] = loaded.formats;
   json["weight_bytes"] = loaded.weight_bytes;
   return json;
+}
+
+double TextGenerator::mean_layers() const {
+  const GenerationCounts counts = generator_->counts();
+  return counts.exit_rows > 0
+             ? static_cast<double>(counts.exit_blocks) / static_cast<double>(counts.exit_rows)
+             : static_cast<double>(model_.config().num_layers);
 }
 
 std::string TextGenerator::summary() const {
@@ -104,6 +118,8 @@ std::string TextGenerator::summary() const {
     text += fmt::format(" | drafts: {} tokens, {:.0f} % of them right", counts.drafted_tokens,
                         100 * rate(counts.accepted_tokens, static_cast<double>(counts.drafted_tokens)));
   }
+  if (counts.exit_rows > 0)
+    text += fmt::format(" | layers: {:.2f} of {} a token", mean_layers(), model_.config().num_layers);
   return text;
 }
 
@@ -112,17 +128,25 @@ int64_t default_cache_tokens(const std::vector<int64_t>& lengths, int64_t least,
                              int64_t max_sequences) {
   const auto at_once = static_cast<size_t>(std::min<int64_t>(max_sequences, arguments.batch_tokens));
   std::vector<int64_t> blocks;
-  for (const int64_t length : lengths) blocks.push_back(blocks_of(length) + 1);
+  CacheReach reach(spec_of(config), kCacheBlock);
+  const auto blocks_for = [&](int64_t length) { return reach.most_used(length, arguments.batch_tokens) + 1; };
+  for (const int64_t length : lengths) blocks.push_back(blocks_for(length));
   std::ranges::sort(blocks, std::greater<>());
   blocks.resize(std::min(blocks.size(), at_once));
   int64_t wanted = std::accumulate(blocks.begin(), blocks.end(), int64_t{0});
   const ParallelPlan& plan = arguments.model.plan;
-  const int64_t layers = (config.num_layers + plan.pipeline - 1) / plan.pipeline;
+  const DType type = arguments.model.compute_type;
   const int64_t heads = std::max<int64_t>(1, config.num_kv_heads / plan.tensor);
-  const int64_t bytes = layers * ops::key_value_block_bytes(heads, config.head_dim(), kCacheBlock,
-                                                            arguments.model.compute_type, arguments.cache);
+  const int64_t of_attention =
+      ops::key_value_block_bytes(heads, config.head_dim(), kCacheBlock, type, arguments.cache);
+  const int64_t of_convolution = kCacheBlock * ((config.inner_size() + plan.tensor - 1) / plan.tensor) *
+                                 static_cast<int64_t>(size_of(type));
+  int64_t all = 0;
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    all += config.convolution.is_in(i) ? of_convolution : of_attention;
+  const int64_t bytes = (all + plan.pipeline - 1) / plan.pipeline;
   if (available_bytes > 0) wanted = std::min(wanted, available_bytes / 2 / bytes);
-  return std::max(wanted, blocks_of(least) + 1) * kCacheBlock;
+  return std::max(wanted, blocks_for(least)) * kCacheBlock;
 }
 
 CacheOptions cache_of(int64_t tokens, const InferenceArguments& arguments) {

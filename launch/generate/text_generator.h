@@ -37,6 +37,9 @@ class TextGenerator {
   int64_t run(const std::vector<GenerationRequest>& requests, std::vector<Answer>& answers,
               const std::function<int64_t()>& interruption, const OnPiece& on_piece);
 
+  int64_t longest_text() const { return generator_->longest_text(); }
+  /// That a token of a text goes through, on average: all, but with --exit.confidence.
+  double mean_layers() const;
   int64_t cache_tokens() const { return cached_->options().num_blocks * cached_->options().block_tokens; }
   /// Of all runs so far: "prompt_tokens", "decoded_tokens", ..., and tokens per second.
   nlohmann::ordered_json figures() const;

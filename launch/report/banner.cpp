@@ -107,12 +107,16 @@ std::string optimizer_text(const RunConfig& config) {
                                                counted(static_cast<int64_t>(o.rules.size()), "rule")));
 }
 
-std::string loss_text(const LossConfig& loss) {
-  if (!loss.adds_terms()) return "cross-entropy";
+std::string loss_text(const RunConfig& config) {
   std::string added;
-  for (const auto& [what, number] : loss.terms()) {
+  const auto add = [&](std::string_view what, double number) {
     if (number > 0) added += fmt::format("{}{} {:g}", added.empty() ? "" : " and ", what, number);
-  }
+  };
+  for (const auto& [what, number] : config.loss.terms()) add(what, number);
+  const ModelConfig& model = config.model;
+  if (kept_streams(model, config.exit) > 0)
+    add(fmt::format("exits behind {} layers x", fmt::join(model.exits, ", ")), config.exit.scale);
+  if (added.empty()) return "cross-entropy";
   return fmt::format("cross-entropy, plus {} (shown as objective)", added);
 }
 
@@ -284,7 +288,7 @@ std::string banner(const RunConfig& config, const RunPlace& place) {
          line("quantized", quantization_text(config)) + line("pruned", prune_text(config.prune)) +
          line("data", data_text(config)) + line("tokens", place.tokens) +
          line("teacher", teacher_text(config, place)) + line("batch", batch_line(config)) +
-         line("loss", loss_text(config.loss)) + line("optimizer", optimizer_text(config)) +
+         line("loss", loss_text(config)) + line("optimizer", optimizer_text(config)) +
          line("files", place.run_directory);
 }
 

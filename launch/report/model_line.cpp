@@ -4,6 +4,7 @@
 
 #include "launch/report/banner.h"
 #include "launch/report/number_text.h"
+#include "models/config/weight_sharing.h"
 #include "models/families/family.h"
 
 namespace trireme::launch {
@@ -80,6 +81,7 @@ void add_attention(const ModelConfig& c, Differences& d) {
   d.name(&ModelConfig::qk_norm, std::array{"no QK norm", "QK norm", "QK norm of the projections"});
   d.number(&ModelConfig::query_scalar, "query scalar", "query scalar of the head size");
   d.number(&ModelConfig::attention_soft_cap, "attention soft cap", "no attention soft cap");
+  if (!c.patterns.empty()) d.add(fmt::format("attention patterns {}", to_text(c.patterns)));
   d.number(&ModelConfig::window, "window", "no window");
   if (c.window == 0) return;
   d.number(&ModelConfig::window_pattern, "full attention every", "window in all blocks");
@@ -103,14 +105,27 @@ void add_positions(const ModelConfig& c, Differences& d) {
   add_scaling(c, d);
 }
 
+std::string edge_text(const ModelConfig& c) {
+  std::string text;
+  if (c.bottleneck.width > 0) {
+    text += fmt::format(", {} of them in each block, which is {} wide inside", c.bottleneck.num_feed_forwards,
+                        c.bottleneck.width);
+  }
+  if (c.convolution.kernel == 0) return text;
+  int64_t count = 0;
+  for (int64_t i = 0; i < c.num_layers; ++i) count += c.convolution.is_in(i) ? 1 : 0;
+  return text + fmt::format(", {} layers with convolutions of {} tokens in the place of attention", count,
+                            c.convolution.kernel);
+}
+
 }  // namespace
 
 std::string model_line(const ModelConfig& c) {
   std::string text = fmt::format("{} ({}): {} layers", c.name, to_string(c.family), c.num_layers);
-  if (c.share > 0) text += fmt::format(" sharing the weights of {}", c.share);
+  if (c.shares_weights()) text += fmt::format(" sharing the weights of {}", num_distinct_layers(c));
   text += fmt::format(", hidden {}, {} heads", c.hidden_size, c.num_heads);
   if (c.num_kv_heads != c.num_heads) text += fmt::format(" ({} key-value)", c.num_kv_heads);
-  text += fmt::format(", feed-forward {}", c.ffn_size) + experts_text(c);
+  text += fmt::format(", feed-forward {}", c.ffn_size) + experts_text(c) + edge_text(c);
   if (c.vocab_size > 0) text += fmt::format(", vocabulary {}", c.vocab_size);
   Differences differences(c);
   add_parts(differences);

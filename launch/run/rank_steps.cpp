@@ -72,7 +72,8 @@ StepMetrics Trainer::end_step(StepInFlight in_flight) {
   m.loss = totals.mean_loss();
   m.aux_loss = totals.mean_of(totals.aux_loss_sum);
   m.router_z_loss = totals.mean_of(totals.z_loss_sum);
-  if (config_.loss.adds_terms() || config_.distill) m.objective = totals.mean_objective();
+  if (config_.loss.adds_terms() || config_.distill || kept_streams(config_.model, config_.exit) > 0)
+    m.objective = totals.mean_objective();
   m.grad_norm = in_flight.numbers.gradient_norm();
   m.loss_scale = totals.loss_scale;
   m.skipped = !std::isfinite(m.grad_norm);

@@ -32,6 +32,14 @@ bool is_loopback(const std::string& address) {
   return address.starts_with("127.") || address == "::1" || address == "localhost";
 }
 
+std::string drafts_text(const ServeArguments& arguments, const ServingModel& model) {
+  const SpeculationArguments& drafts = arguments.speculation;
+  if (drafts.is_self())
+    return fmt::format("the model's first {} blocks",
+                       draft_blocks_of(model.model().config(), arguments.model.exit));
+  return drafts.draft_model.empty() ? "n-grams of the text" : drafts.draft_model;
+}
+
 }  // namespace
 
 std::string serve_banner(const ServeArguments& arguments, const ServedFiles& served,
@@ -54,8 +62,11 @@ std::string serve_banner(const ServeArguments& arguments, const ServedFiles& ser
                              arguments.max_waiting, arguments.model.batch_tokens));
   line("speed", speed_line(warm));
   if (const SpeculationArguments& drafts = arguments.speculation; drafts.tokens > 0)
-    line("drafts", fmt::format("up to {} tokens, as far as they pay, of {}", drafts.tokens,
-                               drafts.draft_model.empty() ? "n-grams of the text" : drafts.draft_model));
+    line("drafts", fmt::format("up to {} tokens, as far as they help, of {}", drafts.tokens,
+                               drafts_text(arguments, model)));
+  for (const std::string& warning :
+       exit_warnings(model.model().config(), arguments.model.exit, arguments.speculation.is_self()))
+    line("exits", warning);
   line("chat", served.chat != nullptr ? "by the model's template"
                                       : "none, /v1/chat/completions answers 400: " + served.chat_trouble);
   line("access", served.keys.keys.empty() ? "whoever reaches the address: no API key is asked for"

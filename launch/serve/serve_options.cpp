@@ -119,8 +119,8 @@ std::vector<PlainOption> serving_model_options(ServeArguments& a) {
     if (option.name == "cache-tokens")
       option.shown_default = "--max-sequences of the longest, up to half of the memory available";
   }
-  const auto more = speculation_options(a.speculation);
-  options.insert(options.end(), more.begin(), more.end());
+  for (const auto& more : {speculation_options(a.speculation), exit_options(a.model.exit, true)})
+    options.insert(options.end(), more.begin(), more.end());
   return options;
 }
 
@@ -145,6 +145,8 @@ ServeArguments parse_serve(std::span<const std::string> args, int world_size) {
   if (a.address.empty()) errors.emplace_back("--address is empty; 127.0.0.1 is this machine alone");
   if (a.name.empty()) a.name = last_part(a.model.path);
   for (std::string& error : errors_of(a.speculation)) errors.push_back(std::move(error));
+  for (std::string& error : errors_of(a.model.exit, a.speculation.is_self(), a.model.model.plan.pipeline))
+    errors.push_back(std::move(error));
   complete(a.model, world_size, errors);
   if (!errors.empty()) throw_errors(errors, "serve");
   return a;

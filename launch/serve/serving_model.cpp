@@ -34,8 +34,9 @@ ServingModel::ServingModel(Context& ctx, Communicator& world, const ServedFiles&
   check_formats(arguments.model, model_.loaded());
   const int64_t tokens = share_number(
       world, world.rank() == 0 ? cache_tokens_for(served, arguments, ctx.device(), local_ranks) : 0);
-  cached_.emplace(ctx, model_.parallel(), model_.model(), cache_of(tokens, arguments.model));
-  max_seq_len_ = std::min(served.max_seq_len, cache_tokens());
+  CacheOptions cache = cache_of(tokens, arguments.model);
+  cache.exit = exit_rule_of(model_.config(), arguments.model.exit);
+  cached_.emplace(ctx, model_.parallel(), model_.model(), cache);
   GeneratorOptions options;
   options.max_batch_tokens = arguments.model.batch_tokens;
   options.max_sequences = std::min(arguments.max_sequences, arguments.model.batch_tokens);
@@ -44,8 +45,11 @@ ServingModel::ServingModel(Context& ctx, Communicator& world, const ServedFiles&
   drafts_ = make_drafts(ctx, world, arguments.speculation, arguments.model, served.files, served.vocab_size,
                         cache_tokens());
   options.max_draft_tokens = arguments.speculation.tokens;
+  if (arguments.speculation.is_self())
+    options.draft_blocks = draft_blocks_of(model_.config(), arguments.model.exit);
   options.drafts = drafts_.get();
   generator_.emplace(ctx, model_.parallel(), *cached_, options);
+  max_seq_len_ = std::min(served.max_seq_len, generator_->longest_text());
 }
 
 WarmUp ServingModel::warm_up(Context& ctx) {

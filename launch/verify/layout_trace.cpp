@@ -93,7 +93,8 @@ void LayoutTrace::after_backward_input(Context& ctx, const ObservedLayer& layer,
 // A recomputed forward pass gives the same again.
 void LayoutTrace::note(Context& ctx, size_t layer, bool is_forward, const Tensor& t) {
   if (!t) return;
-  const std::vector<float> values = ops::to_host_f32(ctx, t);
+  // Streams kept for exits come behind, over a pipeline alone.
+  const std::vector<float> values = ops::to_host_f32(ctx, t.slice(0, std::min(t.dim(0), std::ssize(rows_))));
   const size_t place = micro_batch_ * 2 * num_layers_ + (is_forward ? layer : 2 * num_layers_ - 1 - layer);
   if (!shards_rows_) {
     least_[place] = most_[place] = hash_of(values);

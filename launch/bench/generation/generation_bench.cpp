@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 #include <span>
+#include <utility>
 
 #include "models/cost/model_size.h"
 #include "models/inference/draw_tokens.h"
@@ -35,8 +36,12 @@ class GenerationBench {
     const auto start = Clock::now();
     read_prompts();
     const auto between = Clock::now();
-    for (int64_t i = 0; i < options_.decode_tokens; ++i) decode(options_.prompt_tokens + i);
-    const auto end = Clock::now();
+    auto end = between;
+    for (int64_t i = 0; i < options_.decode_tokens; ++i) {
+      decode(options_.prompt_tokens + i);
+      const auto begin = std::exchange(end, Clock::now());
+      times.step_seconds.push_back(std::chrono::duration<double>(end - begin).count());
+    }
     times.prompt_seconds.push_back(std::chrono::duration<double>(between - start).count());
     times.decode_seconds.push_back(std::chrono::duration<double>(end - between).count());
   }
@@ -107,12 +112,16 @@ class GenerationBench {
 }  // namespace
 
 Spread rates_of(const std::vector<double>& seconds, int64_t count) {
-  std::vector<double> sorted = seconds;
-  std::ranges::sort(sorted);
   const auto rate = [&](double of) { return static_cast<double>(count) / of; };
-  const size_t half = sorted.size() / 2;
-  const double median = sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
-  return {rate(median), rate(sorted.back()), rate(sorted.front())};
+  const auto [least, most] = std::ranges::minmax(seconds);
+  return {rate(percentiles_of(seconds).median), rate(most), rate(least)};
+}
+
+Percentiles percentiles_of(std::vector<double> values) {
+  std::ranges::sort(values);
+  const size_t half = values.size() / 2;
+  const double median = values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+  return {median, values[(95 * values.size() + 99) / 100 - 1]};
 }
 
 CacheOptions cache_for(const GenerationBenchOptions& options) {

@@ -23,7 +23,14 @@ struct GenerationBenchOptions {
 /// Of a run each: all prompts, and all steps after them.
 struct GenerationTimes {
   std::vector<double> prompt_seconds, decode_seconds;
+  std::vector<double> step_seconds;  ///< of all runs, each step: a token of each sequence
 };
+
+/// Of times: the middle one, and the one that 95 % do not exceed (nearest rank).
+struct Percentiles {
+  double median = 0, p95 = 0;
+};
+Percentiles percentiles_of(std::vector<double> values);
 
 struct Spread {
   double median = 0, least = 0, most = 0;

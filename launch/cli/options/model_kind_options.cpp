@@ -1,6 +1,7 @@
 // Options of the kinds of a model's parts, which its family sets: norms, activation, attention, head.
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
+#include "runtime/base/error.h"
 
 namespace trireme::launch {
 
@@ -22,6 +23,21 @@ OptionValue bias_value() {
     const bool off = text == "false" || text == "no" || text == "0";
     return set(config, on ? "on" : off ? "off" : text);
   };
+  return value;
+}
+
+OptionValue patterns_value() {
+  OptionValue value;
+  value.placeholder = "PATTERNS";
+  value.set = [](RunConfig& config, const std::string& text) -> std::string {
+    try {
+      config.model.patterns = read_attention_patterns(text == "none" ? "" : text);
+    } catch (const UserError& error) {
+      return fmt::format("patterns of attention: {}", error.what());
+    }
+    return "";
+  };
+  value.get = [](const RunConfig& config) { return to_text(config.model.patterns); };
   return value;
 }
 
@@ -103,11 +119,53 @@ std::vector<Option> attention_kind_options(const std::string& section) {
        "use full attention in every N-th block instead of the window (2: local and global blocks "
        "alternate); 0: use the window in all blocks",
        "0; gemma2: 2; gemma3: 6", needs_window},
+      {section, "patterns", "", patterns_value(),
+       "sparse attention: what the tokens of each block see beside themselves, block i the pattern i "
+       "mod their number, as in \"full; window=64 sinks=4\"; of the last N tokens (window=N), the first N "
+       "(sinks=N), every N-th back, so many (stride=N/KEYS), the block of N it is in (blocks=N) with the "
+       "last of the blocks before (summary=N reach=BLOCKS), and global tokens (globals=PLACE,PLACE)",
+       "none"},
       {section, "window-from", "",
        whole(
            [](auto& c) -> auto& { return c.model.window_from; }, 0, 1 << 14),
        "index of the first block with the window, counted from 0; earlier blocks have full attention", "",
        needs_window},
+  };
+}
+
+std::string needs_convolution(const RunConfig& config) {
+  return config.model.convolution.kernel > 0 ? "" : "it belongs to --model.convolution above 0";
+}
+std::string needs_bottleneck(const RunConfig& config) {
+  return config.model.bottleneck.width > 0 ? "" : "it belongs to --model.bottleneck above 0";
+}
+
+std::vector<Option> edge_kind_options(const std::string& section) {
+  return {
+      {section, "convolution", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.convolution.kernel; }, 0, 16),
+       "blocks with a gated depthwise causal convolution of so many tokens in the place of attention: less "
+       "compute, and of earlier tokens only the last few are read; 0: none, else 2 to 16",
+       "0"},
+      {section, "convolution-every", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.convolution.every; }, 1, 1 << 14),
+       "every N-th block is a convolution; 1: all", "2", needs_convolution},
+      {section, "convolution-from", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.convolution.first_block; }, 0, 1 << 14),
+       "index of the first block that is a convolution, counted from 0", "0", needs_convolution},
+      {section, "bottleneck", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.bottleneck.width; }, 0, 1 << 20),
+       "width inside of blocks that are narrower than model.hidden, as MobileBERT: attention and several "
+       "feed-forward networks between two projections; 0: off",
+       "0"},
+      {section, "bottleneck-ffns", "",
+       whole(
+           [](auto& c) -> auto& { return c.model.bottleneck.num_feed_forwards; }, 1, 64),
+       "feed-forward networks one after the other in each such block", "4", needs_bottleneck},
   };
 }
 
@@ -117,6 +175,7 @@ std::vector<Option> model_kind_options() {
   const std::string section = "model";
   std::vector<Option> options = part_options(section);
   for (Option& option : attention_kind_options(section)) options.push_back(std::move(option));
+  for (Option& option : edge_kind_options(section)) options.push_back(std::move(option));
   return options;
 }
 

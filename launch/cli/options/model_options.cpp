@@ -3,6 +3,7 @@
 #include "launch/cli/options/nearest_name.h"
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
+#include "models/config/weight_sharing.h"
 #include "models/families/family.h"
 #include "models/families/presets.h"
 
@@ -68,6 +69,48 @@ OptionValue family_value() {
   return value;
 }
 
+/// "2,4,6"; none: an empty text.
+OptionValue exits_value() {
+  OptionValue value;
+  value.placeholder = "N,N,...";
+  value.set = [](RunConfig& config, const std::string& text) -> std::string {
+    std::vector<int64_t> list;
+    for (size_t begin = 0; !text.empty() && begin <= text.size();) {
+      const size_t end = std::min(text.find(',', begin), text.size());
+      const auto number = parse_number<int64_t>(std::string_view(text).substr(begin, end - begin));
+      if (!number || *number < 1 || (!list.empty() && *number <= list.back()))
+        return "ascending numbers of layers with commas between them, without blanks, such as 2,4,6";
+      list.push_back(*number);
+      begin = end + 1;
+    }
+    config.model.exits = std::move(list);
+    return "";
+  };
+  value.get = [](const RunConfig& config) { return fmt::format("{}", fmt::join(config.model.exits, ",")); };
+  return value;
+}
+
+/// A preset whose neighbours share keeps that with another number of layers.
+OptionValue layers_value() {
+  OptionValue value = whole(
+      [](auto& c) -> auto& { return c.model.num_layers; }, 1, 1 << 14);
+  value.set = [set = value.set](RunConfig& config, const std::string& text) -> std::string {
+    const bool are_pairs = sharing_text(config.model) == "pairs";
+    std::string allowed = set(config, text);
+    if (allowed.empty() && are_pairs) set_sharing(config.model, neighbours_sharing(config.model.num_layers));
+    return allowed;
+  };
+  return value;
+}
+
+OptionValue share_value() {
+  OptionValue value;
+  value.placeholder = "N|pairs|LAYER,...";
+  value.set = [](RunConfig& config, const std::string& text) { return set_sharing_text(config.model, text); };
+  value.get = [](const RunConfig& config) { return sharing_text(config.model); };
+  return value;
+}
+
 }  // namespace
 
 std::vector<Option> model_options() {
@@ -76,17 +119,18 @@ std::vector<Option> model_options() {
       {section, "preset", "preset", preset_value(),
        "named model, see trireme info; other model options override its values", "none"},
       {section, "family", "", family_value(), family_help(), ""},
-      {section, "layers", "",
-       whole(
-           [](auto& c) -> auto& { return c.model.num_layers; }, 1, 1 << 14),
-       "number of Transformer blocks", ""},
-      {section, "share", "",
-       whole(
-           [](auto& c) -> auto& { return c.model.share; }, 0, 1 << 14),
+      {section, "layers", "", layers_value(), "number of Transformer blocks", ""},
+      {section, "share", "", share_value(),
        "cross-layer weight sharing: layer i uses the weights of layer i mod N (12 layers with N "
-       "= 4: layers 0, 4 and 8 share one set; N = 1: all layers, as ALBERT); shrinks parameters "
-       "and optimizer state, not compute; 0: off",
+       "= 4: layers 0, 4 and 8 share one set; N = 1: all layers, as ALBERT); pairs: neighbours two by two, "
+       "as "
+       "MobileLLM; or for each layer the earlier one whose weights it uses, or itself (0,0,2,2); shrinks "
+       "parameters and optimizer state, not compute; 0: off",
        ""},
+      {section, "exits", "", exits_value(),
+       "early exit: numbers of layers behind which the head can read too, such as 2,4 of 8; training has "
+       "losses there (exit.*), and generation can leave there or draft with the layers before",
+       "none"},
       {section, "hidden", "",
        whole(
            [](auto& c) -> auto& { return c.model.hidden_size; }, 1, 1 << 20),

@@ -1,4 +1,6 @@
 // Options of rotary positions and of how they are scaled.
+#include <algorithm>
+
 #include "launch/cli/options/option_table.h"
 #include "launch/cli/options/option_values.h"
 
@@ -15,8 +17,10 @@ std::string needs_rotary(const RunConfig& config) {
 
 std::string needs_rotary_window(const RunConfig& config) {
   const std::string reason = needs_rotary(config);
-  if (!reason.empty() || config.model.window > 0) return reason;
-  return "it belongs to --model.window above 0";
+  const bool has_window = std::ranges::any_of(
+      config.model.patterns, [](const AttentionPattern& pattern) { return pattern.window > 0; });
+  if (!reason.empty() || config.model.window > 0 || has_window) return reason;
+  return "it belongs to --model.window above 0, or to a window in --model.patterns";
 }
 
 std::string needs_scaling(const RunConfig& config) {

@@ -14,6 +14,7 @@ std::span<const OptionSection> option_sections() {
       {"prune", "Pruning while training"},
       {"distill", "Distillation"},
       {"loss", "Loss"},
+      {"exit", "Early exit"},
       {"optimizer", "Optimizer and learning rate"},
       {"parallel", "Parallel layout"},
       {"checkpoint", "Checkpoints"},
@@ -25,10 +26,10 @@ std::span<const OptionSection> option_sections() {
 
 std::vector<Option> all_options() {
   std::vector<Option> all;
-  for (auto&& part :
-       {model_options(), model_kind_options(), model_rotary_options(), moe_options(), data_options(),
-        train_options(), precision_options(), quantization_options(), prune_options(), distill_options(),
-        loss_options(), optimizer_options(), parallel_options(), checkpoint_options(), run_options()}) {
+  for (auto&& part : {model_options(), model_kind_options(), model_rotary_options(), moe_options(),
+                      data_options(), train_options(), precision_options(), quantization_options(),
+                      prune_options(), distill_options(), loss_options(), exit_options(), optimizer_options(),
+                      parallel_options(), checkpoint_options(), run_options()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

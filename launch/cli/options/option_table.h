@@ -28,6 +28,7 @@ std::vector<Option> data_options();
 std::vector<Option> train_options();
 std::vector<Option> precision_options();  ///< of section train
 std::vector<Option> loss_options();
+std::vector<Option> exit_options();
 std::vector<Option> quantization_options();
 std::vector<Option> prune_options();
 std::vector<Option> distill_options();

@@ -114,6 +114,7 @@ bool OpenTexts::is_empty() const {
 }
 
 bool OpenTexts::on_token(const GeneratedToken& token) {
+  metrics_.token();
   const std::lock_guard lock(mutex_);
   OpenText* text = find(token.request);
   if (text == nullptr || text->is_over()) return true;

@@ -54,6 +54,8 @@ class MetricsPage {
     counter("vllm:spec_decode_num_accepted_tokens_total", "Tokens of drafts that were drawn as well.",
             g.accepted_tokens);
     counter("trireme:passes_total", "Passes of the model.", g.passes);
+    counter("trireme:exit_tokens_total", "Tokens of texts that could leave at an exit.", g.exit_rows);
+    counter("trireme:exit_layers_total", "Layers that these tokens went through.", g.exit_blocks);
     histogram("vllm:iteration_tokens_total", "Tokens of a pass.", c_.pass_tokens);
   }
 

@@ -95,6 +95,11 @@ void ServingMetrics::pass(const PassReport& pass, const GenerationCounts& counts
   state_->look_at_energy();
 }
 
+void ServingMetrics::token() {
+  const std::lock_guard lock(state_->mutex);
+  ++state_->counts.generation.decoded_tokens;
+}
+
 void ServingMetrics::token_gap(double seconds) {
   const std::lock_guard lock(state_->mutex);
   state_->counts.token_gap.observe(seconds);
@@ -142,6 +147,8 @@ std::string ServingMetrics::status_line(const EngineState& state) {
   interval.generated_tokens = is.decoded_tokens - was.decoded_tokens;
   interval.drafted_tokens = is.drafted_tokens - was.drafted_tokens;
   interval.accepted_tokens = is.accepted_tokens - was.accepted_tokens;
+  interval.exit_tokens = is.exit_rows - was.exit_rows;
+  interval.exit_layers = is.exit_blocks - was.exit_blocks;
   interval.preemptions = is.preemptions - was.preemptions;
   interval.refused = state_->counts.refused - state_->seen_refused;
   if (joules) interval.joules = *joules - state_->seen_joules.value_or(0);

@@ -25,6 +25,9 @@ class ServingMetrics {
   explicit ServingMetrics(const std::string& model_name, const std::string& powercap = "/sys/class/powercap");
   ~ServingMetrics();
 
+  /// A token was drawn, before its client hears of it: who asks on hearing the last one finds it counted.
+  void token();
+  /// Ends a pass with all counts, tokens included.
   void pass(const PassReport& pass, const GenerationCounts& counts);
   /// Between two tokens of one text.
   void token_gap(double seconds);

@@ -25,6 +25,9 @@ std::string status_text(const StatusInterval& i) {
   line += fmt::format(", texts {:.0f} tokens/s", rate(i.generated_tokens));
   if (i.drafted_tokens > 0)
     line += fmt::format(" | drafts {:.0f} % accepted", percent_of(i.accepted_tokens, i.drafted_tokens));
+  if (i.exit_tokens > 0)
+    line += fmt::format(" | {:.1f} layers a token",
+                        static_cast<double>(i.exit_layers) / static_cast<double>(i.exit_tokens));
   if (i.preemptions > 0) line += " | " + counted(i.preemptions, "preemption");
   if (i.refused > 0) line += fmt::format(" | {} refused", i.refused);
   if (i.joules && *i.joules > 0 && i.generated_tokens > 0) {

@@ -16,6 +16,7 @@ struct StatusInterval {
   int64_t prompt_tokens = 0, reused_tokens = 0;  ///< of prompts that began
   int64_t generated_tokens = 0;
   int64_t drafted_tokens = 0, accepted_tokens = 0;
+  int64_t exit_tokens = 0, exit_layers = 0;  ///< that could leave, and all that they went through
   int64_t preemptions = 0, refused = 0;
   std::optional<double> joules;
 };
