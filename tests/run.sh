@@ -39,7 +39,9 @@ mkdir -p build
 rm -f "$TRIREME_TEST_USAGE"
 
 # What each build runs, as labels of ctest. Sanitizers look at the rooms where memory and threads are managed.
-release_labels=(lint runtime cuda_on_host cuda_training parallel models launch mpi)
+# Kernels on the host run under asan alone, where there are sanitizers; tests/nightly.sh has them optimized too.
+release_labels=(lint runtime cuda_training parallel models launch mpi)
+if [[ ! $sanitizers ]]; then release_labels+=(cuda_on_host); fi
 asan_labels=(runtime cuda_on_host parallel)
 tsan_labels=(runtime parallel)
 if [[ $changed ]]; then

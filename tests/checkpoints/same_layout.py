@@ -16,13 +16,15 @@ OPTIMIZERS = [[], ["--optimizer.kind", "muon"]]
 SAVES = [[], ["--checkpoint.async", "off"]]
 QUANTIZED = ["--qat.weights", "int4", "--qat.group", "0", "--qat.scales", "learned", "--qat.start-step", "4"]
 PRUNED = ["--prune.sparsity", "50%", "--prune.start-step", "2", "--prune.end-step", "14", "--prune.every", "4"]
-ALONE = [(1, []), (1, MIXTURE), (1, QUANTIZED), (1, PRUNED)]
+EXITS = ["--model.exits", "1", "--exit.dropout", "0.5"]
+ALONE = [(1, []), (1, MIXTURE), (1, QUANTIZED), (1, PRUNED), (1, EXITS)]
 OF_RANKS = [
     (2, []), (2, ["--zero", "1"]), (2, ["--zero", "2"]), (2, ["--zero", "3"]), (2, ["--tp", "2"]), (2, ["--cp", "2"]),
     (2, ["--pp", "2", "--parallel.schedule", "gpipe"]), (2, ["--pp", "2", "--parallel.schedule", "1f1b"]),
     (2, ["--pp", "2", "--parallel.schedule", "interleaved", "--parallel.virtual-stages", "2", "--model.layers", "4"]),
     (2, ["--pp", "2", "--parallel.schedule", "zb-h1"]), (2, [*MIXTURE, "--ep", "2", "--zero", "1"]),
-    (2, [*QUANTIZED, "--zero", "3"]), (2, [*PRUNED, "--zero", "2"]), (3, ["--zero", "2"]), (4, ["--pp", "2", "--zero", "1"]),
+    (2, [*QUANTIZED, "--zero", "3"]), (2, [*PRUNED, "--zero", "2"]), (2, [*EXITS, "--pp", "2", "--parallel.schedule", "1f1b"]),
+    (3, ["--zero", "2"]), (4, ["--pp", "2", "--zero", "1"]),
 ]
 EVERY_STEP = ["--checkpoint.every", "1", "--checkpoint.keep", "2"]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Chains of `trireme compress` that cut, prune and train back, as users call them.
+"""Chains of `trireme compress` that cut, share, prune and train back, as users call them.
 
 usage: chain_cases.py PROGRAM MPIRUN chain|gates|interrupted|divided
 """
@@ -34,6 +34,8 @@ weights = int8
 group = 32
 embedding = int8:32
 """
+# With it no program of others reads the result.
+SHARED = CHAIN.replace("[step back]", "[step share]\nmethod = share\nlayers = 1\n[step back]")
 
 
 class Chains(Cases):
@@ -64,6 +66,7 @@ class Chains(Cases):
             text = self.call("generate", model, "Line 3 of", "--max-tokens", 20, "--threads", 1).stdout
             expect(len(text) == 21, text)
         self.structured()
+        self.shared()
 
     def structured(self):
         """Heads and layers by number, and one step alone."""
@@ -72,6 +75,17 @@ class Chains(Cases):
         expect("heads = 2\n" in config and "ffn = 96\n" in config, config)
         self.compress("pattern", "--method", "wanda", "--pattern", "2:4")
         expect(self.report("pattern")["steps"][0]["figures"]["zeros"] == 0.5, self.report("pattern")["steps"][0]["figures"])
+
+    def shared(self):
+        """Layers that come to share the weights that measure best."""
+        self.compress("shared", "--method", "share", "--layers", 1)
+        report, config = self.report("shared"), open("shared/config.ini", encoding="utf-8").read()
+        step = report["steps"][0]
+        [folded] = step["shared"]["sets"]
+        best = min(folded["trials"], key=lambda trial: trial["loss"])
+        expect(folded["layers"] == [0, 1] and len(folded["trials"]) == 3 and folded["weights_of"] == best["weights_of"], folded)
+        expect("share = 1\n" in config and step["figures"]["bytes"] < 0.8 * report["base"]["fp32_bytes"], (config, step["figures"]))
+        expect("losses of what was tried" in open("shared/report.html", encoding="utf-8").read(), "report.html")
 
     def gates(self):
         """A limit on a step on the way ends the chain there; those of the command line are the result's."""
@@ -84,14 +98,16 @@ class Chains(Cases):
         self.refuse("nothing is left to prune", "--method", "wanda", "--skip", "layers.*")
         wrong = self.write("wrong.ini", CHAIN.replace("checkpoint.every = 2\n[step sparse]", "optimizer.lrr = 1\n[step sparse]"))
         self.refuse("step back: optimizer.lrr is not an option of trireme train", "--recipe", wrong)
+        self.refuse("none would be folded; give a number from 1 to 1", "--method", "share", "--layers", 2)
+        self.refuse("model.share 1, not 0", "--method", "share", "--layers", 1, "--export", "gguf:q8_0")
         twice = self.write("twice.ini", CHAIN + "[step late]\nmethod = cut\nneurons = 50%\n")
         self.refuse("[step late] cuts units behind [step sparse]", "--recipe", twice, code=3)
 
     def interrupted(self):
         """Killed in the middle of each step, it goes on to the same bits."""
-        self.chain_into("whole")
-        places = ("step-1/units.json", "train-2/checkpoints/step-*", "step-3/block-00000.safetensors",
-                  "train-4/checkpoints/step-*", "step-5/block-00000.safetensors")
+        self.chain_into("whole", text=SHARED)
+        places = ("step-1/units.json", "step-2/sets.json", "train-3/checkpoints/step-*", "step-4/block-00000.safetensors",
+                  "train-5/checkpoints/step-*", "step-6/block-00000.safetensors")
         for number, place in enumerate(places):
             how = signal.SIGTERM if number % 2 else signal.SIGKILL
             with subprocess.Popen(self.command("compress", "run", "--out", "killed", "--recipe", "chain.ini", *SHORT[2:]),
@@ -106,13 +122,13 @@ class Chains(Cases):
             expect(running.returncode in (75, -how), f"{place}: {running.returncode}: {said}")
             expect(not os.path.exists("killed") and os.path.isdir("killed.partial"), os.listdir("."))
         if not os.path.exists("killed"):
-            said = self.chain_into("killed").stdout
+            said = self.chain_into("killed", text=SHARED).stdout
             expect("going on: " in said, said)
         self.expect_equal_weights("killed", "whole")
 
     def divided(self):
         """Two ranks make what one makes."""
-        text = CHAIN.replace("steps = 12", "steps = 3").replace("steps = 6", "steps = 3").replace("= int8\n", "= int8\nactivations = exact\n")
+        text = SHARED.replace("steps = 12", "steps = 3").replace("steps = 6", "steps = 3").replace("= int8\n", "= int8\nactivations = exact\n")
         self.chain_into("alone", text=text)
         self.chain_into("tp", "--tp", 2, text=text, ranks=2)
         for one, two in zip(self.report("alone")["steps"], self.report("tp")["steps"]):

@@ -19,7 +19,7 @@ import page
 
 ROOMS = {"runtime": r"/runtime/base/\w+\.cpp$|unity/runtime_0\.cpp$", "parallel": r"/parallel/plan/\w+\.cpp$|unity/parallel_0\.cpp$",
          "models": r"/models/config/\w+\.cpp$|unity/models_0\.cpp$", "launch": r"/launch/config/\w+\.cpp$|unity/launch_0\.cpp$",
-         "tests": r"/tests/models/config/\w+_test\.cpp$"}
+         "tests": r"/tests/models/config/\w+_test\.cpp$|unity/models_tests_0\.cpp$"}
 
 
 def options_of(commands, pattern):

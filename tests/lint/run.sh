@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 
 usage() {
   cat <<'END'
-Usage: tests/lint/run.sh [--fix] [--all | --base REV] [--build FOLDER] [CHECK...]
+Usage: tests/lint/run.sh [--fix] [--all | --base REV] [--draw N] [--build FOLDER] [CHECK...]
 
 Checks: layering, formatting, shell, headers, sources; all of them where none is named. Layering is checked in all files, the
 rest in what differs from the commit REV (without --base: from where this branch left main, on main from the last commit that
@@ -14,16 +14,18 @@ is two hours older: the night has the rest). Headers, and sources of parallel, m
 
   --fix           formats the sources in place first
   --all           checks everything
+  --draw N        compiles no more than N of the headers alone, and of the sources, drawn anew at each commit
 Exit status: 0 when all is clean, 1 when something is not, 2 for a wrong option.
 END
 }
 
-fix='' build=build checks=() scope=()
+fix='' build=build checks=() scope=() drawn=()
 while (($#)); do
   case $1 in
     --fix) fix=yes ;;
     --all) scope=(--all) ;;
     --base) scope=(--base "${2:?lint: --base wants a commit}"); shift ;;
+    --draw) drawn=(--draw "${2:?lint: --draw wants a number}"); shift ;;
     --build) build=${2:?lint: --build wants a folder}; shift ;;
     layering | formatting | shell | headers | sources) checks+=("$1") ;;
     -h | --help) usage; exit 0 ;;
@@ -88,9 +90,9 @@ compile_alone() {
   if ((${#objects[@]})); then cmake --build "$build" --target "${objects[@]}" -- --quiet -k 0; fi
 }
 changed_headers() {
-  python3 tests/tools/affected.py "${scope[@]}" --headers | sed 's|^|headers/|; s|\.h$|.cpp.o|; s|\.cuh$|.cu.o|'
+  python3 tests/tools/affected.py "${scope[@]}" "${drawn[@]}" --headers | sed 's|^|headers/|; s|\.h$|.cpp.o|; s|\.cuh$|.cu.o|'
 }
-changed_sources() { python3 tests/tools/affected.py "${scope[@]}" --files | sed -n 's|^.*\.cpp$|sources/&.o|p'; }
+changed_sources() { python3 tests/tools/affected.py "${scope[@]}" "${drawn[@]}" --sources | sed 's|.*|sources/&.o|'; }
 headers() { compile_alone headers_alone changed_headers; }
 sources() { compile_alone sources_alone changed_sources; }
 

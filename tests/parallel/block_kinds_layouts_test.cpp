@@ -38,6 +38,23 @@ const uint64_t kFirst = test_seed() * 1000 + 400;
 INSTANTIATE_TEST_SUITE_P(Drawn, BlockKinds, testing::Range(kFirst, kFirst + (whole_tier() ? 80 : 12)),
                          [](const auto& p) { return std::to_string(p.param); });
 
+// Convolutions in the place of attention, and blocks that are narrow inside.
+class EdgeBlocks : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(EdgeBlocks, FollowOneRank) {
+  LayoutRun run = draw_layout(GetParam());
+  draw_edge_blocks(GetParam(), run);
+  run.steps = 4;
+  const ModelConfig& model = run.model;
+  SCOPED_TRACE(fmt::format("convolution {} every {} from {}, bottleneck {} x {}", model.convolution.kernel,
+                           model.convolution.every, model.convolution.first_block, model.bottleneck.width,
+                           model.bottleneck.num_feed_forwards));
+  expect_layout_follows(run);
+}
+
+INSTANTIATE_TEST_SUITE_P(Drawn, EdgeBlocks, testing::Range(kFirst, kFirst + (whole_tier() ? 80 : 12)),
+                         [](const auto& p) { return std::to_string(p.param); });
+
 struct NamedLayout {
   std::string name;
   ParallelPlan plan;

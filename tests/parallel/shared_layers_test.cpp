@@ -35,6 +35,24 @@ const uint64_t kFirst = test_seed() * 1000 + 200;
 INSTANTIATE_TEST_SUITE_P(Drawn, SharedLayers, testing::Range(kFirst, kFirst + (whole_tier() ? 48 : 5)),
                          [](const auto& p) { return std::to_string(p.param); });
 
+// Neighbours, sets of any sizes, layers of their own between them: whatever layers of whichever stages share.
+class SharingPatterns : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(SharingPatterns, FollowOneRank) {
+  LayoutRun run = draw_layout(GetParam());
+  draw_sharing_pattern(GetParam(), run);
+  run.steps = whole_tier() ? 20 : 4;
+  SCOPED_TRACE(text_of(run));
+  EXPECT_TRUE(errors_of(run.model).empty());
+  LayoutRun plain = run;
+  plain.recomputation = {};
+  expect_follows_or_drifts(run_on_threads(run.plan.world_size(), run), run_on_one_rank(plain), plain);
+}
+
+INSTANTIATE_TEST_SUITE_P(Drawn, SharingPatterns,
+                         testing::Range(kFirst + 50, kFirst + (whole_tier() ? 90 : 62)),
+                         [](const auto& p) { return std::to_string(p.param); });
+
 // Every layer of all stages has the weights of one, also where the backward pass is split.
 TEST(SharedLayersOfAllStages, FollowOneRank) {
   for (const ScheduleKind kind : {ScheduleKind::zb_h1, ScheduleKind::interleaved}) {

@@ -1,4 +1,5 @@
-// Layouts with sliding windows follow one rank: drawn ones, and context ranks that hold more than a window.
+// Layouts with sliding windows or sparse patterns follow one rank: drawn ones, and context ranks that hold
+// more than a window.
 #include <numeric>
 
 #include <gtest/gtest.h>
@@ -25,6 +26,26 @@ LayoutRun draw_windows(uint64_t seed) {
   return run;
 }
 
+// The same with patterns of some blocks, which follow each other.
+LayoutRun draw_patterns(uint64_t seed) {
+  LayoutRun run = draw_windows(seed + 500);
+  auto draw = [&, n = uint64_t{0}](uint64_t below) mutable {
+    return static_cast<int64_t>(philox4x32(seed, n++, 29)[0] % below);
+  };
+  const std::vector<AttentionPattern> kinds{
+      {3 + draw(4), {.sinks = 1 + draw(3)}},
+      {1 + draw(3), {.stride = 3 + draw(4), .stride_keys = 1 + draw(2)}},
+      {0, {.stride = 2 + draw(5)}},
+      {1 + draw(2), {.block = 4, .summary = 1 + draw(3), .reach = 2}},
+      {0, {.block = 5, .summary = 5, .reach = 1}},
+      {2, {.num_globals = 2, .globals = {0, 7}}},
+      {}};
+  run.model.window = run.model.window_pattern = 0;
+  for (int64_t i = 0; i <= draw(3); ++i)
+    run.model.patterns.push_back(kinds[static_cast<size_t>(draw(kinds.size()))]);
+  return run;
+}
+
 void expect_follows_one_rank(const LayoutRun& run) {
   SCOPED_TRACE(fmt::format("window {} pattern {} of {}; {}", run.model.window, run.model.window_pattern,
                            run.seq_len, text_of(run)));
@@ -46,6 +67,13 @@ std::vector<uint64_t> drawn() {
   return sample(seeds, 3);
 }
 INSTANTIATE_TEST_SUITE_P(Drawn, WindowLayouts, testing::ValuesIn(drawn()),
+                         [](const auto& p) { return std::to_string(p.param); });
+
+class PatternLayouts : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(PatternLayouts, FollowOneRank) { expect_follows_one_rank(draw_patterns(GetParam())); }
+
+INSTANTIATE_TEST_SUITE_P(Drawn, PatternLayouts, testing::ValuesIn(drawn()),
                          [](const auto& p) { return std::to_string(p.param); });
 
 // Each of four context ranks holds ten tokens, in chunks of five.

@@ -3,7 +3,9 @@
 #include <initializer_list>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "models/config/weight_sharing.h"
 #include "models/families/family.h"
 #include "runtime/base/philox.h"
 
@@ -92,6 +94,24 @@ void draw_sharing(uint64_t seed, LayoutRun& run) {
   run.model.share = every * (1 + Draw(seed + 7777).below(groups));
 }
 
+void draw_sharing_pattern(uint64_t seed, LayoutRun& run) {
+  ModelConfig& model = run.model;
+  model.num_layers = 6;
+  Draw draw(seed + 8888);
+  std::vector<int64_t> from;
+  do {
+    from.clear();
+    for (int64_t i = 0; i < model.num_layers; ++i) {
+      std::vector<int64_t> alike = {i};  // its own weights, or those of an owner before it
+      for (int64_t of = 0; of < i; ++of) {
+        if (from[static_cast<size_t>(of)] == of && have_same_parts(model, i, of)) alike.push_back(of);
+      }
+      from.push_back(alike[static_cast<size_t>(draw.below(static_cast<int>(alike.size())))]);
+    }
+    set_sharing(model, from);
+  } while (model.weights_from.empty());  // until it is neither none nor in turn
+}
+
 void draw_block_kinds(uint64_t seed, LayoutRun& run) {
   Draw draw(seed + 3333);
   ModelConfig& model = run.model;
@@ -107,19 +127,49 @@ void draw_block_kinds(uint64_t seed, LayoutRun& run) {
   if (draw.below(2) == 0) model.num_kv_heads = draw.of({1, 2, 4});
 }
 
+void draw_exits(uint64_t seed, LayoutRun& run) {
+  Draw draw(seed + 5555);
+  const auto layers = static_cast<int>(run.model.num_layers);
+  for (int exit = 1; exit < layers; ++exit) {
+    if (draw.below(2) == 0) run.model.exits.push_back(exit);
+  }
+  if (run.model.exits.empty()) run.model.exits.push_back(1 + draw.below(layers - 1));
+  run.exits = {.scale = draw.of({0.0, 0.5, 2.0, 2.0}),
+               .dropout = draw.of({0.0, 0.5, 0.9}),
+               .curriculum = draw.of({ExitCurriculum::rotating, ExitCurriculum::all})};
+}
+
+void draw_edge_blocks(uint64_t seed, LayoutRun& run) {
+  Draw draw(seed + 8888);
+  ModelConfig& model = run.model;
+  model.convolution = {
+      .kernel = draw.of({2, 3}), .every = draw.of({1, 2, 2, 3}), .first_block = draw.below(2)};
+  if (draw.below(3) == 0) run.end_of_text = 2;
+  if (seed % 2 == 0) return;
+  if (draw.below(2) == 0) model.convolution.kernel = 0;
+  model.moe = {};
+  run.plan.expert = run.plan.expert_chunks = 1;
+  run.plan.expert_tensor = 0;
+  model.norm_placement = NormPlacement::before;
+  model.bottleneck = {.width = model.hidden_size, .num_feed_forwards = draw.of({1, 2, 3})};
+  model.hidden_size += 12;
+}
+
 std::string text_of(const LayoutRun& run) {
   const ParallelPlan& p = run.plan;
   return fmt::format(
       "{} {} layers sharing the weights of {}, vocabulary {}, {} experts; dp {} tp {}{} /{} pp {} {} "
       "x{} cp {} ep {} x {} in {}, ZeRO {} shard {}; recompute {}/{}; micro-batch {} of {}{}{}; buckets "
-      "{}{}",
+      "{}{}; exits {} scale {} dropout {} {}",
       to_string(run.model.family), run.model.num_layers,
-      run.model.share > 0 ? run.model.share : run.model.num_layers, run.model.vocab_size,
-      run.model.moe.num_experts, p.data, p.tensor, p.sequence ? " sequence" : "", p.tensor_chunks, p.pipeline,
-      p.schedule.text(), p.virtual_stages, p.context, p.expert, p.expert_tensor_ranks(), p.expert_chunks,
-      p.zero_stage, p.shard, static_cast<int>(run.recomputation.mode), run.recomputation.every,
-      run.micro_batch, run.global_batch, run.unequal_targets ? " unequal" : "",
-      run.weighted ? " weighted" : "", p.bucket_bytes(), p.overlap ? "" : " no overlap");
+      run.model.shares_weights() ? sharing_text(run.model) : fmt::to_string(run.model.num_layers),
+      run.model.vocab_size, run.model.moe.num_experts, p.data, p.tensor, p.sequence ? " sequence" : "",
+      p.tensor_chunks, p.pipeline, p.schedule.text(), p.virtual_stages, p.context, p.expert,
+      p.expert_tensor_ranks(), p.expert_chunks, p.zero_stage, p.shard,
+      static_cast<int>(run.recomputation.mode), run.recomputation.every, run.micro_batch, run.global_batch,
+      run.unequal_targets ? " unequal" : "", run.weighted ? " weighted" : "", p.bucket_bytes(),
+      p.overlap ? "" : " no overlap", fmt::join(run.model.exits, ","), run.exits.scale, run.exits.dropout,
+      run.exits.curriculum == ExitCurriculum::all ? "all" : "rotating");
 }
 
 }  // namespace trireme::test

@@ -47,6 +47,11 @@ RunConfig draw_run(uint64_t seed) {
   if (below(4) == 0) config.loss.z_loss = 0.01;
   if (below(4) == 0) config.loss.label_smoothing = 0.1;
   if (below(3) == 0) config.loss.chunk_tokens = 1 + below(16);
+  if (below(3) == 0 && config.model.num_layers > 1) {
+    config.model.exits = {1 + below(static_cast<uint32_t>(config.model.num_layers) - 1)};
+    config.exit.scale = 2;
+    if (below(2) == 0) config.exit.dropout = 0.5;
+  }
   config.run.threads = 1;
   return config;
 }
@@ -57,6 +62,7 @@ std::string text_of(const RunConfig& c) {
   run.plan = c.parallel;
   run.precision = c.train.precision;
   run.recomputation = c.train.recomputation;
+  run.exits = c.exit;
   run.micro_batch = c.train.micro_batch;
   run.global_batch = c.train.global_batch;
   return fmt::format(

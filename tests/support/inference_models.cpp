@@ -31,8 +31,22 @@ std::vector<NamedModel> inference_models(int64_t max_positions) {
   models[3].config.share = 2;
   models[4].config.window = 21;
   models[5].config.num_kv_heads = 1;
+  models[5].config.patterns = {{20, {.sinks = 3}},
+                               {4, {.stride = 8, .stride_keys = 2}},
+                               {6, {.num_globals = 2, .globals = {1, 9}}},
+                               {2, {.block = 8, .summary = 3, .reach = 1}}};
   models[5].config.rotary_dims = models[5].config.head_dim() / 2 / 2 * 2;
   return models;
+}
+
+std::vector<NamedModel> edge_models(int64_t max_positions) {
+  const std::vector<NamedModel> models = inference_models(max_positions);
+  NamedModel convolutions{"convolutions", models[0].config}, narrow{"narrow_inside", models[1].config};
+  convolutions.config.convolution = {.kernel = 4, .every = 2};
+  narrow.config.convolution = {.kernel = 3, .every = 3, .first_block = 1};
+  narrow.config.bottleneck = {.width = narrow.config.hidden_size, .num_feed_forwards = 2};
+  narrow.config.hidden_size += 12;
+  return {convolutions, narrow};
 }
 
 // Most tokens follow from the one before them.

@@ -21,9 +21,11 @@ struct NamedModel {
 };
 void PrintTo(const NamedModel& model, std::ostream* out);
 
-/// Dense as Llama and as GPT-2, a mixture, shared layers, windows and soft caps, grouped queries with norms
-/// and partly rotary positions: four blocks each.
+/// Dense as Llama and as GPT-2, a mixture, shared layers, windows and soft caps, grouped queries with norms,
+/// partly rotary positions and sparse patterns: four blocks each.
 std::vector<NamedModel> inference_models(int64_t max_positions);
+/// With convolutions in the place of attention; narrow inside.
+std::vector<NamedModel> edge_models(int64_t max_positions);
 
 /// `count` tokens below `vocab_size` that depend on the seed alone; of a language so simple that a model
 /// learns something of it in few steps.

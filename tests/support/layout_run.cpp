@@ -133,6 +133,7 @@ SessionOptions session_options(const LayoutRun& run) {
           .float8 = run.float8,
           .seed = 7,
           .loss = run.loss,
+          .exits = run.exits,
           .step = run.options};
 }
 

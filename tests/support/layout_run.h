@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "models/config/exit_config.h"
 #include "models/config/loss_config.h"
 #include "models/config/model_config.h"
 #include "parallel/module/routing_observer.h"
@@ -30,6 +31,7 @@ struct LayoutRun {
   Recomputation recomputation;
   bool float8 = false;
   LossConfig loss = {};
+  ExitConfig exits = {};
   std::optional<int32_t> end_of_text = {};  ///< ends documents, which see themselves alone
   uint32_t tokens_a_document = 4;           ///< on average; 0: a sample is one document
   /// Above 0: each initial weight is moved by one unit in its last place, up, down or not at all as this seed

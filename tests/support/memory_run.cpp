@@ -59,6 +59,7 @@ MemoryComparison compare_memory(LayoutRun run, ExpertLoad load) {
                       .recomputation = run.recomputation,
                       .float8 = run.float8,
                       .loss = run.loss,
+                      .exits = run.exits,
                       .separate_documents = run.end_of_text.has_value(),
                       .threads = run.num_threads,
                       .expert_load = load};

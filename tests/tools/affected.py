@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a change can affect.
 
-Usage: affected.py [--base REV | --all] (--files | --headers | --labels)
+Usage: affected.py [--base REV | --all] [--draw N] (--files | --headers | --sources | --labels)
 
 A change is every file that differs from the commit REV in the working tree, files that git does not track among them.
 Without --base, REV is where this branch left origin/main; on main itself, the last commit that is two hours older than HEAD.
@@ -10,9 +10,12 @@ Outside of a git checkout, and with --all, every file has changed.
   --files     the changed files
   --headers   the headers among the changed files, and those that include, by whatever way, one that has lost an #include;
               but for those that a changed source includes before all else, which proves as much where it is compiled alone
+  --sources   the .cpp among the changed files in what the lint compiles alone (tests/lint/CMakeLists.txt)
   --labels    the labels of ctest whose tests can see the change (tests/CMakeLists.txt)
+  --draw N    no more than N, drawn anew at each commit
 """
 import argparse
+import hashlib
 import pathlib
 import re
 import subprocess
@@ -23,6 +26,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 ANY_INCLUDE = re.compile(r"^\s*#\s*include\s*(\S+)", re.MULTILINE)
 SOURCES = {".h", ".cuh", ".cpp", ".cu"}
 ROOMS = ("runtime", "parallel", "models", "cluster", "launch", "tests")
+
+ALONE = re.compile(r"(parallel|models|launch|tests/bench)/.*\.cpp$")
 
 # What the programs behind a label are built from; a path that no pattern has (build files, support of tests) affects all.
 LABELS = {
@@ -98,7 +103,7 @@ def including(files):
 def is_proved(header, changed):
     """Whether the lint compiles the header's source alone (tests/lint/CMakeLists.txt), which begins with the header."""
     source = str(pathlib.PurePath(header).with_suffix(".cpp"))
-    if source not in changed or not source.startswith(("parallel/", "models/", "launch/")) or not (ROOT / source).is_file():
+    if source not in changed or not ALONE.match(source) or not (ROOT / source).is_file():
         return False
     return INCLUDE.findall((ROOT / source).read_text())[:1] == [header]
 
@@ -113,12 +118,19 @@ def labels_of(files):
     return labels
 
 
+def draw(files, most):
+    """At most so many of the files, others at another commit."""
+    commit = (git("rev-parse", "HEAD") or "").strip()
+    return sorted(files, key=lambda name: hashlib.sha256(f"{commit} {name}".encode()).digest())[:most]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base")
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--draw", type=int)
     what = parser.add_mutually_exclusive_group(required=True)
-    for name in ("files", "headers", "labels"):
+    for name in ("files", "headers", "sources", "labels"):
         what.add_argument(f"--{name}", action="store_true")
     options = parser.parse_args()
     if options.base and git("rev-parse", "--verify", "--quiet", options.base + "^{commit}") is None:
@@ -133,8 +145,12 @@ def main():
         result = {name for name in seen if name.endswith((".h", ".cuh")) and (ROOT / name).is_file()}
         if not everything:
             result = {name for name in result if not is_proved(name, changed)}
+    elif options.sources:
+        result = {name for name in changed if ALONE.match(name) and (ROOT / name).is_file()}
     else:
         result = labels_of(changed) if options.labels else changed
+    if options.draw is not None:
+        result = draw(result, options.draw)
     for name in sorted(result):
         print(name)
 

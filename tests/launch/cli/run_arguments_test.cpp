@@ -10,6 +10,8 @@
 #include "launch/cli/options/option_table.h"
 #include "launch/config/complete_config.h"
 #include "launch/report/banner.h"
+#include "models/config/attention_pattern.h"
+#include "models/config/weight_sharing.h"
 #include "models/families/presets.h"
 #include "parallel/pipeline/plan_schedule.h"
 #include "runtime/base/error.h"
@@ -403,6 +405,7 @@ TEST(RunArguments, WrittenConfigsReadBackEqual) {
       {"--optimizer.lr", "0.1234567890123456", "--parallel.overlap", "off", "--model.bias", "off"},
       {"--preset", "llama3-1b", "--train.seq-len", "128", "--data.tokenizer", "bpe", "--data.bpe-vocab",
        "999"},
+      {"--model.bottleneck", "64", "--model.bottleneck-ffns", "3", "--model.heads", "4"},
       {"--preset", "gpt2-124m", "--model.hidden", "384", "--train.global-batch", "48"}};
   for (const Preset& preset : presets()) runs.push_back({"--preset", preset.config.name});
   for (const Args& args : runs) {
@@ -444,6 +447,8 @@ ModelConfig unusual_model(RotaryScaling scaling) {
   c.window = 7;
   c.window_pattern = 3;
   c.window_from = 2;
+  c.convolution = {.kernel = 5, .every = 4, .first_block = 3};
+  c.exits = {2, 5};
   c.norm_eps = 1.0000000000000002e-6;
   c.rotary_theta = 1234.5678901234567;
   c.rotary_dims = 4;
@@ -475,11 +480,30 @@ TEST(RunArguments, AnyModelIsWrittenAndReadToTheLastBit) {
        {RotaryScaling::llama3, RotaryScaling::linear, RotaryScaling::yarn, RotaryScaling::longrope}) {
     RunConfig config = parse({"--train.seq-len", "61", "--parallel.data", "1"}).config;
     config.model = unusual_model(scaling);
+    if (scaling == RotaryScaling::linear) set_sharing_text(config.model, "0,0,2,3,4,2,6,3,4");
+    if (scaling == RotaryScaling::yarn) {
+      set_sharing_text(config.model, "pairs");
+      config.model.convolution = {};
+    }
+    if (scaling == RotaryScaling::longrope) {
+      config.model.window = config.model.window_pattern = config.model.window_from = 0;
+      config.model.patterns =
+          read_attention_patterns("full; window=7 sinks=2 globals=0,60; blocks=4 summary=1 reach=3");
+    }
     const std::string text = write_config(config);
     const ConfigFile file(text);
     EXPECT_EQ(parse_run_arguments(train_rules(), Args{"--config", file.path()}, 1).config.model, config.model)
         << text;
   }
+}
+
+TEST(RunArguments, NeighboursShareWhateverTheNumberOfLayers) {
+  const ModelConfig model =
+      parse({"--data.text", "a", "--model.share", "pairs", "--model.layers", "5"}).config.model;
+  EXPECT_THAT(model.weights_from, ElementsAre(0, 0, 2, 2, 4));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--model.layers", "3", "--model.share", "0,0"}),
+              HasSubstr("model.share names the weights of 2 layers, and model.layers is 3"));
+  EXPECT_THAT(fault_of({"--data.text", "a", "--model.share", "0,,2"}), HasSubstr("such as 0,0,2,2"));
 }
 
 TEST(RunArguments, ListsOfNumbersNameWhatIsWrong) {

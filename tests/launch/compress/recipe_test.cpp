@@ -199,7 +199,7 @@ TEST(Recipe, OrdersWithoutSenseNameBothSteps) {
   EXPECT_THAT(refusal(cut + four + train),
               HasSubstr("train before it, or through its format with method qat"));
   EXPECT_THAT(refusal(train + four),
-              HasSubstr("before any step that cuts or prunes: there is nothing to train back"));
+              HasSubstr("before any step that cuts, shares or prunes: there is nothing to train back"));
   EXPECT_THAT(refusal(cut + file + "gptq\n"), HasSubstr("exports codes to gptq, and no step quantizes"));
   EXPECT_THAT(refusal(file + "gguf\ntype = q8_0\n"), HasSubstr("comes before any other step"));
   EXPECT_THAT(refusal(cut + "[step q]\nmethod = qat\nsteps = 1\n" + four),

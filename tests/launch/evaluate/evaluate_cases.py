@@ -77,6 +77,10 @@ class Cases:
             expect(found["reference"]["perplexity"] == same["perplexity"], found)
             means.append(found["kl_divergence"]["mean"])
         expect(0 < means[0] < means[1] and means[1] < 1 and means[2] > 0, means)
+        certain = self.json("run", "--text", "other.txt", "--against", "run", "--exit.layer", 1, "--exit.confidence", 1)
+        expect(certain["text"] == same and certain["exits"]["mean_layers"] == certain["exits"]["layers"] == 2, certain)
+        some = self.json("run", "--text", "other.txt", "--against", "run", "--exit.layer", 1, "--exit.confidence", 0.1)
+        expect(some["text"]["kl_divergence"]["mean"] > 0 and 1 <= some["exits"]["mean_layers"] < 2, some)
 
     def questions(self):
         found = self.json("run", "--choices", "choices.jsonl")["choices"]

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """`trireme generate` of a small model that was trained here, as users call it.
 
-usage: generate_cases.py PROGRAM MPIRUN texts|layouts|speculation|ends
+usage: generate_cases.py PROGRAM MPIRUN texts|layouts|speculation|memory|ends
 """
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -136,11 +137,18 @@ class Cases:
         options = ["run", "--prompts", "prompts.jsonl", "--logprobs"]
         expected, without = self.json(*options)
         expect(without["drafted_tokens"] == without["accepted_tokens"] == 0, without)
-        for drafts in (["--speculate", 6], ["--speculate", 3, "--draft-model", "run"]):
-            for layout, ranks in (([], 1), (["--pp", 2], 2)):
+        own = ["--speculate", 4, "--draft-model", "self", "--exit.layer", 1]
+        for drafts in (["--speculate", 6], ["--speculate", 3, "--draft-model", "run"], own):
+            for layout, ranks in (([], 1), (["--pp", 2], 2))[: 1 if drafts is own else 2]:
                 found, summary = self.json(*options, *drafts, *layout, ranks=ranks)
                 expect(found == expected, f"{drafts} {layout}: {found} instead of {expected}")
                 expect(summary["drafted_tokens"] >= summary["accepted_tokens"] >= 0, summary)
+        _, summary = self.json("run", "Line 3 of", "--max-tokens", 30, "--exit.layer", 1, "--exit.confidence", 0.2)
+        expect(1 <= summary["mean_layers"] <= summary["layers"] and without["mean_layers"] == without["layers"], summary)
+        self.refuse("--pp 2: --draft-model self needs", "run", "x", *own, "--pp", 2, ranks=2)
+        self.refuse("two ways to use exits", "run", "x", *own, "--exit.confidence", 0.5)
+        self.refuse("has no effect without --exit.confidence", "run", "x", "--exit.layer", 1)
+        self.refuse("the model has no exits: --exit.layer N", "run", "x", "--exit.confidence", 0.5)
         self.call("train", *TINY[:-1], "other", "--data.tokenizer", "char", "--train.steps", 2)
         self.refuse("has no effect without --speculate", "run", "x", "--draft-model", "run")
         self.refuse("its tokens are others than those of run", "run", "x", "--speculate", 2, "--draft-model", "other")
@@ -171,6 +179,60 @@ class Cases:
         with open("run/source/tokenizer_config.json", "w", encoding="utf-8") as file:
             json.dump({}, file)
         self.refuse("has no chat template", "run", "x", "--apply-template")
+
+    def limits(self):
+        """Resident memory stays within --memory-limit, and the number that a refusal names works. Of this program as it is built: with
+        CUDA's libraries it begins with much more."""
+        with open(self.program, "rb") as file:
+            if re.search(rb"__[at]san_init", file.read()):
+                return  # what is freed stays there
+        mib = 2**20
+        cases = (["run", "Line 3 of", "--max-tokens", 30], ["run", *PROMPTS, "--max-tokens", 50, "--cache", "int8"],
+                 ["model.gguf", "Line 3 of", "--weights", "int4", "--max-tokens", 30])
+        if not os.path.exists("model.gguf"):
+            self.call("checkpoint", "export", "run", "model.gguf")
+        for options in cases:
+            said = self.call("generate", *options, "--threads", 1, "--memory-limit", "1MiB", code=2).stderr
+            works = re.search(r"--memory-limit (\d+)MiB works", said)
+            expect(works and "--memory-limit of 1.0 MiB is too small" in said, said)
+            expected = [a["tokens"] for a in self.json(*options)[0]]
+            for limit in (int(works[1]), int(works[1]) + 20):
+                answers, summary = self.json(*options, "--memory-limit", f"{limit}MiB")
+                expect([a["tokens"] for a in answers] == expected, f"{answers} under a limit instead of {expected}")
+                expect(0 < summary["peak_memory_bytes"] <= limit * mib == summary["memory_limit_bytes"], summary)
+        self.refuse("--memory-limit", "run", "x", "--memory-limit", "32")
+        self.refuse("a second model is not counted", "run", "x", "--memory-limit", "1GiB", "--speculate", "2", "--draft-model", "run")
+        bench = ["bench", "generate", "run", "--prompt-tokens", 20, "--decode-tokens", 10, "--repeats", 2, "--threads", 1, "--json", "b.json"]
+        self.call(*bench, "--memory-limit", "1GiB")
+        with open("b.json", encoding="utf-8") as file:
+            found = json.load(file)
+        for times in (found["prompt_milliseconds_per_token"], found["decode_milliseconds_per_token"]):
+            expect(0 < times["median"] <= times["p95"], found)
+        expect(found["file_bytes"] == os.path.getsize("run/model.safetensors"), found)
+        expect(found["weight_bytes"] + found["cache_bytes"] + found["other_bytes"] == found["peak_memory_bytes"], found)
+        expect(found["predicted_memory_bytes"] <= found["memory_limit_bytes"] == 2**30, found)
+        said = self.call(*bench, "--memory-limit", "2MB", code=2).stderr
+        works = re.search(r"--memory-limit (\d+)MiB works", said)
+        self.call(*bench, "--memory-limit", f"{works[1]}MiB")
+        with open("b.json", encoding="utf-8") as file:
+            found = json.load(file)
+        expect(found["peak_memory_bytes"] <= int(works[1]) * mib, found)
+
+    def starts_little(self):
+        """Of the symbols that the loader binds when they are first called, none is of MPI or oneDNN."""
+        environment = {**os.environ, "LD_DEBUG": "bindings"}
+        environment.pop("LD_BIND_NOW", None)
+
+        def called(*arguments):
+            done = subprocess.run(self.command("generate", *arguments, "--threads", 1), env=environment, capture_output=True, text=True,
+                                  timeout=120, check=False)
+            expect(done.returncode == 0, done.stderr[-1000:])
+            return set(re.findall(r"binding file \S*trireme \[0\] to \S* \[0\]: normal symbol `(\w+)'", done.stderr))
+
+        symbols = called("run", "Line 3 of", "--weights", "int4", "--max-tokens", 20)
+        expect("GOMP_parallel" in symbols or "malloc" in symbols, f"no calls are seen: {sorted(symbols)[:20]}")
+        started = sorted(name for name in symbols if re.match(r"P?MPI_|dnnl_", name))
+        expect(not started, f"generate called {started}")
 
     def errors(self):
         self.refuse("nothing to generate from", "run")
@@ -218,7 +280,7 @@ class Cases:
 def main():
     program, mpirun, part = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
     parts = {"texts": ("one_text", "many_texts", "files_of_all_kinds"), "layouts": ("layouts",),
-             "speculation": ("speculation",),
+             "speculation": ("speculation",), "memory": ("limits", "starts_little"),
              "ends": ("conversations", "errors", "lost_output", "signals")}
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/config/attention_pattern.h"
 #include "models/families/presets.h"
 #include "models/spec/model_spec.h"
 
@@ -36,6 +37,24 @@ TEST(SmallModel, OfEveryPresetIsSoundAndKeepsItsKindsOfBlocks) {
     EXPECT_LE(small.model.num_layers, 2) << preset.config.name;
     EXPECT_EQ(kinds_of(small.model), kinds_of(preset.config)) << preset.config.name;
   }
+}
+
+TEST(SmallModel, HasExitsWhereTheRunHas) {
+  ModelConfig model = find_preset("phi3-mini-4k")->config;
+  model.exits = {8, 16};
+  EXPECT_EQ(small_run(run_of(model, 4096)).model.exits, std::vector<int64_t>{1});
+  model.exits = {1, 16};
+  EXPECT_EQ(small_run(run_of(model, 4096)).model.exits, std::vector<int64_t>{1});
+}
+
+TEST(SmallModel, ItsPatternsHideKeysOfShortSequences) {
+  ModelConfig model = find_preset("llama-tiny")->config;
+  model.patterns = read_attention_patterns(
+      "window=64 globals=0,100; blocks=64 summary=32 reach=9; window=128 stride=64/16 sinks=4; full");
+  const RunConfig small = small_run(run_of(model, model.max_positions));
+  ASSERT_EQ(small.train.seq_len, 16);
+  EXPECT_EQ(to_text(small.model.patterns), "window=4 globals=0; blocks=4 summary=4 reach=2");
+  EXPECT_TRUE(errors_of(small.model).empty());
 }
 
 TEST(SmallModel, HasLongFactorsWhereTheRunHas) {

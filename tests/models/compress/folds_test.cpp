@@ -17,6 +17,7 @@ std::vector<NamedModel> folded_models() {
 #undef TRIREME_TESTED_FAMILY
   for (const NamedModel& model : inference_models(16))
     models.push_back({"of_inference_" + model.name, model.config});
+  for (const NamedModel& model : edge_models(16)) models.push_back(model);
   return models;
 }
 

@@ -52,9 +52,8 @@ class KeptSource final : public WeightSource {
   }
   void read(std::string_view name, const Parameter& p, std::span<float> values) const override {
     const std::string key(name);
-    const int64_t width = p.shape.rank() == 2 ? p.global_shape[1] : 1,
-                  columns = p.shape.rank() == 2 ? p.shape[1] : 1,
-                  first = p.shape.rank() == 2 ? p.offset[1] : 0;
+    const int64_t width = p.shape.rank() > 1 ? p.global_shape[1] : 1,
+                  columns = p.shape.rank() > 1 ? p.shape[1] : 1, first = p.shape.rank() > 1 ? p.offset[1] : 0;
     std::vector<float> row(static_cast<size_t>(width));
     for (int64_t r = 0; r < p.shape[0]; ++r) {
       if (kept_.matrices.contains(key)) {

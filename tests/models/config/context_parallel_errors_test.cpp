@@ -28,6 +28,14 @@ TEST(ContextParallelErrors, OthersNameTheNearestLengthsAndDegrees) {
       ElementsAre(AllOf(HasSubstr("--train.seq-len 8 or 16,"), HasSubstr("--parallel.context 3 or 6"))));
 }
 
+TEST(ContextParallelErrors, ChunksHoldWhatAConvolutionLooksAt) {
+  EXPECT_THAT(context_parallel_errors(12, 64, 2, 4), IsEmpty());
+  EXPECT_THAT(context_parallel_errors(8, 64, 1, 16), IsEmpty());
+  EXPECT_THAT(context_parallel_errors(8, 64, 2, 4),
+              ElementsAre(AllOf(HasSubstr("chunks of 2 tokens"), HasSubstr("--train.seq-len 12 or more"),
+                                HasSubstr("--parallel.context 1 or less"))));
+}
+
 TEST(ContextParallelErrors, NothingIsProposedThatDoesNotWork) {
   EXPECT_THAT(context_parallel_errors(100, 101, 3), ElementsAre(HasSubstr("--train.seq-len 96,")));
   EXPECT_THAT(context_parallel_errors(5, 1024, 4),

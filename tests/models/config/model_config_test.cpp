@@ -4,8 +4,10 @@
 
 #include <gmock/gmock.h>
 
+#include "models/config/weight_sharing.h"
 #include "models/families/family.h"
 #include "models/families/presets.h"
+#include "models/spec/model_spec.h"
 
 namespace trireme {
 namespace {
@@ -130,6 +132,67 @@ TEST(ModelConfig, SharingNeedsFewerGroupsThanLayersAndLayersAlike) {
   EXPECT_THAT(errors_of(config), ElementsAre(HasSubstr("nearest that work are 3")));
   config.moe = {.num_experts = 4, .first_block = 1};
   EXPECT_THAT(errors_of(config), ElementsAre(HasSubstr("--moe.from 0 --moe.every 1")));
+}
+
+TEST(ModelConfig, ConvolutionsLookAtAFewTokensOfBlocksThatAreThere) {
+  ModelConfig config;
+  config.convolution = {.kernel = 4, .every = 3, .first_block = 1};
+  EXPECT_THAT(errors_of(config), testing::IsEmpty());
+  config.share = 4;
+  EXPECT_THAT(errors_of(config), ElementsAre(AllOf(HasSubstr("layers with convolutions"),
+                                                   HasSubstr("nearest that work are 3 or 6"))));
+  config.share = 0;
+  config.convolution = {.kernel = 17, .every = 0, .first_block = 12};
+  EXPECT_THAT(errors_of(config), ElementsAre(HasSubstr("looks at 2 to 16 tokens"), HasSubstr("-every is 0"),
+                                             HasSubstr("it must be 0 to 11")));
+}
+
+TEST(ModelConfig, BlocksAreNarrowInsideAndDense) {
+  ModelConfig config;
+  config.bottleneck = {.width = 192, .num_feed_forwards = 4};
+  EXPECT_EQ(config.head_dim(), 16);
+  EXPECT_THAT(errors_of(config), testing::IsEmpty());
+  config.bottleneck.width = 190;
+  EXPECT_THAT(errors_of(config), ElementsAre(HasSubstr("model.bottleneck 190 does not divide by model.heads "
+                                                       "12: nearest are bottleneck 180 or 192")));
+  config.bottleneck = {.width = 768, .num_feed_forwards = 0};
+  config.moe.num_experts = 4;
+  config.norm_placement = NormPlacement::after;
+  EXPECT_THAT(errors_of(config),
+              ElementsAre(HasSubstr("narrower than model.hidden 768"), HasSubstr("-ffns is 0"),
+                          HasSubstr("moe.experts 4"), HasSubstr("--model.norm-placement pre")));
+}
+
+TEST(ModelConfig, AnyEarlierLayerCanLendItsWeights) {
+  ModelConfig config;
+  config.num_layers = 5;
+  const auto fault = [&](std::string_view text) {
+    EXPECT_EQ(set_sharing_text(config, text), "") << text;
+    const std::vector<std::string> errors = errors_of(config);
+    return errors.empty() ? std::string() : errors.front();
+  };
+  EXPECT_EQ(fault("pairs"), "");
+  EXPECT_EQ(sharing_of(config), (std::vector<int64_t>{0, 0, 2, 2, 4}));
+  EXPECT_EQ(sharing_text(config), "pairs");
+  EXPECT_EQ(num_distinct_layers(config), 3);
+  EXPECT_EQ(fault("0,1,0,3,1"), "");
+  EXPECT_EQ(sharing_text(config), "0,1,0,3,1");
+  EXPECT_EQ(spec_of(config).weights_of(4), 1);
+  EXPECT_EQ(fault("0,1,2,0,1"), "");  // in turn: the short form
+  EXPECT_EQ(config.share, 3);
+  EXPECT_TRUE(config.weights_from.empty());
+  EXPECT_EQ(fault("0,1,2,3,4"), "");
+  EXPECT_FALSE(config.shares_weights());
+
+  EXPECT_THAT(fault("0,0,2"), HasSubstr("names the weights of 3 layers, and model.layers is 5"));
+  EXPECT_THAT(fault("0,2,2,2,2"), HasSubstr("layer 1 would use the weights of layer 2"));
+  EXPECT_THAT(fault("0,0,1,1,1"), HasSubstr("layer 1, which uses those of layer 0: name that one"));
+  config.moe = {.num_experts = 4, .every = 2};
+  EXPECT_THAT(fault("pairs"), HasSubstr("layer 1 (dense) would use the weights of layer 0 (MoE)"));
+  EXPECT_EQ(fault("0,1,2,1,0"), "");
+  for (const char* text : {"", "-1", "two", "0,,2", "0,1,x", "0,1,99999", "0,0,2,2,"})
+    EXPECT_NE(set_sharing_text(config, text), "") << text;
+  EXPECT_EQ(sharing_text(config), "0,1,2,1,0") << "a text that is none changes nothing";
 }
 
 TEST(ModelConfig, NoDivisionByZeroOrNegativeSizes) {

@@ -17,11 +17,21 @@ const ModelConfig& preset(const char* name) {
 
 TEST(ModelSize, PublishedTotals) {
   const std::map<const char*, int64_t> totals = {
-      {"gpt2-124m", 124'439'808},     {"gpt2-355m", 354'823'168},      {"gpt2-774m", 774'030'080},
-      {"gpt2-1.5b", 1'557'611'200},   {"llama3-1b", 1'235'814'400},    {"llama3-8b", 8'030'261'248},
-      {"llama3-70b", 70'553'706'496}, {"llama3-405b", 405'853'388'800}};
+      {"gpt2-124m", 124'439'808},     {"gpt2-355m", 354'823'168},       {"gpt2-774m", 774'030'080},
+      {"gpt2-1.5b", 1'557'611'200},   {"llama3-1b", 1'235'814'400},     {"llama3-8b", 8'030'261'248},
+      {"llama3-70b", 70'553'706'496}, {"llama3-405b", 405'853'388'800}, {"mobilellm-125m", 124'635'456},
+      {"mobilellm-350m", 345'355'200}};
   for (const auto& [name, total] : totals) EXPECT_EQ(size_of(preset(name)).parameters, total) << name;
   EXPECT_NEAR(static_cast<double>(size_of(preset("gpt3-175b")).parameters), 174.6e9, 0.05e9);
+  // Scaled down by MobileLLM's rules, and with layers that share.
+  for (const char* size : {"15m", "60m", "125m", "350m"}) {
+    const std::string name = std::string("mobilellm-") + size;
+    EXPECT_EQ(size_of(preset((name + "-ls").c_str())).parameters, size_of(preset(name.c_str())).parameters);
+  }
+  EXPECT_EQ(size_of(preset("convolution-16m")).parameters, 16'189'632);
+  EXPECT_EQ(size_of(preset("mobilebert-33m")).parameters, 33'320'960);
+  EXPECT_NEAR(static_cast<double>(size_of(preset("mobilellm-15m")).parameters), 15.6e6, 0.05e6);
+  EXPECT_NEAR(static_cast<double>(size_of(preset("mobilellm-60m")).parameters), 59.5e6, 0.05e6);
 }
 
 TEST(ModelSize, NonEmbeddingAndMatmulOfGpt2Small) {

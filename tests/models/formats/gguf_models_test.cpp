@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/config/weight_sharing.h"
 #include "models/formats/gguf_config.h"
 #include "models/formats/gguf_differences.h"
 #include "models/formats/gguf_model_file.h"
@@ -13,6 +14,7 @@
 #include "runtime/io/gguf/gguf_writer.h"
 #include "runtime/io/gguf/rotary_rows.h"
 #include "tests/models/formats/gguf_cases.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace trireme::test {
@@ -159,6 +161,8 @@ TEST(GgufModels, TellWhatNoArchitectureComputes) {
   };
   EXPECT_THAT(refused(ModelFamily::llama, [](ModelConfig& c) { c.share = 2; }),
               HasSubstr("model.share 2, not 0 (block 2)"));
+  EXPECT_THAT(refused(ModelFamily::llama, [](ModelConfig& c) { set_sharing_text(c, "pairs"); }),
+              HasSubstr("model.share pairs, not 0 (block 1)"));
   EXPECT_THAT(refused(ModelFamily::llama, [](ModelConfig& c) { c.query_scalar = 5; }),
               HasSubstr("llama is the nearest: model.query-scalar 5, not 16"));
   EXPECT_THAT(refused(ModelFamily::gpt2, [](ModelConfig& c) { c.bias = BiasKind::none; }),
@@ -189,6 +193,15 @@ TEST(GgufModels, AreWrittenAsTheArchitectureThatComputesThem) {
     c.given_head_dim = 24;
   });
   EXPECT_EQ(gguf_architecture_of(normed), "qwen3");
+}
+
+TEST(GgufModels, BlocksThatNoArchitectureHasAreNamed) {
+  ModelConfig model = small_of(ModelFamily::llama);
+  model.convolution.kernel = 4;
+  expect_error(ExitCode::usage, {"model.convolution"}, [&] { (void)write_gguf_config(model); });
+  model.convolution.kernel = 0;
+  model.bottleneck.width = model.hidden_size / 2;
+  expect_error(ExitCode::usage, {"model.bottleneck"}, [&] { (void)write_gguf_config(model); });
 }
 
 TEST(GgufModels, SayWhereLlamaCppAttendsToMore) {

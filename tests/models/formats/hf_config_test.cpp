@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/config/weight_sharing.h"
 #include "models/families/presets.h"
 #include "models/formats/hf/architecture.h"
 #include "models/formats/model_differences.h"
@@ -280,8 +281,16 @@ TEST(HfConfig, AModelThatTransformersHasNotIsNamed) {
   ModelConfig model = find_preset("gpt2-tiny")->config;
   model.share = 2;
   test::expect_error(ExitCode::usage, {"model.share 2"}, [&] { hf_architecture_of(model); });
+  model.share = 0;
+  model.weights_from = neighbours_sharing(model.num_layers);
+  test::expect_error(ExitCode::usage, {"model.share pairs"}, [&] { hf_architecture_of(model); });
   ModelConfig deep = find_preset("deepseek-tiny")->config;
   test::expect_error(ExitCode::usage, {"moe.score sigmoid"}, [&] { hf_architecture_of(deep); });
+  EXPECT_EQ(hf_architecture_of(find_preset("mobilellm-125m")->config), "LlamaForCausalLM");
+  test::expect_error(ExitCode::usage, {"model.convolution 4"},
+                     [] { hf_architecture_of(find_preset("convolution-16m")->config); });
+  test::expect_error(ExitCode::usage, {"model.bottleneck 128"},
+                     [] { hf_architecture_of(find_preset("mobilebert-33m")->config); });
 }
 
 TEST(HfConfig, FilesThatAreNoConfigurations) {

@@ -186,6 +186,10 @@ std::vector<LogitsCase> cases() {
     out.push_back({model, test_seed() * 1000 + 500, DType::bf16});
     out.push_back({model, test_seed() * 1000 + 600, DType::f32, ops::CacheType::int8});
   }
+  for (const NamedModel& model : edge_models(16)) {
+    out.push_back({model, test_seed() * 1000 + 700});
+    out.push_back({model, test_seed() * 1000 + 701, DType::bf16});
+  }
   return out;
 }
 INSTANTIATE_TEST_SUITE_P(Drawn, CachedLogits, testing::ValuesIn(cases()), [](const auto& p) {

@@ -2,13 +2,15 @@
 #include "models/inference/generator.h"
 
 #include <algorithm>
+#include <bit>
 
 #include <gtest/gtest.h>
 
+#include "models/inference/row_scores.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/inference_models.h"
+#include "tests/support/heard_texts.h"
 #include "tests/support/tensors.h"
 
 namespace trireme::test {
@@ -69,6 +71,52 @@ TEST_P(GeneratorOf, GreedyTextIsThatOfTheModel) {
 
 INSTANTIATE_TEST_SUITE_P(Models, GeneratorOf, testing::ValuesIn(inference_models(kLongest)),
                          [](const auto& p) { return p.param.name; });
+
+// Texts of more blocks than the cache has; what each token is worth is that of one pass over the whole text.
+TEST(GeneratorOfBoundedReach, HasLongTextsInASmallCache) {
+  constexpr int64_t kPlaces = 256;
+  std::vector<ModelConfig> configs{inference_models(kPlaces)[5].config, inference_models(kPlaces)[0].config};
+  configs[1].window = 40;
+  const auto self = make_self_communicator();
+  for (const ModelConfig& config : configs) {
+    const TrainedWeights weights(config, 4);
+    CachedRank one(*self, {.data = 1}, config, weights.path(), {.num_blocks = 9, .block_tokens = 16}, 2);
+    std::vector<GenerationRequest> requests;
+    for (const uint64_t seed : {4, 5, 4}) {
+      requests.push_back({.prompt = some_text(config.vocab_size, 170, seed),
+                          .max_tokens = 60,
+                          .num_alternatives = 0,
+                          .scores_prompt = seed == 5});
+    }
+    const auto heard = hear(one, {.max_batch_tokens = 24}, requests);
+    EXPECT_EQ(heard[0], heard[2]);
+    for (size_t r = 0; r < 2; ++r) {
+      std::vector<int32_t> tokens = requests[r].prompt;
+      for (const int32_t token : heard[r].ids()) tokens.push_back(token);
+      MicroBatch batch = make_micro_batch(one.ctx, 1, std::ssize(tokens), tokens, {});
+      batch.training = false;
+      const auto logits = to_vector(one.session.model().logits(one.ctx, batch));
+      const auto width = static_cast<size_t>(config.vocab_size);
+      HeardText::Scores expected;
+      for (size_t i = 1; i < tokens.size(); ++i) {
+        const TokenScore score =
+            RowScores(std::span(logits).subspan((i - 1) * width, width)).score(tokens[i]);
+        expected.emplace_back(score.token, std::bit_cast<uint32_t>(score.log_probability));
+      }
+      HeardText::Scores got = heard[r].prompt;
+      if (!requests[r].scores_prompt) got.assign(expected.begin(), expected.begin() + 169);
+      got.insert(got.end(), heard[r].tokens.begin(), heard[r].tokens.end());
+      EXPECT_EQ(got, expected);
+    }
+    Generator alone(one.ctx, one.session.parallel(), one.cached, {.max_batch_tokens = 32});
+    alone.add(requests[0]);
+    while (alone.step({})) EXPECT_LE(alone.last_pass().used_blocks, 7);
+    CachedRank tiny(*self, {.data = 1}, config, weights.path(), {.num_blocks = 3, .block_tokens = 16});
+    Generator refusing(tiny.ctx, tiny.session.parallel(), tiny.cached, {});
+    expect_error(ExitCode::usage, {"3 blocks of 16 tokens: 8 new ones would fit"},
+                 [&] { refusing.add({.prompt = some_text(config.vocab_size, 40, 4), .max_tokens = 100}); });
+  }
+}
 
 class GeneratorTest : public testing::Test {
  protected:
@@ -187,7 +235,7 @@ TEST(CachedModelTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(logits({.tokens = some, .start = 16, .blocks = {}}), InternalError);
   EXPECT_THROW(logits({.tokens = some, .blocks = blocks, .num_logits = 9}), InternalError);
   EXPECT_THROW(rank.cached.logits(rank.ctx, {}), InternalError);
-  const std::vector<int32_t> beyond{0, 2}, before{-1};
+  const std::vector<int32_t> beyond{0, 2}, before{-2};
   EXPECT_THROW(logits({.tokens = some, .blocks = beyond}), InternalError);
   EXPECT_THROW(logits({.tokens = some, .blocks = before}), InternalError);
   // Keys and values of 2 heads of 6, of 4 layers.

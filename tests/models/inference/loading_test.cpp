@@ -72,7 +72,7 @@ TEST(Loading, SharedWeightsAreLoadedOnce) {
   const TemporaryFolder folder;
   ModelConfig config = tiny_model(ModelFamily::llama);
   config.num_layers = 4;
-  config.share = 2;
+  config.weights_from = {0, 0, 2, 0};
   expect_logits(saved_file(folder, config), config, {{.data = 1, .pipeline = 2}}, trained_logits("", config));
 }
 

@@ -19,8 +19,9 @@ using Batch = std::vector<std::pair<int64_t, int64_t>>;
 struct SequenceQueue {
   static constexpr int64_t kWidth = 4;  // of blocks
 
-  SequenceQueue(int64_t num_blocks, const Scheduler::Limits& limits)
-      : pool(num_blocks, kWidth), scheduler(pool, limits) {}
+  /// `layers`: of a model; none: one with full attention.
+  SequenceQueue(int64_t num_blocks, const Scheduler::Limits& limits, std::vector<KeyLimits> layers = {{}})
+      : pool(num_blocks, kWidth), scheduler(pool, limits, CacheReach(std::move(layers), kWidth)) {}
 
   Sequence& add(int64_t num_tokens, int32_t first = 0, int64_t priority = 0) {
     auto& s = *sequences.emplace_back(std::make_unique<Sequence>());

@@ -5,6 +5,7 @@
 
 #include "models/families/family.h"
 #include "models/layers/distillation.h"
+#include "models/transformer/bottleneck_block.h"
 #include "models/transformer/transformer.h"
 #include "parallel/context_parallel/make_micro_batch.h"
 #include "parallel/module/distinct_blocks.h"
@@ -237,6 +238,34 @@ TEST(LayerGradients, BlocksUnderAWindow) {
     config.window = window;
     TransformerBlock mistral = of(config).block(ctx);
     check(mistral, 2, 7, 16);
+  }
+}
+
+// With documents that begin anywhere, and in rows of a few tokens.
+TEST(LayerGradients, BlocksWithAConvolution) {
+  Context ctx;
+  for (const int64_t kernel : {2, 4}) {
+    ModelConfig config = small(kernel == 2 ? ModelFamily::gpt2 : ModelFamily::llama, 3, 3, 4);
+    config.convolution = {.kernel = kernel, .every = 1};
+    TransformerBlock block = of(config).block(ctx);
+    check(block, 2, 7, 12);
+    check(block, 1, 1, 12);
+    const MicroBatch documents = make_micro_batch(ctx, 2, 7, pattern(14, 17, 7), pattern(14, 17, 5), {}, 6);
+    check(block, documents, 12);
+  }
+}
+
+TEST(LayerGradients, BlocksThatAreNarrowInside) {
+  Context ctx;
+  for (const bool convolves : {false, true}) {
+    ModelConfig config = small(convolves ? ModelFamily::gpt2 : ModelFamily::llama, 3, 1, 4);
+    config.bottleneck = {.width = 12, .num_feed_forwards = 2};
+    config.hidden_size = 20;
+    if (convolves) config.convolution = {.kernel = 3, .every = 1};
+    const test::LayersOf layers = of(config);
+    BottleneckBlock block(layers.spec.blocks.front(), held(layers.parameters().block(0)), 0,
+                          layers.rotary(ctx), layers.tensor, layers.context);
+    check(block, 2, 5, 20);
   }
 }
 

@@ -91,7 +91,7 @@ TEST(ContextShare, WhatIsSeenWithinAWindowIsExactlyWhatIsNotMasked) {
         const int rank = pair / size, owner = pair % size;
         const auto queries = positions_of({rank, size}, seq_len), keys = positions_of({owner, size}, seq_len);
         std::set<std::pair<int64_t, int64_t>> seen, expected;
-        for (const SeenKeys& part : ContextShare{rank, size}.seen_within(window, owner, held)) {
+        for (const SeenKeys& part : ContextShare{rank, size}.seen_within({window}, owner, held)) {
           const size_t before = seen.size();
           for (int64_t i = part.queries.begin; i < part.queries.end; ++i) {
             for (int64_t j = part.keys.begin; j < part.keys.end; ++j) {
@@ -146,7 +146,7 @@ TEST(ContextShare, FirstKeysLeaveOutThePairsOfChunksThatDoNotMeet) {
         const int rank = pair / size, owner = pair % size;
         const auto queries = positions_of({rank, size}, seq_len), keys = positions_of({owner, size}, seq_len);
         std::set<std::pair<int64_t, int64_t>> named, expected;  // pairs of chunks
-        for (const SeenKeys& part : ContextShare{rank, size}.seen_within(window, owner, held, chunks)) {
+        for (const SeenKeys& part : ContextShare{rank, size}.seen_within({window}, owner, held, chunks)) {
           EXPECT_EQ(part.first_place, keys[static_cast<size_t>(part.keys.begin)]);
           named.emplace(part.queries.begin / chunk, part.keys.begin / chunk);
         }
@@ -159,6 +159,70 @@ TEST(ContextShare, FirstKeysLeaveOutThePairsOfChunksThatDoNotMeet) {
           }
         }
         EXPECT_EQ(named, expected) << rank << " of " << owner << ", " << size << " ranks, window " << window;
+      }
+    }
+  }
+}
+
+std::vector<KeyLimits> patterns() {
+  return {{5, {.sinks = 3}},
+          {3, {.stride = 7, .stride_keys = 3}},
+          {0, {.stride = 5}},
+          {2, {.block = 8, .summary = 2, .reach = 3}},
+          {0, {.block = 6, .summary = 6, .reach = 1}},
+          {1, {.block = 4, .summary = 1}},
+          {4, {.num_globals = 3, .globals = {0, 9, 30}}},
+          {6,
+           {.sinks = 2,
+            .stride = 11,
+            .stride_keys = 2,
+            .block = 9,
+            .summary = 1,
+            .num_globals = 1,
+            .globals = {17}}}};
+}
+
+// Against the mask itself, pair by pair. What is asked of other ranks is what some query of a chunk sees.
+TEST(ContextShare, WhatIsSeenUnderAPatternIsExactlyWhatIsNotMasked) {
+  for (const auto& [size, chunk] : {std::pair<int, int64_t>{1, 9}, {2, 3}, {3, 13}, {2, 20}}) {
+    const int64_t held = 2 * chunk, seq_len = held * size;
+    const auto drawn = first_keys_of(1, seq_len);
+    for (size_t turn = 0; turn < 2 * patterns().size(); ++turn) {
+      const KeyLimits limits = patterns()[turn / 2];
+      const bool is_packed = turn % 2 == 1;
+      const auto first_keys = is_packed ? drawn : std::vector<int32_t>(static_cast<size_t>(seq_len), 0);
+      const auto sees = [&](int64_t query, int64_t key) {
+        const int64_t first = first_keys[static_cast<size_t>(query)];
+        return ops::sees(limits.pattern, limits.window, query - first, key - first);
+      };
+      for (int pair = 0; pair < size * size; ++pair) {
+        const int rank = pair / size, owner = pair % size;
+        SCOPED_TRACE(fmt::format("{} of {}, {} ranks, pattern {}", rank, owner, size, turn));
+        const auto queries = positions_of({rank, size}, seq_len), keys = positions_of({owner, size}, seq_len);
+        std::set<std::pair<int64_t, int64_t>> seen, expected;
+        for (const SeenKeys& part : ContextShare{rank, size}.seen_within(
+                 limits, owner, held, is_packed ? of_chunks(first_keys, chunk) : std::vector<int32_t>())) {
+          EXPECT_EQ(part.first_place, keys[static_cast<size_t>(part.keys.begin)]);
+          const int64_t first = part.queries.begin / chunk * chunk;
+          for (int64_t j = part.keys.begin; j < part.keys.end; ++j) {
+            const int64_t key = keys[static_cast<size_t>(j)];
+            bool is_seen = false;
+            for (int64_t i = first; i < first + chunk; ++i) {
+              const int64_t query = queries[static_cast<size_t>(i)];
+              is_seen = is_seen || sees(query, key);
+              if (i < part.queries.begin || i >= part.queries.end || !sees(query, key)) continue;
+              EXPECT_EQ(i - part.queries.end + part.shift - (j - part.keys.end), query - key);
+              EXPECT_TRUE(seen.emplace(i, j).second);
+            }
+            EXPECT_TRUE(is_seen || is_packed || owner == rank) << "row " << j;
+          }
+        }
+        for (int64_t i = 0; i < held; ++i) {
+          for (int64_t j = 0; j < held; ++j) {
+            if (sees(queries[static_cast<size_t>(i)], keys[static_cast<size_t>(j)])) expected.emplace(i, j);
+          }
+        }
+        EXPECT_EQ(seen, expected);
       }
     }
   }
@@ -177,6 +241,7 @@ struct Case {
   int64_t window = 0;
   float soft_cap = 0;
   Packed packed = Packed::no;
+  int pattern = -1;  // of patterns(); has a window of its own
 };
 
 // q | k | v side by side, and the outputs of both passes.
@@ -269,6 +334,11 @@ class RingAttention : public testing::TestWithParam<Case> {
                    {c.batch, seq_len, seq_len, c.num_heads, c.num_kv_heads, c.head_dim,
                     1.0f / std::sqrt(static_cast<float>(c.head_dim)), true, c.window, c.soft_cap},
                    c.dtype);
+    if (c.pattern >= 0) {
+      const KeyLimits limits = patterns()[static_cast<size_t>(c.pattern)];
+      run.shape.window = limits.window;
+      run.shape.pattern = limits.pattern;
+    }
     if (c.packed != Packed::no) {
       const auto first_keys = first_keys_of(c.batch, seq_len);
       run.shape.first_key = ops::to_device(ctx, first_keys, {c.batch, seq_len});
@@ -311,9 +381,10 @@ TEST_P(RingAttention, SequencesHeldWholeAreAttendedToAlone) {
 std::string name_of(const testing::TestParamInfo<Case>& p) {
   const Case& c = p.param;
   constexpr std::array kPacked{"", "_packed_silently", "_packed"};
-  return fmt::format("{}_ranks{}_batch{}_chunk{}_heads{}_{}_dim{}_window{}_cap{}{}", to_string(c.dtype),
+  return fmt::format("{}_ranks{}_batch{}_chunk{}_heads{}_{}_dim{}_window{}_cap{}{}{}", to_string(c.dtype),
                      c.size, c.batch, c.chunk, c.num_heads, c.num_kv_heads, c.head_dim, c.window,
-                     static_cast<int>(c.soft_cap), kPacked[static_cast<size_t>(c.packed)]);
+                     static_cast<int>(c.soft_cap), kPacked[static_cast<size_t>(c.packed)],
+                     c.pattern < 0 ? "" : fmt::format("_pattern{}", c.pattern));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -333,18 +404,28 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{3, 1, 1, 1, 1, 8, DType::f32, 0, 0, Packed::yes},
                     Case{4, 2, 10, 2, 2, 8, DType::f32, 12, 2, Packed::yes},
                     Case{2, 1, 40, 2, 1, 16, DType::f32, 30, 0, Packed::silently},
-                    Case{3, 2, 21, 4, 2, 16, DType::bf16, 0, 0, Packed::yes}),
+                    Case{3, 2, 21, 4, 2, 16, DType::bf16, 0, 0, Packed::yes},
+                    Case{2, 2, 17, 4, 2, 8, DType::f32, 0, 0, Packed::no, 0},
+                    Case{4, 1, 9, 2, 1, 8, DType::f32, 0, 0, Packed::no, 1},
+                    Case{2, 1, 21, 2, 2, 8, DType::f32, 0, 0, Packed::yes, 2},
+                    Case{4, 1, 12, 2, 1, 8, DType::f32, 0, 0, Packed::no, 3},
+                    Case{4, 2, 7, 2, 1, 16, DType::bf16, 0, 0, Packed::yes, 4},
+                    Case{2, 1, 33, 2, 1, 8, DType::f32, 0, 3, Packed::no, 5},
+                    Case{4, 1, 15, 2, 1, 8, DType::f32, 0, 0, Packed::silently, 6},
+                    Case{4, 2, 11, 4, 2, 8, DType::f32, 0, 0, Packed::yes, 7}),
     name_of);
 
 // What ranks send in both passes, of keys and values and their gradients.
 TEST(RingAttentionTraffic, NobodySendsWhatNobodySees) {
   constexpr int64_t kChunk = 8, kSeqLen = 8 * kChunk, kHeadDim = 4;
   constexpr int64_t kKey = 2 * kHeadDim * int64_t{sizeof(float)};  // with its value
-  const auto sent = [](int64_t window, const std::vector<int32_t>& first_keys) {
+  const auto sent = [](int64_t window, const std::vector<int32_t>& first_keys,
+                       const ops::KeyPattern& pattern = {}) {
     std::array<int64_t, 4> bytes{};
     run_thread_ranks(4, [&](Communicator& world) {
       Context ctx;
       AttentionShape s{1, 2 * kChunk, 2 * kChunk, 1, 1, kHeadDim, 1.0f, true, window};
+      s.pattern = pattern;
       const ContextParallel context(world);
       std::vector<int32_t> held;
       for (const int64_t place : positions_of(context.share(), kSeqLen))
@@ -365,6 +446,10 @@ TEST(RingAttentionTraffic, NobodySendsWhatNobodySees) {
     const int64_t keys = (window - 1) * kKey;
     EXPECT_EQ(sent(window, {}), (std::array<int64_t, 4>{3 * keys, 6 * keys, 6 * keys, 3 * keys})) << window;
   }
+  // Two sinks besides go from rank 0 to the others, once for both of their chunks; the other way come sums.
+  constexpr int64_t kBase = 2 * kKey;
+  EXPECT_EQ(sent(3, {}, {.sinks = 2}), (std::array<int64_t, 4>{3 * kBase + 12 * kKey, 6 * kBase + 2 * kKey,
+                                                               6 * kBase + 2 * kKey, 3 * kBase + 2 * kKey}));
   EXPECT_EQ(sent(1, {}), (std::array<int64_t, 4>{})) << "a token that sees itself alone";
   std::vector<int32_t> apart;  // documents of a chunk each
   for (int32_t place = 0; place < kSeqLen; ++place) apart.push_back(place / kChunk * kChunk);

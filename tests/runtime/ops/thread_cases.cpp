@@ -10,6 +10,7 @@
 #include "runtime/ops/attention/attention_merge.h"
 #include "runtime/ops/attention/paged_attention.h"
 #include "runtime/ops/attention/rotary.h"
+#include "runtime/ops/convolution.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/embedding.h"
 #include "runtime/ops/gemm/float8.h"
@@ -232,6 +233,16 @@ std::vector<Tensor> float8(Context& ctx, Draw draw) {
   return {a.values, a.scale, b.values, wide, c};
 }
 
+ops::KeyPattern key_pattern(Draw& draw) {
+  ops::KeyPattern p;
+  if (draw.coin()) p.sinks = draw.between(1, 20);
+  if (draw.coin()) p.stride = draw.between(1, 40), p.stride_keys = draw.between(0, 5);
+  if (draw.coin())
+    p.block = draw.between(1, 40), p.summary = draw.between(1, p.block), p.reach = draw.between(0, 3);
+  if (draw.coin()) p.num_globals = 2, p.globals = {0, static_cast<int32_t>(draw.between(1, 150))};
+  return p;
+}
+
 std::vector<Tensor> attention(Context& ctx, Draw draw) {
   ops::AttentionShape s;
   s.batch = draw.between(1, 3);
@@ -245,11 +256,15 @@ std::vector<Tensor> attention(Context& ctx, Draw draw) {
   if (s.causal && draw.coin()) s.window = draw.between(1, 300);
   if (draw.coin()) s.soft_cap = 2;
   if (draw.coin()) s.shift = draw.between(-30, 200);
+  if (s.causal && draw.coin()) s.pattern = key_pattern(draw);
   if (s.causal && draw.coin()) {
     std::vector<int32_t> first_keys;
     for (int64_t n = 0; n < s.batch * s.q_len; ++n) {
       const int32_t before = n % s.q_len == 0 ? 0 : first_keys.back();
-      first_keys.push_back(before + static_cast<int32_t>(draw.between(0, 2)));
+      const int64_t place = s.places(0).query_place + n % s.q_len;
+      const bool begins = place >= before && draw.between(0, 20) == 0;
+      first_keys.push_back(s.pattern ? (begins ? static_cast<int32_t>(place) : before)
+                                     : before + static_cast<int32_t>(draw.between(0, 2)));
     }
     s.first_key = ops::to_device(ctx, first_keys, {s.batch, s.q_len});
   }
@@ -281,6 +296,7 @@ std::vector<Tensor> paged_attention(Context& ctx, Draw draw) {
   s.head_dim = draw.pick<int64_t>({16, 20, 64, 128});
   s.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   if (draw.coin()) s.window = draw.between(1, 300);
+  if (draw.coin()) s.pattern = key_pattern(draw);
   constexpr int64_t kTokens = 16, kWidth = 40;
   const int64_t sequences = draw.between(1, 3);
   std::vector<int32_t> table, numbers, places, from, to;
@@ -350,6 +366,38 @@ std::vector<Tensor> head_norms(Context& ctx, Draw draw) {
   ops::rms_norm_heads(ctx, x, gain, 1e-6f, y, rstd);
   ops::rms_norm_heads_backward(ctx, dy, x, gain, rstd, dx, dgain);
   return {y.matrix, rstd, dx.matrix, dgain};
+}
+
+// Runs with something before them and behind, and the same rows through a cache.
+std::vector<Tensor> convolutions(Context& ctx, Draw draw) {
+  const int64_t kernel = draw.between(1, 6), width = draw.size(150);
+  const ops::ConvolutionShape s{draw.between(1, 3), kernel + draw.size(150), width, kernel};
+  const DType dtype = draw.compute_type();
+  std::vector<int32_t> places;
+  for (int64_t r = 0; r < s.rows(); ++r) places.push_back(static_cast<int32_t>(r));
+  const ops::Columns abx = draw.columns(ctx, s.rows(), 3 * width, dtype),
+                     dabx = draw.columns(ctx, s.rows(), 3 * width, dtype);
+  const Shape all{s.rows(), width}, ends{s.rows_before(), width};
+  const Tensor u = Tensor::empty(ctx, all, dtype), y = Tensor::empty(ctx, all, dtype),
+               before = draw.tensor(ctx, ends, dtype), dafter = draw.tensor(ctx, ends),
+               dy = draw.tensor(ctx, all, dtype), w = draw.tensor(ctx, {width, kernel, 1}),
+               dw = draw.tensor(ctx, {width, kernel, 1}), dbefore = Tensor::empty(ctx, ends, DType::f32);
+  const Tensor positions = ops::to_device(ctx, places, {s.rows()});
+  ops::gated_inputs(ctx, abx, u);
+  ops::convolution(ctx, s, u, before, abx, w, positions, y);
+  ops::convolution_backward_before(ctx, s, dy, abx, w, positions, dbefore);
+  ops::convolution_backward(ctx, s, dy, u, before, abx, w, positions, dafter, dabx, dw);
+  const auto blocks = static_cast<int32_t>((s.rows() + 15) / 16);
+  std::vector<int32_t> table;
+  for (int32_t b = 0; b < blocks; ++b) table.push_back(blocks - 1 - b);
+  const ops::PagedRows rows{ops::to_device(ctx, table, {1, blocks}),
+                            ops::to_device(ctx, std::vector<int32_t>(places.size(), 0), {s.rows()}),
+                            positions,
+                            {0, static_cast<int32_t>(s.rows())},
+                            {static_cast<int32_t>(s.rows())}};
+  const Tensor cache = draw.tensor(ctx, {blocks, 16, width}, dtype), cached = Tensor::empty(ctx, all, dtype);
+  ops::paged_convolution(ctx, rows, abx, w, cache, cached);
+  return {u, y, dbefore, dabx.matrix, dw, cache, cached};
 }
 
 std::vector<Tensor> shared_norms(Context& ctx, Draw draw) {
@@ -660,6 +708,7 @@ const std::map<std::string, OpCase>& thread_cases() {
                                                  {"Norms", norms},
                                                  {"HeadNorms", head_norms},
                                                  {"SharedNorms", shared_norms},
+                                                 {"Convolutions", convolutions},
                                                  {"CrossEntropy", cross_entropy},
                                                  {"FewTokens", few_tokens},
                                                  {"Distillation", distillation},

@@ -63,7 +63,9 @@ TEST(ServingMetrics, StateAndCountsAreOnThePage) {
                                 .decoded_tokens = 500,
                                 .passes = 70,
                                 .drafted_tokens = 100,
-                                .accepted_tokens = 71};
+                                .accepted_tokens = 71,
+                                .exit_rows = 400,
+                                .exit_blocks = 1700};
   metrics.pass({.prompt_tokens = 30, .decoded_tokens = 4}, counts);
   metrics.pass({.decoded_tokens = 8}, counts);
   const Page page = read_prometheus(metrics.prometheus(some_state()));
@@ -79,6 +81,8 @@ TEST(ServingMetrics, StateAndCountsAreOnThePage) {
                                                      {"vllm:spec_decode_num_draft_tokens_total", 100},
                                                      {"vllm:spec_decode_num_accepted_tokens_total", 71},
                                                      {"trireme:passes_total", 70},
+                                                     {"trireme:exit_tokens_total", 400},
+                                                     {"trireme:exit_layers_total", 1700},
                                                      {"trireme:cache_blocks_used", 41},
                                                      {"trireme:cache_blocks", 100},
                                                      {"vllm:iteration_tokens_total_count", 2},
@@ -172,6 +176,20 @@ TEST(ServingMetrics, ClientsCannotMakeSeries) {
   EXPECT_EQ(text.find("secret"), std::string::npos);
 }
 
+TEST(ServingMetrics, TokensCountBeforeTheirPassEnds) {
+  ServingMetrics metrics("m", kNoPowercap);
+  const auto tokens = [&] {
+    return read_prometheus(metrics.prometheus({})).value("vllm:generation_tokens_total");
+  };
+  metrics.token();
+  metrics.token();
+  EXPECT_EQ(tokens(), 2);
+  GenerationCounts counts;
+  counts.decoded_tokens = 3;
+  metrics.pass({}, counts);
+  EXPECT_EQ(tokens(), 3);
+}
+
 TEST(ServingMetrics, EveryCallFromAnyThread) {
   ServingMetrics metrics("m", kNoPowercap);
   constexpr int kThreads = 3, kTimes = 300;
@@ -244,11 +262,13 @@ TEST(StatusText, SaysWhatThereIs) {
                    .generated_tokens = 2100,
                    .drafted_tokens = 100,
                    .accepted_tokens = 71,
+                   .exit_tokens = 200,
+                   .exit_layers = 850,
                    .preemptions = 2,
                    .refused = 7,
                    .joules = 1680}),
       "serve: 12 running, 3 waiting | cache 41 % | prompts 512 tokens/s (38 % reused), texts 210 tokens/s | "
-      "drafts 71 % accepted | 2 preemptions | 7 refused | 0.8 J/token (processor)");
+      "drafts 71 % accepted | 4.2 layers a token | 2 preemptions | 7 refused | 0.8 J/token (processor)");
 }
 
 }  // namespace

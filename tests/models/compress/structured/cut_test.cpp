@@ -81,6 +81,9 @@ TEST(StructuredCut, OfSharedWeightsIsOneForAllWhoUseThem) {
   ModelConfig config = of_family(ModelFamily::llama);
   config.share = 2;
   expect_same_function(config, {.kv_groups = 2, .neurons = 13});
+  config.share = 0;
+  config.weights_from = {0, 0, 2, 2, 0, 5};
+  expect_same_function(config, {.kv_groups = 2, .neurons = 13});
   config.moe = mixture().moe;
   config.moe.first_block = 0;
   const StructuredCut cut{.experts = 4};
@@ -88,7 +91,7 @@ TEST(StructuredCut, OfSharedWeightsIsOneForAllWhoUseThem) {
   const KeptUnits kept = choose_units(config, drawn_importance(config), cut);
   const auto weights = cut_weights(model, config, cut, kept);
   EXPECT_TRUE(weights->kinds().contains("layers.5.ffn.router.bias"));
-  EXPECT_EQ(weights->kinds().at("layers.1.ffn.router.weight").shape, (Shape{4, config.hidden_size}));
+  EXPECT_EQ(weights->kinds().at("layers.2.ffn.router.weight").shape, (Shape{4, config.hidden_size}));
   logits_of(*weights, cut_config(config, cut, kept));
 }
 

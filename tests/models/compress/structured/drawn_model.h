@@ -108,7 +108,7 @@ inline void silence(DrawnModel& model, const KeptUnits& kept) {
   for (const KeptLayer& of : kept) {
     const std::string name = block_name(of.layer);
     layers.push_back(of.layer);
-    if (c.share > 0 && of.layer >= c.share) continue;
+    if (c.weights_of(of.layer) != of.layer) continue;
     for (int64_t h = 0; h < c.num_heads; ++h) {
       if (!has(of.heads, h))
         model.clear_columns(name + ".attention.output.weight", h * c.head_dim(), (h + 1) * c.head_dim());

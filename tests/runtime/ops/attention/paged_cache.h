@@ -39,6 +39,7 @@ inline Tensor whole_attention(Context& ctx, const ops::PagedShape& s, const Page
   ops::AttentionShape shape{1, n, n, s.num_heads, s.num_kv_heads, s.head_dim, s.scale};
   shape.window = s.window;
   shape.soft_cap = s.soft_cap;
+  shape.pattern = s.pattern;
   const Tensor out = Tensor::empty(ctx, {n, s.num_heads * s.head_dim}, sequence.qkv.dtype());
   const Tensor lse = Tensor::empty(ctx, {1, s.num_heads, n}, DType::f32);
   ops::attention(ctx, shape, sequence.q(), sequence.k(), sequence.v(), out, lse);
@@ -103,9 +104,10 @@ class PagedCache {
     for (size_t i = 0; i < pieces.size(); ++i) {
       const PagedPiece& p = pieces[i];
       std::vector<int32_t> table = tables_[p.sequence];
-      if (s_.window > 0) {  // whole blocks before every window have been given back
-        const int64_t gone = std::max<int64_t>(0, p.before + 1 - s_.window) / block_tokens_;
-        std::fill_n(table.begin(), gone, -1);
+      for (size_t block = 0; block < table.size(); ++block) {  // what nobody sees any more is given back
+        const int64_t first = static_cast<int64_t>(block) * block_tokens_, last = first + block_tokens_ - 1;
+        if (ops::next_seeing(s_.pattern, s_.window, first, last, p.before) == ops::kNoPlace)
+          table[block] = -1;
       }
       tables.insert(tables.end(), table.begin(), table.end());
       for (int64_t r = 0; r < p.count; ++r) {

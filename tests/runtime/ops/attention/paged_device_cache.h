@@ -112,9 +112,12 @@ class Cache {
     for (const Part& p : parts) {
       const auto number = static_cast<int32_t>(rows.lengths.size());
       std::vector<int32_t> table = tables_[p.sequence];
-      // What no row sees any more may be somebody else's.
-      const int64_t oldest = c_.shape.window > 0 ? std::max<int64_t>(0, p.first - c_.shape.window + 1) : 0;
-      if (is_stored_) std::fill_n(table.begin(), oldest / c_.block_tokens, -1);
+      // What no row sees may be somebody else's.
+      for (int64_t i = 0; is_stored_ && i < std::ssize(table); ++i) {
+        const int64_t seeing = ops::next_seeing(c_.shape.pattern, c_.shape.window, i * c_.block_tokens,
+                                                (i + 1) * c_.block_tokens - 1, p.first);
+        if (seeing >= p.first + p.count) table[static_cast<size_t>(i)] = -1;
+      }
       tables.insert(tables.end(), table.begin(), table.end());
       for (int32_t i = 0; i < p.count; ++i) {
         sequences.push_back(number);
@@ -167,11 +170,14 @@ inline std::vector<double> Cache::expected(const Part& part) const {
   const int64_t d = s.head_dim, width = s.num_kv_heads * d;
   std::vector<double> out;
   for (int64_t place = part.first; place < part.first + part.count; ++place) {
-    const int64_t begin = s.window > 0 ? std::max<int64_t>(0, place - s.window + 1) : 0;
+    std::vector<int64_t> seen;
+    for (int64_t key = 0; key <= place; ++key) {
+      if (ops::sees(s.pattern, s.window, place, key)) seen.push_back(key);
+    }
     for (int64_t head = 0; head < s.num_heads; ++head) {
       const int64_t of_kv = head / (s.num_heads / s.num_kv_heads) * d;
       std::vector<double> weights;
-      for (int64_t key = begin; key <= place; ++key) {
+      for (const int64_t key : seen) {
         double dot = 0;
         for (int64_t i = 0; i < d; ++i) {
           dot += static_cast<double>(queries[static_cast<size_t>((place * s.num_heads + head) * d + i)]) *
@@ -183,10 +189,8 @@ inline std::vector<double> Cache::expected(const Part& part) const {
       const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
       for (int64_t i = 0; i < d; ++i) {
         double sum = 0;
-        for (int64_t key = begin; key <= place; ++key) {
-          sum += weights[static_cast<size_t>(key - begin)] *
-                 values[static_cast<size_t>(key * width + of_kv + i)];
-        }
+        for (size_t n = 0; n < seen.size(); ++n)
+          sum += weights[n] * values[static_cast<size_t>(seen[n] * width + of_kv + i)];
         out.push_back(sum / total);
       }
     }

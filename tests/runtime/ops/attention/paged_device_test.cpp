@@ -4,14 +4,15 @@
 namespace trireme::test::paged_device {
 namespace {
 
-PagedShape shape_of(int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t window = 0,
-                    float soft_cap = 0) {
+PagedShape shape_of(int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t window = 0, float soft_cap = 0,
+                    const ops::KeyPattern& pattern = {}) {
   return {.num_heads = heads,
           .num_kv_heads = kv_heads,
           .head_dim = head_dim,
           .scale = 1 / std::sqrt(static_cast<float>(head_dim)),
           .window = window,
-          .soft_cap = soft_cap};
+          .soft_cap = soft_cap,
+          .pattern = pattern};
 }
 
 std::vector<PagedCase> paged_cases() {
@@ -29,6 +30,22 @@ std::vector<PagedCase> paged_cases() {
       {"soft_cap", shape_of(4, 2, 64, 0, 1.5f), 16, plain, {{90, 2}, {41, 20}}},
       {"int8", shape_of(4, 2, 64), 16, int8, {{300, 1}, {50, 35}}},
       {"int8_window_soft_cap", shape_of(6, 2, 40, 33, 2), 32, int8, {{280, 7}, {65, 12}}},
+      {"sinks", shape_of(4, 2, 64, 20, 0, {.sinks = 4}), 16, plain, {{600, 1}, {310, 34}, {30, 30}}},
+      {"strided",
+       shape_of(2, 1, 48, 5, 0, {.stride = 130, .stride_keys = 3}),
+       16,
+       plain,
+       {{700, 2}, {300, 9}}},
+      {"summaries",
+       shape_of(4, 2, 64, 0, 2, {.block = 100, .summary = 3, .reach = 4}),
+       32,
+       int8,
+       {{690, 1}, {420, 20}, {99, 2}}},
+      {"globals",
+       shape_of(2, 2, 128, 3, 0, {.num_globals = 2, .globals = {70, 299}}),
+       16,
+       plain,
+       {{600, 1}, {305, 12}}},
       {"int8_head_128", shape_of(4, 1, 128), 16, int8, {{260, 20}, {9, 1}}},
   };
 }
