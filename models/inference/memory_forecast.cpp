@@ -54,6 +54,10 @@ int64_t cache_block_bytes(const ModelSpec& model, int64_t block_tokens, DType co
                           ops::CacheType type) {
   int64_t bytes = 0;
   for (const BlockSpec& block : model.blocks) {
+    if (block.convolution) {  // its inputs, in the compute type whatever the type of keys
+      bytes += block_tokens * block.convolution->width * static_cast<int64_t>(size_of(compute_type));
+      continue;
+    }
     bytes += ops::key_value_block_bytes(block.attention.num_kv_heads, block.attention.head_dim, block_tokens,
                                         compute_type, type);
   }
