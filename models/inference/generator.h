@@ -106,8 +106,9 @@ struct GeneratorOptions {
   /// the drafts goes on from; `drafts` says only how many tokens (unwritten_drafts()). 0: `drafts` says
   /// which. Not over pipeline stages, nor with an ExitRule: UserError (usage).
   int64_t draft_blocks = 0;
-  double least_likely_draft = 0.02;  ///< such a draft ends before its tokens together are less likely there
-  int64_t vocab_size = 0;            ///< tokens that may be drawn; 0: all of the model's
+  double least_likely_draft =
+      0;                   ///< below this chance of all tokens such a draft ends; 0: where it pays no more
+  int64_t vocab_size = 0;  ///< tokens that may be drawn; 0: all of the model's
 };
 
 /// All ranks make one and call it alike; sequences, blocks and batches are the same on all. The first rank

@@ -163,7 +163,8 @@ void Generator::State::tell(GenerationListener& listener) {
 void Generator::State::append(std::span<const ScheduledChunk> batch) {
   auto text = drawn.begin();
   const int32_t* of_text = message.data();
-  for (const ScheduledChunk& chunk : batch) {
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const ScheduledChunk& chunk = batch[i];
     Sequence& s = *chunk.sequence;
     s.tokens.resize(s.tokens.size() - static_cast<size_t>(chunk.num_drafts));
     s.drafts.clear();
@@ -173,6 +174,7 @@ void Generator::State::append(std::span<const ScheduledChunk> batch) {
     if (chunk.is_prompt) ++report.prompts;
     ++report.sequences;
     if (text != drawn.end() && &text->request->sequence == &s) {
+      if (!written.empty() && of_text[0] > 0) self->learn(i, of_text[0] - 1);
       add_drawn(chunk, *text, of_text);
       of_text += kMessageHead + 1 + chunk.num_drafts;
       ++text;

@@ -14,7 +14,12 @@ namespace trireme {
 
 SelfDrafts::SelfDrafts(CachedModel& model, const FirstRank& first, const ParallelContext& parallel,
                        int64_t blocks, double least_likely, int64_t vocab_size)
-    : model_(model), first_(first), blocks_(blocks), least_likely_(least_likely), vocab_size_(vocab_size) {
+    : model_(model),
+      first_(first),
+      blocks_(blocks),
+      least_likely_(least_likely),
+      rule_(draft_costs(model.model().config(), blocks)),
+      vocab_size_(vocab_size) {
   if (parallel.plan().pipeline > 1) {
     throw_usage(
         "parallel.pipeline is {}: drafts of the model's first blocks need the head beside them on every "
@@ -37,7 +42,11 @@ void SelfDrafts::write(Context& ctx, std::span<ScheduledChunk> batch) {
   Clock::time_point begin;
   streams_.clear();
   of_chunk_.clear();
-  likely_.assign(batch.size(), 1.0);
+  drafts_.resize(batch.size());
+  for (Draft& draft : drafts_) {
+    draft.chance = 1;
+    draft.confidences.clear();
+  }
   for (int64_t depth = 0;; ++depth) {
     steps_.clear();
     std::vector<size_t>& open = of_chunk_.emplace_back();
@@ -79,14 +88,18 @@ void SelfDrafts::guess(Context& ctx, const Tensor& x, std::span<ScheduledChunk> 
   const Tensor logits = model_.head(ctx, of_asked);
   message_.assign(asked.size(), -1);
   if (first_.is_this()) {
+    const auto num_texts = std::ssize(batch);
     const HostLogits host(ctx, logits, vocab_size_);
     for_each_row(ctx, count, [&](int64_t i) {
       const ops::cpu::LargestLogit largest = ops::cpu::largest_logit(host.row(i));
       if (!largest.is_sound) return;  // nothing is guessed; who draws says it
       const auto token = static_cast<int32_t>(largest.index);
-      double& likely = likely_[asked[static_cast<size_t>(i)]];
-      likely *= std::exp(RowScores(host.row(i)).log_probability(token));
-      if (likely >= least_likely_) message_[static_cast<size_t>(i)] = token;
+      Draft& draft = drafts_[asked[static_cast<size_t>(i)]];
+      const double confidence = std::exp(RowScores(host.row(i)).log_probability(token));
+      draft.chance *= rule_.chance(confidence);
+      if (least_likely_ > 0 ? draft.chance < least_likely_ : !rule_.pays(draft.chance, num_texts)) return;
+      draft.confidences.push_back(confidence);
+      message_[static_cast<size_t>(i)] = token;
     });
   }
   first_.share(ctx, message_);
@@ -126,6 +139,10 @@ Tensor SelfDrafts::logits(Context& ctx, std::span<const SequenceChunk> chunks) {
   const Tensor x =
       model_.streams(ctx, chunks, in_order(ctx, chunks), blocks_, model_.model().spec().num_blocks());
   return model_.head(ctx, x);
+}
+
+void SelfDrafts::learn(size_t index, int64_t accepted) {
+  if (first_.is_this()) rule_.learn(drafts_[index].confidences, accepted, std::ssize(drafts_));
 }
 
 }  // namespace trireme

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What exits of a model cost and win: two tables.
 
-    python3 tests/bench/early_exit.py build/trireme MODEL TEXT [--exits 2,4] [--turns 5] [--threads 1] [--speculate 6]
+    python3 tests/bench/early_exit.py build/trireme MODEL TEXT [--exits 2,4] [--turns 5] [--threads 1] [--speculate 8]
 
 First quality against mean layers used: the perplexity of TEXT, teacher-forced, each token leaving by --exit.confidence at several
 thresholds. Then self-speculation behind each exit: decoding rates of greedy texts after passages of TEXT, with and without in turns, one
-text at a time. Ratios are those of a turn, since a machine's load comes and goes; their median counts. Ends with 1 where texts differ.
+text at a time. Ratios are those of a turn, since a machine's load comes and goes; their median counts. Ends with 1 where tokens or
+log-probabilities differ.
 """
 import argparse
 import json
@@ -37,37 +38,46 @@ def quality(options):
 
 
 def prompts_of(options):
+    """Passages of whole words from all over the text."""
     with open(options.text, encoding="utf-8") as file:
         text = file.read()
     step = len(text) // options.prompts
-    return [text[i * step:i * step + 200] for i in range(options.prompts)]
+    return [text[i * step:i * step + 200].partition(" ")[2].rpartition(" ")[0] for i in range(options.prompts)]
 
 
 def generate(options, prompt, *more):
-    lines = call(options, "generate", prompt, "--quiet", "--ignore-end", "--max-tokens", options.tokens, *more).splitlines()
-    return json.loads(lines[0])["tokens"], json.loads(lines[1])["summary"]
+    line = call(options, "generate", prompt, "--quiet", "--ignore-end", "--logprobs", "--max-tokens", options.tokens,
+                *options.held, *more).splitlines()
+    return json.loads(line[0]), json.loads(line[1])["summary"]
 
 
-def speed(options, exit_layer):
-    own = ["--speculate", options.speculate, "--draft-model", "self", "--exit.layer", exit_layer]
-    ratios, rates, sums, equal = [], [], {"drafted_tokens": 0, "accepted_tokens": 0, "decoded_tokens": 0, "passes": 0}, True
+def speed(options, exits):
+    """Each text without and behind each exit, one after the other, forth and back in turns."""
+    ways = [None, *exits]
+    sums = {way: {"drafted_tokens": 0, "accepted_tokens": 0, "decoded_tokens": 0, "passes": 0} for way in ways}
+    ratios, rates, is_equal = {way: [] for way in ways}, [], {way: True for way in ways}
     for turn in range(options.turns):
-        seconds = {False: 0.0, True: 0.0}
+        seconds = {way: 0.0 for way in ways}
         for prompt in prompts_of(options):
             found = {}
-            for is_self in (False, True) if turn % 2 == 0 else (True, False):
-                found[is_self], summary = generate(options, prompt, *(own if is_self else []))
-                seconds[is_self] += summary["decode_seconds"]
-                for name in sums if is_self and turn == 0 else ():
-                    sums[name] += summary[name]
-            equal = equal and found[False] == found[True]
-        ratios.append(seconds[False] / seconds[True])
-        rates.append(options.prompts * (options.tokens - 1) / seconds[False])
-    share = sums["accepted_tokens"] / max(1, sums["drafted_tokens"])
-    print(f"| {exit_layer} | {statistics.median(rates):.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | "
-          f"{100 * share:.0f} % of {sums['drafted_tokens']} | {sums['decoded_tokens'] / sums['passes']:.2f} | "
-          f"{'yes' if equal else 'NO'} |", flush=True)
-    return equal
+            for way in ways if turn % 2 == 0 else reversed(ways):
+                own = ["--speculate", options.speculate, "--draft-model", "self", "--exit.layer", way] if way else []
+                found[way], summary = generate(options, prompt, *own)
+                seconds[way] += summary["decode_seconds"]
+                for name in sums[way]:
+                    sums[way][name] += summary[name]
+            for way in exits:
+                is_equal[way] = is_equal[way] and found[way] == found[None]
+        for way in exits:
+            ratios[way].append(seconds[None] / seconds[way])
+        rates.append(options.prompts * (options.tokens - 1) / seconds[None])
+    for way in exits:
+        count, of_way = sums[way], sorted(ratios[way])
+        share = 100 * count["accepted_tokens"] / max(1, count["drafted_tokens"])
+        print(f"| {' '.join(options.held) or 'f32'} | {way} | {statistics.median(rates):.0f} | **{statistics.median(of_way):.2f}** "
+              f"({of_way[0]:.2f} to {of_way[-1]:.2f}) | {share:.0f} % | {count['decoded_tokens'] / count['passes']:.2f} | "
+              f"{'yes' if is_equal[way] else 'NO'} |", flush=True)
+    return all(is_equal.values())
 
 
 def main():
@@ -79,9 +89,10 @@ def main():
     parser.add_argument("--drafts", default="", help="exits to draft behind; as --exits")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=160)
-    parser.add_argument("--prompts", type=int, default=4)
-    parser.add_argument("--speculate", type=int, default=6)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--prompts", type=int, default=6)
+    parser.add_argument("--speculate", type=int, default=8)
+    parser.add_argument("--weights", default="", help="options of generate, by commas, each measured: ',--weights int8'")
     parser.add_argument("--without-quality", action="store_true")
     options = parser.parse_args()
     if not options.without_quality:
@@ -89,8 +100,13 @@ def main():
     layers = options.drafts or options.exits
     if not layers:
         layers = ",".join(map(str, evaluate(options, "--exit.confidence", 1)["exits"]["exits"]))
-    print("\n| exit after | tokens/s without | ratio with | drafts right | tokens a pass | same texts |\n|---|---|---|---|---|---|", flush=True)
-    sys.exit(0 if all([speed(options, int(layer)) for layer in layers.split(",")]) else 1)
+    print("\n| weights | exit after | tokens/s without | ratio with | drafts right | tokens a pass | same texts |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    is_equal = True
+    for held in options.weights.split(","):
+        options.held = held.split()
+        is_equal = speed(options, [int(layer) for layer in layers.split(",")]) and is_equal
+    sys.exit(0 if is_equal else 1)
 
 
 if __name__ == "__main__":

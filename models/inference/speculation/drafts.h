@@ -21,8 +21,8 @@ std::unique_ptr<DraftSource> ngram_drafts(const NgramOptions& options);
 std::unique_ptr<DraftSource> model_drafts(Context& ctx, InferenceModel& model, int64_t vocab_size,
                                           int64_t cache_blocks);
 
-/// How many tokens the generator itself should find (GeneratorOptions::draft_blocks), by how many of a text's
-/// last ones were right; now and then some where few were.
+/// Tokens that the generator itself should find (GeneratorOptions::draft_blocks): as many as it likes, seldom
+/// of texts of which few were right.
 std::unique_ptr<DraftSource> unwritten_drafts();
 
 /// `source` as far as it pays: how many tokens are drafted for a sequence follows from how many of its drafts

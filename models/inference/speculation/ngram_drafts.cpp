@@ -43,37 +43,33 @@ class NgramDrafts final : public DraftSource {
   std::unordered_map<int64_t, NgramIndex> indices_;  // by request
 };
 
-/// How many tokens, not which. By what was right, without a clock: what the model itself drafts costs little
-/// beyond its blocks, and is right often or hardly ever.
+/// As many as the generator likes, which knows how likely they are; seldom of texts for which they were of no
+/// use, since asking costs a head.
 class UnwrittenDrafts final : public DraftSource {
  public:
   void propose(std::span<const DraftedText> texts) override {
     for (const DraftedText& text : texts) {
       Text& known = texts_[text.request];
-      const bool is_tried = known.rate >= kFair || ++known.passes % kSeldom == 0;
-      const int64_t count = is_tried ? std::clamp<int64_t>(text.most, 0, known.window) : 0;
-      text.draft->assign(static_cast<size_t>(count), 0);
+      known.is_asked = known.gain >= kFair || ++known.passes % kSeldom == 0;
+      text.draft->assign(static_cast<size_t>(known.is_asked ? std::max<int64_t>(text.most, 0) : 0), 0);
     }
   }
   void learn(std::span<const DraftOutcome> outcomes, int64_t /*sequences*/, double /*seconds*/) override {
     for (const DraftOutcome& outcome : outcomes) {
       const auto found = texts_.find(outcome.request);
-      if (outcome.drafted == 0 || found == texts_.end()) continue;
-      Text& text = found->second;
-      const auto share = static_cast<double>(outcome.accepted) / static_cast<double>(outcome.drafted);
-      text.rate += kWeight * (share - text.rate);
-      const bool is_right = outcome.accepted == outcome.drafted;
-      text.window = is_right ? std::max(text.window, 2 * outcome.drafted) : outcome.accepted + 1;
+      if (found == texts_.end() || !found->second.is_asked) continue;
+      double& gain = found->second.gain;
+      gain += kWeight * (static_cast<double>(outcome.accepted) - gain);
     }
   }
   void forget(int64_t request) override { texts_.erase(request); }
 
  private:
-  static constexpr double kFair = 0.4, kWeight = 0.2;
-  static constexpr int64_t kFirst = 4, kSeldom = 16;
+  static constexpr double kFair = 0.1, kWeight = 0.1;
+  static constexpr int64_t kSeldom = 8;
   struct Text {
-    double rate = 0.7;  // of drafted tokens that were right; the beginning is a guess
-    int64_t window = kFirst;
+    double gain = 0.7;  // tokens of a draft that were right; the beginning is a guess
+    bool is_asked = false;
     int64_t passes = 0;  // without a trial
   };
   std::unordered_map<int64_t, Text> texts_;  // by request

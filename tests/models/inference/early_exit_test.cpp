@@ -58,6 +58,9 @@ TEST_P(EarlyExitOf, DraftsOfTheFirstBlocksChangeNothing) {
   EXPECT_GT(few.reused_tokens, 0);
   EXPECT_GT(few.accepted_tokens, 0);
   EXPECT_EQ(hear(large, with_self({}, paying.get(), 2), requests()), expected);
+  GeneratorOptions by_rule = with_self({}, source.get(), 1);
+  by_rule.least_likely_draft = 0;
+  EXPECT_EQ(hear(large, by_rule, requests()), expected);
 }
 
 /// How likely the likeliest token is.

@@ -1,6 +1,7 @@
 #include "runtime/ops/cpu/gemm/gemm_kernels.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "runtime/ops/cpu/cpu_features.h"
@@ -122,8 +123,16 @@ struct Kernels {
   TRIREME_INLINE static void all_rows(int64_t m, int64_t n, int64_t k, const FloatRows& a, const float* panel,
                                       const FloatRows& start, float* c, int64_t stride_c) {
     int64_t row = 0;
+    // Where whole panels are multiplied by few rows, those left are one tile: a panel is read once.
+    constexpr bool kIsOnce = kVectors == 3 && std::is_same_v<A, InPlace>;
     if constexpr (kRows == 8) row = rows<8, kVectors, A>(row, m, n, k, a, panel, start, c, stride_c);
+    if constexpr (kRows == 8 && kIsOnce) {
+      row = rows<7, kVectors, A>(row, m, n, k, a, panel, start, c, stride_c);
+      row = rows<6, kVectors, A>(row, m, n, k, a, panel, start, c, stride_c);
+      row = rows<5, kVectors, A>(row, m, n, k, a, panel, start, c, stride_c);
+    }
     row = rows<4, kVectors, A>(row, m, n, k, a, panel, start, c, stride_c);
+    if constexpr (kIsOnce) row = rows<3, kVectors, A>(row, m, n, k, a, panel, start, c, stride_c);
     row = rows<2, kVectors, A>(row, m, n, k, a, panel, start, c, stride_c);
     rows<1, kVectors, A>(row, m, n, k, a, panel, start, c, stride_c);
   }

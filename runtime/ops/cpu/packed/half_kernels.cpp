@@ -91,7 +91,12 @@ TRIREME_AVX512 void multiply_widened(int64_t m, int64_t n, int64_t k, const Floa
                                      const typename From::Element* panel, const FloatRows& start, float* c,
                                      int64_t stride_c) {
   int64_t row = widened_rows<From, 8>(0, m, n, k, a, panel, start, c, stride_c);
+  // The rest in one tile: a panel is read once.
+  row = widened_rows<From, 7>(row, m, n, k, a, panel, start, c, stride_c);
+  row = widened_rows<From, 6>(row, m, n, k, a, panel, start, c, stride_c);
+  row = widened_rows<From, 5>(row, m, n, k, a, panel, start, c, stride_c);
   row = widened_rows<From, 4>(row, m, n, k, a, panel, start, c, stride_c);
+  row = widened_rows<From, 3>(row, m, n, k, a, panel, start, c, stride_c);
   row = widened_rows<From, 2>(row, m, n, k, a, panel, start, c, stride_c);
   widened_rows<From, 1>(row, m, n, k, a, panel, start, c, stride_c);
 }

@@ -75,7 +75,12 @@ TRIREME_AVX512_BF16 TRIREME_INLINE int64_t pair_rows(int64_t row, const PairProd
 TRIREME_AVX512_BF16 void multiply_pairs(const PairProduct& p, const FloatRows& start, float* c,
                                         int64_t stride_c) {
   int64_t row = pair_rows<8>(0, p, start, c, stride_c);
+  // The rest in one tile: a panel is read once.
+  row = pair_rows<7>(row, p, start, c, stride_c);
+  row = pair_rows<6>(row, p, start, c, stride_c);
+  row = pair_rows<5>(row, p, start, c, stride_c);
   row = pair_rows<4>(row, p, start, c, stride_c);
+  row = pair_rows<3>(row, p, start, c, stride_c);
   row = pair_rows<2>(row, p, start, c, stride_c);
   pair_rows<1>(row, p, start, c, stride_c);
 }

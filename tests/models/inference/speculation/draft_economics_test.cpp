@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/inference/speculation/draft_rule.h"
 #include "runtime/base/philox.h"
 
 namespace trireme::test {
@@ -244,6 +245,35 @@ TEST(PassCosts, ScaleWithTheMachine) {
   EXPECT_LT(costs.seconds(5), 6);
   costs.learn(7, 4000);
   EXPECT_LT(costs.seconds(7), 2.5 * costs.seconds(5));
+}
+
+TEST(DraftRule, EndsDraftsWhereTheyDoNotPay) {
+  ModelConfig config;
+  config.vocab_size = 512;
+  config.num_layers = 16;
+  const DraftCosts costs = draft_costs(config, 2);
+  EXPECT_GT(costs.step, 2.0 / 16);
+  EXPECT_LT(costs.step, draft_costs(config, 4).step);
+  EXPECT_LT(draft_costs(config, 15).step, 1);
+  const auto least_chance = [](const DraftRule& rule, int64_t num_texts) {
+    for (double chance = 0; chance < 1; chance += 0.01) {
+      if (rule.pays(chance, num_texts)) return chance;
+    }
+    return 1.0;
+  };
+  DraftRule rule({.step = 0.1, .row = 0.1}), deep({.step = 0.5, .row = 0.1});
+  EXPECT_LT(least_chance(rule, 1), least_chance(deep, 1));
+  EXPECT_LT(least_chance(rule, 1), least_chance(rule, 8));  // the check's rows are no longer for nothing
+  const double first = rule.chance(0.35), before = least_chance(rule, 1);
+  const std::vector<double> three{0.95, 0.35, 0.65};
+  for (int i = 0; i < 20; ++i) rule.learn(three, 1, 1);
+  EXPECT_LT(rule.chance(0.35), first / 3);
+  EXPECT_GT(rule.chance(0.95), 0.97);
+  EXPECT_EQ(rule.chance(0.65), DraftRule({}).chance(0.65));  // behind a wrong one nothing is known
+  for (int i = 0; i < 20; ++i) rule.learn(std::vector<double>{0.95, 0.95, 0.95}, 3, 1);
+  EXPECT_GT(least_chance(rule, 1), before);  // the time of a pass is good for more tokens
+  for (int i = 0; i < 800; ++i) rule.learn({}, 0, 1);
+  EXPECT_NEAR(rule.chance(0.35), first, 0.01);  // what was long ago does not bind others
 }
 
 }  // namespace
