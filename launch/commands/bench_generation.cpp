@@ -144,7 +144,7 @@ void keep_bench_limit(const Context& ctx, GenerateBench& b, MemoryPlan& plan, co
                       const LoadForecast& forecast) {
   const CacheOptions cache = cache_for(b.options);
   MemoryDemand demand;
-  cpu::return_free_memory();
+  cpu::return_unused_memory();
   demand.process = cpu::process_memory();
   demand.load = forecast;
   demand.block_bytes =
@@ -221,6 +221,7 @@ GenerateBenchResult run_generate_bench(Context& ctx, Communicator& world, Genera
   const auto model = make_bench_model(ctx, world, b, result.plan);
   check_formats(b.model, model->loaded());
   CachedModel cached(ctx, model->parallel(), model->model(), cache_for(b.options));
+  if (b.model.memory_limit > 0) cpu::return_unused_memory();  // what reading took
   GenerationTimes times = time_generation(ctx, model->parallel(), cached, b.options);
   result.peak_bytes = cpu::process_memory().peak;
   // A machine's load comes and goes.

@@ -88,7 +88,7 @@ void keep_generation_limit(Context& ctx, const GenerationInputs& inputs, Generat
     const TextLengths lengths = lengths_of(arguments, inputs);
     const int64_t block = CacheOptions().block_tokens;
     MemoryDemand demand;
-    cpu::return_free_memory();
+    cpu::return_unused_memory();
     demand.process = cpu::process_memory();
     demand.load = forecast;
     demand.block_bytes = cache_block_bytes(model, block, of.model.compute_type, of.cache);
@@ -164,6 +164,7 @@ void generate(Context& ctx, Communicator& world, const GenerateArguments& given,
       ctx, world, inputs.files, arguments.model,
       [&] { return cache_tokens_of(arguments, inputs, ctx.device(), local_ranks); }, shared.vocab_size,
       arguments.speculation);
+  if (plan.limit > 0) cpu::return_unused_memory();  // what reading took
   if (world.rank() == 0 && !arguments.is_quiet) {
     for (const std::string& line :
          exit_warnings(inputs.files.config, arguments.model.exit, arguments.speculation.is_self()))

@@ -16,8 +16,9 @@ namespace {
 
 constexpr int64_t kMebibyte = int64_t{1} << 20;
 constexpr int64_t kPlannedBlock = 32;
-/// Of a process, after its weights: pages of the program that passes touch first, stacks, tables of requests.
-constexpr int64_t kGrowthOfProcess = 3 * kMebibyte, kGrowthOfThread = kMebibyte / 4;
+/// Of a process that has given back what it did not need: pages of the program and its libraries that reading
+/// and passes touch (6 MiB of a whole build), stacks, tables of requests.
+constexpr int64_t kGrowthOfProcess = 7 * kMebibyte, kGrowthOfThread = kMebibyte / 4;
 constexpr const char* kSizeUnits = "a number with its unit: 32MB (of 10^6 bytes), 32MiB (2^20), 1.5GiB, ...";
 
 int64_t planned_blocks(int64_t tokens) { return (tokens + kPlannedBlock - 1) / kPlannedBlock; }
@@ -146,6 +147,7 @@ void begin_within_limit(InferenceArguments& arguments) {
   if (arguments.memory_limit == 0) return;
   if (arguments.run.device == DeviceKind::automatic) arguments.run.device = DeviceKind::cpu;
   cpu::keep_memory_small();
+  cpu::return_unused_memory();
 }
 
 }  // namespace trireme::launch

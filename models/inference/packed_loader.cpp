@@ -5,7 +5,6 @@
 
 #include <fmt/ranges.h>
 
-#include "parallel/checkpoint/weights/router_biases.h"
 #include "runtime/base/error.h"
 #include "runtime/base/half.h"
 #include "runtime/ops/host_copy.h"
@@ -17,11 +16,6 @@ namespace {
 
 using ops::PackedFormat;
 using ops::PackedSpec;
-
-bool is_packed(const ParameterBlock& block) {
-  const std::string& name = block.members.front().name;
-  return block.is_matrix() && !name.ends_with(kRouterWeight) && name != "embedding.positions.weight";
-}
 
 void expect_known(const PackedSpec& spec) {
   const bool has_groups = spec.format == PackedFormat::int8 || spec.format == PackedFormat::int4;
@@ -44,43 +38,11 @@ bool keeps_codes_of(const PackedSpec& stored, PackedSpec asked) {
   return asked == stored;
 }
 
-bool is_kept_alike(const PackedMember& a, const PackedMember& b) {
-  return a.spec == b.spec && a.keeps_codes == b.keeps_codes;
-}
-
 /// Where the matrices from `begin` on cease to have one order of inputs.
 size_t end_of_order(std::span<const ops::CodedMatrix> coded, size_t begin) {
   size_t end = begin;
   while (end < coded.size() && coded[end].order == coded[begin].order) ++end;
   return end;
-}
-
-/// Of `bytes` with all numbers, those with this share of them and a bit for each.
-int64_t sparse_bytes(int64_t bytes, int64_t numbers, double share) {
-  return share == 1 ? bytes : static_cast<int64_t>(share * static_cast<double>(bytes)) + numbers / 8;
-}
-
-/// Bytes of codes and scales in a file, about; `share` of the codes is there.
-int64_t stored_bytes(const PackedSpec& spec, const Shape& shape, double share) {
-  const int64_t bits = spec.format == PackedFormat::int4 ? 4 : 8;
-  const int64_t groups = spec.group == 0 ? 1 : (shape[1] + spec.group - 1) / spec.group;
-  return sparse_bytes(shape.numel() * bits / 8, shape.numel(), share) +
-         shape[0] * groups * (spec.symmetric ? 16 : 16 + bits) / 8;
-}
-
-/// Of a matrix's file, and of what is made of it on the way, in memory at one time.
-int64_t reading_bytes(const PackedMember& member, DType type) {
-  const Shape& shape = member.parameter->shape;
-  if (member.keeps_codes) {
-    const int64_t scales = shape[0] * ops::groups_of(member.spec, shape[1]);
-    return shape.numel() + 5 * scales + stored_bytes(member.spec, shape, 1);
-  }
-  const bool is_whole = !member.stored || member.stored->transposed;
-  const StoredBlock block = stored_block(member.stored ? member.stored->format : PackedFormat::f32);
-  const int64_t numbers = member.parameter->shape.numel();
-  const int64_t file = std::max(numbers / block.elements * block.bytes,
-                                member.stored ? 0 : numbers * static_cast<int64_t>(size_of(type)));
-  return file + (is_whole ? 4 * numbers : 0);
 }
 
 std::string names_of(std::span<const PackedMember> run) {
@@ -143,28 +105,6 @@ DType PackedLoader::scales_of(const PackedMember& member) const {
                           return static_cast<float>(bf16(scale)) == scale;
                         });
   return are_bf16 ? DType::bf16 : DType::f32;
-}
-
-LoadForecast PackedLoader::forecast(std::span<ParameterBlock* const> blocks) const {
-  LoadForecast all;
-  for (const ParameterBlock* block : blocks) {
-    int64_t packed = 0, read = 0;
-    if (is_packed(*block)) {
-      for (const PackedMember& member : members_of(*block)) {
-        const Shape& shape = member.parameter->shape;
-        packed +=
-            Allocator::block_size(ops::packed_bytes(member.spec, scales_of(member), 1, shape[0], shape[1]));
-        read += reading_bytes(member, kinds_.find(member.parameter->name)->second.dtype);
-      }
-    } else {
-      packed = Allocator::block_size(4 * block->shape().numel());
-      read = 3 * packed;  // in the file, as numbers, and on the device
-    }
-    all.weight_bytes += packed;
-    all.loading_bytes = std::max(all.loading_bytes, all.weight_bytes + read);
-    source_.release_pages();
-  }
-  return all;
 }
 
 int64_t PackedLoader::num_experts_of(const ParameterBlock& block) {

@@ -47,6 +47,7 @@ class PackedLoader {
   std::vector<PackedMember> members_of(const ParameterBlock& block) const;
   /// PackedWeight::scales of what it becomes.
   DType scales_of(const PackedMember& member) const;
+  int64_t packed_bytes(std::span<const PackedMember> members, int64_t matrices) const;
   ops::PackedFormat compute_format() const;
   Tensor plain(const ParameterBlock& block);
   ops::PackedSpec asked_spec(const Parameter& p, const std::optional<StoredMatrix>& stored) const;

@@ -4,24 +4,14 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <vector>
 
+#include "models/inference/packed_member.h"
 #include "parallel/checkpoint/weights/weight_source.h"
 #include "runtime/device/context.h"
 
 namespace trireme {
-
-/// A member of a block, and how it is packed.
-struct PackedMember {
-  const Parameter* parameter;
-  std::optional<StoredMatrix> stored;
-  ops::PackedSpec spec;
-  /// The codes that the whole matrix is stored as, if it is.
-  std::optional<ops::PackedSpec> stored_codes = {};
-  bool keeps_codes = false;  ///< they are taken as they are; spec is theirs
-};
 
 class PackedRows {
  public:

@@ -14,13 +14,21 @@ constexpr int64_t kMostTokens = int64_t{1} << 24;
 
 }  // namespace
 
-void BpeModelBuilder::set_vocab(const nlohmann::json& vocab) {
+void BpeModelBuilder::add(std::string_view token, int32_t id) {
+  const auto [it, is_new] = ids_.emplace(token, id);
+  if (!is_new)
+    throw_bad_input("{}: the token \"{}\" stands twice, with the ids {} and {}", file_, token, it->second,
+                    id);
+}
+
+void BpeModelBuilder::set_vocab(const nlohmann::json& vocab, const TokenLists& lists) {
   if (!vocab.is_object())
     throw_bad_input("{}: the vocabulary must be an object, found {}", file_, vocab.type_name());
   for (const auto& [token, id] : vocab.items()) {
     const auto value = json_index(id, kMostTokens, fmt::format("the id of \"{}\"", token), file_);
-    ids_.emplace(token, static_cast<int32_t>(value));
+    add(token, static_cast<int32_t>(value));
   }
+  for (size_t i = 0; i < lists.tokens.size(); ++i) add(lists.tokens[i], lists.ids[i]);
 }
 
 void BpeModelBuilder::add_token(AddedToken token) {
@@ -52,12 +60,15 @@ size_t BpeModelBuilder::check_gaps() const {
 }
 
 void BpeModelBuilder::finish_tokens() {
-  std::vector<const std::string*> by_id(check_gaps(), nullptr);
+  constexpr uint32_t kNone = UINT32_MAX;
+  std::vector<uint32_t> by_id(check_gaps(), kNone);  // places in ids_
+  const auto text_of = [&](uint32_t place) { return (*Vocabulary::Iterator(ids_, place)).first; };
+  uint32_t place = 0;
   for (const auto& [token, id] : ids_) {
     const auto index = static_cast<size_t>(id);
-    if (by_id[index])
-      throw_bad_input("{}: \"{}\" and \"{}\" both have id {}", file_, *by_id[index], token, id);
-    by_id[index] = &token;
+    if (by_id[index] != kNone)
+      throw_bad_input("{}: \"{}\" and \"{}\" both have id {}", file_, text_of(by_id[index]), token, id);
+    by_id[index] = place++;
   }
   if (by_id.empty()) throw_bad_input("{}: the vocabulary is empty", file_);
 
@@ -69,11 +80,11 @@ void BpeModelBuilder::finish_tokens() {
     slot = token.content;
   }
   for (size_t id = 0; id < by_id.size(); ++id) {
-    if (!by_id[id] || !model.tokens[id].empty()) continue;
-    auto bytes = unspell_bytes(*by_id[id]);
+    if (by_id[id] == kNone || !model.tokens[id].empty()) continue;
+    auto bytes = unspell_bytes(text_of(by_id[id]));
     if (!bytes || bytes->empty()) {
       throw_bad_input("{}: the token \"{}\" (id {}) does not spell bytes; only byte-level BPE is supported",
-                      file_, *by_id[id], id);
+                      file_, text_of(by_id[id]), id);
     }
     model.tokens[id] = std::move(*bytes);
   }
@@ -89,8 +100,8 @@ int32_t BpeModelBuilder::id_of(std::string_view token, const std::string& where)
 void BpeModelBuilder::add_merge(std::string_view left, std::string_view right, const std::string& where) {
   const BpeMerge merge{id_of(left, where), id_of(right, where),
                        id_of(fmt::format("{}{}", left, right), where)};
-  const uint64_t pair = (static_cast<uint64_t>(merge.left) << 32) | static_cast<uint64_t>(merge.right);
-  if (!pairs_.insert(pair).second) {
+  const auto rank = static_cast<int32_t>(model.merges.size());
+  if (!pairs_.insert(merge.left, merge.right, {rank, merge.merged})) {
     throw_bad_input("{}: {} is \"{} {}\", which an earlier merge is already", file_, where, left, right);
   }
   model.merges.push_back(merge);

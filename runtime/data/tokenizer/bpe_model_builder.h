@@ -3,13 +3,13 @@
 
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 
 #include <nlohmann/json_fwd.hpp>
 
 #include "runtime/data/tokenizer/bpe_model.h"
-#include "runtime/data/tokenizer/word_cache.h"
+#include "runtime/data/tokenizer/files/token_lists.h"
+#include "runtime/data/tokenizer/models/pair_table.h"
+#include "runtime/data/tokenizer/models/vocabulary.h"
 
 namespace trireme {
 
@@ -18,8 +18,8 @@ class BpeModelBuilder {
  public:
   explicit BpeModelBuilder(std::string file) : file_(std::move(file)) {}
 
-  /// `vocab`: an object of token (bytes spelled in the byte alphabet) to id.
-  void set_vocab(const nlohmann::json& vocab);
+  /// `vocab`: an object of token (bytes spelled in the byte alphabet) to id, but for those of `lists`.
+  void set_vocab(const nlohmann::json& vocab, const TokenLists& lists = {});
   /// A token that is also in the vocabulary keeps its id there; the two must agree.
   void add_token(AddedToken token);
   /// Checks that ids run from 0, with gaps only beyond those of the vocabulary, and that every token but the
@@ -31,12 +31,13 @@ class BpeModelBuilder {
   BpeModel model;
 
  private:
+  void add(std::string_view token, int32_t id);
   size_t check_gaps() const;  ///< one more than the largest id
   int32_t id_of(std::string_view token, const std::string& where) const;
 
   std::string file_;
-  StringMap<int32_t> ids_;
-  std::unordered_set<uint64_t> pairs_;
+  Vocabulary ids_;
+  PairTable pairs_{0};
 };
 
 }  // namespace trireme

@@ -1,10 +1,10 @@
 #include "runtime/data/tokenizer/bpe_tokenizer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/base/error.h"
 #include "runtime/base/philox.h"
-#include "runtime/data/tokenizer/byte_alphabet.h"
 #include "runtime/data/tokenizer/huggingface_json.h"
 #include "runtime/data/tokenizer/models/bpe_words.h"
 
@@ -14,10 +14,11 @@ namespace {
 std::shared_ptr<const WordModel> words_of(const BpeModel& model) {
   std::vector<bool> is_added(model.tokens.size());
   for (const auto& token : model.added) is_added[static_cast<size_t>(token.id)] = true;
-  Vocabulary vocabulary;
+  Vocabulary vocabulary;  // of whole words; where merges make them, only what these begin with
   for (size_t id = 0; id < model.tokens.size(); ++id) {
-    if (!is_added[id] && !model.tokens[id].empty())
-      vocabulary.emplace(model.tokens[id], static_cast<int32_t>(id));
+    const std::string& token = model.tokens[id];
+    if (!is_added[id] && (model.ignore_merges ? !token.empty() : token.size() == 1))
+      vocabulary.emplace(token, static_cast<int32_t>(id));
   }
   PairTable merges(model.merges.size());
   for (size_t rank = 0; rank < model.merges.size(); ++rank) {
@@ -56,12 +57,12 @@ struct BpeTokenizer::Made {
     for (const auto& token : model.added) marks.emplace_back(token.content, token.id);
     parts.kind = "bpe";
     parts.end_of_text = find_end_of_text(marks, model.end_of_text);
-    parts.tokens.resize(model.tokens.size());
-    for (size_t id = 0; id < model.tokens.size(); ++id) parts.tokens[id] = spell_bytes(model.tokens[id]);
     parts.added = model.added;
-    for (const auto& token : model.added) parts.tokens[static_cast<size_t>(token.id)] = token.content;
     parts.splitter = splitter_of(model, *pretokenizer);
     parts.model = words_of(model);
+    parts.tokens = std::exchange(model.tokens, {});
+    parts.tokens_are_bytes = true;
+    for (const auto& token : model.added) parts.tokens[static_cast<size_t>(token.id)] = token.content;
     parts.decodes_bytes = true;
     parts.begin_ids = model.begin_ids;
     parts.end_ids = model.end_ids;
@@ -86,11 +87,18 @@ size_t BpeTokenizer::find_cut(std::string_view text, size_t limit) const {
   return pretokenizer_->find_cut(text, limit);
 }
 
-std::string BpeTokenizer::to_json() const { return write_huggingface_json(model_); }
+BpeModel BpeTokenizer::whole_model() const {
+  BpeModel model = model_;
+  for (int32_t id = 0; id < vocab_size(); ++id) model.tokens.emplace_back(token(id));
+  for (const auto& token : model.added) model.tokens[static_cast<size_t>(token.id)] = token.content;
+  return model;
+}
+
+std::string BpeTokenizer::to_json() const { return write_huggingface_json(whole_model()); }
 
 uint64_t BpeTokenizer::fingerprint() const {
   if (model_.post_processor.empty()) return hash_name(to_json());
-  BpeModel plain = model_;
+  BpeModel plain = whole_model();
   plain.post_processor.clear();
   return hash_name(write_huggingface_json(plain));
 }

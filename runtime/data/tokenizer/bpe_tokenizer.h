@@ -26,8 +26,9 @@ class BpeTokenizer final : public PipelineTokenizer {
  private:
   struct Made;
   explicit BpeTokenizer(Made made);
+  BpeModel whole_model() const;
 
-  BpeModel model_;
+  BpeModel model_;  ///< without its tokens, which PipelineTokenizer has
   std::unique_ptr<const Pretokenizer> pretokenizer_;
 };
 

@@ -186,7 +186,7 @@ bool is_plain_bpe(const json& root) {
   return !is_absent(root, "pre_tokenizer") && splits_plainly(root["pre_tokenizer"]);
 }
 
-BpeModel read_huggingface_json(const json& root, const std::string& name) {
+BpeModel read_huggingface_json(const json& root, const std::string& name, const TokenLists& lists) {
   const json& model = json_member(root, "model", name);
   const json& vocab = json_member(model, "vocab", name);
   check_model_options(model, name);
@@ -194,7 +194,7 @@ BpeModel read_huggingface_json(const json& root, const std::string& name) {
   BpeModelBuilder builder(name);
   builder.model.ignore_merges = json_flag(model, "ignore_merges", false, name);
   read_pretokenizer(json_member(root, "pre_tokenizer", name), builder.model, name);
-  builder.set_vocab(vocab);
+  builder.set_vocab(vocab, lists);
   if (!is_absent(root, "added_tokens")) read_added_tokens(root["added_tokens"], builder, name);
   builder.finish_tokens();
   if (builder.model.add_prefix_space &&
@@ -204,7 +204,7 @@ BpeModel read_huggingface_json(const json& root, const std::string& name) {
   if (!is_absent(root, "trireme_end_of_text")) {
     builder.model.end_of_text = json_string(root["trireme_end_of_text"], "\"trireme_end_of_text\"", name);
   }
-  for_each_merge(json_member(model, "merges", name), name,
+  for_each_merge(lists, json_member(model, "merges", name), name,
                  [&](std::string_view left, std::string_view right, const std::string& where) {
                    builder.add_merge(left, right, where);
                  });

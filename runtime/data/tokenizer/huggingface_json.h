@@ -6,14 +6,16 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "runtime/data/tokenizer/bpe_model.h"
+#include "runtime/data/tokenizer/files/token_lists.h"
 
 namespace trireme {
 
 /// Reads a tokenizer.json: model BPE (merges as "a b" or ["a", "b"]), pre-tokenizer ByteLevel or a Sequence
 /// of Split and ByteLevel, no normalizer. The post-processor gives begin_ids and end_ids. Whatever
 /// would change the ids and is not supported here, and every inconsistency, is a UserError(bad_input) that
-/// names `name`.
-BpeModel read_huggingface_json(const nlohmann::json& json, const std::string& name);
+/// names `name`. Of the two long lists `json` lacks what `lists` has.
+BpeModel read_huggingface_json(const nlohmann::json& json, const std::string& name,
+                               const TokenLists& lists = {});
 
 /// Whether read_huggingface_json takes files of this form, or should name what is wrong with them; the others
 /// are files/tokenizer_json.h's.

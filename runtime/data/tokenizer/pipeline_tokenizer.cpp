@@ -1,6 +1,7 @@
 #include "runtime/data/tokenizer/pipeline_tokenizer.h"
 
 #include <array>
+#include <utility>
 
 #include "runtime/base/error.h"
 
@@ -42,6 +43,24 @@ std::string form_of(const TokenizerParts& parts, const AddedToken& token) {
   return std::move(piece.text);
 }
 
+/// By id, as they are decoded; takes those of `parts`.
+TextList take_tokens(TokenizerParts& parts) {
+  const bool are_spelled = parts.decodes_bytes && !parts.tokens_are_bytes;
+  std::vector<std::string> tokens = std::exchange(parts.tokens, {});
+  for (const auto& token : parts.added) {
+    std::string& text = tokens[static_cast<size_t>(token.id)];
+    // Hugging Face's decoders get a token in the form that is looked for.
+    if (token.normalized) text = form_of(parts, token);
+    if (parts.decodes_bytes && !are_spelled) text = bytes_of_token(text);
+  }
+  TextList list;
+  size_t bytes = 0;
+  for (const auto& token : tokens) bytes += token.size();
+  list.reserve(tokens.size(), bytes);
+  for (const auto& token : tokens) list.push_back(are_spelled ? bytes_of_token(token) : token);
+  return list;
+}
+
 AddedTokenFinder finder_of(const TokenizerParts& parts, bool normalized) {
   std::vector<const AddedToken*> tokens;
   std::vector<std::string> contents;
@@ -78,20 +97,16 @@ std::optional<int32_t> find_end_of_text(const std::vector<std::pair<std::string,
 
 PipelineTokenizer::PipelineTokenizer(TokenizerParts parts, std::string json)
     : parts_(std::move(parts)),
+      tokens_(take_tokens(parts_)),
       json_(std::move(json)),
-      is_special_(parts_.tokens.size()),
+      is_special_(tokens_.size()),
       raw_(finder_of(parts_, false)),
       normal_(finder_of(parts_, true)) {
   TRIREME_CHECK(parts_.model);
   for (const auto& token : parts_.added) {
     if (token.special) is_special_.at(static_cast<size_t>(token.id)) = true;
-    // Hugging Face's decoders get a token in the form that is looked for.
-    if (token.normalized) parts_.tokens[static_cast<size_t>(token.id)] = form_of(parts_, token);
   }
   for (const int32_t id : parts_.control) is_special_.at(static_cast<size_t>(id)) = true;
-  if (parts_.decodes_bytes) {
-    for (auto& token : parts_.tokens) token = bytes_of_token(token);
-  }
 }
 
 bool PipelineTokenizer::is_special(int32_t id) const {
@@ -134,15 +149,13 @@ void PipelineTokenizer::encode_normal(WordView piece, const TextPlace& place,
   parts_.splitter(piece, [&](WordView word) { parts_.model->encode(word.text, place, ids); });
 }
 
-void PipelineTokenizer::append_token(std::string& out, int32_t id) const {
-  out += parts_.tokens[static_cast<size_t>(id)];
-}
+void PipelineTokenizer::append_token(std::string& out, int32_t id) const { out += token(id); }
 
 std::string PipelineTokenizer::decode_known(std::span<const int32_t> ids) const {
   if (parts_.decodes_bytes) return Tokenizer::decode_known(ids);
   std::vector<std::string> tokens;
   for (const int32_t id : ids) {
-    if (const auto& token = parts_.tokens[static_cast<size_t>(id)]; !token.empty()) tokens.push_back(token);
+    if (const auto text = token(id); !text.empty()) tokens.emplace_back(text);
   }
   for (const auto& step : parts_.decode_steps) step(tokens);
   std::string text;
@@ -155,13 +168,13 @@ std::string PipelineTokenizer::decode_known(std::span<const int32_t> ids) const 
 
 std::optional<uint8_t> PipelineTokenizer::raw_byte(int32_t id) const {
   if (parts_.decodes_bytes) return std::nullopt;
-  const std::string& token = parts_.tokens.at(static_cast<size_t>(id));
-  const auto byte = fallback_byte(token);
-  return byte && decode_known(std::array{id}) != token ? byte : std::nullopt;
+  TRIREME_CHECK(id >= 0 && id < vocab_size());
+  const auto byte = fallback_byte(token(id));
+  return byte && decode_known(std::array{id}) != token(id) ? byte : std::nullopt;
 }
 
 bool PipelineTokenizer::settles_text(int32_t id) const {
-  return parts_.decodes_in_order && !fallback_byte(parts_.tokens[static_cast<size_t>(id)]);
+  return parts_.decodes_in_order && !fallback_byte(token(id));
 }
 
 }  // namespace trireme

@@ -8,6 +8,7 @@
 #include "runtime/data/tokenizer/steps/decoder.h"
 #include "runtime/data/tokenizer/steps/normalizer.h"
 #include "runtime/data/tokenizer/steps/splitter.h"
+#include "runtime/data/tokenizer/text_list.h"
 #include "runtime/data/tokenizer/tokenizer.h"
 
 namespace trireme {
@@ -15,6 +16,7 @@ namespace trireme {
 struct TokenizerParts {
   std::string kind;                 ///< of the model: "bpe", "unigram", "wordpiece", "wordlevel"
   std::vector<std::string> tokens;  ///< by id, as the file spells them; empty for a free id
+  bool tokens_are_bytes = false;    ///< but for those of `added`; with decodes_bytes alone
   std::vector<AddedToken> added;    ///< found in texts, the earlier first where two have one content
   bool added_is_normal = false;     ///< their contents are of the normalized text already
   std::vector<int32_t> control;     ///< special, but never found in texts
@@ -39,7 +41,7 @@ class PipelineTokenizer : public Tokenizer {
 
   using Tokenizer::encode;
   std::string_view kind() const override { return parts_.kind; }
-  int64_t vocab_size() const override { return static_cast<int64_t>(parts_.tokens.size()); }
+  int64_t vocab_size() const override { return static_cast<int64_t>(tokens_.size()); }
   std::vector<int32_t> encode(std::string_view text, const TextOrigin& origin) const override;
   std::optional<int32_t> end_of_text() const override { return parts_.end_of_text; }
   bool is_special(int32_t id) const override;
@@ -53,6 +55,8 @@ class PipelineTokenizer : public Tokenizer {
 
  protected:
   std::string decode_known(std::span<const int32_t> ids) const override;
+  /// As the decoder takes it: where it decodes bytes these.
+  std::string_view token(int32_t id) const { return tokens_[static_cast<size_t>(id)]; }
 
  private:
   void append_token(std::string& out, int32_t id) const override;
@@ -60,7 +64,8 @@ class PipelineTokenizer : public Tokenizer {
   void encode_raw(const TextPlace& place, bool is_first, std::vector<int32_t>& ids) const;
   void encode_normal(WordView piece, const TextPlace& place, std::vector<int32_t>& ids) const;
 
-  TokenizerParts parts_;
+  TokenizerParts parts_;  ///< without tokens
+  TextList tokens_;
   std::string json_;
   std::vector<bool> is_special_;
   AddedTokenFinder raw_, normal_;  ///< added tokens by their flag `normalized`

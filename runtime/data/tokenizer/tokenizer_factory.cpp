@@ -14,7 +14,9 @@
 #include "runtime/data/tokenizer/files/rank_files.h"
 #include "runtime/data/tokenizer/files/sentencepiece_file.h"
 #include "runtime/data/tokenizer/files/sentencepiece_model.h"
+#include "runtime/data/tokenizer/files/token_lists.h"
 #include "runtime/data/tokenizer/files/tokenizer_json.h"
+#include "runtime/data/tokenizer/huggingface_json.h"
 #include "runtime/data/tokenizer/tokenizer_folder.h"
 #include "runtime/data/tokenizer_kind.h"
 #include "runtime/io/digest/file_signs.h"
@@ -54,7 +56,13 @@ std::unique_ptr<Tokenizer> load_json(const std::string& text, const std::string&
                                      const std::string& end_of_text) {
   if (const auto name = signature_of(text); !name.empty())
     throw_bad_input("{} is not a tokenizer: it is {}", path, name);
-  const nlohmann::json json = parse_json(text, path);
+  TokenLists lists;
+  nlohmann::json json = parse_tokenizer_json(text, path, lists);
+  const bool is_hugging_face = json.is_object() && !json.contains("type") && json.contains("model") &&
+                               !(json.contains("config") && json.contains("vocab"));
+  if (is_hugging_face && is_plain_bpe(json)) return read_plain_bpe(json, lists, path, end_of_text);
+  put_back(lists, json);
+  lists = {};
   if (json.is_object() && json.contains("type")) return load_typed(json, path, end_of_text);
   if (json.is_object() && json.contains("config") && json.contains("vocab"))
     return read_tekken(json, path, end_of_text);

@@ -17,7 +17,9 @@ ProcessMemory process_memory();
 /// are freed. Costs speed where much memory is read. For the start of a program, before it has threads.
 void keep_memory_small();
 
-/// Gives what the heap has free back to the kernel.
-void return_free_memory();
+/// Gives back to the kernel what the heap has free, and the pages of the program and its libraries, most of
+/// which only its start needs. Those that are used again come from their files, of whose pages the kernel
+/// keeps its own copies while it has room.
+void return_unused_memory();
 
 }  // namespace trireme::cpu

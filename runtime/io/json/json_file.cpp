@@ -19,17 +19,25 @@ std::string shortened(std::string_view words) {
 
 }  // namespace
 
-json parse_json(std::string_view text, const std::string& name) {
+void refuse_zero_bytes(std::string_view text, const std::string& name) {
   // The parser takes it as the end of its input, wherever a token may begin.
   if (const size_t zero = text.find('\0'); zero != std::string_view::npos)
     throw_bad_input("{} is not JSON at byte {} of {}: a zero byte", name, zero + 1, text.size());
+}
+
+void refuse_json(const json::exception& error, size_t size, const std::string& name) {
+  if (const auto* at = dynamic_cast<const json::parse_error*>(&error))
+    throw_bad_input("{} is not JSON at byte {} of {}: {}", name, at->byte, size, shortened(error.what()));
+  // A number such as 1e999.
+  throw_bad_input("{} cannot be read as JSON: {}", name, shortened(error.what()));
+}
+
+json parse_json(std::string_view text, const std::string& name) {
+  refuse_zero_bytes(text, name);
   try {
     return json::parse(text);
-  } catch (const json::parse_error& error) {
-    throw_bad_input("{} is not JSON at byte {} of {}: {}", name, error.byte, text.size(),
-                    shortened(error.what()));
-  } catch (const json::exception& error) {  // a number such as 1e999
-    throw_bad_input("{} cannot be read as JSON: {}", name, shortened(error.what()));
+  } catch (const json::exception& error) {
+    refuse_json(error, text.size(), name);
   }
 }
 

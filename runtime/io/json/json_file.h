@@ -14,6 +14,10 @@ namespace trireme {
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 nlohmann::json read_json_file(const std::string& path);
 
+/// For parsers of their own: parse_json's errors, of a text of `size` bytes.
+void refuse_zero_bytes(std::string_view text, const std::string& name);
+[[noreturn]] void refuse_json(const nlohmann::json::exception& error, size_t size, const std::string& name);
+
 /// The member `key` of `object`. UserError(bad_input) when `object` is no object or has no such member.
 const nlohmann::json& json_member(const nlohmann::json& object, const char* key, const std::string& name);
 

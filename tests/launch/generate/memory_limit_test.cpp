@@ -72,7 +72,7 @@ TEST(MemoryForecast, OfWeightsIsWhatTheyTake) {
         ctx.allocator().stats().by_category[static_cast<size_t>(MemoryCategory::weights)].current;
     SCOPED_TRACE(model->loaded().formats);
     EXPECT_GE(forecast.load.weight_bytes, held);
-    EXPECT_LE(forecast.load.weight_bytes, held + held / 40 + 64 * 1024);
+    EXPECT_LE(forecast.load.weight_bytes, held + held / 50 + 64 * 1024);
     EXPECT_GT(forecast.load.loading_bytes, forecast.load.weight_bytes);
   }
 }
@@ -137,7 +137,7 @@ TEST(PlanMemory, FillsTheLimitAndStaysWithin) {
   const ModelSpec spec = spec_of(small_model());
   const InferenceArguments arguments;
   int64_t last_tokens = 0, last_batch = 0;
-  for (const int64_t mib : {27, 28, 29, 30, 34, 40, 60}) {
+  for (const int64_t mib : {31, 32, 33, 34, 38, 44, 64}) {
     SCOPED_TRACE(mib);
     const MemoryPlan plan = plan_memory(mib * kMiB, spec, arguments, some_demand());
     EXPECT_LE(plan.total(), mib * kMiB);

@@ -5,6 +5,7 @@
 #include "runtime/base/error.h"
 #include "runtime/data/tokenizer/files/gguf_pretokenizers.h"
 #include "runtime/data/tokenizer/files/json_steps.h"
+#include "runtime/data/tokenizer/files/token_lists.h"
 #include "runtime/data/tokenizer/files/vocabulary_builder.h"
 #include "runtime/data/tokenizer/huggingface_json.h"
 #include "runtime/data/tokenizer/pattern/pretokenizer.h"
@@ -97,7 +98,7 @@ GgufTokens byte_bpe_tokens(const json& root, const std::string& file) {
   out.tokens = vocabulary_tokens(json_member(model, "vocab", file), file);
   add_gguf_tokens(added_tokens_of(root, file), false, file, out.tokens);
   std::vector<std::string> merges;
-  for_each_merge(json_member(model, "merges", file), file,
+  for_each_merge({}, json_member(model, "merges", file), file,
                  [&](std::string_view left, std::string_view right, const std::string& where) {
                    if (left.find(' ') != std::string_view::npos || right.find(' ') != std::string_view::npos)
                      refuse_gguf(file, "{} has a blank inside", where);

@@ -4,6 +4,7 @@
 #include "runtime/base/error.h"
 #include "runtime/data/tokenizer/files/gguf_writing.h"
 #include "runtime/data/tokenizer/files/json_steps.h"
+#include "runtime/data/tokenizer/files/token_lists.h"
 #include "runtime/data/tokenizer/files/vocabulary_builder.h"
 #include "runtime/data/tokenizer/steps/decoder.h"
 #include "runtime/data/tokenizer/steps/splitter.h"
@@ -64,7 +65,7 @@ class MergeScores {
  public:
   MergeScores(const json& list, const std::string& file) : file_(file) {
     std::string last;
-    for_each_merge(list, file, [&](std::string_view left, std::string_view right, const std::string&) {
+    for_each_merge({}, list, file, [&](std::string_view left, std::string_view right, const std::string&) {
       const std::string whole = fmt::format("{}{}", left, right);
       const auto [it, is_new] = ranks_.emplace(whole, static_cast<int32_t>(pairs_.size()));
       if (!is_new && whole != last)

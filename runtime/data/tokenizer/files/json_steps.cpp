@@ -334,25 +334,4 @@ WholeTextIds read_post_processor(const json& object, int64_t vocab_size, const s
   return ids;
 }
 
-void for_each_merge(
-    const json& merges, const std::string& file,
-    const std::function<void(std::string_view, std::string_view, const std::string&)>& merge) {
-  if (!merges.is_array())
-    throw_bad_input("{}: \"merges\" must be a list, found {}", file, merges.type_name());
-  for (size_t i = 0; i < merges.size(); ++i) {
-    const json& entry = merges[i];
-    const std::string where = fmt::format("merge {}", i);
-    if (entry.is_array() && entry.size() == 2) {
-      merge(json_string(entry[0], where, file), json_string(entry[1], where, file), where);
-      continue;
-    }
-    const std::string_view text = json_string(entry, where, file);
-    const size_t space = text.find(' ');
-    if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) {
-      throw_bad_input("{}: {} is \"{}\"; two tokens with a space between are needed", file, where, text);
-    }
-    merge(text.substr(0, space), text.substr(space + 1), where);
-  }
-}
-
 }  // namespace trireme

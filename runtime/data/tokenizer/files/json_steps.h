@@ -40,8 +40,4 @@ struct WholeTextIds {
 /// What the post-processor puts around one text (not around a pair). Ids lie below `vocab_size`.
 WholeTextIds read_post_processor(const nlohmann::json& object, int64_t vocab_size, const std::string& file);
 
-/// Calls merge(left, right, where) for each of "merges": "a b" or ["a", "b"].
-void for_each_merge(const nlohmann::json& merges, const std::string& file,
-                    const std::function<void(std::string_view, std::string_view, const std::string&)>& merge);
-
 }  // namespace trireme

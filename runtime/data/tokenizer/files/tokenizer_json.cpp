@@ -6,6 +6,7 @@
 #include "runtime/data/tokenizer/bpe_tokenizer.h"
 #include "runtime/data/tokenizer/byte_alphabet.h"
 #include "runtime/data/tokenizer/files/json_steps.h"
+#include "runtime/data/tokenizer/files/token_lists.h"
 #include "runtime/data/tokenizer/files/vocabulary_builder.h"
 #include "runtime/data/tokenizer/huggingface_json.h"
 #include "runtime/data/tokenizer/models/bpe_words.h"
@@ -96,16 +97,17 @@ std::shared_ptr<const WordModel> read_bpe(const json& model, bool is_over_bytes,
   PairTable merges(list.size());
   int32_t rank = 0;
   bool crosses_words = !builder.has(kSpaceMark);
-  for_each_merge(list, file, [&](std::string_view left, std::string_view right, const std::string& where) {
-    const auto left_id = builder.id_of(left, where), right_id = builder.id_of(right, where);
-    if (!right.starts_with(options.continuing_prefix))
-      throw_bad_input("{}: {} is \"{} {}\", whose second part does not begin with \"{}\"", file, where, left,
-                      right, options.continuing_prefix);
-    const auto whole = fmt::format("{}{}", left, right.substr(options.continuing_prefix.size()));
-    if (!merges.insert(left_id, right_id, {rank++, builder.id_of(whole, where)}))
-      throw_bad_input("{}: {} is \"{} {}\", which an earlier merge is already", file, where, left, right);
-    crosses_words |= has_mark_inside(whole);
-  });
+  for_each_merge(
+      {}, list, file, [&](std::string_view left, std::string_view right, const std::string& where) {
+        const auto left_id = builder.id_of(left, where), right_id = builder.id_of(right, where);
+        if (!right.starts_with(options.continuing_prefix))
+          throw_bad_input("{}: {} is \"{} {}\", whose second part does not begin with \"{}\"", file, where,
+                          left, right, options.continuing_prefix);
+        const auto whole = fmt::format("{}{}", left, right.substr(options.continuing_prefix.size()));
+        if (!merges.insert(left_id, right_id, {rank++, builder.id_of(whole, where)}))
+          throw_bad_input("{}: {} is \"{} {}\", which an earlier merge is already", file, where, left, right);
+        crosses_words |= has_mark_inside(whole);
+      });
   const bool has_affixes = !options.continuing_prefix.empty() || !options.word_suffix.empty();
   if (!is_over_bytes && !crosses_words && !has_affixes && !options.ignore_merges) {
     std::vector<Splitter> steps;
@@ -227,7 +229,12 @@ std::unique_ptr<Tokenizer> read_pipeline(const json& root, const std::string& fi
 std::unique_ptr<Tokenizer> read_tokenizer_json(const json& root, const std::string& file,
                                                const std::string& end_of_text) {
   if (!is_plain_bpe(root)) return read_pipeline(root, file, end_of_text);
-  BpeModel model = read_huggingface_json(root, file);
+  return read_plain_bpe(root, {}, file, end_of_text);
+}
+
+std::unique_ptr<Tokenizer> read_plain_bpe(const json& root, const TokenLists& lists, const std::string& file,
+                                          const std::string& end_of_text) {
+  BpeModel model = read_huggingface_json(root, file, lists);
   if (!end_of_text.empty()) model.end_of_text = end_of_text;
   return std::make_unique<BpeTokenizer>(std::move(model));
 }

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "runtime/data/tokenizer/files/token_lists.h"
 #include "runtime/data/tokenizer/tokenizer.h"
 
 namespace trireme {
@@ -16,5 +17,8 @@ namespace trireme {
 /// load_tokenizer's.
 std::unique_ptr<Tokenizer> read_tokenizer_json(const nlohmann::json& json, const std::string& file,
                                                const std::string& end_of_text);
+/// The same of one that is_plain_bpe(), of whose lists `json` lacks what `lists` has.
+std::unique_ptr<Tokenizer> read_plain_bpe(const nlohmann::json& json, const TokenLists& lists,
+                                          const std::string& file, const std::string& end_of_text);
 
 }  // namespace trireme

@@ -49,7 +49,7 @@ std::vector<std::string> VocabularyBuilder::tokens() const {
   if (end > count + kMostFree)
     throw_bad_input("{}: {} tokens have ids up to {}: ids are missing or stand twice", file_, count, end - 1);
   std::vector<std::string> tokens(end);
-  const auto put = [&](const std::string& token, int32_t id) {
+  const auto put = [&](std::string_view token, int32_t id) {
     std::string& slot = tokens[static_cast<size_t>(id)];
     if (!slot.empty() && slot != token)
       throw_bad_input("{}: \"{}\" and \"{}\" both have id {}", file_, slot, token, id);

@@ -7,12 +7,10 @@
 #include <vector>
 
 #include "runtime/base/error.h"
+#include "runtime/data/tokenizer/models/vocabulary.h"
 #include "runtime/data/tokenizer/word_cache.h"
 
 namespace trireme {
-
-/// A vocabulary by spelling.
-using Vocabulary = StringMap<int32_t>;
 
 /// Where a word comes from, for messages.
 struct TextPlace {
