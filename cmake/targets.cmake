@@ -216,7 +216,10 @@ if(TRIREME_HAS_CUDA)
   set_property(SOURCE ${PROJECT_SOURCE_DIR}/runtime/device/cuda/cuda_device.cpp APPEND PROPERTY COMPILE_DEFINITIONS
     "TRIREME_CUDA_ARCHITECTURES=\"${architectures}\"")
   target_include_directories(trireme_runtime SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
-  target_link_libraries(trireme_runtime PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt ${NCCL_LIBRARY})
+  target_link_libraries(trireme_runtime PRIVATE CUDA::cudart ${NCCL_LIBRARY})
+  # It defines cuBLAS's functions for the program, and not for the libraries that cuBLAS itself needs.
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/runtime/ops/cuda/gemm/late_blas.cpp PROPERTIES
+    COMPILE_OPTIONS -fvisibility=hidden SKIP_UNITY_BUILD_INCLUSION ON)
   if(TRIREME_HAS_CUDNN)
     set_source_files_properties(${PROJECT_SOURCE_DIR}/runtime/ops/cuda/attention/cudnn_library.cpp PROPERTIES
       COMPILE_DEFINITIONS CUDNN_FRONTEND_SKIP_JSON_LIB

@@ -41,10 +41,23 @@ use_bundle() {
   export LD_LIBRARY_PATH
 }
 
+# opened_libraries PROGRAM: what it opens by name (runtime/ops/cuda/gemm/late_blas.cpp), and the loader does not find.
+opened_libraries() {
+  local name folder
+  grep -aoE 'libcublas(Lt)?\.so\.[0-9]+' "$1" | sort -u | while read -r name; do
+    for folder in ${LD_LIBRARY_PATH//:/ }; do
+      if [[ -e $folder/$name ]]; then continue 2; fi
+    done
+    if ! /sbin/ldconfig -p 2>/dev/null | grep -q "^[[:space:]]*$name "; then echo "$name"; fi
+  done
+}
+
 # missing_libraries PROGRAM: what the loader says it lacks.
 missing_libraries() {
-  ldd "$1" 2>&1 | sed -n "s/^[[:space:]]*\([^[:space:]]*\) => not found.*/\1/p; s/.*: version .\([^']*\)' not found.*/\1/p" | sort -u |
-    paste -sd' '
+  {
+    ldd "$1" 2>&1 | sed -n "s/^[[:space:]]*\([^[:space:]]*\) => not found.*/\1/p; s/.*: version .\([^']*\)' not found.*/\1/p"
+    opened_libraries "$1"
+  } | sort -u | paste -sd' '
 }
 
 # check_libraries: a row that names what programs lack.

@@ -14,6 +14,7 @@
 
 #include "runtime/base/error.h"
 #include "runtime/device/cuda/cuda_stream.h"
+#include "runtime/device/cuda/late_blas.h"
 #include "runtime/device/gpu_support.h"
 #include "runtime/device/graph.h"
 
@@ -70,6 +71,7 @@ void check_support(int index) {
         "-DCMAKE_CUDA_ARCHITECTURES={}{}",
         index, major, minor, TRIREME_CUDA_ARCHITECTURES, major, minor);
   }
+  open_blas();  // so that its copies are seen too
   const std::vector<std::string> doubled = duplicate_libraries(loaded_libraries());
   if (!doubled.empty()) {
     throw_environment("two copies of a library are loaded, {}: put only one of them on LD_LIBRARY_PATH",
