@@ -127,6 +127,17 @@ void Trainer::open_directory() {
     tell("warning: " + warning);
   for (const std::string& note : start_notes_) tell(note);
   check_room(directory_->path(), model_file_bytes(config_.model));
+  save_tokenizer();  // before the first checkpoint, so that each can be tried and exported while the run goes
+                     // on
+}
+
+void Trainer::save_tokenizer() {
+  if (!data_.tokenizer) return;
+  try {
+    data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
+  } catch (const Error& error) {
+    progress_->note(fmt::format("note: the tokenizer is not saved: {}", error.what()));
+  }
 }
 
 void Trainer::record(EventKind kind, const std::string& text) {

@@ -165,6 +165,7 @@ class Trainer {
     return config_.parallel.in_lockstep() ||
            session_->parallel().gradients().rank() < config_.parallel.expert;
   }
+  void save_tokenizer();
   void save_model(const std::string& name);  // all ranks take part, the main one writes
   std::string sample_of_text();
   std::string bubble_text();  // measured, as the next; all ranks take part

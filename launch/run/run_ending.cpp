@@ -137,12 +137,7 @@ void Trainer::save_model(const std::string& name) {
     if (error.code() != ExitCode::usage) throw;
     throw EnvironmentError(error.what());
   }
-  if (!is_main() || !data_.tokenizer) return;
-  try {
-    data_.tokenizer->save((directory_->path() / "tokenizer.json").string());
-  } catch (const Error& error) {
-    progress_->note(fmt::format("note: the weights are saved, the tokenizer is not: {}", error.what()));
-  }
+  if (is_main()) save_tokenizer();  // the directory may be a new one
 }
 
 std::string Trainer::sample_of_text() {

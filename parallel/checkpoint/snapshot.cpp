@@ -8,7 +8,6 @@
 #include "runtime/base/error.h"
 #include "runtime/device/cpu/cpu_device.h"
 #include "runtime/device/cuda/cuda_device.h"
-#include "runtime/io/digest/xxh3.h"
 #include "runtime/io/files/durable_file.h"
 
 namespace trireme {
@@ -90,7 +89,7 @@ void Snapshot::begin(int rank, std::vector<SliceSource> sources, Stream& compute
   pieces_.clear();
   images_.clear();
   submitted_.clear();
-  claimed_ = copied_ = 0;
+  claimed_ = copied_ = awaited_ = 0;
   is_hashed_ = false;
   failure_.clear();
   is_released_ = true;  // where this begins nothing
@@ -116,8 +115,12 @@ void Snapshot::submit(Stream& compute) {
 }
 
 void Snapshot::note_failure(std::string words) {
-  const std::lock_guard lock(mutex_);
-  if (failure_.empty()) failure_ = std::move(words);
+  if (words.empty()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_.empty()) failure_ = std::move(words);
+  }
+  changed_.notify_all();
 }
 
 void Snapshot::copy(size_t piece) {
@@ -133,18 +136,28 @@ bool Snapshot::claim(size_t piece) {
   return true;
 }
 
+/// Wakes nobody for less than is waited for.
 void Snapshot::note_copied(size_t piece) {
+  bool is_awaited = false;
   {
     const std::lock_guard lock(mutex_);
     pieces_[piece].is_copied = true;
     while (copied_ < pieces_.size() && pieces_[copied_].is_copied) ++copied_;
+    is_awaited = copied_ >= awaited_;
+    if (is_awaited) awaited_ = pieces_.size();
   }
-  changed_.notify_all();
+  if (is_awaited) changed_.notify_all();
+}
+
+/// For who holds the lock, and is woken when it is so.
+bool Snapshot::has_copied(size_t count) {
+  if (copied_ < count) awaited_ = std::min(awaited_, count);
+  return copied_ >= count;
 }
 
 void Snapshot::wait_for(size_t piece) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return copied_ > piece; });
+  changed_.wait(lock, [&] { return has_copied(piece + 1); });
 }
 
 void Snapshot::obtain(size_t piece, size_t& submitted) {
@@ -165,22 +178,33 @@ void Snapshot::hash() {
   changed_.notify_all();
 }
 
+void Snapshot::hash_piece(size_t piece, size_t& submitted, Xxh3Stream& stream, ProofHash& proof) {
+  const Piece& p = pieces_[piece];
+  const SliceSource& source = sources_[p.slice];
+  const auto element = static_cast<int64_t>(size_of(source.slice.dtype));
+  if (is_on_host() && source.memory != nullptr && claim(piece)) {
+    // In one pass, and XXH3 of what that has left in the cache; release() waits for both.
+    const std::span<const std::byte> from(source.memory + p.begin, p.to.size());
+    note_failure(failure_of([&] { proof.add_copied(source.slice, p.begin / element, from, p.to.data()); }));
+    stream.update(from);
+    return note_copied(piece);
+  }
+  obtain(piece, submitted);
+  for (int64_t at = 0; at < std::ssize(p.to); at += kChunkBytes) {
+    const auto size = static_cast<size_t>(std::min(kChunkBytes, std::ssize(p.to) - at));
+    const auto chunk = p.to.subspan(static_cast<size_t>(at), size);
+    stream.update(chunk);
+    proof.add(source.slice, (p.begin + at) / element, chunk);
+  }
+}
+
 void Snapshot::hash_pieces() {
   ProofHash proof;
   std::vector<Hash128> hashes;
   Xxh3Stream stream;
   size_t submitted = 0;
   for (size_t i = 0; i < pieces_.size(); ++i) {
-    obtain(i, submitted);
-    const Piece& piece = pieces_[i];
-    const Slice& slice = sources_[piece.slice].slice;
-    const auto element = static_cast<int64_t>(size_of(slice.dtype));
-    for (int64_t at = 0; at < std::ssize(piece.to); at += kChunkBytes) {
-      const auto size = static_cast<size_t>(std::min(kChunkBytes, std::ssize(piece.to) - at));
-      const auto chunk = piece.to.subspan(static_cast<size_t>(at), size);
-      stream.update(chunk);
-      proof.add(slice, (piece.begin + at) / element, chunk);
-    }
+    hash_piece(i, submitted, stream, proof);
     if (i + 1 < pieces_.size() && pieces_[i + 1].begin > 0) continue;  // more of this slice
     hashes.push_back(stream.digest());
     stream.reset();
@@ -214,8 +238,8 @@ void Snapshot::wait_for_bytes(const std::byte* end) {
       pieces_, [&](const std::byte* begin) { return begin < end; },
       [](const Piece& p) { return p.to.data(); });
   std::unique_lock lock(mutex_);
-  changed_.wait(
-      lock, [&] { return !failure_.empty() || copied_ >= static_cast<size_t>(behind - pieces_.begin()); });
+  const auto count = static_cast<size_t>(behind - pieces_.begin());
+  changed_.wait(lock, [&] { return !failure_.empty() || has_copied(count); });
   if (!failure_.empty()) throw EnvironmentError(failure_);
 }
 

@@ -17,6 +17,7 @@
 #include "parallel/checkpoint/slice_source.h"
 #include "runtime/device/allocator.h"
 #include "runtime/device/stream.h"
+#include "runtime/io/digest/xxh3.h"
 #include "runtime/io/files/file_calls.h"
 
 namespace trireme {
@@ -75,8 +76,10 @@ class Snapshot {
   bool claim(size_t piece);
   void copy(size_t piece);
   void obtain(size_t piece, size_t& submitted);
+  void hash_piece(size_t piece, size_t& submitted, Xxh3Stream& stream, ProofHash& proof);
   void hash_pieces();
   void note_copied(size_t piece);
+  bool has_copied(size_t count);
   void wait_for(size_t piece);
   void wait_for_bytes(const std::byte* end);
 
@@ -95,6 +98,7 @@ class Snapshot {
   std::mutex mutex_;  // of what follows, and of Piece::is_copied
   std::condition_variable changed_;
   size_t claimed_ = 0, copied_ = 0;  // pieces that somebody copies; that are there, with all before them
+  size_t awaited_ = 0;               // how many the first to be woken waits for
   bool is_hashed_ = false;
   std::string failure_;
 };

@@ -83,15 +83,18 @@ GemmRate rate_of(int64_t size, const RateEstimate& estimate) {
 }  // namespace
 
 // Larger and larger until the launch counts for little, or the cache. A device that takes long for a little
-// is slow enough for its rate to show at once.
+// is slow enough for its rate to show at once; and a run of less arithmetic than the large product is over
+// before that is measured.
 GemmRate measure_gemm_rate(Context& ctx, DType dtype, const RateRules& rules) {
   constexpr int64_t kProbe = 256, kSmallest = 1024, kLargest = 8192;
   constexpr double kLongEnough = 2e-4, kTooLong = 5e-3;
-  const RateEstimate probe =
-      estimate_product(ctx, kProbe, dtype, {.agreeing = 1}, [&](const RateEstimate& e) {
-        return e.runs() >= 2 && (e.seconds() <= kTooLong || e.elapsed() >= rules.least_seconds);
+  const bool is_short = ctx.device().type == DeviceType::cpu && rules.most_flops < product_flops(kSmallest);
+  const int least_runs = is_short ? 8 : 2;
+  const RateEstimate probe = estimate_product(
+      ctx, kProbe, dtype, {.agreeing = is_short ? rules.agreeing : 1}, [&](const RateEstimate& e) {
+        return e.runs() >= least_runs && (e.seconds() <= kTooLong || e.elapsed() >= rules.least_seconds);
       });
-  if (probe.seconds() > kTooLong) return rate_of(kProbe, probe);
+  if (is_short || probe.seconds() > kTooLong) return rate_of(kProbe, probe);
   GemmRate best;
   for (int64_t size = kSmallest; size <= kLargest; size *= 2) {
     const RateEstimate estimate =

@@ -1,4 +1,5 @@
 """What a run does not go on from, and what it says."""
+import ctypes
 import os
 import time
 
@@ -7,12 +8,33 @@ from runs import SAVED, expect, last_step
 RUN = ["--train.micro-batch", "1", "--train.global-batch", "4", "--train.steps", "6"]
 
 
+class Hash128(ctypes.Structure):
+    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
+
+
+def forge_proof(checkpoint):
+    """Gives a manifest another proof hash, under a hash of its own that is right."""
+    path = os.path.join(checkpoint, "manifest.json")
+    with open(path, "rb") as file:
+        body = file.read().split(b"\n", 1)[1]
+    begin = body.index(b'"proof":"') + len(b'"proof":"')
+    body = body[:begin] + (b"1" if body[begin:begin + 1] == b"0" else b"0") + body[begin + 1:]
+    xxh3 = ctypes.CDLL("libxxhash.so.0").XXH3_128bits
+    xxh3.restype, xxh3.argtypes = Hash128, [ctypes.c_char_p, ctypes.c_size_t]
+    digest = xxh3(body, len(body))
+    with open(path, "wb") as file:
+        file.write(f'{{"xxh3":"{digest.high:016x}{digest.low:016x}",\n'.encode() + body)
+
+
 def run(bench, cases):
     del cases
     resume = ["--run.dir", "run", "--resume"]
     printed = bench.run(1, [*RUN, *resume, "must"], 4)
     expect("there is no checkpoint" in printed, printed)
-    bench.run(1, [*RUN, *resume, "auto", "--train.stop-after", "4", "--checkpoint.every", "2"], SAVED)
+    printed = bench.run(1, [*RUN, *resume, "auto", "--train.stop-after", "4", "--checkpoint.every", "2"], SAVED)
+    expect("at most 4 at a time" in printed, printed)
+    # What is saved so far can be tried: the tokenizer lies beside it from the start.
+    bench.run_command([bench.program, "generate", "run/checkpoints/step-00000002", "In the", "--max-tokens", "3"])
 
     # All accidental changes at once; what may change passes, and is said.
     with open(bench.path("other.txt"), "w") as text:
@@ -28,6 +50,14 @@ def run(bench, cases):
     printed = bench.run(1, [*RUN, "--run.dir", "back", "--resume", "2", "--optimizer.lr", "1e-3"])
     expect("was renamed to" in printed and "changed: optimizer.lr: 0.0006 in the checkpoint, 0.001 here" in printed, printed)
     expect(os.path.isdir(bench.path("back", "checkpoints", "step-00000004.aside")), "step 4 is not set aside")
+    expect(os.path.isdir(bench.path("back", "checkpoints", "step-00000002")), "step 2 is")
+
+    # Files that are whole, of a state that is not what was saved.
+    bench.copy("run", "forged")
+    forge_proof(bench.path("forged", "checkpoints", "step-00000004"))
+    for printed in (bench.run(1, [*RUN, "--run.dir", "forged", "--resume", "must"], 4),
+                    bench.run_command([bench.program, "checkpoint", "verify", "forged"], 4)):
+        expect("proof hash" in printed and "step-00000004" in printed, printed)
 
     # Two failures behind the same checkpoint: the one before it is taken.
     bench.copy("run", "failing")

@@ -34,6 +34,8 @@ PARTS = {
     "memory": memory.run,
     "refusals": refusals.run,
 }
+# They ask what a killed process leaves, which is the same on every file system: the others ask what files and disks do.
+IN_MEMORY = {"same-layout", "same-layout-of-ranks", "across-layouts", "mixtures-across-layouts", "chain"}
 
 
 def piece(text):
@@ -53,7 +55,7 @@ def main():
     parser.add_argument("--piece", type=piece, default=(1, 1))
     arguments = parser.parse_args()
     cases = runs.Cases(arguments.seed, arguments.whole, *arguments.piece)
-    with runs.Bench(arguments.program, arguments.mpirun) as bench:
+    with runs.Bench(arguments.program, arguments.mpirun, arguments.part in IN_MEMORY) as bench:
         try:
             PARTS[arguments.part](bench, cases)
         except runs.Failure as failure:

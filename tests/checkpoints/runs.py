@@ -14,7 +14,9 @@ MIXTURE = ["--model.family", "llama", "--moe.experts", "4", "--moe.ffn", "24", "
            "--moe.aux-scope", "batch"]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
                "OMPI_MCA_btl_tcp_if_include": "lo", "OMPI_MCA_oob_tcp_if_include": "lo",
-               "OMPI_MCA_odls_base_sigkill_timeout": "0"}
+               "OMPI_MCA_odls_base_sigkill_timeout": "0",
+               "OMPI_MCA_mpi_yield_when_idle": "1"}  # ranks that wait give their core to those they wait for
+MEMORY, ROOM = "/dev/shm", 1 << 30  # bytes that are free there
 SAVED = 75
 LIMIT = 300  # seconds that a run of a busy machine may take
 
@@ -42,11 +44,12 @@ class Cases:
 
 
 class Bench:
-    """A folder with a text, in which runs are started."""
+    """A folder with a text, in which runs are started; in memory where what is checked needs no disk."""
 
-    def __init__(self, program, mpirun):
+    def __init__(self, program, mpirun, in_memory=False):
         self.program, self.mpirun = os.path.abspath(program), mpirun
-        self.folder = tempfile.mkdtemp(prefix="trireme-checkpoints-")
+        has_room = in_memory and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM
+        self.folder = tempfile.mkdtemp(prefix="trireme-checkpoints-", dir=MEMORY if has_room else None)
         choose = random.Random(7)
         with open(self.path("t.txt"), "w") as text:
             text.write(" ".join(choose.choice(WORDS) for _ in range(3000)))

@@ -26,7 +26,8 @@ OF_RANKS = [
     (2, [*QUANTIZED, "--zero", "3"]), (2, [*PRUNED, "--zero", "2"]), (2, [*EXITS, "--pp", "2", "--parallel.schedule", "1f1b"]),
     (3, ["--zero", "2"]), (4, ["--pp", "2", "--zero", "1"]),
 ]
-EVERY_STEP = ["--checkpoint.every", "1", "--checkpoint.keep", "2"]
+# Several epochs of a small part of the text.
+EVERY_STEP = ["--checkpoint.every", "1", "--checkpoint.keep", "2", "--data.valid-fraction", "0.95"]
 
 
 def product(layouts):

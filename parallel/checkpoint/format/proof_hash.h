@@ -21,6 +21,8 @@ class ProofHash {
 
   /// Counts elements of a slice: `bytes` are its packed elements from number `begin` on.
   void add(const Slice& slice, int64_t begin, std::span<const std::byte> bytes);
+  /// The same, while they are copied to `to`.
+  void add_copied(const Slice& slice, int64_t begin, std::span<const std::byte> bytes, std::byte* to);
   ProofHash& operator+=(const ProofHash& other) {
     sum_ += other.sum_;
     return *this;

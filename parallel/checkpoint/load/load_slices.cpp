@@ -152,6 +152,29 @@ class Loader {
     put_in_flight(std::move(message));
   }
 
+  /// Where what arrives of a part belongs, if it is a run there and nowhere else.
+  std::byte* place_of(const Delivery& delivery, const Box& part, size_t element) const {
+    const std::vector<size_t>& targets = targets_of_[delivery.wanted];
+    const SliceTarget& target = targets_[targets.front()];
+    if (targets.size() > 1 || target.memory == nullptr) return nullptr;
+    const auto place = place_of_run(part, target.slice.box);
+    return place ? target.memory + static_cast<size_t>(*place) * element : nullptr;
+  }
+
+  void receive_part(const PlannedRead& read, const Delivery& delivery, const Box& part, size_t element) {
+    const int64_t size = part.numel() * static_cast<int64_t>(element);
+    std::byte* const place = place_of(delivery, part, element);
+    std::vector<std::byte> bytes;
+    if (place == nullptr) bytes = take_spare(static_cast<size_t>(size));
+    const Tensor message = Tensor::borrow(place == nullptr ? bytes.data() : place, {size}, DType::u8);
+    WorkPtr work = group_.receive_async(*stream_, message, read.reader, "slice");
+    put_in_flight({.bytes = std::move(bytes),
+                   .works = {std::move(work)},
+                   .received_for = place == nullptr ? &delivery : nullptr,
+                   .part = part,
+                   .size = static_cast<size_t>(size)});
+  }
+
   /// The reader's next, which gets its memory back from the last who holds it.
   Piece next_piece() {
     return {new std::vector<std::byte>(reader_.next()), [this](std::vector<std::byte>* piece) {
@@ -179,16 +202,7 @@ class Loader {
     for (int64_t first = 0, count = slice.box.numel(); first < count; first += piece) {
       for_each_part(read, first, std::min(first + piece, count),
                     [&](const Box& part, const Delivery& delivery, const BoxOfRun&) {
-                      if (targets_of_[delivery.wanted].empty()) return;
-                      const int64_t size = part.numel() * static_cast<int64_t>(element);
-                      std::vector<std::byte> bytes = take_spare(static_cast<size_t>(size));
-                      const Tensor message = Tensor::borrow(bytes.data(), {size}, DType::u8);
-                      WorkPtr work = group_.receive_async(*stream_, message, read.reader, "slice");
-                      put_in_flight({.bytes = std::move(bytes),
-                                     .works = {std::move(work)},
-                                     .received_for = &delivery,
-                                     .part = part,
-                                     .size = static_cast<size_t>(size)});
+                      if (!targets_of_[delivery.wanted].empty()) receive_part(read, delivery, part, element);
                     });
     }
   }

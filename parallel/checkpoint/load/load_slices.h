@@ -21,6 +21,9 @@ using PartSink = std::function<void(const Box& part, const Box& around, std::spa
 struct SliceTarget {
   Slice slice;
   PartSink take;
+  /// Where take() puts its elements together packed, in memory of the host, which others may then do in its
+  /// place; null: only take() knows.
+  std::byte* memory = nullptr;
 };
 
 /// A sink that puts the parts of `box` together in memory, packed.

@@ -162,7 +162,9 @@ class KindLoader {
           wanted.push_back(part.slice);
           if (targets == nullptr) continue;
           std::byte* place = memory + static_cast<size_t>(part.begin) * size_of(type);
-          targets->push_back({part.slice, into_buffer(ctx_, part.slice.box, stored, type, place)});
+          const bool is_packed = stored == type && ctx_.device().type == DeviceType::cpu;
+          targets->push_back({part.slice, into_buffer(ctx_, part.slice.box, stored, type, place),
+                              is_packed ? place : nullptr});
         }
       }
     }

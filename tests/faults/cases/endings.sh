@@ -1,7 +1,7 @@
 # How a run ends: signals, steps that are not finite, disks that are full, directories and readers that have gone.
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # in_ci is read by run.sh, tiny comes from support.sh
-in_ci+=(term_in_a_step usr_in_a_step signals_spare_what_computes ctrl_c_before_the_first_step nonfinite_step full_disk_of_metrics
+in_ci+=(second_signal term_in_a_step usr_in_a_step signals_spare_what_computes ctrl_c_before_the_first_step nonfinite_step full_disk_of_metrics
   closed_descriptors full_stdout no_room_for_the_model directory_removed prompt_is_tried root_as_run_directory
   write_that_returns_0)
 

@@ -1,7 +1,9 @@
 #include "launch/checkpoint/run_checkpoints.h"
 
+#include <cmath>
 #include <condition_variable>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -9,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "parallel/checkpoint/format/checkpoint_directory.h"
 #include "runtime/comm/self/self_communicator.h"
 #include "runtime/device/cpu/cpu_device.h"
 
@@ -30,6 +33,15 @@ class RunCheckpointsTest : public testing::Test {
     config.every = every;
     config.overlap = overlap;
     return RunCheckpoints(config, *self_, {}, folder_.path("checkpoints"));
+  }
+  RunCheckpoints make_keeping_the_best() {
+    CheckpointConfig config;
+    config.best = true;
+    config.keep = 1;
+    return RunCheckpoints(config, *self_, {}, folder_.path("checkpoints"));
+  }
+  bool is_there(int64_t step) const {
+    return std::filesystem::exists(folder_.path("checkpoints/" + checkpoint_name(step)));
   }
   RunCheckpoints make_failing(SaveFailurePolicy failure) {
     CheckpointConfig config;
@@ -126,6 +138,26 @@ TEST_F(RunCheckpointsTest, OneThatMeetsAnotherIsSkippedWhereThePolicySaysSo) {
     checkpoints.agree({0, 0, 0});
     EXPECT_TRUE(checkpoints.is_due(6));
   }
+}
+
+TEST_F(RunCheckpointsTest, TheBestStaysAlsoBehindAResume) {
+  RunCheckpoints first = make_keeping_the_best();
+  EXPECT_FALSE(first.is_new_best(1, NAN));
+  EXPECT_TRUE(first.is_new_best(1, 2.0));
+  save(first, 1, true);
+  EXPECT_FALSE(first.is_new_best(2, 2.0)) << "as good is not better";
+  for (const int64_t step : {2, 3}) save(first, step, true);
+  EXPECT_TRUE(is_there(1) && !is_there(2) && is_there(3));
+
+  RunCheckpoints resumed = make_keeping_the_best();
+  const std::string path = resumed.directory() + "/" + checkpoint_name(3);
+  resumed.continue_from(path, read_manifest(path).state);
+  EXPECT_FALSE(resumed.is_new_best(4, 2.5));
+  save(resumed, 4, true);
+  EXPECT_TRUE(is_there(1) && !is_there(3) && is_there(4));
+  EXPECT_TRUE(resumed.is_new_best(5, 1.5));
+  for (const int64_t step : {5, 6}) save(resumed, step, true);
+  EXPECT_TRUE(!is_there(1) && is_there(5) && is_there(6));
 }
 
 }  // namespace

@@ -169,6 +169,17 @@ TEST(SliceSource, TheProofHashIsThatOfTheTensorsWhateverTheNumberOfThreads) {
   EXPECT_EQ(proof_of(ctx, {}), ProofHash());
 }
 
+TEST(SliceSource, TheProofHashIsOfNamesAndPlacesToo) {
+  const auto proof = [](const std::string& name, const std::vector<float>& values) {
+    ProofHash hash;
+    hash.add(whole_slice(name, DType::f32, {2}), 0, std::as_bytes(std::span(values)));
+    return hash;
+  };
+  EXPECT_EQ(proof("a", {1, 2}), proof("a", {1, 2}));
+  EXPECT_NE(proof("a", {1, 2}), proof("b", {1, 2}));
+  EXPECT_NE(proof("a", {1, 2}), proof("a", {2, 1}));
+}
+
 TEST(Slice, BoxesAreCopiedElementByElement) {
   for (uint64_t number = 0; number < 300; ++number) {
     const auto [shape, a] = draw_block(number);

@@ -1,6 +1,8 @@
 #include "runtime/ops/element_hash.h"
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -42,6 +44,26 @@ TEST(ElementHash, IsTheSumThatTheHeaderStates) {
       const auto bytes = drawn(count * element);
       EXPECT_EQ(hash_elements(key, 12345, bytes, element), slow_sum(key, 12345, bytes, element))
           << element << " x " << count;
+    }
+  }
+}
+
+// Before the first line of the copy, lines, and behind the last; copies askew, and nothing beside them.
+TEST(ElementHash, CopiesAreTheBytesAndTheSumStays) {
+  const ElementHashKey key("layers.0.weight");
+  for (const size_t element : {1, 2, 4, 8}) {
+    for (const size_t size : {size_t{0}, element, size_t{56}, size_t{64}, size_t{5000}, size_t{9000}}) {
+      for (const size_t from : {size_t{0}, element, 5 * element}) {
+        for (const size_t to : {size_t{64}, size_t{65}, 64 + element, 128 - element}) {
+          const auto bytes = drawn(from + size);
+          const auto part = std::span(bytes).subspan(from);
+          std::vector<std::byte> copies(size + 200, std::byte{7}), expected = copies;
+          std::ranges::copy(part, expected.begin() + static_cast<int64_t>(to));
+          EXPECT_EQ(copy_and_hash_elements(key, 12345, part, element, copies.data() + to),
+                    slow_sum(key, 12345, part, element));
+          EXPECT_EQ(copies, expected) << element << " x " << size / element << " to " << to;
+        }
+      }
     }
   }
 }

@@ -111,6 +111,7 @@ TEST_F(Resume, TwoRunsInVainLeadToTheOneBefore) {
   note_resumes(kernel_, folder_.path(), 20, 1);  // the second was asked to end
   EXPECT_EQ(resume(), 20);
   EXPECT_EQ(resume(), 10);
+  note_resumes(kernel_, folder_.path(), 20, kMostResumes);
   save(20);  // the run came to it again
   EXPECT_EQ(resume(), 20);
   std::filesystem::remove_all(folder_.path("step-00000010"));

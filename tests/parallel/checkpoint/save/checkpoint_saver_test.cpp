@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -92,6 +93,12 @@ struct RankState {
               stream.copy(to.data(), reinterpret_cast<const std::byte*>(values.data()) + begin, to.size());
             }};
   }
+  /// Hashed while it is copied.
+  SliceSource source_in_place() {
+    SliceSource in_place = source();
+    in_place.memory = reinterpret_cast<const std::byte*>(values.data());
+    return in_place;
+  }
   Slice slice;
   std::vector<float> values;
 };
@@ -120,7 +127,7 @@ TEST(CheckpointSaver, WhatIsSavedIsTheStateOfTheCallWhateverChangesAfterItsRelea
       request.directory = folder.path();
       request.state.step = step;
       request.retention.keep = 4;
-      saver.save(request, {state.source()}, *stream);
+      saver.save(request, {step % 2 == 0 ? state.source() : state.source_in_place()}, *stream);
       saver.release(*stream);
       std::ranges::fill(state.values, -1.0f);  // the next step
     }
@@ -177,6 +184,43 @@ TEST(CheckpointSaver, ReleaseCopiesWhatIsNotCopiedYet) {
   EXPECT_THAT(find_damage(saver.last()->path, true), IsEmpty());
 }
 
+/// The last copy waits a little for a write that may not come before it.
+TEST(CheckpointSaver, NothingIsWrittenBeforeItIsCopied) {
+  class Watched final : public FileCalls {
+   public:
+    ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset) override {
+      {
+        const std::lock_guard lock(mutex);
+        is_written = true;
+      }
+      changed.notify_all();
+      return FileCalls::pwrite(fd, bytes, size, offset);
+    }
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool is_written = false;
+  } watched;
+  const test::TemporaryFolder folder;
+  const auto self = make_self_communicator();
+  const auto stream = cpu::make_compute_stream();
+  constexpr int64_t kPieces = 3;
+  RankState state(whole_slice("w", DType::f32, {kPieces << 16}));
+  SliceSource source = state.source();
+  source.copy = [&, copy = source.copy](Stream& on, int64_t begin, std::span<std::byte> to) {
+    std::unique_lock lock(watched.mutex);
+    if (begin == (kPieces - 1) << 18) {
+      EXPECT_FALSE(
+          watched.changed.wait_for(lock, std::chrono::milliseconds(30), [&] { return watched.is_written; }));
+    }
+    copy(on, begin, to);
+  };
+  CheckpointSaver saver(watched, self->split(0, 0, "checkpoint"));
+  saver.save({folder.path(), {}, {}}, {source}, *stream);
+  saver.wait();
+  EXPECT_TRUE(watched.is_written);
+  EXPECT_THAT(find_damage(saver.last()->path, true), IsEmpty());
+}
+
 TEST(CheckpointSaver, AFailureComesWithTheNextCallOnAllRanksAndThenItGoesOn) {
   const test::TemporaryFolder folder;
   test::FaultyCalls full({test::PlannedFault::Kind::error, 1, ENOSPC}), healthy;
@@ -205,9 +249,18 @@ TEST(CheckpointSaver, AFailureComesWithTheNextCallOnAllRanksAndThenItGoesOn) {
     saver.save(request, world.rank() == 0 ? wrong : sources, *stream);
     test::expect_error(ExitCode::checkpoint, {"step 3 was not saved: rank 0: the device is gone"},
                        [&] { saver.wait(); });
+    // One that does not come to copying, and the next.
+    request.state.step = 4;
+    RankState nothing({"w", DType::f32, {4, 8}, {{0, 0}, {0, 8}}});
+    saver.save(request, world.rank() == 1 ? std::vector<SliceSource>{nothing.source()} : sources, *stream);
+    test::expect_error(ExitCode::checkpoint, {"step 4 was not saved: rank 1: ", "w[0:0, 0:8] is empty"},
+                       [&] { saver.wait(); });
+    request.state.step = 5;
+    saver.save(request, sources, *stream);
+    saver.wait();
   });
   EXPECT_TRUE(full.has_failed());
-  EXPECT_THAT(checkpoint_steps(folder.path()), ElementsAre(2));
+  EXPECT_THAT(checkpoint_steps(folder.path()), ElementsAre(5, 2));
 }
 
 /// Of this process, in bytes.
@@ -230,7 +283,7 @@ TEST(CheckpointSaver, AHundredSavesTakeNoMoreMemoryThanTwo) {
     for (int i = 0; i < 60; ++i)
       states.emplace_back(
           Slice{fmt::format("w{}", i), DType::f32, {128, 273}, {{world.rank() * 64, 0}, {64, 273}}});
-    for (RankState& state : states) sources.push_back(state.source());
+    for (RankState& state : states) sources.push_back(state.source_in_place());
     int64_t after_two = 0;
     for (int64_t step = 1; step <= num_saves; ++step) {
       CommitRequest request;

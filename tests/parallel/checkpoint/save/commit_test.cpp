@@ -255,38 +255,6 @@ TEST(Commit, ADirectoryThatNotAllRanksSeeIsFoundBeforehand) {
   EXPECT_THAT(here.names(), ElementsAre("new"));
 }
 
-// Each rank writes into a directory of its own: the first finds no parts of the others.
-TEST(Commit, RanksThatSeeAnotherDirectoryDoNotCommit) {
-  const test::TemporaryFolder here, there;
-  FileCalls kernel;
-  run_thread_ranks(2, [&](Communicator& world) {
-    CommitRequest request;
-    request.directory = (world.rank() == 0 ? here : there).path();
-    std::filesystem::create_directories(there.path(unfinished_name(0)));
-    test::expect_error(ExitCode::checkpoint, {"rank 0: cannot open", "part-00001.json"}, [&] {
-      commit_checkpoint(kernel, world, request, [](const std::string&) { return WrittenPart(); });
-    });
-  });
-  EXPECT_THAT(here.names(), IsEmpty());
-}
-
-// A defect of who divides the state: an element that nobody writes, or two do.
-TEST(Commit, StateThatIsNotWholeDoesNotCount) {
-  const test::TemporaryFolder folder;
-  FileCalls kernel;
-  const std::vector<Slice> slices = {{"w", DType::f32, {4, 4}, {{0, 0}, {2, 4}}},
-                                     {"w", DType::f32, {4, 4}, {{1, 0}, {2, 4}}}};
-  run_thread_ranks(2, [&](Communicator& world) {
-    Snapshot snapshot;
-    snapshot.take(world.rank(), test::sources_of({slices[static_cast<size_t>(world.rank())]}, 0));
-    test::expect_error(ExitCode::checkpoint, {"\"tensors.w\" is incomplete", "overlap"}, [&] {
-      commit_checkpoint(kernel, world, {folder.path(), {}, {}},
-                        [&](const std::string& to) { return snapshot.write(kernel, to); });
-    });
-  });
-  EXPECT_THAT(folder.names(), IsEmpty());
-}
-
 TEST(Vote, TheFirstFailureIsToldToAll) {
   run_thread_ranks(4, [](Communicator& world) {
     EXPECT_EQ(first_failure(world, ""), "");
