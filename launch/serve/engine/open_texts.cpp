@@ -54,21 +54,38 @@ void OpenTexts::hear(int64_t number, Call&& call) {
   if (text->is_over()) failed_.push_back(number);
 }
 
-void OpenTexts::add(int64_t number, Arrival& arrival) {
+void OpenTexts::expect(Arrival& arrival) {
   const std::lock_guard lock(mutex_);
-  texts_.try_emplace(number, arrival, tokenizer_, accounting());
+  expected_.emplace_back(arrival, tokenizer_, accounting());
+}
+
+void OpenTexts::add(int64_t number) {
+  const std::lock_guard lock(mutex_);
+  const OpenText& text = texts_.try_emplace(number, std::move(expected_.front())).first->second;
+  expected_.pop_front();
+  if (text.is_over()) failed_.push_back(number);
+}
+
+void OpenTexts::refuse(TextFailure failure, const std::string& message) {
+  const std::lock_guard lock(mutex_);
+  fail(expected_.front(), failure, message);
+  expected_.pop_front();
 }
 
 void OpenTexts::refuse(Arrival& arrival, TextFailure failure, const std::string& message) {
   const std::lock_guard lock(mutex_);
   OpenText text(arrival, nullptr, accounting());
+  fail(text, failure, message);
+}
+
+bool OpenTexts::fail(OpenText& text, TextFailure failure, const std::string& message) {
+  if (text.is_over()) return false;
   guarded(text, [&] { text.fail(failure, message, steady_seconds()); });
+  return true;
 }
 
 void OpenTexts::fail(int64_t number, OpenText& text, TextFailure failure, const std::string& message) {
-  if (text.is_over()) return;
-  guarded(text, [&] { text.fail(failure, message, steady_seconds()); });
-  failed_.push_back(number);
+  if (fail(text, failure, message)) failed_.push_back(number);
 }
 
 void OpenTexts::fail_gone(const std::vector<Ticket>& gone) {
@@ -90,6 +107,7 @@ void OpenTexts::fail_late(std::chrono::steady_clock::time_point now) {
 void OpenTexts::fail_all(TextFailure failure, const std::string& message) {
   const std::lock_guard lock(mutex_);
   for (auto& [number, text] : texts_) fail(number, text, failure, message);
+  for (OpenText& text : expected_) fail(text, failure, message);
 }
 
 std::vector<int64_t> OpenTexts::take_failed() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
@@ -20,13 +21,19 @@ class OpenTexts final : public GenerationListener {
   OpenTexts(TextQueue& queue, ServingMetrics& metrics, const Tokenizer* tokenizer, Log log)
       : queue_(queue), metrics_(metrics), tokenizer_(tokenizer), log_(std::move(log)) {}
 
+  /// One that waits for its number, behind those that wait by now, while other ranks hear of it: all of
   /// `arrival` but its request.
-  void add(int64_t number, Arrival& arrival);
-  /// One that never gets a number.
+  void expect(Arrival& arrival);
+  /// The one that has waited longest has its number. If it has failed by then, take_failed() tells of it.
+  void add(int64_t number);
+  /// The one that has waited longest never gets a number.
+  void refuse(TextFailure failure, const std::string& message);
+  /// The same of one that nobody waited for.
   void refuse(Arrival& arrival, TextFailure failure, const std::string& message);
   /// Those whose clients have left, or whose time is over, fail.
   void fail_gone(const std::vector<Ticket>& gone);
   void fail_late(std::chrono::steady_clock::time_point now);
+  /// Also those that wait for their numbers.
   void fail_all(TextFailure failure, const std::string& message);
   /// Numbers of those that have failed: the generator does not know yet.
   std::vector<int64_t> take_failed();
@@ -52,6 +59,8 @@ class OpenTexts final : public GenerationListener {
   void guarded(OpenText& text, Call&& call);
   template <class Call>
   void hear(int64_t number, Call&& call);
+  /// Whether it was not over.
+  bool fail(OpenText& text, TextFailure failure, const std::string& message);
   void fail(int64_t number, OpenText& text, TextFailure failure, const std::string& message);
   OpenText::OnEnd accounting();
   void account(const OpenText& text, const char* how);
@@ -60,8 +69,9 @@ class OpenTexts final : public GenerationListener {
   ServingMetrics& metrics_;
   const Tokenizer* tokenizer_;
   Log log_;
-  mutable std::mutex mutex_;  // of all that follows
-  std::map<int64_t, OpenText> texts_;
+  mutable std::mutex mutex_;           // of all that follows
+  std::map<int64_t, OpenText> texts_;  // by number
+  std::deque<OpenText> expected_;      // in the order of their coming
   std::vector<int64_t> failed_;
   Preempted preempted_;
 };

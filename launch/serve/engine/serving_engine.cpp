@@ -76,7 +76,6 @@ class ServingEngine::State {
   OpenTexts texts;               // on the first rank
   PromptPace pace_;              // on the first rank
   std::vector<int64_t> active_;  // numbers that the generator has, on all ranks
-  std::vector<Arrival> added_;   // of this pass's news, on the first rank
   int64_t idle_times_ = 0;
   int64_t signal_ = 0;                  // of any rank
   std::atomic<bool> is_asked_ = false;  // to stop
@@ -180,7 +179,7 @@ void ServingEngine::State::take_arrivals(PassNews& news) {
       texts.refuse(arrival, TextFailure::deadline, "the request's time is over");
     } else {
       news.added.push_back(arrival.text.generation);
-      added_.push_back(std::move(arrival));
+      texts.expect(arrival);
     }
   }
   texts.fail_gone(arrivals.gone);
@@ -192,17 +191,16 @@ void ServingEngine::State::apply(PassNews news) {
     generator.release(number);
     std::erase(active_, number);
   }
-  for (size_t i = 0; i < news.added.size(); ++i) {
+  for (GenerationRequest& request : news.added) {
     // All ranks find the same wrong with a request.
     try {
-      const int64_t number = generator.add(std::move(news.added[i]));
+      const int64_t number = generator.add(std::move(request));
       active_.push_back(number);
-      if (is_first()) texts.add(number, added_[i]);
+      if (is_first()) texts.add(number);
     } catch (const UserError& error) {
-      if (is_first()) texts.refuse(added_[i], TextFailure::failed, error.what());
+      if (is_first()) texts.refuse(TextFailure::failed, error.what());
     }
   }
-  added_.clear();
 }
 
 void ServingEngine::State::step() {

@@ -4,6 +4,7 @@
 
 #include "launch/serve/engine/finish_rate.h"
 #include "launch/serve/engine/open_text.h"
+#include "launch/serve/engine/open_texts.h"
 #include "launch/serve/engine/pass_news.h"
 #include "launch/serve/engine/prompt_pace.h"
 #include "runtime/comm/threads/thread_communicator.h"
@@ -104,6 +105,31 @@ TEST(OpenText, CountsItsTimesOnce) {
             (std::vector<int64_t>{2, 1, 2, 9}));
   EXPECT_EQ(t.finish, "abort");
   EXPECT_EQ(ears->wait().message, "gone");
+}
+
+// While another rank stands still one of them would wait for ever.
+TEST(OpenTexts, ThoseThatWaitForTheirNumberFailWithTheOthers) {
+  launch::TextQueue queue(4, {});
+  launch::ServingMetrics metrics("test");
+  launch::OpenTexts texts(queue, metrics, nullptr, {});
+  const auto stuck = std::make_shared<Ears>(), wrong = std::make_shared<Ears>(),
+             well = std::make_shared<Ears>();
+  for (const auto& ears : {stuck, wrong, well}) {
+    Arrival arrival{.ticket = 1, .text = {}, .arrived = 1};  // of one request
+    arrival.text.sink = ears;
+    if (ears == well) texts.fail_all(launch::TextFailure::stuck, "stands still");
+    texts.expect(arrival);
+  }
+  EXPECT_EQ(stuck->wait().message, "stands still");
+  EXPECT_EQ(wrong->wait().message, "stands still");
+  EXPECT_TRUE(texts.take_failed().empty());  // the generator knows none of them
+  texts.add(10);
+  texts.refuse(launch::TextFailure::failed, "unheard");
+  texts.add(11);
+  EXPECT_EQ(texts.take_failed(), std::vector<int64_t>{10});
+  EXPECT_EQ(wrong->wait().message, "stands still");
+  texts.fail_all(launch::TextFailure::failed, "later");
+  EXPECT_EQ(well->wait().message, "later");
 }
 
 TEST(PassNews, AreThoseOfTheFirstRankOnAll) {
