@@ -49,12 +49,14 @@ void RankTransfer::start(const Tensor& outgoing, int to, const Shape& incoming, 
   std::vector<int64_t> sent(size, 0), received(size, 0);
   sent[static_cast<size_t>(to)] = outgoing.numel();
   received[static_cast<size_t>(from)] = incoming.numel();
+  outgoing_ = outgoing;
   incoming_ = buffer(ctx_, incoming, outgoing.dtype());
   work_ = group_.all_to_all_v_async(ctx_.stream(), outgoing, sent, incoming_, received);
 }
 
 Tensor RankTransfer::finish() {
   std::exchange(work_, nullptr)->wait();
+  outgoing_ = Tensor();
   return std::exchange(incoming_, Tensor());
 }
 

@@ -30,14 +30,15 @@ class RankTransfer {
  public:
   RankTransfer(Context& ctx, Communicator& group) : ctx_(ctx), group_(group) {}
 
-  /// `incoming`: the shape of what rank `from` gives to this one; either may have no elements.
+  /// `incoming`: the shape of what rank `from` gives to this one; either may have no elements. Both are held
+  /// until finish, so that how much memory a ring takes does not depend on when its messages arrive.
   void start(const Tensor& outgoing, int to, const Shape& incoming, int from);
   Tensor finish();
 
  private:
   Context& ctx_;
   Communicator& group_;
-  Tensor incoming_;
+  Tensor outgoing_, incoming_;
   WorkPtr work_;
 };
 

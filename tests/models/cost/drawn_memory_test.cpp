@@ -63,8 +63,8 @@ TEST_P(MemoryOfExits, IsAsPredicted) {
   draw_exits(GetParam(), run);
   if (run.exits.scale == 0) run.exits.scale = 1;
   run.exits.dropout = 0;  // which gives back what a run without it has
-  // The inputs of recomputed layers that are alone in their virtual stage are predicted too low, exits or
-  // not; with them they are twice as large.
+  // Of recomputed layers little is kept beside messages, and how many of these wait for a slower neighbour
+  // is a matter of time: of 4 in 60 layouts one more than predicted, twice as large with exits.
   if (run.plan.virtual_stages > 1) run.recomputation = {};
   expect_as_predicted(run);
 }

@@ -275,7 +275,7 @@ TEST(MemoryOfPackedRings, IsThatOfTheLongestDocuments) {
                        static_cast<double>(memory.predicted[MemoryCategory::buffers]));
     };
     const auto [longest, predicted] = buffers(0);
-    EXPECT_NEAR(predicted, longest, 0.07 * longest) << ranks << " ranks";
+    EXPECT_NEAR(predicted, longest, 0.05 * longest) << ranks << " ranks";
     EXPECT_LT(buffers(8).first, 0.8 * longest) << ranks << " ranks";
   }
 }
