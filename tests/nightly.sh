@@ -56,6 +56,7 @@ pieces=(
   "compression|quantization against equations in PyTorch and llm-compressor, its files in other programs, a published model whole, the order of methods"
   "pruning|pruning against equations in PyTorch on all matrices of a published model, whole models, the published order"
   "arm64|generation alone: built for this machine and for arm64; its kernels and logits under qemu-user"
+  "without|a whole build without MPI, oneDNN and CUDA: it trains, resumes, verifies and compresses as one process"
   "bundle|what a GPU machine gets, started in a bare Debian root"
 )
 
@@ -208,6 +209,7 @@ run_piece() {
     release) release && targets release all ;;
     plain) configure release plain -DTRIREME_CUDA=OFF -DTRIREME_PRECOMPILE=OFF -DTRIREME_BENCH=ON && targets plain all ;;
     arm64) tests/arm64/run.sh "$out/arm64" ;;
+    without) tests/without/run.sh "$out/without" ;;
     whole-runtime) release && whole release tests_of_runtime tests_of_cuda_on_host ;;
     whole-parallel) release && whole release tests_of_parallel ;;
     whole-rest) release && whole release tests_of_models tests_of_launch tests_of_mpi tests_of_cuda_training ;;

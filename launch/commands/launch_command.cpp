@@ -15,6 +15,7 @@
 #include "launch/start/find_program.h"
 #include "launch/start/rank_coordinates.h"
 #include "launch/start/supervise.h"
+#include "runtime/comm/mpi/mpi_versions.h"
 
 namespace trireme::launch {
 
@@ -58,6 +59,7 @@ JobCommand job_of(const LaunchArguments& a, const StartChoice& choice, const std
   if (choice.starter != Starter::srun && !a.slurm.empty())
     throw_usage("--slurm '{}' has no effect: ranks are started by {} here, not by srun or sbatch", a.slurm,
                 starter_name(choice.starter));
+  if (choice.starter != Starter::alone) check_built_with_mpi();
   if (choice.starter == Starter::mpirun) check_root(a.allow_root, variables);
   const bool by_srun = choice.starter == Starter::srun;
   job.extra = by_srun ? split_words(a.slurm, "--slurm") : split_words(a.mpirun, "--mpirun");

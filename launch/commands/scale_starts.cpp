@@ -8,6 +8,7 @@
 #include "launch/commands/this_machine.h"
 #include "launch/report/number_text.h"
 #include "runtime/base/error.h"
+#include "runtime/comm/mpi/mpi_versions.h"
 
 namespace trireme::launch {
 
@@ -70,6 +71,7 @@ std::string launcher_for_all(const ScaleArguments& a, const ThisMachine& machine
 
 void check_start(const ScaleArguments& a, const Starts& starts, const Variables& variables) {
   for (const auto& [ranks, choice] : starts.choices) {
+    if (choice.starter != Starter::alone) check_built_with_mpi();
     if (choice.starter == Starter::mpirun) check_root(a.allow_root, variables);
     if (choice.starter != Starter::mpirun && !a.mpirun.empty())
       throw_usage("--mpirun '{}' has no effect: runs of {} are started by {}", a.mpirun,

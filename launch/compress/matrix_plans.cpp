@@ -142,7 +142,7 @@ std::vector<std::string> errors_of(const QuantizeStep& step, const ModelConfig& 
 
 namespace {
 
-/// Of a model whose layers share weights, before anything is made of it.
+/// Why GGUF cannot hold the model, before anything is made of it; empty: it can.
 std::string gguf_refusal(const ModelConfig& config) {
   try {
     (void)write_gguf_config(config);
@@ -170,8 +170,7 @@ std::vector<std::string> export_errors(const Recipe& recipe, const ModelConfig& 
   for (const RecipeStep& step : recipe.steps) {
     if (step.kind != StepKind::export_model) continue;
     if (step.exported.format == "gguf") {
-      if (const std::string why = config.shares_weights() ? gguf_refusal(config) : ""; !why.empty())
-        errors.push_back(why);
+      if (const std::string why = gguf_refusal(config); !why.empty()) errors.push_back(why);
       continue;
     }
     const QuantizedFormat format = step.exported.format == "gptq"  ? QuantizedFormat::gptq

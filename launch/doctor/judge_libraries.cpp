@@ -109,6 +109,8 @@ Findings judge_mpi(AllRanks ranks) {
   Judgement judgement("mpi", ranks);
   for (const RankFacts& rank : ranks) judge_mpi_of(rank, judgement);
   const MpiFacts& mpi = ranks[0].mpi;
+  if (mpi.built == "not built")
+    return std::move(judgement).done("not built: this program runs as one process");
   return std::move(judgement).done(
       fmt::format("{}, as compiled{}; started by {}{}", mpi.loaded,
                   mpi.thread_level.empty() ? "" : fmt::format("; thread level {}", mpi.thread_level),

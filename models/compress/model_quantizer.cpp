@@ -111,9 +111,13 @@ void ModelQuantizer::check_plan() const {
   });
 }
 
+int64_t ModelQuantizer::num_units_of_block(int64_t block) const {
+  return spec_.weights_of(block) == block ? std::ssize(calibration_steps(spec_, block)) : 1;
+}
+
 int64_t ModelQuantizer::num_units_of_work() const {
   int64_t total = 2;  // embedding, head
-  for (int64_t i = 0; i < spec_.num_blocks(); ++i) total += spec_.weights_of(i) == i ? 4 : 1;
+  for (int64_t i = 0; i < spec_.num_blocks(); ++i) total += num_units_of_block(i);
   return total;
 }
 
@@ -136,7 +140,7 @@ void ModelQuantizer::run_unit(int place) {
   if (place < options_.num_finished_blocks) {
     if (has_own) restore(place);
     begin_work("earlier results");
-    if (is_block && has_own) done_ += 3;
+    if (is_block) done_ += num_units_of_block(place - 1) - 1;
   } else if (place == 0) {
     round_embedding();
     finish(place);

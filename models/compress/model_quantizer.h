@@ -40,6 +40,7 @@ class ModelQuantizer {
   bool is_planned(const InputGroup& group) const;
   bool is_head_tied_late() const;  // the token table is rounded as the head, with its statistics
   void check_plan() const;
+  int64_t num_units_of_block(int64_t block) const;
   int64_t num_units_of_work() const;
   void begin_work(const std::string& at);
 

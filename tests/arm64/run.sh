@@ -59,4 +59,5 @@ if [[ $status != 2 ]] || ! grep -q 'built to generate alone' "$work/says"; then
   echo "arm64: 'trireme train' ends with $status: $(cat "$work/says")" >&2
   exit 1
 fi
-arm max "$there/trireme" info | head -8
+arm max "$there/trireme" info >"$work/info"
+head -8 "$work/info"

@@ -32,7 +32,9 @@ class RawCodedTensors final : public RawTensors {
     if (const StoredCodes* codes = codes_of(name)) return read_values(*codes, rows, columns, values);
     if (const auto found = all_.sparse.find(name); found != all_.sparse.end())
       return found->second->read(rows, columns, values);
-    const StoredTensor& tensor = all_.tensors.find(name)->second;
+    StoredTensor tensor = all_.tensors.find(name)->second;
+    // Taps of a convolution: [width, kernel, 1].
+    if (tensor.shape.rank() == 3 && tensor.shape[2] == 1) tensor.shape = {tensor.shape[0], tensor.shape[1]};
     if (!is_compute_type(tensor.dtype))
       throw_bad_input("{}: tensor \"{}\" is of type {}: f32, bf16 or f16 are read", path_, name,
                       to_string(tensor.dtype));

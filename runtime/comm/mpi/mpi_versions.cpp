@@ -50,4 +50,6 @@ std::string thread_level_now() {
 
 MpiVersions mpi_versions() { return {built_version(), loaded_version(), thread_level_now()}; }
 
+void check_built_with_mpi() {}
+
 }  // namespace trireme

@@ -14,4 +14,7 @@ struct MpiVersions {
 /// Starts nothing.
 MpiVersions mpi_versions();
 
+/// Before several ranks are started: a UserError where this program was built without MPI.
+void check_built_with_mpi();
+
 }  // namespace trireme

@@ -40,6 +40,7 @@ void MpiEnvironment::before_abort(std::function<void(ExitCode)>) {}
 
 std::unique_ptr<Communicator> make_mpi_world(const MpiOptions&) { throw_not_built(); }
 MpiVersions mpi_versions() { return {"not built", "not built", ""}; }
+void check_built_with_mpi() { throw_not_built(); }
 
 // One rank, as without mpirun.
 int run_mpi_ranks(std::string_view program, const std::function<void(Communicator& world)>& body) {

@@ -84,6 +84,7 @@ TEST(QuantizedOwn, SpecsMixAndSomeStayNumbers) {
   };
   ModelConfig config = odd_model();
   config.moe = {.num_experts = 3, .expert_ffn_size = 48};
+  config.convolution = {.kernel = 3, .every = 2};
   const DrawnQuantized drawn(config, spec_of);
   const TemporaryFolder folder;
   const auto source = written(folder, drawn, ops::Activations::int8);
