@@ -61,7 +61,7 @@ watch_memory 16
 step packages launch/setup.sh build python text tests || exit 1
 build_and_test release build "${release_labels[@]}" -- -DTRIREME_PYTHON=AUTO "${release_options[@]}"
 if [[ $sanitizers ]]; then
-  if ((${#asan_labels[@]})); then build_and_test asan build-asan "${asan_labels[@]}" --; fi
+  if ((${#asan_labels[@]})); then build_and_test asan build-asan "${asan_labels[@]}" -- "-DTRIREME_TEST_OBJECTS=$PWD/build"; fi
   if ((${#tsan_labels[@]})); then build_and_test tsan build-tsan "${tsan_labels[@]}" --; fi
 fi
 step "costs of tests" python3 tests/tools/usage.py "$TRIREME_TEST_USAGE" --limit 20 --fail-beyond 2

@@ -31,7 +31,8 @@ build_and_test() {
       cmake --build "$folder" --target "${labels[@]/#/tests_of_}"
   }
   if step "build $preset" build "$@"; then
-    step "test $preset" ctest --test-dir "$folder" --output-on-failure --no-tests=error -j "$jobs" \
+    # One more than processors: tests also wait, for files, signals and each other's ranks.
+    step "test $preset" ctest --test-dir "$folder" --output-on-failure --no-tests=error -j $((jobs + 1)) \
       -L "^($(IFS='|'; echo "${labels[*]}"))\$"
   fi
 }

@@ -8,7 +8,7 @@
 #include "runtime/ops/cpu/packed/pair_dots.h"
 #include "runtime/ops/elementwise.h"
 #include "runtime/ops/gemm/gemm.h"
-#include "tests/runtime/ops/thread_cases.h"
+#include "tests/runtime/ops/thread_cases/thread_cases.h"
 #include "tests/support/tier.h"
 
 namespace trireme::test {
@@ -162,7 +162,7 @@ TEST_P(PackedFloatsTest, EveryLayoutGivesTheSameProducts) {
         ops::cpu::pack_panel(weight, w.data<T>() + p * ops::cpu::PackedFloats::panel_columns() * k, p);
       }
     });
-    for (const int64_t m : {1, 9, 30}) {
+    for (const int64_t m : {1, 7, 9, 30}) {
       const Tensor x = random_tensor(ctx_, {m, k}, DType::f32, 3),
                    y = Tensor::empty(ctx_, {m, n}, DType::f32);
       ops::cpu::multiply_widened(threads_, x, weight, bias, y);

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "runtime/ops/op_observer.h"
-#include "tests/runtime/ops/thread_cases.h"
+#include "tests/runtime/ops/thread_cases/thread_cases.h"
 #include "tests/support/folders.h"
 #include "tests/support/tier.h"
 

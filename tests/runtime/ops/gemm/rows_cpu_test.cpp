@@ -5,7 +5,7 @@
 #include "runtime/ops/gemm/gemm.h"
 #include "runtime/ops/gemm/grouped_gemm.h"
 #include "tests/runtime/ops/op_test.h"
-#include "tests/runtime/ops/thread_cases.h"
+#include "tests/runtime/ops/thread_cases/thread_cases.h"
 #include "tests/support/tier.h"
 
 namespace trireme::test {

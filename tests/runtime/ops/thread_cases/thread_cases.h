@@ -39,10 +39,21 @@ class Draw {
   std::mt19937_64 generator_;
 };
 
+constexpr int64_t kElements = 200'000;  ///< of what is read from one end to the other
+
+Tensor f64(Context& ctx, const Shape& shape, double value = 0);
+
 /// Draws operands, calls the op, and returns all that it wrote.
 using OpCase = std::vector<Tensor> (*)(Context&, Draw);
 
-/// By the name of a case: together they call every op.
-const std::map<std::string, OpCase>& thread_cases();
+/// By the name of a case.
+using OpCases = std::map<std::string, OpCase>;
+
+const OpCases& product_cases();
+const OpCases& layer_cases();
+const OpCases& training_cases();
+const OpCases& element_cases();
+/// All of them: together they call every op.
+const OpCases& thread_cases();
 
 }  // namespace trireme::test
